@@ -1,0 +1,30 @@
+"""The codec contract: compressed tensors <-> bytes, exact."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from trainables.part import Part
+from trainables.quantizers.base import Codes, Dense
+
+Stored = Codes | Dense
+
+
+class Codec(Part):
+    """How one tensor becomes bytes. Which codec suits which tensor is :meth:`accepts`'s answer."""
+
+    @abstractmethod
+    def accepts(self, tensor: Stored) -> bool:
+        """Whether this codec can store ``tensor``."""
+
+    @abstractmethod
+    def encode(self, tensor: Stored) -> bytes:
+        """Self-contained bytes; ``decode(encode(t))`` equals ``t`` field by field, bit for bit."""
+
+    @abstractmethod
+    def decode(self, data: bytes, limit: int) -> Stored:
+        """Inverse of :meth:`encode`; never allocates more than ``limit`` elements.
+
+        Raises:
+            ValueError: ``data`` is not what ``encode`` writes, or announces more than ``limit`` elements.
+        """

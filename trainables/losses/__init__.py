@@ -1,0 +1,6 @@
+"""Loss terms beyond the task's own; one per file."""
+
+from trainables.losses.base import Loss
+from trainables.losses.soft_targets import SoftTargets
+
+LOSSES: tuple[type[Loss], ...] = (SoftTargets,)

@@ -1,0 +1,33 @@
+"""The contract of student and teacher architectures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import nn
+
+from trainables.part import Part
+
+
+class Model(Part):
+    """An architecture; ``depth`` and ``width`` are the handles a search turns.
+
+    Attributes:
+        depth: an integer of at least 1; what it counts is the architecture's business.
+        width: multiplier of the channels, in [1/16, 16].
+    """
+
+    depth: int
+    width: float
+
+    @abstractmethod
+    def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """A freshly initialised network.
+
+        Args:
+            input_shape: of one input, for images (channels, height, width).
+            outputs: how many logits it returns per input.
+
+        Raises:
+            ValueError: the architecture does not fit the input shape.
+        """

@@ -1,0 +1,87 @@
+"""Optimizers as parts: which update rule, at which learning rate over a phase."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from trainables.part import Part, check_range
+from trainables.schedules import Cosine, Schedule
+
+
+class Optimizer(Part):
+    """An update rule; ``learning_rate * decay(progress)`` is the rate at phase progress in [0, 1]."""
+
+    learning_rate: float
+    decay: Schedule
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """A fresh optimizer over ``parameters``."""
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with Nesterov momentum, the paper's optimizer.
+
+    Attributes:
+        learning_rate: initial rate, in (0, 100].
+        momentum: in [0, 1); 0 switches Nesterov off.
+        weight_decay: L2 penalty on the full-precision weights, at least 0.
+        decay: multiplier of the rate over the phase.
+    """
+
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 2.2e-4
+    decay: Schedule = Cosine()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_range(self, "momentum", 0.0, 0.9999)
+        check_range(self, "weight_decay", 0.0, 1.0)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameters,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            nesterov=self.momentum > 0,
+            weight_decay=self.weight_decay,
+        )
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Attributes:
+        learning_rate: initial rate, in (0, 100].
+        weight_decay: decoupled decay, at least 0.
+        decay: multiplier of the rate over the phase.
+    """
+
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    decay: Schedule = Cosine()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate(self.learning_rate)
+        check_range(self, "weight_decay", 0.0, 1.0)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+
+
+def _check_rate(learning_rate: float) -> None:
+    if not 0.0 < learning_rate <= 100.0:
+        raise ValueError(f"learning_rate must be in (0, 100], got learning_rate={learning_rate}")
+
+
+OPTIMIZERS: tuple[type[Optimizer], ...] = (SGD, AdamW)

@@ -1,0 +1,123 @@
+"""A part: configuration, constructor, log entry and search target in one frozen dataclass.
+
+Every quantizer, pruner, loss, teacher, codec, model, task, schedule and optimizer is a
+:class:`Part`. Its fields are its hyperparameters, checked when it is constructed, and it turns
+into JSON and back without code being run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from abc import ABC
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+TYPE_KEY = "type"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part(ABC):
+    """Base of every part. Subclasses are ``@dataclass(frozen=True)`` and check their fields.
+
+    A subclass that adds range checks defines ``__post_init__`` and calls ``super().__post_init__()``
+    first, so that a value of a wrong type is refused before it is compared with a range.
+    """
+
+    def __post_init__(self) -> None:
+        hints = _hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not _fits(value, hints[field.name]):
+                raise ValueError(
+                    f"{type(self).__name__}.{field.name} must be {_spell(hints[field.name])}, got {value!r}"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The part as JSON-ready data: its class name under ``type`` and every field."""
+        fields = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {TYPE_KEY: type(self).__name__, **fields}
+
+
+def check_range(part: Part, name: str, low: float, high: float) -> None:
+    """Raise ``ValueError`` naming the value unless ``low <= part.name <= high``."""
+    value = getattr(part, name)
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be in [{low}, {high}], got {name}={value}")
+
+
+def check_choice(part: Part, name: str, choices: Iterable[Any]) -> None:
+    """Raise ``ValueError`` naming the value unless ``part.name`` is one of ``choices``."""
+    value = getattr(part, name)
+    allowed = tuple(choices)
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {name}={value!r}")
+
+
+def part_from_dict(data: Any, members: Mapping[str, type[Part]]) -> Any:
+    """Rebuild what :meth:`Part.to_dict` wrote, taking classes from ``members`` only.
+
+    Args:
+        data: JSON data; an object is a part, a list becomes a tuple.
+        members: class name -> class; nothing else is ever constructed.
+
+    Raises:
+        ValueError: unknown class, missing or unknown field, or a value its class refuses.
+    """
+    if isinstance(data, list):
+        return tuple(part_from_dict(item, members) for item in data)
+    if not isinstance(data, dict):
+        return data
+    name = data.get(TYPE_KEY)
+    if not isinstance(name, str) or name not in members:
+        raise ValueError(f"unknown part {name!r}; known are {', '.join(sorted(members))}")
+    cls = members[name]
+    fields = {key: part_from_dict(value, members) for key, value in data.items() if key != TYPE_KEY}
+    expected = {f.name for f in dataclasses.fields(cls)}
+    if fields.keys() != expected:
+        raise ValueError(
+            f"{name} takes the fields {sorted(expected)}, got {sorted(fields)}"
+        )
+    return cls(**fields)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return True
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if hint is None or hint is type(None):
+        return value is None
+    if origin is tuple:
+        args = typing.get_args(hint)
+        if not isinstance(value, tuple):
+            return False
+        if len(args) == 2 and args[1] is Ellipsis:
+            return all(_fits(item, args[0]) for item in value)
+        return len(value) == len(args) and all(map(_fits, value, args))
+    if hint is float:  # an int is a fine float, a bool is not; no NaN and no infinity in a recipe
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _spell(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("trainables.", "")

@@ -1,0 +1,7 @@
+"""Which weights stay; one pruner per file."""
+
+from trainables.pruners.base import Pruner
+from trainables.pruners.magnitude import Magnitude
+from trainables.pruners.none import NoPruner
+
+PRUNERS: tuple[type[Pruner], ...] = (NoPruner, Magnitude)

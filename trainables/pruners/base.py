@@ -1,0 +1,33 @@
+"""The pruner contract."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+from trainables.part import Part
+
+
+class Mask(nn.Module):
+    """What a :class:`Pruner` builds for one weight tensor: which of its elements stay."""
+
+    @abstractmethod
+    def update(self, weight: Tensor, progress: float) -> None:
+        """Called after each step of a pruning phase, with progress in (0, 1] over all of them."""
+
+    @abstractmethod
+    def current(self) -> Tensor | None:
+        """The mask in force: bool, of the weight's shape; None keeps all."""
+
+    @abstractmethod
+    def shipped(self, weight: Tensor) -> Tensor | None:
+        """The mask with which ``weight`` would be shipped now, at its final sparsity."""
+
+
+class Pruner(Part):
+    """Which weights stay."""
+
+    @abstractmethod
+    def build(self, weight: Tensor) -> Mask:
+        """A mask module for ``weight`` that keeps everything until it is updated."""

@@ -1,0 +1,186 @@
+"""The recipe: everything one trial needs, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from trainables.codecs import CODECS
+from trainables.codecs.base import Codec
+from trainables.losses import LOSSES
+from trainables.losses.base import Loss
+from trainables.models import MODELS
+from trainables.models.base import Model
+from trainables.optimizers import OPTIMIZERS, Optimizer
+from trainables.part import Part, check_choice, check_range, part_from_dict
+from trainables.pruners import PRUNERS
+from trainables.pruners.base import Pruner
+from trainables.quantizers import QUANTIZERS
+from trainables.quantizers.base import Quantizer
+from trainables.schedules import SCHEDULES, Constant, Schedule
+from trainables.tasks import TASKS
+from trainables.tasks.base import Task
+from trainables.teachers import TEACHERS, NoTeacher
+from trainables.teachers.base import Teacher
+
+TRAINABLE = ("weights", "quantizer", "all")
+EXEMPT_DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class Phase(Part):
+    """A stretch of training, with a fresh optimizer.
+
+    Attributes:
+        epochs: at least 0.
+        train: which parameters move: ``weights`` (all but the quantizers'), ``quantizer``
+            (learned points only; the weights stand still) or ``all``.
+        prune: whether masks grow during the phase. Masks once grown stay in force in later phases.
+        quantize: whether the forward pass sees quantized weights.
+        optimizer: the update rule.
+    """
+
+    epochs: int
+    optimizer: Optimizer
+    train: str = "weights"
+    prune: bool = False
+    quantize: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "epochs", 0, 1_000_000)
+        check_choice(self, "train", TRAINABLE)
+
+
+@dataclass(frozen=True)
+class Recipe(Part):
+    """What is trained, how, and how it is stored; its canonical JSON is its identity.
+
+    Attributes:
+        method: name of the function in ``methods.py`` that wrote it; a label.
+        task: data set, loss and metric.
+        model: the student's architecture.
+        teacher: who is imitated.
+        losses: terms beside the task's own loss; they need a teacher.
+        task_weight: multiplier of the task's own loss.
+        pruner: which weights stay.
+        quantizer: weights -> few values.
+        exempt: names of parameters, as fnmatch patterns such as ``classifier.*``, that are neither
+            pruned nor quantized. Tensors of fewer than two dimensions always are.
+        exempt_dtype: how parameters that are not compressed are stored: ``float16`` or ``float32``.
+        phases: what happens in which order; at least one.
+        codec: how tensors become bytes.
+        seed: drives initialisation, shuffling, augmentation and dropout.
+    """
+
+    method: str
+    task: Task
+    model: Model
+    teacher: Teacher
+    losses: tuple[Loss, ...]
+    pruner: Pruner
+    quantizer: Quantizer
+    phases: tuple[Phase, ...]
+    codec: Codec
+    task_weight: Schedule = Constant(1.0)
+    exempt: tuple[str, ...] = ()
+    exempt_dtype: str = "float16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "exempt_dtype", EXEMPT_DTYPES)
+        check_range(self, "seed", 0, 2**31 - 1)
+        if not self.phases:
+            raise ValueError("phases must hold at least one phase, got ()")
+        if self.losses and self.teacher == NoTeacher():
+            raise ValueError(f"losses need a teacher to imitate, got teacher={self.teacher} and {self.losses}")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+    @cached_property
+    def recipe_id(self) -> str:
+        """First 16 hex digits of the SHA-256 of :func:`canonical_json`."""
+        return hashlib.sha256(canonical_json(self).encode()).hexdigest()[:16]
+
+
+MEMBERS: dict[str, type[Part]] = {
+    cls.__name__: cls
+    for cls in (
+        *SCHEDULES,
+        *OPTIMIZERS,
+        *TASKS,
+        *MODELS,
+        *TEACHERS,
+        *LOSSES,
+        *PRUNERS,
+        *QUANTIZERS,
+        *CODECS,
+        Phase,
+        Recipe,
+    )
+}
+"""Every class a recipe may name; names are unique across families."""
+
+
+def canonical_json(recipe: Recipe) -> str:
+    """The recipe as JSON with sorted keys and no spaces: equal recipes give equal strings."""
+    return json.dumps(recipe.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def recipe_from_dict(data: Any) -> Recipe:
+    """Inverse of :meth:`Recipe.to_dict`.
+
+    Raises:
+        ValueError: ``data`` is no recipe; the message says which part or field is wrong.
+    """
+    recipe = part_from_dict(data, MEMBERS)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"expected a Recipe, got {type(recipe).__name__}")
+    return recipe
+
+
+def summary(recipe: Recipe) -> dict[str, Any]:
+    """The handles people compare trials by; None where a recipe has no such part.
+
+    Keys: ``method``, ``model``, ``depth``, ``width``, ``bits``, ``bucket_size``, ``sparsity``
+    (the pruner's target), ``epochs``.
+    """
+    return {
+        "method": recipe.method,
+        "model": type(recipe.model).__name__,
+        "depth": recipe.model.depth,
+        "width": recipe.model.width,
+        "bits": getattr(recipe.quantizer, "bits", None),
+        "bucket_size": getattr(recipe.quantizer, "bucket_size", None),
+        "sparsity": getattr(recipe.pruner, "sparsity", 0.0),
+        "epochs": recipe.epochs,
+    }
+
+
+SHORT_METHODS = {
+    "full_precision": "fp",
+    "knowledge_distillation": "kd",
+    "post_training_quantization": "ptq",
+    "quantized_distillation": "qd",
+    "differentiable_quantization": "dq",
+}
+
+
+def short_name(recipe: Recipe) -> str:
+    """A name to read in a list, such as ``qd-4bit-b256-d2-w0.5-s30``; not unique."""
+    facts = summary(recipe)
+    words = [SHORT_METHODS.get(recipe.method, recipe.method)]
+    if facts["bits"] is not None:
+        words.append(f"{facts['bits']}bit")
+        words.append(f"b{facts['bucket_size'] or 'all'}")
+    words += [f"d{facts['depth']}", f"w{facts['width']:.3g}"]
+    if facts["sparsity"]:
+        words.append(f"s{100 * facts['sparsity']:.0f}")
+    return "-".join(words)

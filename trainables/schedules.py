@@ -1,0 +1,77 @@
+"""What varies over training: ``progress`` in [0, 1] -> float."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from trainables.part import Part
+
+
+class Schedule(Part):
+    """A function of training progress."""
+
+    @abstractmethod
+    def __call__(self, progress: float) -> float:
+        """Value at ``progress`` in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same ``value`` throughout."""
+
+    value: float = 1.0
+
+    def __call__(self, progress: float) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """A straight line from ``start`` to ``end``; teacher annealing is ``Linear(1, 0)`` (BAM, 2019)."""
+
+    start: float = 1.0
+    end: float = 0.0
+
+    def __call__(self, progress: float) -> float:
+        return self.start + (self.end - self.start) * progress
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from ``start`` to ``end`` (SGDR without restarts, Loshchilov & Hutter 2017)."""
+
+    start: float = 1.0
+    end: float = 0.0
+
+    def __call__(self, progress: float) -> float:
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class Cubic(Schedule):
+    """Gradual pruning's ramp (Zhu & Gupta 2017, eq. 1).
+
+    ``start`` until progress ``begin``, then ``end + (start - end) * (1 - t)^3`` with ``t`` running
+    from 0 to 1 between ``begin`` and ``finish``, then ``end``. ``begin < finish``, both in [0, 1].
+    """
+
+    start: float = 0.0
+    end: float = 0.5
+    begin: float = 0.0
+    finish: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 <= self.begin < self.finish <= 1.0:
+            raise ValueError(
+                f"begin and finish must satisfy 0 <= begin < finish <= 1, got begin={self.begin}, finish={self.finish}"
+            )
+
+    def __call__(self, progress: float) -> float:
+        t = min(max((progress - self.begin) / (self.finish - self.begin), 0.0), 1.0)
+        return self.end + (self.start - self.end) * (1.0 - t) ** 3
+
+
+SCHEDULES: tuple[type[Schedule], ...] = (Constant, Linear, Cosine, Cubic)

@@ -1,0 +1,90 @@
+"""The task contract: data, supervised loss and quality metric."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.part import Part
+
+Arrays = Mapping[str, np.ndarray]
+"""A task's data as named arrays: what travels through an object store."""
+
+SPLITS = ("train", "validation", "test")
+
+
+class Batch(NamedTuple):
+    """What one step sees.
+
+    ``inputs`` and ``targets`` are on the training device; ``index`` (int64, shape (n,)) are the
+    samples' numbers within their split and ``view`` the augmentation view they were drawn in, so
+    that (split, view, index) names an input exactly.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    index: Tensor
+    view: int
+
+
+class LoadedTask(Protocol):
+    """A task with its data on a device."""
+
+    device: torch.device
+
+    def batches(self, split: str, epoch: int) -> Iterator[Batch]:
+        """One pass over ``split``; "train" is shuffled and augmented as a function of (seed, epoch)."""
+        ...
+
+    def steps(self, split: str) -> int:
+        """How many batches :meth:`batches` yields."""
+        ...
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """The supervised loss, averaged over the batch."""
+        ...
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """Quality of ``model`` (put in eval mode) on ``split``, under the task's metric name."""
+        ...
+
+
+class Task(Part):
+    """A data set as configuration. It says nothing of where the files lie on a machine."""
+
+    @property
+    @abstractmethod
+    def metric(self) -> str:
+        """Name of the quality metric (higher is better), such as ``accuracy``, in [0, 1]."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, known before any data is read."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of logits, known before any data is read."""
+
+    @abstractmethod
+    def load(self, directory: Path | None, *, download: bool = False) -> Arrays:
+        """Read all splits from ``directory`` (None for embedded data) into arrays.
+
+        Raises:
+            DataError: no such directory, nothing usable in it, or it is not the recipe's data.
+        """
+
+    @abstractmethod
+    def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
+        """Put the arrays on ``device``; ``seed`` drives shuffling and augmentation, not the splits."""
+
+
+class DataError(Exception):
+    """The data is not there or not usable; the message is one sentence that says what to do."""
