@@ -1,1 +1,8 @@
-"""to be filled"""
+"""Architectures of students and teachers; one family per file."""
+
+from trainables.models.base import Model
+from trainables.models.convnet import ConvNet
+from trainables.models.custom import Custom
+from trainables.models.resnet import ResNet
+
+MODELS: tuple[type[Model], ...] = (ConvNet, ResNet, Custom)

@@ -1,0 +1,229 @@
+"""Users' own folders of images."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainables.part import part_from_dict
+from trainables.tasks.base import DataError
+from trainables.tasks.image_folder import ImageFolder
+
+
+def write(
+    path: Path, size: tuple[int, int] = (8, 6), mode: str = "RGB", seed: int | None = None
+) -> np.ndarray:
+    """One image of (height, width); its name seeds its pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.RandomState(zlib.crc32(path.name.encode()) if seed is None else seed)
+    pixels = random.randint(0, 256, (*size, 3) if mode == "RGB" else size, dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return pixels
+
+
+def fill(root: Path, count: int = 10, **kwargs: object) -> Path:
+    for label in ("cat", "dog"):
+        for i in range(count):
+            write(root / label / f"{label}{i}.png", **kwargs)  # type: ignore[arg-type]
+    return root
+
+
+def pixels_of(path: Path) -> bytes:
+    return np.asarray(Image.open(path)).transpose(2, 0, 1).tobytes()
+
+
+def test_a_plain_folder_is_split_by_class(tmp_path: Path) -> None:
+    fill(tmp_path, count=20)
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "README").write_text("no class")
+    task = ImageFolder.scan(tmp_path)
+    assert (task.classes, task.channels, task.image_size) == (("cat", "dog"), 3, (8, 6))
+    assert task.input_shape == (3, 8, 6) and task.outputs == 2
+    data = task.load(tmp_path)
+    assert {
+        split: np.bincount(data[f"{split}_labels"]).tolist() for split in ("train", "validation", "test")
+    } == {
+        "train": [14, 14],
+        "validation": [3, 3],
+        "test": [3, 3],
+    }
+    seen = {}
+    for split in ("train", "validation", "test"):
+        for image, label in zip(data[f"{split}_images"], data[f"{split}_labels"], strict=True):
+            seen[image.tobytes()] = int(label)
+    expected = {
+        pixels_of(p): i for i, label in enumerate(("cat", "dog")) for p in (tmp_path / label).glob("*.png")
+    }
+    assert seen == expected and len(seen) == 40
+
+
+@pytest.mark.parametrize("validation", ["val", "validation", None])
+def test_given_splits_are_kept(tmp_path: Path, validation: str | None) -> None:
+    names = {"train": "train", "test": "test"} | ({"validation": validation} if validation else {})
+    for split, folder in names.items():
+        for label in ("a", "b"):
+            for i in range(7):
+                write(tmp_path / folder / label / f"{split}{label}{i}.png")
+    data = ImageFolder.scan(tmp_path).load(tmp_path)
+    for split, folder in names.items():
+        given = {pixels_of(path) for path in (tmp_path / folder).rglob("*.png")}
+        ours = {image.tobytes() for image in data[f"{split}_images"]}
+        assert ours == given if validation or split == "test" else ours < given
+    assert len(data["train_labels"]) == (14 if validation else 12)
+    assert len(data["validation_labels"]) == (14 if validation else 2)
+
+
+def test_it_survives_json_and_repeats_itself(tmp_path: Path) -> None:
+    fill(tmp_path)
+    task = ImageFolder.scan(tmp_path)
+    assert part_from_dict(json.loads(json.dumps(task.to_dict())), {"ImageFolder": ImageFolder}) == task
+    assert ImageFolder.scan(tmp_path) == task
+    one, two = task.load(tmp_path), task.load(tmp_path)
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_grey_images_have_one_channel_and_one_colour_image_makes_three(tmp_path: Path) -> None:
+    fill(tmp_path, mode="L")
+    write(tmp_path / "cat" / "bitmap.png", mode="1")
+    task = ImageFolder.scan(tmp_path)
+    assert task.input_shape == (1, 8, 6)
+    data = task.load(tmp_path)
+    grey = np.asarray(Image.open(tmp_path / "cat" / "cat0.png"))
+    assert any(
+        np.array_equal(image[0], grey)
+        for split in ("train", "validation", "test")
+        for image in data[f"{split}_images"]
+    )
+    write(tmp_path / "dog" / "colour.png", mode="RGB")
+    assert ImageFolder.scan(tmp_path).channels == 3
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "jpeg", "JPG", "png", "ppm", "webp"])
+def test_formats(tmp_path: Path, suffix: str) -> None:
+    fill(tmp_path)
+    for i in range(3):
+        write(tmp_path / "fox" / f"{i}.{suffix}")
+    data = ImageFolder.scan(tmp_path).load(tmp_path)
+    assert sum(int((data[f"{split}_labels"] == 2).sum()) for split in ("train", "validation", "test")) == 3
+
+
+def test_the_digest_tells_folders_apart(tmp_path: Path) -> None:
+    task = ImageFolder.scan(fill(tmp_path))
+    (tmp_path / "cat" / "cat0.png").rename(tmp_path / "cat" / "renamed.png")
+    renamed = ImageFolder.scan(tmp_path)
+    write(tmp_path / "cat" / "renamed.png", seed=12345)
+    repainted = ImageFolder.scan(tmp_path)
+    assert len({task.digest, renamed.digest, repainted.digest}) == 3
+    with pytest.raises(DataError, match="not those of the recipe"):
+        task.load(tmp_path)
+    repainted.load(tmp_path)
+
+
+def test_images_of_different_sizes_need_a_size(tmp_path: Path) -> None:
+    fill(tmp_path)
+    write(tmp_path / "dog" / "big.png", size=(12, 12))
+    with pytest.raises(DataError, match=r"cat/cat0.png is 8x6 and dog/big.png is 12x12.*--image-size"):
+        ImageFolder.scan(tmp_path)
+    task = ImageFolder.scan(tmp_path, image_size=(6, 8), batch_size=16, padding=0, flip=True)
+    assert (task.input_shape, task.batch_size, task.padding, task.flip) == ((3, 6, 8), 16, 0, True)
+    data = task.load(tmp_path)
+    assert data["train_images"].shape[1:] == (3, 6, 8)
+    resized = Image.open(tmp_path / "dog" / "big.png").resize((8, 6), Image.Resampling.BILINEAR)
+    expected = np.asarray(resized).transpose(2, 0, 1)
+    everything = np.concatenate([data[f"{split}_images"] for split in ("train", "validation", "test")])
+    assert (everything == expected).all(axis=(1, 2, 3)).sum() == 1
+
+
+def broken(case: str, root: Path) -> Path:
+    """A directory with the fault ``case``."""
+    if case == "missing":
+        return root / "absent"
+    if case == "file":
+        (root / "file").write_text("")
+        return root / "file"
+    if case == "one class":
+        for i in range(5):
+            write(root / "cat" / f"{i}.png")
+        return root
+    if case == "empty":
+        return root
+    fill(root / "train" if "split" in case else root)
+    if case == "few":
+        write(root / "fox" / "0.png")
+    elif case == "no image":
+        (root / "cat" / "zebra.png").write_bytes(b"no image")
+    elif case == "16 bits":
+        Image.fromarray(np.zeros((8, 6), np.uint16)).save(root / "cat" / "deep.png")
+    elif case == "tiny":
+        fill(root, size=(2, 2))
+    elif case == "split: unknown test class":
+        write(root / "test" / "fox" / "0.png")
+    elif case == "split: stray":
+        write(root / "fox" / "0.png")
+    elif case == "split: empty test":
+        (root / "test").mkdir()
+    elif case == "split: val twice":
+        fill(root / "val")
+        fill(root / "validation")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("missing", r"no directory .*absent; pass --data DIR"),
+        ("file", r"not a directory; pass --data DIR"),
+        ("empty", r"no class folders; put"),
+        ("one class", r"only one class, 'cat'; put"),
+        ("few", r"class 'fox' .* has 1 images .* put at least 3"),
+        ("no image", r"cat/zebra.png cannot be decoded .*repair or remove"),
+        ("16 bits", r"cat/deep.png has more than 8 bits"),
+        ("tiny", r"2x2, outside 4 to 1024 pixels a side; pass --image-size"),
+        ("split: unknown test class", r"test/fox/0.png is of a class .* add 'fox' to train"),
+        ("split: stray", r"holds both train and fox; beside train put only test and val"),
+        ("split: empty test", r"test.* holds no images .* fill it or remove it"),
+        ("split: val twice", r"both val and validation; keep one"),
+    ],
+)
+def test_unusable_folders_say_what_to_do(tmp_path: Path, case: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        ImageFolder.scan(broken(case, tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_image_is_named(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for i in range(4):
+            write(tmp_path / label / f"{i}.jpg", size=(64, 64))
+    file = tmp_path / "dog" / "2.jpg"
+    file.write_bytes(file.read_bytes()[:1500])
+    task = ImageFolder.scan(tmp_path)
+    with pytest.raises(DataError, match=r"dog/2.jpg cannot be decoded .*truncated"):
+        task.load(tmp_path)
+    with pytest.raises(DataError, match="pass --data DIR"):
+        task.load(None)
+
+
+def test_fields_are_checked() -> None:
+    good = {"classes": ("a", "b"), "channels": 3, "image_size": (8, 8), "digest": "0123456789abcdef"}
+    ImageFolder(**good)  # type: ignore[arg-type]
+    for change in (
+        {"classes": ("a",)},
+        {"classes": ("b", "a")},
+        {"classes": ("a", "a")},
+        {"channels": 2},
+        {"image_size": (8, 3)},
+        {"image_size": (8, 100_000)},
+        {"digest": "xyz"},
+        {"batch_size": 0},
+    ):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            ImageFolder(**(good | change))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="image_size"):
+        ImageFolder.scan(Path("anywhere"), image_size=(0, 5))

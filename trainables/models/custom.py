@@ -1,0 +1,113 @@
+"""A user's own architecture: an importable class named on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainables.models.base import Model
+from trainables.part import check_range
+
+_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_allowed: set[str] = set()
+
+
+def allow(target: str) -> None:
+    """Let recipes in this process import ``target``; for targets that the user named, never for a file's.
+
+    Raises:
+        ValueError: ``target`` is not of the form ``module:Class``.
+    """
+    _allowed.add(_checked(target))
+
+
+@dataclass(frozen=True)
+class Custom(Model):
+    """``Class(input_shape=..., outputs=..., depth=..., width=...)`` of the user's own module.
+
+    A recipe may come from anybody's file, and importing runs code: :meth:`build` imports only what
+    :func:`allow` has been told in the same process.
+
+    Attributes:
+        target: ``module:Class``, such as ``my_project.networks:Small``; a subclass of ``nn.Module``.
+        depth: at least 1; default 1. Passed on.
+        width: in [1/16, 16]; default 1. Passed on.
+    """
+
+    target: str
+    depth: int = 1
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _checked(self.target)
+        check_range(self, "depth", 1, 1024)
+        check_range(self, "width", 1 / 16, 16)
+
+    def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        """See :meth:`Model.build`; the network is tried once on zeros.
+
+        Raises:
+            ValueError: the target is not allowed here, cannot be imported, is no ``nn.Module`` or fails
+                on an input of ``input_shape``, or its output is not ``outputs`` logits per input.
+        """
+        if self.target not in _allowed:
+            raise ValueError(
+                f"the recipe names code of its own, {self.target}, which is not imported unasked; "
+                f"if you trust it, pass --model {self.target}"
+            )
+        network = self._construct(_class(self.target), input_shape, outputs)
+        _try(self.target, network, input_shape, outputs)
+        return network
+
+    def _construct(self, cls: type[nn.Module], input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        try:
+            return cls(input_shape=input_shape, outputs=outputs, depth=self.depth, width=self.width)
+        except Exception as error:
+            raise ValueError(
+                f"{self.target}(input_shape={input_shape}, outputs={outputs}, depth={self.depth}, "
+                f"width={self.width}) failed: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _checked(target: str) -> str:
+    if not _TARGET.fullmatch(target):
+        raise ValueError(f"target must be of the form module:Class, got target={target!r}")
+    return target
+
+
+def _class(target: str) -> type[nn.Module]:
+    module_name, class_name = target.split(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the user's module may fail in any way while it is imported
+        raise ValueError(
+            f"module {module_name} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    cls = getattr(module, class_name, None)
+    if cls is None:
+        raise ValueError(f"module {module_name} has no class {class_name}")
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise ValueError(f"{target} must be a subclass of torch.nn.Module, got {cls!r}")
+    return cls
+
+
+def _try(target: str, network: nn.Module, input_shape: tuple[int, ...], outputs: int) -> None:
+    count = 2  # one would hide a network that mixes up batch and channels
+    network.eval()
+    try:
+        with torch.no_grad():
+            output = network(torch.zeros(count, *input_shape))
+    except Exception as error:
+        raise ValueError(
+            f"{target} fails on an input of shape {(count, *input_shape)}: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        network.train()
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if shape != (count, outputs):
+        raise ValueError(f"{target} must return a tensor of shape {(count, outputs)}, got {shape}")

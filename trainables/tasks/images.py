@@ -1,0 +1,182 @@
+"""Image classification with all data on the device: what the image tasks share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.part import check_range
+from trainables.tasks.augmentation import augment, mix
+from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
+
+EVALUATION_BATCH_SIZE = 500
+
+
+class ImageTask(Task):
+    """A task of classifying images; members declare these three as fields.
+
+    Attributes:
+        batch_size: images per training step, in [2, 65536]; batch normalisation needs two.
+        padding: largest random shift in training, in pixels, in [0, 64].
+        flip: whether training flips images from left to right at random.
+    """
+
+    batch_size: int
+    padding: int
+    flip: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "batch_size", 2, 65_536)
+        check_range(self, "padding", 0, 64)
+
+    @property
+    def metric(self) -> str:
+        """The fraction of images whose largest logit is that of their class."""
+        return "accuracy"
+
+    def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
+        """See :class:`LoadedImages`."""
+        for split in SPLITS:
+            shape = arrays[f"{split}_images"].shape[1:]
+            if shape != self.input_shape:
+                raise ValueError(f"{split}_images must hold images of shape {self.input_shape}, got {shape}")
+        return LoadedImages(
+            arrays, device, seed, batch_size=self.batch_size, padding=self.padding, flip=self.flip
+        )
+
+
+class LoadedImages:
+    """Images and labels of all splits as one tensor each; batches are cut on the device.
+
+    Args:
+        arrays: per split ``<split>_images``, uint8 of shape (n, channels, height, width), and
+            ``<split>_labels``, int64 of shape (n,). They may be read-only and are never written to.
+        device: where everything lies and batches appear.
+        seed: drives shuffling and augmentation.
+        batch_size: images per training step; the last step of an epoch may see fewer, but never one
+            alone, which batch normalisation cannot use: it joins the step before.
+        padding: see :func:`trainables.tasks.augmentation.augment`.
+        flip: likewise.
+    """
+
+    def __init__(
+        self, arrays: Arrays, device: torch.device, seed: int, *, batch_size: int, padding: int, flip: bool
+    ) -> None:
+        self.device = torch.device(device)
+        self._seed = seed
+        self._batch_size = batch_size
+        self._padding = padding
+        self._flip = flip
+        self._images: dict[str, Tensor] = {}
+        self._labels: dict[str, Tensor] = {}
+        for split in SPLITS:
+            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+            _check(split, images, labels)
+            self._images[split] = _tensor(images).to(self.device)
+            self._labels[split] = _tensor(labels).to(self.device)
+
+    def batches(self, split: str, epoch: int) -> Iterator[Batch]:
+        """One pass over ``split``.
+
+        ``train`` comes in an order and in views that are functions of (seed, epoch); the other splits
+        come in order, unchanged, as view 0. Inputs are float32 in [-1, 1], channels last in memory.
+
+        Raises:
+            ValueError: unknown split.
+        """
+        if _checked(split) != "train":
+            yield from self._in_order(split)
+            return
+        order = _permutation(len(self._labels[split]), mix(self._seed, epoch)).to(self.device)
+        for index in order.split(_step_sizes(len(order), self._batch_size)):
+            images = self._images[split][index]
+            images = augment(images, self._seed, epoch, index, padding=self._padding, flip=self._flip)
+            yield Batch(normalise(images), self._labels[split][index], index, epoch)
+
+    def steps(self, split: str) -> int:
+        """How many batches :meth:`batches` yields."""
+        count = len(self._labels[_checked(split)])
+        if split != "train":
+            return -(-count // EVALUATION_BATCH_SIZE)
+        return len(_step_sizes(count, self._batch_size))
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy in nats, averaged over the batch; ``output`` are logits of shape (n, classes)."""
+        return F.cross_entropy(output, batch.targets)
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """``{"accuracy": fraction in [0, 1]}`` on the images as they are, ``train`` included.
+
+        The model is evaluated in eval mode; every module's training flag is as before afterwards.
+        """
+        flags = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            with torch.inference_mode():
+                correct = torch.zeros((), dtype=torch.int64, device=self.device)
+                for batch in self._in_order(_checked(split)):
+                    correct += (model(batch.inputs).argmax(1) == batch.targets).sum()
+        finally:
+            for module, training in flags:
+                module.training = training
+        return {"accuracy": int(correct) / len(self._labels[split])}
+
+    def _in_order(self, split: str) -> Iterator[Batch]:
+        images, labels = self._images[split], self._labels[split]
+        for start in range(0, len(labels), EVALUATION_BATCH_SIZE):
+            part = slice(start, min(start + EVALUATION_BATCH_SIZE, len(labels)))
+            index = torch.arange(part.start, part.stop, device=self.device)
+            yield Batch(normalise(images[part]), labels[part], index, 0)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 images, shape (n, channels, height, width), as new float32 in [-1, 1], channels last."""
+    return images.contiguous(memory_format=torch.channels_last).to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def _permutation(count: int, seed: int) -> Tensor:
+    # Drawn on the CPU whatever the device, so that the order of an epoch is the same everywhere.
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def _step_sizes(count: int, batch_size: int) -> list[int]:
+    whole, rest = divmod(count, batch_size)
+    sizes = [batch_size] * whole
+    if rest == 1 and whole:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
+
+
+def _checked(split: str) -> str:
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split=}")
+    return split
+
+
+def _check(split: str, images: np.ndarray, labels: np.ndarray) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise ValueError(
+            f"{split}_images must be uint8 of 4 dimensions, got {images.dtype} of {images.shape}"
+        )
+    if labels.dtype != np.int64 or labels.shape != images.shape[:1] or not len(labels):
+        raise ValueError(
+            f"{split}_labels must be int64, one for each of {len(images)} images (at least 1), "
+            f"got {labels.dtype} of {labels.shape}"
+        )
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """``array`` as a tensor without a copy; it may be read-only, and nothing here writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="The given NumPy array is not writable", category=UserWarning
+        )
+        return torch.from_numpy(array)
