@@ -1,0 +1,98 @@
+"""What every part promises: it is data, checked when it is made."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from tests.recipes import every_method
+from trainables.models import Custom
+from trainables.part import Part, part_from_dict
+from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict, short_name, summary
+from trainables.teachers import Fixed
+
+NEEDS = {"Fixed": {"recipe_id": "0" * 16}, "Custom": {"target": "a:B", "depth": 1, "width": 1.0}}
+
+
+def built_members():
+    for name, cls in MEMBERS.items():
+        required = [
+            f.name
+            for f in dataclasses.fields(cls)
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        ]
+        if not required or name in NEEDS:
+            yield cls(**NEEDS.get(name, {}))
+
+
+@pytest.mark.parametrize("part", built_members(), ids=lambda p: type(p).__name__)
+def test_json_and_back(part):
+    assert isinstance(part, Part)
+    again = part_from_dict(json.loads(json.dumps(part.to_dict())), MEMBERS)
+    assert again == part and hash(again) == hash(part)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        part.anything = 1
+
+
+@pytest.mark.parametrize("part", built_members(), ids=lambda p: type(p).__name__)
+def test_every_field_refuses_a_foreign_type(part):
+    for field in dataclasses.fields(part):
+        with pytest.raises(ValueError, match=re.escape(field.name)):
+            dataclasses.replace(part, **{field.name: object()})
+
+
+def test_names_are_unique_across_families():
+    assert len({cls.__name__ for cls in MEMBERS.values()}) == len(MEMBERS)
+
+
+@pytest.mark.parametrize("recipe", [*every_method(), *every_method(sparsity=0.5)], ids=short_name)
+def test_recipes_are_their_json(recipe):
+    again = recipe_from_dict(json.loads(canonical_json(recipe)))
+    assert again == recipe
+    assert again.recipe_id == recipe.recipe_id and len(recipe.recipe_id) == 16
+    other = dataclasses.replace(recipe, seed=1)
+    assert other.recipe_id != recipe.recipe_id
+    assert summary(recipe)["method"] == recipe.method
+
+
+def test_names_read_well():
+    names = [short_name(r) for r in every_method(sparsity=0.3)]
+    assert names == [
+        "fp-d1-w1-s30",
+        "kd-d1-w1-s30",
+        "ptq-8bit-b256-d1-w1-s30",
+        "qd-4bit-b256-d1-w1-s30",
+        "dq-4bit-b256-d1-w1-s30",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"type": "System", "command": "rm"}, "unknown part 'System'"),
+        ({"type": ["x"]}, "unknown part"),
+        ({"no": "type"}, "unknown part"),
+        ({"type": "Uniform", "bits": 4}, "takes the fields"),
+        ({"type": "Constant", "value": float("nan")}, "value"),
+        ({"type": "Constant", "value": True}, "value"),
+    ],
+)
+def test_hostile_data_is_refused(data, text):
+    with pytest.raises(ValueError, match=text):
+        part_from_dict(data, MEMBERS)
+
+
+def test_a_recipe_is_checked_as_a_whole():
+    recipe = every_method()[1]
+    from trainables.teachers import NoTeacher
+
+    with pytest.raises(ValueError, match="losses need a teacher"):
+        dataclasses.replace(recipe, teacher=NoTeacher())
+    with pytest.raises(ValueError, match="phases"):
+        dataclasses.replace(recipe, phases=())
+    with pytest.raises(ValueError, match="16 hex digits"):
+        Fixed("zz")
+    with pytest.raises(ValueError, match="expected a Recipe"):
+        recipe_from_dict({"type": "NoTeacher"})
+    assert Custom("a:B", depth=1, width=1.0).target == "a:B"

@@ -1,0 +1,77 @@
+"""What every pruner promises."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainables.pruners import PRUNERS, Magnitude
+from trainables.pruners.magnitude import largest
+from trainables.schedules import Constant, Cubic
+
+VARIANTS = [cls() for cls in PRUNERS] + [Magnitude(0.95, updates=5), Magnitude(0.0)]
+
+
+@pytest.mark.parametrize("part", VARIANTS, ids=str)
+def test_nothing_is_masked_before_the_first_update_and_the_end_is_what_ships(part):
+    torch.manual_seed(0)
+    weight = torch.randn(40, 9)
+    mask = part.build(weight)
+    assert mask.current() is None
+    announced = mask.shipped(weight)
+    previous = 0
+    for step in range(1, 101):
+        mask.update(weight, step / 100)
+        keep = mask.current()
+        zeros = 0 if keep is None else int((~keep).sum())
+        assert zeros >= previous
+        previous = zeros
+    expected = round(getattr(part, "sparsity", 0.0) * weight.numel())
+    assert previous == expected
+    if announced is not None:
+        assert int((~announced).sum()) == expected
+        assert torch.equal(announced, mask.current())  # the weights did not move
+        assert torch.equal(mask.shipped(weight), mask.current())
+
+
+@given(st.integers(1, 60), st.floats(0, 0.999))
+def test_largest_against_sorting(count, sparsity):
+    weight = torch.randn(count, generator=torch.Generator().manual_seed(count))
+    keep = largest(weight, sparsity)
+    kept = max(count - round(sparsity * count), 1)
+    assert int(keep.sum()) == kept
+    assert sorted(weight[keep].abs().tolist()) == sorted(weight.abs().tolist())[count - kept :]
+
+
+def test_ties_go_to_the_earlier_element():
+    assert largest(torch.ones(4), 0.5).tolist() == [True, True, False, False]
+
+
+def test_magnitude_follows_the_cubic_ramp():
+    part = Magnitude(0.8, Cubic(0.0, 1.0, 0.2, 0.7), updates=10)
+    weight = torch.randn(1000)
+    mask = part.build(weight)
+    for stage in range(1, 11):
+        mask.update(weight, stage / 10)
+        t = min(max((stage / 10 - 0.2) / 0.5, 0), 1)
+        expected = 0.8 + (0.0 - 0.8) * (1 - t) ** 3  # Zhu & Gupta, eq. 1, from 0
+        assert float((~mask.current()).float().mean() if mask.current() is not None else 0) == pytest.approx(
+            expected, abs=1e-3
+        )
+
+
+def test_the_mask_is_frozen_when_the_ramp_is_over():
+    part = Magnitude(0.5, Cubic(0.0, 1.0, 0.0, 0.5), updates=10)
+    weight = torch.arange(10.0)
+    mask = part.build(weight)
+    mask.update(weight, 0.5)
+    before = mask.current().clone()
+    mask.update(-weight.flip(0) * 7, 1.0)
+    assert torch.equal(mask.current(), before)
+
+
+def test_wrong_values_are_named():
+    with pytest.raises(ValueError, match=r"sparsity=1\.5"):
+        Magnitude(1.5)
+    with pytest.raises(ValueError, match="ramp"):
+        Magnitude(0.5, Constant(0.3))

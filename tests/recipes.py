@@ -1,0 +1,23 @@
+"""Small recipes that tests share: every method, trained in a second."""
+
+from trainables import methods
+from trainables.models import ConvNet
+from trainables.recipe import Recipe
+from trainables.tasks import Digits
+
+TEACHER_ID = "0123456789abcdef"
+STUDENT = ConvNet(stages=((6, 6), (8, 8)), hidden=(16,), kernel_size=3, depth=1)
+
+
+def every_method(epochs: int = 4, sparsity: float = 0.0) -> list[Recipe]:
+    """One recipe per method, on digits."""
+    recipes = []
+    for method in methods.METHODS:
+        arguments = {"epochs": epochs, "sparsity": sparsity, "learning_rate": 5e-3}
+        accepted = method.__kwdefaults__.keys() | method.__annotations__.keys()
+        if "teacher_id" in accepted:
+            arguments["teacher_id"] = TEACHER_ID
+        if "points_learning_rate" in accepted:
+            arguments["points_learning_rate"] = 1e-4
+        recipes.append(method(Digits(batch_size=128), STUDENT, **arguments))
+    return recipes

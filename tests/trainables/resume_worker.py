@@ -1,0 +1,24 @@
+"""Run in a process of its own: resume each checkpoint of a folder, train to the end, write the packed file."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.trainables.teachers import small_teacher
+from trainables.recipe import recipe_from_dict
+from trainables.trainer import Trainer
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for folder in sorted(Path(sys.argv[1]).iterdir()):
+        recipe = recipe_from_dict(json.loads((folder / "recipe.json").read_text()))
+        device = torch.device("cpu")
+        task = recipe.task.open(recipe.task.load(None), device, recipe.seed)
+        trainer = Trainer(recipe, task, lambda _: small_teacher(recipe.task), device)
+        trainer.load(folder)
+        while not trainer.finished:
+            trainer.train_epoch()
+        (folder / "resumed.rdz").write_bytes(trainer.ship())
+        trainer.save(folder / "end")

@@ -1,0 +1,180 @@
+"""The loop: resuming changes no bit, phases do what they say, divergence and foreign checkpoints are errors."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from tests.recipes import STUDENT, TEACHER_ID, every_method
+from tests.trainables.teachers import small_teacher
+from trainables import methods
+from trainables.compressed_weight import compressed_weights
+from trainables.evaluation import evaluate_file
+from trainables.models import ConvNet
+from trainables.optimizers import SGD, AdamW
+from trainables.quantizers import LearnedPoints, Uniform
+from trainables.recipe import Phase
+from trainables.tasks import Digits
+from trainables.trainer import CheckpointError, Diverged, Trainer, no_network, train
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    return Digits().load(None)
+
+
+def trainer_of(recipe, arrays):
+    torch.set_num_threads(1)
+    task = recipe.task.open(arrays, CPU, recipe.seed)
+    return Trainer(recipe, task, lambda _: small_teacher(recipe.task), CPU)
+
+
+def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(arrays, tmp_path):
+    recipes = [*every_method(4), *every_method(4, sparsity=0.6)]
+    dropout = ConvNet(stages=((6,), (8,)), hidden=(16,), kernel_size=3, depth=1, dropout=(0.3, 0.3, 0.3))
+    recipes.append(methods.quantized_distillation(Digits(), dropout, teacher_id=TEACHER_ID, epochs=4))
+    stochastic = replace(recipes[-1], quantizer=Uniform(2, 64, rounding="stochastic"))
+    recipes.append(replace(stochastic, phases=(Phase(4, SGD(0.05), quantize=True),)))
+    straight = {}
+    for number, recipe in enumerate(recipes):
+        folder = tmp_path / f"{number:02d}-{recipe.method}"
+        trainer = trainer_of(recipe, arrays)
+        for epoch in range(4):
+            if epoch == 2:
+                trainer.save(folder)
+            trainer.train_epoch()
+        (folder / "recipe.json").write_text(json.dumps(recipe.to_dict()))
+        trainer.save(tmp_path.parent / f"{tmp_path.name}-straight" / folder.name)
+        straight[folder.name] = trainer.ship()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(
+        [sys.executable, "-m", "tests.trainables.resume_worker", str(tmp_path)],
+        check=True, cwd=ROOT, env=environment, timeout=300,
+    )
+    for name, packed in straight.items():
+        assert (tmp_path / name / "resumed.rdz").read_bytes() == packed, name
+        ours = safetensors.torch.load_file(tmp_path.parent / f"{tmp_path.name}-straight" / name / "state.safetensors")
+        theirs = safetensors.torch.load_file(tmp_path / name / "end" / "state.safetensors")
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.7])
+@pytest.mark.parametrize("number", range(len(methods.METHODS)))
+def test_the_packed_file_is_what_the_student_computes(number, sparsity, arrays):
+    recipe = every_method(2, sparsity)[number]
+    trainer = trainer_of(recipe, arrays)
+    trainer.train_epoch()
+    trainer.train_epoch()
+    packed = trainer.ship()
+    reported = evaluate_file(packed, trainer.task, "validation")
+    assert evaluate_file(packed, trainer.task, "validation") == reported
+    for _, joint, original in compressed_weights(trainer.student):
+        joint.quantizing = True  # post-training quantization never is, until it ships
+        zeros = float((joint(original) == 0).float().mean())
+        assert zeros >= sparsity - 1 / original.numel()
+    if recipe.exempt_dtype == "float32":
+        live = trainer.task.evaluate(trainer.student, "validation")
+        assert live["accuracy"] == pytest.approx(reported["accuracy"], abs=0.003)
+
+
+def test_it_learns(arrays):
+    recipe = methods.full_precision(Digits(), replace(STUDENT, width=2.0), epochs=8, learning_rate=1e-2)
+    told = []
+    torch.set_num_threads(1)
+    task = recipe.task.open(arrays, CPU, 0)
+    packed = train(recipe, task, no_network, CPU, lambda epoch, metrics: told.append((epoch, metrics["loss"])))
+    assert [epoch for epoch, _ in told] == list(range(1, 9))
+    assert told[-1][1] < told[0][1] / 4
+    assert evaluate_file(packed, task, "validation")["accuracy"] > 0.85
+
+
+def test_quantized_training_moves_the_full_precision_copy_only_by_gradients(arrays):
+    recipe = methods.quantized_distillation(Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=2, bits=2)
+    still = replace(recipe, phases=(Phase(1, SGD(1e-30, momentum=0.0, weight_decay=0.0), quantize=True),))
+    trainer = trainer_of(still, arrays)
+    before = {name: w.detach().clone() for name, _, w in compressed_weights(trainer.student)}
+    statistics = trainer.student.state_dict()
+    running = {k: v.clone() for k, v in statistics.items() if k.endswith("running_mean")}
+    trainer.train_epoch()
+    for name, joint, original in compressed_weights(trainer.student):
+        assert torch.equal(before[name], original)
+        assert joint(original).unique().numel() < original.unique().numel() or original.numel() < 20
+    after = trainer.student.state_dict()
+    assert running and all(not torch.equal(v, after[k]) for k, v in running.items())
+
+
+def test_the_points_phase_moves_points_and_leaves_weights(arrays):
+    recipe = methods.differentiable_quantization(
+        Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=2, points_learning_rate=1e-3
+    )
+    trainer = trainer_of(recipe, arrays)
+    trainer.train_epoch()
+    before = {k: v.clone() for k, v in trainer.student.state_dict().items()}
+    trainer.train_epoch()
+    for key, value in trainer.student.state_dict().items():
+        if key.endswith("points"):
+            assert not torch.equal(value, before[key]), key
+            assert bool((value.diff() >= 0).all())
+        elif "running" not in key and "num_batches" not in key:
+            assert torch.equal(value, before[key]), key
+
+
+def test_divergence_is_an_error_that_says_where(arrays):
+    recipe = methods.full_precision(Digits(), STUDENT, epochs=3)
+    wild = replace(recipe, phases=(Phase(3, SGD(100.0)),))
+    trainer = trainer_of(wild, arrays)
+    with pytest.raises(Diverged, match="epoch"):
+        while not trainer.finished:
+            trainer.train_epoch()
+            trainer.ship()
+
+
+def test_foreign_and_broken_checkpoints_are_refused(arrays, tmp_path):
+    first, second = (methods.full_precision(Digits(), STUDENT, epochs=1, seed=s) for s in (0, 1))
+    trainer_of(first, arrays).save(tmp_path)
+    with pytest.raises(CheckpointError, match=first.recipe_id):
+        trainer_of(second, arrays).load(tmp_path)
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        trainer_of(first, arrays).load(tmp_path)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        trainer_of(first, arrays).load(tmp_path / "nowhere")
+
+
+def test_a_phase_with_nothing_to_learn_is_refused(arrays):
+    recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
+    nothing = replace(recipe, phases=(Phase(1, AdamW(), train="quantizer"),))
+    with pytest.raises(ValueError, match="nothing to learn"):
+        trainer_of(nothing, arrays)
+
+
+def test_exempt_parameters_are_left_alone(arrays):
+    recipe = methods.post_training_quantization(Digits(), STUDENT, epochs=1, bits=1)
+    names = [name for name, _, _ in compressed_weights(trainer_of(recipe, arrays).student)]
+    spared = trainer_of(replace(recipe, exempt=(names[0],)), arrays)
+    assert [name for name, _, _ in compressed_weights(spared.student)] == names[1:]
+    with pytest.raises(ValueError, match="nonsense"):
+        trainer_of(replace(recipe, exempt=("nonsense.*",)), arrays)
+
+
+def test_learned_points_can_train_together_with_the_weights(arrays):
+    recipe = methods.quantized_distillation(Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=1)
+    joint = replace(
+        recipe, quantizer=LearnedPoints(3, 64), phases=(Phase(1, AdamW(1e-3), train="all", quantize=True),)
+    )
+    trainer = trainer_of(joint, arrays)
+    before = {k: v.clone() for k, v in trainer.student.state_dict().items()}
+    trainer.train_epoch()
+    moved = [k for k, v in trainer.student.state_dict().items() if not torch.equal(v, before[k])]
+    assert any(k.endswith("points") for k in moved) and any(k.endswith("original") for k in moved)

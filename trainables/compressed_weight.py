@@ -1,0 +1,132 @@
+"""The one object that joins a mask and a quantizer on a parameter."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
+
+from trainables.folding import folded
+from trainables.pruners.base import Mask
+from trainables.quantizers.base import Codes, Dense, WeightQuantizer, scatter_kept
+from trainables.recipe import Recipe
+
+LARGEST_FLOAT16 = 65504.0
+
+
+class CompressedWeight(nn.Module):
+    """A parametrization: ``layer.weight`` is the masked and quantized weight while it is attached.
+
+    Mask and quantizer are one object because, chained, the quantizer would move masked zeros off zero.
+    The survivors alone are quantized, so pruned weights take no part in a bucket's range, and are put
+    back among exact zeros.
+
+    Attributes:
+        quantizing: whether the forward pass quantizes; the mask is always in force.
+    """
+
+    def __init__(self, mask: Mask, quantizer: WeightQuantizer) -> None:
+        super().__init__()
+        self.mask = mask
+        self.quantizer = quantizer
+        self.quantizing = False
+
+    def forward(self, weight: Tensor) -> Tensor:
+        keep = self.mask.current()
+        if not self.quantizing:
+            return weight if keep is None else weight * keep
+        return scatter_kept(self.quantizer(survivors(weight, keep)), keep, tuple(weight.shape))
+
+    def start_quantizing(self, weight: Tensor) -> None:
+        """Quantize from now on; learned state starts from the current ``weight``."""
+        if not self.quantizing:
+            self.quantizer.initialize(survivors(weight.detach(), self.mask.current()))
+        self.quantizing = True
+
+    @torch.no_grad()
+    def encode(self, weight: Tensor) -> Codes | Dense:
+        """``weight`` as it would be shipped now: at its final sparsity and quantized."""
+        keep = self.mask.shipped(weight)
+        return self.quantizer.encode(survivors(weight, keep), tuple(weight.shape), keep)
+
+
+def survivors(weight: Tensor, keep: Tensor | None) -> Tensor:
+    """The kept elements in row-major order, shape (n,)."""
+    return weight.reshape(-1) if keep is None else weight[keep]
+
+
+def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
+    """Attach a :class:`CompressedWeight` to each parameter of two or more dimensions, in place.
+
+    Parameters whose name matches one of ``recipe.exempt`` are left alone.
+
+    Raises:
+        ValueError: a pattern in ``recipe.exempt`` matches no parameter.
+    """
+    names = [name for name, _ in student.named_parameters()]
+    for pattern in recipe.exempt:
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(f"exempt pattern {pattern!r} matches none of the parameters {', '.join(names)}")
+    for prefix, module in list(student.named_modules()):
+        for child, parameter in list(module.named_parameters(recurse=False)):
+            name = f"{prefix}.{child}" if prefix else child
+            if parameter.dim() < 2 or any(fnmatch.fnmatch(name, pattern) for pattern in recipe.exempt):
+                continue
+            joint = CompressedWeight(recipe.pruner.build(parameter), recipe.quantizer.build(parameter))
+            parametrize.register_parametrization(module, child, joint)
+    return student
+
+
+def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeight, nn.Parameter]]:
+    """Every compressed parameter: its name, the object that compresses it, its full-precision original."""
+    for prefix, module in student.named_modules():
+        for child, chain in getattr(module, "parametrizations", {}).items():
+            name = f"{prefix}.{child}" if prefix else child
+            yield name, chain[0], chain.original
+
+
+@torch.no_grad()
+def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dense]:
+    """All tensors of ``student`` as they would be shipped now, on the CPU, batch normalisation folded.
+
+    Names are those of the network that :func:`trainables.evaluation.rebuild` builds.
+
+    Raises:
+        ValueError: a tensor holds a value that is not finite.
+    """
+    tensors: dict[str, Codes | Dense] = {}
+    for name, joint, original in compressed_weights(student):
+        _check_finite(name, original)
+        tensors[name] = joint.encode(original)
+    for prefix, module in student.named_modules():
+        if "parametrizations" in prefix.split("."):
+            continue
+        if isinstance(module, _BatchNorm):
+            scale, shift = folded(module)
+            plain = {"scale": scale, "shift": shift}
+        else:
+            plain = dict(module.named_parameters(recurse=False))
+            transient = module._non_persistent_buffers_set
+            plain |= {k: b for k, b in module.named_buffers(recurse=False) if k not in transient}
+        for child, tensor in plain.items():
+            name = f"{prefix}.{child}" if prefix else child
+            _check_finite(name, tensor)
+            tensors[name] = Dense(_narrowed(tensor.detach().cpu(), recipe.exempt_dtype))
+    return tensors
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{name} holds a value that is not finite")
+
+
+def _narrowed(tensor: Tensor, dtype: str) -> Tensor:
+    """float32 as float16 where asked for and in its range; other tensors as they are."""
+    if dtype == "float16" and tensor.dtype == torch.float32:
+        fits = tensor.numel() == 0 or float(tensor.abs().max()) <= LARGEST_FLOAT16
+        return tensor.half() if fits else tensor.clone()
+    return tensor.clone()

@@ -1,0 +1,68 @@
+"""What is reported is measured on what is shipped: pack, read back, rebuild, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from trainables.compressed_weight import stored_tensors
+from trainables.folding import fold_batch_norms
+from trainables.models import Custom
+from trainables.packed_file import PackedFileError, pack, unpack
+from trainables.quantizers.base import Codes, Dense
+from trainables.recipe import Recipe
+from trainables.tasks.base import LoadedTask
+
+
+def ship(recipe: Recipe, student: nn.Module) -> bytes:
+    """The packed file of ``student`` as it stands, final mask and quantizer applied."""
+    return pack(recipe, stored_tensors(student, recipe))
+
+
+def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
+    """A fresh network in eval mode on the CPU, holding the decoded ``tensors`` as float32.
+
+    Raises:
+        PackedFileError: the tensors are not those of the recipe's network.
+        ValueError: the network cannot be built here (a custom model that was not allowed).
+    """
+    if not isinstance(recipe.model, Custom):  # a recipe may claim any size: look before allocating
+        with torch.device("meta"):
+            _check_shapes(fold_batch_norms(_build(recipe)).state_dict(), tensors)
+    with torch.random.fork_rng(devices=[]):  # building must not move the caller's random state
+        network = fold_batch_norms(_build(recipe))
+    _check_shapes(network.state_dict(), tensors)
+    network.load_state_dict({name: tensor.decode() for name, tensor in tensors.items()})
+    return network.eval().requires_grad_(False)
+
+
+def _build(recipe: Recipe) -> nn.Module:
+    return recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+
+
+def _check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Codes | Dense]) -> None:
+    if expected.keys() != tensors.keys():
+        odd = sorted(expected.keys() ^ tensors.keys())
+        raise PackedFileError(f"the tensors do not fit the recipe's network; first difference: {odd[0]}")
+    for name, tensor in tensors.items():
+        ours, theirs = tuple(expected[name].shape), tuple(tensor.shape)
+        if ours != theirs:
+            raise PackedFileError(f"{name} has shape {theirs}, but the recipe's network has {ours}")
+
+
+def open_student(data: bytes) -> tuple[Recipe, nn.Module]:
+    """Recipe and network of a packed file's bytes.
+
+    Raises:
+        PackedFileError: ``data`` is no packed file, or is damaged.
+    """
+    recipe, tensors = unpack(data)
+    return recipe, rebuild(recipe, tensors)
+
+
+def evaluate_file(data: bytes, task: LoadedTask, split: str) -> dict[str, float]:
+    """Quality of the student in a packed file's bytes on ``split``."""
+    _, network = open_student(data)
+    return task.evaluate(network.to(task.device), split)

@@ -1,0 +1,55 @@
+"""Batch normalisation as what it is at inference: one multiplication and one addition per channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class ChannelAffine(nn.Module):
+    """``x * scale + shift`` along dimension 1.
+
+    Attributes:
+        scale: float32, shape (channels,).
+        shift: float32, shape (channels,).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (1, -1) + (1,) * (x.dim() - 2)
+        return x * self.scale.view(shape) + self.shift.view(shape)
+
+
+@torch.no_grad()
+def folded(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Scale and shift, float32 of shape (channels,), that equal ``norm`` in eval mode.
+
+    Raises:
+        ValueError: the module keeps no running statistics, so it has no fixed inference form.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError(f"cannot fold {norm}: it keeps no running statistics")
+    scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    shift = -norm.running_mean.double() * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias.double()
+    return scale.float(), shift.float()
+
+
+def fold_batch_norms(model: nn.Module) -> nn.Module:
+    """Replace every batch normalisation in ``model`` (in place) by a :class:`ChannelAffine`."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, _BatchNorm):
+            affine = ChannelAffine(module.num_features)
+            if module.running_mean is not None:
+                affine.scale.data, affine.shift.data = folded(module)
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, affine)
+    return model

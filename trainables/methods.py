@@ -1,0 +1,197 @@
+"""Published methods, each a function that returns a recipe.
+
+They share their arguments: ``task`` and ``model`` say what is trained, ``teacher_id`` is the
+``recipe_id`` of a trained teacher, ``epochs`` is the whole training in epochs, ``sparsity`` above 0 adds
+gradual magnitude pruning (Zhu & Gupta 2017), and ``seed`` drives all randomness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trainables.codecs import Smallest
+from trainables.losses import SoftTargets
+from trainables.models.base import Model
+from trainables.optimizers import SGD, AdamW
+from trainables.pruners import Magnitude, NoPruner
+from trainables.pruners.base import Pruner
+from trainables.quantizers import LearnedPoints, NoQuantizer, Uniform
+from trainables.recipe import Phase, Recipe
+from trainables.schedules import Constant
+from trainables.tasks.base import Task
+from trainables.teachers import Fixed, NoTeacher
+
+
+def full_precision(
+    task: Task,
+    model: Model,
+    *,
+    epochs: int,
+    learning_rate: float = 2e-3,
+    sparsity: float = 0.0,
+    seed: int = 0,
+) -> Recipe:
+    """Training from labels alone, stored as float32: the baseline, and how teachers are made."""
+    return Recipe(
+        method="full_precision",
+        task=task,
+        model=model,
+        teacher=NoTeacher(),
+        losses=(),
+        pruner=_pruner(sparsity),
+        quantizer=NoQuantizer(),
+        phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0),),
+        codec=Smallest(),
+        exempt_dtype="float32",
+        seed=seed,
+    )
+
+
+def knowledge_distillation(
+    task: Task,
+    model: Model,
+    *,
+    teacher_id: str,
+    epochs: int,
+    learning_rate: float = 2e-3,
+    temperature: float = 2.0,
+    distillation_weight: float = 0.7,
+    sparsity: float = 0.0,
+    seed: int = 0,
+) -> Recipe:
+    """Soft targets of a trained teacher beside the labels (Hinton, Vinyals & Dean 2015), stored as float32."""
+    return Recipe(
+        method="knowledge_distillation",
+        task=task,
+        model=model,
+        teacher=Fixed(teacher_id),
+        losses=(SoftTargets(temperature, Constant(distillation_weight)),),
+        task_weight=Constant(1.0 - distillation_weight),
+        pruner=_pruner(sparsity),
+        quantizer=NoQuantizer(),
+        phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0),),
+        codec=Smallest(),
+        exempt_dtype="float32",
+        seed=seed,
+    )
+
+
+def post_training_quantization(
+    task: Task,
+    model: Model,
+    *,
+    epochs: int,
+    bits: int = 8,
+    bucket_size: int | None = 256,
+    learning_rate: float = 2e-3,
+    sparsity: float = 0.0,
+    seed: int = 0,
+) -> Recipe:
+    """Full-precision training, then one rounding to a uniform grid per bucket (the paper's "post-mortem")."""
+    return Recipe(
+        method="post_training_quantization",
+        task=task,
+        model=model,
+        teacher=NoTeacher(),
+        losses=(),
+        pruner=_pruner(sparsity),
+        quantizer=Uniform(bits, bucket_size, scale_dtype="float16"),
+        phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0),),
+        codec=Smallest(),
+        seed=seed,
+    )
+
+
+def quantized_distillation(
+    task: Task,
+    model: Model,
+    *,
+    teacher_id: str,
+    epochs: int,
+    bits: int = 4,
+    bucket_size: int | None = 256,
+    learning_rate: float = 2e-3,
+    temperature: float = 2.0,
+    distillation_weight: float = 0.7,
+    sparsity: float = 0.0,
+    seed: int = 0,
+) -> Recipe:
+    """Distillation with the weights on their grid in every forward pass (Polino et al. 2018, section 3).
+
+    Gradients taken at the quantized weights are applied to a full-precision copy. Weights of two or more
+    dimensions are quantized; biases and normalisation stay in float16.
+    """
+    return Recipe(
+        method="quantized_distillation",
+        task=task,
+        model=model,
+        teacher=Fixed(teacher_id),
+        losses=(SoftTargets(temperature, Constant(distillation_weight)),),
+        task_weight=Constant(1.0 - distillation_weight),
+        pruner=_pruner(sparsity),
+        quantizer=Uniform(bits, bucket_size, scale_dtype="float16"),
+        phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0, quantize=True),),
+        codec=Smallest(),
+        seed=seed,
+    )
+
+
+def differentiable_quantization(
+    task: Task,
+    model: Model,
+    *,
+    teacher_id: str,
+    epochs: int,
+    bits: int = 4,
+    bucket_size: int | None = 256,
+    learning_rate: float = 2e-3,
+    points_learning_rate: float = 1e-5,
+    points_epochs: int | None = None,
+    temperature: float = 2.0,
+    distillation_weight: float = 0.7,
+    sparsity: float = 0.0,
+    seed: int = 0,
+) -> Recipe:
+    """A distilled full-precision student whose levels are then learned (Polino et al. 2018, section 4).
+
+    The points start at the quantiles of the trained weights and are moved by SGD with Nesterov momentum
+    under the same distillation loss, while the weights stand still. ``points_epochs`` of the ``epochs``
+    go to them, a fifth (at least one) by default.
+    """
+    points = max(1, epochs // 5) if points_epochs is None else points_epochs
+    if not 1 <= points < epochs:
+        raise ValueError(f"points_epochs must be in [1, epochs - 1], got {points_epochs=} of {epochs=}")
+    return Recipe(
+        method="differentiable_quantization",
+        task=task,
+        model=model,
+        teacher=Fixed(teacher_id),
+        losses=(SoftTargets(temperature, Constant(distillation_weight)),),
+        task_weight=Constant(1.0 - distillation_weight),
+        pruner=_pruner(sparsity),
+        quantizer=LearnedPoints(bits, bucket_size, scale_dtype="float16"),
+        phases=(
+            Phase(epochs - points, AdamW(learning_rate), prune=sparsity > 0),
+            Phase(
+                points,
+                SGD(points_learning_rate, momentum=0.9, weight_decay=0.0),
+                train="quantizer",
+                quantize=True,
+            ),
+        ),
+        codec=Smallest(),
+        seed=seed,
+    )
+
+
+METHODS: tuple[Callable[..., Recipe], ...] = (
+    full_precision,
+    knowledge_distillation,
+    post_training_quantization,
+    quantized_distillation,
+    differentiable_quantization,
+)
+
+
+def _pruner(sparsity: float) -> Pruner:
+    return Magnitude(sparsity) if sparsity > 0 else NoPruner()

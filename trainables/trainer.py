@@ -1,0 +1,285 @@
+"""The one training loop; its order is fixed and visible, and an empty slot is a null object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from trainables.compressed_weight import compress, compressed_weights
+from trainables.evaluation import ship
+from trainables.recipe import Phase, Recipe
+from trainables.tasks.base import LoadedTask
+
+CHECKPOINT_VERSION = 1
+
+
+class Diverged(Exception):
+    """Training left the finite numbers; the message says where."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint that is unreadable or belongs to another recipe."""
+
+
+class Trainer:
+    """One student being trained.
+
+    Stopping after any epoch and resuming changes no bit: the randomness of an epoch is a function of
+    (seed, epoch), entering a phase is a function of the student's state, and resuming replays phase
+    entries before it loads state.
+
+    Attributes:
+        recipe: what is trained.
+        student: the network, its weights compressed while in use.
+        epoch: epochs finished.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        task: LoadedTask,
+        network: Callable[[str], nn.Module],
+        device: torch.device,
+    ) -> None:
+        """Build the student and what imitates it.
+
+        Args:
+            recipe: what to train.
+            task: its data, on ``device``.
+            network: gives the trained network of a recipe's id; called for teachers only.
+            device: where to train.
+
+        Raises:
+            ValueError: the parts do not fit each other.
+        """
+        self.recipe = recipe
+        self.task = task
+        self.device = device
+        self.epoch = 0
+        with torch.random.fork_rng(devices=_cuda(device)):
+            torch.manual_seed(recipe.seed)
+            student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+            self.losses = nn.ModuleList([loss.build() for loss in recipe.losses]).to(device)
+        self.student = compress(student.to(device), recipe)
+        self.teacher = recipe.teacher.build(network).to(device)
+        self._joints = list(compressed_weights(self.student))
+        self._steps = task.steps("train")
+        self._phase = -1
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._enter_due_phases()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs of all phases are done."""
+        return self.epoch >= self.recipe.epochs
+
+    def train_epoch(self) -> dict[str, float]:
+        """Train one epoch; returns its mean ``loss``.
+
+        Raises:
+            Diverged: the loss, or a weight, is not finite.
+        """
+        recipe, phase = self.recipe, self.recipe.phases[self._phase]
+        total = torch.zeros((), device=self.device)
+        with torch.random.fork_rng(devices=_cuda(self.device)):
+            torch.manual_seed(recipe.seed * 1_000_003 + self.epoch + 1)
+            self.student.train()
+            for number, batch in enumerate(self.task.batches("train", self.epoch)):
+                self._set_learning_rate(phase, number)
+                progress = (self.epoch + number / self._steps) / recipe.epochs
+                with parametrize.cached(), _precision(self.device):
+                    output = self.student(batch.inputs)
+                    target = self.teacher(batch, progress)
+                    loss = recipe.task_weight(progress) * self.task.loss(output, batch)
+                    for part, term in zip(recipe.losses, self.losses, strict=True):
+                        loss = loss + part.weight(progress) * term(output, target, batch)
+                    for _, joint, _ in self._joints:
+                        loss = loss + joint.quantizer.penalty()
+                self._step(loss)
+                if phase.prune:
+                    self._prune(number)
+                total += loss.detach()
+        self.epoch += 1
+        mean = float(total) / self._steps
+        if not torch.isfinite(torch.tensor(mean)):
+            raise Diverged(f"the loss became {mean} in epoch {self.epoch}")
+        self._enter_due_phases()
+        return {"loss": mean}
+
+    def ship(self) -> bytes:
+        """The packed file of the student as it would be shipped now.
+
+        Raises:
+            Diverged: a weight is not finite.
+        """
+        try:
+            return ship(self.recipe, self.student)
+        except ValueError as error:
+            raise Diverged(f"after epoch {self.epoch}, {error}") from error
+
+    def save(self, directory: Path) -> None:
+        """Write a checkpoint, tensors and JSON, into ``directory``; the last file to appear completes it."""
+        directory.mkdir(parents=True, exist_ok=True)
+        optimizer: dict[str, dict[str, Any]] = {}
+        tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
+        tensors |= {f"losses.{k}": v for k, v in self.losses.state_dict().items()}
+        if self._optimizer is not None:
+            for number, state in self._optimizer.state_dict()["state"].items():
+                for key, value in state.items():
+                    if isinstance(value, Tensor):
+                        tensors[f"optimizer.{number}.{key}"] = value
+                    else:
+                        optimizer.setdefault(str(number), {})[key] = value
+        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        facts = {
+            "version": CHECKPOINT_VERSION,
+            "recipe_id": self.recipe.recipe_id,
+            "epoch": self.epoch,
+            "optimizer": optimizer,
+        }
+        _write(directory / "state.safetensors", safetensors.torch.save(tensors))
+        _write(directory / "state.json", json.dumps(facts).encode())
+
+    def load(self, directory: Path) -> None:
+        """Continue from a checkpoint that :meth:`save` wrote, on this or another device.
+
+        Raises:
+            CheckpointError: unreadable, of another version, or of another recipe.
+        """
+        try:
+            facts = json.loads((directory / "state.json").read_text())
+            tensors = safetensors.torch.load((directory / "state.safetensors").read_bytes())
+            version, recipe_id, epoch = facts["version"], facts["recipe_id"], facts["epoch"]
+        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f"the checkpoint in {directory} cannot be read: {error}") from error
+        if version != CHECKPOINT_VERSION:
+            raise CheckpointError(f"the checkpoint in {directory} has version {version}, not {CHECKPOINT_VERSION}")
+        if recipe_id != self.recipe.recipe_id:
+            raise CheckpointError(f"the checkpoint in {directory} is of recipe {recipe_id}, not {self.recipe.recipe_id}")
+        self.epoch = epoch
+        self._enter_due_phases()
+        try:
+            self.student.load_state_dict(_under("student.", tensors))
+            self.losses.load_state_dict(_under("losses.", tensors))
+            self._load_optimizer(_under("optimizer.", tensors), facts["optimizer"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint in {directory} does not fit its recipe: {error}") from error
+
+    def _load_optimizer(self, tensors: dict[str, Tensor], scalars: dict[str, dict[str, Any]]) -> None:
+        if self._optimizer is None:
+            return
+        state: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in scalars.items()}
+        for name, tensor in tensors.items():
+            number, key = name.split(".", 1)
+            state.setdefault(int(number), {})[key] = tensor
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+
+    def _enter_due_phases(self) -> None:
+        """Enter, one after the other, every phase that starts at or before the current epoch."""
+        start = 0
+        for number, phase in enumerate(self.recipe.phases):
+            if number > self._phase and start <= self.epoch:
+                self._enter(number, phase)
+            start += phase.epochs
+
+    def _enter(self, number: int, phase: Phase) -> None:
+        self._phase = number
+        learned = {id(p) for _, joint, _ in self._joints for p in joint.quantizer.parameters()}
+        for _, joint, original in self._joints:
+            if phase.quantize:
+                joint.start_quantizing(original)
+            else:
+                joint.quantizing = False
+        for parameter in self.student.parameters():
+            wanted = ("quantizer", "all") if id(parameter) in learned else ("weights", "all")
+            parameter.requires_grad_(phase.train in wanted)
+        trained = [p for p in self.student.parameters() if p.requires_grad]
+        if phase.train != "quantizer":
+            trained += list(self.losses.parameters())
+        if phase.epochs and not trained:
+            raise ValueError(
+                f"phase {number + 1} trains the {phase.train}, but {self.recipe.quantizer} has nothing to learn"
+            )
+        self._optimizer = phase.optimizer.build(trained) if trained else None
+
+    def _phase_start(self) -> int:
+        return sum(phase.epochs for phase in self.recipe.phases[: self._phase])
+
+    def _set_learning_rate(self, phase: Phase, number: int) -> None:
+        assert self._optimizer is not None  # a phase with epochs has parameters to train
+        progress = (self.epoch - self._phase_start() + number / self._steps) / phase.epochs
+        for group in self._optimizer.param_groups:
+            group["lr"] = phase.optimizer.learning_rate * phase.optimizer.decay(progress)
+
+    def _step(self, loss: Tensor) -> None:
+        assert self._optimizer is not None
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        for _, joint, _ in self._joints:
+            if joint.quantizing:
+                joint.quantizer.constrain(self._optimizer)
+
+    def _prune(self, number: int) -> None:
+        """Renew the masks; progress runs from 0 to 1 over all pruning phases together."""
+        spans = [(p.epochs if p.prune else 0) for p in self.recipe.phases]
+        done = sum(spans[: self._phase]) + self.epoch - self._phase_start() + (number + 1) / self._steps
+        for _, joint, original in self._joints:
+            joint.mask.update(original, done / sum(spans))
+
+
+def train(
+    recipe: Recipe,
+    task: LoadedTask,
+    network: Callable[[str], nn.Module],
+    device: torch.device,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+) -> bytes:
+    """Train ``recipe`` from start to end and return the packed file; ``on_epoch(epoch, {"loss": ...})``.
+
+    Raises:
+        Diverged: the loss, or a weight, is not finite.
+    """
+    trainer = Trainer(recipe, task, network, device)
+    while not trainer.finished:
+        metrics = trainer.train_epoch()
+        on_epoch(trainer.epoch, metrics)
+    return trainer.ship()
+
+
+def no_network(recipe_id: str) -> nn.Module:
+    """The ``network`` argument of a recipe without a teacher.
+
+    Raises:
+        ValueError: always; the recipe has a teacher after all.
+    """
+    raise ValueError(f"the recipe imitates {recipe_id}, but no trained network was given")
+
+
+def _cuda(device: torch.device) -> list[int]:
+    return [device.index or 0] if device.type == "cuda" else []
+
+
+def _precision(device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 where the hardware has matrix units for it; float32 on CPUs, where it is not slower."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _write(path: Path, data: bytes) -> None:
+    beside = path.with_name(path.name + ".partial")
+    beside.write_bytes(data)
+    beside.replace(path)
