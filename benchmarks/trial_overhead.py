@@ -1,0 +1,161 @@
+"""What a trial costs that trains nothing: Rayduce against Ray Tune's own parts, in one run.
+
+Both run two trials at a time on one local Ray, search with Optuna for two objectives, record every trial
+in an MLflow sqlite store and write a checkpoint per trial. Rayduce's trials also build the student, pack
+it, read it back, evaluate it on the validation split and look its latency up. Ray's side is a function
+trainable with ``OptunaSearch`` and ``MLflowLoggerCallback`` at their defaults.
+
+    python benchmarks/trial_overhead.py [--trials 200] [--ray-trials 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from search.environment import prepare_environment
+
+prepare_environment(None)
+
+import optuna  # noqa: E402
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: E402
+from ray.tune.search.optuna import OptunaSearch  # noqa: E402
+
+from search.callback import Record, TrialEvents  # noqa: E402
+from search.searcher import OptunaSearcher, open_study  # noqa: E402
+from search.studies import find_study  # noqa: E402
+from search.sweep import Machine, Options, run_trials  # noqa: E402
+from search.tracking import SweepTracker  # noqa: E402
+from trainables import methods  # noqa: E402
+from trainables.metrics.latency import fingerprint  # noqa: E402
+from trainables.recipe import Recipe  # noqa: E402
+from trainables.trainable import TrialSettings  # noqa: E402
+
+
+class Clock:
+    """Notes when trials end."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def changed(self, records: dict[str, Record]) -> None:
+        ended = sum(record.state != "running" for record in records.values())
+        while len(self.ends) < ended:
+            self.ends.append(time.perf_counter())
+
+
+def ours(folder: Path, trials: int) -> tuple[float, float]:
+    """Seconds per trial once running, and in all."""
+    study = find_study("digits")
+    task = study.task(None, None)
+    arrays = task.load(None)
+    student = replace(study.student, depth=1, width=0.25)
+
+    def untrained(trial: optuna.trial.BaseTrial) -> Recipe:
+        bits = trial.suggest_int("bits", 1, 8)
+        bucket = 2 ** trial.suggest_int("log2_bucket_size", 5, 10)
+        rate = trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True)
+        return methods.post_training_quantization(
+            task, student, epochs=0, bits=bits, bucket_size=bucket, learning_rate=rate
+        )
+
+    options = Options("overhead", trials, 0, folder, f"sqlite:///{folder}/mlflow.db", concurrency=2)
+    tracker = SweepTracker(options.tracking_uri, folder / "artifacts", "digits", options.name)
+    tracker.open(params={}, tags={"rayduce.metric": task.metric})
+    journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"), 0)
+    searcher = OptunaSearcher(
+        journal, untrained, lambda result: [result["validation_accuracy"], result["packed_bytes"]]
+    )
+    clock = Clock()
+    settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000)
+    events = TrialEvents(tracker, clock, task.metric)
+    start = time.perf_counter()
+    run_trials(searcher, events, arrays, {}, settings, options, Machine("cpu", 2, 1.0, 0.0))
+    tracker.flush()
+    total = time.perf_counter() - start
+    tracker.close()
+    states = {record.state for record in events.records.values()}
+    if len(events.records) != trials or states != {"finished"}:
+        raise SystemExit(f"expected {trials} finished trials, got {len(events.records)} in states {states}")
+    return (start + total - clock.ends[0]) / (trials - 1), total / trials
+
+
+def untrained_function(config: dict[str, Any]) -> None:
+    """Report once, with a checkpoint."""
+    import torch  # what every trial of a real sweep imports
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "state").write_bytes(bytes(torch.zeros(5000).numpy()))
+        tune.report(
+            {"accuracy": config["learning_rate"], "packed_bytes": config["bits"]},
+            checkpoint=tune.Checkpoint.from_directory(folder),
+        )
+
+
+def rays(folder: Path, trials: int) -> tuple[float, float]:
+    """Seconds per trial once running, and in all, with Ray Tune's defaults."""
+    ends: list[float] = []
+
+    class Ends(tune.Callback):
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            ends.append(time.perf_counter())
+
+    def space(trial: optuna.trial.Trial) -> None:
+        trial.suggest_int("bits", 1, 8)
+        trial.suggest_int("log2_bucket_size", 5, 10)
+        trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True)
+
+    start = time.perf_counter()
+    tune.Tuner(
+        tune.with_resources(untrained_function, {"cpu": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=OptunaSearch(space, metric=["accuracy", "packed_bytes"], mode=["max", "min"]),
+            num_samples=trials,
+            max_concurrent_trials=2,
+        ),
+        run_config=tune.RunConfig(
+            name="rays",
+            storage_path=str(folder / "rays"),
+            callbacks=[
+                MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder}/rays.db", experiment_name="rays")
+            ],
+            verbose=0,
+        ),
+    ).fit()
+    total = time.perf_counter() - start
+    if len(ends) != trials:
+        raise SystemExit(f"expected {trials} trials, got {len(ends)}")
+    return (ends[-1] - ends[0]) / (trials - 1), total / trials
+
+
+def main() -> None:
+    """Measure both and print them with their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--ray-trials", type=int, default=20)
+    arguments = parser.parse_args()
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with tempfile.TemporaryDirectory() as folder:
+        our_each, our_total = ours(Path(folder), arguments.trials)
+        ray_each, ray_total = rays(Path(folder), arguments.ray_trials)
+    ray.shutdown()
+    print(f"machine: {json.dumps(fingerprint())}")
+    versions = {name: version(name) for name in ("ray", "optuna", "mlflow", "torch")}
+    print(f"python {platform.python_version()}, {versions}")
+    print(f"{'':<34}{'s per trial, running':>22}{'s per trial, with start':>25}{'trials':>8}")
+    print(f"{'Rayduce, everything on':<34}{our_each:>22.3f}{our_total:>25.3f}{arguments.trials:>8}")
+    print(f"{'Ray Tune, Optuna and MLflow parts':<34}{ray_each:>22.3f}{ray_total:>25.3f}{arguments.ray_trials:>8}")
+    print(f"{'ratio':<34}{ray_each / our_each:>22.1f}{ray_total / our_total:>25.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Writes docs/methods.md from the functions in trainables/methods.py: ``python docs/build_methods.py``."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from trainables import methods
+from trainables.models import ConvNet
+from trainables.recipe import SHORT_METHODS, Recipe
+from trainables.tasks import Digits
+
+HEAD = """# Methods
+
+This page is made from `trainables/methods.py` by `python docs/build_methods.py`; a test compares the two.
+Each method is a function that returns a recipe. All take `task` and `model`, and `sparsity` above 0 adds
+gradual magnitude pruning on the cubic schedule to any of them.
+
+Soft targets use the true KL divergence, averaged over the batch (`batchmean`). The published code of
+quantized distillation averaged over the classes as well; at the same weight its term is weaker by the
+number of classes.
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    parts = [HEAD]
+    for method in methods.METHODS:
+        signature = inspect.signature(method)
+        options = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+        arguments = {"epochs": 10}
+        if "teacher_id" in signature.parameters:
+            arguments["teacher_id"] = "0" * 16
+        recipe = method(Digits(), ConvNet(), **arguments)
+        parts.append(f"## {method.__name__} (`{SHORT_METHODS[method.__name__]}`)\n")
+        parts.append(f"{inspect.cleandoc(method.__doc__ or '')}\n")
+        parts.append("| option | default |\n|---|---|")
+        for option in options:
+            default = "required" if option.default is option.empty else f"`{option.default}`"
+            parts.append(f"| `{option.name}` | {default} |")
+        parts.append(f"\nIts recipe: {_slots(recipe)}.\n")
+    return "\n".join(parts)
+
+
+def _slots(recipe: Recipe) -> str:
+    phases = []
+    for phase in recipe.phases:
+        state = "quantized" if phase.quantize else "not quantized"
+        phases.append(f"{phase.epochs} of 10 epochs on the {phase.train}, {state}")
+    losses = " + ".join(type(loss).__name__ for loss in recipe.losses) or "none"
+    return (
+        f"teacher `{type(recipe.teacher).__name__}`, losses `{losses}`, "
+        f"quantizer `{type(recipe.quantizer).__name__}`, phases: {'; then '.join(phases)}"
+    )
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("methods.md").write_text(page())

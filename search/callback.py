@@ -1,0 +1,129 @@
+"""What happens when a trial starts, reports or ends: tracking and display hear of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from search.tracking import SweepTracker
+
+from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
+from trainables.trainable import STUDENT_FILE
+
+EPOCH_METRICS = ("loss", "packed_bytes", "seconds")
+FINAL_METRICS = (
+    "packed_bytes",
+    "compression_ratio",
+    "latency_ms",
+    "macs",
+    "sparsity",
+    "mean_bits",
+    "parameters",
+    "seconds",
+)
+
+
+@dataclass
+class Record:
+    """One trial as the driver knows it.
+
+    Attributes:
+        trial_id: Ray's.
+        recipe: what it trains.
+        state: ``running``, ``finished``, ``failed`` or ``stopped``.
+        reason: why it failed.
+        metrics: the last reported.
+        packed: the file it shipped, once finished.
+    """
+
+    trial_id: str
+    recipe: Recipe
+    state: str = "running"
+    reason: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    packed: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """A name to read; not unique."""
+        return short_name(self.recipe)
+
+
+class Watcher(Protocol):
+    """Someone who wants to know how the sweep goes."""
+
+    def changed(self, records: Mapping[str, Record]) -> None:
+        """Called when a trial started, reported or ended."""
+        ...
+
+
+class TrialEvents(Callback):
+    """Ray Tune's callback: keeps the records, tells the tracker and the watcher."""
+
+    def __init__(self, tracker: SweepTracker, watcher: Watcher, metric: str) -> None:
+        super().__init__()
+        self.records: dict[str, Record] = {}
+        self._tracker = tracker
+        self._watcher = watcher
+        self._quality = f"validation_{metric}"
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        recipe = recipe_from_dict(json.loads(trial.config["recipe"]))
+        record = Record(trial.trial_id, recipe)
+        self.records[trial.trial_id] = record
+        tags = {**summary(recipe), "recipe_id": recipe.recipe_id}
+        self._tracker.start_trial(trial.trial_id, record.name, recipe.to_dict(), tags)
+        self._watcher.changed(self.records)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        record = self.records[trial.trial_id]
+        record.metrics |= {k: v for k, v in result.items() if k in (*FINAL_METRICS, self._quality, "epoch")}
+        wanted = (*EPOCH_METRICS, self._quality)
+        metrics = {k: result[k] for k in wanted if k in result and math.isfinite(result[k])}
+        self._tracker.log_epoch(trial.trial_id, int(result["epoch"]), metrics)
+        self._watcher.changed(self.records)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        record = self.records[trial.trial_id]
+        result = trial.last_result
+        record.state, record.reason = result.get("state", "stopped"), result.get("reason", "")
+        if record.state == "running":
+            record.state = "stopped"
+        if record.state == "finished" and trial.checkpoint is not None:
+            with trial.checkpoint.as_directory() as folder:
+                record.packed = (Path(folder) / STUDENT_FILE).read_bytes()
+        self._end(record)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        record = self.records[trial.trial_id]
+        record.state, record.reason = "failed", root_cause(trial.get_error())
+        self._end(record)
+
+    def _end(self, record: Record) -> None:
+        metrics = {k: record.metrics[k] for k in FINAL_METRICS if k in record.metrics}
+        tags = {"reason": record.reason} if record.reason else {}
+        files = {STUDENT_FILE: record.packed} if record.packed is not None else {}
+        self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
+        self._watcher.changed(self.records)
+
+
+def root_cause(error: BaseException | None) -> str:
+    """The exception that started it, in one line of at most 300 characters."""
+    if error is None:
+        return "the trial's process ended without a word"
+    while True:
+        inner = getattr(error, "cause", None) or error.__cause__
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else ""
+    return f"{type(error).__name__}: {text}"[:300]

@@ -1,0 +1,472 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from search.problem import Problem
+from search.units import parse_bytes, show_bytes, show_seconds
+
+if TYPE_CHECKING:
+    from search.sweep import Options, Outcome
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="rayduce",
+    help="Find the smallest student of a trained network that stays accurate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+StoreDir = Annotated[Path, typer.Option("--store", help="Folder of teachers, trials and MLflow's database.")]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow store; default MLFLOW_TRACKING_URI, else sqlite in --store."),
+]
+DataDir = Annotated[Path | None, typer.Option("--data", help="Directory of the data set.")]
+OwnModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Your own student as module:Class; it is imported.", metavar="MODULE:CLASS"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")]
+DEFAULT_STORE = Path("rayduce-store")
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Turn what a user can put right into one sentence and exit code 2."""
+    from search.store import StoreError, UnknownSweep
+    from search.tracking import SweepExists
+
+    caught: tuple[type[Exception], ...] = (Problem, StoreError, UnknownSweep, SweepExists)
+    if "torch" in sys.modules:
+        from trainables.export import ExportError
+
+        from trainables.packed_file import PackedFileError
+        from trainables.tasks.base import DataError
+
+        caught = (*caught, PackedFileError, DataError, ExportError)
+    try:
+        yield
+    except caught as error:
+        err.print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@app.command(
+    epilog="Examples:\n\n  rayduce sweep digits\n\n  rayduce sweep digits --trials 100 --max-bytes 16kB --name tiny\n\n"
+    "  rayduce sweep image_folder --data photos --image-size 32\n\n"
+    "  rayduce sweep digits --model examples.own_model:SeparableNet"
+)
+def sweep(
+    study: Annotated[str, typer.Argument(help="digits, fashion_mnist, cifar10, cifar100 or image_folder.")],
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="How many students to train; default by study.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=2, help="Of each student; default by study.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the sweep; default STUDY-1, STUDY-2, ...")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search and of every training.")] = 0,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    data: DataDir = None,
+    image_size: Annotated[int | None, typer.Option(min=4, max=1024, help="Resize a folder's images.")] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch a published data set into --data.")
+    ] = False,
+    max_bytes: Annotated[
+        str | None, typer.Option(help="Size budget of the packed file, such as 64kB.")
+    ] = None,
+    latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")] = None,
+    model: OwnModel = None,
+) -> None:
+    """Search for the accuracy-size front of STUDY's compressed students."""
+    from search.environment import prepare_environment
+
+    with _problems():
+        prepare_environment(address)
+    from dashboards.report import front_html
+    from search.store import default_tracking_uri, front_rows, next_name, open_store
+
+    from search.display import Display
+    from search.studies import find_study
+    from search.sweep import Options, run_sweep
+
+    with _problems():
+        _allow(model)
+        chosen = find_study(study, own_model=model)
+        if epochs is not None:
+            chosen = replace(chosen, epochs=epochs)
+        uri = tracking_uri or default_tracking_uri(store)
+        options = Options(
+            name=_checked_name(name) if name else next_name(store, uri, study),
+            trials=trials or chosen.trials,
+            seed=seed,
+            store=store,
+            tracking_uri=uri,
+            data=data,
+            image_size=image_size,
+            download=download,
+            max_bytes=None if max_bytes is None else parse_bytes(max_bytes),
+            minimize_latency=latency,
+            concurrency=concurrency,
+            address=address,
+            own_model=model,
+        )
+
+        def report(sweep_name: str) -> str:
+            opened = open_store(store, uri)
+            return front_html(opened.trials(sweep_name), opened.sweep(sweep_name))
+
+        started = time.monotonic()
+        with Display(out, options.name, options.trials) as display:
+            outcome = run_sweep(chosen, options, display, report)
+        _print_outcome(outcome, options, time.monotonic() - started)
+        opened = open_store(store, uri)
+        found = opened.sweep(options.name)
+        out.print(_front_table(front_rows(opened, found), found.metric, "Front, smallest first"))
+        out.print(
+            f"The page: {found.page}\nNext: rayduce front, rayduce inspect, rayduce export RUN_ID student.onnx, "
+            "rayduce dashboard, rayduce mlflow",
+            highlight=False,
+            style="dim",
+        )
+
+
+def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
+    finished = sum(r.state == "finished" for r in outcome.records.values())
+    failed = [r for r in outcome.records.values() if r.state == "failed"]
+    metric = outcome.metric
+    out.print(
+        f"[bold]{_escape(options.name)}[/]: {finished} students in {show_seconds(seconds)}, "
+        f"{len(outcome.front)} on the front. Teacher: {metric} {100 * outcome.teacher[metric]:.2f} %, "
+        f"{show_bytes(outcome.teacher['packed_bytes'])}.",
+        highlight=False,
+    )
+    for record in failed:
+        out.print(
+            f"  failed: {_escape(record.name)}: {_escape(record.reason)}", style="yellow", highlight=False
+        )
+    if outcome.interrupted:
+        out.print("Stopped before the last trial; what finished is in the store.", style="yellow")
+
+
+def _front_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("run id", "student"):
+        table.add_column(name, no_wrap=True)
+    for name in (metric, "validation", "packed", "ratio", "latency"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        latency = row["latency_ms"]
+        table.add_row(
+            row["run_id"],
+            _escape(row["name"]),
+            _percent(row[metric]),
+            _percent(row[f"validation_{metric}"]),
+            show_bytes(row["packed_bytes"]),
+            f"{row['compression_ratio']:.1f}x",
+            "-" if latency is None else f"{latency:.3f} ms",
+        )
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+@app.command(epilog="Examples:\n\n  rayduce front\n\n  rayduce front digits-1 --json")
+def front(
+    name: Annotated[str | None, typer.Argument(help="Of the sweep; default the newest.")] = None,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the students on the front of a sweep, smallest first."""
+    from search.store import front_rows, open_store
+
+    with _problems():
+        opened = open_store(store, tracking_uri)
+        found = opened.sweep(name)
+        rows = front_rows(opened, found)
+    if as_json:
+        out.print_json(json.dumps(rows), indent=2)
+        return
+    if not rows:
+        out.print(f"The sweep {_escape(found.name)} has no student on a front yet.", highlight=False)
+        return
+    out.print(_front_table(rows, found.metric, f"Front of {_escape(found.name)}"))
+    best = rows[-1]["run_id"]
+    out.print(f"Take one away with: rayduce export {best} student.rdz", style="dim", highlight=False)
+
+
+@app.command(
+    epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n  rayduce evaluate student.rdz --data photos --json"
+)
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="A packed file (.rdz).")],
+    data: DataDir = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    model: OwnModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild the student from FILE alone and measure its quality again."""
+    import torch
+
+    from trainables.evaluation import evaluate_file
+    from trainables.packed_file import read_file, read_header
+    from trainables.tasks.base import SPLITS, DataError
+
+    with _problems():
+        if split not in SPLITS:
+            raise Problem(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
+        _allow(model)
+        content = read_file(file)
+        recipe = read_header(content)
+        torch.set_num_threads(1)  # as in the sweep: sums are added in the same order
+        try:
+            arrays = recipe.task.load(data)
+        except DataError as error:
+            raise Problem(f"The student's data is needed to evaluate it: {error}") from error
+        task = recipe.task.open(arrays, torch.device("cpu"), recipe.seed)
+        quality = _with_own_model(lambda: evaluate_file(content, task, split))
+    result = {
+        "file": str(file),
+        "method": recipe.method,
+        "recipe_id": recipe.recipe_id,
+        "split": split,
+        **quality,
+        "packed_bytes": len(content),
+    }
+    if as_json:
+        out.print_json(json.dumps(result))
+        return
+    for metric, value in quality.items():
+        out.print(
+            f"{_escape(str(file))}: {metric} {_percent(value)} on the {split} split, {len(content):,} bytes "
+            f"({recipe.method})",
+            highlight=False,
+        )
+
+
+@app.command(
+    epilog="Examples:\n\n  rayduce export 4f0c... student.rdz\n\n  rayduce export student.rdz student.onnx\n\n"
+    "  rayduce export student.rdz weights.safetensors"
+)
+def export(
+    source: Annotated[
+        str, typer.Argument(metavar="RUN_ID|FILE", help="A run of the store, or a packed file.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
+    format: Annotated[
+        str | None, typer.Option(help="onnx, rdz or safetensors; default by OUT's suffix.")
+    ] = None,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    model: OwnModel = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Write a student to OUT: the packed file itself, ONNX, or plain tensors."""
+    from search.store import open_store
+    from trainables.export import to_onnx, to_safetensors
+
+    from trainables.evaluation import rebuild
+    from trainables.packed_file import read_file, unpack, write_file
+
+    with _problems():
+        kind = format or target.suffix.removeprefix(".")
+        if kind not in ("onnx", "rdz", "safetensors"):
+            raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
+        if target.exists() and not force:
+            raise Problem(f"{target} exists; give --force to replace it.")
+        if not target.absolute().parent.is_dir():
+            raise Problem(f"The folder {target.absolute().parent} does not exist.")
+        _allow(model)
+        if Path(source).is_file():
+            content = read_file(Path(source))
+        elif re.fullmatch(r"[0-9a-f]{32}", source):
+            content = open_store(store, tracking_uri).download(source, "student.rdz")
+        else:
+            raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
+        recipe, tensors = unpack(content)
+        metadata = {"recipe_id": recipe.recipe_id, "method": recipe.method, "packed_bytes": str(len(content))}
+        if kind == "onnx":
+            student = _with_own_model(lambda: rebuild(recipe, tensors))
+            exported = to_onnx(student, recipe.task.input_shape, metadata)
+        elif kind == "safetensors":
+            exported = to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)
+        else:
+            exported = content
+        try:
+            write_file(target, exported)
+        except OSError as error:
+            raise Problem(f"{target} cannot be written: {error.strerror}.") from error
+    checked = ", checked against the student" if kind == "onnx" else ""
+    out.print(f"{_escape(str(target))}: {len(exported):,} bytes{checked}", highlight=False)
+
+
+@app.command(epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect student.rdz --json")
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A packed file (.rdz).")],
+    as_json: AsJson = False,
+) -> None:
+    """Show where the bytes of FILE are."""
+    from trainables.packed_file import describe, read_file, read_header
+    from trainables.recipe import short_name
+
+    with _problems():
+        content = read_file(file)
+        rows = describe(content)
+        recipe = read_header(content)
+    if as_json:
+        out.print_json(json.dumps(rows))
+        return
+    title = f"{file}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
+    table = Table(
+        title=_escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True
+    )
+    total = sum(row["bytes"] for row in rows)
+    table.add_column("name", "total")
+    table.add_column("shape")
+    table.add_column("codec")
+    for heading in ("bits", "sparsity"):
+        table.add_column(heading, justify="right")
+    table.add_column("bytes", f"{total:,}", justify="right")
+    entropy = sum(row["entropy_bytes"] for row in rows)
+    table.add_column("entropy bytes", f"{entropy:,.0f}", justify="right")
+    table.add_column("share", "100.0 %", justify="right")
+    for row in rows:
+        table.add_row(
+            _escape(row["name"]),
+            "" if row["shape"] is None else "x".join(map(str, row["shape"])) or "scalar",
+            row["codec"],
+            "" if row["bits"] is None else str(row["bits"]),
+            "" if row["sparsity"] is None else f"{100 * row['sparsity']:.1f} %",
+            f"{row['bytes']:,}",
+            f"{row['entropy_bytes']:,.0f}",
+            f"{100 * row['share']:.1f} %",
+        )
+    out.print(table)
+
+
+@app.command(epilog="Example:\n\n  rayduce dashboard --port 8050")
+def dashboard(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 8050) -> None:
+    """Serve the Pareto page on 127.0.0.1."""
+    with _problems():
+        _check_port(port)
+        from dashboards.app import serve
+        from search.store import open_store
+
+        opened = open_store(store, tracking_uri)
+        out.print(f"The Pareto page is at http://127.0.0.1:{port} (Ctrl-C ends it).", highlight=False)
+        serve(opened, port=port)
+
+
+@app.command(epilog="Example:\n\n  rayduce mlflow --port 5000")
+def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 5000) -> None:
+    """Serve MLflow's pages over this store on 127.0.0.1."""
+    from search.store import default_tracking_uri, open_store
+
+    with _problems():
+        _check_port(port)
+        uri = tracking_uri or default_tracking_uri(store)
+        open_store(store, uri)  # refuses a store that is not there, where MLflow would make one
+        if uri.startswith(("http://", "https://")):
+            raise Problem(f"The store is an MLflow server already; open {uri} in a browser.")
+    environment = os.environ | {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes of 240 MB that nothing here uses
+    }
+    out.print(f"MLflow is starting at http://127.0.0.1:{port} (Ctrl-C ends it).", highlight=False)
+    arguments = [
+        "server",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    arguments += ["--default-artifact-root", (store / "artifacts").absolute().as_uri()]
+    os.execve(sys.executable, [sys.executable, "-m", "mlflow", *arguments], environment)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise Problem(f"Port {port} is taken; give another with --port.") from None
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise Problem(
+            f"{name!r} is no sweep name; use up to 64 letters, digits, dots, dashes and underscores."
+        )
+    return name
+
+
+def _allow(target: str | None) -> None:
+    """Let ``module:Class`` of the command line be imported, from the current folder too."""
+    if target is None:
+        return
+    from trainables.models.custom import allow
+
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        allow(target)
+    except ValueError as error:
+        raise Problem(f"--model {target}: {error}") from error
+
+
+def _with_own_model(build: Callable[[], T]) -> T:
+    """Run ``build``; what is wrong with the user's own model is the user's to put right."""
+    from trainables.packed_file import PackedFileError
+
+    try:
+        return build()
+    except PackedFileError:
+        raise
+    except ValueError as error:
+        raise Problem(str(error)) from error
+
+
+def main() -> None:
+    """Entry point of ``rayduce``."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

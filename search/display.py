@@ -1,0 +1,134 @@
+"""The terminal during a sweep: trials done and running, the front so far, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+from search.front import non_dominated
+
+from search.callback import Record
+from search.units import show_bytes, show_seconds
+
+
+class Display:
+    """A live display on a terminal; one line per finished trial elsewhere.
+
+    It is a context manager and a :class:`search.sweep.Reporter`.
+    """
+
+    def __init__(self, console: Console, name: str, trials: int) -> None:
+        self._console = console
+        self._name = name
+        self._trials = trials
+        self._records: Mapping[str, Record] = {}
+        self._stage = ""
+        self._told: set[str] = set()
+        self._started = time.monotonic()
+        self._first_trial: float | None = None
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render, transient=True)
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """What is happening now."""
+        self._stage = text
+        if not self._console.is_terminal:
+            self._console.print(f"[{show_seconds(time.monotonic() - self._started)}] {text}", markup=False)
+
+    def changed(self, records: Mapping[str, Record]) -> None:
+        """A trial started, reported or ended."""
+        self._records = records
+        if self._first_trial is None:
+            self._first_trial = time.monotonic()
+        if self._console.is_terminal:
+            return
+        for record in records.values():
+            if record.state != "running" and record.trial_id not in self._told:
+                self._told.add(record.trial_id)
+                self._console.print(
+                    f"  {len(self._told):>4}/{self._trials}  {self._line(record)}", markup=False
+                )
+
+    def _line(self, record: Record) -> str:
+        if record.state == "finished":
+            quality, size = record.metrics[_quality(record)], record.metrics["packed_bytes"]
+            return f"{record.name:<28} {_metric(record)} {100 * quality:6.2f} %  {show_bytes(size)}"
+        return f"{record.name:<28} {record.state} {record.reason}".rstrip()
+
+    def _render(self) -> RenderableType:
+        records = list(self._records.values())
+        ended = [r for r in records if r.state != "running"]
+        failed = sum(r.state == "failed" for r in ended)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            Spinner("dots", Text(f"{self._name}: {self._stage}", style="bold")),
+            Text(self._time_left(len(ended))),
+        )
+        if not records:
+            return head
+        count = f"{len(ended)} of {self._trials} trials" + (f", {failed} failed" if failed else "")
+        head.add_row(ProgressBar(total=self._trials, completed=len(ended), width=40), Text(count))
+        running = ", ".join(
+            f"{r.name} (epoch {r.metrics.get('epoch', 0):.0f} of {r.recipe.epochs})"
+            for r in records
+            if r.state == "running"
+        )
+        return Group(
+            head,
+            Text(f"running: {running}", style="dim", no_wrap=True, overflow="ellipsis"),
+            self._front(ended),
+        )
+
+    def _time_left(self, ended: int) -> str:
+        passed = time.monotonic() - self._started
+        text = show_seconds(passed)
+        if ended >= 2 and self._first_trial is not None:
+            each = (time.monotonic() - self._first_trial) / ended
+            text += f", about {show_seconds(each * max(self._trials - ended, 0))} left"
+        return text
+
+    def _front(self, ended: list[Record]) -> RenderableType:
+        finished = [r for r in ended if r.state == "finished"]
+        if not finished:
+            return Text("")
+        values = np.array([[r.metrics[_quality(r)], r.metrics["packed_bytes"]] for r in finished])
+        front = [r for r, kept in zip(finished, non_dominated(values, (True, False)), strict=True) if kept]
+        table = Table(title="front so far (validation split)", title_justify="left", box=None, padding=(0, 2))
+        table.add_column("student")
+        table.add_column(_metric(finished[0]), justify="right")
+        table.add_column("packed", justify="right")
+        table.add_column("ratio", justify="right")
+        for r in sorted(front, key=lambda r: r.metrics["packed_bytes"])[-12:]:
+            table.add_row(
+                r.name,
+                f"{100 * r.metrics[_quality(r)]:.2f} %",
+                show_bytes(r.metrics["packed_bytes"]),
+                f"{r.metrics['compression_ratio']:.0f}x",
+            )
+        return table
+
+
+def _metric(record: Record) -> str:
+    return record.recipe.task.metric
+
+
+def _quality(record: Record) -> str:
+    return f"validation_{_metric(record)}"

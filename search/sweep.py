@@ -1,0 +1,366 @@
+"""One sweep from start to end."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import ray
+import torch
+from ray import tune
+from search.front import non_dominated
+from search.tracking import SweepTracker
+from trainables.export import to_onnx
+from trainables.metrics.latency import measure_latency
+
+from search.callback import Record, TrialEvents, Watcher
+from search.problem import Problem
+from search.searcher import OptunaSearcher, open_study
+from search.studies import Study
+from search.teacher import cached_teacher, keep_teacher, train_teacher
+from spaces import Context
+from trainables.compressed_weight import compress
+from trainables.evaluation import evaluate_file, open_student, ship
+from trainables.recipe import Recipe
+from trainables.tasks.base import Arrays, Task
+from trainables.trainable import StudentTrial, TrialSettings
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about a sweep.
+
+    Attributes:
+        name: of the sweep, unique in the store.
+        trials: how many to start, at least 1.
+        seed: of the search and of every trial.
+        store: folder of the sweep's files.
+        tracking_uri: MLflow's store.
+        data: directory of the data set, or None.
+        image_size: to which a folder's images are resized, or None.
+        download: whether a published data set may be fetched.
+        max_bytes: size budget of the packed file, or None.
+        minimize_latency: whether latency is an objective too.
+        concurrency: trials at a time, or None for one per processor (or two per GPU).
+        address: of a running Ray cluster, or None for this machine.
+        own_model: ``module:Class`` of the user's student, or None.
+    """
+
+    name: str
+    trials: int
+    seed: int
+    store: Path
+    tracking_uri: str
+    data: Path | None = None
+    image_size: int | None = None
+    download: bool = False
+    max_bytes: int | None = None
+    minimize_latency: bool = False
+    concurrency: int | None = None
+    address: str | None = None
+    own_model: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended.
+
+    Attributes:
+        run_id: of the parent run.
+        records: every trial, by Ray's trial id.
+        front: trial ids on the front, smallest first.
+        metric: name of the quality metric.
+        teacher: the teacher's ``<metric>``, ``validation_<metric>``, ``packed_bytes``.
+        interrupted: whether the user stopped it.
+    """
+
+    run_id: str
+    records: Mapping[str, Record]
+    front: tuple[str, ...]
+    metric: str
+    teacher: Mapping[str, float]
+    interrupted: bool
+
+
+class Reporter(Watcher, Protocol):
+    """A watcher that also hears of what comes before and after the trials."""
+
+    def say(self, text: str) -> None:
+        """What is happening now, in a few words."""
+        ...
+
+
+def check_budget(study: Study, context: Context, max_bytes: int | None) -> None:
+    """Refuse a size budget that not even the smallest recipe of the space can meet.
+
+    Raises:
+        Problem: the budget cannot be met; the message says which can.
+    """
+    if max_bytes is None:
+        return
+    recipe = study.smallest(context)
+    student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+    least = len(ship(recipe, compress(student, recipe)))
+    if least > max_bytes:
+        raise Problem(
+            f"No student of this study fits in {max_bytes:,} bytes: the smallest takes about {least:,}; "
+            "give a larger --max-bytes."
+        )
+
+
+def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callable[[str], str]) -> Outcome:
+    """Search ``study`` and leave trials, front and report in the store.
+
+    Args:
+        study: what to search.
+        options: how.
+        reporter: hears of the progress.
+        report: renders the page of a finished sweep, given its name.
+
+    Raises:
+        Problem: something the user can put right; raised before anything is written.
+        DataError: the data is not usable.
+        StoreError, SweepExists: the store cannot be written, or has a sweep of that name.
+    """
+    reporter.say("reading the data")
+    task = study.task(options.data, options.image_size)
+    arrays = task.load(options.data, download=options.download)
+    teacher_recipe = study.teacher_recipe(task)
+    context = study.context(task, teacher_recipe.recipe_id, options.seed)
+    check_budget(study, context, options.max_bytes)
+
+    tracker = SweepTracker(options.tracking_uri, options.store / "artifacts", study.name, options.name)
+    reporter.say("opening the store")
+    run_id = tracker.open(params=_settings(study, options), tags={"rayduce.metric": task.metric})
+    state = "failed"
+    try:
+        outcome = _search(study, context, options, arrays, teacher_recipe, tracker, run_id, reporter)
+        state = "stopped" if outcome.interrupted else "finished"
+        tracker.flush()
+        page = report(options.name).encode()
+        facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
+        tracker.finish_sweep(state, {**facts, "front_size": len(outcome.front)}, {}, {"front.html": page})
+        tracker.flush()
+        return outcome
+    finally:
+        tracker.close()
+        if ray.is_initialized():
+            ray.shutdown()
+
+
+def _search(
+    study: Study,
+    context: Context,
+    options: Options,
+    arrays: Arrays,
+    teacher_recipe: Recipe,
+    tracker: SweepTracker,
+    run_id: str,
+    reporter: Reporter,
+) -> Outcome:
+    task = context.task
+    reporter.say("starting Ray")
+    machine = _start_ray(options)
+    data = ray.put(dict(arrays))
+    teacher_file = _teacher(teacher_recipe, options.store, data, machine, reporter)
+    settings = TrialSettings(
+        latency_table=options.store / "latency",
+        teacher_bytes=len(teacher_file),
+        own_models=() if options.own_model is None else (options.own_model,),
+        device=machine.device,
+    )
+    quality = f"validation_{task.metric}"
+
+    def objectives(result: Mapping[str, Any]) -> list[float]:
+        values = [result[quality], math.log2(result["packed_bytes"])]
+        return [*values, result["latency_ms"]] if options.minimize_latency else values
+
+    def constraints(result: Mapping[str, Any]) -> dict[str, float]:
+        if options.max_bytes is None:
+            return {}
+        return {"packed_bytes": math.log2(result["packed_bytes"] / options.max_bytes)}
+
+    directions = ("maximize", "minimize", "minimize")[: 3 if options.minimize_latency else 2]
+    optuna_study = open_study(
+        options.store / "studies" / f"{options.name}.journal", options.name, directions, options.seed
+    )
+    searcher = OptunaSearcher(
+        optuna_study,
+        lambda trial: study.space(trial, context),
+        objectives,
+        starting_points=study.starting_points(context),
+        constraints=constraints,
+    )
+    events = TrialEvents(tracker, reporter, task.metric)
+    reporter.say("training students")
+    teachers = {teacher_recipe.recipe_id: teacher_file}
+    interrupted = run_trials(searcher, events, arrays, teachers, settings, options, machine)
+
+    reporter.say("measuring the front on the test split")
+    front = choose_front(events.records, quality, options)
+    _measure_front(front, events.records, data, task, tracker, machine)
+    teacher = {"packed_bytes": float(len(teacher_file))}
+    teacher |= ray.get(_evaluate.remote(teacher_file, data, task, machine.device))
+    return Outcome(run_id, events.records, tuple(front), task.metric, teacher, interrupted)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the cluster offers to trials."""
+
+    device: str
+    concurrency: int
+    cpus_per_trial: float
+    gpus_per_trial: float
+
+
+def _start_ray(options: Options) -> Machine:
+    processors = os.cpu_count() or 1
+    common: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    if options.address is None:
+        wanted = options.concurrency or processors
+        ray.init(address="local", num_cpus=max(processors, wanted), **common)
+    else:
+        ray.init(address=options.address, log_to_driver=False, logging_level="ERROR")
+    resources = ray.cluster_resources()
+    gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
+    concurrency = options.concurrency or int(2 * gpus if gpus else max(1, cpus))
+    return Machine(
+        device="cuda" if gpus else "cpu",
+        concurrency=concurrency,
+        cpus_per_trial=1.0,
+        gpus_per_trial=min(1.0, gpus / concurrency) if gpus else 0.0,
+    )
+
+
+@ray.remote
+def _train_teacher(recipe: Recipe, arrays: Arrays, device: str, threads: int) -> bytes:
+    return train_teacher(recipe, arrays, device, threads, lambda epoch, metrics: None)
+
+
+@ray.remote
+def _evaluate(file: bytes, arrays: Arrays, task: Task, device: str) -> dict[str, float]:
+    """Quality on both held-out splits: ``<metric>`` (test) and ``validation_<metric>``."""
+    loaded = task.open(arrays, torch.device(device), 0)
+    validation = evaluate_file(file, loaded, "validation")
+    return evaluate_file(file, loaded, "test") | {f"validation_{k}": v for k, v in validation.items()}
+
+
+@ray.remote
+def _latencies(files: list[bytes]) -> list[float]:
+    """Latency of each student in milliseconds, three rounds over all of them, the best 10th percentile."""
+    exported = []
+    for file in files:
+        recipe, student = open_student(file)
+        exported.append((to_onnx(student, recipe.task.input_shape, {}), recipe.task.input_shape))
+    rounds = [[measure_latency(onnx, shape).p10_ms for onnx, shape in exported] for _ in range(3)]
+    return [min(column) for column in zip(*rounds, strict=True)]
+
+
+def _teacher(recipe: Recipe, store: Path, data: ray.ObjectRef, machine: Machine, reporter: Reporter) -> bytes:
+    kept = cached_teacher(store, recipe)
+    if kept is not None:
+        reporter.say("using the teacher of an earlier sweep")
+        return kept
+    reporter.say(f"training the teacher, {recipe.epochs} epochs")
+    on_gpu = machine.gpus_per_trial > 0
+    threads = 1 if on_gpu else max(1, int(machine.concurrency * machine.cpus_per_trial))
+    task = _train_teacher.options(num_cpus=threads, num_gpus=1 if on_gpu else 0)
+    file: bytes = ray.get(task.remote(recipe, data, machine.device, threads))
+    keep_teacher(store, recipe, file)
+    return file
+
+
+def run_trials(
+    searcher: OptunaSearcher,
+    events: TrialEvents,
+    arrays: Arrays,
+    teachers: Mapping[str, bytes],
+    settings: TrialSettings,
+    options: Options,
+    machine: Machine,
+) -> bool:
+    """Run the trials; True if the user stopped them before the last."""
+    trainable = tune.with_parameters(
+        StudentTrial,
+        arrays=dict(arrays),
+        teachers=dict(teachers),
+        settings=settings,
+    )
+    resources = {"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial}
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=options.trials,
+            max_concurrent_trials=machine.concurrency,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name=options.name,
+            storage_path=str((options.store / "trials").absolute()),
+            callbacks=[events],
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=True),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+    ended = sum(record.state != "running" for record in events.records.values())
+    return ended < options.trials
+
+
+def choose_front(records: Mapping[str, Record], quality: str, options: Options) -> list[str]:
+    """Trial ids of the non-dominated students within the size budget, smallest file first.
+
+    Better is more validation quality, fewer bytes and, where it is an objective, less latency.
+    """
+    names = [quality, "packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
+    fit = [
+        record
+        for record in records.values()
+        if record.state == "finished"
+        and (options.max_bytes is None or record.metrics["packed_bytes"] <= options.max_bytes)
+    ]
+    if not fit:
+        return []
+    values = np.array([[record.metrics[name] for name in names] for record in fit], dtype=float)
+    kept = non_dominated(values, (True, False, False)[: len(names)])
+    front = [record for record, on_front in zip(fit, kept, strict=True) if on_front]
+    return [record.trial_id for record in sorted(front, key=lambda record: record.metrics["packed_bytes"])]
+
+
+def _measure_front(
+    front: list[str],
+    records: Mapping[str, Record],
+    data: ray.ObjectRef,
+    task: Task,
+    tracker: SweepTracker,
+    machine: Machine,
+) -> None:
+    """The one use of the test split, and latency again now that the machine is quiet."""
+    files = [records[trial_id].packed or b"" for trial_id in front]
+    measured = ray.get([_evaluate.remote(file, data, task, machine.device) for file in files])
+    latencies = ray.get(_latencies.remote(files))
+    for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
+        metrics = {task.metric: quality[task.metric], "latency_ms": latency}
+        records[trial_id].metrics |= metrics
+        tracker.annotate(trial_id, metrics, {"front": "1"})
+
+
+def _settings(study: Study, options: Options) -> dict[str, Any]:
+    """What the parent run says of the sweep; paths of this machine stay out."""
+    return {
+        "study": study.name,
+        "trials": options.trials,
+        "seed": options.seed,
+        "epochs": study.epochs,
+        "max_bytes": options.max_bytes,
+        "minimize_latency": options.minimize_latency,
+        "own_model": options.own_model,
+    }

@@ -1,0 +1,117 @@
+"""Our searcher on Optuna's ask and tell: true states, starting points, constraints, reopening."""
+
+import json
+import math
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.searcher import OptunaSearcher, open_study
+from spaces import Context, images
+from spaces.images import starting_points
+from trainables.models import ConvNet
+from trainables.recipe import recipe_from_dict
+from trainables.tasks import Digits
+
+CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=3)
+DIRECTIONS = ("maximize", "minimize")
+
+
+def objectives(result):
+    return [result["validation_accuracy"], math.log2(result["packed_bytes"])]
+
+
+def searcher_on(study, **options):
+    return OptunaSearcher(study, lambda trial: images(trial, CONTEXT), objectives, **options)
+
+
+def finished(accuracy=0.9, size=1024):
+    return {"state": "finished", "validation_accuracy": accuracy, "packed_bytes": size}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return open_study(tmp_path / "studies" / "s.journal", "s", DIRECTIONS, seed=0)
+
+
+def test_states_are_true(study):
+    searcher = searcher_on(study)
+    ends = {
+        "good": (finished(), False),
+        "raised": (finished(), True),
+        "diverged": ({"state": "failed", "reason": "nan"}, False),
+        "nan": (finished(accuracy=float("nan")), False),
+        "nothing": (None, False),
+        "stopped": ({**finished(), "state": "running"}, False),
+    }
+    for trial_id, (result, error) in ends.items():
+        searcher.suggest(trial_id)
+        searcher.on_trial_complete(trial_id, result, error)
+        searcher.on_trial_complete(trial_id, result, error)  # told twice, nothing happens
+    states = {t.user_attrs["tune_id"]: t.state for t in study.trials}
+    assert states.pop("good") == TrialState.COMPLETE
+    assert set(states.values()) == {TrialState.FAIL}
+    assert study.trials[0].values == [0.9, 10.0]
+
+
+def test_the_config_is_the_recipe(study):
+    config = searcher_on(study).suggest("a")
+    recipe = recipe_from_dict(json.loads(config["recipe"]))
+    assert recipe.recipe_id == study.trials[0].user_attrs["recipe_id"]
+
+
+def test_starting_points_come_first(study):
+    points = starting_points(CONTEXT)
+    searcher = searcher_on(study, starting_points=points)
+    for number, point in enumerate(points):
+        searcher.suggest(str(number))
+        assert study.trials[number].params == point
+
+
+def test_constraints_reach_optuna(study):
+    searcher = searcher_on(study, constraints=lambda result: {"packed_bytes": result["packed_bytes"] - 1000})
+    for trial_id, size in (("large", 4000), ("small", 500)):
+        searcher.suggest(trial_id)
+        searcher.on_trial_complete(trial_id, finished(0.9 if size > 1000 else 0.5, size))
+    assert [t.user_attrs["tune_id"] for t in study.best_trials] == ["small"]
+
+
+def test_a_study_opened_again_fails_orphans_and_draws_other_points(tmp_path):
+    journal = tmp_path / "s.journal"
+    first = open_study(journal, "s", DIRECTIONS, seed=0)
+    searcher = searcher_on(first)
+    drawn = [searcher.suggest(str(n))["recipe"] for n in range(3)]
+    again = open_study(journal, "s", DIRECTIONS, seed=0)
+    assert {t.state for t in again.trials} == {TrialState.FAIL}
+    assert not {searcher_on(again).suggest(f"again{n}")["recipe"] for n in range(3)} & set(drawn)
+
+
+def test_the_same_seed_draws_the_same_points(tmp_path):
+    drawn = []
+    for folder in ("a", "b"):
+        searcher = searcher_on(open_study(tmp_path / folder / "s.journal", "s", DIRECTIONS, seed=3))
+        drawn.append([searcher.suggest(str(n))["recipe"] for n in range(4)])
+    assert drawn[0] == drawn[1]
+
+
+def test_saved_state_names_the_study(study, tmp_path):
+    searcher = searcher_on(study)
+    searcher.save(str(tmp_path / "state"))
+    searcher.restore(str(tmp_path / "state"))
+    other = searcher_on(open_study(tmp_path / "o.journal", "other", DIRECTIONS, seed=0))
+    with pytest.raises(ValueError, match="'s', not 'other'"):
+        other.restore(str(tmp_path / "state"))
+
+
+def test_it_learns_from_what_it_is_told(tmp_path):
+    """With a known best region (width as small as possible), later trials are smaller than random ones."""
+    study = open_study(tmp_path / "s.journal", "s", DIRECTIONS, seed=1)
+    searcher = searcher_on(study)
+    widths = []
+    for number in range(60):
+        recipe = recipe_from_dict(json.loads(searcher.suggest(str(number))["recipe"]))
+        widths.append(recipe.model.width)
+        searcher.on_trial_complete(str(number), finished(0.5, round(1e5 * recipe.model.width)))
+    assert sum(widths[40:]) < 0.7 * sum(widths[:20])
+    assert isinstance(study.sampler, optuna.samplers.TPESampler)

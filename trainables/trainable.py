@@ -1,0 +1,155 @@
+"""The trainer as a Ray Tune trainable: one step is one epoch, one actor serves many trials."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from torch import nn
+
+from trainables.evaluation import open_student
+from trainables.export import to_onnx
+from trainables.metrics.latency import architecture_key, latency_of
+from trainables.metrics.macs import macs
+from trainables.metrics.sizes import mean_bits, parameters, sparsity
+from trainables.models.custom import allow
+from trainables.packed_file import unpack, write_file
+from trainables.recipe import Recipe, recipe_from_dict
+from trainables.tasks.base import Arrays
+from trainables.trainer import Diverged, Trainer
+
+STUDENT_FILE = "student.rdz"
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What all trials of a sweep share beside the data.
+
+    Attributes:
+        latency_table: folder of measured latencies; None leaves ``latency_ms`` out.
+        teacher_bytes: length of the teacher's full-precision file, the base of ``compression_ratio``.
+        own_models: ``module:Class`` targets that the user allowed to be imported.
+        device: where to train, ``cpu`` or ``cuda``.
+    """
+
+    latency_table: Path | None
+    teacher_bytes: int
+    own_models: tuple[str, ...] = ()
+    device: str = "cpu"
+
+
+class StudentTrial(tune.Trainable):
+    """Trains the recipe in ``config["recipe"]`` (canonical JSON) and reports what would be shipped.
+
+    Every result holds ``epoch``, ``loss`` (absent before the first epoch), ``validation_<metric>``,
+    ``packed_bytes``, ``seconds`` and ``state`` (``running``, ``finished`` or ``failed`` with a
+    ``reason``); the last one also holds the metrics of :func:`final_metrics`. A checkpoint of a finished
+    trial is its packed file.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        arrays: Arrays | None = None,
+        teachers: Mapping[str, bytes] | None = None,
+        settings: TrialSettings | None = None,
+    ) -> None:
+        """Called once per actor; the arguments stay for every trial it serves."""
+        assert arrays is not None and teachers is not None and settings is not None
+        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        for target in settings.own_models:
+            allow(target)
+        self._arrays, self._teachers, self._settings = arrays, teachers, settings
+        self._networks: dict[str, nn.Module] = {}
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Serve another trial: drop everything of the last one, keep data and teachers."""
+        del self._trainer, self._task
+        gc.collect()
+        if self._settings.device == "cuda":
+            torch.cuda.empty_cache()
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        recipe = recipe_from_dict(json.loads(config["recipe"]))
+        device = torch.device(self._settings.device)
+        self._started = time.perf_counter()
+        self._shipped: bytes | None = None
+        self._task = recipe.task.open(self._arrays, device, recipe.seed)
+        self._trainer = Trainer(recipe, self._task, self._network, device)
+
+    def _network(self, recipe_id: str) -> nn.Module:
+        if recipe_id not in self._networks:
+            _, self._networks[recipe_id] = open_student(self._teachers[recipe_id])
+        return self._networks[recipe_id]
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and measure the packed file."""
+        trainer = self._trainer
+        recipe = trainer.recipe
+        try:
+            result: dict[str, Any] = {} if trainer.finished else dict(trainer.train_epoch())
+            data = trainer.ship()
+        except Diverged as error:
+            return {"epoch": trainer.epoch, "state": "failed", "reason": str(error), "done": True}
+        _, student = open_student(data)
+        quality = self._task.evaluate(student.to(self._task.device), "validation")
+        result |= {f"validation_{name}": value for name, value in quality.items()}
+        result |= {"epoch": trainer.epoch, "packed_bytes": len(data), "state": "running", "done": False}
+        if trainer.finished:
+            self._shipped = data
+            result |= final_metrics(recipe, data, student.cpu(), self._settings)
+            result |= {"state": "finished", "done": True}
+        result["seconds"] = time.perf_counter() - self._started
+        return result
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """A finished trial is its packed file; an unfinished one what it takes to go on."""
+        if self._shipped is not None:
+            write_file(Path(checkpoint_dir) / STUDENT_FILE, self._shipped)
+        else:
+            self._trainer.save(Path(checkpoint_dir))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Go on from an unfinished trial's checkpoint."""
+        packed = Path(checkpoint_dir) / STUDENT_FILE
+        if packed.exists():
+            self._shipped = packed.read_bytes()
+        else:
+            self._trainer.load(Path(checkpoint_dir))
+
+
+def final_metrics(
+    recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings
+) -> dict[str, float]:
+    """What is measured once per trial, on the packed file ``data`` and the ``student`` rebuilt from it.
+
+    ``compression_ratio`` (teacher's full-precision file over this file), ``macs`` (per input),
+    ``parameters``, ``sparsity`` (zeros among compressed weights), ``mean_bits`` (stored bits per
+    compressed weight) and ``latency_ms`` (ONNX Runtime, one thread, batch 1, 10th percentile).
+    """
+    task = recipe.task
+    _, tensors = unpack(data)
+    metrics: dict[str, float] = {
+        "compression_ratio": settings.teacher_bytes / len(data),
+        "macs": macs(student, task.input_shape),
+        "parameters": parameters(tensors),
+        "sparsity": sparsity(tensors),
+        "mean_bits": mean_bits(data),
+    }
+    if settings.latency_table is not None:
+        key = architecture_key(recipe.model, task.input_shape, task.outputs)
+        latency = latency_of(
+            key, lambda: to_onnx(student, task.input_shape, {}), task.input_shape, settings.latency_table
+        )
+        metrics["latency_ms"] = latency.p10_ms
+    return metrics
