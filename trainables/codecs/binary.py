@@ -1,0 +1,107 @@
+"""Bytes, variable-length integers and packed bits: what every codec writes with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+MAX_VARINT_BYTES = 9
+
+
+def varint(value: int) -> bytes:
+    """``value`` >= 0 in base 128, lowest group first; the top bit of a byte says that more follow."""
+    if not 0 <= value < 2 ** (7 * MAX_VARINT_BYTES):
+        raise ValueError(f"a varint must be in [0, 2^63), got {value}")
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class Reader:
+    """Reads from the front of ``data``; every method raises ``ValueError`` where the bytes run out."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def take(self, count: int) -> bytes:
+        """The next ``count`` bytes."""
+        end = self._position + count
+        if end > len(self._data):
+            raise ValueError(f"{count} bytes are announced where {len(self._data) - self._position} are left")
+        part = self._data[self._position : end]
+        self._position = end
+        return part
+
+    def byte(self) -> int:
+        """The next byte, in [0, 255]."""
+        return self.take(1)[0]
+
+    def peek(self) -> int:
+        """The next byte, which stays the next."""
+        value = self.byte()
+        self._position -= 1
+        return value
+
+    def varint(self) -> int:
+        """The next :func:`varint`."""
+        value = 0
+        for position in range(MAX_VARINT_BYTES):
+            group = self.byte()
+            value |= (group & 127) << (7 * position)
+            if group < 128:
+                return value
+        raise ValueError(f"a variable-length integer does not end within {MAX_VARINT_BYTES} bytes")
+
+    def rest(self) -> bytes:
+        """Everything that is left."""
+        return self.take(len(self._data) - self._position)
+
+    def finish(self) -> None:
+        """Raise ``ValueError`` unless everything was read."""
+        if self._position != len(self._data):
+            raise ValueError(f"{len(self._data) - self._position} bytes follow the end")
+
+
+def packed_size(count: int, bits: int) -> int:
+    """Bytes that ``count`` values of ``bits`` bits take."""
+    return -(-count * bits // 8)
+
+
+def pack_bits(values: np.ndarray, bits: int) -> bytes:
+    """Pack uint8 ``values`` (n,), each below ``2^bits``, without gaps, the first in the lowest bits.
+
+    Eight values lie in one 64-bit word; three rounds halve the number of lanes and double their width.
+    """
+    count = values.size
+    lanes = np.zeros(-(-count // 8) * 8, dtype=np.uint8)
+    lanes[:count] = values
+    words = lanes.view("<u8")
+    for slot, width in ((8, bits), (16, 2 * bits), (32, 4 * bits)):
+        low = _every(2 * slot, width, 0)
+        high = _every(2 * slot, width, width)
+        words = (words & low) | ((words >> np.uint64(slot - width)) & high)
+    return words.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :bits].tobytes()[: packed_size(count, bits)]
+
+
+def unpack_bits(data: bytes, count: int, bits: int) -> np.ndarray:
+    """Inverse of :func:`pack_bits`: uint8 (count,) from ``packed_size(count, bits)`` bytes."""
+    groups = -(-count // 8)
+    packed = np.zeros(groups * bits, dtype=np.uint8)
+    packed[: len(data)] = np.frombuffer(data, dtype=np.uint8)
+    lanes = np.zeros((groups, 8), dtype=np.uint8)
+    lanes[:, :bits] = packed.reshape(groups, bits)
+    words = lanes.reshape(-1).view("<u8")
+    for slot, width in ((32, 4 * bits), (16, 2 * bits), (8, bits)):
+        low = _every(2 * slot, width, 0)
+        high = _every(2 * slot, width, width)
+        words = (words & low) | ((words & high) << np.uint64(slot - width))
+    return words.astype("<u8").view(np.uint8)[:count]
+
+
+def _every(period: int, width: int, offset: int) -> np.uint64:
+    """A 64-bit mask with ``width`` ones at ``offset`` of every ``period`` bits."""
+    ones = (1 << width) - 1
+    return np.uint64(sum(ones << (start + offset) for start in range(0, 64, period)))

@@ -1,0 +1,44 @@
+"""Indices of ``bits`` bits each, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainables.codecs.base import Codec, Stored
+from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits
+from trainables.codecs.layout import affine_bytes, check_levels, join_codes, read_head, write_head
+from trainables.quantizers.base import Codes
+
+
+@dataclass(frozen=True)
+class BitPacked(Codec):
+    """Quantized tensors at ``bits`` bits per kept weight; a mask takes one bit per element."""
+
+    def accepts(self, tensor: Stored) -> bool:
+        return isinstance(tensor, Codes)
+
+    def encode(self, tensor: Stored) -> bytes:
+        if not isinstance(tensor, Codes):
+            raise ValueError("BitPacked stores quantized tensors only")
+        head = write_head(tensor)
+        bitmap = b""
+        if tensor.keep is not None:
+            bitmap = pack_bits(tensor.keep.reshape(-1).numpy().view(np.uint8), 1)
+        return head + bitmap + affine_bytes(tensor) + pack_bits(tensor.index.numpy(), tensor.bits)
+
+    def decode(self, data: bytes, limit: int) -> Codes:
+        reader = Reader(data)
+        head = read_head(reader, limit)
+        keep = None
+        kept = head.elements
+        if head.masked:
+            bitmap = reader.take(packed_size(head.elements, 1))
+            keep = unpack_bits(bitmap, head.elements, 1).view(np.bool_)
+            kept = int(np.count_nonzero(keep))
+        affine = reader.take(head.affine_size(kept))
+        index = unpack_bits(reader.take(packed_size(kept, head.bits)), kept, head.bits)
+        reader.finish()
+        check_levels(index, head.symbols)
+        return join_codes(head, index, affine, keep)

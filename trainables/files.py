@@ -1,0 +1,33 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``: beside it first, flushed to the disk, then renamed over it.
+
+    A reader sees the old file or the new one, whatever happens meanwhile.
+
+    Raises:
+        OSError: the folder is missing or cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    try:
+        with open(beside, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself is on the disk once its folder is
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
