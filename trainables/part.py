@@ -78,9 +78,7 @@ def part_from_dict(data: Any, members: Mapping[str, type[Part]]) -> Any:
     fields = {key: part_from_dict(value, members) for key, value in data.items() if key != TYPE_KEY}
     expected = {f.name for f in dataclasses.fields(cls)}
     if fields.keys() != expected:
-        raise ValueError(
-            f"{name} takes the fields {sorted(expected)}, got {sorted(fields)}"
-        )
+        raise ValueError(f"{name} takes the fields {sorted(expected)}, got {sorted(fields)}")
     return cls(**fields)
 
 

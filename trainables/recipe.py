@@ -97,7 +97,9 @@ class Recipe(Part):
         if not self.phases:
             raise ValueError("phases must hold at least one phase, got ()")
         if self.losses and self.teacher == NoTeacher():
-            raise ValueError(f"losses need a teacher to imitate, got teacher={self.teacher} and {self.losses}")
+            raise ValueError(
+                f"losses need a teacher to imitate, got teacher={self.teacher} and {self.losses}"
+            )
 
     @property
     def epochs(self) -> int:

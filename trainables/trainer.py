@@ -161,9 +161,13 @@ class Trainer:
         except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
             raise CheckpointError(f"the checkpoint in {directory} cannot be read: {error}") from error
         if version != CHECKPOINT_VERSION:
-            raise CheckpointError(f"the checkpoint in {directory} has version {version}, not {CHECKPOINT_VERSION}")
+            raise CheckpointError(
+                f"the checkpoint in {directory} has version {version}, not {CHECKPOINT_VERSION}"
+            )
         if recipe_id != self.recipe.recipe_id:
-            raise CheckpointError(f"the checkpoint in {directory} is of recipe {recipe_id}, not {self.recipe.recipe_id}")
+            raise CheckpointError(
+                f"the checkpoint in {directory} is of recipe {recipe_id}, not {self.recipe.recipe_id}"
+            )
         self.epoch = epoch
         self._enter_due_phases()
         try:
@@ -171,7 +175,9 @@ class Trainer:
             self.losses.load_state_dict(_under("losses.", tensors))
             self._load_optimizer(_under("optimizer.", tensors), facts["optimizer"])
         except (RuntimeError, KeyError, ValueError) as error:
-            raise CheckpointError(f"the checkpoint in {directory} does not fit its recipe: {error}") from error
+            raise CheckpointError(
+                f"the checkpoint in {directory} does not fit its recipe: {error}"
+            ) from error
 
     def _load_optimizer(self, tensors: dict[str, Tensor], scalars: dict[str, dict[str, Any]]) -> None:
         if self._optimizer is None:

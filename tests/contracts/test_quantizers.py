@@ -53,4 +53,6 @@ def test_an_uninitialized_quantizer_ships_as_if_it_started_now(part):
     weight = torch.randn(200)
     fresh, started = part.build(weight), part.build(weight)
     started.initialize(weight)
-    assert torch.equal(fresh.encode(weight, (200,), None).decode(), started.encode(weight, (200,), None).decode())
+    assert torch.equal(
+        fresh.encode(weight, (200,), None).decode(), started.encode(weight, (200,), None).decode()
+    )

@@ -9,4 +9,6 @@ from trainables.models import ConvNet
 def small_teacher(task) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        return ConvNet(stages=((12,), (12,)), hidden=(24,), kernel_size=3, depth=1).build(task.input_shape, task.outputs)
+        return ConvNet(stages=((12,), (12,)), hidden=(24,), kernel_size=3, depth=1).build(
+            task.input_shape, task.outputs
+        )

@@ -58,11 +58,16 @@ def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(
         [sys.executable, "-m", "tests.trainables.resume_worker", str(tmp_path)],
-        check=True, cwd=ROOT, env=environment, timeout=300,
+        check=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=300,
     )
     for name, packed in straight.items():
         assert (tmp_path / name / "resumed.rdz").read_bytes() == packed, name
-        ours = safetensors.torch.load_file(tmp_path.parent / f"{tmp_path.name}-straight" / name / "state.safetensors")
+        ours = safetensors.torch.load_file(
+            tmp_path.parent / f"{tmp_path.name}-straight" / name / "state.safetensors"
+        )
         theirs = safetensors.torch.load_file(tmp_path / name / "end" / "state.safetensors")
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
@@ -92,7 +97,9 @@ def test_it_learns(arrays):
     told = []
     torch.set_num_threads(1)
     task = recipe.task.open(arrays, CPU, 0)
-    packed = train(recipe, task, no_network, CPU, lambda epoch, metrics: told.append((epoch, metrics["loss"])))
+    packed = train(
+        recipe, task, no_network, CPU, lambda epoch, metrics: told.append((epoch, metrics["loss"]))
+    )
     assert [epoch for epoch, _ in told] == list(range(1, 9))
     assert told[-1][1] < told[0][1] / 4
     assert evaluate_file(packed, task, "validation")["accuracy"] > 0.85

@@ -25,5 +25,7 @@ def check_targets(student: Tensor, teacher: Tensor | None) -> Tensor:
     if teacher is None:
         raise ValueError("this loss imitates a teacher, but the recipe's teacher is NoTeacher")
     if student.shape != teacher.shape:
-        raise ValueError(f"student and teacher outputs differ in shape: {tuple(student.shape)} and {tuple(teacher.shape)}")
+        raise ValueError(
+            f"student and teacher outputs differ in shape: {tuple(student.shape)} and {tuple(teacher.shape)}"
+        )
     return teacher

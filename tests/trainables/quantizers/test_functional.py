@@ -144,7 +144,9 @@ def test_gradient_of_points_equals_finite_differences():
         step[j] = 1e-3
         slope = (objective(base + step) - objective(base - step)) / 2e-3
         assert float(module.points.grad[j]) == pytest.approx(slope, rel=1e-4, abs=1e-4)
-    assert float(module.points.grad.sum()) == pytest.approx(float((scale * upstream).sum()), rel=1e-4, abs=1e-3)
+    assert float(module.points.grad.sum()) == pytest.approx(
+        float((scale * upstream).sum()), rel=1e-4, abs=1e-3
+    )
 
 
 def test_points_are_sorted_with_their_momentum():

@@ -67,5 +67,7 @@ def test_points_and_their_gradient_agree(golden):
         gradient = torch.from_numpy(arrays[f"{name}_gout"]).reshape(-1)
         module(x.reshape(-1)).backward(gradient)
         target = torch.from_numpy(arrays[f"{name}_gpoints"]).float()
-        assert torch.allclose(module.points.grad, target, rtol=1e-4, atol=1e-4 * float(target.abs().max())), case
+        assert torch.allclose(module.points.grad, target, rtol=1e-4, atol=1e-4 * float(target.abs().max())), (
+            case
+        )
     assert tried
