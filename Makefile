@@ -1,0 +1,44 @@
+# `make` lists the targets. Everything is installed into .venv; nothing else on the machine is touched.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+STUDY ?= digits
+
+.DEFAULT_GOAL := help
+.PHONY: help install sweep test check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## install Rayduce and its tools into .venv (done by the others when needed)
+
+sweep: $(STAMP) ## search for the accuracy-size front (STUDY=digits)
+	$(BIN)/rayduce sweep $(STUDY)
+
+test: $(STAMP) ## run the tests, two at a time
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+check: $(STAMP) ## lint, formatting, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove .venv, caches and build output; results in rayduce-store stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is newer than what it was made from, so that a second `make` installs nothing.
+# --no-compile: Python compiles a module when it first imports it; compiling all of them here takes longer.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Rayduce needs Python 3.11 or newer, and '$(PYTHON)' is not: install it, or name one with make PYTHON=python3.12." >&2; \
+	  exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make a virtual environment: install python3-venv (apt-get install python3-venv)." >&2; \
+	  exit 2; }
+	@echo 'Installing into .venv: a minute or two on a fast line.'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)

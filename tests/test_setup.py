@@ -1,0 +1,78 @@
+"""The set-up: what is declared is what is imported and pinned, and a wrong Python is told so."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = ("dashboards", "search", "spaces", "trainables")
+# Needed by a library at run time and never imported by us.
+INDIRECT = {"onnxscript": "torch.onnx.export"}
+
+
+def requirements(texts: list[str]) -> dict[str, Requirement]:
+    return {canonicalize_name(parsed.name): parsed for parsed in map(Requirement, texts)}
+
+
+def imported_modules() -> set[str]:
+    """Top-level names that the packages import, inside functions too."""
+    names: set[str] = set()
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - set(PACKAGES)
+
+
+def test_dependencies_are_exactly_what_the_code_imports() -> None:
+    providers = packages_distributions()
+    imported = {canonicalize_name(providers[name][0]) for name in imported_modules()}
+    assert set(requirements(PROJECT["dependencies"])) - set(INDIRECT) == imported - set(INDIRECT)
+
+
+def test_every_requirement_is_pinned_within_its_range() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = requirements([line for line in lines if not line.startswith("#")])
+    assert all(re.fullmatch(r"==[0-9][^*+]*", str(pin.specifier)) for pin in pins.values())
+    extras = [text for texts in PROJECT["optional-dependencies"].values() for text in texts]
+    for name, wanted in requirements([*PROJECT["dependencies"], *extras]).items():
+        version = next(iter(pins[name].specifier)).version
+        assert wanted.specifier.contains(version), f"{wanted} against the pin {version}"
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_make_alone_lists_the_targets() -> None:
+    listed = re.findall(r"^  make (\w+)", make().stdout, flags=re.MULTILINE)
+    assert listed == ["help", "install", "sweep", "test", "check", "clean"]
+
+
+@pytest.mark.parametrize(
+    ("fails_on", "advice"),
+    [("version_info", "needs Python 3.11 or newer"), ("ensurepip", "install python3-venv")],
+)
+def test_an_unfit_python_is_one_clear_sentence(tmp_path: Path, fails_on: str, advice: str) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *{fails_on}*) exit 1;; esac\nexit 0\n')
+    python.chmod(0o755)
+    # A stamp that is not there, so that the recipe runs, and nothing is installed where it should stop.
+    finished = make("install", f"PYTHON={python}", f"STAMP={tmp_path}/installed", f"BIN={tmp_path}/absent")
+    assert finished.returncode == 2
+    said = [line for line in finished.stderr.splitlines() if not line.startswith("make")]
+    assert len(said) == 1 and advice in said[0] and str(python) in said[0]
+    assert finished.stdout == ""
