@@ -131,7 +131,8 @@ def describe(data: bytes) -> list[dict[str, Any]]:
     dense element), ``sparsity`` (share of elements that the mask drops), ``bytes`` (as stored, with the
     record's length field), ``entropy_bytes`` (order-0 entropy of the levels, with scales, offsets and
     codebook as stored; of dense tensors their kept elements; with the order-0 entropy of the mask), and
-    ``share`` (of the file). The header's row, with the checksum and all names, has None for the rest.
+    ``share`` (of the file). The header's row, with the checksum and all names, has neither shape nor bits
+    nor sparsity (None), and its bytes as entropy.
 
     Raises:
         PackedFileError: as :func:`unpack`.
@@ -153,12 +154,15 @@ def describe(data: bytes) -> list[dict[str, Any]]:
                 "entropy_bytes": entropy_bytes(tensor),
             }
         )
-    header: dict[str, Any] = dict.fromkeys(("name", "shape", "codec", "bits", "sparsity"))
-    header |= {
+    size = len(data) - sum(row["bytes"] for row in rows)
+    header: dict[str, Any] = {
         "name": HEADER_ROW,
-        "bytes": len(data) - sum(row["bytes"] for row in rows),
-        "entropy_bytes": None,
+        "shape": None,
+        "codec": "Deflate",
+        "bits": None,
+        "sparsity": None,
     }
+    header |= {"bytes": size, "entropy_bytes": float(size)}
     return [row | {"share": row["bytes"] / len(data)} for row in (header, *rows)]
 
 
