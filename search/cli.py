@@ -22,6 +22,7 @@ from search.problem import Problem
 from search.units import parse_bytes, show_bytes, show_seconds
 
 if TYPE_CHECKING:
+    from search.store import Store, Sweep
     from search.sweep import Options, Outcome
 
 T = TypeVar("T")
@@ -56,10 +57,9 @@ DEFAULT_STORE = Path("rayduce-store")
 @contextmanager
 def _problems() -> Iterator[None]:
     """Turn what a user can put right into one sentence and exit code 2."""
-    from search.store import StoreError, UnknownSweep
-    from search.tracking import SweepExists
+    from search.mlflow_client import StoreError
 
-    caught: tuple[type[Exception], ...] = (Problem, StoreError, UnknownSweep, SweepExists)
+    caught: tuple[type[Exception], ...] = (Problem, StoreError)
     if "torch" in sys.modules:
         from trainables.export import ExportError
 
@@ -114,7 +114,7 @@ def sweep(
     with _problems():
         prepare_environment(address)
     from dashboards.report import front_html
-    from search.store import default_tracking_uri, front_rows, next_name, open_store
+    from search.store import default_tracking_uri, next_name, open_store
 
     from search.display import Display
     from search.studies import find_study
@@ -152,9 +152,9 @@ def sweep(
         _print_outcome(outcome, options, time.monotonic() - started)
         opened = open_store(store, uri)
         found = opened.sweep(options.name)
-        out.print(_front_table(front_rows(opened, found), found.metric, "Front, smallest first"))
+        out.print(_front_table(_front_rows(opened, found), found.metric, "Front, smallest first"))
         out.print(
-            f"The page: {found.page}\nNext: rayduce front, rayduce inspect, rayduce export RUN_ID student.onnx, "
+            f"The page: {opened.artifact_location(found.run_id, 'front.html')}\nNext: rayduce front, rayduce inspect, rayduce export RUN_ID student.onnx, "
             "rayduce dashboard, rayduce mlflow",
             highlight=False,
             style="dim",
@@ -177,6 +177,16 @@ def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
         )
     if outcome.interrupted:
         out.print("Stopped before the last trial; what finished is in the store.", style="yellow")
+
+
+def _front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
+    """The front's trials, smallest first, each with where its packed file lies."""
+    from search.store import records
+
+    rows = records(opened.front(found.name))
+    return [
+        {**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows
+    ]
 
 
 def _front_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
@@ -211,12 +221,12 @@ def front(
     as_json: AsJson = False,
 ) -> None:
     """List the students on the front of a sweep, smallest first."""
-    from search.store import front_rows, open_store
+    from search.store import open_store
 
     with _problems():
         opened = open_store(store, tracking_uri)
         found = opened.sweep(name)
-        rows = front_rows(opened, found)
+        rows = _front_rows(opened, found)
     if as_json:
         out.print_json(json.dumps(rows), indent=2)
         return
@@ -465,7 +475,7 @@ def _with_own_model(build: Callable[[], T]) -> T:
 
 def main() -> None:
     """Entry point of ``rayduce``."""
-    app()
+    app(prog_name="rayduce")
 
 
 if __name__ == "__main__":
