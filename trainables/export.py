@@ -33,8 +33,8 @@ def to_onnx(model: nn.Module, input_shape: tuple[int, ...], metadata: Mapping[st
 
     The input ``input`` is float32 of shape (batch, *input_shape), the output ``output`` is (batch, ...);
     the batch is free. Weights are inside, as float32, which the metadata's ``weights`` says beside
-    ``metadata``. The batch of the check differs from that of the export, so that a network whose
-    control flow was frozen in tracing is caught where it depends on either.
+    ``metadata``. The batches of the check differ from that of the export, and one is the negative of
+    another, so that control flow which depends on either, and which tracing froze, shows.
 
     Uses PyTorch's TorchScript exporter: 0.03 to 0.1 s for the networks here, where the newer one takes
     seconds. ONNX Runtime fuses the multiplications and additions that batch normalisation was folded
@@ -106,8 +106,8 @@ def _check(network: nn.Module, data: bytes, input_shape: tuple[int, ...]) -> Non
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no public base
         raise ExportError(f"ONNX Runtime does not load the export: {_first_line(error)}") from error
-    for batch in (1, 5):
-        inputs = _inputs(batch, input_shape)
+    for batch, sign in ((1, 1), (1, -1), (5, 1)):
+        inputs = sign * _inputs(batch, input_shape)
         with torch.no_grad():
             expected = network(inputs).numpy()
         try:

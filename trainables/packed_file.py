@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -112,16 +113,15 @@ def read_file(path: Path) -> bytes:
         PackedFileError: it is missing, no file, unreadable, or too large to be one.
     """
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                raise PackedFileError(f"{path} has {size} bytes; a packed file has at most {MAX_FILE_BYTES}")
-            data = file.read(MAX_FILE_BYTES + 1)  # a device says that its size is 0
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a device has no end, and opening a pipe waits for its writer
+            raise PackedFileError(f"cannot read {path}: it is no regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            size = status.st_size
+            raise PackedFileError(f"{path} has {size} bytes; a packed file has at most {MAX_FILE_BYTES}")
+        return Path(path).read_bytes()
     except OSError as error:
         raise PackedFileError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise PackedFileError(f"{path} does not end within {MAX_FILE_BYTES} bytes")
-    return data
 
 
 def describe(data: bytes) -> list[dict[str, Any]]:
@@ -209,7 +209,7 @@ def _open(data: bytes) -> tuple[Recipe, list[str], int, Reader]:
             raise ValueError("the header is not a recipe and a list of names")
         recipe, names = recipe_from_dict(header[0]), header[1]
     except (ValueError, OverflowError) as error:  # overflow: a whole number too large to be a float
-        raise PackedFileError(f"damaged packed file: {error}") from error
+        raise _damaged(error) from error
     except RecursionError as error:
         raise PackedFileError("damaged packed file: the header is nested too deeply") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -225,14 +225,20 @@ def _records(names: list[str], reader: Reader) -> Iterator[tuple[str, bytes]]:
             yield name, reader.take(reader.varint())
         reader.finish()
     except ValueError as error:
-        raise PackedFileError(f"damaged packed file: {error}") from error
+        raise _damaged(error) from error
 
 
 def _decode(codec: Codec, name: str, record: bytes, limit: int) -> Stored:
     try:
         return codec.decode(record, limit)
     except ValueError as error:
-        raise PackedFileError(f"damaged packed file: {name!r}: {error}") from error
+        raise _damaged(error, f"{name!r:.80}: ") from error
+
+
+def _damaged(error: Exception, where: str = "") -> PackedFileError:
+    """One line of bounded length: what it quotes comes out of the file."""
+    words = " ".join(str(error).split())
+    return PackedFileError(f"damaged packed file: {where}{words[:200]}{'...' if len(words) > 200 else ''}")
 
 
 def _plausible_elements(file_bytes: int) -> int:

@@ -41,7 +41,9 @@ def reference_pop(
             popped.append(symbol)
         out.append(popped)
     assert not words
-    return out, state.to_bytes(8, "little")[:seed_bytes]
+    seed = state.to_bytes(8, "little")[:seed_bytes]
+    assert state == (int.from_bytes(seed + b"\x01", "little") if seed else 0)
+    return out, seed
 
 
 @given(

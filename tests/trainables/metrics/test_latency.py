@@ -1,0 +1,155 @@
+"""Latency: measured once per architecture and machine, one measurement at a time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from trainables.export import to_onnx
+from trainables.metrics import latency
+from trainables.metrics.latency import (
+    Latency,
+    architecture_key,
+    fingerprint,
+    latency_of,
+    machine_id,
+    measure_latency,
+)
+from trainables.models import ConvNet
+
+SHAPE = (1, 4, 4)
+
+
+def tiny() -> bytes:
+    return to_onnx(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), SHAPE, {})
+
+
+@pytest.fixture(autouse=True)
+def _own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+
+def test_a_measurement() -> None:
+    found = measure_latency(tiny(), SHAPE, runs=100)
+    assert 0 < found.p10_ms <= found.median_ms <= found.p90_ms
+    assert (found.runs, found.machine) == (100, machine_id())
+    with pytest.raises(ValueError, match="runs must be at least 100, got runs=99"):
+        measure_latency(tiny(), SHAPE, runs=99)
+
+
+def test_the_machine_is_named() -> None:
+    facts = fingerprint()
+    assert all(facts[key] for key in ("processor", "cores", "architecture", "onnxruntime", "python"))
+    assert json.loads(json.dumps(facts)) == facts
+    assert len(machine_id()) == 12
+
+
+def test_keys_tell_architectures_apart() -> None:
+    keys = {
+        architecture_key(ConvNet(), (1, 8, 8), 10),
+        architecture_key(ConvNet(width=0.5), (1, 8, 8), 10),
+        architecture_key(ConvNet(), (3, 8, 8), 10),
+        architecture_key(ConvNet(), (1, 8, 8), 100),
+    }
+    assert len(keys) == 4
+    assert architecture_key(ConvNet(depth=2), (1, 8, 8), 10) in keys  # equal fields, equal key
+
+
+def test_measured_once_then_looked_up(tmp_path: Path) -> None:
+    table = tmp_path / "store" / "latency"
+    first = latency_of("a", tiny, SHAPE, table)
+
+    def never() -> bytes:
+        raise AssertionError("measured again")
+
+    assert latency_of("a", never, SHAPE, table) == first
+    latency_of("b", tiny, SHAPE, table)
+    assert latency_of("a", never, SHAPE, table) == first
+    (path,) = table.iterdir()
+    assert path.name == f"{machine_id()}.json"
+    content = json.loads(path.read_text())
+    assert content["machine"] == fingerprint()
+    assert content["latencies"].keys() == {"a", "b"}
+
+
+def test_another_machine_measures_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    latency_of("a", tiny, SHAPE, tmp_path / "table")
+    monkeypatch.setattr(latency, "machine_id", lambda: "0" * 12)
+    assert latency_of("a", tiny, SHAPE, tmp_path / "table").machine == "0" * 12
+    assert len(list((tmp_path / "table").iterdir())) == 2
+
+
+def test_what_another_process_measured_meanwhile_is_taken(tmp_path: Path) -> None:
+    """The table is read again under the lock."""
+    table = tmp_path / "table"
+    theirs = Latency(1.0, 2.0, 3.0, 100, machine_id())
+
+    def slow_export() -> bytes:
+        latency._write(table / f"{machine_id()}.json", {"a": theirs})
+        return tiny()
+
+    assert latency_of("a", slow_export, SHAPE, table) == theirs
+
+
+def _measure(table: Path, temporary: Path, log: Path, key: str) -> None:
+    tempfile.tempdir = str(temporary)
+    real = latency.measure_latency
+
+    def logged(exported: bytes, shape: tuple[int, ...]) -> Latency:
+        with open(log, "a") as file:
+            file.write("begin\n")
+        found = real(exported, shape)
+        with open(log, "a") as file:
+            file.write("end\n")
+        return found
+
+    latency.measure_latency = logged  # type: ignore[assignment]
+    latency_of(key, tiny, SHAPE, table)
+
+
+def test_processes_take_turns(tmp_path: Path) -> None:
+    """Four processes, two architectures: each measured once, never two at a time."""
+    table, log = tmp_path / "table", tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    workers = [
+        context.Process(target=_measure, args=(table, tmp_path / "temporary", log, key)) for key in "abab"
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert log.read_text().split() == ["begin", "end"] * 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"latencies": 1}',
+        '{"latencies": {"a": {}}}',
+        '{"latencies": {"a": {"p10_ms": NaN, "median_ms": 1.0, "p90_ms": 1.0, "runs": 1, "machine": ""}}}',
+    ],
+)
+def test_a_broken_table_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / f"{machine_id()}.json").write_text(content)
+    with pytest.raises(ValueError, match="remove it to measure again"):
+        latency_of("a", tiny, SHAPE, tmp_path)
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    lock = tmp_path / "temporary" / f"rayduce-latency-{os.getuid()}.lock"
+    lock.symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError):
+        latency_of("a", tiny, SHAPE, tmp_path / "table")
+    assert not (tmp_path / "victim").exists()

@@ -1,0 +1,363 @@
+"""The packed file: exact, small, and refusing everything else in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import stat
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables import packed_file
+from trainables.codecs import BitPacked, Raw, Smallest
+from trainables.codecs.base import Stored
+from trainables.codecs.binary import Reader, varint
+from trainables.methods import METHODS, full_precision, quantized_distillation
+from trainables.models import ConvNet, ResNet
+from trainables.models.base import Model
+from trainables.packed_dictionary import DICTIONARY
+from trainables.packed_file import (
+    MAGIC,
+    VERSION,
+    PackedFileError,
+    describe,
+    pack,
+    read_file,
+    read_header,
+    unpack,
+    write_file,
+)
+from trainables.quantizers.base import Codes, Dense
+from trainables.recipe import Recipe, canonical_json
+from trainables.tasks import Digits
+
+RECIPE = quantized_distillation(
+    Digits(), ConvNet(depth=1, width=0.25), teacher_id="0" * 16, epochs=4, sparsity=0.5
+)
+
+
+def random_tensors(seed: int) -> dict[str, Stored]:
+    """Up to a dozen tensors of every kind, with masks, codebooks and odd shapes."""
+    generator = np.random.default_rng(seed)
+    tensors: dict[str, Stored] = {}
+    for number in range(generator.integers(0, 12)):
+        shape = tuple(int(size) for size in generator.integers(0, 9, generator.integers(0, 5)))
+        keep = None
+        if generator.random() < 0.5:
+            keep = torch.from_numpy(np.asarray(generator.random(shape) < generator.random(), dtype=np.bool_))
+        count = int(np.prod(shape)) if keep is None else int(keep.sum())
+        if generator.random() < 0.4:
+            values = torch.from_numpy(np.asarray(generator.normal(size=shape))).to(
+                [torch.float16, torch.float32, torch.int64, torch.bfloat16][generator.integers(4)]
+            )
+            tensors[f"dense.{number}"] = Dense(values if keep is None else values * keep, keep)
+            continue
+        bits = int(generator.integers(1, 9))
+        bucket_size = [None, 1, 5, 64][generator.integers(4)]
+        buckets = min(count, 1) if bucket_size is None else -(-count // bucket_size)
+        codebook = torch.rand(2**bits) if generator.random() < 0.3 else None
+        tensors[f"codes.{number}"] = Codes(
+            index=torch.from_numpy(generator.binomial(2**bits - 1, 0.4, count).astype(np.uint8)),
+            shape=shape,
+            bits=bits,
+            bucket_size=bucket_size,
+            offset=torch.rand(buckets).half(),
+            scale=torch.rand(buckets).half(),
+            codebook=codebook,
+            keep=keep,
+        )
+    return tensors
+
+
+def same(left: Stored, right: Stored) -> bool:
+    def equal(a: object, b: object) -> bool:
+        if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+            return a.dtype == b.dtype and torch.equal(a, b)
+        return a == b
+
+    return type(left) is type(right) and all(equal(v, vars(right)[k]) for k, v in vars(left).items())
+
+
+def fixed(body: bytes) -> bytes:
+    """``body`` with the checksum it should have."""
+    return body + packed_file._checksum(body)
+
+
+def with_header(text: bytes, elements: int = 0, records: bytes = b"") -> bytes:
+    squeezed = packed_file._deflate(text)
+    return fixed(MAGIC + bytes([VERSION]) + varint(elements) + varint(len(squeezed)) + squeezed + records)
+
+
+def header_text(recipe: Recipe = RECIPE, names: object = ()) -> bytes:
+    return f"[{canonical_json(recipe)},{json.dumps(names)}]".encode()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32))
+def test_round_trip_and_rows(seed: int) -> None:
+    tensors = random_tensors(seed)
+    data = pack(RECIPE, tensors)
+    recipe, again = unpack(data)
+    assert recipe == RECIPE == read_header(data)
+    assert list(again) == list(tensors)
+    assert all(same(tensors[name], again[name]) for name in tensors)
+    assert pack(recipe, again) == data
+    rows = describe(data)
+    assert sum(row["bytes"] for row in rows) == len(data)
+    assert sum(row["share"] for row in rows) == pytest.approx(1.0)
+    assert [row["name"] for row in rows[1:]] == list(tensors)
+    json.dumps(rows, allow_nan=False)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("model", [ConvNet(), ResNet()], ids=lambda model: type(model).__name__)
+def test_headers_are_small_whatever_the_method(method: Callable[..., Recipe], model: Model) -> None:
+    teacher = (
+        {}
+        if method.__name__ in ("full_precision", "post_training_quantization")
+        else {"teacher_id": "5" * 16}
+    )
+    recipe = method(Digits(), model, epochs=20, seed=7, **teacher)
+    data = pack(recipe, {"0.0.weight": Dense(torch.zeros(2)), "3.bias": Dense(torch.zeros(2))})
+    assert read_header(data) == recipe
+    assert describe(data)[0]["bytes"] < 150
+
+
+def test_rows_say_what_is_stored() -> None:
+    keep = torch.arange(400).reshape(20, 20) % 4 == 0
+    index = torch.arange(100, dtype=torch.uint8) % 2
+    tensors: dict[str, Stored] = {
+        "even": Codes(index, (20, 20), 4, 32, torch.zeros(4).half(), torch.ones(4).half(), None, keep),
+        "plain": Dense(torch.zeros(3, 5).half()),
+        "scalar": Dense(torch.tensor(1.5)),
+    }
+    header, even, plain, scalar = describe(pack(RECIPE, tensors))
+    assert header["name"] == "(header)"
+    assert header["shape"] is None
+    mask = 400 * (0.25 * 2 + 0.75 * np.log2(4 / 3)) / 8
+    assert even["entropy_bytes"] == pytest.approx(100 / 8 + mask + 4 * 2 * 2)
+    assert {k: even[k] for k in ("shape", "codec", "bits", "sparsity")} == {
+        "shape": [20, 20],
+        "codec": "Sparse",
+        "bits": 4,
+        "sparsity": 0.75,
+    }
+    assert (plain["codec"], plain["bits"], plain["entropy_bytes"], plain["sparsity"]) == (
+        "Raw",
+        16,
+        30.0,
+        0.0,
+    )
+    assert plain["bytes"] == 30 + 1 + 1 + 1 + 2  # length, codec, dtype with rank, two dimensions
+    assert (scalar["shape"], scalar["bits"], scalar["entropy_bytes"]) == ([], 32, 4.0)
+
+
+def test_the_file_is_near_its_entropy() -> None:
+    generator = torch.Generator().manual_seed(0)
+    index = (torch.randn(60_000, generator=generator) * 2 + 8).clamp(0, 15).to(torch.uint8)
+    tensor = Codes(index, (100, 600), 4, 256, torch.rand(235).half(), torch.rand(235).half())
+    data = pack(RECIPE, {"weight": tensor})
+    header, row = describe(data)
+    assert row["entropy_bytes"] < row["bytes"] < 1.005 * row["entropy_bytes"]
+    assert header["bytes"] < 100
+
+
+def test_the_codec_is_the_recipes() -> None:
+    recipe = full_precision(Digits(), ConvNet(), epochs=1)
+    packed = Recipe(**(vars(recipe) | {"codec": Smallest((Raw(), BitPacked()))}))
+    codes = Codes(torch.zeros(1000, dtype=torch.uint8), (1000,), 2, None, torch.zeros(1), torch.ones(1))
+    _, weight, bias = describe(pack(packed, {"weight": codes, "bias": Dense(torch.zeros(4))}))
+    assert (weight["codec"], bias["codec"]) == ("BitPacked", "Raw")
+    raw = Recipe(**(vars(recipe) | {"codec": Raw()}))
+    assert describe(pack(raw, {"bias": Dense(torch.zeros(4))}))[1]["codec"] == "Raw"
+    with pytest.raises(ValueError, match=r"Raw\(\) does not store weight, a quantized tensor without a mask"):
+        pack(raw, {"weight": codes})
+
+
+def test_every_byte_is_covered_and_every_cut_is_seen() -> None:
+    data = pack(RECIPE, random_tensors(3))
+    assert len(unpack(data)[1]) > 3
+    for place in range(len(data)):
+        for broken in (data[:place], data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :]):
+            with pytest.raises(PackedFileError):
+                unpack(broken)
+    with pytest.raises(PackedFileError):
+        unpack(data + b"\0")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damage_under_a_right_checksum_is_refused_or_harmless(seed: int) -> None:
+    chance = random.Random(seed)
+    data = pack(RECIPE, random_tensors(seed + 100))
+    start = len(data) - sum(row["bytes"] for row in describe(data)[1:]) - packed_file.CHECKSUM_BYTES
+    refused = 0
+    for _ in range(400):
+        body = bytearray(data[: -packed_file.CHECKSUM_BYTES])
+        for _ in range(chance.randint(1, 3)):
+            # Mostly behind the header, whose compression would catch what is deeper.
+            place = chance.randrange(
+                len(MAGIC) + 1 if chance.random() < 0.2 else min(start, len(body) - 1), len(body)
+            )
+            if chance.random() < 0.8:
+                body[place] = chance.choice([0, 1, 127, 128, 255, chance.randrange(256)])
+            else:
+                body[place : place + chance.randint(0, 3)] = chance.randbytes(chance.randint(0, 3))
+            if len(body) <= start + 1:
+                break
+        try:
+            recipe, tensors = unpack(fixed(bytes(body)))
+        except PackedFileError as error:
+            assert "\n" not in str(error)
+            refused += 1
+            continue
+        for tensor in tensors.values():
+            tensor.decode()
+        pack(recipe, tensors)
+    assert refused > 40
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused(noise: bytes) -> None:
+    for data in (noise, MAGIC + noise, fixed(MAGIC + bytes([VERSION]) + noise), with_header(noise)):
+        with pytest.raises(PackedFileError):
+            unpack(data)
+
+
+def test_another_version_is_named() -> None:
+    data = pack(RECIPE, {})
+    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 1 can be read"):
+        read_header(fixed(data[: len(MAGIC)] + b"\x09" + data[len(MAGIC) + 1 : -8]))
+
+
+HOSTILE_HEADERS = {
+    "bomb": b"[" + b" " * 2**22 + b"]",
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+    "deep parts": b'[{"type":"Recipe","task":' * 5000,
+    "no JSON": b"{",
+    "not ASCII": '["é"]'.encode(),
+    "no list": b"{}",
+    "no recipe": b'[{"type":"Constant","value":1.0},[]]',
+    "unknown part": header_text().replace(b'"Digits"', b'"os.system"'),
+    "unknown part of many characters": header_text().replace(b'"Digits"', b'"' + b"x" * 100_000 + b'"'),
+    "unknown field": header_text().replace(b'"seed":0', b'"seed":0,"more":1'),
+    "infinite": header_text().replace(b'"value":0.7', b'"value":1e999'),
+    "huge number": header_text().replace(b'"value":0.7', b'"value":1' + b"0" * 4000),
+    "huger number": header_text().replace(b'"value":0.7', b'"value":1' + b"0" * 40_000),
+    "range": header_text().replace(b'"bits":4', b'"bits":99'),
+    "names no list": header_text(names="weight"),
+    "names no strings": header_text(names=[1]),
+    "twice the same name": header_text(names=["a", "a"]),
+    "names without records": header_text(names=["a"]),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE_HEADERS.values(), ids=HOSTILE_HEADERS.keys())
+def test_hostile_headers(text: bytes) -> None:
+    with pytest.raises(PackedFileError) as caught:
+        unpack(with_header(text))
+    assert 20 < len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+def test_the_helper_makes_good_files_too() -> None:
+    assert unpack(with_header(header_text())) == (RECIPE, {})
+
+
+def test_announced_sizes_are_bounded() -> None:
+    codes = Codes(torch.zeros(5000, dtype=torch.uint8), (5000,), 1, None, torch.zeros(1), torch.ones(1))
+    record = RECIPE.codec.encode(codes)
+    records = varint(len(record)) + record
+    text = header_text(names=["a"])
+    assert unpack(with_header(text, 5000, records))[1]["a"].shape == (5000,)
+    for elements in (4999, 5001, 2**31, 2**40):
+        with pytest.raises(PackedFileError, match="elements"):
+            unpack(with_header(text, elements, records))
+    with pytest.raises(PackedFileError, match="bytes follow"):
+        unpack(with_header(text, 5000, records + b"\0"))
+
+
+def test_a_tiny_file_cannot_announce_a_huge_tensor() -> None:
+    """Two to the 30 zeros compress to a few bytes; a reader must not believe it."""
+    record = bytes([2, 0, 1 << 4]) + varint(2**30) + bytes([0, 1, 0, 0, 0, 0])
+    with pytest.raises(PackedFileError, match="plausible"):
+        unpack(with_header(header_text(names=["a"]), 2**30, varint(len(record)) + record))
+
+
+def test_what_no_reader_would_accept_is_not_written() -> None:
+    nothing = torch.zeros(1, dtype=torch.uint8).expand(2**25)
+    huge = Codes(nothing, (2**25,), 1, None, torch.zeros(1), torch.ones(1))
+    with pytest.raises(ValueError, match="more than a reader accepts"):
+        pack(RECIPE, {"a": huge})
+
+
+def test_names_of_any_characters() -> None:
+    tensors: dict[str, Stored] = {
+        name: Dense(torch.zeros(1)) for name in ("", "a\nb", 'q"', "ü", "\ud800", "\0")
+    }
+    assert list(unpack(pack(RECIPE, tensors))[1]) == list(tensors)
+
+
+def test_the_dictionary_is_frozen() -> None:
+    """It is part of version 1 of the format: change it and older files cannot be read."""
+    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (2771, 839339413)
+
+
+def test_files(tmp_path: Path) -> None:
+    data = pack(RECIPE, random_tensors(1))
+    path = tmp_path / "student.rdz"
+    write_file(path, b"old")
+    write_file(path, data)
+    assert read_file(path) == data
+    assert [entry.name for entry in tmp_path.iterdir()] == ["student.rdz"]
+    assert stat.S_IMODE(path.stat().st_mode) & 0o600 == 0o600
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "student.rdz"
+    write_file(path, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["student.rdz"]
+
+
+def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PackedFileError, match=r"cannot read .*missing\.rdz: No such file"):
+        read_file(tmp_path / "missing.rdz")
+    for other in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(PackedFileError, match="it is no regular file"):
+            read_file(other)
+    (tmp_path / "large").write_bytes(bytes(100))
+    monkeypatch.setattr(packed_file, "MAX_FILE_BYTES", 99)
+    with pytest.raises(PackedFileError, match="has 100 bytes; a packed file has at most 99"):
+        read_file(tmp_path / "large")
+
+
+def test_the_layout_is_the_documented_one() -> None:
+    """docs/packed_file.md, "The file", read step by step."""
+    data = pack(RECIPE, {"bias": Dense(torch.tensor([1.0, -2.0]).half())})
+    reader = Reader(data)
+    assert reader.take(4) == bytes([0x8B]) + b"RDZ"
+    assert reader.byte() == 1
+    assert reader.varint() == 2
+    header = json.loads(zlib.decompressobj(-15, DICTIONARY).decompress(reader.take(reader.varint())))
+    assert header == [RECIPE.to_dict(), ["bias"]]
+    assert reader.varint() == 7
+    assert reader.byte() == 0  # the first member of the recipe's codec, Raw
+    assert reader.byte() == 1 << 4 | 1  # one dimension, float16
+    assert reader.varint() == 2
+    assert reader.take(4) == bytes.fromhex("003c00c0")
+    assert reader.rest() == packed_file._checksum(data[:-8])
