@@ -30,7 +30,9 @@ clean: ## remove .venv, caches and build output; results in rayduce-store stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was made from, so that a second `make` installs nothing.
-# --no-compile: Python compiles a module when it first imports it; compiling all of them here takes longer.
+# --no-compile: compiling all modules takes longer than the rest of the installation. Python compiles what it imports
+# and keeps that, for which the variable must be out of the way.
+unexport PYTHONDONTWRITEBYTECODE
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Rayduce needs Python 3.11 or newer, and '$(PYTHON)' is not: install it, or name one with make PYTHON=python3.12." >&2; \

@@ -36,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
+out = Console() if sys.stdout.isatty() else Console(width=160)  # a pipe has no width: do not cut tables
 err = Console(stderr=True)
 
 StoreDir = Annotated[Path, typer.Option("--store", help="Folder of teachers, trials and MLflow's database.")]
@@ -154,7 +154,7 @@ def sweep(
         found = opened.sweep(options.name)
         out.print(_front_table(_front_rows(opened, found), found.metric, "Front, smallest first"))
         out.print(
-            f"The page: {opened.artifact_location(found.run_id, 'front.html')}\nNext: rayduce front, rayduce inspect, rayduce export RUN_ID student.onnx, "
+            f"The page: {opened.artifact_location(found.run_id, 'front.html')}\nNext: rayduce front, rayduce inspect, rayduce export RUN student.onnx, "
             "rayduce dashboard, rayduce mlflow",
             highlight=False,
             style="dim",
@@ -191,14 +191,14 @@ def _front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
 
 def _front_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("run id", "student"):
+    for name in ("run", "student"):
         table.add_column(name, no_wrap=True)
     for name in (metric, "validation", "packed", "ratio", "latency"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
         table.add_row(
-            row["run_id"],
+            row["run_id"][:8],
             _escape(row["name"]),
             _percent(row[metric]),
             _percent(row[f"validation_{metric}"]),
@@ -234,7 +234,7 @@ def front(
         out.print(f"The sweep {_escape(found.name)} has no student on a front yet.", highlight=False)
         return
     out.print(_front_table(rows, found.metric, f"Front of {_escape(found.name)}"))
-    best = rows[-1]["run_id"]
+    best = rows[-1]["run_id"][:8]
     out.print(f"Take one away with: rayduce export {best} student.rdz", style="dim", highlight=False)
 
 
@@ -288,12 +288,12 @@ def evaluate(
 
 
 @app.command(
-    epilog="Examples:\n\n  rayduce export 4f0c... student.rdz\n\n  rayduce export student.rdz student.onnx\n\n"
+    epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n  rayduce export student.rdz student.onnx\n\n"
     "  rayduce export student.rdz weights.safetensors"
 )
 def export(
     source: Annotated[
-        str, typer.Argument(metavar="RUN_ID|FILE", help="A run of the store, or a packed file.")
+        str, typer.Argument(metavar="RUN_ID|FILE", help="A run (its id, or how it begins), or a packed file.")
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
     format: Annotated[
@@ -322,8 +322,9 @@ def export(
         _allow(model)
         if Path(source).is_file():
             content = read_file(Path(source))
-        elif re.fullmatch(r"[0-9a-f]{32}", source):
-            content = open_store(store, tracking_uri).download(source, "student.rdz")
+        elif re.fullmatch(r"[0-9a-f]{6,32}", source):
+            opened = open_store(store, tracking_uri)
+            content = opened.download(opened.complete(source), "student.rdz")
         else:
             raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
         recipe, tensors = unpack(content)

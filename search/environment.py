@@ -17,6 +17,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_SCHEDULER_EVENTS": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve the trial beside them
 }
 
 

@@ -35,6 +35,8 @@ class Study:
         trials: how many trials by default.
         depths: range of the student's depth.
         widths: range of the student's width.
+        teacher_threads: processors that train the teacher, or None for all of the machine's; a network on
+            8x8 pixels is too small to be shared out.
         space: draws recipes.
     """
 
@@ -49,6 +51,7 @@ class Study:
     trials: int
     depths: tuple[int, int]
     widths: tuple[float, float]
+    teacher_threads: int | None = None
     space: Space = images
 
     def teacher_recipe(self, task: Task) -> Recipe:
@@ -101,6 +104,7 @@ STUDIES: tuple[Study, ...] = (
         trials=40,
         depths=(1, 3),
         widths=(0.1, 0.5),
+        teacher_threads=1,
     ),
     Study(
         name="fashion_mnist",

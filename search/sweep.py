@@ -167,7 +167,7 @@ def _search(
     reporter.say("starting Ray")
     machine = _start_ray(options)
     data = ray.put(dict(arrays))
-    teacher_file = _teacher(teacher_recipe, options.store, data, machine, reporter)
+    teacher_file = _teacher(study, teacher_recipe, options.store, data, machine, reporter)
     settings = TrialSettings(
         latency_table=options.store / "latency",
         teacher_bytes=len(teacher_file),
@@ -262,14 +262,16 @@ def _latencies(files: list[bytes]) -> list[float]:
     return [min(column) for column in zip(*rounds, strict=True)]
 
 
-def _teacher(recipe: Recipe, store: Path, data: ray.ObjectRef, machine: Machine, reporter: Reporter) -> bytes:
+def _teacher(
+    study: Study, recipe: Recipe, store: Path, data: ray.ObjectRef, machine: Machine, reporter: Reporter
+) -> bytes:
     kept = cached_teacher(store, recipe)
     if kept is not None:
         reporter.say("using the teacher of an earlier sweep")
         return kept
     reporter.say(f"training the teacher, {recipe.epochs} epochs")
     on_gpu = machine.gpus_per_trial > 0
-    threads = 1 if on_gpu else max(1, int(machine.concurrency * machine.cpus_per_trial))
+    threads = 1 if on_gpu else study.teacher_threads or os.cpu_count() or 1
     task = _train_teacher.options(num_cpus=threads, num_gpus=1 if on_gpu else 0)
     file: bytes = ray.get(task.remote(recipe, data, machine.device, threads))
     keep_teacher(store, recipe, file)
@@ -292,25 +294,22 @@ def run_trials(
         teachers=dict(teachers),
         settings=settings,
     )
-    resources = {"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial}
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, resources),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            num_samples=options.trials,
-            max_concurrent_trials=machine.concurrency,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-        ),
-        run_config=tune.RunConfig(
-            name=options.name,
-            storage_path=str((options.store / "trials").absolute()),
-            callbacks=[events],
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=True),
-            verbose=0,
-        ),
+    # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin with.
+    tune.run(
+        trainable,
+        name=options.name,
+        resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
+        search_alg=searcher,
+        num_samples=options.trials,
+        max_concurrent_trials=machine.concurrency,
+        reuse_actors=True,
+        trial_dirname_creator=lambda trial: str(trial.trial_id),
+        storage_path=str((options.store / "trials").absolute()),
+        callbacks=[events],
+        checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=True),
+        raise_on_failed_trial=False,
+        verbose=0,
     )
-    tuner.fit()
     ended = sum(record.state != "running" for record in events.records.values())
     return ended < options.trials
 

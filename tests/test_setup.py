@@ -34,9 +34,9 @@ def imported_modules() -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.split(".")[0])
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if node.func.attr == "import_module" and isinstance(node.args[0], ast.Constant):
-                    names.add(str(node.args[0].value).split(".")[0])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+                arguments = [part.value for part in node.args if isinstance(part, ast.Constant)]
+                names |= {str(argument).split(".")[0] for argument in arguments}
     return names - set(sys.stdlib_module_names) - set(PACKAGES)
 
 

@@ -1,0 +1,1 @@
+"""Everything distributed: studies, searcher, tracking, store and the command line."""

@@ -1,0 +1,107 @@
+"""Which trials are not dominated, and how much the front covers."""
+
+from __future__ import annotations
+
+import math
+
+import moocore
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+
+def non_dominated(values: ArrayLike, maximise: tuple[bool, ...]) -> NDArray[np.bool_]:
+    """Mark the rows that no other row dominates.
+
+    A row dominates another if it is nowhere worse and somewhere better. Of equal rows the first
+    is kept. A row with NaN or infinity was not measured and is never on the front.
+
+    Args:
+        values: shape (n, d), one row per trial.
+        maximise: d flags, True where more is better.
+
+    Returns:
+        Booleans, shape (n,).
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    table = _table(values, len(maximise))
+    mask = np.zeros(len(table), dtype=bool)
+    measured = np.flatnonzero(np.isfinite(table).all(axis=1))
+    if measured.size:
+        losses = np.where(maximise, -table[measured], table[measured])
+        # Sorting out equal rows beforehand keeps "the first" true whatever the library's order.
+        unique, first = np.unique(losses, axis=0, return_index=True)
+        kept = moocore.is_nondominated(unique) if len(maximise) > 1 else np.arange(len(unique)) == 0
+        mask[measured[first[kept]]] = True
+    return mask
+
+
+def hypervolume(values: ArrayLike, reference: ArrayLike, maximise: tuple[bool, ...]) -> float:
+    """Volume of the region that the rows dominate and that dominates ``reference``.
+
+    Args:
+        values: shape (n, d); rows with NaN or infinity, or no better than the reference, add nothing.
+        reference: shape (d,), finite: the worst point that still counts.
+        maximise: d flags, True where more is better.
+
+    Returns:
+        At least 0, in the product of the columns' units.
+
+    Raises:
+        ValueError: the shapes do not fit or the reference is not finite.
+    """
+    table = _table(values, len(maximise))
+    corner = np.asarray(reference, dtype=float)
+    if corner.shape != (len(maximise),) or not np.isfinite(corner).all():
+        raise ValueError(f"reference must hold {len(maximise)} finite numbers, got {reference!r}")
+    signs = np.where(maximise, -1.0, 1.0)
+    losses, corner = table[np.isfinite(table).all(axis=1)] * signs, corner * signs
+    losses = losses[(losses < corner).all(axis=1)]
+    if not len(losses):
+        return 0.0
+    if len(maximise) == 1:
+        return float(corner[0] - losses.min())
+    return float(moocore.hypervolume(losses, ref=corner))
+
+
+def size_quality_hypervolume(
+    packed_bytes: ArrayLike, quality: ArrayLike, *, reference_bytes: float, reference_quality: float
+) -> float:
+    """How much of the plane of log2(bytes) and quality a front covers.
+
+    A unit is one halving of the file at one unit of quality (an accuracy of 1.0). Comparable only
+    between fronts measured against the same reference.
+
+    Args:
+        packed_bytes: shape (n,), above 0.
+        quality: shape (n,), more is better.
+        reference_bytes: the largest size that counts, usually the teacher's.
+        reference_quality: the lowest quality that counts, usually that of guessing.
+
+    Raises:
+        ValueError: ``reference_bytes`` is not above 0.
+    """
+    if not reference_bytes > 0:
+        raise ValueError(f"reference_bytes must be above 0, got {reference_bytes=}")
+    sizes = np.asarray(packed_bytes, dtype=float)
+    logs = np.log2(sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
+    values = np.column_stack([logs, np.asarray(quality, dtype=float)])
+    return hypervolume(values, (math.log2(reference_bytes), reference_quality), (False, True))
+
+
+def front_so_far(trials: pd.DataFrame, quality: str) -> pd.Series[bool]:
+    """Mark the finished trials that are not dominated in ``quality`` (up) and ``packed_bytes`` (down)."""
+    values = trials[[quality, "packed_bytes"]].to_numpy(dtype=float, na_value=np.nan)
+    values[(trials["state"] != "finished").to_numpy(dtype=bool, na_value=True)] = np.nan
+    return pd.Series(non_dominated(values, (True, False)), index=trials.index, dtype=bool)
+
+
+def _table(values: ArrayLike, columns: int) -> NDArray[np.float64]:
+    table = np.asarray(values, dtype=float)
+    if table.size == 0:
+        table = table.reshape(0, columns)
+    if table.ndim != 2 or table.shape[1] != columns or columns == 0:
+        raise ValueError(f"values must have shape (n, {columns}), got {table.shape}")
+    return table

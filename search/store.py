@@ -1,0 +1,496 @@
+"""Reads sweeps, trials and artifacts from the MLflow store."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import numpy as np
+import pandas as pd
+
+from search.front import front_so_far
+from search.mlflow_client import (
+    EXPERIMENT_PREFIX,
+    KIND_TAG,
+    METRIC_TAG,
+    PARENT_TAG,
+    RECIPE_TAG,
+    STATE_TAG,
+    STUDY_TAG,
+    SWEEP_TAG,
+    TRIAL_TAG,
+    StoreError,
+    connect,
+    database_path,
+    reason,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+__all__ = [
+    "Store",
+    "StoreError",
+    "Sweep",
+    "UnknownRun",
+    "UnknownSweep",
+    "default_tracking_uri",
+    "next_name",
+    "open_store",
+    "records",
+]
+
+FRONT_TAG = "front"
+STATES = {
+    "RUNNING": "running",
+    "SCHEDULED": "running",
+    "FINISHED": "finished",
+    "FAILED": "failed",
+    "KILLED": "stopped",
+}
+_PAGE = 1000
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+TEXT, WHOLE, REAL, FLAG, TIME = "string", "Int64", "float64", "bool", "datetime64[ms, UTC]"
+
+# Column -> (dtype, where it comes from). The two quality columns are named by the sweep's metric.
+_BEFORE_QUALITY = {
+    "run_id": TEXT,
+    "trial_id": TEXT,
+    "name": TEXT,
+    "state": TEXT,
+    "reason": TEXT,
+    "method": TEXT,
+    "model": TEXT,
+    "bits": WHOLE,
+    "bucket_size": WHOLE,
+    "depth": WHOLE,
+    "width": REAL,
+    "sparsity_target": REAL,
+}
+_AFTER_QUALITY = {
+    "packed_bytes": WHOLE,
+    "compression_ratio": REAL,
+    "latency_ms": REAL,
+    "macs": WHOLE,
+    "sparsity": REAL,
+    "mean_bits": REAL,
+    "parameters": WHOLE,
+    "seconds": REAL,
+    "front": FLAG,
+    "recipe_id": TEXT,
+    "start_time": TIME,
+}
+_TAGS = ("reason", "method", "model", "bits", "bucket_size", "depth", "width", "sparsity_target")
+_METRICS = (
+    "packed_bytes",
+    "compression_ratio",
+    "latency_ms",
+    "macs",
+    "sparsity",
+    "mean_bits",
+    "parameters",
+    "seconds",
+)
+_SWEEP_COLUMNS = {
+    "run_id": TEXT,
+    "name": TEXT,
+    "study": TEXT,
+    "state": TEXT,
+    "metric": TEXT,
+    "teacher_quality": REAL,
+    "teacher_validation": REAL,
+    "teacher_bytes": WHOLE,
+    "seconds": REAL,
+    "start_time": TIME,
+}
+
+
+class UnknownSweep(StoreError):
+    """The store has no sweep of that name, or none at all."""
+
+
+class UnknownRun(StoreError):
+    """The store has no such run of ours."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep, as its parent run tells it.
+
+    Attributes:
+        run_id: of the parent run.
+        name: unique in the store.
+        study: what was searched.
+        state: ``running``, ``finished``, ``failed`` or ``stopped``.
+        metric: the quality metric's name, such as ``accuracy``; without prefix it means the test split.
+        start_time: when it began, UTC.
+        seconds: how long it took; NaN while it runs.
+        metrics: what the parent run measured; the teacher's values begin with ``teacher_``.
+        params: settings of the sweep.
+    """
+
+    run_id: str
+    name: str
+    study: str
+    state: str
+    metric: str
+    start_time: pd.Timestamp
+    seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def teacher_quality(self) -> float:
+        """The teacher's quality on the test split; NaN if not measured."""
+        return self.metrics.get(f"teacher_{self.metric}", np.nan)
+
+    @property
+    def teacher_validation(self) -> float:
+        """The teacher's quality on the validation split; NaN if not measured."""
+        return self.metrics.get(f"teacher_validation_{self.metric}", np.nan)
+
+    @property
+    def teacher_bytes(self) -> float:
+        """Bytes of the teacher's full-precision file, the base of every ratio; NaN if not measured."""
+        return self.metrics.get("teacher_packed_bytes", np.nan)
+
+
+def default_tracking_uri(store_dir: Path, tracking_uri: str | None = None) -> str:
+    """Where MLflow's store is: the argument, else ``MLFLOW_TRACKING_URI``, else sqlite in ``store_dir``."""
+    folder = Path(store_dir).absolute()
+    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def open_store(store_dir: Path, tracking_uri: str | None = None) -> Store:
+    """Open the store for reading; :func:`default_tracking_uri` says which.
+
+    Raises:
+        StoreError: there is none, or it cannot be read. Nothing is created.
+    """
+    return Store(connect(default_tracking_uri(store_dir, tracking_uri), create=False))
+
+
+def next_name(store_dir: Path, tracking_uri: str | None, study: str) -> str:
+    """The first free name of ``STUDY-1``, ``STUDY-2``, ... after the highest in use.
+
+    A store that is not there yet has no names in use.
+
+    Raises:
+        StoreError: there is a store, and it cannot be read.
+    """
+    uri = default_tracking_uri(store_dir, tracking_uri)
+    if uri.startswith("sqlite:") and not database_path(uri).exists():
+        return f"{study}-1"
+    names = open_store(store_dir, uri).sweeps()["name"]
+    matches = (re.fullmatch(rf"{re.escape(study)}-(\d{{1,9}})", str(name)) for name in names)
+    return f"{study}-{max((int(m[1]) for m in matches if m), default=0) + 1}"
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain Python values, ready for JSON: None where nothing was measured, times as ISO text."""
+    plain = {column: [_plain(value) for value in frame[column]] for column in frame.columns}
+    return [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+
+
+class Store:
+    """Sweeps and trials, read afresh at each call. Made by :func:`open_store`."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    @property
+    def tracking_uri(self) -> str:
+        """The address of MLflow's store."""
+        return str(self._client.tracking_uri)
+
+    def sweeps(self) -> pd.DataFrame:
+        """One row per sweep, newest first.
+
+        Columns: run_id, name, study, state, metric, teacher_quality (test), teacher_validation,
+        teacher_bytes, seconds, start_time.
+        """
+        rows = [
+            {
+                "run_id": sweep.run_id,
+                "name": sweep.name,
+                "study": sweep.study,
+                "state": sweep.state,
+                "metric": sweep.metric,
+                "teacher_quality": sweep.teacher_quality,
+                "teacher_validation": sweep.teacher_validation,
+                "teacher_bytes": sweep.teacher_bytes,
+                "seconds": sweep.seconds,
+                "start_time": sweep.start_time,
+            }
+            for sweep in self._sweeps()
+        ]
+        return _frame(rows, _SWEEP_COLUMNS)
+
+    def sweep(self, name: str | None = None) -> Sweep:
+        """The sweep called ``name``, or the newest.
+
+        Raises:
+            UnknownSweep: there is none; the message names those there are.
+        """
+        sweeps = self._sweeps()
+        if not sweeps:
+            raise UnknownSweep("The store has no sweep yet: run `rayduce sweep STUDY` first.")
+        found = next((sweep for sweep in sweeps if name is None or sweep.name == name), None)
+        if found is None:
+            known = ", ".join(sweep.name for sweep in sweeps[:10]) + (", ..." if len(sweeps) > 10 else "")
+            raise UnknownSweep(f"The store has no sweep named {name!r}; it has {known}.")
+        return found
+
+    def trials(self, sweep: str | None = None) -> pd.DataFrame:
+        """One row per trial of a sweep (default: the newest), in the order they were started.
+
+        Columns, with the same dtypes whether there are rows or not: run_id, trial_id, name, state
+        (``running``, ``finished``, ``failed``, ``stopped``), reason, method, model, bits, bucket_size,
+        depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the front
+        only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
+        seconds, front, recipe_id, start_time. ``front`` is what the sweep marked at its end; before
+        that, the finished trials not dominated in validation quality and bytes so far.
+
+        Raises:
+            UnknownSweep: no such sweep.
+        """
+        chosen = self.sweep(sweep)
+        found = self._search(
+            self._experiments(), f"tags.`{PARENT_TAG}` = '{chosen.run_id}'", "start_time ASC"
+        )
+        return _trials(found, chosen.metric)
+
+    def front(self, sweep: str | None = None) -> pd.DataFrame:
+        """The rows of :meth:`trials` that are on the front, smallest file first."""
+        trials = self.trials(sweep)
+        return trials[trials["front"]].sort_values("packed_bytes", ignore_index=True)
+
+    def find_run(self, run_id: str) -> dict[str, Any]:
+        """One trial as a row of :meth:`trials` in plain values, and its ``sweep``, ``study`` and ``metric``.
+
+        Raises:
+            UnknownRun: the store has no such trial.
+        """
+        run = self._run(run_id)
+        parent = self._sweep_of(self._run(run.data.tags[PARENT_TAG]))
+        [row] = records(_trials([run], parent.metric))
+        return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
+
+    def history(self, run_id: str) -> pd.DataFrame:
+        """Metrics of a trial by step: index ``step``, one float column per metric, NaN where not logged.
+
+        Of several values at one step the last counts.
+
+        Raises:
+            UnknownRun: the store has no such trial.
+        """
+        run = self._run(run_id)
+        columns: dict[str, dict[int, float]] = {}
+        for key in sorted(run.data.metrics):
+            history = self._ask(lambda key=key: self._client.get_metric_history(run_id, key))
+            columns[key] = {m.step: m.value for m in sorted(history, key=lambda m: m.timestamp)}
+        steps = sorted({step for column in columns.values() for step in column})
+        return pd.DataFrame(
+            {key: [column.get(step, np.nan) for step in steps] for key, column in columns.items()},
+            index=pd.Index(steps, name="step", dtype="int64"),
+            dtype="float64",
+        )
+
+    def download(self, run_id: str, artifact: str) -> bytes:
+        """The content of one of a run's own artifacts, such as ``student.rdz``.
+
+        Raises:
+            UnknownRun: the store has no such run.
+            StoreError: the run has no such artifact, or the name leaves the run's folder.
+        """
+        parts = artifact.split("/")
+        if any(part in ("", ".", "..") for part in parts) or "\\" in artifact or "\0" in artifact:
+            raise StoreError(
+                f"{artifact!r} cannot be an artifact's name: give a path inside the run's folder."
+            )
+        run = self._run(run_id, any_kind=True)
+        with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
+            try:
+                path = Path(self._client.download_artifacts(run_id, artifact, scratch))
+                return path.read_bytes()
+            except Exception as error:  # each kind of artifact store raises its own
+                listed = self._ask(lambda: self._client.list_artifacts(run_id))
+                names = ", ".join(sorted(item.path for item in listed)) or "none"
+                raise StoreError(
+                    f"The run {run.info.run_name} ({run_id}) has no file {artifact!r}; "
+                    f"its artifacts: {names}."
+                ) from error
+
+    def complete(self, prefix: str) -> str:
+        """The full id of the one run of ours whose id begins with ``prefix`` (6 to 32 hex digits).
+
+        Raises:
+            UnknownRun: none does, or more than one.
+        """
+        if not re.fullmatch(r"[0-9a-f]{6,32}", prefix):
+            raise UnknownRun(f"A run id begins with 6 to 32 hex digits, got {prefix!r}.")
+        found = self._search(self._experiments(), f"attributes.run_id LIKE '{prefix}%'", "start_time ASC")
+        if len(found) != 1:
+            what = "no run" if not found else f"{len(found)} runs"
+            raise UnknownRun(f"The store has {what} whose id begins with {prefix}; `rayduce front` lists ids.")
+        return str(found[0].info.run_id)
+
+    def artifact_location(self, run_id: str, artifact: str) -> str:
+        """Where one of a run's artifacts lies: a path if it is on this machine, else its URI.
+
+        Raises:
+            UnknownRun: the store has no such run.
+        """
+        uri = f"{self._run(run_id, any_kind=True).info.artifact_uri}/{artifact}"
+        parsed = urlparse(uri)
+        return url2pathname(parsed.path) if parsed.scheme == "file" else uri
+
+    def _experiments(self) -> list[str]:
+        like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
+        return [
+            e.experiment_id for e in self._ask(lambda: self._client.search_experiments(filter_string=like))
+        ]
+
+    def _sweeps(self) -> list[Sweep]:
+        found = self._search(self._experiments(), f"tags.`{KIND_TAG}` = 'sweep'", "start_time DESC")
+        return [self._sweep_of(run) for run in found if METRIC_TAG in run.data.tags]
+
+    def _sweep_of(self, run: Run) -> Sweep:
+        tags = run.data.tags
+        return Sweep(
+            run_id=run.info.run_id,
+            name=tags.get(SWEEP_TAG, run.info.run_name),
+            study=tags.get(STUDY_TAG, ""),
+            state=_state(run),
+            metric=tags[METRIC_TAG],
+            start_time=_time(run.info.start_time),
+            seconds=_duration(run),
+            metrics=dict(run.data.metrics),
+            params=dict(run.data.params),
+        )
+
+    def _search(self, experiments: list[str], where: str, order: str) -> list[Run]:
+        """All matching runs, page by page; MLflow takes an empty list of experiments for all of them."""
+        runs: list[Run] = []
+        token: str | None = None
+        while experiments:
+            page = self._ask(
+                lambda token=token: self._client.search_runs(
+                    experiments, where, max_results=_PAGE, order_by=[order], page_token=token
+                )
+            )
+            runs += page
+            token = page.token
+            if not token:
+                break
+        return runs
+
+    def _run(self, run_id: str, *, any_kind: bool = False) -> Run:
+        missing = UnknownRun(
+            f"The store has no trial with the run id {run_id!r}; `rayduce front` lists them."
+        )
+        if not _RUN_ID.fullmatch(run_id):
+            raise missing
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise missing from None
+            raise StoreError(
+                f"Cannot read the MLflow store at {self.tracking_uri}: {reason(error)}."
+            ) from error
+        kind = run.data.tags.get(KIND_TAG)
+        if kind is None or not (any_kind or kind == "trial" or METRIC_TAG in run.data.tags):
+            raise missing
+        return run
+
+    def _ask(self, question: Any) -> Any:
+        try:
+            return question()
+        except Exception as error:  # the database's driver, the network or MLflow itself
+            raise StoreError(
+                f"Cannot read the MLflow store at {self.tracking_uri}: {reason(error)}."
+            ) from error
+
+
+def _trials(runs: Iterable[Run], metric: str) -> pd.DataFrame:
+    quality = f"validation_{metric}"
+    columns = {**_BEFORE_QUALITY, quality: REAL, metric: REAL, **_AFTER_QUALITY}
+    rows, marked = [], []
+    for run in runs:
+        tags, metrics = run.data.tags, run.data.metrics
+        rows.append(
+            {
+                "run_id": run.info.run_id,
+                "trial_id": tags.get(TRIAL_TAG),
+                "name": run.info.run_name,
+                "state": _state(run),
+                **{key: tags.get(key) for key in _TAGS},
+                **{key: metrics.get(key) for key in (quality, metric, *_METRICS)},
+                "seconds": metrics.get("seconds", _duration(run)),
+                "front": tags.get(FRONT_TAG) == "1",
+                "recipe_id": tags.get(RECIPE_TAG),
+                "start_time": _time(run.info.start_time),
+            }
+        )
+        marked.append(FRONT_TAG in tags)
+    trials = _frame(rows, columns)
+    if not any(marked):
+        trials["front"] = front_so_far(trials, quality)
+    return trials
+
+
+def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: _column([row[name] for row in rows], dtype) for name, dtype in columns.items()}
+    )
+
+
+def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
+    """A column of exactly ``dtype``; a number that does not read as one is missing."""
+    if dtype not in (WHOLE, REAL):
+        return pd.Series(values, dtype=dtype)
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype("float64")
+    if dtype == REAL:
+        return numbers
+    whole = numbers.where(np.isfinite(numbers) & (numbers == numbers.round()))
+    return whole.astype("Int64")
+
+
+def _state(run: Run) -> str:
+    """The tag tells; a run that MLflow ended in another way is what MLflow says."""
+    status: str = STATES.get(run.info.status, "running")
+    tag = run.data.tags.get(STATE_TAG)
+    return (
+        tag
+        if tag is not None and tag in STATES.values() and (tag == "running") == (status == "running")
+        else status
+    )
+
+
+def _time(milliseconds: int) -> pd.Timestamp:
+    return pd.Timestamp(milliseconds, unit="ms", tz="UTC")
+
+
+def _duration(run: Run) -> float:
+    end = run.info.end_time
+    return np.nan if end is None else (end - run.info.start_time) / 1000
+
+
+def _plain(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return value.item() if isinstance(value, np.generic) else value
