@@ -1,6 +1,6 @@
 """Recipes without a search: train a teacher and one 2-bit student on digits, pack it, read it back.
 
-    python examples/train_one_student.py [--epochs 15] [--out student.rdz]
+python examples/train_one_student.py [--epochs 15] [--out student.rdz]
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from trainables.trainer import no_network, train
 
 def main() -> None:
     """Train, pack, read back and print what came out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("student.rdz"))
     arguments = parser.parse_args()

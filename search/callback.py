@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from search.tracking import SweepTracker
 
+from search.tracking import SweepTracker
 from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
 from trainables.trainable import STUDENT_FILE
 
@@ -103,8 +103,10 @@ class TrialEvents(Callback):
         self._end(record)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        if trial.trial_id not in self.records:  # it failed before it could start
+            self.on_trial_start(iteration, trials, trial)
         record = self.records[trial.trial_id]
-        record.state, record.reason = "failed", root_cause(trial.get_error())
+        record.state, record.reason = "failed", root_cause(_error_text(trial))
         self._end(record)
 
     def _end(self, record: Record) -> None:
@@ -115,15 +117,20 @@ class TrialEvents(Callback):
         self._watcher.changed(self.records)
 
 
-def root_cause(error: BaseException | None) -> str:
-    """The exception that started it, in one line of at most 300 characters."""
-    if error is None:
+def root_cause(text: str) -> str:
+    """What went wrong, from Ray's error text, in one line of at most 300 characters.
+
+    Of an exception in a trial that is the last line of its traceback; of a process that died, the first
+    line of what Ray says.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Failure #")]
+    if not lines:
         return "the trial's process ended without a word"
-    while True:
-        inner = getattr(error, "cause", None) or error.__cause__
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[-1] if lines else ""
-    return f"{type(error).__name__}: {text}"[:300]
+    raised = any(line.startswith('File "') for line in lines)
+    return (lines[-1] if raised else lines[0])[:300]
+
+
+def _error_text(trial: Trial) -> str:
+    """Ray's text of the last error; its pickled twin is left alone."""
+    path = trial.error_file
+    return Path(path).read_text() if path is not None and Path(path).is_file() else ""

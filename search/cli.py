@@ -62,7 +62,6 @@ def _problems() -> Iterator[None]:
     caught: tuple[type[Exception], ...] = (Problem, StoreError)
     if "torch" in sys.modules:
         from trainables.export import ExportError
-
         from trainables.packed_file import PackedFileError
         from trainables.tasks.base import DataError
 
@@ -81,7 +80,8 @@ def _escape(text: str) -> str:
 
 
 @app.command(
-    epilog="Examples:\n\n  rayduce sweep digits\n\n  rayduce sweep digits --trials 100 --max-bytes 16kB --name tiny\n\n"
+    epilog="Examples:\n\n  rayduce sweep digits\n\n"
+    "  rayduce sweep digits --trials 100 --max-bytes 16kB --name tiny\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet"
 )
@@ -114,9 +114,8 @@ def sweep(
     with _problems():
         prepare_environment(address)
     from dashboards.report import front_html
-    from search.store import default_tracking_uri, next_name, open_store
-
     from search.display import Display
+    from search.store import default_tracking_uri, next_name, open_store
     from search.studies import find_study
     from search.sweep import Options, run_sweep
 
@@ -154,7 +153,8 @@ def sweep(
         found = opened.sweep(options.name)
         out.print(_front_table(_front_rows(opened, found), found.metric, "Front, smallest first"))
         out.print(
-            f"The page: {opened.artifact_location(found.run_id, 'front.html')}\nNext: rayduce front, rayduce inspect, rayduce export RUN student.onnx, "
+            f"The page: {opened.artifact_location(found.run_id, 'front.html')}\n"
+            "Next: rayduce front, rayduce inspect, rayduce export RUN student.onnx, "
             "rayduce dashboard, rayduce mlflow",
             highlight=False,
             style="dim",
@@ -184,9 +184,7 @@ def _front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
     from search.store import records
 
     rows = records(opened.front(found.name))
-    return [
-        {**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows
-    ]
+    return [{**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows]
 
 
 def _front_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
@@ -239,7 +237,8 @@ def front(
 
 
 @app.command(
-    epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n  rayduce evaluate student.rdz --data photos --json"
+    epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n"
+    "  rayduce evaluate student.rdz --data photos --json"
 )
 def evaluate(
     file: Annotated[Path, typer.Argument(help="A packed file (.rdz).")],
@@ -288,7 +287,8 @@ def evaluate(
 
 
 @app.command(
-    epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n  rayduce export student.rdz student.onnx\n\n"
+    epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n"
+    "  rayduce export student.rdz student.onnx\n\n"
     "  rayduce export student.rdz weights.safetensors"
 )
 def export(
@@ -306,9 +306,8 @@ def export(
 ) -> None:
     """Write a student to OUT: the packed file itself, ONNX, or plain tensors."""
     from search.store import open_store
-    from trainables.export import to_onnx, to_safetensors
-
     from trainables.evaluation import rebuild
+    from trainables.export import to_onnx, to_safetensors
     from trainables.packed_file import read_file, unpack, write_file
 
     with _problems():

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
-from search.front import non_dominated
 
 from search.callback import Record
+from search.front import non_dominated
 from search.units import show_bytes, show_seconds
 
 

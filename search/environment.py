@@ -41,7 +41,7 @@ def prepare_environment(address: str | None) -> None:
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     if not path.is_file():
         raise Problem(
-            f"The cluster at {address} asks for a token, and there is none in RAY_AUTH_TOKEN or {path}; copy it "
-            "from the head node, or set RAY_AUTH_MODE=disabled if the cluster was started without."
+            f"The cluster at {address} asks for a token, and there is none in RAY_AUTH_TOKEN or {path}; "
+            "copy it from the head node, or set RAY_AUTH_MODE=disabled if the cluster was started without."
         )
     path.chmod(0o600)  # Ray writes it readable for everyone

@@ -99,6 +99,15 @@ def database_path(uri: str) -> Path:
     return Path(name).absolute()
 
 
+def check_artifact_name(name: str) -> None:
+    """Raise ``ValueError`` unless ``name`` is a relative path that stays inside a run's folder.
+
+    A percent sign is refused too: MLflow decodes ``%2e%2e`` to the parent folder after its own check.
+    """
+    if any(part in ("", ".", "..") for part in name.split("/")) or set(name) & set("\\%\0"):
+        raise ValueError(f"an artifact's name must be a path inside its run's folder, got {name!r}")
+
+
 def reason(error: BaseException) -> str:
     """The first line of an error's text: MLflow's and SQLAlchemy's go on with statements and links."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

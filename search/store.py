@@ -27,6 +27,7 @@ from search.mlflow_client import (
     SWEEP_TAG,
     TRIAL_TAG,
     StoreError,
+    check_artifact_name,
     connect,
     database_path,
     reason,
@@ -280,8 +281,8 @@ class Store:
         Raises:
             UnknownRun: the store has no such trial.
         """
-        run = self._run(run_id)
-        parent = self._sweep_of(self._run(run.data.tags[PARENT_TAG]))
+        run = self._run(run_id, "trial")
+        parent = self._sweep_of(self._run(run.data.tags[PARENT_TAG], "sweep"))
         [row] = records(_trials([run], parent.metric))
         return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
 
@@ -293,7 +294,7 @@ class Store:
         Raises:
             UnknownRun: the store has no such trial.
         """
-        run = self._run(run_id)
+        run = self._run(run_id, "trial")
         columns: dict[str, dict[int, float]] = {}
         for key in sorted(run.data.metrics):
             history = self._ask(lambda key=key: self._client.get_metric_history(run_id, key))
@@ -312,12 +313,13 @@ class Store:
             UnknownRun: the store has no such run.
             StoreError: the run has no such artifact, or the name leaves the run's folder.
         """
-        parts = artifact.split("/")
-        if any(part in ("", ".", "..") for part in parts) or "\\" in artifact or "\0" in artifact:
+        try:
+            check_artifact_name(artifact)
+        except ValueError:
             raise StoreError(
                 f"{artifact!r} cannot be an artifact's name: give a path inside the run's folder."
-            )
-        run = self._run(run_id, any_kind=True)
+            ) from None
+        run = self._run(run_id, "trial", "sweep")
         with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
             try:
                 path = Path(self._client.download_artifacts(run_id, artifact, scratch))
@@ -341,7 +343,9 @@ class Store:
         found = self._search(self._experiments(), f"attributes.run_id LIKE '{prefix}%'", "start_time ASC")
         if len(found) != 1:
             what = "no run" if not found else f"{len(found)} runs"
-            raise UnknownRun(f"The store has {what} whose id begins with {prefix}; `rayduce front` lists ids.")
+            raise UnknownRun(
+                f"The store has {what} whose id begins with {prefix}; `rayduce front` lists ids."
+            )
         return str(found[0].info.run_id)
 
     def artifact_location(self, run_id: str, artifact: str) -> str:
@@ -350,7 +354,7 @@ class Store:
         Raises:
             UnknownRun: the store has no such run.
         """
-        uri = f"{self._run(run_id, any_kind=True).info.artifact_uri}/{artifact}"
+        uri = f"{self._run(run_id).info.artifact_uri}/{artifact}"
         parsed = urlparse(uri)
         return url2pathname(parsed.path) if parsed.scheme == "file" else uri
 
@@ -394,7 +398,7 @@ class Store:
                 break
         return runs
 
-    def _run(self, run_id: str, *, any_kind: bool = False) -> Run:
+    def _run(self, run_id: str, *kinds: str) -> Run:
         missing = UnknownRun(
             f"The store has no trial with the run id {run_id!r}; `rayduce front` lists them."
         )
@@ -410,8 +414,7 @@ class Store:
             raise StoreError(
                 f"Cannot read the MLflow store at {self.tracking_uri}: {reason(error)}."
             ) from error
-        kind = run.data.tags.get(KIND_TAG)
-        if kind is None or not (any_kind or kind == "trial" or METRIC_TAG in run.data.tags):
+        if run.data.tags.get(KIND_TAG) not in kinds:
             raise missing
         return run
 

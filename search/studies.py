@@ -85,7 +85,7 @@ def _folder(directory: Path | None, image_size: int | None) -> Task:
         raise Problem(
             "The study image_folder needs --data DIR, a directory with one folder of images per class."
         )
-    return ImageFolder.scan(directory, image_size)
+    return ImageFolder.scan(directory, None if image_size is None else (image_size, image_size))
 
 
 DIGITS_FAMILY: dict[str, Any] = {"stages": ((64, 64), (128, 128)), "hidden": (128,), "kernel_size": 3}
@@ -172,5 +172,5 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
             if own_model is None:
                 return study
             allow(own_model)
-            return replace(study, student=Custom(own_model, depth=1, width=1.0))
+            return replace(study, student=Custom(target=own_model, depth=1, width=1.0))
     raise Problem(f"There is no study {name!r}; choose one of {', '.join(s.name for s in STUDIES)}.")

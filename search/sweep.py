@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import ray
 import torch
 from ray import tune
-from search.front import non_dominated
-from search.tracking import SweepTracker
-from trainables.export import to_onnx
-from trainables.metrics.latency import measure_latency
 
 from search.callback import Record, TrialEvents, Watcher
+from search.front import non_dominated
 from search.problem import Problem
 from search.searcher import OptunaSearcher, open_study
 from search.studies import Study
 from search.teacher import cached_teacher, keep_teacher, train_teacher
+from search.tracking import SweepTracker
 from spaces import Context
 from trainables.compressed_weight import compress
 from trainables.evaluation import evaluate_file, open_student, ship
+from trainables.export import to_onnx
+from trainables.metrics.latency import measure_latency
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task
 from trainables.trainable import StudentTrial, TrialSettings
@@ -141,10 +142,10 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     try:
         outcome = _search(study, context, options, arrays, teacher_recipe, tracker, run_id, reporter)
         state = "stopped" if outcome.interrupted else "finished"
-        tracker.flush()
-        page = report(options.name).encode()
         facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
-        tracker.finish_sweep(state, {**facts, "front_size": len(outcome.front)}, {}, {"front.html": page})
+        tracker.finish_sweep(state, {**facts, "front_size": len(outcome.front)}, {}, {})
+        tracker.flush()  # the page is made from the store
+        tracker.finish_sweep(state, {}, {}, {"front.html": report(options.name).encode()})
         tracker.flush()
         return outcome
     finally:
@@ -166,7 +167,7 @@ def _search(
     task = context.task
     reporter.say("starting Ray")
     machine = _start_ray(options)
-    data = ray.put(dict(arrays))
+    data: Any = ray.put(dict(arrays))
     teacher_file = _teacher(study, teacher_recipe, options.store, data, machine, reporter)
     settings = TrialSettings(
         latency_table=options.store / "latency",
@@ -185,7 +186,9 @@ def _search(
             return {}
         return {"packed_bytes": math.log2(result["packed_bytes"] / options.max_bytes)}
 
-    directions = ("maximize", "minimize", "minimize")[: 3 if options.minimize_latency else 2]
+    directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
+    if options.minimize_latency:
+        directions.append("minimize")
     optuna_study = open_study(
         options.store / "studies" / f"{options.name}.journal", options.name, directions, options.seed
     )
@@ -204,8 +207,8 @@ def _search(
     reporter.say("measuring the front on the test split")
     front = choose_front(events.records, quality, options)
     _measure_front(front, events.records, data, task, tracker, machine)
-    teacher = {"packed_bytes": float(len(teacher_file))}
-    teacher |= ray.get(_evaluate.remote(teacher_file, data, task, machine.device))
+    measured: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, machine.device))
+    teacher = {"packed_bytes": float(len(teacher_file)), **measured}
     return Outcome(run_id, events.records, tuple(front), task.metric, teacher, interrupted)
 
 
@@ -221,12 +224,16 @@ class Machine:
 
 def _start_ray(options: Options) -> Machine:
     processors = os.cpu_count() or 1
-    common: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    common: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
     if options.address is None:
         wanted = options.concurrency or processors
-        ray.init(address="local", num_cpus=max(processors, wanted), **common)
+        ray.init(address="local", num_cpus=max(processors, wanted), include_dashboard=False, **common)
     else:
-        ray.init(address=options.address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=options.address, **common)
     resources = ray.cluster_resources()
     gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
     concurrency = options.concurrency or int(2 * gpus if gpus else max(1, cpus))
@@ -263,7 +270,7 @@ def _latencies(files: list[bytes]) -> list[float]:
 
 
 def _teacher(
-    study: Study, recipe: Recipe, store: Path, data: ray.ObjectRef, machine: Machine, reporter: Reporter
+    study: Study, recipe: Recipe, store: Path, data: Any, machine: Machine, reporter: Reporter
 ) -> bytes:
     kept = cached_teacher(store, recipe)
     if kept is not None:
@@ -306,7 +313,7 @@ def run_trials(
         trial_dirname_creator=lambda trial: str(trial.trial_id),
         storage_path=str((options.store / "trials").absolute()),
         callbacks=[events],
-        checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=True),
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
         raise_on_failed_trial=False,
         verbose=0,
     )
@@ -337,7 +344,7 @@ def choose_front(records: Mapping[str, Record], quality: str, options: Options) 
 def _measure_front(
     front: list[str],
     records: Mapping[str, Record],
-    data: ray.ObjectRef,
+    data: Any,
     task: Task,
     tracker: SweepTracker,
     machine: Machine,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
@@ -29,6 +29,7 @@ from search.mlflow_client import (
     SWEEP_TAG,
     TRIAL_TAG,
     StoreError,
+    check_artifact_name,
     connect,
     reason,
 )
@@ -582,20 +583,6 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[name] = _cut(value, PARAM_LENGTH)
     return flat
-
-
-def check_artifact_name(name: str) -> None:
-    """Raise ``ValueError`` unless ``name`` is a relative path that stays inside a run's folder."""
-    path = PurePosixPath(name)
-    if (
-        not name
-        or path.is_absolute()
-        or ".." in path.parts
-        or "\\" in name
-        or "\0" in name
-        or str(path) == "."
-    ):
-        raise ValueError(f"an artifact's name must be a path inside its run's folder, got {name!r}")
 
 
 def _json(recipe: Mapping[str, Any]) -> bytes:

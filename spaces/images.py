@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -30,8 +29,7 @@ def images(trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
         "seed": context.seed,
         "learning_rate": _short(trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True)),
     }
-    student = replace(
-        context.student,
+    student = context.student.scaled(
         depth=trial.suggest_int("depth", *context.depths),
         width=_short(trial.suggest_float("width", *context.widths, log=True)),
     )

@@ -1,5 +1,8 @@
 """Small recipes that tests share: every method, trained in a second."""
 
+import inspect
+from typing import Any
+
 from trainables import methods
 from trainables.models import ConvNet
 from trainables.recipe import Recipe
@@ -13,8 +16,8 @@ def every_method(epochs: int = 4, sparsity: float = 0.0) -> list[Recipe]:
     """One recipe per method, on digits."""
     recipes = []
     for method in methods.METHODS:
-        arguments = {"epochs": epochs, "sparsity": sparsity, "learning_rate": 5e-3}
-        accepted = method.__kwdefaults__.keys() | method.__annotations__.keys()
+        arguments: dict[str, Any] = {"epochs": epochs, "sparsity": sparsity, "learning_rate": 5e-3}
+        accepted = inspect.signature(method).parameters
         if "teacher_id" in accepted:
             arguments["teacher_id"] = TEACHER_ID
         if "points_learning_rate" in accepted:

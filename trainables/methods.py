@@ -59,7 +59,7 @@ def knowledge_distillation(
     sparsity: float = 0.0,
     seed: int = 0,
 ) -> Recipe:
-    """Soft targets of a trained teacher beside the labels (Hinton, Vinyals & Dean 2015), stored as float32."""
+    """Soft targets of a trained teacher beside the labels (Hinton et al. 2015), stored as float32."""
     return Recipe(
         method="knowledge_distillation",
         task=task,

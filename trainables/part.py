@@ -111,7 +111,9 @@ def _fits(value: Any, hint: Any) -> bool:
             return all(_fits(item, args[0]) for item in value)
         return len(value) == len(args) and all(map(_fits, value, args))
     if hint is float:  # an int is a fine float, a bool is not; no NaN and no infinity in a recipe
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return abs(value) < 2**53  # beyond, it has no exact float
+        return isinstance(value, float) and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)

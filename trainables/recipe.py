@@ -112,22 +112,21 @@ class Recipe(Part):
         return hashlib.sha256(canonical_json(self).encode()).hexdigest()[:16]
 
 
-MEMBERS: dict[str, type[Part]] = {
-    cls.__name__: cls
-    for cls in (
-        *SCHEDULES,
-        *OPTIMIZERS,
-        *TASKS,
-        *MODELS,
-        *TEACHERS,
-        *LOSSES,
-        *PRUNERS,
-        *QUANTIZERS,
-        *CODECS,
-        Phase,
-        Recipe,
-    )
-}
+_CLASSES: tuple[type[Part], ...] = (
+    *SCHEDULES,
+    *OPTIMIZERS,
+    *TASKS,
+    *MODELS,
+    *TEACHERS,
+    *LOSSES,
+    *PRUNERS,
+    *QUANTIZERS,
+    *CODECS,
+    Phase,
+    Recipe,
+)
+
+MEMBERS: dict[str, type[Part]] = {cls.__name__: cls for cls in _CLASSES}
 """Every class a recipe may name; names are unique across families."""
 
 

@@ -66,7 +66,8 @@ class Cubic(Schedule):
         super().__post_init__()
         if not 0.0 <= self.begin < self.finish <= 1.0:
             raise ValueError(
-                f"begin and finish must satisfy 0 <= begin < finish <= 1, got begin={self.begin}, finish={self.finish}"
+                "begin and finish must satisfy 0 <= begin < finish <= 1, "
+                f"got begin={self.begin}, finish={self.finish}"
             )
 
     def __call__(self, progress: float) -> float:

@@ -37,12 +37,14 @@ class TrialSettings:
         teacher_bytes: length of the teacher's full-precision file, the base of ``compression_ratio``.
         own_models: ``module:Class`` targets that the user allowed to be imported.
         device: where to train, ``cpu`` or ``cuda``.
+        threads: of a trial on the CPU.
     """
 
     latency_table: Path | None
     teacher_bytes: int
     own_models: tuple[str, ...] = ()
     device: str = "cpu"
+    threads: int = 1
 
 
 class StudentTrial(tune.Trainable):
@@ -63,29 +65,35 @@ class StudentTrial(tune.Trainable):
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
         assert arrays is not None and teachers is not None and settings is not None
-        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        torch.set_num_threads(settings.threads)
         for target in settings.own_models:
             allow(target)
         self._arrays, self._teachers, self._settings = arrays, teachers, settings
         self._networks: dict[str, nn.Module] = {}
-        self._begin(config)
+        self._forget(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Serve another trial: drop everything of the last one, keep data and teachers."""
-        del self._trainer, self._task
+        self._forget(new_config)
         gc.collect()
         if self._settings.device == "cuda":
             torch.cuda.empty_cache()
-        self._begin(new_config)
         return True
 
-    def _begin(self, config: dict[str, Any]) -> None:
-        recipe = recipe_from_dict(json.loads(config["recipe"]))
-        device = torch.device(self._settings.device)
-        self._started = time.perf_counter()
+    def _forget(self, config: dict[str, Any]) -> None:
+        self._recipe = config["recipe"]
+        self._trainer: Trainer | None = None
         self._shipped: bytes | None = None
-        self._task = recipe.task.open(self._arrays, device, recipe.seed)
-        self._trainer = Trainer(recipe, self._task, self._network, device)
+
+    def _begin(self) -> Trainer:
+        """The trainer, built at first use: an error while an actor is reset would end the whole sweep."""
+        if self._trainer is None:
+            self._started = time.perf_counter()
+            recipe = recipe_from_dict(json.loads(self._recipe))
+            device = torch.device(self._settings.device)
+            task = recipe.task.open(self._arrays, device, recipe.seed)
+            self._trainer = Trainer(recipe, task, self._network, device)
+        return self._trainer
 
     def _network(self, recipe_id: str) -> nn.Module:
         if recipe_id not in self._networks:
@@ -94,7 +102,7 @@ class StudentTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and measure the packed file."""
-        trainer = self._trainer
+        trainer = self._begin()
         recipe = trainer.recipe
         try:
             result: dict[str, Any] = {} if trainer.finished else dict(trainer.train_epoch())
@@ -102,7 +110,7 @@ class StudentTrial(tune.Trainable):
         except Diverged as error:
             return {"epoch": trainer.epoch, "state": "failed", "reason": str(error), "done": True}
         _, student = open_student(data)
-        quality = self._task.evaluate(student.to(self._task.device), "validation")
+        quality = trainer.task.evaluate(student.to(trainer.device), "validation")
         result |= {f"validation_{name}": value for name, value in quality.items()}
         result |= {"epoch": trainer.epoch, "packed_bytes": len(data), "state": "running", "done": False}
         if trainer.finished:
@@ -117,15 +125,15 @@ class StudentTrial(tune.Trainable):
         if self._shipped is not None:
             write_file(Path(checkpoint_dir) / STUDENT_FILE, self._shipped)
         else:
-            self._trainer.save(Path(checkpoint_dir))
+            self._begin().save(Path(checkpoint_dir))
 
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
+    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]  # Ray: "a dict or a path"
         """Go on from an unfinished trial's checkpoint."""
         packed = Path(checkpoint_dir) / STUDENT_FILE
         if packed.exists():
             self._shipped = packed.read_bytes()
         else:
-            self._trainer.load(Path(checkpoint_dir))
+            self._begin().load(Path(checkpoint_dir))
 
 
 def final_metrics(

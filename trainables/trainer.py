@@ -212,7 +212,8 @@ class Trainer:
             trained += list(self.losses.parameters())
         if phase.epochs and not trained:
             raise ValueError(
-                f"phase {number + 1} trains the {phase.train}, but {self.recipe.quantizer} has nothing to learn"
+                f"phase {number + 1} trains the {phase.train}, "
+                f"but {self.recipe.quantizer} has nothing to learn"
             )
         self._optimizer = phase.optimizer.build(trained) if trained else None
 
@@ -228,7 +229,7 @@ class Trainer:
     def _step(self, loss: Tensor) -> None:
         assert self._optimizer is not None
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
         for _, joint, _ in self._joints:
             if joint.quantizing:

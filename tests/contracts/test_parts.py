@@ -26,7 +26,7 @@ def built_members():
             yield cls(**NEEDS.get(name, {}))
 
 
-@pytest.mark.parametrize("part", built_members(), ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("part", list(built_members()), ids=lambda p: type(p).__name__)
 def test_json_and_back(part):
     assert isinstance(part, Part)
     again = part_from_dict(json.loads(json.dumps(part.to_dict())), MEMBERS)
@@ -35,7 +35,7 @@ def test_json_and_back(part):
         part.anything = 1
 
 
-@pytest.mark.parametrize("part", built_members(), ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("part", list(built_members()), ids=lambda p: type(p).__name__)
 def test_every_field_refuses_a_foreign_type(part):
     for field in dataclasses.fields(part):
         with pytest.raises(ValueError, match=re.escape(field.name)):
@@ -95,4 +95,4 @@ def test_a_recipe_is_checked_as_a_whole():
         Fixed("zz")
     with pytest.raises(ValueError, match="expected a Recipe"):
         recipe_from_dict({"type": "NoTeacher"})
-    assert Custom("a:B", depth=1, width=1.0).target == "a:B"
+    assert Custom(target="a:B", depth=1, width=1.0).target == "a:B"

@@ -8,7 +8,14 @@ from search.units import parse_bytes, show_bytes, show_seconds
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("64kB", 64_000), ("64KiB", 65_536), ("1.5MB", 1_500_000), ("4096", 4096), (" 2 mib ", 2**21), ("1gb", 10**9)],
+    [
+        ("64kB", 64_000),
+        ("64KiB", 65_536),
+        ("1.5MB", 1_500_000),
+        ("4096", 4096),
+        (" 2 mib ", 2**21),
+        ("1gb", 10**9),
+    ],
 )
 def test_sizes_are_read(text, size):
     assert parse_bytes(text) == size

@@ -1,4 +1,4 @@
-"""The loop: resuming changes no bit, phases do what they say, divergence and foreign checkpoints are errors."""
+"""The loop: resuming changes no bit, phases do what they say, what is wrong is an error."""
 
 import json
 import os

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
+from typing import Self
 
 from torch import nn
 
@@ -19,6 +21,10 @@ class Model(Part):
 
     depth: int
     width: float
+
+    def scaled(self, depth: int, width: float) -> Self:
+        """The same architecture at another depth and width."""
+        return replace(self, **{"depth": depth, "width": width})
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

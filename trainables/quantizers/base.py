@@ -85,7 +85,7 @@ class WeightQuantizer(nn.Module):
     """What a :class:`Quantizer` builds for one weight tensor."""
 
     def initialize(self, weight: Tensor) -> None:
-        """Take learned state (a codebook) from the kept values ``weight`` (n,); nothing to take by default."""
+        """Take learned state (a codebook) from the kept values ``weight`` (n,); by default there is none."""
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:

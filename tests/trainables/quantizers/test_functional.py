@@ -1,5 +1,7 @@
 """Properties of the quantization functions, against closed forms, brute force and finite differences."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -117,7 +119,7 @@ def test_quantile_points_hold_equal_mass():
     points = initial_points(x, 5, None)
     assert points[0] == 0 and points[-1] == 1 and bool((points.diff() >= 0).all())
     unit = scale_buckets(x, None).unit.reshape(-1)
-    inside = [int(((unit >= a) & (unit < b)).sum()) for a, b in zip(points[:-1], points[1:], strict=True)]
+    inside = [int(((unit >= a) & (unit < b)).sum()) for a, b in pairwise(points)]
     assert all(abs(count - 250) <= 2 for count in inside)
     assert torch.equal(initial_points(x, 5, None, "uniform"), torch.linspace(0, 1, 5))
     assert torch.equal(initial_points(torch.empty(0), 3, None), torch.linspace(0, 1, 3))

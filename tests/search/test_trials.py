@@ -1,0 +1,141 @@
+"""Trials on a real Ray with a real store: true ends, no leaks, nothing left running."""
+
+import gc
+import json
+import weakref
+from dataclasses import replace
+
+import pytest
+
+from search.callback import TrialEvents
+from search.searcher import OptunaSearcher, open_study
+from search.store import open_store
+from search.sweep import Machine, Options, choose_front, run_trials
+from search.tracking import SweepTracker
+from tests.recipes import STUDENT, TEACHER_ID, every_method
+from trainables import methods
+from trainables.models import Custom
+from trainables.optimizers import SGD
+from trainables.recipe import Phase, canonical_json
+from trainables.tasks import Digits
+from trainables.trainable import StudentTrial, TrialSettings
+
+
+class Silent:
+    def changed(self, records):
+        pass
+
+
+@pytest.fixture(scope="module")
+def teacher_file():
+    import torch
+
+    from trainables.compressed_weight import compress
+    from trainables.evaluation import ship
+
+    recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
+    torch.manual_seed(0)
+    return ship(recipe, compress(STUDENT.build((1, 8, 8), 10), recipe))
+
+
+def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):
+    good = every_method(2)
+    diverging = replace(good[0], phases=(Phase(3, SGD(100.0)),))
+    raising = replace(good[0], model=Custom(target="nobody:Allowed", depth=1, width=1.0))
+    recipes = [good[0], diverging, raising, *good[1:]]
+    order = iter(recipes)
+
+    options = Options("s", len(recipes), 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=2)
+    tracker = SweepTracker(options.tracking_uri, tmp_path / "artifacts", "digits", "s")
+    tracker.open({}, {"rayduce.metric": "accuracy"})
+    study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"), 0)
+    searcher = OptunaSearcher(
+        study, lambda trial: next(order), lambda r: [r["validation_accuracy"], r["packed_bytes"]]
+    )
+    events = TrialEvents(tracker, Silent(), "accuracy")
+    settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000)
+    arrays = Digits().load(None)
+    interrupted = run_trials(
+        searcher, events, arrays, {TEACHER_ID: teacher_file}, settings, options, Machine("cpu", 2, 1.0, 0.0)
+    )
+    tracker.finish_sweep("finished", {}, {}, {})
+    tracker.close()
+
+    assert not interrupted
+    ends = {record.recipe.recipe_id: record for record in events.records.values()}
+    for recipe in good:
+        record = ends[recipe.recipe_id]
+        assert record.state == "finished", record
+        assert record.packed is not None and len(record.packed) == record.metrics["packed_bytes"]
+        assert record.metrics["compression_ratio"] == pytest.approx(100_000 / len(record.packed))
+        assert record.metrics["latency_ms"] > 0 and record.metrics["macs"] > 0
+    assert ends[diverging.recipe_id].state == "failed"
+    assert "epoch" in ends[diverging.recipe_id].reason
+    assert ends[raising.recipe_id].state == "failed"
+    assert "--model" in ends[raising.recipe_id].reason
+
+    trials = open_store(tmp_path, options.tracking_uri).trials("s")
+    assert sorted(trials["state"]) == ["failed"] * 2 + ["finished"] * len(good)
+    assert trials.loc[trials["state"] == "failed", "reason"].notna().all()
+    assert sorted(t.state.name for t in study.trials) == ["COMPLETE"] * len(good) + ["FAIL"] * 2
+
+    front = choose_front(events.records, "validation_accuracy", options)
+    assert front and all(events.records[t].state == "finished" for t in front)
+    sizes = [events.records[t].metrics["packed_bytes"] for t in front]
+    assert sizes == sorted(sizes)
+    tight = choose_front(events.records, "validation_accuracy", replace(options, max_bytes=int(sizes[0])))
+    assert tight == front[:1]
+
+
+def local_trial(recipe, tmp_path, teacher_file):
+    class Local(StudentTrial):
+        def setup(self, config):
+            super().setup(
+                config,
+                arrays=Digits().load(None),
+                teachers={TEACHER_ID: teacher_file},
+                settings=TrialSettings(tmp_path / "latency", 100_000),
+            )
+
+    return Local({"recipe": canonical_json(recipe)})
+
+
+def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
+    first, second = every_method(2)[0], every_method(2)[3]
+    trial = local_trial(first, tmp_path, teacher_file)
+    trial.step()
+    old = weakref.ref(trial._trainer.student)
+    assert trial.reset_config({"recipe": canonical_json(second)})
+    gc.collect()
+    assert old() is None
+    after_another = trial.step()
+    alone = local_trial(second, tmp_path, teacher_file).step()
+    for key in ("loss", "validation_accuracy", "packed_bytes"):
+        assert after_another[key] == alone[key]
+
+
+def test_a_trial_goes_on_from_its_checkpoint(tmp_path, teacher_file):
+    recipe = every_method(3)[3]
+    straight = local_trial(recipe, tmp_path, teacher_file)
+    for _ in range(3):
+        end = straight.step()
+    stopped = local_trial(recipe, tmp_path, teacher_file)
+    stopped.step()
+    stopped.save_checkpoint(str(tmp_path / "checkpoint"))
+    resumed = local_trial(recipe, tmp_path, teacher_file)
+    resumed.load_checkpoint(str(tmp_path / "checkpoint"))
+    resumed.step()
+    again = resumed.step()
+    assert again["done"] and again["packed_bytes"] == end["packed_bytes"]
+    assert resumed._shipped == straight._shipped
+    (tmp_path / "done").mkdir()
+    straight.save_checkpoint(str(tmp_path / "done"))
+    assert (tmp_path / "done" / "student.rdz").read_bytes() == straight._shipped
+    assert json.loads(json.dumps(again))["state"] == "finished"
+
+
+def test_an_epoch_reports_what_would_be_shipped(tmp_path, teacher_file):
+    """A quantizing method that has not switched quantization on yet reports the quantized size already."""
+    full, quantized = every_method(3)[0], every_method(3)[2]
+    sizes = [local_trial(r, tmp_path, teacher_file).step()["packed_bytes"] for r in (full, quantized)]
+    assert sizes[1] < sizes[0] / 2
