@@ -354,7 +354,8 @@ class Store:
         Raises:
             UnknownRun: the store has no such run.
         """
-        uri = f"{self._run(run_id).info.artifact_uri}/{artifact}"
+        run = self._run(run_id, "trial", "sweep")
+        uri = f"{run.info.artifact_uri}/{artifact}"
         parsed = urlparse(uri)
         return url2pathname(parsed.path) if parsed.scheme == "file" else uri
 
@@ -398,7 +399,7 @@ class Store:
                 break
         return runs
 
-    def _run(self, run_id: str, *kinds: str) -> Run:
+    def _run(self, run_id: str, kind: str, *kinds: str) -> Run:
         missing = UnknownRun(
             f"The store has no trial with the run id {run_id!r}; `rayduce front` lists them."
         )
@@ -414,7 +415,7 @@ class Store:
             raise StoreError(
                 f"Cannot read the MLflow store at {self.tracking_uri}: {reason(error)}."
             ) from error
-        if run.data.tags.get(KIND_TAG) not in kinds:
+        if run.data.tags.get(KIND_TAG) not in (kind, *kinds):
             raise missing
         return run
 

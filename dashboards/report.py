@@ -1,0 +1,133 @@
+"""A sweep's front as one HTML page that opens without a network."""
+
+from __future__ import annotations
+
+import html
+
+import pandas as pd
+from plotly.offline import get_plotlyjs
+
+from dashboards.figures import front_data, front_figure
+from dashboards.style import PLOT_CONFIG, stylesheet
+from dashboards.summary import (
+    CAPTION,
+    FOOTNOTE,
+    Card,
+    cards,
+    columns,
+    facts,
+    failures,
+    front_rows,
+    teacher_of,
+)
+from search.store import Sweep
+
+# Nothing is fetched, whatever a string in the page may hold.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:"
+)
+
+
+def front_html(trials: pd.DataFrame, sweep: Sweep) -> str:
+    """The page of one sweep: headline numbers, the figure, the table of the front.
+
+    Args:
+        trials: as :meth:`search.store.Store.trials` returns them.
+        sweep: as :meth:`search.store.Store.sweep` returns it.
+
+    Returns:
+        A complete document of about 5 MB, nearly all of it Plotly's own code.
+    """
+    figure = front_figure(front_data(trials, sweep.metric), metric=sweep.metric, teacher=teacher_of(sweep))
+    plot = figure.to_html(full_html=False, include_plotlyjs=False, config=PLOT_CONFIG, div_id="front")
+    title = html.escape(sweep.name)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} · Rayduce</title>
+<style>{stylesheet()}</style>
+<script>{get_plotlyjs()}</script>
+</head>
+<body>
+<main class="page">
+<header class="masthead">
+<div>
+<div class="brand">Rayduce</div>
+<h1>{title}</h1>
+<p class="facts">{html.escape(facts(sweep))}</p>
+</div>
+</header>
+<section class="cards">{"".join(_card(card) for card in cards(trials, sweep))}</section>
+<section class="panel">
+<h2>Quality against size</h2>
+<p class="caption">{CAPTION}</p>
+<div class="plot">{plot}</div>
+</section>
+<section class="panel">
+<h2>The front</h2>
+{_table(trials, sweep)}
+{_failures(trials)}
+</section>
+<p class="footnote">{html.escape(FOOTNOTE)}</p>
+</main>
+<script>
+document.querySelectorAll("table.front button").forEach((button) => {{
+  button.onclick = () => navigator.clipboard.writeText(button.previousElementSibling.textContent)
+    .then(() => {{
+      button.textContent = "Copied";
+      setTimeout(() => {{ button.textContent = "Copy"; }}, 1500);
+    }});
+}});
+</script>
+</body>
+</html>
+"""
+
+
+def _card(card: Card) -> str:
+    label, value, note = map(html.escape, card)
+    return (
+        f'<div class="card"><div class="label">{label}</div><div class="value">{value}</div>'
+        f'<div class="note">{note}</div></div>'
+    )
+
+
+def _table(trials: pd.DataFrame, sweep: Sweep) -> str:
+    rows = front_rows(trials, sweep)
+    if not rows:
+        return '<p class="empty">No trial has finished yet.</p>'
+    shown = columns(sweep.metric)
+    head = "".join(f'<th class="{column.style}">{html.escape(column.title)}</th>' for column in shown)
+    body = "".join(
+        "<tr>" + "".join(f'<td class="{c.style}">{_cell(c.key, row)}</td>' for c in shown) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll"><table class="front"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(key: str, row: dict[str, str]) -> str:
+    text = html.escape(row[key])
+    if key == "name":
+        method = html.escape(row["method"])
+        return (
+            f'<span class="dot" style="background:{row["colour"]}"></span>'
+            f'<span class="student"><b>{text}</b><br>{method}</span>'
+        )
+    if key == "command":
+        return f'<code title="Click selects it all">{text}</code><button type="button">Copy</button>'
+    return text
+
+
+def _failures(trials: pd.DataFrame) -> str:
+    failed = failures(trials)
+    if not failed:
+        return ""
+    items = "".join(f"<li>{html.escape(name)}: {html.escape(reason)}</li>" for name, reason in failed)
+    return f"<details><summary>{len(failed)} failed</summary><ul>{items}</ul></details>"

@@ -1,0 +1,71 @@
+"""Trials and sweeps as the store would return them, made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from search.store import Sweep
+
+_TRIAL: dict[str, Any] = {
+    "run_id": "a" * 32,
+    "trial_id": "t1",
+    "name": "qd-4bit",
+    "state": "finished",
+    "reason": None,
+    "method": "quantized_distillation",
+    "model": "ConvNet",
+    "bits": 4,
+    "bucket_size": 256,
+    "depth": 2,
+    "width": 0.5,
+    "sparsity_target": 0.3,
+    "validation_accuracy": 0.95,
+    "accuracy": None,
+    "packed_bytes": 4_000,
+    "compression_ratio": 100.0,
+    "latency_ms": 0.25,
+    "macs": 12_000,
+    "sparsity": 0.29,
+    "mean_bits": 4.0,
+    "parameters": 900,
+    "seconds": 1.5,
+    "front": False,
+    "recipe_id": "0123456789abcdef",
+    "start_time": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
+}
+_DTYPES = {
+    **dict.fromkeys(
+        ["run_id", "trial_id", "name", "state", "reason", "method", "model", "recipe_id"], "string"
+    ),
+    **dict.fromkeys(["bits", "bucket_size", "depth", "packed_bytes", "macs", "parameters"], "Int64"),
+    **dict.fromkeys(["width", "sparsity_target", "compression_ratio", "latency_ms", "sparsity"], "float64"),
+    **dict.fromkeys(["mean_bits", "seconds", "validation_accuracy", "accuracy"], "float64"),
+    "front": "bool",
+}
+
+
+def trials(*rows: dict[str, Any]) -> pd.DataFrame:
+    """A frame of trials; each row says how it differs from a finished 4-bit student."""
+    full = [{**_TRIAL, "run_id": f"{i:032x}", "trial_id": f"t{i}", **row} for i, row in enumerate(rows)]
+    return pd.DataFrame(full, columns=list(_TRIAL)).astype(_DTYPES)
+
+
+def sweep(**changes: Any) -> Sweep:
+    """A finished sweep whose teacher has 97 % on the test split, 98 % on validation and 400 kB."""
+    fields: dict[str, Any] = {
+        "run_id": "f" * 32,
+        "name": "digits-1",
+        "study": "digits",
+        "state": "finished",
+        "metric": "accuracy",
+        "start_time": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
+        "seconds": 200.0,
+        "metrics": {
+            "teacher_accuracy": 0.97,
+            "teacher_validation_accuracy": 0.98,
+            "teacher_packed_bytes": 400_000.0,
+        },
+    }
+    return Sweep(**{**fields, **changes})

@@ -1,0 +1,140 @@
+import re
+from html.parser import HTMLParser
+
+from dashboards.report import front_html
+from dashboards.summary import cards, columns, front_rows
+from tests.dashboards.frames import sweep, trials
+
+SHOWN = trials(
+    {
+        "packed_bytes": 1_000,
+        "validation_accuracy": 0.90,
+        "accuracy": 0.89,
+        "front": True,
+        "compression_ratio": 400.0,
+    },
+    {"packed_bytes": 4_000, "validation_accuracy": 0.975, "accuracy": 0.96, "front": True, "name": "best"},
+    {"packed_bytes": 9_000, "validation_accuracy": 0.80, "name": "dominated"},
+    {
+        "state": "failed",
+        "reason": "FloatingPointError: loss is nan",
+        "validation_accuracy": None,
+        "name": "diverged",
+    },
+)
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements with attributes, and text outside scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.rows = 0
+        self._inside = ""
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.words.append(data)
+
+
+def test_the_page_loads_nothing_and_says_so() -> None:
+    page = front_html(SHOWN, sweep())
+    seen = Page(page)
+    for tag, attributes in seen.elements:
+        assert not {"src", "href", "srcset", "data", "action"} & attributes.keys(), (tag, attributes)
+    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in seen.elements}
+    [policy] = [
+        a["content"] or "" for _, a in seen.elements if a.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+    assert not re.search(
+        r"@import|url\(\s*['\"]?http", "".join(re.findall(r"<style>(.*?)</style>", page, re.S))
+    )
+    assert "Plotly.newPlot" in page
+    call = page[page.rindex("Plotly.newPlot") :].replace(" ", "")
+    assert '"showSendToCloud":false' in call
+    assert len(page.encode()) < 6_000_000
+
+
+def test_the_page_tells_the_sweep() -> None:
+    text = Page(front_html(SHOWN, sweep())).text
+    for part in ("digits-1", "Study digits", "2 January 2026, 03:04 UTC", "3 min 20 s"):
+        assert part in text
+    for part in ("97.00 %", "400 kB", "2 students", "3 finished, 1 failed"):
+        assert part in text
+    assert (
+        "diverged : FloatingPointError: loss is nan" in text
+        or "diverged: FloatingPointError: loss is nan" in text
+    )
+
+
+def test_the_table_holds_the_front_with_the_command_to_take_each() -> None:
+    seen = Page(front_html(SHOWN, sweep()))
+    for i in (0, 1):
+        assert f"rayduce export {i:032x} student.rdz" in seen.text
+    assert f"{2:032x}" not in seen.text
+    assert [tag for tag, _ in seen.elements].count("tr") == 3
+
+
+def test_strings_from_the_store_are_text() -> None:
+    hostile = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;'\""
+    frame = trials(
+        {"name": hostile, "method": hostile, "front": True, "accuracy": 0.9},
+        {"name": hostile, "state": "failed", "reason": hostile},
+    )
+    page = front_html(frame, sweep(name=hostile, study=hostile))
+    seen = Page(page)
+    assert "img" not in {tag for tag, _ in seen.elements}
+    assert "<script>alert" not in page
+    assert "onerror" not in {name for _, attributes in seen.elements for name in attributes}
+    assert seen.text.count(hostile) >= 4
+
+
+def test_nothing_measured_still_makes_a_page() -> None:
+    for frame in (trials(), trials({"state": "running", "validation_accuracy": None, "packed_bytes": None})):
+        text = Page(front_html(frame, sweep(metrics={}, seconds=float("nan")))).text
+        assert "No trial has finished yet." in text
+        assert "not measured yet" in text
+        assert "nan" not in text.lower().replace("finance", "")
+
+
+def test_another_metric_names_its_columns() -> None:
+    frame = SHOWN.rename(columns={"validation_accuracy": "validation_bleu", "accuracy": "bleu"})
+    text = Page(front_html(frame, sweep(metric="bleu"))).text
+    assert "Validation bleu" in text
+    assert "accuracy" not in text
+
+
+def test_the_second_card_is_the_smallest_student_within_a_point() -> None:
+    by_label = {card.label: card for card in cards(SHOWN, sweep())}
+    best = by_label["Smallest within 1 point of the teacher"]
+    assert best.value == "100x smaller"
+    assert best.note == "4 kB, \N{MINUS SIGN}1.00 points on test"
+    # Without a test split the validation split decides.
+    by_label = {card.label: card for card in cards(SHOWN.assign(accuracy=float("nan")), sweep())}
+    assert (
+        by_label["Smallest within 1 point of the teacher"].note
+        == "4 kB, \N{MINUS SIGN}0.50 points on validation"
+    )
+    none = {card.label: card for card in cards(SHOWN.iloc[:1], sweep())}
+    assert none["Smallest within 1 point of the teacher"].note == "none so far"
+
+
+def test_rows_of_the_table_are_sorted_by_size_and_full_of_text() -> None:
+    rows = front_rows(SHOWN.iloc[::-1], sweep())
+    assert [row["size"] for row in rows] == ["1 kB", "4 kB"]
+    assert rows[1]["loss"] == "\N{MINUS SIGN}1.00"
+    assert rows[1]["latency"] == "0.250"
+    assert all(row[column.key] for row in rows for column in columns("accuracy"))

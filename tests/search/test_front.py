@@ -1,0 +1,112 @@
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from search.front import front_so_far, hypervolume, non_dominated, size_quality_hypervolume
+
+# A small grid brings ties and duplicates; NaN and infinity stand for what was not measured.
+CELLS = st.sampled_from([0.0, 1.0, 2.0, 3.0, math.nan, math.inf, -math.inf])
+
+
+@st.composite
+def tables(
+    draw: st.DrawFn, cells: st.SearchStrategy[float] = CELLS, most: int = 12
+) -> tuple[np.ndarray, tuple[bool, ...]]:
+    columns = draw(st.integers(1, 4))
+    rows = draw(st.integers(0, most))
+    table = draw(arrays(float, (rows, columns), elements=cells))
+    return table, tuple(draw(st.lists(st.booleans(), min_size=columns, max_size=columns)))
+
+
+def dominated_by_definition(table: np.ndarray, maximise: tuple[bool, ...], i: int) -> bool:
+    def better_or_equal(a: float, b: float, up: bool) -> bool:
+        return a >= b if up else a <= b
+
+    for j in range(len(table)):
+        if j == i or not np.isfinite(table[j]).all():
+            continue
+        if all(map(better_or_equal, table[j], table[i], maximise)) and (
+            not np.array_equal(table[j], table[i]) or j < i
+        ):
+            return True
+    return False
+
+
+@given(tables())
+def test_non_dominated_is_the_definition(case: tuple[np.ndarray, tuple[bool, ...]]) -> None:
+    table, maximise = case
+    expected = [
+        bool(np.isfinite(row).all()) and not dominated_by_definition(table, maximise, i)
+        for i, row in enumerate(table)
+    ]
+    assert non_dominated(table, maximise).tolist() == expected
+
+
+@given(tables(st.sampled_from([0.0, 1.0, 2.0, 3.0]), most=8))
+def test_hypervolume_counts_the_unit_cells_it_covers(case: tuple[np.ndarray, tuple[bool, ...]]) -> None:
+    table, maximise = case
+    reference = [-1.0 if up else 4.0 for up in maximise]
+    losses = np.where(maximise, -table, table)
+    corner = np.where(maximise, 1.0, 4.0)
+    lowest = np.where(maximise, -3, 0)
+    cells = itertools.product(*(range(int(a), int(b)) for a, b in zip(lowest, corner, strict=True)))
+    covered = sum(any((row <= np.array(cell)).all() for row in losses) for cell in cells)
+    assert hypervolume(table, reference, maximise) == pytest.approx(covered)
+
+
+@given(tables(st.sampled_from([0.0, 1.0, 2.0, 3.0]), most=8))
+def test_the_front_has_the_volume_of_all(case: tuple[np.ndarray, tuple[bool, ...]]) -> None:
+    table, maximise = case
+    reference = [-1.0 if up else 4.0 for up in maximise]
+    front = table[non_dominated(table, maximise)]
+    assert hypervolume(front, reference, maximise) == pytest.approx(hypervolume(table, reference, maximise))
+
+
+def test_points_not_better_than_the_reference_and_unmeasured_ones_add_nothing() -> None:
+    values = [[1.0, 1.0], [5.0, 0.0], [math.nan, 0.0], [-math.inf, 0.0]]
+    assert hypervolume(values, (2.0, 2.0), (False, False)) == pytest.approx(1.0)
+
+
+def test_halving_the_bytes_at_full_quality_is_one_unit() -> None:
+    def volume(sizes: list[float], quality: list[float]) -> float:
+        return size_quality_hypervolume(sizes, quality, reference_bytes=1024, reference_quality=0.0)
+
+    assert volume([512], [1.0]) == pytest.approx(1.0)
+    assert volume([256], [1.0]) == pytest.approx(2.0)
+    assert volume([256, 512], [0.5, 1.0]) == pytest.approx(1.5)
+    assert volume([0.0, math.nan], [1.0, 1.0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "maximise"), [([[1.0, 2.0]], (True,)), ([1.0, 2.0], (True, False)), ([[1.0]], ())]
+)
+def test_shapes_that_do_not_fit_are_refused(values: list, maximise: tuple[bool, ...]) -> None:
+    with pytest.raises(ValueError, match="shape"):
+        non_dominated(values, maximise)
+
+
+def test_references_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="nan"):
+        hypervolume([[1.0, 1.0]], (math.nan, 1.0), (True, True))
+    with pytest.raises(ValueError, match="reference_bytes=0"):
+        size_quality_hypervolume([1.0], [1.0], reference_bytes=0, reference_quality=0.0)
+
+
+def test_only_finished_trials_are_on_the_front_so_far() -> None:
+    trials = pd.DataFrame(
+        {
+            "state": ["running", "finished", "failed", pd.NA, "finished", "finished"],
+            "validation_bleu": [0.9, 0.8, 0.9, 0.9, 0.7, math.nan],
+            "packed_bytes": [1, 10, 1, 1, 20, 1],
+        },
+        index=[5, 4, 3, 2, 1, 0],
+    ).astype({"state": "string", "packed_bytes": "Int64"})
+    front = front_so_far(trials, "validation_bleu")
+    assert front.dtype == bool
+    assert front.index[front].tolist() == [4]
