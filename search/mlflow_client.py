@@ -121,8 +121,20 @@ def _first_contact(uri: str) -> MlflowClient:
         client = MlflowClient(uri, registry_uri=uri)
         client.search_experiments(max_results=1)
     except Exception as error:  # whatever the driver of that database raises
+        if uri.startswith("http"):
+            raise StoreError(
+                f"The MLflow server at {uri} cannot be reached ({_root(error)}): "
+                "start it, or give another --tracking-uri."
+            ) from error
         raise StoreError(f"Cannot use the MLflow store at {uri}: {reason(error)}.") from error
     return client
+
+
+def _root(error: BaseException) -> str:
+    """What is at the bottom of a chain of exceptions; the layers above repeat it at length."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return (isinstance(error, OSError) and error.strerror) or reason(error)
 
 
 def _check_writable(path: Path) -> None:

@@ -385,7 +385,10 @@ def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(StoreError, match=f"^Cannot use the MLflow store at {uri}"):
+        with pytest.raises(
+            StoreError,
+            match=rf"^The MLflow server at {uri} cannot be reached \(Connection refused\): start it.*\.$",
+        ):
             SweepTracker(uri, None, "digits", "digits-1").open({}, TAGS)
 
 
