@@ -224,11 +224,7 @@ class Machine:
 
 def _start_ray(options: Options) -> Machine:
     processors = os.cpu_count() or 1
-    common: dict[str, Any] = {
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-    }
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
         wanted = options.concurrency or processors
         ray.init(address="local", num_cpus=max(processors, wanted), include_dashboard=False, **common)

@@ -76,6 +76,7 @@ class StudentTrial(tune.Trainable):
         """Serve another trial: drop everything of the last one, keep data and teachers."""
         self._forget(new_config)
         gc.collect()
+        gc.freeze()  # what is left is modules and data, which stay: the next collection need not walk them
         if self._settings.device == "cuda":
             torch.cuda.empty_cache()
         return True
