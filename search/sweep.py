@@ -27,6 +27,7 @@ from trainables.compressed_weight import compress
 from trainables.evaluation import evaluate_file, open_student, ship
 from trainables.export import to_onnx
 from trainables.metrics.latency import measure_latency
+from trainables.models.custom import allow
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task
 from trainables.trainable import StudentTrial, TrialSettings
@@ -96,18 +97,19 @@ class Reporter(Watcher, Protocol):
         ...
 
 
-def check_budget(study: Study, context: Context, max_bytes: int | None) -> None:
-    """Refuse a size budget that not even the smallest recipe of the space can meet.
+def check_student(study: Study, context: Context, max_bytes: int | None) -> None:
+    """Refuse a student that cannot be built, or a size that not even the smallest of the space meets.
 
     Raises:
-        Problem: the budget cannot be met; the message says which can.
+        Problem: the message says what is wrong, or what would fit.
     """
-    if max_bytes is None:
-        return
     recipe = study.smallest(context)
-    student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+    try:
+        student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+    except ValueError as error:
+        raise Problem(f"The student cannot be built: {error}.") from error
     least = len(ship(recipe, compress(student, recipe)))
-    if least > max_bytes:
+    if max_bytes is not None and least > max_bytes:
         raise Problem(
             f"No student of this study fits in {max_bytes:,} bytes: the smallest takes about {least:,}; "
             "give a larger --max-bytes."
@@ -133,7 +135,7 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     arrays = task.load(options.data, download=options.download)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
-    check_budget(study, context, options.max_bytes)
+    check_student(study, context, options.max_bytes)
 
     tracker = SweepTracker(options.tracking_uri, options.store / "artifacts", study.name, options.name)
     reporter.say("opening the store")
@@ -176,6 +178,10 @@ def _search(
         device=machine.device,
     )
     quality = f"validation_{task.metric}"
+    validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
+    teacher: dict[str, float] = {quality: validation[task.metric], "packed_bytes": float(len(teacher_file))}
+    # A page that is open while the sweep runs shows the teacher from the start.
+    tracker.annotate(run_id, {f"teacher_{name}": value for name, value in teacher.items()}, {})
 
     def objectives(result: Mapping[str, Any]) -> list[float]:
         values = [result[quality], math.log2(result["packed_bytes"])]
@@ -206,9 +212,9 @@ def _search(
 
     reporter.say("measuring the front on the test split")
     front = choose_front(events.records, quality, options)
-    _measure_front(front, events.records, data, task, tracker, machine)
-    measured: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, machine.device))
-    teacher = {"packed_bytes": float(len(teacher_file)), **measured}
+    _measure_front(front, events.records, data, task, tracker, settings)
+    tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
+    teacher |= tested
     return Outcome(run_id, events.records, tuple(front), task.metric, teacher, interrupted)
 
 
@@ -247,16 +253,21 @@ def _train_teacher(recipe: Recipe, arrays: Arrays, device: str, threads: int) ->
 
 
 @ray.remote
-def _evaluate(file: bytes, arrays: Arrays, task: Task, device: str) -> dict[str, float]:
-    """Quality on both held-out splits: ``<metric>`` (test) and ``validation_<metric>``."""
-    loaded = task.open(arrays, torch.device(device), 0)
-    validation = evaluate_file(file, loaded, "validation")
-    return evaluate_file(file, loaded, "test") | {f"validation_{k}": v for k, v in validation.items()}
+def _evaluate(
+    file: bytes, arrays: Arrays, task: Task, split: str, settings: TrialSettings
+) -> dict[str, float]:
+    """Quality of a packed file on ``split``."""
+    torch.set_num_threads(settings.threads)
+    for target in settings.own_models:
+        allow(target)
+    return evaluate_file(file, task.open(arrays, torch.device(settings.device), 0), split)
 
 
 @ray.remote
-def _latencies(files: list[bytes]) -> list[float]:
+def _latencies(files: list[bytes], settings: TrialSettings) -> list[float]:
     """Latency of each student in milliseconds, three rounds over all of them, the best 10th percentile."""
+    for target in settings.own_models:
+        allow(target)
     exported = []
     for file in files:
         recipe, student = open_student(file)
@@ -343,12 +354,12 @@ def _measure_front(
     data: Any,
     task: Task,
     tracker: SweepTracker,
-    machine: Machine,
+    settings: TrialSettings,
 ) -> None:
     """The one use of the test split, and latency again now that the machine is quiet."""
     files = [records[trial_id].packed or b"" for trial_id in front]
-    measured = ray.get([_evaluate.remote(file, data, task, machine.device) for file in files])
-    latencies = ray.get(_latencies.remote(files))
+    measured = ray.get([_evaluate.remote(file, data, task, "test", settings) for file in files])
+    latencies = ray.get(_latencies.remote(files, settings))
     for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
         metrics = {task.metric: quality[task.metric], "latency_ms": latency}
         records[trial_id].metrics |= metrics

@@ -1,0 +1,204 @@
+"""The commands as a user types them: one small sweep for all, then what can go wrong."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import safetensors.numpy
+from typer.testing import CliRunner
+
+from search.cli import app
+from search.store import open_store
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELDS = {
+    "run_id", "method", "accuracy", "packed_bytes", "compression_ratio", "latency_ms",
+    "bits", "bucket_size", "depth", "width", "sparsity", "packed_file",
+}  # fmt: skip
+
+
+def rayduce(*arguments, cwd=ROOT):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "search.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A store with one sweep of eight trials, made by the command itself."""
+    store = tmp_path_factory.mktemp("cli") / "store"
+    done = rayduce("sweep", "digits", "--trials", 8, "--epochs", 2, "--store", store, "--name", "small")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return store, done
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+def test_a_sweep_ends_with_a_front_that_evaluates_to_what_it_says(swept, tmp_path):
+    store, done = swept
+    assert "8/8" in done.stdout and "on the front" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    front = json.loads(rayduce("front", "small", "--store", store, "--json").stdout)
+    assert front and all(row.keys() >= FIELDS for row in front)
+    assert [row["packed_bytes"] for row in front] == sorted(row["packed_bytes"] for row in front)
+    for row in front[:3]:
+        again = json.loads(rayduce("evaluate", row["packed_file"], "--json", cwd=tmp_path).stdout)
+        assert again["accuracy"] == row["accuracy"]
+        assert again["packed_bytes"] == row["packed_bytes"] == Path(row["packed_file"]).stat().st_size
+        validation = rayduce("evaluate", row["packed_file"], "--split", "validation", "--json", cwd=tmp_path)
+        assert json.loads(validation.stdout)["accuracy"] == row["validation_accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+def test_the_store_holds_every_trial_with_a_true_end(swept):
+    store, _ = swept
+    opened = open_store(store)
+    sweep, trials = opened.sweep("small"), opened.trials("small")
+    assert sweep.state == "finished" and len(trials) == 8
+    assert set(trials["state"]) == {"finished"}
+    assert trials["validation_accuracy"].between(0, 1).all() and (trials["latency_ms"] > 0).all()
+    measured = trials["accuracy"].notna()
+    assert (measured == trials["front"]).all()  # the test split is for the front alone
+    assert sweep.teacher_quality > 0.95
+    page = opened.download(sweep.run_id, "front.html").decode()
+    assert page.startswith("<!DOCTYPE html>") and "small" in page
+    for run_id in trials["run_id"]:
+        recipe = json.loads(opened.download(run_id, "recipe.json"))
+        assert recipe["type"] == "Recipe"
+        assert len(opened.history(run_id)["validation_accuracy"].dropna()) == 2
+    methods = list(trials["method"])
+    assert len(set(methods[:6])) == 5  # the methods' own defaults come first
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+def test_a_student_can_be_taken_away_in_each_format(swept, tmp_path):
+    store, _ = swept
+    row = open_store(store).front("small").iloc[-1]
+    for name in ("s.rdz", "s.onnx", "s.safetensors"):
+        done = rayduce("export", row["run_id"][:8], tmp_path / name, "--store", store)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "s.rdz").stat().st_size == row["packed_bytes"]
+    session = onnxruntime.InferenceSession(tmp_path / "s.onnx", providers=["CPUExecutionProvider"])
+    [logits] = session.run(None, {session.get_inputs()[0].name: np.zeros((3, 1, 8, 8), np.float32)})
+    assert logits.shape == (3, 10)
+    assert safetensors.numpy.load_file(tmp_path / "s.safetensors")
+    rows = json.loads(rayduce("inspect", tmp_path / "s.rdz", "--json").stdout)
+    assert sum(r["bytes"] for r in rows) == row["packed_bytes"]
+    keys = {"name", "shape", "codec", "bits", "sparsity", "bytes", "entropy_bytes", "share"}
+    assert all(r.keys() >= keys for r in rows)
+    again = rayduce("export", tmp_path / "s.rdz", tmp_path / "s.onnx")
+    assert again.returncode == 2 and "--force" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+def test_a_name_in_use_is_refused_and_the_teacher_is_used_again(swept):
+    store, _ = swept
+    done = rayduce("sweep", "digits", "--store", store, "--name", "small")
+    assert done.returncode == 2 and "small already" in done.stderr and "Traceback" not in done.stderr
+    assert len(list((store / "teachers").iterdir())) == 1
+    own = rayduce(
+        "sweep", "digits", "--trials", 2, "--epochs", 2, "--store", store, "--concurrency", 1,
+        "--model", "examples.own_model:SeparableNet",
+    )  # fmt: skip
+    assert own.returncode == 0, own.stdout + own.stderr
+    assert "using the teacher of an earlier sweep" in own.stdout
+    row = json.loads(rayduce("front", "digits-1", "--store", store, "--json").stdout)[0]
+    assert row["model"] == "Custom"
+    refused = rayduce("evaluate", row["packed_file"])
+    assert refused.returncode == 2 and "--model" in refused.stderr and "Traceback" not in refused.stderr
+    allowed = rayduce("evaluate", row["packed_file"], "--model", "examples.own_model:SeparableNet", "--json")
+    assert json.loads(allowed.stdout)["accuracy"] == row["accuracy"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A small image folder of two classes."""
+    from PIL import Image
+
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (8, 8), (number * 40, 0, 0)).save(tmp_path / "photos" / label / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def wrong(*arguments):
+    """Run in this process; the error's one sentence."""
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exit_code == 2, (done.output, done.exception)
+    assert "Traceback" not in done.output
+    message = done.stderr.strip().splitlines()
+    assert sum(line.startswith("Error:") for line in message) == 1, message
+    return " ".join(message)
+
+
+def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
+    from PIL import Image
+
+    store = ("--store", tmp_path / "store")
+    assert "no study 'diggits'" in wrong("sweep", "diggits", *store)
+    assert "--data" in wrong("sweep", "cifar10", *store)
+    assert "nowhere" in wrong("sweep", "cifar10", "--data", tmp_path / "nowhere", *store)
+    assert "--data" in wrong("sweep", "image_folder", *store)
+    assert "potatoes" in wrong("sweep", "digits", "--max-bytes", "3 potatoes", *store)
+    assert "smallest takes" in wrong("sweep", "digits", "--max-bytes", "64", *store)
+    assert "sweep name" in wrong("sweep", "digits", "--name", "../up", *store)
+    assert "--model" in wrong("sweep", "digits", "--model", "no_colon", *store)
+    assert "no_such_module" in wrong("sweep", "digits", "--model", "no_such_module:Net", *store)
+    assert "fixed size" in wrong("sweep", "digits", "--image-size", "32", *store)
+    Image.new("RGB", (9, 8)).save(folder / "cat" / "odd.png")
+    assert "--image-size" in wrong("sweep", "image_folder", "--data", folder, *store)
+    single = tmp_path / "single"
+    (folder / "cat").rename(tmp_path / "cat")
+    single.mkdir()
+    (tmp_path / "cat").rename(single / "cat")
+    assert "class" in wrong("sweep", "image_folder", "--data", single, *store)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    assert "store" in wrong("sweep", "digits", "--store", tmp_path / "file").lower()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "mlflow.db").write_bytes(b"not a database at all" * 100)
+    assert "mlflow.db" in wrong("sweep", "digits", "--name", "x", "--store", tmp_path / "bad")
+
+
+def test_reading_what_is_not_there(tmp_path):
+    missing = ("--store", tmp_path / "none")
+    assert "no store" in wrong("front", *missing)
+    assert "no store" in wrong("dashboard", *missing)
+    assert "no store" in wrong("mlflow", *missing)
+    assert not (tmp_path / "none").exists()
+    assert "cannot read" in wrong("evaluate", tmp_path / "none.rdz")
+    (tmp_path / "bad.rdz").write_bytes(b"\x8bRDZ\x01" + b"\0" * 50)
+    assert wrong("inspect", tmp_path / "bad.rdz")
+    assert "neither a file nor a run" in wrong("export", "nothing", tmp_path / "o.rdz")
+    assert "export format" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.tflite")
+    assert "does not exist" in wrong("export", tmp_path / "bad.rdz", tmp_path / "no" / "o.rdz")
+
+
+def test_a_taken_port_is_named(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert str(port) in wrong("dashboard", "--port", port, "--store", tmp_path)
+        assert str(port) in wrong("mlflow", "--port", port, "--store", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command", ["sweep", "front", "evaluate", "export", "inspect", "dashboard", "mlflow"]
+)
+def test_every_command_explains_itself_with_examples(command):
+    done = CliRunner().invoke(app, [command, "--help"])
+    assert done.exit_code == 0 and f"rayduce {command}" in done.output
