@@ -38,6 +38,7 @@ class Record:
         recipe: what it trains.
         state: ``running``, ``finished``, ``failed`` or ``stopped``.
         reason: why it failed.
+        machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
         packed: the file it shipped, once finished.
     """
@@ -46,6 +47,7 @@ class Record:
     recipe: Recipe
     state: str = "running"
     reason: str = ""
+    machine: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     packed: bytes | None = None
 
@@ -95,6 +97,7 @@ class TrialEvents(Callback):
         record = self.records[trial.trial_id]
         result = trial.last_result
         record.state, record.reason = result.get("state", "stopped"), result.get("reason", "")
+        record.machine = result.get("latency_machine", "")
         if record.state == "running":
             record.state = "stopped"
         if record.state == "finished" and trial.checkpoint is not None:
@@ -111,7 +114,7 @@ class TrialEvents(Callback):
 
     def _end(self, record: Record) -> None:
         metrics = {k: record.metrics[k] for k in FINAL_METRICS if k in record.metrics}
-        tags = {"reason": record.reason} if record.reason else {}
+        tags = {"reason": record.reason or None, "latency_machine": record.machine or None}
         files = {STUDENT_FILE: record.packed} if record.packed is not None else {}
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         self._watcher.changed(self.records)

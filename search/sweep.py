@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -26,7 +27,7 @@ from spaces import Context
 from trainables.compressed_weight import compress
 from trainables.evaluation import evaluate_file, open_student, ship
 from trainables.export import to_onnx
-from trainables.metrics.latency import measure_latency
+from trainables.metrics.latency import fingerprint, measure_latency
 from trainables.models.custom import allow
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task
@@ -237,7 +238,12 @@ def _start_ray(options: Options) -> Machine:
     else:
         ray.init(address=options.address, **common)
     resources = ray.cluster_resources()
-    gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 1.0)
+    gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 0.0)
+    if cpus < 1:
+        raise Problem(
+            f"The cluster at {options.address} has no processor to train on yet: let it keep a worker "
+            "(min_workers in ray_cluster.yaml), since trials are sized by what is there at the start."
+        )
     concurrency = options.concurrency or int(2 * gpus if gpus else max(1, cpus))
     return Machine(
         device="cuda" if gpus else "cpu",
@@ -264,8 +270,11 @@ def _evaluate(
 
 
 @ray.remote
-def _latencies(files: list[bytes], settings: TrialSettings) -> list[float]:
-    """Latency of each student in milliseconds, three rounds over all of them, the best 10th percentile."""
+def _latencies(files: list[bytes], settings: TrialSettings) -> tuple[list[float], str]:
+    """Latency of each student in milliseconds, and the machine's fingerprint as JSON.
+
+    Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts.
+    """
     for target in settings.own_models:
         allow(target)
     exported = []
@@ -273,7 +282,7 @@ def _latencies(files: list[bytes], settings: TrialSettings) -> list[float]:
         recipe, student = open_student(file)
         exported.append((to_onnx(student, recipe.task.input_shape, {}), recipe.task.input_shape))
     rounds = [[measure_latency(onnx, shape).p10_ms for onnx, shape in exported] for _ in range(3)]
-    return [min(column) for column in zip(*rounds, strict=True)]
+    return [min(column) for column in zip(*rounds, strict=True)], json.dumps(fingerprint())
 
 
 def _teacher(
@@ -359,11 +368,11 @@ def _measure_front(
     """The one use of the test split, and latency again now that the machine is quiet."""
     files = [records[trial_id].packed or b"" for trial_id in front]
     measured = ray.get([_evaluate.remote(file, data, task, "test", settings) for file in files])
-    latencies = ray.get(_latencies.remote(files, settings))
+    latencies, machine = ray.get(_latencies.remote(files, settings))
     for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
         metrics = {task.metric: quality[task.metric], "latency_ms": latency}
         records[trial_id].metrics |= metrics
-        tracker.annotate(trial_id, metrics, {"front": "1"})
+        tracker.annotate(trial_id, metrics, {"front": "1", "latency_machine": machine})
 
 
 def _settings(study: Study, options: Options) -> dict[str, Any]:

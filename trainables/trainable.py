@@ -16,7 +16,7 @@ from torch import nn
 
 from trainables.evaluation import open_student
 from trainables.export import to_onnx
-from trainables.metrics.latency import architecture_key, latency_of
+from trainables.metrics.latency import architecture_key, fingerprint, latency_of
 from trainables.metrics.macs import macs
 from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models.custom import allow
@@ -52,7 +52,8 @@ class StudentTrial(tune.Trainable):
 
     Every result holds ``epoch``, ``loss`` (absent before the first epoch), ``validation_<metric>``,
     ``packed_bytes``, ``seconds`` and ``state`` (``running``, ``finished`` or ``failed`` with a
-    ``reason``); the last one also holds the metrics of :func:`final_metrics`. A checkpoint of a finished
+    ``reason``); the last one also holds the metrics of :func:`final_metrics` and the machine that the
+    latency is of. A checkpoint of a finished
     trial is its packed file.
     """
 
@@ -117,7 +118,7 @@ class StudentTrial(tune.Trainable):
         if trainer.finished:
             self._shipped = data
             result |= final_metrics(recipe, data, student.cpu(), self._settings)
-            result |= {"state": "finished", "done": True}
+            result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
         result["seconds"] = time.perf_counter() - self._started
         return result
 
