@@ -29,7 +29,7 @@ class Study:
         task: makes the task, given the data directory and image size of the command line.
         needs_data: whether a data directory must be given.
         teacher: the teacher's architecture.
-        student: the student's architecture.
+        student: the student's architecture, at the depth and width that the first trials have.
         teacher_epochs: of the teacher's training.
         epochs: of each trial.
         trials: how many trials by default.
@@ -98,7 +98,7 @@ STUDIES: tuple[Study, ...] = (
         task=_embedded(Digits),
         needs_data=False,
         teacher=ConvNet(**DIGITS_FAMILY, dropout=(0.1, 0.2, 0.3)),
-        student=ConvNet(**DIGITS_FAMILY),
+        student=ConvNet(depth=2, width=0.35, **DIGITS_FAMILY),
         teacher_epochs=40,
         epochs=35,
         trials=36,

@@ -14,7 +14,8 @@ class Context:
 
     Attributes:
         task: data set and metric.
-        student: the student's architecture; its depth and width are replaced by the trial's.
+        student: the student's architecture; its depth and width, brought into range, are those of the
+            first trials.
         teacher_id: the trained teacher's ``recipe_id``.
         epochs: of every trial, at least 2.
         depths: smallest and largest depth, inclusive.

@@ -51,13 +51,13 @@ def images(trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
 def starting_points(context: Context) -> list[dict[str, Any]]:
     """The methods' own defaults as parameters of :func:`images`: what a sweep tries first.
 
-    The student is the largest of the study; quantizing methods start at 4 bits in buckets of 256, and
+    The student has the depth and width that the study gives it; quantizing methods start at 4 bits in buckets of 256, and
     quantized distillation a second time with half of the weights pruned.
     """
     common = {
         "learning_rate": context.learning_rate,
-        "depth": context.depths[1],
-        "width": context.widths[1],
+        "depth": min(max(context.student.depth, context.depths[0]), context.depths[1]),
+        "width": min(max(context.student.width, context.widths[0]), context.widths[1]),
         "prune": False,
     }
     quantized = {"bits": 4, "log2_bucket_size": 8}
