@@ -51,8 +51,8 @@ def images(trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
 def starting_points(context: Context) -> list[dict[str, Any]]:
     """The methods' own defaults as parameters of :func:`images`: what a sweep tries first.
 
-    The student has the depth and width that the study gives it; quantizing methods start at 4 bits in buckets of 256, and
-    quantized distillation a second time with half of the weights pruned.
+    The student has the depth and width that the study gives it; quantizing methods start at 4 bits in
+    buckets of 256, and quantized distillation a second time with half of the weights pruned.
     """
     common = {
         "learning_rate": context.learning_rate,
