@@ -120,12 +120,18 @@ def method_colours(methods: list[str]) -> dict[str, str]:
     return {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(dict.fromkeys(methods))}
 
 
-def quality_range(data: pd.DataFrame, teacher: Teacher | None) -> tuple[float, float]:
-    """Limits of the quality axis in percent: the whole front and what is near it.
+VIEW_POINTS = 25.0
+"""How far below the best of the front, in points of quality, the first view reaches."""
 
-    Students that learned nothing lie far below and would squeeze the front into a line.
+
+def quality_range(data: pd.DataFrame, teacher: Teacher | None) -> tuple[float, float]:
+    """Limits of the quality axis in percent: the front down to ``VIEW_POINTS`` below its best.
+
+    Students that learned little lie far below, the smallest of the front among them, and would squeeze
+    into a line what a user chooses from; the view says how many it leaves out.
     """
     chosen = data.loc[data["front"] if data["front"].any() else slice(None), "quality"]
+    chosen = chosen[chosen >= chosen.max() - VIEW_POINTS]
     values = [*chosen, *([100 * teacher.quality] if teacher and math.isfinite(teacher.quality) else [])]
     if not values:
         return 0.0, 100.0
