@@ -70,8 +70,8 @@ def count(n: int, noun: str) -> str:
 
 
 def method_label(method: Any) -> str:
-    """``quantized_distillation`` -> ``Quantized distillation``."""
+    """``post_training_quantization`` -> ``Post-training quantization``."""
     if missing(method) or not str(method):
         return "Unknown method"
-    words = str(method).replace("_", " ")
+    words = str(method).replace("post_training", "post-training").replace("_", " ")
     return words[:1].upper() + words[1:]

@@ -100,9 +100,11 @@ class TrialEvents(Callback):
         record.machine = result.get("latency_machine", "")
         if record.state == "running":
             record.state = "stopped"
-        if record.state == "finished" and trial.checkpoint is not None:
-            with trial.checkpoint.as_directory() as folder:
-                record.packed = (Path(folder) / STUDENT_FILE).read_bytes()
+        if record.state == "finished":
+            try:
+                record.packed = _packed_file(trial)
+            except OSError as error:
+                record.state, record.reason = "failed", f"its packed file was lost: {error}"
         self._end(record)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -118,6 +120,13 @@ class TrialEvents(Callback):
         files = {STUDENT_FILE: record.packed} if record.packed is not None else {}
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         self._watcher.changed(self.records)
+
+
+def _packed_file(trial: Trial) -> bytes:
+    if trial.checkpoint is None:
+        raise FileNotFoundError("there is no checkpoint")
+    with trial.checkpoint.as_directory() as folder:
+        return (Path(folder) / STUDENT_FILE).read_bytes()
 
 
 def root_cause(text: str) -> str:

@@ -24,6 +24,7 @@ from search.units import parse_bytes, show_bytes, show_seconds
 if TYPE_CHECKING:
     from search.store import Store, Sweep
     from search.sweep import Options, Outcome
+    from trainables.recipe import Recipe
 
 T = TypeVar("T")
 
@@ -83,7 +84,9 @@ def _escape(text: str) -> str:
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --name tiny\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
-    "  rayduce sweep digits --model examples.own_model:SeparableNet"
+    "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
+    "  rayduce sweep digits --latency --concurrency 1\n\n"
+    "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store"
 )
 def sweep(
     study: Annotated[str, typer.Argument(help="digits, fashion_mnist, cifar10, cifar100 or image_folder.")],
@@ -126,10 +129,10 @@ def sweep(
             chosen = replace(chosen, epochs=epochs)
         uri = tracking_uri or default_tracking_uri(store)
         options = Options(
-            name=_checked_name(name) if name else next_name(store, uri, study),
+            name=next_name(store, uri, study) if name is None else _checked_name(name),
             trials=trials or chosen.trials,
             seed=seed,
-            store=store,
+            store=store.absolute(),
             tracking_uri=uri,
             data=data,
             image_size=image_size,
@@ -146,8 +149,12 @@ def sweep(
             return front_html(opened.trials(sweep_name), opened.sweep(sweep_name))
 
         started = time.monotonic()
-        with Display(out, options.name, options.trials) as display:
-            outcome = run_sweep(chosen, options, display, report)
+        try:
+            with Display(out, options.name, options.trials) as display:
+                outcome = run_sweep(chosen, options, display, report)
+        except KeyboardInterrupt:
+            err.print(f"Stopped. What finished is kept: rayduce front {options.name} --store {store}")
+            raise typer.Exit(130) from None
         _print_outcome(outcome, options, time.monotonic() - started)
         opened = open_store(store, uri)
         found = opened.sweep(options.name)
@@ -259,14 +266,15 @@ def evaluate(
             raise Problem(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
         _allow(model)
         content = read_file(file)
-        recipe = read_header(content)
+        recipe = _named(file, lambda: read_header(content))
+        _check_own(model, recipe)
         torch.set_num_threads(1)  # as in the sweep: sums are added in the same order
         try:
             arrays = recipe.task.load(data)
         except DataError as error:
-            raise Problem(f"The student's data is needed to evaluate it: {error}") from error
+            raise Problem(f"The student's data cannot be read: {error}") from error
         task = recipe.task.open(arrays, torch.device("cpu"), recipe.seed)
-        quality = _with_own_model(lambda: evaluate_file(content, task, split))
+        quality = _named(file, lambda: _with_own_model(lambda: evaluate_file(content, task, split)))
     result = {
         "file": str(file),
         "method": recipe.method,
@@ -311,7 +319,11 @@ def export(
     from trainables.packed_file import read_file, unpack, write_file
 
     with _problems():
+        if target.is_dir():
+            raise Problem(f"{target} is a folder; name the file to write.")
         kind = format or target.suffix.removeprefix(".")
+        if not kind:
+            raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
         if kind not in ("onnx", "rdz", "safetensors"):
             raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
         if target.exists() and not force:
@@ -326,8 +338,14 @@ def export(
             content = opened.download(opened.complete(source), "student.rdz")
         else:
             raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
-        recipe, tensors = unpack(content)
-        metadata = {"recipe_id": recipe.recipe_id, "method": recipe.method, "packed_bytes": str(len(content))}
+        recipe, tensors = _named(source, lambda: unpack(content))
+        _check_own(model, recipe)
+        metadata = {
+            "recipe_id": recipe.recipe_id,
+            "method": recipe.method,
+            "packed_bytes": str(len(content)),
+            "task": json.dumps(recipe.task.to_dict()),  # with the class names, where the task has them
+        }
         if kind == "onnx":
             student = _with_own_model(lambda: rebuild(recipe, tensors))
             exported = to_onnx(student, recipe.task.input_shape, metadata)
@@ -354,8 +372,7 @@ def inspect(
 
     with _problems():
         content = read_file(file)
-        rows = describe(content)
-        recipe = read_header(content)
+        rows, recipe = _named(file, lambda: (describe(content), read_header(content)))
     if as_json:
         out.print_json(json.dumps(rows))
         return
@@ -403,6 +420,7 @@ def dashboard(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None,
 @app.command(epilog="Example:\n\n  rayduce mlflow --port 5000")
 def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 5000) -> None:
     """Serve MLflow's pages over this store on 127.0.0.1."""
+    from search.mlflow_client import shown
     from search.store import default_tracking_uri, open_store
 
     with _problems():
@@ -410,22 +428,24 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
         uri = tracking_uri or default_tracking_uri(store)
         open_store(store, uri)  # refuses a store that is not there, where MLflow would make one
         if uri.startswith(("http://", "https://")):
-            raise Problem(f"The store is an MLflow server already; open {uri} in a browser.")
+            raise Problem(f"The store is an MLflow server already; open {shown(uri)} in a browser.")
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes of 240 MB that nothing here uses
+        "PYTHONWARNINGS": "ignore",  # its dependencies' business
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where everybody sees its password
     }
     out.print(f"MLflow is starting at http://127.0.0.1:{port} (Ctrl-C ends it).", highlight=False)
     arguments = [
         "server",
-        "--backend-store-uri",
-        uri,
         "--host",
         "127.0.0.1",
         "--port",
         str(port),
         "--workers",
         "1",
+        "--uvicorn-opts",
+        "--log-level warning",
     ]
     arguments += ["--default-artifact-root", (store / "artifacts").absolute().as_uri()]
     os.execve(sys.executable, [sys.executable, "-m", "mlflow", *arguments], environment)
@@ -459,6 +479,28 @@ def _allow(target: str | None) -> None:
         allow(target)
     except ValueError as error:
         raise Problem(f"--model {target}: {error}") from error
+
+
+def _check_own(target: str | None, recipe: Recipe) -> None:
+    """Refuse a ``--model`` that is not the student's."""
+    from trainables.models import Custom
+
+    if target is None:
+        return
+    if not isinstance(recipe.model, Custom):
+        raise Problem(f"The student is a {type(recipe.model).__name__} of Rayduce's own; leave out --model.")
+    if recipe.model.target != target:
+        raise Problem(f"The student is a {recipe.model.target}, not a {target}; correct --model.")
+
+
+def _named(source: Path | str, read: Callable[[], T]) -> T:
+    """Run ``read``; what is wrong with a packed file is said with the file's name."""
+    from trainables.packed_file import PackedFileError
+
+    try:
+        return read()
+    except PackedFileError as error:
+        raise Problem(f"{source}: {error}") from error
 
 
 def _with_own_model(build: Callable[[], T]) -> T:

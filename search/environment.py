@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 from search.problem import Problem
@@ -15,7 +17,6 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_INIT": "1",  # a cluster is only ever joined or started on purpose
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_SCHEDULER_EVENTS": "0",
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve the trial beside them
 }
@@ -44,4 +45,24 @@ def prepare_environment(address: str | None) -> None:
             f"The cluster at {address} asks for a token, and there is none in RAY_AUTH_TOKEN or {path}; "
             "copy it from the head node, or set RAY_AUTH_MODE=disabled if the cluster was started without."
         )
-    path.chmod(0o600)  # Ray writes it readable for everyone
+    with suppress(PermissionError):  # somebody else's file is theirs to protect
+        path.chmod(0o600)  # Ray writes it readable for everyone
+
+
+def check_reachable(address: str) -> None:
+    """Refuse a cluster address where nobody listens; Ray would try for minutes.
+
+    Raises:
+        Problem: no connection within five seconds, or not an address.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise Problem(f"{address!r} is no cluster address; write HOST:PORT of the head node, or auto.")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise Problem(
+            f"No Ray cluster answers at {address} ({error}); check the head node's address."
+        ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 import time
@@ -36,6 +37,11 @@ STATE_TAG = "rayduce.state"
 
 class StoreError(Exception):
     """The store cannot be opened, read or written; the message is one sentence that says what to do."""
+
+
+def shown(uri: str) -> str:
+    """``uri`` for people and logs: a password in it is masked."""
+    return re.sub(r"(?<=//)[^/@]*@", "***@", uri)
 
 
 def quiet_mlflow() -> None:
@@ -69,7 +75,7 @@ def connect(uri: str, *, create: bool) -> MlflowClient:
     scheme = urlparse(uri).scheme.split("+")[0]
     if scheme not in SCHEMES:
         raise StoreError(
-            f"The tracking URI {uri!r} is not supported: give sqlite:///PATH, http://HOST:PORT "
+            f"The tracking URI {shown(uri)!r} is not supported: give sqlite:///PATH, http://HOST:PORT "
             "or the URI of another database."
         )
     quiet_mlflow()
@@ -79,9 +85,11 @@ def connect(uri: str, *, create: bool) -> MlflowClient:
     if create:
         _check_writable(path)
     else:
-        _check_readable(path)
+        _check_there(path)
     # MLflow's schema creation is not safe against a second process doing the same.
     with _locked(path.parent):
+        if not create:
+            _check_schema(path)
         return _first_contact(uri)
 
 
@@ -94,7 +102,7 @@ def database_path(uri: str) -> Path:
     name = uri.partition(":///")[2]
     if not name or "?" in name or "#" in name:
         raise StoreError(
-            f"The tracking URI {uri!r} names no database file: give sqlite:///PATH without '?' and '#'."
+            f"The tracking URI {shown(uri)!r} names no file: give sqlite:///PATH without '?' and '#'."
         )
     return Path(name).absolute()
 
@@ -110,7 +118,7 @@ def check_artifact_name(name: str) -> None:
 
 def reason(error: BaseException) -> str:
     """The first line of an error's text: MLflow's and SQLAlchemy's go on with statements and links."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [shown(line.strip()) for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
 
 
@@ -123,10 +131,10 @@ def _first_contact(uri: str) -> MlflowClient:
     except Exception as error:  # whatever the driver of that database raises
         if uri.startswith("http"):
             raise StoreError(
-                f"The MLflow server at {uri} cannot be reached ({_root(error)}): "
+                f"The MLflow server at {shown(uri)} cannot be reached ({_root(error)}): "
                 "start it, or give another --tracking-uri."
             ) from error
-        raise StoreError(f"Cannot use the MLflow store at {uri}: {reason(error)}.") from error
+        raise StoreError(f"Cannot use the MLflow store at {shown(uri)}: {reason(error)}.") from error
     return client
 
 
@@ -158,11 +166,14 @@ def _check_writable(path: Path) -> None:
             database.execute("PRAGMA journal_mode=WAL")
 
 
-def _check_readable(path: Path) -> None:
+def _check_there(path: Path) -> None:
     if not path.is_file():
         raise StoreError(
             f"There is no store at {path}: run `rayduce sweep STUDY` first, or name its folder with --store."
         )
+
+
+def _check_schema(path: Path) -> None:
     with _opened(path) as database:
         tables = database.execute(
             "SELECT count(*) FROM sqlite_master WHERE name='alembic_version'"

@@ -25,10 +25,10 @@ Objectives = Callable[[Mapping[str, Any]], list[float]]
 def open_study(
     journal: Path, name: str, directions: Sequence[Literal["maximize", "minimize"]], seed: int
 ) -> optuna.Study:
-    """The sweep's Optuna study on a journal file (six times cheaper per trial than sqlite).
+    """A new Optuna study on a journal file (six times cheaper per trial than sqlite).
 
-    Trials that a dead driver left running are failed. The sampler's seed moves on with the number of
-    stored trials, so that a study opened again does not repeat its random points.
+    Raises:
+        optuna.exceptions.DuplicatedStudyError: the journal has one of this name; it is never continued.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -36,11 +36,8 @@ def open_study(
         study_name=name,
         storage=JournalStorage(JournalFileBackend(str(journal))),
         directions=list(directions),
-        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=seed),
     )
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.get_trials(deepcopy=False)))
     return study
 
 
@@ -110,9 +107,3 @@ class OptunaSearcher(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """Optuna's journal holds the state; write down which study it is."""
         Path(checkpoint_path).write_text(json.dumps({"study": self._study.study_name}))
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Check that the state belongs to this searcher's study."""
-        name = json.loads(Path(checkpoint_path).read_text())["study"]
-        if name != self._study.study_name:
-            raise ValueError(f"the searcher state is of study {name!r}, not {self._study.study_name!r}")

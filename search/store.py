@@ -31,6 +31,7 @@ from search.mlflow_client import (
     connect,
     database_path,
     reason,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -183,15 +184,15 @@ def open_store(store_dir: Path, tracking_uri: str | None = None) -> Store:
 def next_name(store_dir: Path, tracking_uri: str | None, study: str) -> str:
     """The first free name of ``STUDY-1``, ``STUDY-2``, ... after the highest in use.
 
-    A store that is not there yet has no names in use.
+    A store that is not there yet has no names in use; the folder's journals count, whatever MLflow store.
 
     Raises:
         StoreError: there is a store, and it cannot be read.
     """
     uri = default_tracking_uri(store_dir, tracking_uri)
-    if uri.startswith("sqlite:") and not database_path(uri).exists():
-        return f"{study}-1"
-    names = open_store(store_dir, uri).sweeps()["name"]
+    names = [path.stem for path in (Path(store_dir) / "studies").glob("*.journal")]
+    if not uri.startswith("sqlite:") or database_path(uri).exists():
+        names += list(open_store(store_dir, uri).sweeps()["name"])
     matches = (re.fullmatch(rf"{re.escape(study)}-(\d{{1,9}})", str(name)) for name in names)
     return f"{study}-{max((int(m[1]) for m in matches if m), default=0) + 1}"
 
@@ -413,7 +414,7 @@ class Store:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 raise missing from None
             raise StoreError(
-                f"Cannot read the MLflow store at {self.tracking_uri}: {reason(error)}."
+                f"Cannot read the MLflow store at {shown(self.tracking_uri)}: {reason(error)}."
             ) from error
         if run.data.tags.get(KIND_TAG) not in (kind, *kinds):
             raise missing
@@ -424,7 +425,7 @@ class Store:
             return question()
         except Exception as error:  # the database's driver, the network or MLflow itself
             raise StoreError(
-                f"Cannot read the MLflow store at {self.tracking_uri}: {reason(error)}."
+                f"Cannot read the MLflow store at {shown(self.tracking_uri)}: {reason(error)}."
             ) from error
 
 

@@ -172,5 +172,6 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
             if own_model is None:
                 return study
             allow(own_model)
-            return replace(study, student=Custom(target=own_model, depth=1, width=1.0))
+            # How an own model's channels begin is unknown; the study's narrowest widths may leave it nothing.
+            return replace(study, widths=(0.25, 1.0), student=Custom(target=own_model, depth=1, width=1.0))
     raise Problem(f"There is no study {name!r}; choose one of {', '.join(s.name for s in STUDIES)}.")

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +18,18 @@ import torch
 from ray import tune
 
 from search.callback import Record, TrialEvents, Watcher
+from search.environment import check_reachable
 from search.front import non_dominated
 from search.problem import Problem
 from search.searcher import OptunaSearcher, open_study
 from search.studies import Study
 from search.teacher import cached_teacher, keep_teacher, train_teacher
-from search.tracking import SweepTracker
+from search.tracking import SweepExists, SweepTracker
 from spaces import Context
 from trainables.compressed_weight import compress
 from trainables.evaluation import evaluate_file, open_student, ship
 from trainables.export import to_onnx
-from trainables.metrics.latency import fingerprint, measure_latency
+from trainables.metrics.latency import alone, fingerprint, measure_latency
 from trainables.models.custom import allow
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task
@@ -107,9 +109,9 @@ def check_student(study: Study, context: Context, max_bytes: int | None) -> None
     recipe = study.smallest(context)
     try:
         student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+        least = len(ship(recipe, compress(student, recipe)))
     except ValueError as error:
-        raise Problem(f"The student cannot be built: {error}.") from error
-    least = len(ship(recipe, compress(student, recipe)))
+        raise Problem(f"The student cannot be used: {error}.") from error
     if max_bytes is not None and least > max_bytes:
         raise Problem(
             f"No student of this study fits in {max_bytes:,} bytes: the smallest takes about {least:,}; "
@@ -127,29 +129,52 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
         report: renders the page of a finished sweep, given its name.
 
     Raises:
-        Problem: something the user can put right; raised before anything is written.
+        Problem: something the user can put right; nothing is written, except where a cluster refuses.
         DataError: the data is not usable.
         StoreError, SweepExists: the store cannot be written, or has a sweep of that name.
     """
     reporter.say("reading the data")
+    if options.address is not None:
+        check_reachable(options.address)
     task = study.task(options.data, options.image_size)
     arrays = task.load(options.data, download=options.download)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
     check_student(study, context, options.max_bytes)
-
-    tracker = SweepTracker(options.tracking_uri, options.store / "artifacts", study.name, options.name)
+    journal = options.store / "studies" / f"{options.name}.journal"
+    if journal.exists():
+        raise SweepExists(f"The store has a sweep named {options.name} already; choose another with --name.")
+    kept = cached_teacher(options.store, teacher_recipe)
     reporter.say("opening the store")
-    run_id = tracker.open(params=_settings(study, options), tags={"rayduce.metric": task.metric})
-    state = "failed"
+    tracker = SweepTracker(options.tracking_uri, options.store / "artifacts", study.name, options.name)
     try:
-        outcome = _search(study, context, options, arrays, teacher_recipe, tracker, run_id, reporter)
-        state = "stopped" if outcome.interrupted else "finished"
-        facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
-        tracker.finish_sweep(state, {**facts, "front_size": len(outcome.front)}, {}, {})
-        tracker.flush()  # the page is made from the store
-        tracker.finish_sweep(state, {}, {}, {"front.html": report(options.name).encode()})
-        tracker.flush()
+        run_id = tracker.open(params=_settings(study, options), tags={"rayduce.metric": task.metric})
+        try:
+            reporter.say("starting Ray")
+            machine = _start_ray(options)
+            outcome = _search(
+                study,
+                context,
+                options,
+                arrays,
+                teacher_recipe,
+                kept,
+                journal,
+                machine,
+                tracker,
+                run_id,
+                reporter,
+            )
+            facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
+            state = "stopped" if outcome.interrupted else "finished"
+            tracker.finish_sweep(state, {**facts, "front_size": len(outcome.front)}, {}, {})
+            tracker.flush()  # the page is made from the store
+            tracker.finish_sweep(state, {}, {}, {"front.html": report(options.name).encode()})
+            tracker.flush()
+        except BaseException as error:
+            state = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+            tracker.finish_sweep(state, {}, {"reason": f"{type(error).__name__}: {error}"[:300]}, {})
+            raise
         return outcome
     finally:
         tracker.close()
@@ -163,15 +188,18 @@ def _search(
     options: Options,
     arrays: Arrays,
     teacher_recipe: Recipe,
+    kept: bytes | None,
+    journal: Path,
+    machine: Machine,
     tracker: SweepTracker,
     run_id: str,
     reporter: Reporter,
 ) -> Outcome:
     task = context.task
-    reporter.say("starting Ray")
-    machine = _start_ray(options)
     data: Any = ray.put(dict(arrays))
-    teacher_file = _teacher(study, teacher_recipe, options.store, data, machine, reporter)
+    if kept is not None:
+        reporter.say("using the teacher of an earlier sweep")
+    teacher_file = kept or _teacher(study, teacher_recipe, options.store, data, machine, reporter)
     settings = TrialSettings(
         latency_table=options.store / "latency",
         teacher_bytes=len(teacher_file),
@@ -196,9 +224,7 @@ def _search(
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
     if options.minimize_latency:
         directions.append("minimize")
-    optuna_study = open_study(
-        options.store / "studies" / f"{options.name}.journal", options.name, directions, options.seed
-    )
+    optuna_study = open_study(journal, options.name, directions, options.seed)
     searcher = OptunaSearcher(
         optuna_study,
         lambda trial: study.space(trial, context),
@@ -234,9 +260,15 @@ def _start_ray(options: Options) -> Machine:
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
         wanted = options.concurrency or processors
-        ray.init(address="local", num_cpus=max(processors, wanted), include_dashboard=False, **common)
-    else:
-        ray.init(address=options.address, **common)
+        # Ray counts the GPUs it sees, torch the ones it can use.
+        gpus_here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        common |= {"num_cpus": max(processors, wanted), "num_gpus": gpus_here, "include_dashboard": False}
+    try:
+        ray.init(address=options.address or "local", **common)
+    except ConnectionError as error:
+        raise Problem(f"No Ray cluster to join at {options.address}: {error}".splitlines()[0]) from error
+    # Ray's own handler prints a crash report and aborts; a terminated sweep ends as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     resources = ray.cluster_resources()
     gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 0.0)
     if cpus < 1:
@@ -244,12 +276,12 @@ def _start_ray(options: Options) -> Machine:
             f"The cluster at {options.address} has no processor to train on yet: let it keep a worker "
             "(min_workers in ray_cluster.yaml), since trials are sized by what is there at the start."
         )
-    concurrency = options.concurrency or int(2 * gpus if gpus else max(1, cpus))
+    concurrency = options.concurrency or int(2 * gpus if gpus else cpus)
     return Machine(
         device="cuda" if gpus else "cpu",
         concurrency=concurrency,
         cpus_per_trial=1.0,
-        gpus_per_trial=min(1.0, gpus / concurrency) if gpus else 0.0,
+        gpus_per_trial=1.0 / math.ceil(concurrency / gpus) if gpus else 0.0,
     )
 
 
@@ -262,11 +294,11 @@ def _train_teacher(recipe: Recipe, arrays: Arrays, device: str, threads: int) ->
 def _evaluate(
     file: bytes, arrays: Arrays, task: Task, split: str, settings: TrialSettings
 ) -> dict[str, float]:
-    """Quality of a packed file on ``split``."""
-    torch.set_num_threads(settings.threads)
+    """Quality of a packed file on ``split``, as ``rayduce evaluate`` has it: CPU, float32, one thread."""
+    torch.set_num_threads(1)
     for target in settings.own_models:
         allow(target)
-    return evaluate_file(file, task.open(arrays, torch.device(settings.device), 0), split)
+    return evaluate_file(file, task.open(arrays, torch.device("cpu"), 0), split)
 
 
 @ray.remote
@@ -281,20 +313,19 @@ def _latencies(files: list[bytes], settings: TrialSettings) -> tuple[list[float]
     for file in files:
         recipe, student = open_student(file)
         exported.append((to_onnx(student, recipe.task.input_shape, {}), recipe.task.input_shape))
-    rounds = [[measure_latency(onnx, shape).p10_ms for onnx, shape in exported] for _ in range(3)]
+    with alone():
+        rounds = [[measure_latency(onnx, shape).p10_ms for onnx, shape in exported] for _ in range(3)]
     return [min(column) for column in zip(*rounds, strict=True)], json.dumps(fingerprint())
 
 
 def _teacher(
     study: Study, recipe: Recipe, store: Path, data: Any, machine: Machine, reporter: Reporter
 ) -> bytes:
-    kept = cached_teacher(store, recipe)
-    if kept is not None:
-        reporter.say("using the teacher of an earlier sweep")
-        return kept
     reporter.say(f"training the teacher, {recipe.epochs} epochs")
     on_gpu = machine.gpus_per_trial > 0
-    threads = 1 if on_gpu else study.teacher_threads or os.cpu_count() or 1
+    # No more than one node has, or the task would wait for ever.
+    largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    threads = 1 if on_gpu else max(1, min(study.teacher_threads or largest, largest))
     task = _train_teacher.options(num_cpus=threads, num_gpus=1 if on_gpu else 0)
     file: bytes = ray.get(task.remote(recipe, data, machine.device, threads))
     keep_teacher(store, recipe, file)
@@ -366,7 +397,7 @@ def _measure_front(
     settings: TrialSettings,
 ) -> None:
     """The one use of the test split, and latency again now that the machine is quiet."""
-    files = [records[trial_id].packed or b"" for trial_id in front]
+    files = [file for trial_id in front if (file := records[trial_id].packed) is not None]
     measured = ray.get([_evaluate.remote(file, data, task, "test", settings) for file in files])
     latencies, machine = ray.get(_latencies.remote(files, settings))
     for trial_id, quality, latency in zip(front, measured, latencies, strict=True):

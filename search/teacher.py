@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from search.problem import Problem
 from trainables.packed_file import PackedFileError, read_file, read_header, write_file
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays
@@ -22,15 +23,18 @@ def cached_teacher(store: Path, recipe: Recipe) -> bytes | None:
     """The kept teacher's packed file, or None if it has not been trained.
 
     Raises:
-        PackedFileError: a file is there, but damaged or of another recipe.
+        Problem: a file is there, but damaged or of another recipe.
     """
     path = teacher_path(store, recipe)
     if not path.exists():
         return None
-    data = read_file(path)
-    found = read_header(data).recipe_id
+    try:
+        data = read_file(path)
+        found = read_header(data).recipe_id
+    except PackedFileError as error:
+        raise Problem(f"{path} cannot be used ({error}); remove it to train the teacher again.") from error
     if found != recipe.recipe_id:
-        raise PackedFileError(f"{path} holds recipe {found}; remove it to train the teacher again")
+        raise Problem(f"{path} holds recipe {found}; remove it to train the teacher again.")
     return data
 
 

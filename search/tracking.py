@@ -32,6 +32,7 @@ from search.mlflow_client import (
     check_artifact_name,
     connect,
     reason,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -116,8 +117,9 @@ class SweepTracker:
                 )
         self._on_server = urlparse(tracking_uri).scheme in ("http", "https")
         if artifact_root is None and not self._on_server:
-            raise ValueError(f"artifact_root is needed with the database {tracking_uri!r}")
-        self._uri = tracking_uri
+            raise ValueError(f"artifact_root is needed with the database {shown(tracking_uri)!r}")
+        self._address = tracking_uri
+        self._uri = shown(tracking_uri)
         self._artifact_root = None if artifact_root is None else artifact_root.absolute()
         self._study = study
         self._sweep = sweep
@@ -417,7 +419,7 @@ class SweepTracker:
             return not self._closing
 
     def _start(self, params: dict[str, str], tags: dict[str, str], resume: bool) -> str:
-        self._client = connect(self._uri, create=True)
+        self._client = connect(self._address, create=True)
         name = EXPERIMENT_PREFIX + self._study
         experiments = self._client.search_experiments(filter_string=f"name LIKE '{EXPERIMENT_PREFIX}%'")
         own = next((e for e in experiments if e.name == name), None)

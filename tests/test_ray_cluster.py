@@ -75,9 +75,9 @@ def test_three_values_to_change_and_one_image_for_all(raw: Any) -> None:
     assert images == {"ami-00000000000000000"}
 
 
-def test_workers_scale_from_none_to_a_limit(cluster: Any) -> None:
+def test_workers_scale_from_one_to_a_limit(cluster: Any) -> None:
     worker = cluster["available_node_types"]["gpu_worker"]
-    assert worker["min_workers"] == 0
+    assert worker["min_workers"] == 1  # a sweep sizes its trials by the workers that are there
     assert 0 < worker["max_workers"] <= cluster["max_workers"]
     assert cluster["available_node_types"]["head"]["max_workers"] == 0
 

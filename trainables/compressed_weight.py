@@ -18,6 +18,10 @@ from trainables.recipe import Recipe
 LARGEST_FLOAT16 = 65504.0
 
 
+class NotFinite(ValueError):
+    """A tensor that is to be stored holds NaN or infinity; the message names it."""
+
+
 class CompressedWeight(nn.Module):
     """A parametrization: ``layer.weight`` is the masked and quantized weight while it is attached.
 
@@ -65,8 +69,14 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
     Parameters whose name matches one of ``recipe.exempt`` are left alone.
 
     Raises:
-        ValueError: a pattern in ``recipe.exempt`` matches no parameter.
+        ValueError: a pattern in ``recipe.exempt`` matches no parameter, or the network has
+            parametrizations of its own, such as weight normalisation.
     """
+    for name, module in student.named_modules():
+        if parametrize.is_parametrized(module):
+            raise ValueError(
+                f"the network's {name or 'root'} is parametrized already, as by weight_norm; remove that"
+            )
     names = [name for name, _ in student.named_parameters()]
     for pattern in recipe.exempt:
         if not fnmatch.filter(names, pattern):
@@ -96,12 +106,18 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
     Names are those of the network that :func:`trainables.evaluation.rebuild` builds.
 
     Raises:
-        ValueError: a tensor holds a value that is not finite.
+        NotFinite: a tensor, a scale or a learned point is not finite.
+        ValueError: a batch normalisation keeps no running statistics.
     """
     tensors: dict[str, Codes | Dense] = {}
     for name, joint, original in compressed_weights(student):
         _check_finite(name, original)
-        tensors[name] = joint.encode(original)
+        stored = joint.encode(original)
+        if isinstance(stored, Codes):
+            for part in (stored.offset, stored.scale, stored.codebook):
+                if part is not None:
+                    _check_finite(f"the quantized {name}", part)
+        tensors[name] = stored
     for prefix, module in student.named_modules():
         if "parametrizations" in prefix.split("."):
             continue
@@ -121,7 +137,7 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
 
 def _check_finite(name: str, tensor: Tensor) -> None:
     if not bool(torch.isfinite(tensor).all()):
-        raise ValueError(f"{name} holds a value that is not finite")
+        raise NotFinite(f"{name} holds a value that is not finite")
 
 
 def _narrowed(tensor: Tensor, dtype: str) -> Tensor:

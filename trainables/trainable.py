@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -157,7 +158,9 @@ def final_metrics(
         "mean_bits": mean_bits(data),
     }
     if settings.latency_table is not None:
-        key = architecture_key(recipe.model, task.input_shape, task.outputs)
+        # The class of an own model can change under the same name, so its layers are part of the key.
+        layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
+        key = f"{architecture_key(recipe.model, task.input_shape, task.outputs)}-{layers}"
         latency = latency_of(
             key, lambda: to_onnx(student, task.input_shape, {}), task.input_shape, settings.latency_table
         )

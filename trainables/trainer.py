@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainables.compressed_weight import compress, compressed_weights
+from trainables.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.evaluation import ship
+from trainables.files import write_file
 from trainables.recipe import Phase, Recipe
 from trainables.tasks.base import LoadedTask
 
@@ -32,9 +33,9 @@ class CheckpointError(Exception):
 class Trainer:
     """One student being trained.
 
-    Stopping after any epoch and resuming changes no bit: the randomness of an epoch is a function of
-    (seed, epoch), entering a phase is a function of the student's state, and resuming replays phase
-    entries before it loads state.
+    Stopping after any epoch and resuming changes no bit on the CPU (a GPU adds in any order): the
+    randomness of an epoch is a function of (seed, epoch), entering a phase is a function of the
+    student's state, and resuming replays phase entries before it loads state.
 
     Attributes:
         recipe: what is trained.
@@ -122,7 +123,7 @@ class Trainer:
         """
         try:
             return ship(self.recipe, self.student)
-        except ValueError as error:
+        except NotFinite as error:
             raise Diverged(f"after epoch {self.epoch}, {error}") from error
 
     def save(self, directory: Path) -> None:
@@ -138,15 +139,16 @@ class Trainer:
                         tensors[f"optimizer.{number}.{key}"] = value
                     else:
                         optimizer.setdefault(str(number), {})[key] = value
-        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        # Cloned, because safetensors refuses the shared memory of tied weights.
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
         facts = {
             "version": CHECKPOINT_VERSION,
             "recipe_id": self.recipe.recipe_id,
             "epoch": self.epoch,
             "optimizer": optimizer,
         }
-        _write(directory / "state.safetensors", safetensors.torch.save(tensors))
-        _write(directory / "state.json", json.dumps(facts).encode())
+        write_file(directory / "state.safetensors", safetensors.torch.save(tensors))
+        write_file(directory / "state.json", json.dumps(facts).encode())
 
     def load(self, directory: Path) -> None:
         """Continue from a checkpoint that :meth:`save` wrote, on this or another device.
@@ -276,17 +278,11 @@ def _cuda(device: torch.device) -> list[int]:
 
 
 def _precision(device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 where the hardware has matrix units for it; float32 on CPUs, where it is not slower."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+    """bfloat16 on GPUs that have it in hardware; float32 elsewhere (emulated, it is slower)."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _write(path: Path, data: bytes) -> None:
-    beside = path.with_name(path.name + ".partial")
-    beside.write_bytes(data)
-    beside.replace(path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -117,6 +118,42 @@ def test_a_name_in_use_is_refused_and_the_teacher_is_used_again(swept):
     assert refused.returncode == 2 and "--model" in refused.stderr and "Traceback" not in refused.stderr
     allowed = rayduce("evaluate", row["packed_file"], "--model", "examples.own_model:SeparableNet", "--json")
     assert json.loads(allowed.stdout)["accuracy"] == row["accuracy"]
+    other = rayduce("evaluate", row["packed_file"], "--model", "examples.own_model:Another")
+    assert other.returncode == 2 and "correct --model" in other.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+def test_a_sweep_is_never_mixed_with_another_in_the_same_folder(swept, tmp_path):
+    """Another MLflow store does not know the name, but the folder's journal and trials do."""
+    store, _ = swept
+    elsewhere = f"sqlite:///{tmp_path}/other.db"
+    done = rayduce("sweep", "digits", "--store", store, "--tracking-uri", elsewhere, "--name", "small")
+    assert done.returncode == 2 and "small already" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_keeps_what_finished_and_leaves_nothing_running(swept, number):
+    store, _ = swept
+    name = f"stopped-{number.name}"
+    command = [sys.executable, "-m", "search.cli", "sweep", "digits", "--epochs", "3", "--trials", "200"]
+    process = subprocess.Popen(
+        [*command, "--store", store, "--name", name],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    for line in process.stdout:
+        if "2/200" in line:
+            break
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors and process.returncode in (0, 130), errors
+    opened = open_store(store)
+    trials = opened.trials(name)
+    assert opened.sweep(name).state == "stopped"
+    assert "running" not in set(trials["state"]) and (trials["state"] == "finished").sum() >= 2
 
 
 @pytest.fixture
@@ -152,6 +189,13 @@ def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     assert "potatoes" in wrong("sweep", "digits", "--max-bytes", "3 potatoes", *store)
     assert "smallest takes" in wrong("sweep", "digits", "--max-bytes", "64", *store)
     assert "sweep name" in wrong("sweep", "digits", "--name", "../up", *store)
+    assert "sweep name" in wrong("sweep", "digits", "--name", "", *store)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken, but nobody listens
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        assert address in wrong("sweep", "digits", "--address", address, *store)
+    assert "HOST:PORT" in wrong("sweep", "digits", "--address", "ray://x", *store)
     assert "--model" in wrong("sweep", "digits", "--model", "no_colon", *store)
     assert "no_such_module" in wrong("sweep", "digits", "--model", "no_such_module:Net", *store)
     assert "fixed size" in wrong("sweep", "digits", "--image-size", "32", *store)
@@ -181,7 +225,9 @@ def test_reading_what_is_not_there(tmp_path):
     assert not (tmp_path / "none").exists()
     assert "cannot read" in wrong("evaluate", tmp_path / "none.rdz")
     (tmp_path / "bad.rdz").write_bytes(b"\x8bRDZ\x01" + b"\0" * 50)
-    assert wrong("inspect", tmp_path / "bad.rdz")
+    assert "bad.rdz" in wrong("inspect", tmp_path / "bad.rdz")
+    assert "bad.rdz" in wrong("evaluate", tmp_path / "bad.rdz")
+    assert "bad.rdz" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.rdz")
     assert "neither a file nor a run" in wrong("export", "nothing", tmp_path / "o.rdz")
     assert "export format" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.tflite")
     assert "does not exist" in wrong("export", tmp_path / "bad.rdz", tmp_path / "no" / "o.rdz")

@@ -77,14 +77,11 @@ def test_constraints_reach_optuna(study):
     assert [t.user_attrs["tune_id"] for t in study.best_trials] == ["small"]
 
 
-def test_a_study_opened_again_fails_orphans_and_draws_other_points(tmp_path):
+def test_a_study_is_never_continued(tmp_path):
     journal = tmp_path / "s.journal"
-    first = open_study(journal, "s", DIRECTIONS, seed=0)
-    searcher = searcher_on(first)
-    drawn = [searcher.suggest(str(n))["recipe"] for n in range(3)]
-    again = open_study(journal, "s", DIRECTIONS, seed=0)
-    assert {t.state for t in again.trials} == {TrialState.FAIL}
-    assert not {searcher_on(again).suggest(f"again{n}")["recipe"] for n in range(3)} & set(drawn)
+    open_study(journal, "s", DIRECTIONS, seed=0)
+    with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+        open_study(journal, "s", DIRECTIONS, seed=0)
 
 
 def test_the_same_seed_draws_the_same_points(tmp_path):
@@ -95,13 +92,9 @@ def test_the_same_seed_draws_the_same_points(tmp_path):
     assert drawn[0] == drawn[1]
 
 
-def test_saved_state_names_the_study(study, tmp_path):
-    searcher = searcher_on(study)
-    searcher.save(str(tmp_path / "state"))
-    searcher.restore(str(tmp_path / "state"))
-    other = searcher_on(open_study(tmp_path / "o.journal", "other", DIRECTIONS, seed=0))
-    with pytest.raises(ValueError, match="'s', not 'other'"):
-        other.restore(str(tmp_path / "state"))
+def test_ray_may_ask_for_the_state(study, tmp_path):
+    searcher_on(study).save(str(tmp_path / "state"))
+    assert json.loads((tmp_path / "state").read_text()) == {"study": "s"}
 
 
 def test_it_learns_from_what_it_is_told(tmp_path):

@@ -43,7 +43,7 @@ def test_optimizers_go_downhill_and_check_their_rate(cls):
         optimizer.zero_grad()
         (weight**2).sum().backward()
         optimizer.step()
-    assert abs(float(weight)) < 0.5
+    assert abs(weight.item()) < 0.5
     with pytest.raises(ValueError, match=r"learning_rate=0\.0"):
         cls(learning_rate=0.0)
 

@@ -25,6 +25,8 @@ class Smallest(Codec):
         super().__post_init__()
         if not 1 <= len(self.members) <= 255:
             raise ValueError(f"members must be 1 to 255 codecs, got {len(self.members)}")
+        if any(isinstance(member, Smallest) for member in self.members):
+            raise ValueError("members must not hold another Smallest")  # a file could nest them without end
 
     def accepts(self, tensor: Stored) -> bool:
         return any(member.accepts(tensor) for member in self.members)

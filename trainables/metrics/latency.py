@@ -119,7 +119,7 @@ def latency_of(
     if known is None:
         table.mkdir(parents=True, exist_ok=True)
         exported = build_onnx()  # before the lock: others need not wait for it
-        with _alone():
+        with alone():
             entries = _read(path)
             known = entries.get(architecture_key)
             if known is None:
@@ -153,7 +153,7 @@ def _write(path: Path, entries: dict[str, Latency]) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Hold the lock of this user on this machine; the kernel lets go of it if the process dies."""
     path = Path(tempfile.gettempdir()) / f"rayduce-latency-{os.getuid()}.lock"
     # The folder is everybody's: follow no link that somebody else has put there.

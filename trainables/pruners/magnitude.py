@@ -61,8 +61,8 @@ class Magnitude(Pruner):
     """The smallest weights of each tensor go, a few more at each update (Zhu & Gupta 2017).
 
     With the default ramp the sparsity at time t is the paper's eq. 1 from an initial sparsity of zero.
-    A pruned weight gets no gradient and keeps its value: it returns only if others shrink below it while
-    the ramp lasts. Every tensor gets the same sparsity.
+    A pruned weight gets no gradient of the loss (weight decay and old momentum still move it): it returns
+    only if others shrink below it while the ramp lasts. Every tensor gets the same sparsity.
 
     Attributes:
         sparsity: final fraction of zeros per tensor, in [0, 0.999].

@@ -41,7 +41,7 @@ class Codes:
     keep: Tensor | None = None
 
     def decode(self) -> Tensor:
-        """The float32 tensor these codes stand for, of ``shape``; always the same bits."""
+        """The float32 tensor these codes stand for, of ``shape``; the same bits on every machine."""
         levels = self.codebook
         if levels is None:
             # Divided one by one, as the forward pass does, so that both give the same bits.
