@@ -138,7 +138,7 @@ def _teacher_card(sweep: Sweep) -> Card:
 
 
 def _best_card(trials: pd.DataFrame, sweep: Sweep) -> Card:
-    label = "Smallest within 1 point of the teacher"
+    label = "Smallest within 1 point on validation"
     rows = trials[trials["front"]].sort_values("packed_bytes").to_dict("records")
     # Chosen on the validation split, reported on the test split where that was measured.
     quality, teacher = f"validation_{sweep.metric}", sweep.teacher_validation

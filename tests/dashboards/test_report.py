@@ -119,17 +119,17 @@ def test_another_metric_names_its_columns() -> None:
 
 def test_the_second_card_is_the_smallest_student_within_a_point() -> None:
     by_label = {card.label: card for card in cards(SHOWN, sweep())}
-    best = by_label["Smallest within 1 point of the teacher"]
+    best = by_label["Smallest within 1 point on validation"]
     assert best.value == "100x smaller"
     assert best.note == "4 kB, \N{MINUS SIGN}1.00 points on test"
     # Without a test split the validation split decides.
     by_label = {card.label: card for card in cards(SHOWN.assign(accuracy=float("nan")), sweep())}
     assert (
-        by_label["Smallest within 1 point of the teacher"].note
+        by_label["Smallest within 1 point on validation"].note
         == "4 kB, \N{MINUS SIGN}0.50 points on validation"
     )
     none = {card.label: card for card in cards(SHOWN.iloc[:1], sweep())}
-    assert none["Smallest within 1 point of the teacher"].note == "none so far"
+    assert none["Smallest within 1 point on validation"].note == "none so far"
 
 
 def test_rows_of_the_table_are_sorted_by_size_and_full_of_text() -> None:
