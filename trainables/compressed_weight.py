@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from trainables.folding import folded
 from trainables.pruners.base import Mask
 from trainables.quantizers.base import Codes, Dense, WeightQuantizer, scatter_kept
-from trainables.recipe import Recipe
+from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 
 LARGEST_FLOAT16 = 65504.0
 
@@ -43,19 +43,28 @@ class CompressedWeight(nn.Module):
         keep = self.mask.current()
         if not self.quantizing:
             return weight if keep is None else weight * keep
+        if self.quantizer.exact_zero:
+            return self.quantizer(weight if keep is None else weight * keep)
         return scatter_kept(self.quantizer(survivors(weight, keep)), keep, tuple(weight.shape))
 
     def start_quantizing(self, weight: Tensor) -> None:
         """Quantize from now on; learned state starts from the current ``weight``."""
         if not self.quantizing:
-            self.quantizer.initialize(survivors(weight.detach(), self.mask.current()))
+            self.quantizer.initialize(self._given(weight.detach(), self.mask.current()))
         self.quantizing = True
 
     @torch.no_grad()
     def encode(self, weight: Tensor) -> Codes | Dense:
         """``weight`` as it would be shipped now: at its final sparsity and quantized."""
         keep = self.mask.shipped(weight)
-        return self.quantizer.encode(survivors(weight, keep), tuple(weight.shape), keep)
+        given = self._given(weight, keep)
+        return self.quantizer.encode(given, tuple(weight.shape), None if self.quantizer.exact_zero else keep)
+
+    def _given(self, weight: Tensor, keep: Tensor | None) -> Tensor:
+        """What the quantizer is given: the whole masked tensor, or the kept values alone."""
+        if self.quantizer.exact_zero:
+            return weight if keep is None else weight * keep
+        return survivors(weight, keep)
 
 
 def survivors(weight: Tensor, keep: Tensor | None) -> Tensor:
@@ -64,31 +73,51 @@ def survivors(weight: Tensor, keep: Tensor | None) -> Tensor:
 
 
 def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
-    """Attach a :class:`CompressedWeight` to each parameter of two or more dimensions, in place.
-
-    Parameters whose name matches one of ``recipe.exempt`` are left alone.
+    """Attach a :class:`CompressedWeight` to each parameter that :func:`compressible` names, in place.
 
     Raises:
-        ValueError: a pattern in ``recipe.exempt`` matches no parameter, or the network has
-            parametrizations of its own, such as weight normalisation.
+        ValueError: see :func:`compressible`; or the network has parametrizations of its own, such as
+            weight normalisation.
     """
     for name, module in student.named_modules():
         if parametrize.is_parametrized(module):
             raise ValueError(
                 f"the network's {name or 'root'} is parametrized already, as by weight_norm; remove that"
             )
-    names = [name for name, _ in student.named_parameters()]
-    for pattern in recipe.exempt:
-        if not fnmatch.filter(names, pattern):
-            raise ValueError(f"exempt pattern {pattern!r} matches none of the parameters {', '.join(names)}")
+    chosen = compressible(student, recipe)
     for prefix, module in list(student.named_modules()):
         for child, parameter in list(module.named_parameters(recurse=False)):
             name = f"{prefix}.{child}" if prefix else child
-            if parameter.dim() < 2 or any(fnmatch.fnmatch(name, pattern) for pattern in recipe.exempt):
-                continue
-            joint = CompressedWeight(recipe.pruner.build(parameter), recipe.quantizer.build(parameter))
-            parametrize.register_parametrization(module, child, joint)
+            if name in chosen:
+                joint = CompressedWeight(
+                    recipe.pruner.build(parameter), recipe.quantizer.build(parameter, name)
+                )
+                parametrize.register_parametrization(module, child, joint)
     return student
+
+
+def compressible(network: nn.Module, recipe: Recipe) -> set[str]:
+    """Names of the parameters of a plain ``network`` that are compressed.
+
+    Those of two or more dimensions that ``recipe.exempt`` does not name.
+
+    Raises:
+        ValueError: a pattern in ``recipe.exempt`` matches no parameter.
+    """
+    # A tied parameter has several names, and each place it is used in is compressed.
+    ranks = {name: p.dim() for name, p in network.named_parameters(remove_duplicate=False)}
+    names = list(ranks)
+    exempt: set[str] = set()
+    for pattern in recipe.exempt:
+        named = (
+            [*names[:1], *names[-1:]]
+            if pattern == FIRST_AND_LAST_PARAMETER
+            else fnmatch.filter(names, pattern)
+        )
+        if not named:
+            raise ValueError(f"exempt pattern {pattern!r} matches none of the parameters {', '.join(names)}")
+        exempt.update(named)
+    return {name for name in names if ranks[name] >= 2 and name not in exempt}
 
 
 def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeight, nn.Parameter]]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from trainables.activations import ACTIVATIONS, NoActivationQuantizer
+from trainables.activations.base import ActivationQuantizer
 from trainables.codecs import CODECS
 from trainables.codecs.base import Codec
 from trainables.losses import LOSSES
@@ -29,6 +31,14 @@ from trainables.teachers.base import Teacher
 TRAINABLE = ("weights", "quantizer", "all")
 EXEMPT_DTYPES = ("float16", "float32")
 
+FIRST_AND_LAST_PARAMETER = "<first and last parameter>"
+"""In ``Recipe.exempt``: the first and the last of all parameters in the order the network lists them.
+
+The published quantized distillation code leaves these two out where it means to leave out the first and
+the last layer; its tables for the deeper and wider networks need the same rule. Of many networks the last
+parameter is a bias or a normalisation's shift, so the classifier's weights are quantized after all.
+"""
+
 
 @dataclass(frozen=True)
 class Phase(Part):
@@ -41,6 +51,8 @@ class Phase(Part):
         prune: whether masks grow during the phase. Masks once grown stay in force in later phases.
         quantize: whether the forward pass sees quantized weights.
         optimizer: the update rule.
+        quantizer: used in this phase instead of the recipe's; when the phase ends, the weights become
+            what it made of them. None (default) is the recipe's own.
     """
 
     epochs: int
@@ -48,11 +60,16 @@ class Phase(Part):
     train: str = "weights"
     prune: bool = False
     quantize: bool = False
+    quantizer: Quantizer | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "epochs", 0, 1_000_000)
         check_choice(self, "train", TRAINABLE)
+        if self.quantizer is not None and not self.quantize:
+            raise ValueError(
+                f"a phase with a quantizer of its own must quantize, got quantizer={self.quantizer}"
+            )
 
 
 @dataclass(frozen=True)
@@ -68,8 +85,10 @@ class Recipe(Part):
         task_weight: multiplier of the task's own loss.
         pruner: which weights stay.
         quantizer: weights -> few values.
+        activations: inputs of convolutions and linear layers -> few values.
         exempt: names of parameters, as fnmatch patterns such as ``classifier.*``, that are neither
-            pruned nor quantized. Tensors of fewer than two dimensions always are.
+            pruned nor quantized, or :data:`FIRST_AND_LAST_PARAMETER`. Tensors of fewer than two
+            dimensions always are exempt. The input of a layer with an exempt weight is not quantized.
         exempt_dtype: how parameters that are not compressed are stored: ``float16`` or ``float32``.
         phases: what happens in which order; at least one.
         codec: how tensors become bytes.
@@ -85,6 +104,7 @@ class Recipe(Part):
     quantizer: Quantizer
     phases: tuple[Phase, ...]
     codec: Codec
+    activations: ActivationQuantizer = NoActivationQuantizer()
     task_weight: Schedule = Constant(1.0)
     exempt: tuple[str, ...] = ()
     exempt_dtype: str = "float16"
@@ -121,6 +141,7 @@ _CLASSES: tuple[type[Part], ...] = (
     *LOSSES,
     *PRUNERS,
     *QUANTIZERS,
+    *ACTIVATIONS,
     *CODECS,
     Phase,
     Recipe,

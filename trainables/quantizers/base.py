@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +17,23 @@ class Codes:
     """A quantized tensor: the hinge between quantizers and codecs. All tensors live on the CPU.
 
     The ``n`` kept elements, in row-major order, are cut into buckets of ``bucket_size`` consecutive
-    values (the last may be shorter); element ``i`` of bucket ``j`` is worth
-    ``scale[j] * level(index[i]) + offset[j]``, where ``level(q)`` is ``codebook[q]``, or
-    ``q / (2^bits - 1)`` without a codebook. Elements not kept are zero.
+    values (the last may be shorter). What element ``i`` of bucket ``j`` is worth depends on the grid:
+
+    - even levels between two ends: ``scale[j] * (index[i] / (2^bits - 1)) + offset[j]``;
+    - a codebook: ``scale[j] * codebook[index[i]] + offset[j]``;
+    - a centred grid, which holds an exact zero: ``scale[j] * (index[i] - zero)``.
+
+    Elements not kept are zero.
 
     Attributes:
         index: uint8, shape (n,), each below ``2^bits`` (below ``len(codebook)`` with a codebook).
         shape: of the decoded tensor; any rank, empty allowed.
         bits: in [1, 8].
         bucket_size: at least 1, or None for one bucket.
-        offset: float16 or float32, shape (ceil(n / bucket_size),).
-        scale: the same dtype and shape as ``offset``.
-        codebook: float32, shape (2..256,), or None for the uniform grid.
+        offset: float16 or float32, shape (ceil(n / bucket_size),); None on a centred grid.
+        scale: the same shape as ``offset`` and the same dtype.
+        codebook: float32, shape (2..256,), or None.
+        zero: the level that is worth zero, below ``2^bits``, on a centred grid; None elsewhere.
         keep: bool, of ``shape``, True where an element is kept; None keeps all.
     """
 
@@ -35,22 +41,30 @@ class Codes:
     shape: tuple[int, ...]
     bits: int
     bucket_size: int | None
-    offset: Tensor
+    offset: Tensor | None
     scale: Tensor
     codebook: Tensor | None = None
+    zero: int | None = None
     keep: Tensor | None = None
 
     def decode(self) -> Tensor:
         """The float32 tensor these codes stand for, of ``shape``; the same bits on every machine."""
-        levels = self.codebook
-        if levels is None:
-            # Divided one by one, as the forward pass does, so that both give the same bits.
-            levels = torch.arange(2**self.bits, dtype=torch.float32) / (2**self.bits - 1)
-        bucket = self.index.numel() if self.bucket_size is None else self.bucket_size
         count = self.index.numel()
+        bucket = count if self.bucket_size is None else self.bucket_size
         which = torch.arange(count) // max(bucket, 1)
-        values = self.scale.float()[which] * levels[self.index.long()] + self.offset.float()[which]
+        values = self.scale.float()[which] * self._levels()[self.index.long()]
+        if self.offset is not None:
+            values = values + self.offset.float()[which]
         return scatter_kept(values, self.keep, self.shape)
+
+    def _levels(self) -> Tensor:
+        if self.codebook is not None:
+            return self.codebook
+        numbers = torch.arange(2**self.bits, dtype=torch.float32)
+        if self.zero is not None:
+            return numbers - self.zero
+        # Divided one by one, as the forward pass does, so that both give the same bits.
+        return numbers / (2**self.bits - 1)
 
 
 @dataclass(frozen=True)
@@ -82,18 +96,29 @@ def scatter_kept(values: Tensor, keep: Tensor | None, shape: tuple[int, ...]) ->
 
 
 class WeightQuantizer(nn.Module):
-    """What a :class:`Quantizer` builds for one weight tensor."""
+    """What a :class:`Quantizer` builds for one weight tensor.
+
+    Attributes:
+        exact_zero: whether zero is always a level. Such a quantizer is given whole tensors, in which
+            pruned elements are zero and stay zero, and no mask has to be stored. The others are given
+            the kept values alone, shape (n,), because they would move pruned zeros off zero.
+    """
+
+    exact_zero: ClassVar[bool] = False
 
     def initialize(self, weight: Tensor) -> None:
-        """Take learned state (a codebook) from the kept values ``weight`` (n,); by default there is none."""
+        """Take learned state (a codebook) from ``weight``; by default there is none."""
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
-        """Kept values (n,) -> their quantized values (n,), with gradients for training."""
+        """Values -> their quantized values, same shape, with gradients for training."""
 
     @abstractmethod
     def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Codes | Dense:
-        """The kept values (n,) of a tensor of ``shape`` as stored; ``decode()`` equals ``forward``."""
+        """The values of a tensor of ``shape`` as stored; ``decode()`` equals ``forward``.
+
+        ``keep`` is the mask that the kept values belong to; always None with ``exact_zero``.
+        """
 
     def penalty(self) -> Tensor | float:
         """A term added to the loss; 0 by default."""
@@ -102,10 +127,18 @@ class WeightQuantizer(nn.Module):
     def constrain(self, optimizer: torch.optim.Optimizer) -> None:
         """Bring learned state (and its optimizer state) back into range after a step."""
 
+    def shared_levels(self) -> int | None:
+        """How many learned levels it brings to be shared out anew; None (default) keeps to itself."""
+        return None
+
+    def take_levels(self, levels: int) -> None:
+        """Have ``levels`` levels from now on; called before ``initialize`` if it brought any."""
+        raise NotImplementedError(f"{type(self).__name__} shares no levels")
+
 
 class Quantizer(Part):
     """Weights -> few values."""
 
     @abstractmethod
-    def build(self, weight: Tensor) -> WeightQuantizer:
-        """The module that quantizes ``weight``; it holds only what is learned or drawn."""
+    def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
+        """The module that quantizes ``weight``, the parameter ``name``; it holds only what is learned."""

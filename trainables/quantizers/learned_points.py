@@ -124,5 +124,5 @@ class LearnedPoints(Quantizer):
         check_choice(self, "initial", ("quantile", "uniform"))
         check_choice(self, "scale_dtype", SCALE_DTYPES)
 
-    def build(self, weight: Tensor) -> WeightQuantizer:
+    def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         return _LearnedPoints(self, weight)

@@ -22,5 +22,5 @@ class _Identity(WeightQuantizer):
 class NoQuantizer(Quantizer):
     """Weights stay float32."""
 
-    def build(self, weight: Tensor) -> WeightQuantizer:
+    def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         return _Identity()

@@ -80,5 +80,5 @@ class Uniform(Quantizer):
         check_choice(self, "rounding", ("nearest", "stochastic"))
         check_choice(self, "scale_dtype", SCALE_DTYPES)
 
-    def build(self, weight: Tensor) -> WeightQuantizer:
+    def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         return _Uniform(self)
