@@ -33,8 +33,8 @@ class Codes:
         offset: float16 or float32, shape (ceil(n / bucket_size),); None on a centred grid.
         scale: the same shape as ``offset`` and the same dtype.
         codebook: float32, shape (2..256,), or None.
-        zero: the level that is worth zero, below ``2^bits``, on a centred grid; None elsewhere.
         keep: bool, of ``shape``, True where an element is kept; None keeps all.
+        zero: the level that is worth zero, below ``2^bits``, on a centred grid; None elsewhere.
     """
 
     index: Tensor
@@ -44,8 +44,8 @@ class Codes:
     offset: Tensor | None
     scale: Tensor
     codebook: Tensor | None = None
-    zero: int | None = None
     keep: Tensor | None = None
+    zero: int | None = None
 
     def decode(self) -> Tensor:
         """The float32 tensor these codes stand for, of ``shape``; the same bits on every machine."""
