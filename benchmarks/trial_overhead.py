@@ -80,7 +80,7 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
     settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000)
     events = TrialEvents(tracker, clock, task.metric)
     start = time.perf_counter()
-    run_trials(searcher, events, arrays, {}, settings, options, Machine("cpu", 2, 1.0, 0.0))
+    run_trials(searcher, events, arrays, {}, (), settings, options, Machine("cpu", 2, 1.0, 0.0))
     tracker.flush()
     total = time.perf_counter() - start
     tracker.close()

@@ -15,7 +15,8 @@ from trainables.evaluation import evaluate_file, open_student
 from trainables.models import ConvNet
 from trainables.packed_file import write_file
 from trainables.tasks import Digits
-from trainables.trainer import no_network, train
+from trainables.teachers.sources import LocalSources, NoSources
+from trainables.trainer import train
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     small = ConvNet(depth=2, width=0.25, stages=((64, 64), (128, 128)), hidden=(128,), kernel_size=3)
 
     teacher_recipe = methods.full_precision(task, large, epochs=arguments.epochs)
-    teacher_file = train(teacher_recipe, data, no_network, device)
+    teacher_file = train(teacher_recipe, data, NoSources(), device)
     _, teacher = open_student(teacher_file)
 
     recipe = methods.quantized_distillation(
@@ -46,7 +47,7 @@ def main() -> None:
         bits=2,
         bucket_size=64,
     )
-    student_file = train(recipe, data, lambda recipe_id: teacher, device)
+    student_file = train(recipe, data, LocalSources(lambda recipe_id: teacher), device)
     write_file(arguments.out, student_file)
 
     for name, file in (("teacher", teacher_file), ("student", student_file)):

@@ -38,6 +38,8 @@ class Study:
         teacher_threads: processors that train the teacher, or None for all of the machine's; a network on
             8x8 pixels is too small to be shared out.
         space: draws recipes.
+        teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
+            of the space asks for them.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Study:
     widths: tuple[float, float]
     teacher_threads: int | None = None
     space: Space = images
+    teacher_views: int | None = 16
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""
@@ -60,7 +63,16 @@ class Study:
 
     def context(self, task: Task, teacher_id: str, seed: int) -> Context:
         """What every trial of a sweep has in common."""
-        return Context(task, self.student, teacher_id, self.epochs, self.depths, self.widths, seed=seed)
+        return Context(
+            task,
+            self.student,
+            teacher_id,
+            self.epochs,
+            self.depths,
+            self.widths,
+            seed=seed,
+            teacher_views=self.teacher_views,
+        )
 
     def starting_points(self, context: Context) -> list[dict[str, object]]:
         """Parameters of the first trials."""

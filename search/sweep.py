@@ -8,7 +8,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -23,8 +23,18 @@ from search.front import non_dominated
 from search.problem import Problem
 from search.searcher import OptunaSearcher, open_study
 from search.studies import Study
-from search.teacher import cached_teacher, keep_teacher, train_teacher
+from search.teacher import (
+    ask_teacher,
+    cached_outputs,
+    cached_teacher,
+    keep_outputs,
+    keep_teacher,
+    outputs_bytes,
+    train_teacher,
+    views_that_fit,
+)
 from search.tracking import SweepExists, SweepTracker
+from search.units import show_bytes
 from spaces import Context
 from trainables.compressed_weight import compress
 from trainables.evaluation import evaluate_file, open_student, ship
@@ -33,6 +43,7 @@ from trainables.metrics.latency import alone, fingerprint, measure_latency
 from trainables.models.custom import allow
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task
+from trainables.teachers.sources import TeacherOutputs
 from trainables.trainable import StudentTrial, TrialSettings
 
 
@@ -209,6 +220,16 @@ def _search(
     quality = f"validation_{task.metric}"
     validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
     teacher: dict[str, float] = {quality: validation[task.metric], "packed_bytes": float(len(teacher_file))}
+    opened = task.open(arrays, torch.device("cpu"), 0)
+    samples = opened.samples("train")
+    views = views_that_fit(study.teacher_views, samples, task.outputs, _smallest_object_store())
+    context = replace(context, teacher_views=views)
+    outputs: tuple[TeacherOutputs, ...] = ()
+    if views is not None:
+        known = (teacher_recipe, teacher_file, opened.fingerprint(), views)
+        outputs = (_outputs(known, data, options.store, settings, machine, study, reporter),)
+    remembered = ray.put(outputs)
+    del outputs  # or the copy that the teacher's task left would stay beside it
     # A page that is open while the sweep runs shows the teacher from the start.
     tracker.annotate(run_id, {f"teacher_{name}": value for name, value in teacher.items()}, {})
 
@@ -233,9 +254,9 @@ def _search(
         constraints=constraints,
     )
     events = TrialEvents(tracker, reporter, task.metric)
-    reporter.say("training students")
+    reporter.say("training students" + _why_live(study.teacher_views, views, samples, task.outputs))
     teachers = {teacher_recipe.recipe_id: teacher_file}
-    interrupted = run_trials(searcher, events, arrays, teachers, settings, options, machine)
+    interrupted = run_trials(searcher, events, data, teachers, remembered, settings, options, machine)
 
     reporter.say("measuring the front on the test split")
     front = choose_front(events.records, quality, options)
@@ -291,6 +312,15 @@ def _train_teacher(recipe: Recipe, arrays: Arrays, device: str, threads: int) ->
 
 
 @ray.remote
+def _ask_teacher(
+    file: bytes, arrays: Arrays, task: Task, views: int, settings: TrialSettings, threads: int
+) -> TeacherOutputs:
+    for target in settings.own_models:
+        allow(target)
+    return ask_teacher(file, arrays, task, views, settings.device, threads)
+
+
+@ray.remote
 def _evaluate(
     file: bytes, arrays: Arrays, task: Task, split: str, settings: TrialSettings
 ) -> dict[str, float]:
@@ -322,31 +352,81 @@ def _teacher(
     study: Study, recipe: Recipe, store: Path, data: Any, machine: Machine, reporter: Reporter
 ) -> bytes:
     reporter.say(f"training the teacher, {recipe.epochs} epochs")
-    on_gpu = machine.gpus_per_trial > 0
-    # No more than one node has, or the task would wait for ever.
-    largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-    threads = 1 if on_gpu else max(1, min(study.teacher_threads or largest, largest))
-    task = _train_teacher.options(num_cpus=threads, num_gpus=1 if on_gpu else 0)
+    threads, gpus = _of_the_teacher(study, machine)
+    task = _train_teacher.options(num_cpus=threads, num_gpus=gpus)
     file: bytes = ray.get(task.remote(recipe, data, machine.device, threads))
     keep_teacher(store, recipe, file)
     return file
 
 
+def _outputs(
+    known: tuple[Recipe, bytes, str, int],
+    data: Any,
+    store: Path,
+    settings: TrialSettings,
+    machine: Machine,
+    study: Study,
+    reporter: Reporter,
+) -> TeacherOutputs:
+    """The teacher's outputs, of an earlier sweep or computed now; ``known`` is what they depend on."""
+    recipe, file, fingerprint, views = known
+    kept = cached_outputs(store, recipe, file, fingerprint, views)
+    if kept is not None:
+        return kept
+    reporter.say(f"asking the teacher, {views} views of each sample")
+    threads, gpus = _of_the_teacher(study, machine)
+    task = _ask_teacher.options(num_cpus=threads, num_gpus=gpus)
+    found: TeacherOutputs = ray.get(task.remote(file, data, recipe.task, views, settings, threads))
+    keep_outputs(store, recipe, file, found)
+    return found
+
+
+def _of_the_teacher(study: Study, machine: Machine) -> tuple[int, int]:
+    """Processors and GPUs that train and ask the teacher."""
+    if machine.gpus_per_trial > 0:
+        return 1, 1
+    # No more than one node has, or the task would wait for ever.
+    largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    return max(1, min(study.teacher_threads or largest, largest)), 0
+
+
+def _smallest_object_store() -> float:
+    """Bytes; trials run on every node, and each keeps a copy of what they share."""
+    return min(node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"])
+
+
+def _why_live(wanted: int | None, views: int | None, samples: int, outputs: int) -> str:
+    if wanted is None or views is not None:
+        return ""
+    size = show_bytes(outputs_bytes(wanted, samples, outputs))
+    return f" with the teacher asked at every step, as remembering its outputs would take {size}"
+
+
 def run_trials(
     searcher: OptunaSearcher,
     events: TrialEvents,
-    arrays: Arrays,
+    arrays: Any,
     teachers: Mapping[str, bytes],
+    outputs: Any,
     settings: TrialSettings,
     options: Options,
     machine: Machine,
 ) -> bool:
-    """Run the trials; True if the user stopped them before the last."""
+    """Run the trials; True if the user stopped them before the last.
+
+    Args:
+        searcher: suggests recipes and is told results.
+        events: hears of results too.
+        arrays: the task's data, or a reference to it in Ray's object store.
+        teachers: packed files by recipe id.
+        outputs: of the teachers, as a sequence of :class:`TeacherOutputs` or a reference to one.
+        settings: what all trials share beside.
+        options: how to search.
+        machine: what there is to run on.
+    """
+    # What is a reference already is not copied into the store a second time.
     trainable = tune.with_parameters(
-        StudentTrial,
-        arrays=dict(arrays),
-        teachers=dict(teachers),
-        settings=settings,
+        StudentTrial, arrays=arrays, teachers=dict(teachers), outputs=outputs, settings=settings
     )
     # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin with.
     tune.run(

@@ -22,6 +22,8 @@ class Context:
         widths: smallest and largest width multiplier.
         learning_rate: with which the first trials start, in [5e-4, 1e-2].
         seed: of every trial.
+        teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
+            every step.
     """
 
     task: Task
@@ -32,6 +34,7 @@ class Context:
     widths: tuple[float, float] = (0.1, 1.0)
     learning_rate: float = 5e-3
     seed: int = 0
+    teacher_views: int | None = 16
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

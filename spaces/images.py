@@ -10,7 +10,15 @@ from spaces.context import Context
 from trainables import methods
 from trainables.recipe import Recipe
 
-METHODS = tuple(function.__name__ for function in methods.METHODS)
+METHODS = (
+    "full_precision",
+    "knowledge_distillation",
+    "post_training_quantization",
+    "quantized_distillation",
+    "differentiable_quantization",
+)
+"""What is searched: of the full-precision methods one with and one without a teacher are enough."""
+
 QUANTIZED = ("post_training_quantization", "quantized_distillation", "differentiable_quantization")
 DISTILLED = ("knowledge_distillation", "quantized_distillation", "differentiable_quantization")
 
@@ -40,6 +48,7 @@ def images(trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
         arguments["bucket_size"] = 2 ** trial.suggest_int("log2_bucket_size", 5, 10)
     if method in DISTILLED:
         arguments["teacher_id"] = context.teacher_id
+        arguments["teacher_views"] = context.teacher_views
         arguments["temperature"] = _short(trial.suggest_float("temperature", 1.0, 10.0, log=True))
         arguments["distillation_weight"] = _short(trial.suggest_float("distillation_weight", 0.3, 0.95))
     if method == "differentiable_quantization":

@@ -1,8 +1,10 @@
 """Published methods, each a function that returns a recipe.
 
 They share their arguments: ``task`` and ``model`` say what is trained, ``teacher_id`` is the
-``recipe_id`` of a trained teacher, ``epochs`` is the whole training in epochs, ``sparsity`` above 0 adds
-gradual magnitude pruning (Zhu & Gupta 2017), and ``seed`` drives all randomness.
+``recipe_id`` of a trained teacher, ``teacher_views`` the number of augmentation views in which its outputs
+are remembered (None asks it at every step, in views that never come again), ``epochs`` is the whole
+training in epochs, ``sparsity`` above 0 adds gradual magnitude pruning (Zhu & Gupta 2017), and ``seed``
+drives all randomness but that of the remembered views, which all runs share.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from trainables.pruners import Magnitude, NoPruner
 from trainables.pruners.base import Pruner
 from trainables.quantizers import LearnedPoints, NoQuantizer, Uniform
 from trainables.recipe import Phase, Recipe
-from trainables.schedules import Constant
+from trainables.schedules import Constant, Linear
 from trainables.tasks.base import Task
-from trainables.teachers import Fixed, NoTeacher
+from trainables.teachers import Fixed, NoTeacher, Remembered
+from trainables.teachers.base import Teacher
 
 
 def full_precision(
@@ -56,6 +59,7 @@ def knowledge_distillation(
     learning_rate: float = 2e-3,
     temperature: float = 2.0,
     distillation_weight: float = 0.7,
+    teacher_views: int | None = 16,
     sparsity: float = 0.0,
     seed: int = 0,
 ) -> Recipe:
@@ -64,9 +68,42 @@ def knowledge_distillation(
         method="knowledge_distillation",
         task=task,
         model=model,
-        teacher=Fixed(teacher_id),
-        losses=(SoftTargets(temperature, Constant(distillation_weight)),),
+        teacher=_teacher(teacher_id, teacher_views),
+        losses=(SoftTargets(Constant(temperature), Constant(distillation_weight)),),
         task_weight=Constant(1.0 - distillation_weight),
+        pruner=_pruner(sparsity),
+        quantizer=NoQuantizer(),
+        phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0),),
+        codec=Smallest(),
+        exempt_dtype="float32",
+        seed=seed,
+    )
+
+
+def teacher_annealing(
+    task: Task,
+    model: Model,
+    *,
+    teacher_id: str,
+    epochs: int,
+    learning_rate: float = 2e-3,
+    temperature: float = 1.0,
+    teacher_views: int | None = 16,
+    sparsity: float = 0.0,
+    seed: int = 0,
+) -> Recipe:
+    """From the teacher's outputs alone to the labels alone (BAM, Clark et al. 2019), stored as float32.
+
+    With progress p the loss is p times that of the labels plus 1 - p times that of the soft targets. The
+    paper mixes the targets instead; at its temperature of 1 the gradients are the same.
+    """
+    return Recipe(
+        method="teacher_annealing",
+        task=task,
+        model=model,
+        teacher=_teacher(teacher_id, teacher_views),
+        losses=(SoftTargets(Constant(temperature), Linear(1.0, 0.0)),),
+        task_weight=Linear(0.0, 1.0),
         pruner=_pruner(sparsity),
         quantizer=NoQuantizer(),
         phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0),),
@@ -113,6 +150,7 @@ def quantized_distillation(
     learning_rate: float = 2e-3,
     temperature: float = 2.0,
     distillation_weight: float = 0.7,
+    teacher_views: int | None = 16,
     sparsity: float = 0.0,
     seed: int = 0,
 ) -> Recipe:
@@ -125,8 +163,8 @@ def quantized_distillation(
         method="quantized_distillation",
         task=task,
         model=model,
-        teacher=Fixed(teacher_id),
-        losses=(SoftTargets(temperature, Constant(distillation_weight)),),
+        teacher=_teacher(teacher_id, teacher_views),
+        losses=(SoftTargets(Constant(temperature), Constant(distillation_weight)),),
         task_weight=Constant(1.0 - distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=Uniform(bits, bucket_size, scale_dtype="float16"),
@@ -149,6 +187,7 @@ def differentiable_quantization(
     points_epochs: int | None = None,
     temperature: float = 2.0,
     distillation_weight: float = 0.7,
+    teacher_views: int | None = 16,
     sparsity: float = 0.0,
     seed: int = 0,
 ) -> Recipe:
@@ -165,8 +204,8 @@ def differentiable_quantization(
         method="differentiable_quantization",
         task=task,
         model=model,
-        teacher=Fixed(teacher_id),
-        losses=(SoftTargets(temperature, Constant(distillation_weight)),),
+        teacher=_teacher(teacher_id, teacher_views),
+        losses=(SoftTargets(Constant(temperature), Constant(distillation_weight)),),
         task_weight=Constant(1.0 - distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=LearnedPoints(bits, bucket_size, scale_dtype="float16"),
@@ -187,6 +226,7 @@ def differentiable_quantization(
 METHODS: tuple[Callable[..., Recipe], ...] = (
     full_precision,
     knowledge_distillation,
+    teacher_annealing,
     post_training_quantization,
     quantized_distillation,
     differentiable_quantization,
@@ -195,3 +235,7 @@ METHODS: tuple[Callable[..., Recipe], ...] = (
 
 def _pruner(sparsity: float) -> Pruner:
     return Magnitude(sparsity) if sparsity > 0 else NoPruner()
+
+
+def _teacher(recipe_id: str, views: int | None) -> Teacher:
+    return Fixed(recipe_id) if views is None else Remembered(recipe_id, views)

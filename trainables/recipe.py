@@ -189,6 +189,7 @@ def summary(recipe: Recipe) -> dict[str, Any]:
 SHORT_METHODS = {
     "full_precision": "fp",
     "knowledge_distillation": "kd",
+    "teacher_annealing": "ta",
     "post_training_quantization": "ptq",
     "quantized_distillation": "qd",
     "differentiable_quantization": "dq",

@@ -76,3 +76,16 @@ class Cubic(Schedule):
 
 
 SCHEDULES: tuple[type[Schedule], ...] = (Constant, Linear, Cosine, Cubic)
+
+
+def bounds(schedule: Schedule) -> tuple[float, float]:
+    """Smallest and largest value; each of :data:`SCHEDULES` is monotone, so its ends bound it."""
+    ends = schedule(0.0), schedule(1.0)
+    return min(ends), max(ends)
+
+
+def check_bounds(name: str, schedule: Schedule, low: float, high: float) -> None:
+    """Raise ``ValueError`` naming the value unless ``schedule`` stays in [low, high]."""
+    smallest, largest = bounds(schedule)
+    if not low <= smallest <= largest <= high:
+        raise ValueError(f"{name} must stay in [{low}, {high}], got {name}={schedule}")

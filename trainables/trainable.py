@@ -6,15 +6,16 @@ import gc
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
-from torch import nn
+from torch import Tensor, nn
 
+from trainables.arrays import shared_tensor
 from trainables.evaluation import open_student
 from trainables.export import to_onnx
 from trainables.metrics.latency import architecture_key, fingerprint, latency_of
@@ -23,10 +24,45 @@ from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models.custom import allow
 from trainables.packed_file import unpack, write_file
 from trainables.recipe import Recipe, recipe_from_dict
-from trainables.tasks.base import Arrays
+from trainables.tasks.base import Arrays, LoadedTask
+from trainables.teachers.sources import TeacherOutputs
 from trainables.trainer import Diverged, Trainer
 
 STUDENT_FILE = "student.rdz"
+
+
+class TrialSources:
+    """What a sweep gives its trials to imitate.
+
+    Args:
+        files: packed files of trained networks by recipe id; each is rebuilt when first asked for.
+        outputs: of those networks.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], outputs: Sequence[TeacherOutputs]) -> None:
+        self._files = files
+        self._outputs = {(kept.recipe_id, kept.views): kept for kept in outputs}
+        self._networks: dict[str, nn.Module] = {}
+
+    def network(self, recipe_id: str) -> nn.Module:
+        """See :class:`trainables.teachers.base.Sources`."""
+        if recipe_id not in self._networks:
+            if recipe_id not in self._files:
+                raise ValueError(f"the sweep has no trained network of recipe {recipe_id}")
+            _, self._networks[recipe_id] = open_student(self._files[recipe_id])
+        return self._networks[recipe_id]
+
+    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Tensor:
+        """See :class:`trainables.teachers.base.Sources`."""
+        kept = self._outputs.get((recipe_id, views))
+        if kept is None:
+            raise ValueError(f"the sweep has no outputs of recipe {recipe_id} in {views} views")
+        if kept.fingerprint != (found := task.fingerprint()):
+            raise ValueError(
+                f"the outputs of recipe {recipe_id} are of the inputs {kept.fingerprint}, "
+                f"but the trial trains on {found}"
+            )
+        return shared_tensor(kept.values)
 
 
 @dataclass(frozen=True)
@@ -63,15 +99,16 @@ class StudentTrial(tune.Trainable):
         config: dict[str, Any],
         arrays: Arrays | None = None,
         teachers: Mapping[str, bytes] | None = None,
+        outputs: Sequence[TeacherOutputs] | None = None,
         settings: TrialSettings | None = None,
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
-        assert arrays is not None and teachers is not None and settings is not None
+        assert arrays is not None and teachers is not None and outputs is not None and settings is not None
         torch.set_num_threads(settings.threads)
         for target in settings.own_models:
             allow(target)
-        self._arrays, self._teachers, self._settings = arrays, teachers, settings
-        self._networks: dict[str, nn.Module] = {}
+        self._arrays, self._settings = arrays, settings
+        self._sources = TrialSources(teachers, outputs)
         self._forget(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -95,13 +132,8 @@ class StudentTrial(tune.Trainable):
             recipe = recipe_from_dict(json.loads(self._recipe))
             device = torch.device(self._settings.device)
             task = recipe.task.open(self._arrays, device, recipe.seed)
-            self._trainer = Trainer(recipe, task, self._network, device)
+            self._trainer = Trainer(recipe, task, self._sources, device)
         return self._trainer
-
-    def _network(self, recipe_id: str) -> nn.Module:
-        if recipe_id not in self._networks:
-            _, self._networks[recipe_id] = open_student(self._teachers[recipe_id])
-        return self._networks[recipe_id]
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and measure the packed file."""

@@ -18,6 +18,7 @@ from trainables.evaluation import ship
 from trainables.files import write_file
 from trainables.recipe import Phase, Recipe
 from trainables.tasks.base import LoadedTask
+from trainables.teachers.base import Sources
 
 CHECKPOINT_VERSION = 1
 
@@ -47,7 +48,7 @@ class Trainer:
         self,
         recipe: Recipe,
         task: LoadedTask,
-        network: Callable[[str], nn.Module],
+        sources: Sources,
         device: torch.device,
     ) -> None:
         """Build the student and what imitates it.
@@ -55,7 +56,7 @@ class Trainer:
         Args:
             recipe: what to train.
             task: its data, on ``device``.
-            network: gives the trained network of a recipe's id; called for teachers only.
+            sources: where the teacher finds trained networks and their outputs.
             device: where to train.
 
         Raises:
@@ -70,7 +71,7 @@ class Trainer:
             student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
             self.losses = nn.ModuleList([loss.build() for loss in recipe.losses]).to(device)
         self.student = compress(student.to(device), recipe)
-        self.teacher = recipe.teacher.build(network).to(device)
+        self.teacher = recipe.teacher.build(sources, task).to(device)
         self._joints = list(compressed_weights(self.student))
         self._steps = task.steps("train")
         self._phase = -1
@@ -93,7 +94,8 @@ class Trainer:
         with torch.random.fork_rng(devices=_cuda(self.device)):
             torch.manual_seed(recipe.seed * 1_000_003 + self.epoch + 1)
             self.student.train()
-            for number, batch in enumerate(self.task.batches("train", self.epoch)):
+            view = recipe.teacher.view(self.epoch)
+            for number, batch in enumerate(self.task.batches("train", self.epoch, view)):
                 self._set_learning_rate(phase, number)
                 progress = (self.epoch + number / self._steps) / recipe.epochs
                 with parametrize.cached(), _precision(self.device):
@@ -101,7 +103,7 @@ class Trainer:
                     target = self.teacher(batch, progress)
                     loss = recipe.task_weight(progress) * self.task.loss(output, batch)
                     for part, term in zip(recipe.losses, self.losses, strict=True):
-                        loss = loss + part.weight(progress) * term(output, target, batch)
+                        loss = loss + part.weight(progress) * term(output, target, batch, progress)
                     for _, joint, _ in self._joints:
                         loss = loss + joint.quantizer.penalty()
                 self._step(loss)
@@ -248,7 +250,7 @@ class Trainer:
 def train(
     recipe: Recipe,
     task: LoadedTask,
-    network: Callable[[str], nn.Module],
+    sources: Sources,
     device: torch.device,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
 ) -> bytes:
@@ -257,20 +259,11 @@ def train(
     Raises:
         Diverged: the loss, or a weight, is not finite.
     """
-    trainer = Trainer(recipe, task, network, device)
+    trainer = Trainer(recipe, task, sources, device)
     while not trainer.finished:
         metrics = trainer.train_epoch()
         on_epoch(trainer.epoch, metrics)
     return trainer.ship()
-
-
-def no_network(recipe_id: str) -> nn.Module:
-    """The ``network`` argument of a recipe without a teacher.
-
-    Raises:
-        ValueError: always; the recipe has a teacher after all.
-    """
-    raise ValueError(f"the recipe imitates {recipe_id}, but no trained network was given")
 
 
 def _cuda(device: torch.device) -> list[int]:

@@ -12,7 +12,11 @@ from trainables.part import Part, part_from_dict
 from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict, short_name, summary
 from trainables.teachers import Fixed
 
-NEEDS = {"Fixed": {"recipe_id": "0" * 16}, "Custom": {"target": "a:B", "depth": 1, "width": 1.0}}
+NEEDS = {
+    "Fixed": {"recipe_id": "0" * 16},
+    "Remembered": {"recipe_id": "0" * 16},
+    "Custom": {"target": "a:B", "depth": 1, "width": 1.0},
+}
 
 
 def built_members():
@@ -61,6 +65,7 @@ def test_names_read_well():
     assert names == [
         "fp-d1-w1-s30",
         "kd-d1-w1-s30",
+        "ta-d1-w1-s30",
         "ptq-8bit-b256-d1-w1-s30",
         "qd-4bit-b256-d1-w1-s30",
         "dq-4bit-b256-d1-w1-s30",

@@ -1,20 +1,40 @@
-"""What every teacher promises: detached outputs, and nothing of it moves."""
+"""What every teacher promises: detached outputs, and nothing of it moves; and what is special to each."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from trainables.tasks.base import Batch
-from trainables.teachers import TEACHERS, Fixed, NoTeacher
+from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages
+from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered
+from trainables.teachers.remembered import remember
+from trainables.teachers.sources import LocalSources, NoSources
 
-MEMBERS = [NoTeacher(), Fixed("0" * 16)]
-BATCH = Batch(torch.randn(5, 3, 4, 4), torch.zeros(5, dtype=torch.long), torch.arange(5), 0)
+CPU = torch.device("cpu")
+ID = "0" * 16
+VIEWS = 3
+MEMBERS = [NoTeacher(), Fixed(ID), Remembered(ID, VIEWS)]
+
+
+def opened(count=37, seed=0, batch_size=8, padding=2, shift=0):
+    random = np.random.RandomState(0)
+    data = {}
+    for split, size in (("train", count), ("validation", 5), ("test", 5)):
+        images = random.randint(0, 256, (size, 3, 4, 4), dtype=np.uint8)
+        data[f"{split}_images"] = images + np.uint8(shift)
+        data[f"{split}_labels"] = random.randint(0, 7, size).astype(np.int64)
+    return LoadedImages(data, CPU, seed, batch_size=batch_size, padding=padding, flip=True)
 
 
 def network(recipe_id):
-    torch.manual_seed(int(recipe_id, 16))
-    layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 7))
-    return nn.Sequential(*layers)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(recipe_id, 16))
+        layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 7))
+        made = nn.Sequential(*layers)
+        nn.init.normal_(made[1].running_mean)
+    return made
 
 
 def test_every_member_is_tried():
@@ -23,20 +43,102 @@ def test_every_member_is_tried():
 
 @pytest.mark.parametrize("part", MEMBERS, ids=str)
 def test_outputs_are_detached_and_the_teacher_stands_still(part):
-    policy = part.build(network)
+    task = opened()
+    policy = part.build(LocalSources(network), task)
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     policy.train()  # as a trainer would do to everything it holds
-    first, second = policy(BATCH, 0.0), policy(BATCH, 1.0)
+    batch = next(task.batches("train", 1, part.view(1)))
+    first, second = policy(batch, 0.0), policy(batch, 1.0)
     if isinstance(part, NoTeacher):
         assert first is None
         return
-    assert not first.requires_grad and torch.equal(first, second)
-    assert torch.equal(first, network("0" * 16).eval()(BATCH.inputs))
+    assert not first.requires_grad and first.dtype == torch.float32 and torch.equal(first, second)
+    torch.testing.assert_close(first, network(ID).eval()(batch.inputs), rtol=1e-3, atol=1e-3)
     assert all(torch.equal(before[name], value) for name, value in policy.state_dict().items())
     assert not any(parameter.requires_grad for parameter in policy.parameters())
 
 
+@pytest.mark.parametrize("part", MEMBERS, ids=str)
+def test_without_sources_only_nobody_is_imitated(part):
+    if isinstance(part, NoTeacher):
+        part.build(NoSources(), opened())
+        return
+    with pytest.raises(ValueError, match=ID):
+        part.build(NoSources(), opened())
+
+
 def test_the_network_is_asked_for_by_id():
     asked = []
-    Fixed("00000000000000ab").build(lambda recipe_id: asked.append(recipe_id) or network(recipe_id))
-    assert asked == ["00000000000000ab"]
+    sources = LocalSources(lambda recipe_id: asked.append(recipe_id) or network(recipe_id))
+    for part in (Fixed("00000000000000ab"), Remembered("00000000000000cd", 1)):
+        part.build(sources, opened())
+    assert asked == ["00000000000000ab", "00000000000000cd"]
+
+
+def test_only_remembered_outputs_are_of_shared_views():
+    assert [MEMBERS[0].view(5), MEMBERS[1].view(5)] == [None, None]
+    assert [Remembered(ID, VIEWS).view(epoch) for epoch in range(7)] == [0, 1, 2, 0, 1, 2, 0]
+    for views in (0, 1025):
+        with pytest.raises(ValueError, match=f"views={views}"):
+            Remembered(ID, views)
+
+
+@pytest.mark.parametrize("count", [33, 35, EVALUATION_BATCH_SIZE + 1])
+def test_remembered_outputs_are_the_live_teachers_but_for_rounding(count):
+    """Of the same inputs, in every epoch and every batch, the last short one and a lone sample included."""
+    task = opened(count, batch_size=8)
+    sources = LocalSources(network)
+    remembered, live = Remembered(ID, VIEWS).build(sources, task), Fixed(ID).build(sources, task)
+    part = Remembered(ID, VIEWS)
+    answers, sizes = {}, set()
+    for epoch in range(2 * VIEWS + 1):
+        for batch in task.batches("train", epoch, part.view(epoch)):
+            looked_up, asked = remembered(batch, 0.0), live(batch, 0.0)
+            # Half a unit of float16's last place, and some of float32's: batches are of other sizes.
+            bound = asked.abs() * 2**-11 + 2**-20
+            assert bool(((looked_up - asked).abs() <= bound).all())
+            answers.setdefault((epoch, batch.index.tolist()[0]), looked_up[0])
+            sizes.add(len(batch.index))
+    assert len(sizes) == 2
+    # The views do differ, so that a lookup in the wrong one would not have passed.
+    first = [sources.outputs(ID, VIEWS, task)[view] for view in range(VIEWS)]
+    assert not torch.allclose(first[0], first[1], atol=0.05)
+    assert not torch.allclose(first[1], first[2], atol=0.05)
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(2, 64))
+def test_outputs_depend_on_neither_the_runs_seed_nor_its_batches(seed, batch_size):
+    ours = remember(network(ID), opened(), VIEWS)
+    assert ours.shape == (VIEWS, 37, 7) and ours.dtype == torch.float16
+    assert torch.equal(ours, remember(network(ID), opened(seed=seed, batch_size=batch_size), VIEWS))
+
+
+def test_outputs_are_computed_once_per_teacher_views_and_inputs():
+    asked = []
+    sources = LocalSources(lambda recipe_id: asked.append(recipe_id) or network(recipe_id))
+    kept = sources.outputs(ID, VIEWS, opened())
+    assert sources.outputs(ID, VIEWS, opened(seed=5, batch_size=3)) is kept
+    assert asked == [ID]
+    for other in (
+        sources.outputs("0" * 15 + "1", VIEWS, opened()),
+        sources.outputs(ID, VIEWS + 1, opened()),
+        sources.outputs(ID, VIEWS, opened(padding=0)),
+        sources.outputs(ID, VIEWS, opened(shift=1)),
+    ):
+        assert other.shape != kept.shape or not torch.equal(other, kept)
+    assert len(asked) == 5
+
+
+def test_a_batch_of_another_view_is_refused():
+    task = opened()
+    policy = Remembered(ID, VIEWS).build(LocalSources(network), task)
+    for view in (None, VIEWS):
+        with pytest.raises(ValueError, match=rf"views 0 to 2, got a batch of view={view}"):
+            policy(next(task.batches("train", 0, view)), 0.0)
+
+
+def test_outputs_beyond_float16_are_refused():
+    loud = network(ID)
+    nn.init.constant_(loud[-1].bias, 1e5)
+    with pytest.raises(ValueError, match="float16's range"):
+        remember(loud, opened(), 1)

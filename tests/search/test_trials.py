@@ -5,20 +5,29 @@ import json
 import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import ray
+import torch
 
 from search.callback import TrialEvents
 from search.searcher import OptunaSearcher, open_study
 from search.store import open_store
 from search.sweep import Machine, Options, choose_front, run_trials
+from search.teacher import ask_teacher
 from search.tracking import SweepTracker
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods
+from trainables.compressed_weight import compress
+from trainables.evaluation import open_student, ship
 from trainables.models import Custom
 from trainables.optimizers import SGD
 from trainables.recipe import Phase, canonical_json
 from trainables.tasks import Digits
-from trainables.trainable import StudentTrial, TrialSettings
+from trainables.teachers import Remembered
+from trainables.teachers.sources import LocalSources
+from trainables.trainable import StudentTrial, TrialSettings, TrialSources
+from trainables.trainer import Trainer
 
 
 class Silent:
@@ -28,14 +37,15 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def teacher_file():
-    import torch
-
-    from trainables.compressed_weight import compress
-    from trainables.evaluation import ship
-
     recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
     torch.manual_seed(0)
     return ship(recipe, compress(STUDENT.build((1, 8, 8), 10), recipe))
+
+
+def outputs_of(teacher_file, views=16, **change):
+    """What the sweep would put into the object store; the methods ask for 16 views."""
+    asked = ask_teacher(teacher_file, Digits().load(None), Digits(), views, "cpu", 1)
+    return replace(asked, **{"recipe_id": TEACHER_ID, **change})
 
 
 def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):
@@ -56,7 +66,14 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000)
     arrays = Digits().load(None)
     interrupted = run_trials(
-        searcher, events, arrays, {TEACHER_ID: teacher_file}, settings, options, Machine("cpu", 2, 1.0, 0.0)
+        searcher,
+        events,
+        ray.put(arrays),
+        {TEACHER_ID: teacher_file},
+        ray.put((outputs_of(teacher_file),)),
+        settings,
+        options,
+        Machine("cpu", 2, 1.0, 0.0),
     )
     tracker.finish_sweep("finished", {}, {}, {})
     tracker.close()
@@ -87,13 +104,19 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     assert tight == front[:1]
 
 
-def local_trial(recipe, tmp_path, teacher_file):
+def recipe_of(method, epochs):
+    (recipe,) = (recipe for recipe in every_method(epochs) if recipe.method == method)
+    return recipe
+
+
+def local_trial(recipe, tmp_path, teacher_file, outputs=None):
     class Local(StudentTrial):
         def setup(self, config):
             super().setup(
                 config,
                 arrays=Digits().load(None),
                 teachers={TEACHER_ID: teacher_file},
+                outputs=[outputs_of(teacher_file)] if outputs is None else outputs,
                 settings=TrialSettings(tmp_path / "latency", 100_000),
             )
 
@@ -101,7 +124,7 @@ def local_trial(recipe, tmp_path, teacher_file):
 
 
 def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
-    first, second = every_method(2)[0], every_method(2)[3]
+    first, second = recipe_of("full_precision", 2), recipe_of("quantized_distillation", 2)
     trial = local_trial(first, tmp_path, teacher_file)
     trial.step()
     old = weakref.ref(trial._trainer.student)
@@ -115,7 +138,7 @@ def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
 
 
 def test_a_trial_goes_on_from_its_checkpoint(tmp_path, teacher_file):
-    recipe = every_method(3)[3]
+    recipe = recipe_of("quantized_distillation", 3)
     straight = local_trial(recipe, tmp_path, teacher_file)
     for _ in range(3):
         end = straight.step()
@@ -136,6 +159,49 @@ def test_a_trial_goes_on_from_its_checkpoint(tmp_path, teacher_file):
 
 def test_an_epoch_reports_what_would_be_shipped(tmp_path, teacher_file):
     """A quantizing method that has not switched quantization on yet reports the quantized size already."""
-    full, quantized = every_method(3)[0], every_method(3)[2]
+    full, quantized = recipe_of("full_precision", 3), recipe_of("post_training_quantization", 3)
     sizes = [local_trial(r, tmp_path, teacher_file).step()["packed_bytes"] for r in (full, quantized)]
     assert sizes[1] < sizes[0] / 2
+
+
+def test_outputs_lie_in_the_object_store_once_and_are_not_copied(ray_session, teacher_file):
+    reference = ray.put((outputs_of(teacher_file),))
+
+    @ray.remote
+    def look(outputs):
+        (kept,) = outputs
+        sources = TrialSources({}, outputs)
+        task = Digits().open(Digits().load(None), torch.device("cpu"), 3)
+        served = sources.outputs(TEACHER_ID, 16, task)
+        policy = Remembered(TEACHER_ID).build(sources, task)
+        same = served.data_ptr() == policy.to("cpu").outputs.data_ptr() == kept.values.ctypes.data
+        return same, kept.values.flags.writeable, served.sum(dtype=torch.float64).item()
+
+    same, writeable, total = ray.get(look.remote(reference))
+    assert same and not writeable
+    assert total == ray.get(reference)[0].values.sum(dtype=np.float64)
+
+
+def test_a_trial_is_never_served_the_outputs_of_others(tmp_path, teacher_file):
+    recipe = recipe_of("knowledge_distillation", 2)
+    assert isinstance(recipe.teacher, Remembered)
+    for wrong, text in (
+        ([], f"no outputs of recipe {TEACHER_ID} in 16 views"),
+        ([outputs_of(teacher_file, views=3)], "in 16 views"),
+        ([outputs_of(teacher_file, recipe_id="f" * 16)], f"no outputs of recipe {TEACHER_ID}"),
+        ([outputs_of(teacher_file, fingerprint="abc")], "of the inputs abc"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            local_trial(recipe, tmp_path, teacher_file, wrong).step()
+    other_augmentation = replace(recipe, task=replace(recipe.task, padding=2))
+    with pytest.raises(ValueError, match="but the trial trains on"):
+        local_trial(other_augmentation, tmp_path, teacher_file).step()
+    moved = replace(recipe, seed=9, task=replace(recipe.task, batch_size=200))
+    assert local_trial(moved, tmp_path, teacher_file).step()["epoch"] == 1
+
+
+def test_a_trials_outputs_are_those_of_a_trainer_without_a_sweep(tmp_path, teacher_file):
+    recipe = recipe_of("knowledge_distillation", 2)
+    task = recipe.task.open(Digits().load(None), torch.device("cpu"), recipe.seed)
+    alone = Trainer(recipe, task, LocalSources(lambda _: open_student(teacher_file)[1]), task.device)
+    assert local_trial(recipe, tmp_path, teacher_file).step()["loss"] == alone.train_epoch()["loss"]

@@ -1,5 +1,7 @@
 """The space of image classifiers: conditional, within its ranges, reaching every method."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
 
@@ -8,7 +10,7 @@ from spaces.images import DISTILLED, METHODS, QUANTIZED, smallest, starting_poin
 from trainables.models import ConvNet
 from trainables.recipe import summary
 from trainables.tasks import Digits
-from trainables.teachers import Fixed, NoTeacher
+from trainables.teachers import Fixed, NoTeacher, Remembered
 
 CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=4, depths=(1, 3), widths=(0.1, 0.5), seed=5)
 
@@ -39,7 +41,9 @@ def test_parameters_exist_only_where_they_act(drawn):
         assert ("temperature" in names) == ("distillation_weight" in names) == (recipe.method in DISTILLED)
         assert ("points_learning_rate" in names) == (recipe.method == "differentiable_quantization")
         assert ("sparsity" in names) == trial.params["prune"]
-        assert recipe.teacher == (Fixed("0" * 16) if recipe.method in DISTILLED else NoTeacher())
+        assert recipe.teacher == (Remembered("0" * 16, 16) if recipe.method in DISTILLED else NoTeacher())
+        live = images(optuna.trial.FixedTrial(trial.params), replace(CONTEXT, teacher_views=None))
+        assert live.teacher == (Fixed("0" * 16) if recipe.method in DISTILLED else NoTeacher())
 
 
 def test_starting_points_are_complete_and_valid():

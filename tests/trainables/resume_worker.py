@@ -2,21 +2,13 @@
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from tests.trainables.teachers import small_teacher
+from tests.trainables.teachers import local_sources
 from trainables.recipe import recipe_from_dict
-from trainables.tasks.base import Task
 from trainables.trainer import Trainer
-
-
-def _teacher(task: Task, recipe_id: str) -> nn.Module:
-    return small_teacher(task)
-
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
@@ -24,7 +16,7 @@ if __name__ == "__main__":
         recipe = recipe_from_dict(json.loads((folder / "recipe.json").read_text()))
         device = torch.device("cpu")
         task = recipe.task.open(recipe.task.load(None), device, recipe.seed)
-        trainer = Trainer(recipe, task, partial(_teacher, recipe.task), device)
+        trainer = Trainer(recipe, task, local_sources(recipe.task), device)
         trainer.load(folder)
         while not trainer.finished:
             trainer.train_epoch()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.optimizers import OPTIMIZERS, SGD, AdamW
-from trainables.schedules import SCHEDULES, Constant, Cosine, Cubic, Linear
+from trainables.schedules import SCHEDULES, Constant, Cosine, Cubic, Linear, bounds, check_bounds
 
 progress = st.floats(0, 1)
 
@@ -23,6 +23,17 @@ def test_closed_forms(t):
     assert Constant(0.3)(t) == 0.3
     assert Linear(1.0, 0.2)(t) == pytest.approx(1.0 - 0.8 * t)
     assert Cosine(2.0, 1.0)(t) == pytest.approx(1.5 + 0.5 * math.cos(math.pi * t))
+
+
+@given(st.sampled_from(SCHEDULES), st.floats(-9, 9), st.floats(-9, 9), progress)
+def test_bounds_hold_throughout(cls, start, end, t):
+    schedule = cls(start) if cls is Constant else cls(start, end)
+    low, high = bounds(schedule)
+    assert low - 1e-9 <= schedule(t) <= high + 1e-9
+    check_bounds("depth", schedule, low, high)
+    for range_ in ((low + 0.1, high + 0.2), (low - 0.2, high - 0.1)):
+        with pytest.raises(ValueError, match="depth must stay in"):
+            check_bounds("depth", schedule, *range_)
 
 
 @given(progress, progress)

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 
 from tests.recipes import STUDENT, TEACHER_ID, every_method
-from tests.trainables.teachers import small_teacher
+from tests.trainables.teachers import local_sources
 from trainables import methods
 from trainables.compressed_weight import compressed_weights
 from trainables.evaluation import evaluate_file
@@ -21,7 +21,8 @@ from trainables.optimizers import SGD, AdamW
 from trainables.quantizers import LearnedPoints, Uniform
 from trainables.recipe import Phase
 from trainables.tasks import Digits
-from trainables.trainer import CheckpointError, Diverged, Trainer, no_network, train
+from trainables.teachers.sources import NoSources
+from trainables.trainer import CheckpointError, Diverged, Trainer, train
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -35,7 +36,7 @@ def arrays():
 def trainer_of(recipe, arrays):
     torch.set_num_threads(1)
     task = recipe.task.open(arrays, CPU, recipe.seed)
-    return Trainer(recipe, task, lambda _: small_teacher(recipe.task), CPU)
+    return Trainer(recipe, task, local_sources(recipe.task), CPU)
 
 
 def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(arrays, tmp_path):
@@ -98,7 +99,7 @@ def test_it_learns(arrays):
     torch.set_num_threads(1)
     task = recipe.task.open(arrays, CPU, 0)
     packed = train(
-        recipe, task, no_network, CPU, lambda epoch, metrics: told.append((epoch, metrics["loss"]))
+        recipe, task, NoSources(), CPU, lambda epoch, metrics: told.append((epoch, metrics["loss"]))
     )
     assert [epoch for epoch, _ in told] == list(range(1, 9))
     assert told[-1][1] < told[0][1] / 4

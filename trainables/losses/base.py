@@ -17,7 +17,10 @@ class Loss(Part):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """A module ``(student_output, teacher_output, batch) -> scalar``; it owns its projections."""
+        """A module ``(student_output, teacher_output, batch, progress) -> scalar``.
+
+        It owns its projections. ``progress`` in [0, 1] is that of the whole training.
+        """
 
 
 def check_targets(student: Tensor, teacher: Tensor | None) -> Tensor:

@@ -9,20 +9,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.losses.base import Loss, check_targets
-from trainables.part import check_range
-from trainables.schedules import Constant, Schedule
+from trainables.schedules import Constant, Schedule, check_bounds
 
 
 class _SoftTargets(nn.Module):
-    def __init__(self, temperature: float) -> None:
+    def __init__(self, temperature: Schedule) -> None:
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, student: Tensor, teacher: Tensor | None, batch: Any) -> Tensor:
+    def forward(self, student: Tensor, teacher: Tensor | None, batch: Any, progress: float) -> Tensor:
         target = check_targets(student, teacher)
-        log_q = F.log_softmax(student / self.temperature, dim=-1)
-        log_p = F.log_softmax(target / self.temperature, dim=-1)
-        return self.temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+        temperature = self.temperature(progress)
+        log_q = F.log_softmax(student / temperature, dim=-1)
+        log_p = F.log_softmax(target / temperature, dim=-1)
+        return temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,19 @@ class SoftTargets(Loss):
     classes at the same weight.
 
     Attributes:
-        temperature: T, in [0.1, 100]; default 2.
-        weight: multiplier of the term over training; default 0.7, the paper's mix.
+        temperature: T over training, in [0.1, 100] throughout; default 2.
+        weight: multiplier of the term over training, in [0, 1000] throughout; default 0.7, the paper's
+            mix.
     """
 
-    temperature: float = 2.0
+    temperature: Schedule = Constant(2.0)
     weight: Schedule = Constant(0.7)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "temperature", 0.1, 100.0)
+        check_bounds("temperature", self.temperature, 0.1, 100.0)
+        check_bounds("weight", self.weight, 0.0, 1000.0)
 
     def build(self) -> nn.Module:
+        """See the contract."""
         return _SoftTargets(self.temperature)

@@ -23,14 +23,15 @@ class Batch(NamedTuple):
     """What one step sees.
 
     ``inputs`` and ``targets`` are on the training device; ``index`` (int64, shape (n,)) are the
-    samples' numbers within their split and ``view`` the augmentation view they were drawn in, so
-    that (split, view, index) names an input exactly.
+    samples' numbers within their split. ``view`` is the shared augmentation view they are seen in, so
+    that (split, view, index) names an input exactly, in every run on the task; None is a view that is
+    the run's own, or no augmentation.
     """
 
     inputs: Tensor
     targets: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
-    view: int
+    view: int | None
 
 
 class LoadedTask(Protocol):
@@ -38,12 +39,31 @@ class LoadedTask(Protocol):
 
     device: torch.device
 
-    def batches(self, split: str, epoch: int) -> Iterator[Batch]:
-        """One pass over ``split``; "train" is shuffled and augmented as a function of (seed, epoch)."""
+    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
+        """One pass over ``split``; "train" is shuffled as a function of (seed, epoch) and augmented.
+
+        Augmentation is a function of (seed, epoch, index), or with ``view`` of (view, index) alone: such
+        a shared view is the same in every run on the task. Other splits are neither shuffled nor augmented.
+        """
+        ...
+
+    def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
+        """Every sample of ``split`` by ascending index: as it is, or in the shared view ``view``.
+
+        A function of (split, view) alone, whatever the seed and the size of training's batches.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Names the training inputs in all shared views: where it is equal, they are equal."""
         ...
 
     def steps(self, split: str) -> int:
         """How many batches :meth:`batches` yields."""
+        ...
+
+    def samples(self, split: str) -> int:
+        """How many samples ``split`` has."""
         ...
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,11 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.arrays import shared_tensor
 from trainables.part import check_range
 from trainables.tasks.augmentation import augment, mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
 
 EVALUATION_BATCH_SIZE = 500
+
+SHARED_SEED = 2**31
+"""Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
+
+VIEWS_VERSION = 1
+"""To be raised whenever a shared view of the same data changes; outputs kept for it are then recomputed."""
 
 
 class ImageTask(Task):
@@ -78,26 +85,49 @@ class LoadedImages:
         for split in SPLITS:
             images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
             _check(split, images, labels)
-            self._images[split] = _tensor(images).to(self.device)
-            self._labels[split] = _tensor(labels).to(self.device)
+            self._images[split] = shared_tensor(images).to(self.device)
+            self._labels[split] = shared_tensor(labels).to(self.device)
 
-    def batches(self, split: str, epoch: int) -> Iterator[Batch]:
-        """One pass over ``split``.
+    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
+        """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
 
-        ``train`` comes in an order and in views that are functions of (seed, epoch); the other splits
-        come in order, unchanged, as view 0. Inputs are float32 in [-1, 1], channels last in memory.
+        Inputs are float32 in [-1, 1], channels last in memory.
 
         Raises:
             ValueError: unknown split.
         """
         if _checked(split) != "train":
-            yield from self._in_order(split)
+            yield from self.in_order(split)
             return
+        seed, number = (self._seed, epoch) if view is None else (SHARED_SEED, view)
         order = _permutation(len(self._labels[split]), mix(self._seed, epoch)).to(self.device)
         for index in order.split(_step_sizes(len(order), self._batch_size)):
             images = self._images[split][index]
-            images = augment(images, self._seed, epoch, index, padding=self._padding, flip=self._flip)
-            yield Batch(normalise(images), self._labels[split][index], index, epoch)
+            images = augment(images, seed, number, index, padding=self._padding, flip=self._flip)
+            yield Batch(normalise(images), self._labels[split][index], index, view)
+
+    def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
+        """Every sample of ``split`` by ascending index; see :class:`trainables.tasks.base.LoadedTask`.
+
+        Raises:
+            ValueError: unknown split.
+        """
+        images, labels = self._images[_checked(split)], self._labels[split]
+        for start in range(0, len(labels), EVALUATION_BATCH_SIZE):
+            part = slice(start, min(start + EVALUATION_BATCH_SIZE, len(labels)))
+            index = torch.arange(part.start, part.stop, device=self.device)
+            seen = images[part]
+            if view is not None:
+                seen = augment(seen, SHARED_SEED, view, index, padding=self._padding, flip=self._flip)
+            yield Batch(normalise(seen), labels[part], index, view)
+
+    def fingerprint(self) -> str:
+        """16 hex digits of a hash of the training images and of what happens to them in a view."""
+        images = self._images["train"].cpu().contiguous().numpy()
+        facts = (VIEWS_VERSION, self._padding, self._flip, images.shape)
+        digest = hashlib.sha256(repr(facts).encode())
+        digest.update(images.data)
+        return digest.hexdigest()[:16]
 
     def steps(self, split: str) -> int:
         """How many batches :meth:`batches` yields."""
@@ -105,6 +135,14 @@ class LoadedImages:
         if split != "train":
             return -(-count // EVALUATION_BATCH_SIZE)
         return len(_step_sizes(count, self._batch_size))
+
+    def samples(self, split: str) -> int:
+        """How many images ``split`` has.
+
+        Raises:
+            ValueError: unknown split.
+        """
+        return len(self._labels[_checked(split)])
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Cross entropy in nats, averaged over the batch; ``output`` are logits of shape (n, classes)."""
@@ -120,19 +158,12 @@ class LoadedImages:
         try:
             with torch.inference_mode():
                 correct = torch.zeros((), dtype=torch.int64, device=self.device)
-                for batch in self._in_order(_checked(split)):
+                for batch in self.in_order(split):
                     correct += (model(batch.inputs).argmax(1) == batch.targets).sum()
         finally:
             for module, training in flags:
                 module.training = training
         return {"accuracy": int(correct) / len(self._labels[split])}
-
-    def _in_order(self, split: str) -> Iterator[Batch]:
-        images, labels = self._images[split], self._labels[split]
-        for start in range(0, len(labels), EVALUATION_BATCH_SIZE):
-            part = slice(start, min(start + EVALUATION_BATCH_SIZE, len(labels)))
-            index = torch.arange(part.start, part.stop, device=self.device)
-            yield Batch(normalise(images[part]), labels[part], index, 0)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -171,12 +202,3 @@ def _check(split: str, images: np.ndarray, labels: np.ndarray) -> None:
             f"{split}_labels must be int64, one for each of {len(images)} images (at least 1), "
             f"got {labels.dtype} of {labels.shape}"
         )
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    """``array`` as a tensor without a copy; it may be read-only, and nothing here writes to it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="The given NumPy array is not writable", category=UserWarning
-        )
-        return torch.from_numpy(array)

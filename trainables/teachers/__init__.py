@@ -3,5 +3,6 @@
 from trainables.teachers.base import Teacher
 from trainables.teachers.fixed import Fixed
 from trainables.teachers.none import NoTeacher
+from trainables.teachers.remembered import Remembered
 
-TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed)
+TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered)

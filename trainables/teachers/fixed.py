@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.teachers.base import Teacher, TeacherPolicy
+from trainables.tasks.base import Batch, LoadedTask
+from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
 
 
 class _Frozen(TeacherPolicy):
@@ -21,13 +20,16 @@ class _Frozen(TeacherPolicy):
         return super().train(False)  # a teacher in train mode would move its own statistics
 
     @torch.no_grad()
-    def forward(self, batch: Any, progress: float) -> Tensor:
+    def forward(self, batch: Batch, progress: float) -> Tensor:
         return self.network(batch.inputs)
 
 
 @dataclass(frozen=True)
 class Fixed(Teacher):
     """The network that the recipe ``recipe_id`` produced, in eval mode (Hinton et al. 2015).
+
+    It sees what the student sees, views that never come again, and costs its forward pass at every step;
+    :class:`trainables.teachers.remembered.Remembered` costs a lookup.
 
     Attributes:
         recipe_id: 16 hex digits, the identity of the teacher's own recipe.
@@ -37,8 +39,12 @@ class Fixed(Teacher):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.recipe_id) != 16 or not set(self.recipe_id) <= set("0123456789abcdef"):
-            raise ValueError(f"recipe_id must be 16 hex digits, got recipe_id={self.recipe_id!r}")
+        check_recipe_id(self.recipe_id)
 
-    def build(self, network: Callable[[str], nn.Module]) -> TeacherPolicy:
-        return _Frozen(network(self.recipe_id))
+    def build(self, sources: Sources, task: LoadedTask) -> TeacherPolicy:
+        """See the contract."""
+        return _Frozen(sources.network(self.recipe_id))
+
+    def view(self, epoch: int) -> None:
+        """A fresh view in every epoch."""
+        return None

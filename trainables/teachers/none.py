@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from torch import nn
-
-from trainables.teachers.base import Teacher, TeacherPolicy
+from trainables.tasks.base import Batch, LoadedTask
+from trainables.teachers.base import Sources, Teacher, TeacherPolicy
 
 
 class _Nobody(TeacherPolicy):
-    def forward(self, batch: Any, progress: float) -> None:
+    def forward(self, batch: Batch, progress: float) -> None:
         return None
 
 
@@ -20,5 +17,10 @@ class _Nobody(TeacherPolicy):
 class NoTeacher(Teacher):
     """Training from labels alone."""
 
-    def build(self, network: Callable[[str], nn.Module]) -> TeacherPolicy:
+    def build(self, sources: Sources, task: LoadedTask) -> TeacherPolicy:
+        """See the contract."""
         return _Nobody()
+
+    def view(self, epoch: int) -> None:
+        """A fresh view in every epoch."""
+        return None

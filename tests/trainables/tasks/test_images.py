@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trainables.tasks.augmentation import augment
 from trainables.tasks.base import Arrays, DataError
 from trainables.tasks.digits import Digits
-from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages, normalise
+from trainables.tasks.images import EVALUATION_BATCH_SIZE, SHARED_SEED, LoadedImages, normalise
 
 CPU = torch.device("cpu")
 
@@ -46,18 +46,49 @@ def test_an_epoch_sees_each_sample_once_and_never_one_alone(count: int, batch_si
 
 def test_an_input_is_named_by_view_and_index() -> None:
     data = arrays()
-    for batch in opened(data, seed=4).batches("train", 3):
-        assert batch.view == 3
-        again = augment(
-            torch.from_numpy(data["train_images"])[batch.index],
-            4,
-            batch.view,
-            batch.index,
-            padding=1,
-            flip=True,
-        )
-        assert torch.equal(batch.inputs, normalise(again))
-        assert torch.equal(batch.targets, torch.from_numpy(data["train_labels"])[batch.index])
+    for view, seed, number in ((None, 4, 3), (5, SHARED_SEED, 5)):
+        for batch in opened(data, seed=4).batches("train", 3, view):
+            assert batch.view == view
+            images = torch.from_numpy(data["train_images"])[batch.index]
+            again = augment(images, seed, number, batch.index, padding=1, flip=True)
+            assert torch.equal(batch.inputs, normalise(again))
+            assert torch.equal(batch.targets, torch.from_numpy(data["train_labels"])[batch.index])
+
+
+def test_a_shared_view_is_the_same_for_every_seed_epoch_and_batch_size() -> None:
+    data = arrays(train=EVALUATION_BATCH_SIZE + 3)
+    whole = list(opened(data).in_order("train", 2))
+    assert [len(batch.index) for batch in whole] == [EVALUATION_BATCH_SIZE, 3]
+    inputs = torch.cat([batch.inputs for batch in whole])
+    assert torch.equal(torch.cat([batch.index for batch in whole]), torch.arange(len(inputs)))
+    assert {batch.view for batch in whole} == {2}
+    for seed, epoch, batch_size in ((0, 0, 8), (1, 9, 64)):
+        for batch in opened(data, seed=seed, batch_size=batch_size).batches("train", epoch, 2):
+            assert torch.equal(batch.inputs, inputs[batch.index])
+    assert (
+        order(opened(data), 0) == torch.cat([b.index for b in opened(data).batches("train", 0, 2)]).tolist()
+    )
+    unseen = [torch.cat([b.inputs for b in opened(data).in_order("train", view)]) for view in (None, 3)]
+    assert not any(torch.equal(inputs, other) for other in unseen)
+
+
+def test_a_fingerprint_names_the_inputs_of_shared_views() -> None:
+    data = arrays()
+    ours = opened(data).fingerprint()
+    assert len(ours) == 16
+    assert ours == opened(data, seed=3, batch_size=5).fingerprint() == opened(arrays()).fingerprint()
+    other = {**data, "train_images": data["train_images"].copy()}
+    other["train_images"][0, 0, 0, 0] ^= 1
+    turned = {**data, "train_images": np.ascontiguousarray(data["train_images"].swapaxes(2, 3))}
+    differing = [opened(data, padding=2), opened(data, flip=False), opened(other), opened(turned)]
+    assert len({ours, *(loaded.fingerprint() for loaded in differing)}) == 5
+    assert opened({**data, "test_images": data["test_images"] ^ 1}).fingerprint() == ours
+
+
+def test_a_fingerprint_does_not_depend_on_the_layout_in_memory() -> None:
+    data = arrays()
+    strided = np.asfortranarray(data["train_images"])
+    assert opened({**data, "train_images": strided}).fingerprint() == opened(data).fingerprint()
 
 
 def order(loaded: LoadedImages, epoch: int) -> list[int]:
@@ -92,7 +123,7 @@ def test_other_splits_come_in_order_and_unchanged(split: str) -> None:
         inputs = torch.cat([batch.inputs for batch in batches])
         expected = torch.from_numpy(data[f"{split}_images"]).double() / 255 * 2 - 1
         torch.testing.assert_close(inputs.double(), expected, rtol=0, atol=1e-7)
-        assert {batch.view for batch in batches} == {0}
+        assert {batch.view for batch in batches} == {None}
 
 
 def test_inputs_span_minus_one_to_one_channels_last() -> None:

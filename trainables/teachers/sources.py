@@ -1,0 +1,71 @@
+"""Where trained networks come from within one process, and how their outputs travel between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from trainables.tasks.base import LoadedTask
+from trainables.teachers.remembered import remember
+
+
+class LocalSources:
+    """Networks from a function; their outputs are computed when first asked for, then kept.
+
+    Several trainers given the same object share what it keeps.
+
+    Args:
+        network: gives the trained network of a recipe's id.
+    """
+
+    def __init__(self, network: Callable[[str], nn.Module]) -> None:
+        self._network = network
+        self._outputs: dict[tuple[str, int, str], Tensor] = {}
+
+    def network(self, recipe_id: str) -> nn.Module:
+        """See :class:`trainables.teachers.base.Sources`."""
+        return self._network(recipe_id)
+
+    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Tensor:
+        """See :class:`trainables.teachers.base.Sources`."""
+        key = (recipe_id, views, task.fingerprint())
+        if key not in self._outputs:
+            self._outputs[key] = remember(self._network(recipe_id), task, views)
+        return self._outputs[key]
+
+
+@dataclass(frozen=True)
+class TeacherOutputs:
+    """What a trained network answered, to be put into an object store.
+
+    Attributes:
+        recipe_id: of the network.
+        fingerprint: of the task in whose shared views it was asked, see
+            :meth:`trainables.tasks.base.LoadedTask.fingerprint`.
+        values: float16, shape (views, samples, outputs). What Ray gives is read-only and memory-mapped, one
+            copy for all trials of a node.
+    """
+
+    recipe_id: str
+    fingerprint: str
+    values: np.ndarray
+
+    @property
+    def views(self) -> int:
+        """In how many views."""
+        return len(self.values)
+
+
+class NoSources:
+    """Of a recipe without a teacher."""
+
+    def network(self, recipe_id: str) -> nn.Module:
+        """See :class:`trainables.teachers.base.Sources`."""
+        raise ValueError(f"the recipe imitates {recipe_id}, but no trained network was given")
+
+    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Tensor:
+        """See :class:`trainables.teachers.base.Sources`."""
+        raise ValueError(f"the recipe imitates {recipe_id}, but no outputs of a trained network were given")
