@@ -1,0 +1,362 @@
+"""Translation with all sentences on the device: what the text tasks share."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.arrays import shared_tensor
+from trainables.decoding import Search, beam_search, greedy, translate
+from trainables.metrics.translation import bleu, chrf
+from trainables.part import check_choice, check_range
+from trainables.sentences import BEGIN, END, PAD, Sentences
+from trainables.tasks.augmentation import mix
+from trainables.tasks.base import SPLITS, Arrays, Batch, DataError, LoadedTask, Task
+from trainables.tasks.vocabulary import LARGEST, SMALLEST, SUBWORDS, Vocabulary, VocabularyError, learn
+
+SIDES = ("source", "target")
+EVALUATION_TOKENS = 8192
+"""Of one side, padding included, in a batch that is only looked at."""
+
+BEAM = 5
+"""Hypotheses of the search that is reported; validation, which is asked every epoch, is greedy."""
+
+FINGERPRINT_VERSION = 1
+"""To be raised whenever batches of the same data change; outputs kept for them are then recomputed."""
+
+
+class TextTask(Task):
+    """A task of translating sentences; members declare these as fields.
+
+    Attributes:
+        vocabulary_size: tokens of the one vocabulary of both languages, special ones included, in
+            [32, 65536]. It is learnt from the training split.
+        subwords: ``bpe`` or ``unigram``.
+        batch_tokens: most tokens of a training batch in its longer side, padding included, in
+            [``max_length``, 1048576].
+        max_length: most tokens of a sentence, its end included, in [8, 4096]; longer ones are refused.
+        label_smoothing: share of the target distribution that all tokens share evenly, in [0, 1).
+    """
+
+    vocabulary_size: int
+    subwords: str
+    batch_tokens: int
+    max_length: int
+    label_smoothing: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "vocabulary_size", SMALLEST, LARGEST)
+        check_choice(self, "subwords", SUBWORDS)
+        check_range(self, "max_length", 8, 4096)
+        check_range(self, "batch_tokens", self.max_length, 2**20)
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+
+    @property
+    def metric(self) -> str:
+        """sacreBLEU's score of plain text, in [0, 100]."""
+        return "bleu"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(vocabulary size,): a sentence has no fixed length."""
+        return (self.vocabulary_size,)
+
+    @property
+    def outputs(self) -> int:
+        """One logit per token of the vocabulary, at each position."""
+        return self.vocabulary_size
+
+    def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedText:
+        """See :class:`LoadedText`."""
+        loaded = LoadedText(
+            arrays, device, seed, batch_tokens=self.batch_tokens, label_smoothing=self.label_smoothing
+        )
+        if loaded.vocabulary.size != self.vocabulary_size:
+            raise ValueError(
+                f"the arrays' vocabulary must have {self.vocabulary_size} tokens, got {loaded.vocabulary.size}"
+            )
+        return loaded
+
+
+class Pairs(NamedTuple):
+    """Sentences of one split; line i of ``target`` says what line i of ``source`` says.
+
+    ``names`` are what messages call the two sides, such as their files.
+    """
+
+    source: Sequence[str]
+    target: Sequence[str]
+    names: tuple[str, str]
+
+
+def numbered(splits: Mapping[str, Pairs], task: TextTask) -> Arrays:
+    """The arrays of :class:`LoadedText`, with a vocabulary learnt from the training split.
+
+    Raises:
+        DataError: the training split does not support the vocabulary, or a sentence is empty or longer than
+            ``task.max_length`` tokens.
+    """
+    train = splits["train"]
+    try:
+        data = learn((*train.source, *train.target), task.vocabulary_size, task.subwords)
+    except VocabularyError as error:
+        raise DataError(f"{error}; change vocabulary_size, or train on more text") from error
+    vocabulary = Vocabulary(data)
+    arrays: dict[str, np.ndarray] = {"vocabulary": data}
+    for split in SPLITS:
+        pairs = splits[split]
+        for side, lines, name in zip(SIDES, pairs, pairs.names, strict=False):
+            rows = [[*vocabulary.encode(line), END] for line in lines]
+            _check_lengths(rows, name, task.max_length)
+            arrays[f"{split}_{side}"] = np.array([token for row in rows for token in row], dtype=np.int32)
+            arrays[f"{split}_{side}_lengths"] = np.array([len(row) for row in rows], dtype=np.int64)
+        arrays[f"{split}_references"] = np.frombuffer("\n".join(pairs.target).encode(), dtype=np.uint8)
+    return arrays
+
+
+class LoadedText:
+    """Token numbers of all splits as flat tensors; batches are cut and padded on the device.
+
+    Args:
+        arrays: ``vocabulary`` (uint8, see :class:`~trainables.tasks.vocabulary.Vocabulary`); per split
+            and side ("source", "target") ``<split>_<side>``, int32, all sentences' tokens one after the
+            other, each ended by ``END``, and ``<split>_<side>_lengths``, int64; and per split
+            ``<split>_references``, uint8, the targets as plain UTF-8 text, a line each. They may be
+            read-only and are never written to.
+        device: where everything lies and batches appear.
+        seed: drives shuffling.
+        batch_tokens: most tokens of the longer side in a training batch, padding included.
+        label_smoothing: see :class:`TextTask`.
+
+    Attributes:
+        vocabulary: of both sides.
+    """
+
+    def __init__(
+        self, arrays: Arrays, device: torch.device, seed: int, *, batch_tokens: int, label_smoothing: float
+    ) -> None:
+        self.device = torch.device(device)
+        self.vocabulary = Vocabulary(arrays["vocabulary"])
+        self._vocabulary_bytes = arrays["vocabulary"]
+        self._seed = seed
+        self._label_smoothing = label_smoothing
+        self._sides = {
+            split: tuple(_Rows(arrays, split, side, self.vocabulary.size, self.device) for side in SIDES)
+            for split in SPLITS
+        }
+        self._references = {split: arrays[f"{split}_references"].tobytes().decode() for split in SPLITS}
+        for split in SPLITS:
+            _check_counts(split, *self._sides[split], self.references(split))
+        # How long a batch is that holds the pair. Sorted by it alone, pairs of one length are many, so that
+        # those that meet in a batch differ from epoch to epoch, while the number of batches stays.
+        self._longer = torch.maximum(*(rows.lengths for rows in self._sides["train"]))
+        self._sizes = _cut(self._longer.sort().values.tolist(), batch_tokens)
+
+    def assets(self) -> dict[str, Tensor]:
+        """What a student is useless without: ``vocabulary``, uint8, shape (bytes,)."""
+        return {"vocabulary": shared_tensor(self._vocabulary_bytes)}
+
+    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
+        """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
+
+        Inputs are :class:`~trainables.sentences.Sentences`; targets are int64 of shape (n, t), each row
+        ended by ``END`` and filled up with ``PAD``. Text is not augmented: all views are the same. Training
+        batches hold pairs of like length; which, and in which order they come, is a function of
+        (seed, epoch).
+
+        Raises:
+            ValueError: unknown split.
+        """
+        if _checked(split) != "train":
+            yield from self.in_order(split)
+            return
+        random = torch.Generator().manual_seed(mix(self._seed, epoch))
+        order = torch.randperm(len(self._longer), generator=random)
+        order = order[self._longer[order].argsort(stable=True)]
+        parts = order.split(self._sizes)
+        for number in torch.randperm(len(parts), generator=random).tolist():
+            yield self._batch("train", parts[number], view)
+
+    def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
+        """Every pair of ``split`` by ascending index; see :class:`trainables.tasks.base.LoadedTask`.
+
+        Raises:
+            ValueError: unknown split.
+        """
+        for index in self._consecutive(split):
+            yield self._batch(split, index, view)
+
+    def fingerprint(self) -> str:
+        """16 hex digits of a hash of the training pairs as numbers, and of the vocabulary."""
+        digest = hashlib.sha256(repr(FINGERPRINT_VERSION).encode())
+        digest.update(hashlib.sha256(self._vocabulary_bytes.tobytes()).digest())
+        for rows in self._sides["train"]:
+            for part in (rows.tokens, rows.lengths):
+                digest.update(hashlib.sha256(part.cpu().numpy().tobytes()).digest())
+        return digest.hexdigest()[:16]
+
+    def steps(self, split: str) -> int:
+        """How many batches :meth:`batches` yields: in every epoch as many."""
+        return len(self._sizes) if _checked(split) == "train" else len(self._consecutive(split))
+
+    def samples(self, split: str) -> int:
+        """How many pairs ``split`` has.
+
+        Raises:
+            ValueError: unknown split.
+        """
+        return len(self._sides[_checked(split)][0].lengths)
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy in nats, summed over the batch's target tokens, over their number.
+
+        ``output`` are logits of shape (n, t, vocabulary). ``END`` counts as a token, padding does not. A
+        batch of few long sentences thus weighs as much as one of many short ones.
+        """
+        return F.cross_entropy(
+            output.flatten(0, 1),
+            batch.targets.flatten(),
+            ignore_index=PAD,
+            label_smoothing=self._label_smoothing,
+        )
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """Quality of ``model``: ``test`` is translated by a beam of 5, the other splits greedily.
+
+        Keys: ``bleu`` and ``chrf`` in [0, 100], of plain text; ``perplexity``, at least 1 (lower is
+        better): the exponential of the negative log-likelihood per target token, ``END`` included, all
+        tokens of the split counting alike and labels not smoothed.
+
+        The model is evaluated in eval mode; every module's training flag is as before afterwards.
+        """
+        flags = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            with torch.inference_mode():
+                nats = self._nats_per_token(model, split)
+                translations = self.translations(model, split)
+        finally:
+            for module, training in flags:
+                module.training = training
+        references = self.references(split)
+        return {
+            "bleu": bleu(translations, references),
+            "chrf": chrf(translations, references),
+            "perplexity": math.exp(nats) if nats < math.log(1e300) else math.inf,
+        }
+
+    def translations(self, model: nn.Module, split: str) -> list[str]:
+        """What ``model``, in eval mode, makes of each source of ``split``; see :meth:`evaluate`."""
+        sources, _ = self._sides[_checked(split)]
+        search: Search = functools.partial(beam_search, beam=BEAM) if split == "test" else greedy
+        tokens = EVALUATION_TOKENS // BEAM if split == "test" else EVALUATION_TOKENS
+        found = translate(model, sources.rows(), self.device, search, tokens)  # type: ignore[arg-type]
+        return [self.vocabulary.decode(translation.tokens) for translation in found]
+
+    def references(self, split: str) -> list[str]:
+        """The targets of ``split`` as they were given, plain text."""
+        return self._references[_checked(split)].split("\n")
+
+    def _nats_per_token(self, model: nn.Module, split: str) -> float:
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        count = 0
+        longer = torch.maximum(*(rows.lengths for rows in self._sides[_checked(split)]))
+        lengths, order = longer.sort(stable=True)
+        for index in order.split(_cut(lengths.tolist(), EVALUATION_TOKENS)):
+            batch = self._batch(split, index, None)
+            logits = model(batch.inputs).flatten(0, 1).float()
+            total += F.cross_entropy(
+                logits, batch.targets.flatten(), ignore_index=PAD, reduction="sum"
+            ).double()
+            count += int((batch.targets != PAD).sum())
+        return float(total) / count
+
+    def _batch(self, split: str, index: Tensor, view: int | None) -> Batch:
+        sources, targets = self._sides[split]
+        source, following = sources.padded(index), targets.padded(index)
+        begin = torch.full((len(index), 1), BEGIN, device=self.device)
+        # What precedes each token: the row moved right by one; its END has nothing to follow it.
+        shown = torch.cat([begin, following[:, :-1].masked_fill(following[:, :-1] == END, PAD)], 1)
+        inputs = Sentences(source, sources.lengths[index].to(self.device), shown)
+        return Batch(inputs, following, index.to(self.device), view)  # type: ignore[arg-type]
+
+    def _consecutive(self, split: str) -> list[Tensor]:
+        """Indices of ``split`` in order, in parts of at most ``EVALUATION_TOKENS`` per side."""
+        longer = torch.maximum(*(rows.lengths for rows in self._sides[_checked(split)]))
+        return list(torch.arange(len(longer)).split(_cut(longer.tolist(), EVALUATION_TOKENS)))
+
+
+class _Rows:
+    """Sentences of many lengths, one after the other: ``tokens`` on the device, ``lengths`` on the CPU."""
+
+    def __init__(self, arrays: Arrays, split: str, side: str, size: int, device: torch.device) -> None:
+        tokens, lengths = arrays[f"{split}_{side}"], arrays[f"{split}_{side}_lengths"]
+        if tokens.dtype != np.int32 or lengths.dtype != np.int64 or not len(lengths) or lengths.min() < 1:
+            raise ValueError(
+                f"{split}_{side} must be int32 and its lengths int64, at least 1, of at least one sentence, got "
+                f"{tokens.dtype} and {lengths.dtype} of {lengths.shape}"
+            )
+        ends = lengths.cumsum()
+        if len(tokens) != ends[-1] or tokens.min() < 0 or tokens.max() >= size or (tokens[ends - 1] != END).any():
+            raise ValueError(
+                f"{split}_{side} must hold {ends[-1]} tokens below {size}, each sentence ended by {END}, "
+                f"got {len(tokens)} in [{tokens.min()}, {tokens.max()}]"
+            )
+        self.tokens = shared_tensor(tokens).to(device)
+        self.lengths = shared_tensor(lengths)
+        self._starts = shared_tensor(ends - lengths)
+
+    def padded(self, index: Tensor) -> Tensor:
+        """int64 of shape (n, longest): the sentences ``index`` (on the CPU), filled up with ``PAD``."""
+        device = self.tokens.device
+        lengths, starts = self.lengths[index], self._starts[index]
+        place = torch.arange(int(lengths.max()), device=device)
+        inside = place < lengths.to(device)[:, None]
+        where = (starts.to(device)[:, None] + place).clamp_(max=len(self.tokens) - 1)
+        return self.tokens[where].long().masked_fill_(~inside, PAD)
+
+    def rows(self) -> list[list[int]]:
+        """The sentences as lists."""
+        return [part.tolist() for part in self.tokens.cpu().split(self.lengths.tolist())]
+
+
+def _cut(lengths: Sequence[int], most: int) -> list[int]:
+    """Sizes of consecutive parts of which each has size * longest <= ``most``, or holds one sentence."""
+    sizes = [0]
+    longest = 0
+    for length in lengths:
+        longest = max(longest, length)
+        if sizes[-1] and (sizes[-1] + 1) * longest > most:
+            sizes.append(0)
+            longest = length
+        sizes[-1] += 1
+    return sizes
+
+
+def _checked(split: str) -> str:
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split=}")
+    return split
+
+
+def _check_lengths(rows: Sequence[Sequence[int]], name: str, most: int) -> None:
+    for number, row in enumerate(rows, 1):
+        if not 1 < len(row) <= most:
+            reason = f"has {len(row)} tokens, more than max_length={most}" if len(row) > 1 else "is empty"
+            raise DataError(f"{name}, line {number} {reason}; remove the pair from both files, or split it")
+
+
+def _check_counts(split: str, sources: _Rows, targets: _Rows, references: Sequence[str]) -> None:
+    counts = (len(sources.lengths), len(targets.lengths), len(references))
+    if len(set(counts)) > 1:
+        raise ValueError(f"{split} must have as many sources as targets and references, got {counts}")
