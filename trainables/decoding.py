@@ -169,7 +169,7 @@ def beam_search(
         penalty = float(length_penalty(length, alpha))
         finished.add(rows, tokens[:, :, 1:], parent, ranked / penalty, ends, beam)
         # A hypothesis ends in one way only, so all but ``width`` of the ranked at least go on.
-        others = ends.int().argsort(1, stable=True)[:, : min(beam, ranked.shape[1] - width)]
+        others = ends.int().argsort(dim=1, stable=True)[:, : min(beam, ranked.shape[1] - width)]
         scores, parent, token = (part.gather(1, others) for part in (ranked, parent, token))
         # At most 0, so over the largest penalty they are the most that they can come to.
         hopeful = scores.max(1).values / reachable[rows] > finished.scores[rows]
