@@ -38,7 +38,9 @@ def signatures() -> dict[str, str]:
     # A metric counts its references when it scores, and its signature then names their number.
     for metric in _metrics():
         metric.corpus_score(["a"], [["a"]])
-    return {name: str(metric.get_signature()) for name, metric in zip(("bleu", "chrf"), _metrics(), strict=True)}
+    return {
+        name: str(metric.get_signature()) for name, metric in zip(("bleu", "chrf"), _metrics(), strict=True)
+    }
 
 
 def _score(metric: Any, translations: Sequence[str], references: Sequence[str]) -> float:
@@ -46,7 +48,8 @@ def _score(metric: Any, translations: Sequence[str], references: Sequence[str]) 
         raise ValueError(
             f"every reference needs one translation, got {len(translations)} for {len(references)}"
         )
-    return float(metric.corpus_score(list(translations), [list(references)]).score)
+    score = float(metric.corpus_score(list(translations), [list(references)]).score)
+    return min(score, 100.0)  # perfect translations come to 100.00000000000004
 
 
 @functools.cache

@@ -11,7 +11,12 @@ from trainables.tasks.text import TextTask, numbered
 from trainables.tasks.text_files import names_in, read_pairs
 
 LANGUAGES = ("de", "en")
-TESTS = {"test_2016_flickr": 1000, "test_2017_flickr": 1000, "test_2017_mscoco": 461, "test_2018_flickr": 1071}
+TESTS = {
+    "test_2016_flickr": 1000,
+    "test_2017_flickr": 1000,
+    "test_2017_mscoco": 461,
+    "test_2018_flickr": 1071,
+}
 PAIRS = {"train": 29_000, "val": 1014} | TESTS
 """What was published; other numbers are other data."""
 
@@ -20,8 +25,8 @@ PAIRS = {"train": 29_000, "val": 1014} | TESTS
 class Multi30k(TextTask):
     """29,000 German-English pairs on what photographs show (Elliott et al. 2016), translated to English.
 
-    Read are the files of the repository's raw folder, ``train``, ``val`` and the test set, each as ``.de`` and
-    ``.en``, plain or ``.gz``. Their words are neither lower-cased nor tokenised.
+    Read are the files of the repository's raw folder, ``train``, ``val`` and the test set, each as ``.de``
+    and ``.en``, plain or ``.gz``. Their words are neither lower-cased nor tokenised.
 
     Attributes:
         test: which test set; default ``test_2016_flickr``.
@@ -50,7 +55,9 @@ class Multi30k(TextTask):
             DataError: they are not there, damaged, or not as long as published.
         """
         if directory is None:
-            raise DataError("Multi30k is not embedded; pass --data DIR with train, val and test files, .de and .en")
+            raise DataError(
+                "Multi30k is not embedded; pass --data DIR with train, val and test files, .de and .en"
+            )
         names_in(directory)
         splits = {}
         for split, stem in (("train", "train"), ("validation", "val"), ("test", self.test)):

@@ -13,7 +13,7 @@ from trainables.tasks.text import Pairs, TextTask, numbered
 SEED = 20_180_215
 SIZES = {"train": 18_000, "validation": 1_000, "test": 1_000}
 BABEL = "2.18.0"
-DIGEST = "0" * 16
+DIGEST = "c50bc2c4d4b81aa0"
 """Of the sentences that this grammar makes of the data of Babel 2.18.0."""
 
 
@@ -27,10 +27,11 @@ class Phrases(TextTask):
     adjectives agree with nouns in gender, number and case, and verbs stand second, first or last.
 
     18,000 pairs to train on, 1,000 for validation, 1,000 for the test. No German and no English sentence is
-    twice among all 20,000. Nor do the splits share a statement: each pair of words that a sentence states
-    (a verb and its object, a movement and its place, a language and what is done with it, a thing and the unit
-    or currency it is measured in) belongs to one split. They do share words: every noun, verb, place, language
-    and unit, as well as names in lists, owners, dates and numbers, may be in any of them.
+    twice among all 20,000. Nor do the splits share a statement: each pair of words that a sentence states (a
+    verb and its object, a movement and its place, a language and its use, a thing and the unit or currency
+    it is measured in) belongs to one split. They do share words: nouns, verbs, places, languages and units
+    may be in any of them, and so may what is said beside the statement, such as subjects, adjectives, owners,
+    dates and numbers.
 
     Attributes:
         vocabulary_size: default 2000.
@@ -69,11 +70,11 @@ class Phrases(TextTask):
         book = phrasebook(SEED, SIZES)
         if book.digest != self.digest:
             raise DataError(
-                f"the CLDR data of the installed Babel {version('babel')} gives other phrases than the recipe's "
-                f"(digest {book.digest} instead of {self.digest}); install babel=={BABEL}"
+                f"the CLDR data of the installed Babel {version('babel')} gives other phrases than the "
+                f"recipe's (digest {book.digest} instead of {self.digest}); install babel=={BABEL}"
             )
-        splits = {
-            split: Pairs(*zip(*pairs, strict=True), names=(f"{split} phrases, German", f"{split} phrases, English"))
-            for split, pairs in book.pairs.items()
-        }
+        splits = {}
+        for split, pairs in book.pairs.items():
+            german, english = zip(*pairs, strict=True)
+            splits[split] = Pairs(german, english, (f"German {split} phrases", f"English {split} phrases"))
         return numbered(splits, self)

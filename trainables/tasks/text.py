@@ -19,7 +19,7 @@ from trainables.metrics.translation import bleu, chrf
 from trainables.part import check_choice, check_range
 from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.augmentation import mix
-from trainables.tasks.base import SPLITS, Arrays, Batch, DataError, LoadedTask, Task
+from trainables.tasks.base import SPLITS, Arrays, Batch, DataError, Task
 from trainables.tasks.vocabulary import LARGEST, SMALLEST, SUBWORDS, Vocabulary, VocabularyError, learn
 
 SIDES = ("source", "target")
@@ -83,7 +83,8 @@ class TextTask(Task):
         )
         if loaded.vocabulary.size != self.vocabulary_size:
             raise ValueError(
-                f"the arrays' vocabulary must have {self.vocabulary_size} tokens, got {loaded.vocabulary.size}"
+                f"the arrays' vocabulary must have {self.vocabulary_size} tokens, "
+                f"got {loaded.vocabulary.size}"
             )
         return loaded
 
@@ -150,16 +151,17 @@ class LoadedText:
         self._vocabulary_bytes = arrays["vocabulary"]
         self._seed = seed
         self._label_smoothing = label_smoothing
+        size = self.vocabulary.size
         self._sides = {
-            split: tuple(_Rows(arrays, split, side, self.vocabulary.size, self.device) for side in SIDES)
+            split: _Sides(*(_Rows(arrays, split, side, size, self.device) for side in SIDES))
             for split in SPLITS
         }
         self._references = {split: arrays[f"{split}_references"].tobytes().decode() for split in SPLITS}
         for split in SPLITS:
-            _check_counts(split, *self._sides[split], self.references(split))
+            _check_counts(split, self._sides[split], self.references(split))
         # How long a batch is that holds the pair. Sorted by it alone, pairs of one length are many, so that
         # those that meet in a batch differ from epoch to epoch, while the number of batches stays.
-        self._longer = torch.maximum(*(rows.lengths for rows in self._sides["train"]))
+        self._longer = self._sides["train"].longer
         self._sizes = _cut(self._longer.sort().values.tolist(), batch_tokens)
 
     def assets(self) -> dict[str, Tensor]:
@@ -270,7 +272,7 @@ class LoadedText:
     def _nats_per_token(self, model: nn.Module, split: str) -> float:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         count = 0
-        longer = torch.maximum(*(rows.lengths for rows in self._sides[_checked(split)]))
+        longer = self._sides[_checked(split)].longer
         lengths, order = longer.sort(stable=True)
         for index in order.split(_cut(lengths.tolist(), EVALUATION_TOKENS)):
             batch = self._batch(split, index, None)
@@ -292,7 +294,7 @@ class LoadedText:
 
     def _consecutive(self, split: str) -> list[Tensor]:
         """Indices of ``split`` in order, in parts of at most ``EVALUATION_TOKENS`` per side."""
-        longer = torch.maximum(*(rows.lengths for rows in self._sides[_checked(split)]))
+        longer = self._sides[_checked(split)].longer
         return list(torch.arange(len(longer)).split(_cut(longer.tolist(), EVALUATION_TOKENS)))
 
 
@@ -303,11 +305,16 @@ class _Rows:
         tokens, lengths = arrays[f"{split}_{side}"], arrays[f"{split}_{side}_lengths"]
         if tokens.dtype != np.int32 or lengths.dtype != np.int64 or not len(lengths) or lengths.min() < 1:
             raise ValueError(
-                f"{split}_{side} must be int32 and its lengths int64, at least 1, of at least one sentence, got "
-                f"{tokens.dtype} and {lengths.dtype} of {lengths.shape}"
+                f"{split}_{side} must be int32 and its lengths int64, at least 1, of at least one sentence, "
+                f"got {tokens.dtype} and {lengths.dtype} of {lengths.shape}"
             )
         ends = lengths.cumsum()
-        if len(tokens) != ends[-1] or tokens.min() < 0 or tokens.max() >= size or (tokens[ends - 1] != END).any():
+        if (
+            len(tokens) != ends[-1]
+            or tokens.min() < 0
+            or tokens.max() >= size
+            or (tokens[ends - 1] != END).any()
+        ):
             raise ValueError(
                 f"{split}_{side} must hold {ends[-1]} tokens below {size}, each sentence ended by {END}, "
                 f"got {len(tokens)} in [{tokens.min()}, {tokens.max()}]"
@@ -328,6 +335,18 @@ class _Rows:
     def rows(self) -> list[list[int]]:
         """The sentences as lists."""
         return [part.tolist() for part in self.tokens.cpu().split(self.lengths.tolist())]
+
+
+class _Sides(NamedTuple):
+    """Both sides of a split's pairs."""
+
+    source: _Rows
+    target: _Rows
+
+    @property
+    def longer(self) -> Tensor:
+        """Per pair the tokens of its longer side, int64 on the CPU."""
+        return torch.maximum(self.source.lengths, self.target.lengths)
 
 
 def _cut(lengths: Sequence[int], most: int) -> list[int]:
@@ -356,7 +375,7 @@ def _check_lengths(rows: Sequence[Sequence[int]], name: str, most: int) -> None:
             raise DataError(f"{name}, line {number} {reason}; remove the pair from both files, or split it")
 
 
-def _check_counts(split: str, sources: _Rows, targets: _Rows, references: Sequence[str]) -> None:
-    counts = (len(sources.lengths), len(targets.lengths), len(references))
+def _check_counts(split: str, sides: _Sides, references: Sequence[str]) -> None:
+    counts = (*(len(rows.lengths) for rows in sides), len(references))
     if len(set(counts)) > 1:
         raise ValueError(f"{split} must have as many sources as targets and references, got {counts}")

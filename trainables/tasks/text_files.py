@@ -14,12 +14,14 @@ from trainables.tasks.base import SPLITS, DataError
 from trainables.tasks.text import Pairs
 from trainables.tasks.vocabulary import normalised
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*"
 """Of a split's files without the language, and of a language: nothing that leads out of the folder."""
 
 VALIDATION = ("dev", "val", "valid", "validation")
 NO_LANGUAGES = ("csv", "gz", "json", "log", "md", "tsv", "txt", "zip")
-HINT = "pass --data DIR with train.de and train.en (or src-train.txt and tgt-train.txt), val and test likewise"
+HINT = (
+    "pass --data DIR with train.de and train.en (or src-train.txt and tgt-train.txt), val and test likewise"
+)
 
 
 class Name(NamedTuple):
@@ -50,7 +52,7 @@ def names_in(directory: Path) -> list[Name]:
         plain = entry.name.removesuffix(".gz")
         if match := re.fullmatch(rf"(src|tgt)-({NAME})\.txt", plain):
             found.add(Name(match[2], match[1]))
-        elif match := re.fullmatch(rf"({NAME})\.([A-Za-z]{{2,8}}([_-][A-Za-z0-9]+)*)", plain):
+        elif match := re.fullmatch(rf"({NAME})\.([A-Za-z]{{2,8}}(?:[_-][A-Za-z0-9]+)*)", plain):
             found.add(Name(match[1], match[2]))
     return sorted(name for name in found if name.language not in NO_LANGUAGES)
 
@@ -72,7 +74,9 @@ def languages_in(directory: Path, names: Sequence[Name]) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def stems_in(directory: Path, names: Sequence[Name], languages: tuple[str, str], test: str | None) -> list[str]:
+def stems_in(
+    directory: Path, names: Sequence[Name], languages: tuple[str, str], test: str | None
+) -> list[str]:
     """What the files of the three splits are called; of several tests the first by alphabet, or ``test``.
 
     Raises:

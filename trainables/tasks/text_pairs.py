@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,13 @@ class TextPairs(TextTask):
             DataError: nothing usable there; the message says what, with file and line, and what to do.
             ValueError: a setting out of its range.
         """
-        languages, stems = _layout(directory, source, target, test)
-        task = cls(*languages, *stems[1:], digest="0" * 16, **settings)
-        splits = task._read(directory)
-        return cls(*languages, *stems[1:], digest=digest_of(splits), **settings)
+        names = names_in(directory)
+        if (source is None) != (target is None):
+            raise ValueError(f"give both source and target or neither, got {source=} and {target=}")
+        languages = languages_in(directory, names) if source is None or target is None else (source, target)
+        _, validation, test = stems_in(directory, names, languages, test)
+        task = cls(*languages, validation, test, digest="0" * 16, **settings)
+        return replace(task, digest=digest_of(task._read(directory)))
 
     def load(self, directory: Path | None, *, download: bool = False) -> Arrays:
         """Read all files, learn the vocabulary and number the words.
@@ -107,14 +110,3 @@ class TextPairs(TextTask):
             split: read_pairs(directory, stem, (self.source, self.target), self.max_length)
             for split, stem in zip(SPLITS, stems, strict=True)
         }
-
-
-def _layout(
-    directory: Path, source: str | None, target: str | None, test: str | None
-) -> tuple[tuple[str, str], list[str]]:
-    names = names_in(directory)
-    if source is None or target is None:
-        if source is not None or target is not None:
-            raise DataError(f"source and target are given together or not at all, got {source=} and {target=}")
-        source, target = languages_in(directory, names)
-    return (source, target), stems_in(directory, names, (source, target), test)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
+from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]  # made at import
 
 from trainables.sentences import BEGIN, END, PAD, UNKNOWN
 
@@ -82,7 +82,7 @@ def learn(lines: Iterable[str], size: int, subwords: str) -> np.ndarray:
         )
     except RuntimeError as error:
         raise VocabularyError(_refusal(str(error), size)) from error
-    model = sentencepiece_model_pb2.ModelProto.FromString(written.getvalue())
+    model = ModelProto.FromString(written.getvalue())
     pieces = [piece.piece for piece in model.pieces[len(_SPECIAL) :]]
     packed = "\n".join(pieces).encode()
     if subwords == "unigram":
@@ -117,7 +117,7 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Token numbers of ``text``, normalised; no special token but ``UNKNOWN``, and no ``END``."""
-        return self._processor.encode(normalised(text))  # type: ignore[no-any-return]
+        return self._processor.encode(normalised(text))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of token numbers up to the first ``END``; ``PAD`` and ``BEGIN`` are left out.
@@ -133,12 +133,12 @@ class Vocabulary:
                 break
             if token not in (PAD, BEGIN):
                 kept.append(int(token))
-        return self._processor.decode(kept)  # type: ignore[no-any-return]
+        return self._processor.decode(kept)
 
 
 def _model(pieces: list[str], scores: Sequence[float], subwords: str) -> bytes:
     """What sentencepiece reads."""
-    model = sentencepiece_model_pb2.ModelProto()
+    model = ModelProto()
     kinds = model.SentencePiece
     for number, special in enumerate(_SPECIAL):
         kind = kinds.UNKNOWN if number == UNKNOWN else kinds.CONTROL
@@ -151,7 +151,7 @@ def _model(pieces: list[str], scores: Sequence[float], subwords: str) -> bytes:
     trainer.pad_id, trainer.unk_id, trainer.bos_id, trainer.eos_id = PAD, UNKNOWN, BEGIN, END
     trainer.unk_surface = UNKNOWN_TEXT
     model.normalizer_spec.name = "identity"
-    return model.SerializeToString()  # type: ignore[no-any-return]
+    return model.SerializeToString()
 
 
 def _unpacked(data: bytes) -> tuple[list[str], Sequence[float], str]:
@@ -189,7 +189,7 @@ def _refusal(message: str, size: int) -> str:
         return f"the text supports a vocabulary of at most {most[1]} tokens, got vocabulary_size={size}"
     if needed := re.search(r"required_chars\. \d+ vs (\d+)", message):
         return (
-            f"the text has so many different characters that the vocabulary needs at least {needed[1]} tokens, "
-            f"got vocabulary_size={size}"
+            f"the text has so many different characters that its vocabulary needs at least {needed[1]} "
+            f"tokens, got vocabulary_size={size}"
         )
     return f"no vocabulary of {size} tokens can be learnt from the text ({' '.join(message.split())})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from babel import Locale
 from babel.dates import format_date, format_time, format_timedelta
@@ -18,24 +18,30 @@ from trainables.tasks.grammar.words import NOTHING, Draw, Words
 
 LOCALES = GERMAN, ENGLISH = Locale("de"), Locale("en")
 
+
+def _codes(table: str) -> tuple[str, ...]:
+    return tuple(table.split())
+
+
 # CLDR does not say which names take an article; most take none.
 GERMAN_ARTICLES = {
-    "f": "CF CH DO EH MN SK TR UA VA",
-    "m": "IQ IR LB NE SD SN SS TD XK YE",
-    "n": "GB",
-    "p": "AE AX BS CK FK FO IC KM KY MH MP MV NL PH PN SB SC US VG VI",
+    "f": _codes("CF CH DO EH MN SK TR UA VA"),
+    "m": _codes("IQ IR LB NE SD SN SS TD XK YE"),
+    "n": _codes("GB"),
+    "p": _codes("AE AX BS CK FK FO IC KM KY MH MP MV NL PH PN SB SC US VG VI"),
 }
-GENDER = {code: gender for gender, codes in GERMAN_ARTICLES.items() for code in codes.split()}
-ENGLISH_ARTICLE = "AE AX BS CF CK DO FK FO GB IC KM KY MH MP MV NL PH PN SB SC US VG VI".split()
-NO_ISLANDS = ("AE", "NL", "US")
+GENDER = {code: gender for gender, codes in GERMAN_ARTICLES.items() for code in codes}
+ENGLISH_ARTICLE = _codes("AE AX BS CF CK DO FK FO GB IC KM KY MH MP MV NL PH PN SB SC US VG VI")
+NO_ISLANDS = _codes("AE NL US")
 LEFT_OUT = (
-    *"AC BQ BV CC CP CX DG GS HK HM IM IO MD MM MO NF PS TA TC TF UM".split(),  # ask for rules of their own
-    *"EU EZ QO UN XA XB ZZ".split(),  # are no territories
+    *_codes("AC BQ BV CC CP CX DG GS HK HM IM IO MD MM MO NF PS TA TC TF UM"),  # ask for rules of their own
+    *_codes("EU EZ QO UN XA XB ZZ"),  # are no territories
 )
-SPOKEN = (
-    "af am ar az be bg bn ca cs cy da de el en es et eu fa fi fr ga gl gu he hi hr hu hy id is it ja ka kk km ko "
-    "ku lo lt lv mk ml mn mr ms mt my ne nl no pl pt ro ru sa sk sl so sq sr sv sw ta te tg th tr uk ur uz vi yi zh"
-).split()
+SPOKEN = _codes("""
+    af am ar az be bg bn ca cs cy da de el en es et eu fa fi fr ga gl gu he hi hr hu hy id is it ja ka kk km
+    ko ku lo lt lv mk ml mn mr ms mt my ne nl no pl pt ro ru sa sk sl so sq sr sv sw ta te tg th tr uk ur uz
+    vi yi zh
+""")
 
 MEASURES = {
     "weigh": ("mass-gram", "mass-kilogram", "mass-tonne", "mass-pound", "mass-ounce"),
@@ -47,11 +53,11 @@ MEASURES = {
 DURATIONS = ("duration-minute", "duration-hour", "duration-day", "duration-week")
 DISTANCES = ("length-kilometer", "length-mile", "length-nautical-mile")
 
-SYMBOLS = ("EUR", "USD", "GBP", "JPY", "INR", "KRW")
-MONEY = (
-    "AUD BRL CAD CHF CNY COP CZK DKK EGP EUR GBP HUF IDR INR ISK JPY KES MXN NOK NZD PHP PLN RUB SEK THB TRY TWD "
-    "UAH USD ZAR"
-).split()
+SYMBOLS = _codes("EUR USD GBP JPY INR KRW")
+MONEY = _codes("""
+    AUD BRL CAD CHF CNY COP CZK DKK EGP EUR GBP HUF IDR INR ISK JPY KES MXN NOK NZD PHP PLN RUB SEK THB TRY
+    TWD UAH USD ZAR
+""")
 
 
 class Territory(NamedTuple):
@@ -102,7 +108,7 @@ def languages() -> tuple[Words, ...]:
 
 
 def inflected(language: str, ending: str) -> str:
-    """A German language name with the ending of an adjective (``Französischen``), where it is made from one."""
+    """A German language name with an adjective's ending (``Französischen``), where it is made from one."""
     return language + ending if language.endswith("sch") else language
 
 
@@ -115,7 +121,7 @@ def amount(draw: Draw, unit: str) -> Words:
 def money(draw: Draw, currency: str, named: bool) -> Words:
     """A sum by the currency's name, or by its symbol, which German writes last and English first."""
     number = draw.one((draw.between(1, 99), draw.between(100, 9_999), draw.between(101, 9_999) / 100))
-    style = "name" if named else "standard"
+    style: Literal["name", "standard"] = "name" if named else "standard"
     return _both(
         lambda locale: format_currency(
             number, currency, locale=locale, format_type=style, currency_digits=not named
@@ -123,7 +129,7 @@ def money(draw: Draw, currency: str, named: bool) -> Words:
     )
 
 
-def listed(items: Sequence[Words], style: str = "standard") -> Words:
+def listed(items: Sequence[Words], style: Literal["standard", "or"] = "standard") -> Words:
     """``a, b und c``; with style ``or``, ``a, b oder c``."""
     german, english = zip(*items, strict=True)
     return Words(format_list(german, style, GERMAN), format_list(english, style, ENGLISH))

@@ -133,7 +133,9 @@ SPEAKING = _verbs("""
     unterrichten / unterrichtet / unterrichtet / teach / teaches / taught / taught
 """)
 
-TRANSLATE = Verb("übersetzen", "", "übersetzt", "übersetzt", "translate", "translates", "translated", "translated")
+TRANSLATE = Verb(
+    "übersetzen", "", "übersetzt", "übersetzt", "translate", "translates", "translated", "translated"
+)
 
 ADJECTIVES = _adjectives(
     "neu=new alt=old groß=large klein=small rot=red grün=green blau=blue weiß=white schwarz=black "

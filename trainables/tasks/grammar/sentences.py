@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from trainables.tasks.grammar import cldr
 from trainables.tasks.grammar.cldr import DISTANCES, DURATIONS, MEASURES, MONEY, SYMBOLS, Territory
@@ -47,7 +47,11 @@ SAID = {
     "cost": (Words("kostet", "costs"), NOTHING, Words("der Preis", "the price")),
     "weigh": (Words("wiegt", "weighs"), NOTHING, Words("das Gewicht", "the weight")),
     "long": (Words("ist", "is"), Words(" lang", " long"), Words("die Länge", "the length")),
-    "use": (Words("braucht", "needs"), Words(" Strom", " of power"), Words("der Verbrauch", "the consumption")),
+    "use": (
+        Words("braucht", "needs"),
+        Words(" Strom", " of power"),
+        Words("der Verbrauch", "the consumption"),
+    ),
     "hold": (Words("fasst", "holds"), NOTHING, Words("der Inhalt", "the volume")),
 }
 COMPARED = {
@@ -81,7 +85,9 @@ def all_contents() -> Contents:
     """Every pair of words that makes sense together."""
     money = (*MONEY, *(f"{currency} symbol" for currency in SYMBOLS))
     return Contents(
-        events=tuple((verb, noun) for verb in (*ACTIONS, *GIVING) for noun in THINGS if _fit(verb.kinds, noun)),
+        events=tuple(
+            (verb, noun) for verb in (*ACTIONS, *GIVING) for noun in THINGS if _fit(verb.kinds, noun)
+        ),
         trips=tuple((verb, place) for verb in TRAVELLING for place in cldr.territories()),
         languages=tuple((verb, language) for verb in (*SPEAKING, TRANSLATE) for language in cldr.languages()),
         measures=tuple(
@@ -103,7 +109,7 @@ class Speaker:
         self._spoken = [pair for pair in contents.languages if pair[0] is not TRANSLATE]
         self._translated = [language for verb, language in contents.languages if verb is TRANSLATE]
         self._compared = [measure for measure in contents.measures if measure[1] in COMPARED]
-        self._destinations = [place for verb, place in contents.trips if verb.kinds == "to"]
+        self._destinations = [place for verb, place in contents.trips if verb.german == "reisen"]
         kinds: tuple[tuple[int, Callable[[], Words]], ...] = (
             (20, self._event),
             (12, self._report),
@@ -147,11 +153,13 @@ class Speaker:
         if self._draw.chance(0.5):
             first = main.main()
             return sentence(
-                f"{first.german}, {link.german} {other.german}", f"{first.english} {link.english} {other.english}"
+                f"{first.german}, {link.german} {other.german}",
+                f"{first.english} {link.english} {other.english}",
             )
         second = main.after_clause()
         return sentence(
-            f"{link.german} {other.german}, {second.german}", f"{link.english} {other.english}, {second.english}"
+            f"{link.german} {other.german}, {second.german}",
+            f"{link.english} {other.english}, {second.english}",
         )
 
     def _relative_object(self) -> Words:
@@ -213,7 +221,7 @@ class Speaker:
         verb, place = self._draw.one(self._contents.trips)
         others = [other for travelled, other in self._contents.trips if travelled is verb and other != place]
         places = [place, *self._draw.some(others, self._draw.between(1, 3))]
-        style = self._draw.one(("standard", "or"))
+        style: Literal["standard", "or"] = "or" if self._draw.chance(0.5) else "standard"
         german, _ = cldr.listed([place.place(verb.kinds) for place in places], style)
         # English has its preposition once, German every time, since it depends on the place.
         bare = [place.place(verb.kinds).english.removeprefix(f"{verb.kinds} ") for place in places]
@@ -261,7 +269,9 @@ class Speaker:
                 f"the journey {where.english} takes {duration.english}",
             )
         distance = cldr.amount(self._draw, self._draw.one(DISTANCES))
-        return sentence(f"bis {where.german} sind es {distance.german}", f"it is {distance.english} {where.english}")
+        return sentence(
+            f"bis {where.german} sind es {distance.german}", f"it is {distance.english} {where.english}"
+        )
 
     def _infinitive(self) -> Words:
         hope = self._draw.one(HOPING)

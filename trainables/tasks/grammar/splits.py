@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from trainables.tasks.base import SPLITS
 from trainables.tasks.grammar.sentences import Contents, Speaker, all_contents
 from trainables.tasks.grammar.words import Draw, Words
+
+Pair = TypeVar("Pair", bound=tuple[Any, ...])
 
 HELD_OUT_PERCENT = 10
 """Of all contents, for validation; and as many for the test."""
@@ -26,11 +28,12 @@ def contents(split: str) -> Contents:
 
     Which one is a hash of the words, so that adding words moves no pair of others.
     """
+    everything = all_contents()
     return Contents(
-        *(
-            tuple(pair for pair in pairs if _split(kind, pair) == split)
-            for kind, pairs in zip(Contents._fields, all_contents(), strict=True)
-        )
+        events=_of(split, "events", everything.events),
+        trips=_of(split, "trips", everything.trips),
+        languages=_of(split, "languages", everything.languages),
+        measures=_of(split, "measures", everything.measures),
     )
 
 
@@ -52,6 +55,10 @@ def phrasebook(seed: int, sizes: Mapping[str, int]) -> Phrasebook:
             pairs[split].append(pair)
             digest.update(f"{split}\t{pair.german}\t{pair.english}\n".encode())
     return Phrasebook(pairs, digest.hexdigest()[:16])
+
+
+def _of(split: str, kind: str, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    return tuple(pair for pair in pairs if _split(kind, pair) == split)
 
 
 def _split(kind: str, pair: tuple[Any, ...]) -> str:
