@@ -1,8 +1,8 @@
 """How fast networks that translate are trained and searched, on random sentences of Multi30k's lengths.
 
 Training is one step of Adam on full-precision weights with cross-entropy; its speed is in target tokens that
-are no padding. Translations are made as long as their sources, because an untrained network does not know when
-to end.
+are no padding. Translations are made as long as their sources, because an untrained network does not know
+when to end.
 
     python benchmarks/translation_speed.py [--threads 2] [--vocabulary 8000] [--units 256] [--depth 2]
 """
@@ -14,13 +14,14 @@ import functools
 import json
 import platform
 import time
+from collections.abc import Callable
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.decoding import Search, Translator, beam_search, greedy
+from trainables.decoding import Translation, Translator, beam_search, greedy
 from trainables.metrics.latency import fingerprint
 from trainables.models.base import Model
 from trainables.models.lstm import LSTM
@@ -84,7 +85,9 @@ def training_speed(network: nn.Module, batches: list[tuple[Sentences, Tensor]], 
     return total / (time.perf_counter() - start)
 
 
-def search_speed(network: nn.Module, batches: list[tuple[Sentences, Tensor]], search: Search) -> float:
+def search_speed(
+    network: nn.Module, batches: list[tuple[Sentences, Tensor]], search: Callable[..., list[Translation]]
+) -> float:
     """Sentences per second."""
     network.eval()
     start, found, limit = time.perf_counter(), [], 0
@@ -117,14 +120,16 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     models: list[Model] = [
         LSTM(options.depth, units=options.units, embedding=options.units),
-        LSTM(options.depth, units=options.units, embedding=options.units, bidirectional=False, tied="nothing"),
+        LSTM(
+            options.depth, units=options.units, embedding=options.units, bidirectional=False, tied="nothing"
+        ),
         Transformer(options.depth, units=options.units),
     ]
     train = batches_of(options.train_sentences, options.batch_tokens, options.vocabulary)
     test = batches_of(options.search_sentences, options.search_tokens, options.vocabulary)
     print(f"machine: {json.dumps(fingerprint())}")
     print(f"python {platform.python_version()}, torch {torch.__version__}, {options.threads} threads")
-    print(f"{'parameters':>10} {'trained tokens/s':>17} {'greedy sentences/s':>19} {'beam':>6} {'sentences/s':>12}")
+    print(f"{'parameters':>10} {'trained tokens/s':>17} {'greedy sent./s':>15} {'beam':>6} {'sent./s':>8}")
     for model in models:
         torch.manual_seed(0)
         network = model.build((options.vocabulary,), options.vocabulary)
@@ -133,7 +138,7 @@ def main() -> None:
         plain = search_speed(network, test, greedy)
         wide = search_speed(network, test, functools.partial(beam_search, beam=options.beam))
         tokens = training_speed(network, train, options.vocabulary)
-        print(f"{parameters:>10} {tokens:>17.0f} {plain:>19.0f} {options.beam:>6} {wide:>12.1f}  {model}")
+        print(f"{parameters:>10} {tokens:>17.0f} {plain:>15.0f} {options.beam:>6} {wide:>8.1f}  {model}")
 
 
 if __name__ == "__main__":

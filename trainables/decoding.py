@@ -1,8 +1,8 @@
 """From a sequence network to translations: greedy and beam search with cached states.
 
 What a sentence becomes does not depend on the batch it is in: padding is never attended, the bound on its
-length comes from its own source, and a sentence that is finished leaves the batch. What remains is the order in
-which a matrix product of another size adds, which shows in the last digits of a score.
+length comes from its own source, and a sentence that is finished leaves the batch. What remains is the order
+in which a matrix product of another size adds, which shows in the last digits of a score.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Translator(Protocol):
     training: bool
 
     def encode(self, source: Tensor, lengths: Tensor) -> State:
-        """The state before the first token, from ``source`` (n, s) and ``lengths`` (n,), as in ``Sentences``."""
+        """The state before the first token, from ``source`` (n, s) and ``lengths`` (n,) of ``Sentences``."""
         ...
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
@@ -61,7 +61,7 @@ def length_limits(lengths: Tensor, ratio: float = 2.0, extra: int = 10) -> Tenso
 
 
 def length_penalty(length: int | Tensor, alpha: float) -> Tensor:
-    """Float64 ``((5 + length) / 6) ** alpha``, which divides log-probabilities (Wu et al. 2016, section 7)."""
+    """Float64 ``((5 + length) / 6) ** alpha``, divides log-probabilities (Wu et al. 2016, section 7)."""
     return ((5.0 + torch.as_tensor(length, dtype=torch.float64)) / 6.0) ** alpha
 
 
@@ -237,8 +237,7 @@ class _Finished:
         better = (best > self.scores[rows]).nonzero().squeeze(1)
         self.scores[rows[better]] = best[better]
         chosen = tokens[better, parent[better, place[better]]]
-        self.tokens[rows[better]] = END
-        self.tokens[rows[better], : chosen.shape[1]] = chosen
+        self.tokens[rows[better], : chosen.shape[1]] = chosen  # longer than the one before
 
 
 def _limits(network: Translator, lengths: Tensor, limits: Tensor | None) -> Tensor:

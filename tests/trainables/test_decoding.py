@@ -158,7 +158,9 @@ def plain_beam_search(
     for length in range(1, limit + 1):
         candidates = []
         for score, tokens in live:
-            gains = table[source % len(table), (length - 1) % table.shape[1], tokens[-1]].log_softmax(0).tolist()
+            gains = (
+                table[source % len(table), (length - 1) % table.shape[1], tokens[-1]].log_softmax(0).tolist()
+            )
             for token, gain in enumerate(gains):
                 if token not in NEVER and (length < limit or token == END):
                     candidates.append((score + gain, (*tokens, token)))
@@ -189,13 +191,28 @@ def test_it_finds_what_a_search_of_one_sentence_without_early_finish_finds(
     table[..., END] += ending
     source = torch.arange(4, 4 + len(limits)).unsqueeze(1)
     found = beam_search(
-        Table(table), source, torch.ones(len(limits), dtype=torch.long), beam=beam, alpha=alpha,
+        Table(table),
+        source,
+        torch.ones(len(limits), dtype=torch.long),
+        beam=beam,
+        alpha=alpha,
         limits=torch.tensor(limits),
     )
     for row, (translation, limit) in enumerate(zip(found, limits, strict=True)):
         tokens, score = plain_beam_search(table, 4 + row, limit, beam, alpha)
         assert translation.tokens == tokens
         assert translation.score == pytest.approx(score, abs=1e-10)
+
+
+def test_hypotheses_that_cannot_be_do_not_count_as_finished() -> None:
+    """With one word to say there is one hypothesis, however wide the beam; the last of four is the best."""
+    table = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
+    table[..., END], table[..., 4] = math.log(0.1), math.log(0.9)
+    source, lengths = torch.zeros(1, 1, dtype=torch.long), torch.tensor([1])
+    (found,) = beam_search(Table(table), source, lengths, beam=4, alpha=3.0, limits=torch.tensor([9]))
+    expected = plain_beam_search(table, 0, 9, beam=4, alpha=3.0)
+    assert found.tokens == expected[0] == (4, 4, 4)
+    assert found.score == pytest.approx(expected[1])
 
 
 def table_that_ends_after(lengths: list[int], vocabulary: int = 8) -> Tensor:

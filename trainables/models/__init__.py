@@ -3,6 +3,8 @@
 from trainables.models.base import Model
 from trainables.models.convnet import ConvNet
 from trainables.models.custom import Custom
+from trainables.models.lstm import LSTM
 from trainables.models.resnet import ResNet
+from trainables.models.transformer import Transformer
 
-MODELS: tuple[type[Model], ...] = (ConvNet, ResNet, Custom)
+MODELS: tuple[type[Model], ...] = (ConvNet, ResNet, LSTM, Transformer, Custom)

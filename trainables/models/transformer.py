@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -96,14 +97,14 @@ class Network(nn.Module):
         source, lengths, target = sentences
         memory, tokens = self._memory(source, lengths)
         x = self._placed(self.words.embed_target(target), 0)
-        for layer in self.decoder:
+        for layer in self._layers():
             x = layer(x, *layer.reads(memory), tokens)
         return self.words.logits(self.decoder_norm(x))
 
     def encode(self, source: Tensor, lengths: Tensor) -> State:
         """State before the first token; ``source`` is (n, s), ``lengths`` (n,), each at least 1."""
         memory, tokens = self._memory(source, lengths)
-        keys, values = zip(*(layer.reads(memory) for layer in self.decoder), strict=True)
+        keys, values = zip(*(layer.reads(memory) for layer in self._layers()), strict=True)
         source_keys, source_values = torch.stack(keys, 1), torch.stack(values, 1)
         nothing = source_keys[:, :, :, :0]
         return tokens, source_keys, source_values, nothing, nothing
@@ -113,7 +114,7 @@ class Network(nn.Module):
         tokens, source_keys, source_values, keys, values = state
         x = self._placed(self.words.embed_target(token).unsqueeze(1), keys.shape[3])
         new_keys, new_values = [], []
-        for number, layer in enumerate(self.decoder):
+        for number, layer in enumerate(self._layers()):
             past = keys[:, number], values[:, number]
             of_source = source_keys[:, number], source_values[:, number], tokens
             x, key, value = layer.step(x, *past, *of_source)
@@ -130,6 +131,9 @@ class Network(nn.Module):
         for layer in self.encoder:
             x = layer(x, tokens)
         return self.encoder_norm(x), tokens
+
+    def _layers(self) -> list[DecoderLayer]:
+        return [cast(DecoderLayer, layer) for layer in self.decoder]
 
     def _placed(self, embedded: Tensor, start: int) -> Tensor:
         """Embeddings (n, t, units), scaled to the size of positions, at positions from ``start`` on."""
@@ -225,7 +229,7 @@ class Attention(nn.Module):
         """(n, t, units) -> (n, t, units); ``visible`` is broadcast to (n, heads, t, s)."""
         query = self._apart(self.query(x))
         seen = F.scaled_dot_product_attention(query, keys, values, attn_mask=visible, is_causal=causal)
-        return self.output(seen.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.output(seen.transpose(1, 2).flatten(2))
 
     def _apart(self, x: Tensor) -> Tensor:
         """(n, t, units) -> (n, heads, t, size)."""

@@ -53,11 +53,11 @@ class Words(nn.Module):
 
     def embed_source(self, tokens: Tensor) -> Tensor:
         """int64 (...) -> (..., size)."""
-        return (self.target if self.source is None else self.source)(tokens)  # type: ignore[no-any-return]
+        return (self.target if self.source is None else self.source)(tokens)
 
     def embed_target(self, tokens: Tensor) -> Tensor:
         """int64 (...) -> (..., size)."""
-        return self.target(tokens)  # type: ignore[no-any-return]
+        return self.target(tokens)
 
     def logits(self, features: Tensor) -> Tensor:
         """(..., features) -> (..., vocabulary)."""

@@ -26,7 +26,10 @@ def test_the_encoder_is_pytorchs_lstm_with_one_bias(layers: int, directions: int
     state: dict[str, Tensor] = {}
     for name, tensor in encoder.state_dict().items():
         if name.startswith("bias_"):
-            state |= {name.replace("bias_", "bias_ih_"): tensor, name.replace("bias_", "bias_hh_"): 0 * tensor}
+            state |= {
+                name.replace("bias_", "bias_ih_"): tensor,
+                name.replace("bias_", "bias_hh_"): 0 * tensor,
+            }
         else:
             state[name] = tensor
     reference.load_state_dict(state)
@@ -113,4 +116,4 @@ def test_ranges() -> None:
         {"dropout": -0.1}, {"tied": "some"},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(fields))):
-            LSTM(**fields)  # type: ignore[arg-type]
+            LSTM(**fields)

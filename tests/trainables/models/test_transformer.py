@@ -111,4 +111,4 @@ def test_ranges() -> None:
         {"dropout": 1.0}, {"tied": ""},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(fields))):
-            Transformer(**fields)  # type: ignore[arg-type]
+            Transformer(**fields)

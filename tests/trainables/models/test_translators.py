@@ -11,10 +11,13 @@ from typing import Any, cast
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainables.decoding import State, Translator, select
+from tests.recipes import every_method
+from trainables.compressed_weight import compress, compressed_weights, stored_tensors
+from trainables.decoding import State, Translator, beam_search, greedy, select
 from trainables.models.base import Model
 from trainables.models.convnet import ConvNet
 from trainables.models.lstm import LSTM
@@ -159,6 +162,45 @@ def test_depth_and_width_are_handles(model: Model) -> None:
     assert smallest(sentences([3], [2])).shape == (1, 2, VOCABULARY)
 
 
+def reversals(count: int, generator: torch.Generator) -> tuple[Sentences, Tensor]:
+    """Two to six words, and what is to be said: the same words from last to first."""
+    words = torch.randint(END + 1, 14, (count, 6), generator=generator)
+    lengths = torch.randint(2, 7, (count,), generator=generator)
+    source, said = torch.full((count, 7), PAD), torch.full((count, 7), PAD)
+    for row, length in enumerate(lengths.tolist()):
+        source[row, :length], source[row, length] = words[row, :length], END
+        said[row, :length], said[row, length] = words[row, :length].flip(0), END
+    heard = torch.cat([torch.full((count, 1), BEGIN), said[:, :-1].masked_fill(said[:, :-1] == END, PAD)], 1)
+    return Sentences(source, lengths + 1, heard), said
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LSTM(depth=1, units=48, embedding=32, dropout=0.0),
+        Transformer(depth=1, units=48, heads=4, dropout=0.0),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_it_learns_to_say_words_from_last_to_first(model: Model) -> None:
+    torch.manual_seed(0)
+    network = model.build((14,), 14)
+    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        inputs, said = reversals(64, generator)
+        loss = F.cross_entropy(network(inputs).flatten(0, 1), said.flatten(), ignore_index=PAD)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    inputs, said = reversals(200, torch.Generator().manual_seed(1))
+    expected = [tuple(row[: n - 1].tolist()) for row, n in zip(said, inputs.lengths, strict=True)]
+    for search in (greedy, beam_search):
+        found = cast(Any, search)(network.eval(), inputs.source, inputs.lengths)
+        right = sum(ours.tokens == theirs for ours, theirs in zip(found, expected, strict=True))
+        assert right >= 170, (search, right)
+
+
 class Doubled(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -171,7 +213,7 @@ class Doubled(nn.Module):
 
 @each_model
 def test_computed_weights_are_in_force_and_leave_the_network_copyable(model: Model) -> None:
-    """As quantized weights are: read once per step under the cache, equal to plain weights of their values."""
+    """As quantized weights are: read once per step under the cache, equal to plain weights so valued."""
     batch = sentences([5, 3], [4, 6])
     plain, computed = built(model), built(model)
     with torch.no_grad():
@@ -194,10 +236,26 @@ def test_computed_weights_are_in_force_and_leave_the_network_copyable(model: Mod
     assert torch.equal(copy.deepcopy(computed)(batch), expected)
     with torch.no_grad():
         translator = cast(Translator, computed)
-        logits, _ = translator.step(
-            batch.target[:, 0], translator.encode(batch.source, batch.lengths)
-        )
+        logits, _ = translator.step(batch.target[:, 0], translator.encode(batch.source, batch.lengths))
     torch.testing.assert_close(logits, expected[:, 0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["quantized_distillation", "differentiable_quantization"])
+@each_model
+def test_what_is_stored_is_each_table_once_and_the_whole_student(model: Model, method: str) -> None:
+    (recipe,) = (r for r in every_method(sparsity=0.3) if r.method == method)
+    recipe = dataclasses.replace(recipe, exempt=(), exempt_dtype="float32")
+    student = compress(built(model, torch.float32), recipe)
+    for _, joint, original in compressed_weights(student):
+        joint.mask.update(original, 1.0)
+        joint.start_quantizing(original)
+    stored = stored_tensors(student, recipe)
+    tables = [name for name, tensor in stored.items() if VOCABULARY in tensor.shape]
+    assert len(tables) == {"nothing": 3, "output": 2, "all": 1}[cast(Any, model).tied]
+    again = built(model, torch.float32)
+    again.load_state_dict({name: tensor.decode() for name, tensor in stored.items()})
+    batch = sentences([5, 3], [4, 6])
+    assert torch.equal(again(batch), student(batch))
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 8, 8), (), (4,), (8000, 2)])
