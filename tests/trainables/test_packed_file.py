@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import random
@@ -28,6 +29,7 @@ from trainables.packed_file import (
     MAGIC,
     VERSION,
     PackedFileError,
+    _entropy_bytes,
     describe,
     pack,
     read_file,
@@ -120,15 +122,11 @@ def test_round_trip_and_rows(seed: int) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
 @pytest.mark.parametrize("model", [ConvNet(), ResNet()], ids=lambda model: type(model).__name__)
 def test_headers_are_small_whatever_the_method(method: Callable[..., Recipe], model: Model) -> None:
-    teacher = (
-        {}
-        if method.__name__ in ("full_precision", "post_training_quantization")
-        else {"teacher_id": "5" * 16}
-    )
+    teacher = {"teacher_id": "5" * 16} if "teacher_id" in inspect.signature(method).parameters else {}
     recipe = method(Digits(), model, epochs=20, seed=7, **teacher)
     data = pack(recipe, {"0.0.weight": Dense(torch.zeros(2)), "3.bias": Dense(torch.zeros(2))})
     assert read_header(data) == recipe
-    assert describe(data)[0]["bytes"] < 150
+    assert describe(data)[0]["bytes"] < 110 + 12 * len(recipe.phases)  # every phase has a learning rate
 
 
 def test_rows_say_what_is_stored() -> None:
@@ -166,7 +164,8 @@ def test_the_file_is_near_its_entropy() -> None:
     tensor = Codes(index, (100, 600), 4, 256, torch.rand(235).half(), torch.rand(235).half())
     data = pack(RECIPE, {"weight": tensor})
     header, row = describe(data)
-    assert row["entropy_bytes"] < row["bytes"] < 1.005 * row["entropy_bytes"]
+    assert row["bytes"] < row["entropy_bytes"]  # scales are coded too, and save more than the table takes
+    assert _entropy_bytes(tensor.index) < row["bytes"]
     assert header["bytes"] < 100
 
 
@@ -233,7 +232,7 @@ def test_noise_is_refused(noise: bytes) -> None:
 
 def test_another_version_is_named() -> None:
     data = pack(RECIPE, {})
-    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 1 can be read"):
+    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 2 can be read"):
         read_header(fixed(data[: len(MAGIC)] + b"\x09" + data[len(MAGIC) + 1 : -8]))
 
 
@@ -306,8 +305,8 @@ def test_names_of_any_characters() -> None:
 
 
 def test_the_dictionary_is_frozen() -> None:
-    """It is part of version 1 of the format: change it and older files cannot be read."""
-    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (2771, 839339413)
+    """It is part of version 2 of the format: change it and older files cannot be read."""
+    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (4226, 282946601)
 
 
 def test_files(tmp_path: Path) -> None:
@@ -351,7 +350,7 @@ def test_the_layout_is_the_documented_one() -> None:
     data = pack(RECIPE, {"bias": Dense(torch.tensor([1.0, -2.0]).half())})
     reader = Reader(data)
     assert reader.take(4) == bytes([0x8B]) + b"RDZ"
-    assert reader.byte() == 1
+    assert reader.byte() == VERSION
     assert reader.varint() == 2
     header = json.loads(zlib.decompressobj(-15, DICTIONARY).decompress(reader.take(reader.varint())))
     assert header == [RECIPE.to_dict(), ["bias"]]
