@@ -361,22 +361,37 @@ def export(
     out.print(f"{_escape(str(target))}: {len(exported):,} bytes{checked}", highlight=False)
 
 
-@app.command(epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect student.rdz --json")
+@app.command(
+    epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect student.rdz --account\n\n"
+    "  rayduce inspect student.rdz --json"
+)
 def inspect(
     file: Annotated[Path, typer.Argument(help="A packed file (.rdz).")],
+    accounts: Annotated[
+        bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show where the bytes of FILE are."""
-    from trainables.packed_file import describe, read_file, read_header
+    from search.account_table import account_records, account_tables
+    from trainables.accounting import account
+    from trainables.packed_file import describe, read_file, read_header, unpack
     from trainables.recipe import short_name
 
     with _problems():
         content = read_file(file)
         rows, recipe = _named(file, lambda: (describe(content), read_header(content)))
+    title = f"{file}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
+    if accounts:
+        counted = account(unpack(content)[1], rows)
+        if as_json:
+            out.print_json(json.dumps(account_records(counted)))
+        else:
+            out.print(*account_tables(title, counted), sep="\n")
+        return
     if as_json:
         out.print_json(json.dumps(rows))
         return
-    title = f"{file}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
     table = Table(
         title=_escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True
     )
