@@ -75,6 +75,8 @@ def fit_frequencies(counts: np.ndarray) -> Frequencies:
         relative = density / density.max()
         # No model of these groups codes below their entropy.
         floor = float(share @ np.log2(total / density))
+        if floor >= best_bits:
+            break  # larger groups are no better
         start = _usual_form(total, groups.size)
         for forms in (range(start, -1, -1), range(start + 1, len(ENTRY_BITS))):
             worse = 0
