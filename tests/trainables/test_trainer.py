@@ -43,8 +43,14 @@ def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(
     recipes = [*every_method(4), *every_method(4, sparsity=0.6)]
     dropout = ConvNet(stages=((6,), (8,)), hidden=(16,), kernel_size=3, depth=1, dropout=(0.3, 0.3, 0.3))
     recipes.append(methods.quantized_distillation(Digits(), dropout, teacher_id=TEACHER_ID, epochs=4))
+    live, in_turn = (  # a teacher asked at every step; remembered views that come round before the end
+        methods.quantized_distillation(
+            Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=4, seed=3, teacher_views=views
+        )
+        for views in (None, 3)
+    )
     stochastic = replace(recipes[-1], quantizer=Uniform(2, 64, rounding="stochastic"))
-    recipes.append(replace(stochastic, phases=(Phase(4, SGD(0.05), quantize=True),)))
+    recipes += [live, in_turn, replace(stochastic, phases=(Phase(4, SGD(0.05), quantize=True),))]
     straight = {}
     for number, recipe in enumerate(recipes):
         folder = tmp_path / f"{number:02d}-{recipe.method}"
