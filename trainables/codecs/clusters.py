@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-ROUNDS = 5
+ROUNDS = 4
 MOST_CLASSES = 16
-LEARNED_FROM = 4096
+LEARNED_FROM = 2048
 
 
 def cluster(histograms: np.ndarray, classes: int) -> np.ndarray:

@@ -84,11 +84,15 @@ def fit_model(
     """
     count = candidates[0].size
     number, classes = _choose(candidates, size, segments) if count >= FEWEST_SYMBOLS else (0, ())
+    found: list[tuple[int, Model]] = []
+    if classes:
+        several, alone = _several(candidates[number], size, classes)
+        if count >= LARGE and several.bits < alone:  # which no single table of these symbols can reach
+            return number, several
+        found.append((number, several))
     # Which candidate is better, the sample of a large tensor has told for certain.
     numbers = [number] if count >= LARGE else range(len(candidates))
-    found = [(each, _single(candidates[each], size)) for each in numbers]
-    if classes:
-        found.append((number, _several(candidates[number], size, classes)))
+    found += [(each, _single(candidates[each], size)) for each in numbers]
     return min(found, key=lambda pair: pair[1].bits)
 
 
@@ -185,8 +189,9 @@ def _single(symbols: np.ndarray, size: int) -> Model:
     )
 
 
-def _several(symbols: np.ndarray, size: int, best: tuple[Classes, ...]) -> Model:
-    """The model of chosen classes, built in full."""
+def _several(symbols: np.ndarray, size: int, best: tuple[Classes, ...]) -> tuple[Model, float]:
+    """The model of chosen classes, built in full, and the order-0 entropy of the symbols (bits)."""
+    pooled = np.zeros(size)
     table = bytes([best[0].kind if len(best) == 1 else ROWS_AND_COLUMNS])
     streams: Streams = []
     bits = 8.0
@@ -201,11 +206,13 @@ def _several(symbols: np.ndarray, size: int, best: tuple[Classes, ...]) -> Model
             table += bytes([NO_TABLE])
             bits += 8
             continue
-        frequencies = fit_frequencies(count_symbols(inside, size))
+        counts = count_symbols(inside, size)
+        pooled += counts
+        frequencies = fit_frequencies(counts)
         table += frequencies.table
         bits += frequencies.bits
         streams.append((inside, frequencies.weights))
-    return Model(table, streams, bits)
+    return Model(table, streams, bits), entropy_bits(pooled[None])
 
 
 def _choose(
@@ -256,6 +263,7 @@ class _Trial:
         self.alone = entropy_bits(counts[None]) * symbols.size / picked.size
         self.table_bits = 8 + 4 * min(size, 2 * COARSE)
         self._known: dict[int, np.ndarray] = {}
+        self._found: dict[tuple[int, int], float] = {}
 
     def best(self, kinds: Sequence[int]) -> float:
         """Of the usual number of classes; 0 if none of ``kinds`` pays."""
@@ -263,6 +271,11 @@ class _Trial:
 
     def bits(self, kind: int, classes: int) -> float:
         """The length with so many classes less the length without, bits; 0 if there are too few segments."""
+        if (kind, classes) not in self._found:
+            self._found[kind, classes] = self._estimated(kind, classes)
+        return self._found[kind, classes]
+
+    def _estimated(self, kind: int, classes: int) -> float:
         part = self._segments[kind]
         if kind not in self._known:
             length = self._symbols.size // part.number

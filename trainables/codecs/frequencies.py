@@ -38,6 +38,12 @@ With ``m`` bits of mantissa an entry is off by at most one part in ``2^(m+1)``, 
 ``0.06 / 4^m`` bits per symbol.
 """
 
+LARGE, MANY = 2**14, 16
+ROUNDING = 0.02
+"""Of ``LARGE`` symbols or more, ``MANY`` of them different, a form is not tried if ``ROUNDING / 4^m`` bits per
+symbol would be too many. Rounding costs more in general; of few frequencies, it may happen to cost nothing.
+"""
+
 PATIENCE = 2
 """Forms in a row that are worse than the one before, after which no better one is expected."""
 
@@ -78,14 +84,18 @@ def fit_frequencies(counts: np.ndarray) -> Frequencies:
         if floor >= best_bits:
             break  # larger groups are no better
         start = _usual_form(total, groups.size)
+        rough = total >= LARGE and occurring.size >= MANY
         for forms in (range(start, -1, -1), range(start + 1, len(ENTRY_BITS))):
             worse = 0
             last = np.inf
             for number in forms:
-                table_bits = 8 + 8 * packed_size(groups.size * ENTRY_BITS[number][0], 1)
+                width, mantissa = ENTRY_BITS[number]
+                table_bits = 8 + 8 * packed_size(groups.size * width, 1)
                 if table_bits + floor >= best_bits:
                     if number > start:
                         break
+                    continue
+                if rough and table_bits + floor + ROUNDING * total / 4**mantissa >= best_bits:
                     continue
                 levels, boundaries = _levels(number)
                 entries = 1 + np.searchsorted(boundaries, relative * levels[-1])

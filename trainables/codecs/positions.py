@@ -16,6 +16,7 @@ from trainables.codecs.segments import shape_segments
 
 DIRECT = 16  # gaps below this are their own token
 MANTISSA = 2  # bits of a longer gap, behind its leading one, that are part of its token
+LARGE, FEWEST_GAPS = 2**18, 8  # gaps of a large tensor are not tried if they are shorter on average
 MAX_TOKENS = DIRECT + (32 - 4 << MANTISSA)  # gaps are below 2^32
 
 
@@ -40,6 +41,8 @@ def code_positions(keep: np.ndarray) -> Positions:
     if kept in (0, flat.size):  # known from the count
         return Positions(False, b"", [])
     _, bitmap = fit_model([flat.view(np.uint8)], 2, shape_segments(keep.shape))
+    if flat.size >= LARGE and kept * FEWEST_GAPS > flat.size:
+        return Positions(False, bitmap.table, bitmap.streams)
     gaps = np.flatnonzero(flat)
     gaps[1:] -= gaps[:-1] + 1
     tokens = np.minimum(gaps, DIRECT).astype(np.uint8)

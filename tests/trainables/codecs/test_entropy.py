@@ -174,10 +174,11 @@ def test_codes_that_break_their_promises_are_refused() -> None:
         "bucket_size": 0,
         "shape": (299,),
         "index": good.index.long(),
-        "offset": good.offset.float(),
+        "offset": good.scale.float(),
         "scale": good.scale[:1],
         "codebook": torch.zeros(9),
         "keep": torch.ones(299, dtype=torch.bool),
+        "zero": 3,
     }
     for name, value in wrong.items():
         for codec in (BitPacked(), EntropyCoded(), Smallest()):
@@ -185,6 +186,19 @@ def test_codes_that_break_their_promises_are_refused() -> None:
                 codec.encode(Codes(**(vars(good) | {name: value})))
     with pytest.raises(ValueError, match="index must be below 5, got"):
         BitPacked().encode(Codes(**(vars(good) | {"codebook": torch.zeros(5)})))
+
+
+def test_a_centred_grid_keeps_its_promises() -> None:
+    good = vars(normal_codes(300, 3)) | {"offset": None, "zero": 4}
+    EntropyCoded().encode(Codes(**good))
+    for wrong, message in (
+        ({"zero": 8}, "zero must be below 8, got zero=8"),
+        ({"zero": None}, "zero level instead of offsets, got zero=None"),
+        ({"codebook": torch.zeros(8)}, "a centred grid has no codebook, got zero=4 and 8 levels"),
+    ):
+        for codec in (BitPacked(), EntropyCoded(), Smallest()):
+            with pytest.raises(ValueError, match=message):
+                codec.encode(Codes(**(good | wrong)))
 
 
 def test_an_index_beyond_the_codebook_is_refused_on_reading() -> None:
