@@ -40,8 +40,8 @@ With ``m`` bits of mantissa an entry is off by at most one part in ``2^(m+1)``, 
 
 LARGE, MANY = 2**14, 16
 ROUNDING = 0.02
-"""Of ``LARGE`` symbols or more, ``MANY`` of them different, a form is not tried if ``ROUNDING / 4^m`` bits per
-symbol would be too many. Rounding costs more in general; of few frequencies, it may happen to cost nothing.
+"""Of ``LARGE`` symbols or more, ``MANY`` of them different, a form is not tried where ``ROUNDING / 4^m`` bits
+per symbol would be too many. Rounding costs more in general; of few frequencies, it may cost nothing.
 """
 
 PATIENCE = 2
