@@ -311,8 +311,18 @@ def export(
     tracking_uri: TrackingUri = None,
     model: OwnModel = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    reduced_range: Annotated[
+        bool | None,
+        typer.Option(
+            "--reduced-range/--full-range",
+            help="Of int8 weights in ONNX: 7 bits, for processors without VNNI, or 8; default as here.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a student to OUT: the packed file itself, ONNX, or plain tensors."""
+    """Write a student to OUT: the packed file itself, ONNX, or plain tensors.
+
+    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids, else float32.
+    """
     from search.store import open_store
     from trainables.evaluation import rebuild
     from trainables.export import to_onnx, to_safetensors
@@ -348,7 +358,8 @@ def export(
         }
         if kind == "onnx":
             student = _with_own_model(lambda: rebuild(recipe, tensors))
-            exported = to_onnx(student, recipe.task.input_shape, metadata)
+            shape = recipe.task.input_shape
+            exported = to_onnx(student, shape, metadata, tensors, reduced_range=reduced_range)
         elif kind == "safetensors":
             exported = to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)
         else:
