@@ -311,8 +311,18 @@ def export(
     tracking_uri: TrackingUri = None,
     model: OwnModel = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    reduced_range: Annotated[
+        bool | None,
+        typer.Option(
+            "--reduced-range/--full-range",
+            help="Of int8 weights in ONNX: 7 bits, for processors without VNNI, or 8; default as here.",
+        ),
+    ] = None,
 ) -> None:
-    """Write a student to OUT: the packed file itself, ONNX, or plain tensors."""
+    """Write a student to OUT: the packed file itself, ONNX, or plain tensors.
+
+    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids, else float32.
+    """
     from search.store import open_store
     from trainables.evaluation import rebuild
     from trainables.export import to_onnx, to_safetensors
@@ -348,7 +358,8 @@ def export(
         }
         if kind == "onnx":
             student = _with_own_model(lambda: rebuild(recipe, tensors))
-            exported = to_onnx(student, recipe.task.input_shape, metadata)
+            shape = recipe.task.input_shape
+            exported = to_onnx(student, shape, metadata, tensors, reduced_range=reduced_range)
         elif kind == "safetensors":
             exported = to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)
         else:
@@ -361,22 +372,37 @@ def export(
     out.print(f"{_escape(str(target))}: {len(exported):,} bytes{checked}", highlight=False)
 
 
-@app.command(epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect student.rdz --json")
+@app.command(
+    epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect student.rdz --account\n\n"
+    "  rayduce inspect student.rdz --json"
+)
 def inspect(
     file: Annotated[Path, typer.Argument(help="A packed file (.rdz).")],
+    accounts: Annotated[
+        bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show where the bytes of FILE are."""
-    from trainables.packed_file import describe, read_file, read_header
+    from search.account_table import account_records, account_tables
+    from trainables.accounting import account
+    from trainables.packed_file import describe, read_file, read_header, unpack
     from trainables.recipe import short_name
 
     with _problems():
         content = read_file(file)
         rows, recipe = _named(file, lambda: (describe(content), read_header(content)))
+    title = f"{file}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
+    if accounts:
+        counted = account(unpack(content)[1], rows)
+        if as_json:
+            out.print_json(json.dumps(account_records(counted)))
+        else:
+            out.print(*account_tables(title, counted), sep="\n")
+        return
     if as_json:
         out.print_json(json.dumps(rows))
         return
-    title = f"{file}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
     table = Table(
         title=_escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True
     )

@@ -117,6 +117,7 @@ STUDIES: tuple[Study, ...] = (
         depths=(1, 3),
         widths=(0.1, 0.5),
         teacher_threads=1,
+        teacher_views=35,  # one for each epoch: the data is small, and so are they
     ),
     Study(
         name="fashion_mnist",

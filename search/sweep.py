@@ -36,11 +36,12 @@ from search.teacher import (
 from search.tracking import SweepExists, SweepTracker
 from search.units import show_bytes
 from spaces import Context
-from trainables.compressed_weight import compress
-from trainables.evaluation import evaluate_file, open_student, ship
+from trainables.compressed_weight import compress, stored_tensors
+from trainables.evaluation import evaluate_file, rebuild
 from trainables.export import to_onnx
 from trainables.metrics.latency import alone, fingerprint, measure_latency
 from trainables.models.custom import allow
+from trainables.packed_file import pack, unpack
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task
 from trainables.teachers.sources import TeacherOutputs
@@ -120,7 +121,7 @@ def check_student(study: Study, context: Context, max_bytes: int | None) -> None
     recipe = study.smallest(context)
     try:
         student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
-        least = len(ship(recipe, compress(student, recipe)))
+        least = len(pack(recipe, stored_tensors(compress(student, recipe), recipe)))
     except ValueError as error:
         raise Problem(f"The student cannot be used: {error}.") from error
     if max_bytes is not None and least > max_bytes:
@@ -341,8 +342,9 @@ def _latencies(files: list[bytes], settings: TrialSettings) -> tuple[list[float]
         allow(target)
     exported = []
     for file in files:
-        recipe, student = open_student(file)
-        exported.append((to_onnx(student, recipe.task.input_shape, {}), recipe.task.input_shape))
+        recipe, tensors = unpack(file)
+        onnx = to_onnx(rebuild(recipe, tensors), recipe.task.input_shape, {}, tensors)
+        exported.append((onnx, recipe.task.input_shape))
     with alone():
         rounds = [[measure_latency(onnx, shape).p10_ms for onnx, shape in exported] for _ in range(3)]
     return [min(column) for column in zip(*rounds, strict=True)], json.dumps(fingerprint())

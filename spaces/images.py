@@ -16,8 +16,13 @@ METHODS = (
     "post_training_quantization",
     "quantized_distillation",
     "differentiable_quantization",
+    "learned_step_quantization",
+    "quantization_aware_training",
 )
 """What is searched: of the full-precision methods one with and one without a teacher are enough."""
+
+SYMMETRIC = ("learned_step_quantization", "quantization_aware_training")
+"""Methods whose grid is symmetric: no buckets, and at least two bits."""
 
 QUANTIZED = ("post_training_quantization", "quantized_distillation", "differentiable_quantization")
 DISTILLED = ("knowledge_distillation", "quantized_distillation", "differentiable_quantization")
@@ -28,8 +33,9 @@ def images(trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
 
     ``method``; ``depth`` and ``width`` of the student; ``learning_rate`` (log, 5e-4 to 1e-2);
     ``prune`` and, if so, ``sparsity`` (0.1 to 0.95); for quantizing methods ``bits`` (1 to 8) and
-    ``log2_bucket_size`` (5 to 10: 32 to 1024); for distilling methods ``temperature`` (log, 1 to 10) and
-    ``distillation_weight`` (0.3 to 0.95); for learned points ``points_learning_rate`` (log, 1e-6 to 1e-3).
+    ``log2_bucket_size`` (5 to 10: 32 to 1024), on symmetric grids ``symmetric_bits`` (2 to 8) alone; for
+    distilling methods ``temperature`` (log, 1 to 10) and ``distillation_weight`` (0.3 to 0.95); for
+    learned points ``points_learning_rate`` (log, 1e-6 to 1e-3).
     """
     method = trial.suggest_categorical("method", METHODS)
     arguments: dict[str, Any] = {
@@ -46,6 +52,8 @@ def images(trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
     if method in QUANTIZED:
         arguments["bits"] = trial.suggest_int("bits", 1, 8)
         arguments["bucket_size"] = 2 ** trial.suggest_int("log2_bucket_size", 5, 10)
+    if method in SYMMETRIC:
+        arguments["bits"] = trial.suggest_int("symmetric_bits", 2, 8)
     if method in DISTILLED:
         arguments["teacher_id"] = context.teacher_id
         arguments["teacher_views"] = context.teacher_views
@@ -61,7 +69,8 @@ def starting_points(context: Context) -> list[dict[str, Any]]:
     """The methods' own defaults as parameters of :func:`images`: what a sweep tries first.
 
     The student has the depth and width that the study gives it; quantizing methods start at 4 bits in
-    buckets of 256, and quantized distillation a second time with half of the weights pruned.
+    buckets of 256 (quantization-aware training at 8), and quantized distillation a second time with half
+    of the weights pruned.
     """
     common = {
         "learning_rate": context.learning_rate,
@@ -70,11 +79,13 @@ def starting_points(context: Context) -> list[dict[str, Any]]:
         "prune": False,
     }
     quantized = {"bits": 4, "log2_bucket_size": 8}
+    symmetric = {"learned_step_quantization": 4, "quantization_aware_training": 8}
     distilled = {"temperature": 2.0, "distillation_weight": 0.7}
     points = []
     for method in METHODS:
         point: dict[str, Any] = {"method": method, **common}
         point |= quantized if method in QUANTIZED else {}
+        point |= {"symmetric_bits": symmetric[method]} if method in SYMMETRIC else {}
         point |= distilled if method in DISTILLED else {}
         point |= {"points_learning_rate": 1e-5} if method == "differentiable_quantization" else {}
         points.append(point)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from torch.nn.utils import parametrize
 
 from trainables.folding import folded
 from trainables.pruners.base import Mask
-from trainables.quantizers.base import Codes, Dense, WeightQuantizer, scatter_kept
+from trainables.quantized_inputs import quantize_inputs
+from trainables.quantizers.base import Codes, Dense, Quantizer, WeightQuantizer, scatter_kept
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 
 LARGEST_FLOAT16 = 65504.0
@@ -27,44 +28,68 @@ class CompressedWeight(nn.Module):
 
     Mask and quantizer are one object because, chained, the quantizer would move masked zeros off zero.
     The survivors alone are quantized, so pruned weights take no part in a bucket's range, and are put
-    back among exact zeros.
+    back among exact zeros; a quantizer with an exact zero is given the whole masked tensor.
 
     Attributes:
         quantizing: whether the forward pass quantizes; the mask is always in force.
+        quantizer: the recipe's.
+        guest: a phase's own quantizer, in force instead while it is there.
     """
 
     def __init__(self, mask: Mask, quantizer: WeightQuantizer) -> None:
         super().__init__()
         self.mask = mask
         self.quantizer = quantizer
+        self.guest: WeightQuantizer | None = None
         self.quantizing = False
+
+    @property
+    def active(self) -> WeightQuantizer:
+        """The quantizer in force while ``quantizing``."""
+        return self.quantizer if self.guest is None else self.guest
 
     def forward(self, weight: Tensor) -> Tensor:
         keep = self.mask.current()
         if not self.quantizing:
             return weight if keep is None else weight * keep
-        if self.quantizer.exact_zero:
-            return self.quantizer(weight if keep is None else weight * keep)
-        return scatter_kept(self.quantizer(survivors(weight, keep)), keep, tuple(weight.shape))
+        return _quantized(self.active, weight, keep)
 
     def start_quantizing(self, weight: Tensor) -> None:
         """Quantize from now on; learned state starts from the current ``weight``."""
         if not self.quantizing:
-            self.quantizer.initialize(self._given(weight.detach(), self.mask.current()))
+            self.active.initialize(_given(self.active, weight.detach(), self.mask.current()))
         self.quantizing = True
 
     @torch.no_grad()
-    def encode(self, weight: Tensor) -> Codes | Dense:
-        """``weight`` as it would be shipped now: at its final sparsity and quantized."""
-        keep = self.mask.shipped(weight)
-        given = self._given(weight, keep)
-        return self.quantizer.encode(given, tuple(weight.shape), None if self.quantizer.exact_zero else keep)
+    def end_visit(self, weight: nn.Parameter) -> None:
+        """Let the guest go, if there is one; kept elements of ``weight`` become what it made of them."""
+        if self.guest is None:
+            return
+        keep = self.mask.current()
+        made = _quantized(self.guest, weight, keep)
+        weight.copy_(made if keep is None else torch.where(keep, made, weight))
+        self.guest, self.quantizing = None, False
 
-    def _given(self, weight: Tensor, keep: Tensor | None) -> Tensor:
-        """What the quantizer is given: the whole masked tensor, or the kept values alone."""
-        if self.quantizer.exact_zero:
-            return weight if keep is None else weight * keep
-        return survivors(weight, keep)
+    @torch.no_grad()
+    def encode(self, weight: Tensor) -> Codes | Dense:
+        """``weight`` as it would be shipped now: at its final sparsity and quantized by the recipe's own."""
+        keep = self.mask.shipped(weight)
+        if self.guest is not None:
+            weight = _quantized(self.guest, weight, keep)
+        mask = None if self.quantizer.exact_zero else keep
+        return self.quantizer.encode(_given(self.quantizer, weight, keep), tuple(weight.shape), mask)
+
+
+def _given(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
+    """What ``quantizer`` is given: the whole masked tensor, or the kept values alone."""
+    if quantizer.exact_zero:
+        return weight if keep is None else weight * keep
+    return survivors(weight, keep)
+
+
+def _quantized(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
+    made = quantizer(_given(quantizer, weight, keep))
+    return made if quantizer.exact_zero else scatter_kept(made, keep, tuple(weight.shape))
 
 
 def survivors(weight: Tensor, keep: Tensor | None) -> Tensor:
@@ -75,9 +100,11 @@ def survivors(weight: Tensor, keep: Tensor | None) -> Tensor:
 def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
     """Attach a :class:`CompressedWeight` to each parameter that :func:`compressible` names, in place.
 
+    The inputs of the layers they belong to get quantizers, which do not quantize yet.
+
     Raises:
-        ValueError: see :func:`compressible`; or the network has parametrizations of its own, such as
-            weight normalisation.
+        ValueError: see :func:`compressible` and :func:`check_patterns`; or the network has
+            parametrizations of its own, such as weight normalisation.
     """
     for name, module in student.named_modules():
         if parametrize.is_parametrized(module):
@@ -85,6 +112,8 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
                 f"the network's {name or 'root'} is parametrized already, as by weight_norm; remove that"
             )
     chosen = compressible(student, recipe)
+    check_patterns(recipe.quantizer, chosen)
+    quantize_inputs(student, recipe, chosen)
     for prefix, module in list(student.named_modules()):
         for child, parameter in list(module.named_parameters(recurse=False)):
             name = f"{prefix}.{child}" if prefix else child
@@ -120,6 +149,17 @@ def compressible(network: nn.Module, recipe: Recipe) -> set[str]:
     return {name for name in names if ranks[name] >= 2 and name not in exempt}
 
 
+def check_patterns(quantizer: Quantizer, names: Iterable[str]) -> None:
+    """Raise ``ValueError`` unless each name pattern of ``quantizer`` matches one of ``names``."""
+    names = sorted(names)
+    for pattern in quantizer.patterns():
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(
+                f"the quantizer's pattern {pattern!r} matches none of the compressed parameters "
+                f"{', '.join(names)}"
+            )
+
+
 def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeight, nn.Parameter]]:
     """Every compressed parameter: its name, the object that compresses it, its full-precision original."""
     for prefix, module in student.named_modules():
@@ -140,12 +180,12 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
     """
     tensors: dict[str, Codes | Dense] = {}
     for name, joint, original in compressed_weights(student):
-        _check_finite(name, original)
+        check_finite(name, original)
         stored = joint.encode(original)
         if isinstance(stored, Codes):
             for part in (stored.offset, stored.scale, stored.codebook):
                 if part is not None:
-                    _check_finite(f"the quantized {name}", part)
+                    check_finite(f"the quantized {name}", part)
         tensors[name] = stored
     for prefix, module in student.named_modules():
         if "parametrizations" in prefix.split("."):
@@ -159,17 +199,17 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
             plain |= {k: b for k, b in module.named_buffers(recurse=False) if k not in transient}
         for child, tensor in plain.items():
             name = f"{prefix}.{child}" if prefix else child
-            _check_finite(name, tensor)
-            tensors[name] = Dense(_narrowed(tensor.detach().cpu(), recipe.exempt_dtype))
+            check_finite(name, tensor)
+            tensors[name] = Dense(narrowed(tensor.detach().cpu(), recipe.exempt_dtype))
     return tensors
 
 
-def _check_finite(name: str, tensor: Tensor) -> None:
+def check_finite(name: str, tensor: Tensor) -> None:
     if not bool(torch.isfinite(tensor).all()):
         raise NotFinite(f"{name} holds a value that is not finite")
 
 
-def _narrowed(tensor: Tensor, dtype: str) -> Tensor:
+def narrowed(tensor: Tensor, dtype: str) -> Tensor:
     """float32 as float16 where asked for and in its range; other tensors as they are."""
     if dtype == "float16" and tensor.dtype == torch.float32:
         fits = tensor.numel() == 0 or float(tensor.abs().max()) <= LARGEST_FLOAT16

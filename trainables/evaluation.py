@@ -7,22 +7,56 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from trainables.compressed_weight import stored_tensors
+from trainables.compressed_weight import check_finite, compressible, narrowed, stored_tensors
 from trainables.folding import fold_batch_norms
 from trainables.models import Custom
 from trainables.packed_file import PackedFileError, pack, unpack
+from trainables.quantized_inputs import InputBatches, calibrate, input_quantizers, quantize_inputs
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe
 from trainables.tasks.base import LoadedTask
 
 
-def ship(recipe: Recipe, student: nn.Module) -> bytes:
-    """The packed file of ``student`` as it stands, final mask and quantizer applied."""
-    return pack(recipe, stored_tensors(student, recipe))
+def ship(recipe: Recipe, student: nn.Module, inputs: InputBatches | None = None) -> bytes:
+    """The packed file of ``student`` as it stands, final mask and quantizers applied.
+
+    Where its inputs are not quantized yet, the ranges are taken from the network that the file rebuilds.
+
+    Args:
+        recipe: of the student.
+        student: with its compressed weights.
+        inputs: training inputs to take ranges from; needed only in that case.
+
+    Raises:
+        NotFinite: a tensor or a range is not finite.
+        ValueError: ranges are to be taken, but there are no ``inputs``.
+    """
+    tensors = stored_tensors(student, recipe)
+    if not all(quantizer.quantizing for _, quantizer in input_quantizers(student)):
+        if inputs is None:
+            raise ValueError(f"{recipe.activations} needs inputs to take its ranges from")
+        tensors |= _ranges(recipe, tensors, inputs)
+    return pack(recipe, tensors)
+
+
+def _ranges(
+    recipe: Recipe, tensors: Mapping[str, Codes | Dense], inputs: InputBatches
+) -> dict[str, Codes | Dense]:
+    """The ranges of the inputs of the network that ``tensors`` rebuild, on the inputs' device."""
+    network = rebuild(recipe, tensors).to(next(iter(inputs())).device)
+    calibrate(network, inputs)
+    ranges: dict[str, Codes | Dense] = {}
+    for prefix, quantizer in input_quantizers(network):
+        name = f"{prefix}.range"
+        check_finite(name, quantizer.range)
+        ranges[name] = Dense(narrowed(quantizer.range.detach().cpu(), recipe.exempt_dtype))
+    return ranges
 
 
 def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
     """A fresh network in eval mode on the CPU, holding the decoded ``tensors`` as float32.
+
+    The inputs of its layers are quantized if the recipe says so.
 
     Raises:
         PackedFileError: the tensors are not those of the recipe's network.
@@ -30,16 +64,21 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
     """
     if not isinstance(recipe.model, Custom):  # a recipe may claim any size: look before allocating
         with torch.device("meta"):
-            _check_shapes(fold_batch_norms(_build(recipe)).state_dict(), tensors)
+            _check_shapes(_build(recipe).state_dict(), tensors)
     with torch.random.fork_rng(devices=[]):  # building must not move the caller's random state
-        network = fold_batch_norms(_build(recipe))
+        network = _build(recipe)
     _check_shapes(network.state_dict(), tensors)
     network.load_state_dict({name: tensor.decode() for name, tensor in tensors.items()})
     return network.eval().requires_grad_(False)
 
 
 def _build(recipe: Recipe) -> nn.Module:
-    return recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+    network = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+    try:
+        names = compressible(network, recipe)
+    except ValueError as error:
+        raise PackedFileError(f"the recipe does not fit its network: {error}") from error
+    return quantize_inputs(fold_batch_norms(network), recipe, names, quantizing=True)
 
 
 def _check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Codes | Dense]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,8 +21,13 @@ class Optimizer(Part):
     decay: Schedule
 
     @abstractmethod
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """A fresh optimizer over ``parameters``."""
+    def build(
+        self, parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()
+    ) -> torch.optim.Optimizer:
+        """A fresh optimizer over ``parameters`` and, without weight decay, ``undecayed``.
+
+        What quantizers learn is undecayed: shrinking a step or a level towards zero regularises nothing.
+        """
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,11 @@ class SGD(Optimizer):
         check_range(self, "momentum", 0.0, 0.9999)
         check_range(self, "weight_decay", 0.0, 1.0)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(
+        self, parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()
+    ) -> torch.optim.Optimizer:
         return torch.optim.SGD(
-            parameters,
+            _groups(parameters, undecayed),
             lr=self.learning_rate,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
@@ -75,8 +83,19 @@ class AdamW(Optimizer):
         _check_rate(self.learning_rate)
         check_range(self, "weight_decay", 0.0, 1.0)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+    def build(
+        self, parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()
+    ) -> torch.optim.Optimizer:
+        groups = _groups(parameters, undecayed)
+        return torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
+
+
+def _groups(parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = [
+        {"params": list(parameters)},
+        {"params": list(undecayed), "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def _check_rate(learning_rate: float) -> None:

@@ -39,7 +39,7 @@ __all__ = [
 
 SUFFIX = ".rdz"
 MAGIC = b"\x8bRDZ"
-VERSION = 1
+VERSION = 2
 
 CHECKSUM_BYTES = 8
 MAX_HEADER_BYTES = 2**20  # decompressed
@@ -128,9 +128,10 @@ def describe(data: bytes) -> list[dict[str, Any]]:
     """What is in a packed file: one row for the header, one per tensor; ``bytes`` add up to the file.
 
     Keys of a row: ``name``, ``shape`` (a list), ``codec`` (class name), ``bits`` (per index, or of a
-    dense element), ``sparsity`` (share of elements that the mask drops), ``bytes`` (as stored, with the
-    record's length field), ``entropy_bytes`` (order-0 entropy of the levels, with scales, offsets and
-    codebook as stored; of dense tensors their kept elements; with the order-0 entropy of the mask), and
+    dense element), ``sparsity`` (share of elements that the mask drops, or that are zero on a centred
+    grid), ``bytes`` (as stored, with the record's length field), ``entropy_bytes`` (order-0 entropy of the
+    levels, with scales, offsets and codebook as they are in memory; of dense tensors their kept elements;
+    with the order-0 entropy of the mask; codecs that know more than frequencies can be below it), and
     ``share`` (of the file). The header's row, with the checksum and all names, has neither shape nor bits
     nor sparsity (None), and its bytes as entropy.
 
@@ -167,10 +168,17 @@ def describe(data: bytes) -> list[dict[str, Any]]:
 
 
 def dropped_share(tensor: Stored) -> float:
-    """Elements that the mask drops over all elements, in [0, 1]; 0 without a mask or elements."""
-    if tensor.keep is None or not tensor.keep.numel():
-        return 0.0
-    return 1.0 - int(tensor.keep.count_nonzero()) / tensor.keep.numel()
+    """Dropped elements over all elements, in [0, 1]; 0 without elements. See :func:`dropped_elements`."""
+    elements = math.prod(tensor.shape)
+    return dropped_elements(tensor) / elements if elements else 0.0
+
+
+def dropped_elements(tensor: Stored) -> int:
+    """Elements that the mask drops; on a centred grid, where pruned elements are levels, its zeros too."""
+    dropped = 0 if tensor.keep is None else tensor.keep.numel() - int(tensor.keep.count_nonzero())
+    if isinstance(tensor, Codes) and tensor.zero is not None:
+        dropped += tensor.index.numel() - int((tensor.index - tensor.zero).count_nonzero())
+    return dropped
 
 
 def entropy_bytes(tensor: Stored) -> float:

@@ -22,6 +22,7 @@ from trainables.pruners import PRUNERS
 from trainables.pruners.base import Pruner
 from trainables.quantizers import QUANTIZERS
 from trainables.quantizers.base import Quantizer
+from trainables.quantizers.per_layer import Where
 from trainables.schedules import SCHEDULES, Constant, Schedule
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
@@ -141,6 +142,7 @@ _CLASSES: tuple[type[Part], ...] = (
     *LOSSES,
     *PRUNERS,
     *QUANTIZERS,
+    Where,
     *ACTIVATIONS,
     *CODECS,
     Phase,
@@ -193,6 +195,11 @@ SHORT_METHODS = {
     "post_training_quantization": "ptq",
     "quantized_distillation": "qd",
     "differentiable_quantization": "dq",
+    "alternating_quantization": "qd+dq",
+    "learned_step_quantization": "lsq",
+    "int8_post_training_quantization": "int8",
+    "quantization_aware_training": "qat",
+    "parameterized_clipping": "pact",
 }
 
 
@@ -202,7 +209,12 @@ def short_name(recipe: Recipe) -> str:
     words = [SHORT_METHODS.get(recipe.method, recipe.method)]
     if facts["bits"] is not None:
         words.append(f"{facts['bits']}bit")
-        words.append(f"b{facts['bucket_size'] or 'all'}")
+        if getattr(recipe.quantizer, "per_channel", False):
+            words.append("channel")
+        elif hasattr(recipe.quantizer, "bucket_size"):
+            words.append(f"b{facts['bucket_size'] or 'all'}")
+    if (activation_bits := getattr(recipe.activations, "bits", None)) is not None:
+        words.append(f"a{activation_bits}")
     words += [f"d{facts['depth']}", f"w{facts['width']:.3g}"]
     if facts["sparsity"]:
         words.append(f"s{100 * facts['sparsity']:.0f}")

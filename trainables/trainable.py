@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
 from trainables.evaluation import open_student
-from trainables.export import to_onnx
+from trainables.export import integer_kind, to_onnx
 from trainables.metrics.latency import architecture_key, fingerprint, latency_of
 from trainables.metrics.macs import macs
 from trainables.metrics.sizes import mean_bits, parameters, sparsity
@@ -178,7 +178,8 @@ def final_metrics(
 
     ``compression_ratio`` (teacher's full-precision file over this file), ``macs`` (per input),
     ``parameters``, ``sparsity`` (zeros among compressed weights), ``mean_bits`` (stored bits per
-    compressed weight) and ``latency_ms`` (ONNX Runtime, one thread, batch 1, 10th percentile).
+    compressed weight) and ``latency_ms`` (of what :func:`trainables.export.to_onnx` makes of the file, so in
+    8-bit integers if the student has them: ONNX Runtime, one thread, batch 1, 10th percentile).
     """
     task = recipe.task
     _, tensors = unpack(data)
@@ -193,8 +194,13 @@ def final_metrics(
         # The class of an own model can change under the same name, so its layers are part of the key.
         layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
         key = f"{architecture_key(recipe.model, task.input_shape, task.outputs)}-{layers}"
+        if kind := integer_kind(student, tensors):
+            key = f"{key}-{kind}"
         latency = latency_of(
-            key, lambda: to_onnx(student, task.input_shape, {}), task.input_shape, settings.latency_table
+            key,
+            lambda: to_onnx(student, task.input_shape, {}, tensors),
+            task.input_shape,
+            settings.latency_table,
         )
         metrics["latency_ms"] = latency.p10_ms
     return metrics

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,14 @@ from torch.nn.utils import parametrize
 from trainables.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.evaluation import ship
 from trainables.files import write_file
+from trainables.quantized_inputs import calibrate, input_quantizers
+from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
 
 CHECKPOINT_VERSION = 1
+GRADIENT_BATCHES = 5  # that the published code shares out its points by
 
 
 class Diverged(Exception):
@@ -73,6 +78,7 @@ class Trainer:
         self.student = compress(student.to(device), recipe)
         self.teacher = recipe.teacher.build(sources, task).to(device)
         self._joints = list(compressed_weights(self.student))
+        self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.student)]
         self._steps = task.steps("train")
         self._phase = -1
         self._optimizer: torch.optim.Optimizer | None = None
@@ -105,7 +111,10 @@ class Trainer:
                     for part, term in zip(recipe.losses, self.losses, strict=True):
                         loss = loss + part.weight(progress) * term(output, target, batch, progress)
                     for _, joint, _ in self._joints:
-                        loss = loss + joint.quantizer.penalty()
+                        loss = loss + joint.active.penalty()
+                    for quantizer in self._input_quantizers:
+                        if quantizer.quantizing:
+                            loss = loss + quantizer.penalty()
                 self._step(loss)
                 if phase.prune:
                     self._prune(number)
@@ -124,7 +133,7 @@ class Trainer:
             Diverged: a weight is not finite.
         """
         try:
-            return ship(self.recipe, self.student)
+            return ship(self.recipe, self.student, self._inputs)
         except NotFinite as error:
             raise Diverged(f"after epoch {self.epoch}, {error}") from error
 
@@ -202,24 +211,90 @@ class Trainer:
 
     def _enter(self, number: int, phase: Phase) -> None:
         self._phase = number
-        learned = {id(p) for _, joint, _ in self._joints for p in joint.quantizer.parameters()}
+        for name, joint, original in self._joints:
+            joint.end_visit(original)
+            if phase.quantizer is not None:
+                joint.quantizing = False
+                joint.guest = phase.quantizer.build(original, name)
+        if phase.quantize:
+            self._share_levels()
         for _, joint, original in self._joints:
             if phase.quantize:
                 joint.start_quantizing(original)
             else:
                 joint.quantizing = False
-        for parameter in self.student.parameters():
-            wanted = ("quantizer", "all") if id(parameter) in learned else ("weights", "all")
-            parameter.requires_grad_(phase.train in wanted)
-        trained = [p for p in self.student.parameters() if p.requires_grad]
-        if phase.train != "quantizer":
-            trained += list(self.losses.parameters())
-        if phase.epochs and not trained:
+        if phase.quantize and not all(quantizer.quantizing for quantizer in self._input_quantizers):
+            calibrate(self.student, self._inputs)
+        for quantizer in self._input_quantizers:
+            quantizer.quantizing = phase.quantize
+        self._optimizer = self._trained_by(phase)
+
+    def _inputs(self) -> Iterator[Tensor]:
+        """What ranges of inputs are taken from: those of the first epoch."""
+        return (batch.inputs for batch in self.task.batches("train", 0))
+
+    def _trained_by(self, phase: Phase) -> torch.optim.Optimizer | None:
+        """A fresh optimizer of what ``phase`` trains; nothing else gets gradients."""
+        learned = {id(p): p for _, joint, _ in self._joints for p in joint.active.parameters()}
+        idle = {id(p) for _, joint, _ in self._joints for p in joint.quantizer.parameters()} - set(learned)
+        ends = [p for quantizer in self._input_quantizers for p in quantizer.parameters()]
+        learned_elsewhere = set(learned) | idle | {id(p) for p in ends}
+        weights = [p for p in self.student.parameters() if id(p) not in learned_elsewhere]
+        weights += self.losses.parameters()
+        chosen = weights if phase.train in ("weights", "all") else []
+        undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
+        if phase.quantize:  # an input's range moves with whatever moves: both decide what is clipped
+            undecayed += ends
+        if phase.epochs and not chosen + undecayed:
             raise ValueError(
-                f"phase {number + 1} trains the {phase.train}, "
-                f"but {self.recipe.quantizer} has nothing to learn"
+                f"phase {self._phase + 1} trains the {phase.train}, "
+                f"but {phase.quantizer or self.recipe.quantizer} has nothing to learn"
             )
-        self._optimizer = phase.optimizer.build(trained) if trained else None
+        for parameter in (*self.student.parameters(), *self.losses.parameters()):
+            parameter.requires_grad_(False)
+        for parameter in chosen + undecayed:
+            parameter.requires_grad_(True)
+        return phase.optimizer.build(chosen, undecayed) if chosen + undecayed else None
+
+    def _share_levels(self) -> None:
+        """Share the learned levels out among tensors by their gradients, where a quantizer asks for it."""
+        sharing = [
+            (name, joint, original)
+            for name, joint, original in self._joints
+            if not joint.quantizing and joint.active.shared_levels() is not None
+        ]
+        if not sharing:
+            return
+        norms = self._gradient_norms([original for _, _, original in sharing])
+        if not all(map(math.isfinite, norms)):
+            raise Diverged(f"a gradient is not finite after epoch {self.epoch}")
+        sizes = [original.numel() for _, _, original in sharing]
+        levels = [joint.active.shared_levels() or 0 for _, joint, _ in sharing]
+        for (_, joint, _), count in zip(sharing, share_levels(sizes, norms, levels), strict=True):
+            joint.active.take_levels(count)
+
+    def _gradient_norms(self, parameters: list[nn.Parameter]) -> list[float]:
+        """Norms of the mean gradients of the task's own loss over the first few batches of an epoch.
+
+        In eval mode, so that asking moves nothing.
+        """
+        flags = [(module, module.training) for module in self.student.modules()]
+        wanted = [parameter.requires_grad for parameter in parameters]
+        self.student.eval()
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        total = [torch.zeros_like(parameter) for parameter in parameters]
+        batches = itertools.islice(self.task.batches("train", self.epoch), GRADIENT_BATCHES)
+        for batch in batches:
+            with parametrize.cached():
+                loss = self.task.loss(self.student(batch.inputs), batch)
+            for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+                sum_ += gradient
+        for module, training in flags:
+            module.training = training
+        for parameter, flag in zip(parameters, wanted, strict=True):
+            parameter.requires_grad_(flag)
+        return [float(gradient.norm()) / min(GRADIENT_BATCHES, self._steps) for gradient in total]
 
     def _phase_start(self) -> int:
         return sum(phase.epochs for phase in self.recipe.phases[: self._phase])
@@ -237,7 +312,7 @@ class Trainer:
         self._optimizer.step()
         for _, joint, _ in self._joints:
             if joint.quantizing:
-                joint.quantizer.constrain(self._optimizer)
+                joint.active.constrain(self._optimizer)
 
     def _prune(self, number: int) -> None:
         """Renew the masks; progress runs from 0 to 1 over all pruning phases together."""

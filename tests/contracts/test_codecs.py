@@ -22,6 +22,7 @@ from trainables.quantizers.base import Codes, Dense
 MEMBERS = {cls.__name__: cls for cls in CODECS}
 SHAPES = st.one_of(
     st.sampled_from([(), (0,), (1,), (3, 0, 2), (1, 1, 1, 1), (17,), (13, 7), (8, 3, 3, 3), (2, 3, 5, 7, 2)]),
+    st.sampled_from([(64, 37), (16, 12, 5, 5), (2003,), (40, 8, 3, 3)]),  # large enough for several models
     st.lists(st.integers(0, 9), max_size=4).map(tuple),
 )
 MASKS = ("all", "nothing", "half", "few", "runs")
@@ -45,7 +46,9 @@ def codes(draw: st.DrawFn, masked: bool) -> Codes:
     shape = draw(SHAPES)
     bits = draw(st.integers(1, 8))
     levels = draw(st.none() | st.integers(2, 2**bits))
-    bucket_size = draw(st.none() | st.sampled_from([1, 2, 7, 32, 256, 2**20]))
+    zero = draw(st.none() | st.integers(0, 2**bits - 1)) if levels is None else None
+    ascending = draw(st.booleans())  # levels of an unordered codebook cannot be aligned
+    bucket_size = draw(st.none() | st.sampled_from([1, 2, 7, 32, 64, 256, 2**20]))
     dtype = draw(st.sampled_from([torch.float16, torch.float32]))
     keep = mask(generator, shape, draw(st.sampled_from(MASKS))) if masked else None
     count = math.prod(shape) if keep is None else int(keep.sum())
@@ -53,15 +56,24 @@ def codes(draw: st.DrawFn, masked: bool) -> Codes:
     spread = draw(st.sampled_from([0.0, 0.05, 0.3, 10.0]))
     index = np.clip(generator.normal(symbols / 2, spread * symbols, count), 0, symbols - 1).astype(np.uint8)
     buckets = min(count, 1) if bucket_size is None else -(-count // bucket_size)
+    scale = generator.random(buckets) * draw(st.sampled_from([1.0, 1e-3]))
+    if draw(st.booleans()):
+        offset = -scale * (0.4 + 0.2 * generator.random(buckets))
+    else:
+        offset = generator.normal(size=buckets)
+    if buckets and draw(st.booleans()):
+        offset[0], scale[-1] = draw(st.sampled_from([np.nan, np.inf, -np.inf, 0.0])), 0.0
+    book = None if levels is None else generator.random(levels).astype(np.float32)
     return Codes(
         index=torch.from_numpy(index),
         shape=shape,
         bits=bits,
         bucket_size=bucket_size,
-        offset=torch.from_numpy(generator.normal(size=buckets)).to(dtype),
-        scale=torch.from_numpy(generator.random(buckets)).to(dtype),
-        codebook=None if levels is None else torch.from_numpy(generator.random(levels).astype(np.float32)),
+        offset=None if zero is not None else torch.from_numpy(offset).to(dtype),
+        scale=torch.from_numpy(scale).to(dtype),
+        codebook=None if book is None else torch.from_numpy(np.sort(book) if ascending else book),
         keep=keep,
+        zero=zero,
     )
 
 

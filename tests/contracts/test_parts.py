@@ -69,6 +69,11 @@ def test_names_read_well():
         "ptq-8bit-b256-d1-w1-s30",
         "qd-4bit-b256-d1-w1-s30",
         "dq-4bit-b256-d1-w1-s30",
+        "qd+dq-4bit-b256-d1-w1-s30",
+        "lsq-4bit-d1-w1-s30",
+        "int8-8bit-channel-a8-d1-w1-s30",
+        "qat-8bit-channel-a8-d1-w1-s30",
+        "pact-4bit-a4-d1-w1-s30",
     ]
 
 

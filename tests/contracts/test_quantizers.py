@@ -3,10 +3,34 @@
 import pytest
 import torch
 
-from trainables.quantizers import QUANTIZERS, LearnedPoints, Uniform
+from trainables.quantizers import (
+    QUANTIZERS,
+    LearnedPoints,
+    LearnedStep,
+    NoQuantizer,
+    PerLayer,
+    Symmetric,
+    Uniform,
+    Zero,
+)
 from trainables.quantizers.base import Codes
+from trainables.quantizers.per_layer import Where
 
-VARIANTS = [cls() for cls in QUANTIZERS] + [
+VARIANTS = [
+    NoQuantizer(),
+    Uniform(),
+    LearnedPoints(),
+    Symmetric(),
+    LearnedStep(),
+    Zero(),
+    PerLayer((Where("other", Zero()),), Uniform(3, 16)),
+    PerLayer((Where("wei*", LearnedStep(3)),), Uniform(3, 16)),
+    Uniform(3, 32, gradient="truncated"),
+    Uniform(3, 32, gradient="through_scale", scale_dtype="float16"),
+    LearnedPoints(3, None, initial="kmeans", share=True),
+    Symmetric(2, per_channel=False, scale_dtype="float16"),
+    Symmetric(4, per_channel=False, bucket_size=16),
+    LearnedStep(2, per_channel=True, scale_dtype="float16"),
     Uniform(1, 32, scale_dtype="float16"),
     Uniform(8, None),
     Uniform(2, 64, rounding="stochastic"),
@@ -16,19 +40,26 @@ VARIANTS = [cls() for cls in QUANTIZERS] + [
 SHAPES = [(1,), (7,), (3, 5), (16, 3, 3, 3), (257, 13)]
 
 
+def test_every_member_is_tried():
+    assert {type(part) for part in VARIANTS} == set(QUANTIZERS)
+
+
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_encode_decodes_to_the_forward_pass_bit_for_bit(part, shape):
     torch.manual_seed(0)
     weight = torch.randn(shape)
-    module = part.build(weight).eval()
+    module = part.build(weight, "weight").eval()
     for keep in (None, torch.rand(shape) < 0.4):
-        values = weight.reshape(-1) if keep is None else weight[keep]
+        if module.exact_zero:
+            values, mask = (weight if keep is None else weight * keep), None
+        else:
+            values, mask = (weight.reshape(-1) if keep is None else weight[keep]), keep
         module.initialize(values)
-        stored = module.encode(values, tuple(shape), keep)
+        stored = module.encode(values, tuple(shape), mask)
         decoded = stored.decode()
         assert decoded.shape == weight.shape and decoded.dtype == torch.float32
-        kept = decoded.reshape(-1) if keep is None else decoded[keep]
+        kept = decoded.reshape(values.shape) if mask is None else decoded[mask]
         assert torch.equal(kept, module(values))
         if keep is not None:
             assert not decoded[~keep].any()
@@ -36,23 +67,25 @@ def test_encode_decodes_to_the_forward_pass_bit_for_bit(part, shape):
             assert stored.index.dtype == torch.uint8
             assert stored.index.numel() == values.numel()
             assert values.numel() == 0 or int(stored.index.max()) < 2**stored.bits
+            assert (stored.zero is None) == (not module.exact_zero)
 
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_gradients_reach_the_weights_and_penalties_are_scalars(part):
-    weight = torch.randn(50, requires_grad=True)
-    module = part.build(weight)
-    module.initialize(weight.detach())
-    module(weight).square().sum().backward()
-    assert weight.grad is not None and bool(weight.grad.abs().sum() > 0)
+    weight = torch.randn(10, 5, requires_grad=True)
+    module = part.build(weight, "weight")
+    given = weight if module.exact_zero else weight.reshape(-1)
+    module.initialize(given.detach())
+    module(given).square().sum().backward()
+    assert weight.grad is not None and bool(weight.grad.abs().sum() > 0) == (part != Zero())
     assert float(module.penalty()) == 0.0
 
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_an_uninitialized_quantizer_ships_as_if_it_started_now(part):
-    weight = torch.randn(200)
-    fresh, started = part.build(weight), part.build(weight)
-    started.initialize(weight)
-    assert torch.equal(
-        fresh.encode(weight, (200,), None).decode(), started.encode(weight, (200,), None).decode()
-    )
+    weight = torch.randn(20, 10)
+    fresh, started = part.build(weight, "weight"), part.build(weight, "weight")
+    given = weight if fresh.exact_zero else weight.reshape(-1)
+    started.initialize(given)
+    shape = (20, 10)
+    assert torch.equal(fresh.encode(given, shape, None).decode(), started.encode(given, shape, None).decode())

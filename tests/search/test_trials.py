@@ -124,13 +124,15 @@ def local_trial(recipe, tmp_path, teacher_file, outputs=None):
 
 
 def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
-    first, second = recipe_of("full_precision", 2), recipe_of("quantized_distillation", 2)
+    first, second = recipe_of("knowledge_distillation", 2), recipe_of("quantized_distillation", 2)
     trial = local_trial(first, tmp_path, teacher_file)
     trial.step()
-    old = weakref.ref(trial._trainer.student)
+    old = [
+        weakref.ref(part) for part in (trial._trainer.student, trial._trainer.teacher, trial._trainer.task)
+    ]
     assert trial.reset_config({"recipe": canonical_json(second)})
     gc.collect()
-    assert old() is None
+    assert [part() for part in old] == [None] * 3
     after_another = trial.step()
     alone = local_trial(second, tmp_path, teacher_file).step()
     for key in ("loss", "validation_accuracy", "packed_bytes"):

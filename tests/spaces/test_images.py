@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from spaces import Context, images
-from spaces.images import DISTILLED, METHODS, QUANTIZED, smallest, starting_points
+from spaces.images import DISTILLED, METHODS, QUANTIZED, SYMMETRIC, smallest, starting_points
 from trainables.models import ConvNet
 from trainables.recipe import summary
 from trainables.tasks import Digits
@@ -32,12 +32,14 @@ def test_every_method_is_reached_and_stays_in_range(drawn):
         if recipe.method in QUANTIZED:
             assert 1 <= facts["bits"] <= 8 and facts["bucket_size"] in (32, 64, 128, 256, 512, 1024)
     assert {summary(r)["bits"] for _, r in drawn if r.method in QUANTIZED} == set(range(1, 9))
+    assert {summary(r)["bits"] for _, r in drawn if r.method in SYMMETRIC} == set(range(2, 9))
 
 
 def test_parameters_exist_only_where_they_act(drawn):
     for trial, recipe in drawn:
         names = trial.params.keys()
         assert ("bits" in names) == ("log2_bucket_size" in names) == (recipe.method in QUANTIZED)
+        assert ("symmetric_bits" in names) == (recipe.method in SYMMETRIC)
         assert ("temperature" in names) == ("distillation_weight" in names) == (recipe.method in DISTILLED)
         assert ("points_learning_rate" in names) == (recipe.method == "differentiable_quantization")
         assert ("sparsity" in names) == trial.params["prune"]

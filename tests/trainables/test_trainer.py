@@ -1,6 +1,7 @@
 """The loop: resuming changes no bit, phases do what they say, what is wrong is an error."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,12 +15,15 @@ import torch
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from tests.trainables.teachers import local_sources
 from trainables import methods
-from trainables.compressed_weight import compressed_weights
+from trainables.compressed_weight import compressed_weights, compressible
 from trainables.evaluation import evaluate_file
 from trainables.models import ConvNet
 from trainables.optimizers import SGD, AdamW
-from trainables.quantizers import LearnedPoints, Uniform
-from trainables.recipe import Phase
+from trainables.packed_file import unpack
+from trainables.quantizers import LearnedPoints, PerLayer, Uniform, Zero
+from trainables.quantizers.base import Codes
+from trainables.quantizers.per_layer import Where
+from trainables.recipe import FIRST_AND_LAST_PARAMETER, Phase
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
 from trainables.trainer import CheckpointError, Diverged, Trainer, train
@@ -43,8 +47,21 @@ def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(
     recipes = [*every_method(4), *every_method(4, sparsity=0.6)]
     dropout = ConvNet(stages=((6,), (8,)), hidden=(16,), kernel_size=3, depth=1, dropout=(0.3, 0.3, 0.3))
     recipes.append(methods.quantized_distillation(Digits(), dropout, teacher_id=TEACHER_ID, epochs=4))
+    live, in_turn = (  # a teacher asked at every step; remembered views that come round before the end
+        methods.quantized_distillation(
+            Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=4, seed=3, teacher_views=views
+        )
+        for views in (None, 3)
+    )
     stochastic = replace(recipes[-1], quantizer=Uniform(2, 64, rounding="stochastic"))
-    recipes.append(replace(stochastic, phases=(Phase(4, SGD(0.05), quantize=True),)))
+    recipes += [live, in_turn, replace(stochastic, phases=(Phase(4, SGD(0.05), quantize=True),))]
+    alternating = methods.alternating_quantization(Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=4)
+    visited = replace(alternating.phases[1], epochs=3)  # a guest is at work when the checkpoint is written
+    recipes.append(replace(alternating, phases=(alternating.phases[0], visited)))
+    shared = methods.differentiable_quantization(
+        Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=4, points_epochs=3, share_levels=True
+    )
+    recipes.append(shared)
     straight = {}
     for number, recipe in enumerate(recipes):
         folder = tmp_path / f"{number:02d}-{recipe.method}"
@@ -186,3 +203,67 @@ def test_learned_points_can_train_together_with_the_weights(arrays):
     trainer.train_epoch()
     moved = [k for k, v in trainer.student.state_dict().items() if not torch.equal(v, before[k])]
     assert any(k.endswith("points") for k in moved) and any(k.endswith("original") for k in moved)
+
+
+def test_a_guest_leaves_the_weights_as_it_made_them(arrays):
+    guest = Phase(1, SGD(1e-3), train="quantizer", quantize=True, quantizer=LearnedPoints(2, None))
+    recipe = methods.quantized_distillation(Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=1, sparsity=0.5)
+    first = Phase(1, AdamW(), prune=True, quantize=True)
+    still = Phase(1, SGD(1e-30, momentum=0.0, weight_decay=0.0))
+    trainer = trainer_of(replace(recipe, phases=(first, guest, still)), arrays)
+    trainer.train_epoch()
+    (joint, original), *_ = ((j, w) for _, j, w in compressed_weights(trainer.student))
+    before, keep = original.detach().clone(), joint.mask.current()
+    assert joint.guest is not None and joint.quantizing
+    trainer.train_epoch()  # the guest's; at its end the third phase begins
+    assert joint.guest is None and not joint.quantizing
+    assert original[keep].unique().numel() <= 4
+    assert torch.equal(original[~keep], before[~keep])
+    assert not torch.equal(original[keep], before[keep])
+    assert "guest" not in " ".join(trainer.student.state_dict())
+
+
+def test_shared_levels_follow_the_gradients_at_the_same_total_of_bits(arrays):
+    recipe = methods.differentiable_quantization(
+        Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=2, share_levels=True
+    )
+    trainer = trainer_of(recipe, arrays)
+    trainer.train_epoch()
+    joints = [(joint, original.numel()) for _, joint, original in compressed_weights(trainer.student)]
+    levels = [len(joint.quantizer.points) for joint, _ in joints]
+    assert len(set(levels)) > 1 and min(levels) >= 8
+    spent = sum(size * math.log2(count) for (_, size), count in zip(joints, levels, strict=True))
+    assert spent <= 4 * sum(size for _, size in joints) * (1 + 1e-9)
+    trainer.train_epoch()
+    assert [len(joint.quantizer.points) for joint, _ in joints] == levels
+    _, tensors = unpack(trainer.ship())
+    stored = [t.codebook.numel() for t in tensors.values() if isinstance(t, Codes)]
+    assert stored == levels
+
+
+def test_layers_are_quantized_each_in_its_own_way(arrays):
+    recipe = methods.post_training_quantization(Digits(), STUDENT, epochs=1)
+    names = [name for name, _, _ in compressed_weights(trainer_of(recipe, arrays).student)]
+    mixed = PerLayer((Where(names[0], Uniform(2, 64)), Where(names[1], Zero())), LearnedPoints(3, None))
+    trainer = trainer_of(replace(recipe, quantizer=mixed), arrays)
+    trainer.train_epoch()
+    _, tensors = unpack(trainer.ship())
+    assert [tensors[name].bits for name in names[:3]] == [2, 1, 3]
+    assert not tensors[names[1]].decode().any()
+    with pytest.raises(ValueError, match="nowhere"):
+        trainer_of(replace(recipe, quantizer=PerLayer((Where("nowhere.*", Zero()),), Uniform())), arrays)
+
+
+def test_the_published_rule_of_first_and_last_parameter(arrays):
+    recipe = methods.post_training_quantization(Digits(), STUDENT, epochs=1)
+    network = STUDENT.build((1, 8, 8), 10)
+    names = [name for name, _ in network.named_parameters()]
+    ruled = replace(recipe, exempt=(FIRST_AND_LAST_PARAMETER,))
+    # The last one is a bias, so only the first makes a difference; the classifier's weight is quantized.
+    assert compressible(network, recipe) - compressible(network, ruled) == {names[0]}
+    assert names[-1].endswith("bias") and names[-1].replace("bias", "weight") in compressible(network, ruled)
+
+
+def test_a_phase_with_a_quantizer_that_does_not_quantize_is_refused():
+    with pytest.raises(ValueError, match="must quantize"):
+        Phase(1, AdamW(), quantizer=Uniform())

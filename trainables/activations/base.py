@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-import torch
 from torch import Tensor, nn
 
 from trainables.part import Part
@@ -24,34 +23,39 @@ class Grid(NamedTuple):
 
 
 class InputQuantizer(nn.Module):
-    """What an :class:`ActivationQuantizer` builds for the input of one layer.
-
-    The state that decides the grid lies in persistent buffers or parameters, so that the packed file
-    holds it and a rebuilt network quantizes as the student did.
+    """What an :class:`ActivationQuantizer` builds for one input of one layer.
 
     Attributes:
+        range: float32, shape (2,), a persistent buffer or a parameter: the least and the largest value, with
+            zero between them. It decides the grid, so the packed file holds it and a rebuilt network
+            quantizes as the student did. Both are rounded to float16 wherever they are used, so that
+            storing them so changes nothing.
+        bits: levels are ``2^bits``.
         quantizing: whether the forward pass quantizes; otherwise it returns its input.
         observing: whether the forward pass takes ranges from its input (calibration).
     """
 
-    def __init__(self) -> None:
+    range: Tensor
+
+    def __init__(self, bits: int) -> None:
         super().__init__()
+        self.bits = bits
         self.quantizing = False
         self.observing = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape in, the same shape out."""
+        """Any shape in, the same shape out; float32 where it quantizes."""
         if self.observing:
             self.observe(x.detach())
         return self.quantized(x) if self.quantizing else x
 
     @abstractmethod
     def begin(self) -> None:
-        """Forget all ranges: a calibration starts."""
+        """Forget the range: a calibration starts. An input that is never seen keeps the range [0, 0]."""
 
     @abstractmethod
     def observe(self, x: Tensor) -> None:
-        """Widen or move the ranges by one batch of inputs."""
+        """Take one batch of inputs into the range."""
 
     @abstractmethod
     def quantized(self, x: Tensor) -> Tensor:
@@ -62,8 +66,11 @@ class InputQuantizer(nn.Module):
         """The levels in force, for export."""
 
     def penalty(self) -> Tensor | float:
-        """A term added to the loss; 0 by default."""
+        """A term added to the loss while it quantizes; 0 by default."""
         return 0.0
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}"
 
 
 class ActivationQuantizer(Part):
@@ -72,3 +79,7 @@ class ActivationQuantizer(Part):
     @abstractmethod
     def build(self) -> InputQuantizer | None:
         """The module in front of one layer; None leaves its input as it is."""
+
+    @abstractmethod
+    def for_sums(self) -> Self:
+        """The same for what is added and not multiplied, such as the two sides of a residual block."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from trainables.activations.base import ActivationQuantizer
 
@@ -13,3 +14,6 @@ class NoActivationQuantizer(ActivationQuantizer):
 
     def build(self) -> None:
         return None
+
+    def for_sums(self) -> Self:
+        return self

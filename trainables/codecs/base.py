@@ -21,6 +21,10 @@ class Codec(Part):
     def encode(self, tensor: Stored) -> bytes:
         """Self-contained bytes; ``decode(encode(t))`` equals ``t`` field by field, bit for bit."""
 
+    def size(self, tensor: Stored) -> int | None:
+        """The length of ``encode(tensor)`` where it is known without encoding; None (default) elsewhere."""
+        return None
+
     @abstractmethod
     def decode(self, data: bytes, limit: int) -> Stored:
         """Inverse of :meth:`encode`; never allocates more than ``limit`` elements.

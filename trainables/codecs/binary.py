@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 MAX_VARINT_BYTES = 9
@@ -101,6 +103,7 @@ def unpack_bits(data: bytes, count: int, bits: int) -> np.ndarray:
     return words.astype("<u8").view(np.uint8)[:count]
 
 
+@functools.cache
 def _every(period: int, width: int, offset: int) -> np.uint64:
     """A 64-bit mask with ``width`` ones at ``offset`` of every ``period`` bits."""
     ones = (1 << width) - 1

@@ -8,7 +8,14 @@ import numpy as np
 
 from trainables.codecs.base import Codec, Stored
 from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits
-from trainables.codecs.layout import affine_bytes, check_levels, join_codes, read_head, write_head
+from trainables.codecs.layout import (
+    affine_bytes,
+    check_levels,
+    join_codes,
+    read_head,
+    split_affine,
+    write_head,
+)
 from trainables.quantizers.base import Codes
 
 
@@ -28,6 +35,13 @@ class BitPacked(Codec):
             bitmap = pack_bits(tensor.keep.reshape(-1).numpy().view(np.uint8), 1)
         return head + bitmap + affine_bytes(tensor) + pack_bits(tensor.index.numpy(), tensor.bits)
 
+    def size(self, tensor: Stored) -> int | None:
+        if not isinstance(tensor, Codes):
+            return None
+        mask = 0 if tensor.keep is None else packed_size(tensor.keep.numel(), 1)
+        indices = packed_size(tensor.index.numel(), tensor.bits)
+        return len(write_head(tensor)) + mask + len(affine_bytes(tensor)) + indices
+
     def decode(self, data: bytes, limit: int) -> Codes:
         reader = Reader(data)
         head = read_head(reader, limit)
@@ -41,4 +55,4 @@ class BitPacked(Codec):
         index = unpack_bits(reader.take(packed_size(kept, head.bits)), kept, head.bits)
         reader.finish()
         check_levels(index, head.symbols)
-        return join_codes(head, index, affine, keep)
+        return join_codes(head, index, split_affine(head, kept, affine), keep)

@@ -1,22 +1,25 @@
-"""Indices at their order-0 entropy."""
+"""Indices at their entropy or below, with offsets, scales and codebook coded too."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
+import torch
 
+from trainables.codecs.affine import code_affine, read_affine
 from trainables.codecs.ans import SEED_BYTES, AnsDecoder, ans_encode
 from trainables.codecs.base import Codec, Stored
 from trainables.codecs.binary import Reader
-from trainables.codecs.frequencies import fit_frequencies, read_frequencies
-from trainables.codecs.layout import affine_bytes, join_codes, read_head, symbol_count, write_head
+from trainables.codecs.layout import join_codes, read_head, write_head
+from trainables.codecs.levels import code_levels, read_levels, restore_levels
 from trainables.quantizers.base import Codes
+
+AFFINE, ALIGNED = 1, 2
 
 
 @dataclass(frozen=True)
 class EntropyCoded(Codec):
-    """Unmasked quantized tensors under a static model of how often each level occurs."""
+    """Unmasked quantized tensors under static models of how often each level occurs in each context."""
 
     def accepts(self, tensor: Stored) -> bool:
         return isinstance(tensor, Codes) and tensor.keep is None
@@ -24,26 +27,33 @@ class EntropyCoded(Codec):
     def encode(self, tensor: Stored) -> bytes:
         if not isinstance(tensor, Codes) or tensor.keep is not None:
             raise ValueError("EntropyCoded stores quantized tensors without a mask only")
-        head = write_head(tensor)
-        index = tensor.index.numpy()
-        streams = []
-        if index.size:
-            frequencies = fit_frequencies(np.bincount(index, minlength=symbol_count(tensor)))
-            head += frequencies.table
-            streams = [(index, frequencies.weights)]
-        affine = affine_bytes(tensor)
-        seed = affine[-SEED_BYTES:]
-        return head + affine[: len(affine) - len(seed)] + ans_encode(streams, seed)
+        write_head(tensor)  # which checks the tensor
+        affine = code_affine(tensor)
+        form = AFFINE if affine.coded else 0
+        table, streams = b"", []
+        if tensor.index.numel():
+            aligned, model = code_levels(tensor)
+            form |= ALIGNED if aligned else 0
+            table, streams = model.table, model.streams
+        seed = affine.plain[-SEED_BYTES:]
+        plain = affine.plain[: len(affine.plain) - len(seed)]
+        coded = ans_encode([*streams, *affine.streams], seed)
+        return write_head(tensor, form) + table + affine.table + plain + coded
 
     def decode(self, data: bytes, limit: int) -> Codes:
         reader = Reader(data)
         head = read_head(reader, limit)
-        if head.masked or head.form:
-            raise ValueError(f"EntropyCoded does not write {head}")
         count = head.elements
-        weights = read_frequencies(reader, head.symbols) if count else np.ones(head.symbols)
-        size = head.affine_size(count)
-        affine = reader.take(size - min(size, SEED_BYTES))
+        if head.masked or head.form > (AFFINE | ALIGNED if count else AFFINE):
+            raise ValueError(f"EntropyCoded does not write {head}")
+        pop_levels = read_levels(reader, head, count) if count else None
+        size, pop_affine = read_affine(reader, head, count, bool(head.form & AFFINE))
+        plain = reader.take(size - min(size, SEED_BYTES))
         stream = AnsDecoder(reader.rest())
-        index = stream.pop(weights, count)
-        return join_codes(head, index, affine + stream.finish(min(size, SEED_BYTES)), None)
+        index = torch.empty(0, dtype=torch.uint8).numpy() if pop_levels is None else pop_levels(stream)
+        join_affine = pop_affine(stream)
+        arrays = join_affine(plain + stream.finish(min(size, SEED_BYTES)))
+        codes = join_codes(head, index, arrays, None)
+        if head.form & ALIGNED:
+            return replace(codes, index=torch.from_numpy(restore_levels(index, codes)))
+        return codes

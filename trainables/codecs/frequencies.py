@@ -8,10 +8,13 @@ of table and coded symbols.
 
 from __future__ import annotations
 
+import bisect
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits
 
@@ -35,6 +38,15 @@ With ``m`` bits of mantissa an entry is off by at most one part in ``2^(m+1)``, 
 ``0.06 / 4^m`` bits per symbol.
 """
 
+LARGE, MANY = 2**14, 16
+ROUNDING = 0.02
+"""Of ``LARGE`` symbols or more, ``MANY`` of them different, a form is not tried where ``ROUNDING / 4^m`` bits
+per symbol would be too many. Rounding costs more in general; of few frequencies, it may cost nothing.
+"""
+
+PATIENCE = 2
+"""Forms in a row that are worse than the one before, after which no better one is expected."""
+
 MAX_SHIFT = 7
 """``2^shift`` neighbouring symbols share an entry."""
 
@@ -56,33 +68,67 @@ class Frequencies(NamedTuple):
 def fit_frequencies(counts: np.ndarray) -> Frequencies:
     """The cheapest model of symbols that occur ``counts`` (symbols,) times; at least one occurs."""
     total = int(counts.sum())
-    best: Frequencies | None = None
+    best_bits = np.inf
+    best: tuple[int, int, np.ndarray] | None = None
     for shift in range(MAX_SHIFT + 1):
         if shift and counts.size < 2 ** (shift + 1):
             break
         sizes = _group_sizes(counts.size, shift)
         groups = np.add.reduceat(counts, np.arange(0, counts.size, 2**shift))
-        occurring = groups > 0
-        share = groups[occurring]
+        occurring = np.flatnonzero(groups)
+        share, widths = groups[occurring], sizes[occurring]
+        density = share / widths
+        relative = density / density.max()
         # No model of these groups codes below their entropy.
-        floor = float((share * np.log2(total * sizes[occurring] / share)).sum())
-        density = groups / sizes
-        top = density.max()
-        for number, (width, _) in enumerate(ENTRY_BITS):
-            table_bits = 8 + 8 * packed_size(groups.size * width, 1)
-            if best is not None and table_bits + floor >= best.bits:
-                break
-            levels, boundaries = _levels(number)
-            entries = 1 + np.searchsorted(boundaries, density * (levels[-1] / top))
-            entries[~occurring] = 0
-            weights = levels[entries]
-            mass = float((weights * sizes).sum())
-            bits = table_bits + float((share * np.log2(mass / weights[occurring])).sum())
-            if best is None or bits < best.bits:
-                table = bytes([shift << 4 | number]) + _pack_entries(entries, width)
-                best = Frequencies(np.repeat(weights, sizes), table, bits)
+        floor = float(share @ np.log2(total / density))
+        if floor >= best_bits:
+            break  # larger groups are no better
+        start = _usual_form(total, groups.size)
+        rough = total >= LARGE and occurring.size >= MANY
+        for forms in (range(start, -1, -1), range(start + 1, len(ENTRY_BITS))):
+            worse = 0
+            last = np.inf
+            for number in forms:
+                width, mantissa = ENTRY_BITS[number]
+                table_bits = 8 + 8 * packed_size(groups.size * width, 1)
+                if table_bits + floor >= best_bits:
+                    if number > start:
+                        break
+                    continue
+                if rough and table_bits + floor + ROUNDING * total / 4**mantissa >= best_bits:
+                    continue
+                levels, boundaries = _levels(number)
+                entries = 1 + np.searchsorted(boundaries, relative * levels[-1])
+                weights = levels[entries]
+                bits = table_bits + total * math.log2(weights @ widths) - float(share @ np.log2(weights))
+                if bits < best_bits:
+                    whole = np.zeros(groups.size, dtype=np.int64)
+                    whole[occurring] = entries
+                    best_bits, best = bits, (shift, number, whole)
+                worse = worse + 1 if bits > last else 0
+                if worse == PATIENCE:
+                    break
+                last = bits
     assert best is not None
-    return best
+    shift, number, entries = best
+    table = bytes([shift << 4 | number]) + _pack_entries(entries, ENTRY_BITS[number][0])
+    weights = np.repeat(_levels(number)[0][entries], _group_sizes(counts.size, shift))
+    return Frequencies(weights, table, best_bits)
+
+
+def _usual_form(total: int, entries: int) -> int:
+    """The form at which one more bit of mantissa would cost about what it saves."""
+    mantissa = 0.5 * math.log2(max(1.0, 0.18 * total / entries))
+    return min(bisect.bisect([bits for _, bits in ENTRY_BITS], mantissa), len(ENTRY_BITS) - 1)
+
+
+def count_symbols(symbols: np.ndarray, size: int) -> np.ndarray:
+    """How often each of 0, 1, ..., ``size`` - 1 occurs in uint8 ``symbols`` (n,): int64, (size,)."""
+    if size == 2:
+        ones = int(np.count_nonzero(symbols))
+        return np.array([symbols.size - ones, ones])
+    # NumPy would count a 64-bit copy, in several times as long.
+    return torch.bincount(torch.from_numpy(symbols), minlength=size).numpy()
 
 
 def read_frequencies(reader: Reader, symbols: int) -> np.ndarray:

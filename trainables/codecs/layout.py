@@ -29,14 +29,16 @@ DTYPES: tuple[torch.dtype, ...] = (
 MAX_RANK = 15
 MAX_EXTENT = 2**48  # of the product of all dimensions, zeros counted as ones
 
-HAS_BUCKETS, HAS_CODEBOOK, FLOAT32_SCALES, HAS_KEEP, IS_DENSE = 8, 16, 32, 64, 128  # bits 0-2 hold bits - 1
+HAS_BUCKETS, OTHER_GRID, FLOAT32_SCALES, HAS_KEEP, IS_DENSE = 8, 16, 32, 64, 128  # bits 0-2: bits - 1
+CENTRED = 0  # where a codebook's levels less one stand otherwise
 
 
 @dataclass(frozen=True)
 class Head:
     """All of ``Codes`` but its arrays.
 
-    ``levels`` is the length of the codebook, None without one; ``form`` is for the codec, in [0, 15].
+    ``levels`` is the length of the codebook, None without one; ``zero`` is the zero level of a centred grid,
+    which has no offsets; ``form`` is for the codec, in [0, 15].
     """
 
     shape: tuple[int, ...]
@@ -44,6 +46,7 @@ class Head:
     bucket_size: int | None
     scale_dtype: torch.dtype
     levels: int | None
+    zero: int | None
     masked: bool
     form: int
 
@@ -58,8 +61,13 @@ class Head:
 
     def affine_size(self, kept: int) -> int:
         """Bytes of offsets, scales and codebook with ``kept`` indices."""
-        scales = 2 * bucket_count(kept, self.bucket_size) * self.scale_dtype.itemsize
-        return scales + 4 * (self.levels or 0)
+        return sum(count * dtype.itemsize for count, dtype in self.affine_arrays(kept))
+
+    def affine_arrays(self, kept: int) -> list[tuple[int, torch.dtype]]:
+        """Length and dtype of each of: offsets (unless centred), scales, codebook (if there is one)."""
+        scales = (bucket_count(kept, self.bucket_size), self.scale_dtype)
+        arrays = [scales] if self.zero is not None else [scales, scales]
+        return arrays if self.levels is None else [*arrays, (self.levels, torch.float32)]
 
 
 def bucket_count(kept: int, bucket_size: int | None) -> int:
@@ -107,15 +115,28 @@ def check_codes(codes: Codes) -> None:
     expected = elements if codes.keep is None else int(codes.keep.count_nonzero())
     if kept != expected:
         raise ValueError(f"index must hold the {expected} kept elements, got {kept}")
+    _check_grid(codes)
     buckets = (bucket_count(kept, codes.bucket_size),)
     for name, values in (("offset", codes.offset), ("scale", codes.scale)):
-        if values.dtype not in (torch.float16, torch.float32) or values.dtype != codes.offset.dtype:
+        if values is None:
+            continue
+        if values.dtype not in (torch.float16, torch.float32) or values.dtype != codes.scale.dtype:
             raise ValueError(
                 f"offset and scale must both be float16 or float32, got {name} of {values.dtype}"
             )
         if tuple(values.shape) != buckets:
             raise ValueError(f"{name} must have shape {buckets}, got {tuple(values.shape)}")
-    book = codes.codebook
+    check_levels(codes.index.numpy(), symbol_count(codes))
+
+
+def _check_grid(codes: Codes) -> None:
+    book, zero = codes.codebook, codes.zero
+    if (codes.offset is None) != (zero is not None):
+        raise ValueError(f"a centred grid, and no other, has a zero level instead of offsets, got {zero=}")
+    if zero is not None and book is not None:
+        raise ValueError(f"a centred grid has no codebook, got {zero=} and {book.numel()} levels")
+    if zero is not None and not 0 <= zero < 2**codes.bits:
+        raise ValueError(f"zero must be below {2**codes.bits}, got {zero=}")
     if book is not None and not (
         book.dtype == torch.float32 and book.dim() == 1 and 2 <= book.numel() <= 2**codes.bits
     ):
@@ -123,7 +144,6 @@ def check_codes(codes: Codes) -> None:
             f"codebook must be float32 of 2 to {2**codes.bits} levels, "
             f"got {book.dtype} of {tuple(book.shape)}"
         )
-    check_levels(codes.index.numpy(), symbol_count(codes))
 
 
 def check_levels(index: np.ndarray, symbols: int) -> None:
@@ -148,8 +168,11 @@ def write_head(codes: Codes, form: int = 0) -> bytes:
         flags |= HAS_BUCKETS
         tail += varint(codes.bucket_size)
     if codes.codebook is not None:
-        flags |= HAS_CODEBOOK
+        flags |= OTHER_GRID
         tail += bytes([codes.codebook.numel() - 1])
+    if codes.zero is not None:
+        flags |= OTHER_GRID
+        tail += bytes([CENTRED, codes.zero])
     if codes.scale.dtype == torch.float32:
         flags |= FLOAT32_SCALES
     if codes.keep is not None:
@@ -167,33 +190,52 @@ def read_head(reader: Reader, limit: int) -> Head:
     bucket_size = reader.varint() if flags & HAS_BUCKETS else None
     if bucket_size == 0:
         raise ValueError("bucket_size must be at least 1, got 0")
-    levels = reader.byte() + 1 if flags & HAS_CODEBOOK else None
-    if levels is not None and not 2 <= levels <= 2**bits:
+    levels = zero = None
+    if flags & OTHER_GRID:
+        levels = reader.byte() + 1
+        if levels - 1 == CENTRED:
+            levels, zero = None, reader.byte()
+    if levels is not None and levels > 2**bits:
         raise ValueError(f"a codebook must have 2 to {2**bits} levels, got {levels}")
+    if zero is not None and zero >= 2**bits:
+        raise ValueError(f"zero must be below {2**bits}, got {zero=}")
     dtype = torch.float32 if flags & FLOAT32_SCALES else torch.float16
-    return Head(shape, bits, bucket_size, dtype, levels, bool(flags & HAS_KEEP), form)
+    return Head(shape, bits, bucket_size, dtype, levels, zero, bool(flags & HAS_KEEP), form)
+
+
+def affine_arrays(codes: Codes) -> list[Tensor]:
+    """Offsets, scales and codebook, those that there are."""
+    return [array for array in (codes.offset, codes.scale, codes.codebook) if array is not None]
 
 
 def affine_bytes(codes: Codes) -> bytes:
     """Offsets, scales and codebook as they are."""
-    codebook = b"" if codes.codebook is None else tensor_bytes(codes.codebook)
-    return tensor_bytes(codes.offset) + tensor_bytes(codes.scale) + codebook
+    return b"".join(map(tensor_bytes, affine_arrays(codes)))
 
 
-def join_codes(head: Head, index: np.ndarray, affine: bytes, keep: np.ndarray | None) -> Codes:
-    """The ``Codes`` of a head and its arrays; ``affine`` has ``head.affine_size(index.size)`` bytes."""
-    buckets = bucket_count(index.size, head.bucket_size)
-    size = buckets * head.scale_dtype.itemsize
-    codebook = affine[2 * size :]
+def split_affine(head: Head, kept: int, affine: bytes) -> list[Tensor]:
+    """Inverse of :func:`affine_bytes`, which gave ``head.affine_size(kept)`` bytes."""
+    arrays, start = [], 0
+    for count, dtype in head.affine_arrays(kept):
+        end = start + count * dtype.itemsize
+        arrays.append(tensor_from_bytes(affine[start:end], dtype, (count,)))
+        start = end
+    return arrays
+
+
+def join_codes(head: Head, index: np.ndarray, affine: list[Tensor], keep: np.ndarray | None) -> Codes:
+    """The ``Codes`` of a head and its arrays, ``affine`` as :func:`split_affine` gives them."""
+    arrays = iter(affine)
     return Codes(
         index=torch.from_numpy(index),
         shape=head.shape,
         bits=head.bits,
         bucket_size=head.bucket_size,
-        offset=tensor_from_bytes(affine[:size], head.scale_dtype, (buckets,)),
-        scale=tensor_from_bytes(affine[size : 2 * size], head.scale_dtype, (buckets,)),
-        codebook=None if head.levels is None else tensor_from_bytes(codebook, torch.float32, (head.levels,)),
+        offset=next(arrays) if head.zero is None else None,
+        scale=next(arrays),
+        codebook=None if head.levels is None else next(arrays),
         keep=None if keep is None else torch.from_numpy(keep).reshape(head.shape),
+        zero=head.zero,
     )
 
 

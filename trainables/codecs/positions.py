@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,10 +10,13 @@ import numpy as np
 
 from trainables.codecs.ans import UNIFORM_BYTES, AnsDecoder
 from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits
+from trainables.codecs.contexts import fit_model, read_model
 from trainables.codecs.frequencies import fit_frequencies, read_frequencies
+from trainables.codecs.segments import shape_segments
 
 DIRECT = 16  # gaps below this are their own token
 MANTISSA = 2  # bits of a longer gap, behind its leading one, that are part of its token
+LARGE, FEWEST_GAPS = 2**18, 8  # gaps of a large tensor are not tried if they are shorter on average
 MAX_TOKENS = DIRECT + (32 - 4 << MANTISSA)  # gaps are below 2^32
 
 
@@ -25,17 +29,21 @@ class Positions(NamedTuple):
 
 
 def code_positions(keep: np.ndarray) -> Positions:
-    """The mask ``keep``, bool (n,), in the shorter of two forms.
+    """The mask ``keep``, bool of any shape, in the shorter of two forms.
 
-    A bitmap has one symbol per element. A gap is the number of dropped elements before a kept one; its
-    token is the gap itself below 16, else its exponent and the two bits behind the leading one; the bits
-    below those go into a stream of bytes. Pruned filters leave long runs, which gaps make cheap.
+    A bitmap has one symbol per element, under models of contexts: filters and input channels are pruned
+    more or less. A gap is the number of dropped elements before a kept one; its token is the gap itself
+    below 16, else its exponent and the two bits behind the leading one; the bits below those go into a
+    stream of bytes. Pruned filters leave long runs, which gaps make cheap.
     """
-    kept = int(np.count_nonzero(keep))
-    if kept in (0, keep.size):  # known from the count
+    flat = keep.reshape(-1)
+    kept = int(np.count_nonzero(flat))
+    if kept in (0, flat.size):  # known from the count
         return Positions(False, b"", [])
-    bitmap = Positions(False, b"", [(keep.view(np.uint8), _bernoulli(keep.size, kept))])
-    gaps = np.flatnonzero(keep)
+    _, bitmap = fit_model([flat.view(np.uint8)], 2, shape_segments(keep.shape))
+    if flat.size >= LARGE and kept * FEWEST_GAPS > flat.size:
+        return Positions(False, bitmap.table, bitmap.streams)
+    gaps = np.flatnonzero(flat)
     gaps[1:] -= gaps[:-1] + 1
     tokens = np.minimum(gaps, DIRECT).astype(np.uint8)
     long = tokens == DIRECT
@@ -44,30 +52,31 @@ def code_positions(keep: np.ndarray) -> Positions:
     tokens[long] = DIRECT + (widths + MANTISSA - 4 << MANTISSA) + (far >> widths) - (1 << MANTISSA)
     counts = np.bincount(tokens, minlength=2)
     frequencies = fit_frequencies(counts)
-    if frequencies.bits + float(widths.sum()) >= keep.size * _binary_entropy(kept / keep.size):
-        return bitmap
+    if 8 + frequencies.bits + float(widths.sum()) >= bitmap.bits:
+        return Positions(False, bitmap.table, bitmap.streams)
     extra = np.frombuffer(_pack_ragged(far, widths), dtype=np.uint8)
     table = bytes([counts.size - 1]) + frequencies.table
     return Positions(True, table, [(tokens, frequencies.weights), (extra, UNIFORM_BYTES)])
 
 
 def read_positions(
-    reader: Reader, elements: int, kept: int, gaps: bool
+    reader: Reader, shape: tuple[int, ...], kept: int, gaps: bool
 ) -> Callable[[AnsDecoder], np.ndarray]:
     """Read the ``table`` of :func:`code_positions`; the result pops the mask, bool (elements,)."""
-    if not gaps:
-        return lambda stream: _pop_bitmap(stream, elements, kept)
-    symbols = reader.byte() + 1
-    if not 2 <= symbols <= MAX_TOKENS or not kept:
-        raise ValueError(f"gaps of {kept} elements have 2 to {MAX_TOKENS} tokens, got {symbols}")
-    weights = read_frequencies(reader, symbols)
-    return lambda stream: _pop_gaps(stream, weights, elements, kept)
-
-
-def _pop_bitmap(stream: AnsDecoder, elements: int, kept: int) -> np.ndarray:
+    elements = math.prod(shape)
+    if gaps:
+        symbols = reader.byte() + 1
+        if not 2 <= symbols <= MAX_TOKENS or not kept:
+            raise ValueError(f"gaps of {kept} elements have 2 to {MAX_TOKENS} tokens, got {symbols}")
+        weights = read_frequencies(reader, symbols)
+        return lambda stream: _pop_gaps(stream, weights, elements, kept)
     if kept in (0, elements):
-        return np.full(elements, kept > 0)
-    keep = stream.pop(_bernoulli(elements, kept), elements).view(np.bool_)
+        return lambda stream: np.full(elements, kept > 0)
+    pop = read_model(reader, elements, 2, shape_segments(shape))
+    return lambda stream: _checked(pop(stream).view(np.bool_), kept)
+
+
+def _checked(keep: np.ndarray, kept: int) -> np.ndarray:
     if np.count_nonzero(keep) != kept:
         raise ValueError(f"a mask keeps {np.count_nonzero(keep)} elements where {kept} are announced")
     return keep
@@ -89,14 +98,6 @@ def _pop_gaps(stream: AnsDecoder, weights: np.ndarray, elements: int, kept: int)
     keep = np.zeros(elements, dtype=np.bool_)
     keep[positions] = True
     return keep
-
-
-def _bernoulli(elements: int, kept: int) -> np.ndarray:
-    return np.array([elements - kept, kept], dtype=np.float64)
-
-
-def _binary_entropy(share: float) -> float:
-    return float(-share * np.log2(share) - (1 - share) * np.log2(1 - share))
 
 
 def _pack_ragged(values: np.ndarray, widths: np.ndarray) -> bytes:

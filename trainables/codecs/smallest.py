@@ -32,16 +32,21 @@ class Smallest(Codec):
         return any(member.accepts(tensor) for member in self.members)
 
     def encode(self, tensor: Stored) -> bytes:
-        coded = [
-            bytes([tag]) + member.encode(tensor)
-            for tag, member in enumerate(self.members)
-            if member.accepts(tensor)
-        ]
-        if not coded:
+        accepting = [(tag, member) for tag, member in enumerate(self.members) if member.accepts(tensor)]
+        if not accepting:
             raise ValueError(
                 f"none of {', '.join(type(m).__name__ for m in self.members)} stores this tensor"
             )
-        return min(coded, key=len)
+        coded: dict[int, bytes] = {}
+        sizes: dict[int, int] = {}
+        for tag, member in accepting:
+            size = member.size(tensor)
+            if size is None:
+                coded[tag] = member.encode(tensor)
+                size = len(coded[tag])
+            sizes[tag] = size
+        best = min(sizes, key=lambda tag: (sizes[tag], tag))
+        return bytes([best]) + (coded[best] if best in coded else self.members[best].encode(tensor))
 
     def decode(self, data: bytes, limit: int) -> Stored:
         member, rest = self._member(data)

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from trainables.codecs.affine import code_affine, read_affine
 from trainables.codecs.ans import SEED_BYTES, AnsDecoder, ans_encode
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits, varint
-from trainables.codecs.frequencies import fit_frequencies, read_frequencies
+from trainables.codecs.binary import Reader, varint
 from trainables.codecs.layout import (
     DTYPES,
     IS_DENSE,
-    affine_bytes,
     check_keep,
-    check_levels,
     dtype_number,
     join_codes,
     read_dtype,
     read_head,
     read_shape,
-    symbol_count,
     tensor_bytes,
     tensor_from_bytes,
     write_head,
     write_shape,
 )
+from trainables.codecs.levels import code_levels, read_levels, restore_levels
 from trainables.codecs.positions import Positions, code_positions, read_positions
 from trainables.quantizers.base import Codes, Dense, scatter_kept
 
-GAPS, CODED = 1, 2
+GAPS, AFFINE, ALIGNED = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class Sparse(Codec):
 
     Positions are a bitmap or gaps between kept elements (Han et al. 2016, section 3, where a gap had
     a fixed number of bits); both are entropy-coded and the shorter is taken. Values of quantized
-    tensors are entropy-coded or packed, whichever is shorter; others are stored as they are. A zero
-    outside the mask comes back positive whatever its sign was.
+    tensors are entropy-coded, others are stored as they are. A zero outside the mask comes back positive
+    whatever its sign was.
     """
 
     def accepts(self, tensor: Stored) -> bool:
@@ -54,7 +52,7 @@ class Sparse(Codec):
         if tensor.keep is None:
             raise ValueError("Sparse stores tensors with a mask only")
         check_keep(tensor.keep, tensor.shape)
-        positions = code_positions(tensor.keep.reshape(-1).numpy())
+        positions = code_positions(tensor.keep.numpy())
         if isinstance(tensor, Codes):
             return _encode_codes(tensor, positions)
         return _encode_dense(tensor, positions)
@@ -65,18 +63,16 @@ class Sparse(Codec):
 
 
 def _encode_codes(codes: Codes, positions: Positions) -> bytes:
-    index = codes.index.numpy()
-    form = GAPS if positions.gaps else 0
-    table, streams, packed = b"", positions.streams, b""
-    if index.size:
-        frequencies = fit_frequencies(np.bincount(index, minlength=symbol_count(codes)))
-        if frequencies.bits < index.size * codes.bits:
-            form |= CODED
-            table, streams = frequencies.table, [*streams, (index, frequencies.weights)]
-        else:
-            packed = pack_bits(index, codes.bits)
-    head = write_head(codes, form) + varint(index.size) + positions.table + table
-    return _join(head, packed + affine_bytes(codes), streams)
+    write_head(codes)  # which checks the tensor
+    affine = code_affine(codes)
+    form = (GAPS if positions.gaps else 0) | (AFFINE if affine.coded else 0)
+    table, streams = b"", positions.streams
+    if codes.index.numel():
+        aligned, model = code_levels(codes)
+        form |= ALIGNED if aligned else 0
+        table, streams = model.table, [*streams, *model.streams]
+    head = write_head(codes, form) + varint(codes.index.numel())
+    return _join(head + positions.table + table + affine.table, affine.plain, [*streams, *affine.streams])
 
 
 def _encode_dense(dense: Dense, positions: Positions) -> bytes:
@@ -95,23 +91,22 @@ def _join(head: bytes, plain: bytes, streams: list[tuple[np.ndarray, np.ndarray]
 
 def _decode_codes(reader: Reader, limit: int) -> Codes:
     head = read_head(reader, limit)
-    if not head.masked or head.form > GAPS | CODED:
-        raise ValueError(f"Sparse does not write {head}")
     kept = _read_kept(reader, head.elements)
-    pop_keep = read_positions(reader, head.elements, kept, bool(head.form & GAPS))
-    coded = bool(head.form & CODED)
-    weights = read_frequencies(reader, head.symbols) if coded else np.ones(head.symbols)
-    packed = 0 if coded else packed_size(kept, head.bits)
-    size = packed + head.affine_size(kept)
+    if not head.masked or head.form > GAPS | AFFINE | ALIGNED or (head.form & ALIGNED and not kept):
+        raise ValueError(f"Sparse does not write {head}")
+    pop_keep = read_positions(reader, head.shape, kept, bool(head.form & GAPS))
+    pop_levels = read_levels(reader, head, kept) if kept else None
+    size, pop_affine = read_affine(reader, head, kept, bool(head.form & AFFINE))
     plain = reader.take(size - min(size, SEED_BYTES))
     stream = AnsDecoder(reader.rest())
     keep = pop_keep(stream)
-    index = stream.pop(weights, kept if coded else 0)
-    plain += stream.finish(min(size, SEED_BYTES))
-    if not coded:
-        index = unpack_bits(plain[:packed], kept, head.bits)
-        check_levels(index, head.symbols)
-    return join_codes(head, index, plain[packed:], keep)
+    index = np.empty(0, dtype=np.uint8) if pop_levels is None else pop_levels(stream)
+    join_affine = pop_affine(stream)
+    arrays = join_affine(plain + stream.finish(min(size, SEED_BYTES)))
+    codes = join_codes(head, index, arrays, keep)
+    if head.form & ALIGNED:
+        return replace(codes, index=torch.from_numpy(restore_levels(index, codes)))
+    return codes
 
 
 def _decode_dense(reader: Reader, limit: int) -> Dense:
@@ -122,7 +117,7 @@ def _decode_dense(reader: Reader, limit: int) -> Dense:
     dtype = read_dtype(number)
     elements = math.prod(shape)
     kept = _read_kept(reader, elements)
-    pop_keep = read_positions(reader, elements, kept, bool(form & GAPS))
+    pop_keep = read_positions(reader, shape, kept, bool(form & GAPS))
     size = kept * dtype.itemsize
     plain = reader.take(size - min(size, SEED_BYTES))
     stream = AnsDecoder(reader.rest())

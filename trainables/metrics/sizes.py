@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from trainables.codecs.base import Stored
-from trainables.packed_file import describe
+from trainables.packed_file import describe, dropped_elements
 
 WEIGHT_RANK = 2
 """Tensors of at least this many dimensions are weights; biases and normalisation have one."""
@@ -18,18 +18,15 @@ def parameters(tensors: Mapping[str, Stored]) -> int:
 
 
 def sparsity(tensors: Mapping[str, Stored]) -> float:
-    """Share of the elements of weights (at least two dimensions) that the masks drop, in [0, 1].
+    """Share of the elements of weights (at least two dimensions) that are dropped, in [0, 1].
 
-    A kept element whose value happens to be zero counts as kept. 0 without weights.
+    Dropped is what a mask drops, and on a centred grid, which needs no mask, whatever has the level zero. On
+    other grids and in full precision, a kept element whose value happens to be zero counts as kept. 0
+    without weights.
     """
     weights = [tensor for tensor in tensors.values() if len(tensor.shape) >= WEIGHT_RANK]
     elements = sum(math.prod(tensor.shape) for tensor in weights)
-    dropped = sum(
-        tensor.keep.numel() - int(tensor.keep.count_nonzero())
-        for tensor in weights
-        if tensor.keep is not None
-    )
-    return dropped / elements if elements else 0.0
+    return sum(map(dropped_elements, weights)) / elements if elements else 0.0
 
 
 def mean_bits(data: bytes) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainables.models.base import Model
 from trainables.models.shapes import image_shape
+from trainables.models.summand import Summand
 from trainables.part import check_range
 
 STAGES = (16, 32, 64)
@@ -64,10 +65,12 @@ class _Block(nn.Module):
             nn.ReLU(inplace=True),
             _convolution(outputs, outputs, 1),
             nn.BatchNorm2d(outputs),
+            Summand(),
         )
+        self.shortcut = Summand()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        shortcut = inputs
+        shortcut = self.shortcut(inputs)  # before pixels are dropped: it sees what the convolution sees
         if self.stride > 1:
             shortcut = shortcut[:, :, :: self.stride, :: self.stride]
         if self.extra:

@@ -2,7 +2,19 @@
 
 from trainables.quantizers.base import Quantizer
 from trainables.quantizers.learned_points import LearnedPoints
+from trainables.quantizers.learned_step import LearnedStep
 from trainables.quantizers.none import NoQuantizer
+from trainables.quantizers.per_layer import PerLayer
+from trainables.quantizers.symmetric import Symmetric
 from trainables.quantizers.uniform import Uniform
+from trainables.quantizers.zero import Zero
 
-QUANTIZERS: tuple[type[Quantizer], ...] = (NoQuantizer, Uniform, LearnedPoints)
+QUANTIZERS: tuple[type[Quantizer], ...] = (
+    NoQuantizer,
+    Uniform,
+    LearnedPoints,
+    Symmetric,
+    LearnedStep,
+    PerLayer,
+    Zero,
+)

@@ -142,3 +142,7 @@ class Quantizer(Part):
     @abstractmethod
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         """The module that quantizes ``weight``, the parameter ``name``; it holds only what is learned."""
+
+    def patterns(self) -> tuple[str, ...]:
+        """Name patterns that must each match a parameter; none by default."""
+        return ()

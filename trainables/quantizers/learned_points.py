@@ -10,12 +10,7 @@ from torch import Tensor, nn
 
 from trainables.part import check_choice, check_range
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
-from trainables.quantizers.functional import (
-    SCALE_DTYPES,
-    initial_points,
-    nearest_point,
-    scale_buckets,
-)
+from trainables.quantizers.functional import SCALE_DTYPES, decode_points, initial_points, points_codes
 
 
 class _NearestPoint(torch.autograd.Function):
@@ -27,24 +22,28 @@ class _NearestPoint(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, points: Tensor, part: LearnedPoints) -> Tensor:
-        buckets = scale_buckets(weight, part.bucket_size, part.scale_dtype)
-        index = nearest_point(buckets.unit, points)
-        ctx.save_for_backward(index, buckets.scale)
-        ctx.count = points.numel()
-        values = buckets.scale * points[index] + buckets.offset
-        return values.reshape(-1)[: weight.numel()].to(weight.dtype)
+        index, offset, scale = points_codes(weight, points, part.bucket_size, scale_dtype=part.scale_dtype)
+        ctx.save_for_backward(index, scale)
+        ctx.count, ctx.bucket_size = points.numel(), part.bucket_size
+        return decode_points(index, offset, scale, points, part.bucket_size).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         (gradient,) = gradients
         index, scale = ctx.saved_tensors
-        padded = torch.zeros(index.numel(), dtype=torch.float32, device=gradient.device)
-        padded[: gradient.numel()] = gradient.reshape(-1)
-        pulled = (padded.view(index.shape) * scale).reshape(-1)
+        flat = gradient.reshape(-1).float()
+        per_weight = _spread(scale.float(), flat.numel(), ctx.bucket_size)
         # A sum per segment; a weights-by-points distance matrix would be 2^bits times the memory.
         total = torch.zeros(ctx.count, dtype=torch.float32, device=gradient.device)
-        total.index_add_(0, index.reshape(-1), pulled)
+        total.index_add_(0, index.reshape(-1).long(), flat * per_weight)
         return gradient, total, None
+
+
+def _spread(scale: Tensor, count: int, bucket_size: int | None) -> Tensor:
+    """The scale (buckets,) of each of ``count`` weights."""
+    if bucket_size is None or bucket_size >= count:
+        return scale.expand(count)
+    return scale.repeat_interleave(bucket_size, output_size=len(scale) * bucket_size)[:count]
 
 
 class _LearnedPoints(WeightQuantizer):
@@ -64,7 +63,7 @@ class _LearnedPoints(WeightQuantizer):
     def _initial(self, weight: Tensor) -> Tensor:
         part = self.part
         return initial_points(
-            weight, 2**part.bits, part.bucket_size, part.initial, scale_dtype=part.scale_dtype
+            weight, len(self.points), part.bucket_size, part.initial, scale_dtype=part.scale_dtype
         )
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -73,20 +72,33 @@ class _LearnedPoints(WeightQuantizer):
     @torch.no_grad()
     def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Codes:
         part = self.part
-        points = (self.points if self.initialized else self._initial(weight)).detach()
-        buckets = scale_buckets(weight, part.bucket_size, part.scale_dtype)
-        index = nearest_point(buckets.unit, points).reshape(-1)[: weight.numel()]
-        dtype = SCALE_DTYPES[part.scale_dtype]
+        points = (self.points if self.initialized else self._initial(weight)).detach().cpu().float()
+        index, offset, scale = points_codes(
+            weight.cpu(), points, part.bucket_size, scale_dtype=part.scale_dtype
+        )
         return Codes(
-            index=index.to(torch.uint8).cpu(),
+            index=index.reshape(-1),
             shape=shape,
-            bits=part.bits,
+            bits=max((len(points) - 1).bit_length(), 1),
             bucket_size=part.bucket_size,
-            offset=buckets.offset.reshape(-1).to(dtype).cpu(),
-            scale=buckets.scale.reshape(-1).to(dtype).cpu(),
-            codebook=points.float().cpu().clone(),
+            offset=offset,
+            scale=scale,
+            codebook=points.clone(),
             keep=None if keep is None else keep.cpu(),
         )
+
+    def shared_levels(self) -> int | None:
+        return 2**self.part.bits if self.part.share else None
+
+    def take_levels(self, levels: int) -> None:
+        self.points.data = torch.linspace(0.0, 1.0, levels, device=self.points.device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """A checkpoint's number of points holds, because gradients shared them out when it was made."""
+        stored = state_dict.get(f"{prefix}points")
+        if self.part.share and stored is not None and stored.dim() == 1 and 2 <= len(stored) <= 256:
+            self.take_levels(len(stored))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
     def constrain(self, optimizer: torch.optim.Optimizer) -> None:
@@ -102,26 +114,31 @@ class _LearnedPoints(WeightQuantizer):
 class LearnedPoints(Quantizer):
     """Differentiable quantization: the levels are learned, the weights stand still (paper, section 4).
 
-    One ascending vector of ``2^bits`` points per tensor in the scaled domain, shared by its buckets.
+    One ascending vector of ``2^bits`` points per tensor in the scaled domain, used by all its buckets.
 
     Attributes:
         bits: in [1, 8]; default 4.
         bucket_size: values that share a scale and an offset, in [2, 2^20], or None; default 256.
-        initial: ``quantile`` (default) or ``uniform``.
+        initial: where points start: ``quantile`` (default), ``uniform`` or ``kmeans`` (Deep Compression,
+            Han et al. 2016).
         scale_dtype: of scales and offsets, as stored and as used: ``float16`` or ``float32``.
+        share: when training of the points begins, tensors share all their points out anew by the size of
+            their gradients, at the same total of bits (the paper's "redistribution of bits"; see
+            :mod:`trainables.quantizers.sharing`). Until then each has its own ``2^bits``.
     """
 
     bits: int = 4
     bucket_size: int | None = 256
     initial: str = "quantile"
     scale_dtype: str = "float32"
+    share: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "bits", 1, 8)
         if self.bucket_size is not None:
             check_range(self, "bucket_size", 2, 2**20)
-        check_choice(self, "initial", ("quantile", "uniform"))
+        check_choice(self, "initial", ("quantile", "uniform", "kmeans"))
         check_choice(self, "scale_dtype", SCALE_DTYPES)
 
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:

@@ -31,6 +31,16 @@ def test_parameters_and_sparsity() -> None:
     assert parameters({}) == 0
 
 
+def test_zeros_of_a_centred_grid_are_dropped() -> None:
+    index = torch.arange(60, dtype=torch.uint8) % 15
+    centred = Codes(index, (6, 10), 4, 16, None, torch.ones(4), zero=7)
+    even = Codes(index, (6, 10), 4, 16, torch.zeros(4), torch.ones(4))
+    assert int((centred.decode() == 0).sum()) == 4
+    assert sparsity({"centred": centred}) == pytest.approx(4 / 60)
+    assert sparsity({"centred": centred, "even": even}) == pytest.approx(4 / 120)
+    assert describe(pack(RECIPE, {"centred": centred}))[1]["sparsity"] == pytest.approx(4 / 60)
+
+
 def test_mean_bits_is_what_the_file_spends_on_weights() -> None:
     data = pack(RECIPE, TENSORS)
     spent = {row["name"]: row["bytes"] for row in describe(data)}

@@ -36,7 +36,7 @@ def test_a_block_without_residual_passes_its_input_zero_padded_and_subsampled() 
     block: Any = next(
         m for m in network.modules() if getattr(m, "stride", None) == 2 and hasattr(m, "residual")
     )
-    nn.init.zeros_(block.residual[-1].weight)
+    nn.init.zeros_(block.residual[-2].weight)
     inputs = torch.rand(2, 8, 8, 8)
     expected = torch.cat([inputs[:, :, ::2, ::2], torch.zeros(2, 8, 4, 4)], dim=1)
     assert torch.equal(block(inputs), F.relu(expected))
