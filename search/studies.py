@@ -9,7 +9,6 @@ from typing import Any
 
 from search.problem import Problem
 from spaces import Context, Space, images
-from spaces.images import smallest, starting_points
 from trainables import methods
 from trainables.models import ConvNet, Custom, ResNet
 from trainables.models.base import Model
@@ -40,6 +39,8 @@ class Study:
         space: draws recipes.
         teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
             of the space asks for them.
+        learning_rate: with which the first trials start, and the teacher's where it has one of its own.
+        start_from_teacher: whether students may also begin with the teacher's weights.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Study:
     teacher_threads: int | None = None
     space: Space = images
     teacher_views: int | None = 16
+    learning_rate: float = 5e-3
+    start_from_teacher: bool = False
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""
@@ -70,17 +73,11 @@ class Study:
             self.epochs,
             self.depths,
             self.widths,
+            learning_rate=self.learning_rate,
             seed=seed,
             teacher_views=self.teacher_views,
+            teacher=self.teacher if self.start_from_teacher else None,
         )
-
-    def starting_points(self, context: Context) -> list[dict[str, object]]:
-        """Parameters of the first trials."""
-        return starting_points(context)
-
-    def smallest(self, context: Context) -> Recipe:
-        """The recipe that packs smallest."""
-        return smallest(context)
 
 
 def _embedded(task: type[Task]) -> Callable[[Path | None, int | None], Task]:

@@ -118,7 +118,7 @@ def check_student(study: Study, context: Context, max_bytes: int | None) -> None
     Raises:
         Problem: the message says what is wrong, or what would fit.
     """
-    recipe = study.smallest(context)
+    recipe = study.space.smallest(context)
     try:
         student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
         least = len(pack(recipe, stored_tensors(compress(student, recipe), recipe)))
@@ -251,7 +251,7 @@ def _search(
         optuna_study,
         lambda trial: study.space(trial, context),
         objectives,
-        starting_points=study.starting_points(context),
+        starting_points=study.space.starting_points(context),
         constraints=constraints,
     )
     events = TrialEvents(tracker, reporter, task.metric)

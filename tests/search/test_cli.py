@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from search.cli import app
 from search.store import open_store
-from spaces.images import METHODS
+from spaces import images
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {
@@ -76,7 +76,7 @@ def test_the_store_holds_every_trial_with_a_true_end(swept):
         assert recipe["type"] == "Recipe"
         assert len(opened.history(run_id)["validation_accuracy"].dropna()) == 2
     methods = list(trials["method"])
-    assert set(methods) == set(METHODS)  # the methods' own defaults come first
+    assert set(methods) == set(images.methods)  # the methods' own defaults come first
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,8 @@ class LSTM(Model):
             source embedding, "all", the default. The vector before a tied output layer has an embedding's
             size, before an untied one as many elements as there are units.
     """
+
+    pads: ClassVar[bool] = True
 
     depth: int = 2
     width: float = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,8 @@ class Transformer(Model):
         tied: what is one table: "nothing", the target embedding and the "output" layer, or these and the
             source embedding, "all", the default and the paper's.
     """
+
+    pads: ClassVar[bool] = True
 
     depth: int = 2
     width: float = 1.0

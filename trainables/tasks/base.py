@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,13 +22,14 @@ SPLITS = ("train", "validation", "test")
 class Batch(NamedTuple):
     """What one step sees.
 
-    ``inputs`` and ``targets`` are on the training device; ``index`` (int64, shape (n,)) are the
-    samples' numbers within their split. ``view`` is the shared augmentation view they are seen in, so
-    that (split, view, index) names an input exactly, in every run on the task; None is a view that is
-    the run's own, or no augmentation.
+    ``inputs`` (a tensor, or what else the task's networks take, such as
+    :class:`~trainables.sentences.Sentences`) and ``targets`` are on the training device; ``index`` (int64,
+    shape (n,)) are the samples' numbers within their split. ``view`` is the shared augmentation view they
+    are seen in, so that (split, view, index) names an input exactly, in every run on the task; None is a
+    view that is the run's own, or no augmentation.
     """
 
-    inputs: Tensor
+    inputs: Any
     targets: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
     view: int | None
@@ -68,6 +69,13 @@ class LoadedTask(Protocol):
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """The supervised loss, averaged over the batch."""
+        ...
+
+    def assets(self) -> Mapping[str, Tensor]:
+        """What a student is useless without beside its weights, such as a vocabulary, by name.
+
+        It is stored in the packed file and counts there; any dtype, on the CPU. Empty for most tasks.
+        """
         ...
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:

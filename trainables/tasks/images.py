@@ -148,6 +148,10 @@ class LoadedImages:
         """Cross entropy in nats, averaged over the batch; ``output`` are logits of shape (n, classes)."""
         return F.cross_entropy(output, batch.targets)
 
+    def assets(self) -> dict[str, Tensor]:
+        """A classifier needs nothing but its weights."""
+        return {}
+
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """``{"accuracy": fraction in [0, 1]}`` on the images as they are, ``train`` included.
 

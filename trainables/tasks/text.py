@@ -290,7 +290,7 @@ class LoadedText:
         # What precedes each token: the row moved right by one; its END has nothing to follow it.
         shown = torch.cat([begin, following[:, :-1].masked_fill(following[:, :-1] == END, PAD)], 1)
         inputs = Sentences(source, sources.lengths[index].to(self.device), shown)
-        return Batch(inputs, following, index.to(self.device), view)  # type: ignore[arg-type]
+        return Batch(inputs, following, index.to(self.device), view)
 
     def _consecutive(self, split: str) -> list[Tensor]:
         """Indices of ``split`` in order, in parts of at most ``EVALUATION_TOKENS`` per side."""
