@@ -84,12 +84,19 @@ def _escape(text: str) -> str:
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --name tiny\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
+    "  rayduce sweep phrases --trials 16\n\n"
+    "  rayduce sweep text_pairs --data corpus\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
     "  rayduce sweep digits --latency --concurrency 1\n\n"
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store"
 )
 def sweep(
-    study: Annotated[str, typer.Argument(help="digits, fashion_mnist, cifar10, cifar100 or image_folder.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="digits, phrases, multi30k, text_pairs, image_folder, fashion_mnist, cifar10 or cifar100."
+        ),
+    ],
     trials: Annotated[
         int | None, typer.Option(min=1, help="How many students to train; default by study.")
     ] = None,
@@ -292,6 +299,36 @@ def evaluate(
             f"({recipe.method})",
             highlight=False,
         )
+
+
+@app.command(
+    epilog="Examples:\n\n  echo 'Guten Morgen.' | rayduce translate student.rdz\n\n"
+    "  rayduce translate student.rdz --beam 1 < german.txt > english.txt"
+)
+def translate(
+    file: Annotated[Path, typer.Argument(help="A packed file (.rdz) of a student that translates.")],
+    beam: Annotated[int, typer.Option(min=1, max=64, help="Hypotheses kept; 1 is greedy.")] = 5,
+) -> None:
+    """Translate standard input line by line with FILE alone."""
+    from search.lines import groups
+    from trainables.packed_file import read_file
+    from trainables.translator import NoTranslator, PackedTranslator
+
+    with _problems():
+        try:
+            translator = _named(file, lambda: PackedTranslator(read_file(file)))
+        except NoTranslator as error:
+            raise Problem(f"{file}: {error}.") from error
+    if sys.stdin.isatty():
+        err.print("One sentence per line; Ctrl-D ends.", style="dim")
+    try:
+        for lines in groups(sys.stdin.buffer, 256):
+            sys.stdout.write("".join(f"{line}\n" for line in translator.translate(lines, beam)))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # who reads has enough; the interpreter must not flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command(

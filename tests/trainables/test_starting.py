@@ -54,7 +54,7 @@ def test_the_first_file_of_a_started_student_is_the_teachers(task, trained):
 
 
 def test_another_architecture_is_refused_with_the_difference(task, trained):
-    with pytest.raises(ValueError, match="first difference: .* of shape"):
+    with pytest.raises(ValueError, match=r"first difference: .* of shape"):
         start_from(STUDENT.build((1, 8, 8), 10), trained, batches(task))
     with pytest.raises(ValueError, match="architecture"):
         start_from(ConvNet(depth=2, width=0.5).build((1, 8, 8), 10), trained, batches(task))
