@@ -61,7 +61,9 @@ _FOOTNOTE = (
 
 def footnote(sweep: Sweep) -> str:
     """What the numbers mean, and how those were computed that mean nothing without."""
-    return " ".join([_FOOTNOTE, *(f"{metric}: {text}." for metric, text in sorted(sweep.signatures.items()))])
+    signed = [each for each in sweep.quality.reported if each.name in sweep.signatures]
+    told = (f"{each.label}: {each.meaning} {sweep.signatures[each.name]}." for each in signed)
+    return " ".join([_FOOTNOTE, *told])
 
 
 def teacher_of(sweep: Sweep) -> Teacher | None:

@@ -259,6 +259,8 @@ def front(
         out.print(f"The sweep {_escape(found.name)} has no student on a front yet.", highlight=False)
         return
     out.print(_front_table(rows, found.quality, f"Front of {_escape(found.name)}"))
+    for metric, signature in sorted(found.signatures.items()):
+        out.print(f"{_escape(metric)}: {_escape(signature)}", style="dim", highlight=False)
     best = rows[-1]["run_id"][:8]
     out.print(f"Take one away with: rayduce export {best} student.rdz", style="dim", highlight=False)
 

@@ -122,7 +122,7 @@ def test_a_page_of_translators_speaks_of_bleu() -> None:
     text = Page(page).text
     for part in ("Validation BLEU", "Test BLEU", "test BLEU, 400 kB", "35.00", "34.25", "2 students"):
         assert part in text
-    assert "bleu: nrefs:1|case:mixed|tok:13a." in text, "without it the number means nothing"
+    assert "a beam on test. nrefs:1|case:mixed|tok:13a." in text, "without it the number means nothing"
     assert "accuracy" not in text
     assert "%" not in text.replace("29 %", ""), "only the sparsity is a share"
     assert "Validation BLEU" in page[page.rindex("Plotly.newPlot") :]

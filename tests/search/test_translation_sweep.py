@@ -130,6 +130,7 @@ def test_the_front_is_listed_in_bleu(folder: Path) -> None:
     assert head.split() == ["run", "student", "BLEU", "validation", "packed", "ratio", "latency"]
     assert re.split(r"  +", row.strip())[2:] == ["34.50", "35.25", "8 kB", "12.5x", "4.250 ms"]
     assert "%" not in done.output
+    assert f"bleu: {RECIPE.task.signatures()['bleu']}" in done.output
 
 
 def test_the_front_as_json_has_bleu_and_what_is_beside_it(folder: Path) -> None:
