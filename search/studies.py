@@ -111,8 +111,8 @@ def _text_folder(directory: Path | None, image_size: int | None) -> Task:
         raise Problem("--image-size is for the study image_folder, not for text_pairs.")
     if directory is None:
         raise Problem(
-            "The study text_pairs needs --data DIR, a directory with two files per split such as train.de and "
-            "train.en, a sentence per line."
+            "The study text_pairs needs --data DIR, a directory with two files per split, such as train.de "
+            "and train.en, of a sentence per line."
         )
     return TextPairs.scan(directory)
 

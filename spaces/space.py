@@ -24,11 +24,12 @@ class Space:
     """Draws recipes; called with an Optuna trial and a :class:`Context`.
 
     Parameters: ``method``; where the context allows it, ``start``: ``fresh``, or ``teacher`` for a student
-    with the teacher's architecture that begins with its weights (Mishra & Marr 2018, scheme C); ``depth`` and ``width`` of a fresh student; ``learning_rate`` (log); ``prune`` and, if
-    so, ``sparsity`` (0.1 to 0.95); for quantizing methods ``bits`` (1 to 8) and ``log2_bucket_size`` (5 to
-    10: 32 to 1024), on symmetric grids ``symmetric_bits`` (2 to 8) alone; for distilling methods
-    ``distillation_weight`` (0.3 to 0.95) and, where it is searched, ``temperature`` (log); for learned points
-    ``points_learning_rate`` (log, 1e-6 to 1e-3).
+    with the teacher's architecture that begins with its weights (Mishra & Marr 2018, scheme C); ``depth`` and
+    ``width`` of a fresh student; ``learning_rate`` (log); ``prune`` and, if so, ``sparsity`` (0.1 to 0.95);
+    for quantizing methods ``bits`` (1 to 8) and ``log2_bucket_size`` (5 to 10: 32 to 1024), on symmetric
+    grids ``symmetric_bits`` (2 to 8) alone; for distilling methods ``distillation_weight`` (0.3 to 0.95) and,
+    where it is searched, ``temperature`` (log); for learned points ``points_learning_rate`` (log, 1e-6 to
+    1e-3).
 
     Attributes:
         methods: names of functions in :mod:`trainables.methods`.

@@ -79,7 +79,10 @@ class LoadedTask(Protocol):
         ...
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """Quality of ``model`` (put in eval mode) on ``split``, under the task's metric name."""
+        """Quality of ``model`` (put in eval mode) on ``split``, by name.
+
+        The names are those of :attr:`trainables.metrics.Quality.reported` of the task's metric.
+        """
         ...
 
 
@@ -89,7 +92,7 @@ class Task(Part):
     @property
     @abstractmethod
     def metric(self) -> str:
-        """Name of the quality metric (higher is better), such as ``accuracy``, in [0, 1]."""
+        """Name of the quality that selects students, one of :data:`trainables.metrics.QUALITIES`."""
 
     @property
     @abstractmethod
@@ -100,6 +103,10 @@ class Task(Part):
     @abstractmethod
     def outputs(self) -> int:
         """Number of logits, known before any data is read."""
+
+    @abstractmethod
+    def signatures(self) -> dict[str, str]:
+        """Metric -> how it is computed, for those whose number means nothing without; may be empty."""
 
     @abstractmethod
     def load(self, directory: Path | None, *, download: bool = False) -> Arrays:

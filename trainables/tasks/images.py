@@ -47,6 +47,10 @@ class ImageTask(Task):
         """The fraction of images whose largest logit is that of their class."""
         return "accuracy"
 
+    def signatures(self) -> dict[str, str]:
+        """None: a share of images says it all."""
+        return {}
+
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
         """See :class:`LoadedImages`."""
         for split in SPLITS:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
 from trainables.decoding import Search, beam_search, greedy, translate
-from trainables.metrics.translation import bleu, chrf
+from trainables.metrics.translation import bleu, chrf, signatures
 from trainables.part import check_choice, check_range
 from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.augmentation import mix
@@ -75,6 +75,10 @@ class TextTask(Task):
     def outputs(self) -> int:
         """One logit per token of the vocabulary, at each position."""
         return self.vocabulary_size
+
+    def signatures(self) -> dict[str, str]:
+        """sacreBLEU's, of ``bleu`` and ``chrf``."""
+        return signatures()
 
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedText:
         """See :class:`LoadedText`."""
