@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from pathlib import Path
 
 from trainables import methods
-from trainables.models import ConvNet
+from trainables.models import LSTM, ConvNet
 from trainables.recipe import SHORT_METHODS, Recipe
-from trainables.tasks import Digits
+from trainables.tasks import Digits, Phrases
 
 HEAD = """# Methods
 
@@ -21,6 +22,9 @@ quantized distillation averaged over the classes as well; at the same weight its
 number of classes.
 """
 
+EXAMPLES = ((Digits(), ConvNet()), (Phrases(), LSTM()))
+"""Of tasks and students; a method's page shows the first that it is for."""
+
 
 def page() -> str:
     """The page's text."""
@@ -31,7 +35,9 @@ def page() -> str:
         arguments = {"epochs": 10}
         if "teacher_id" in signature.parameters:
             arguments["teacher_id"] = "0" * 16
-        recipe = method(Digits(), ConvNet(), **arguments)
+        kind = typing.get_type_hints(method)["task"]
+        task, model = next(pair for pair in EXAMPLES if isinstance(pair[0], kind))
+        recipe = method(task, model, **arguments)
         parts.append(f"## {method.__name__} (`{SHORT_METHODS[method.__name__]}`)\n")
         parts.append(f"{inspect.cleandoc(method.__doc__ or '')}\n")
         parts.append("| option | default |\n|---|---|")

@@ -16,7 +16,7 @@ from trainables.models.base import Model
 from trainables.models.custom import allow
 from trainables.recipe import Recipe
 from trainables.tasks import CIFAR10, CIFAR100, Digits, FashionMNIST, ImageFolder
-from trainables.tasks.base import Task
+from trainables.tasks.base import Task, TaughtTask
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Study:
         space: draws recipes.
         teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
             of the space asks for them.
+        taught: make, of the task and the teacher's ``recipe_id``, the tasks of the space whose training data
+            is the teacher's to make, such as ``TeacherTranslations``. It makes them once a sweep.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Study:
     teacher_threads: int | None = None
     space: Space = images
     teacher_views: int | None = 16
+    taught: tuple[Callable[[Task, str], TaughtTask], ...] = ()
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""

@@ -121,6 +121,8 @@ class Recipe(Part):
             raise ValueError(
                 f"losses need a teacher to imitate, got teacher={self.teacher} and {self.losses}"
             )
+        for loss in self.losses:
+            loss.check_temperature(self.teacher.temperature(self.task))
 
     @property
     def epochs(self) -> int:
@@ -200,6 +202,7 @@ SHORT_METHODS = {
     "int8_post_training_quantization": "int8",
     "quantization_aware_training": "qat",
     "parameterized_clipping": "pact",
+    "sequence_level_distillation": "seqkd",
 }
 
 

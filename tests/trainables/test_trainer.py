@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.recipes import STUDENT, TEACHER_ID, every_method
+from tests.recipes import IMAGE_METHODS, STUDENT, TEACHER_ID, every_method
 from tests.trainables.teachers import local_sources
 from trainables import methods
 from trainables.compressed_weight import compressed_weights, compressible
@@ -92,7 +92,7 @@ def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.7])
-@pytest.mark.parametrize("number", range(len(methods.METHODS)))
+@pytest.mark.parametrize("number", range(len(IMAGE_METHODS)))
 def test_the_packed_file_is_what_the_student_computes(number, sparsity, arrays):
     recipe = every_method(2, sparsity)[number]
     trainer = trainer_of(recipe, arrays)
