@@ -58,7 +58,7 @@ class Study:
     teacher_threads: int | None = None
     space: Space = images
     teacher_views: int | None = 16
-    taught: tuple[Callable[[Task, str], TaughtTask], ...] = ()
+    taught: tuple[Callable[[Any, str], TaughtTask], ...] = ()
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""

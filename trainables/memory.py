@@ -111,7 +111,9 @@ class Top(Memory):
 
     def recall(self, kept: Mapping[str, Tensor]) -> Answers:
         """See the contract; what rounding took from the sum or added to it is shared out by probability."""
-        return TopClasses(F.log_softmax(kept["log_probabilities"].float(), 1), kept["classes"].long())
+        bits = 8 * kept["classes"].itemsize
+        classes = kept["classes"].long() & (2**bits - 1)
+        return TopClasses(F.log_softmax(kept["log_probabilities"].float(), 1), classes)
 
     def row_bytes(self, classes: int) -> int:
         """Two per class that is kept and for the others, and what the classes' numbers take."""
@@ -120,9 +122,13 @@ class Top(Memory):
 
 
 def _numbers_below(count: int) -> torch.dtype:
-    """The smallest integers that hold the numbers below ``count``."""
-    kinds = (torch.uint8, torch.uint16, torch.int32)
-    return next(kind for kind in kinds if count <= torch.iinfo(kind).max + 1)
+    """The smallest integers whose bits tell apart the numbers below ``count``.
+
+    Those of 16 bits are signed, and from 32,768 on stand for negative numbers: PyTorch has unsigned ones, but
+    not all of its releases look up rows of them on all devices.
+    """
+    kinds = (torch.uint8, torch.int16, torch.int32)
+    return next(kind for kind in kinds if count <= 2 ** (8 * kind.itemsize))
 
 
 def _finite(kept: Tensor) -> Tensor:

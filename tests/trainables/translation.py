@@ -56,7 +56,7 @@ def every_translation_method(
     task: TextPairs, model: LSTM | Transformer, epochs: int = 4, sparsity: float = 0.0
 ) -> list[Recipe]:
     """One recipe per method, and sequence-level distillation once more in 4 bits."""
-    recipes = []
+    recipes: list[Recipe] = []
     for method in (*WITHOUT_QUANTIZED_INPUTS, methods.sequence_level_distillation):
         arguments: dict[str, Any] = {"epochs": epochs, "sparsity": sparsity, "learning_rate": 5e-3}
         wanted: dict[str, Any] = {"teacher_id": TEACHER_ID, "temperature": 1.0, "points_learning_rate": 1e-4}
