@@ -17,9 +17,10 @@ This page is made from `trainables/methods.py` by `python docs/build_methods.py`
 Each method is a function that returns a recipe. All take `task` and `model`, and `sparsity` above 0 adds
 gradual magnitude pruning on the cubic schedule to any of them.
 
-Soft targets use the true KL divergence, averaged over the batch (`batchmean`). The published code of
-quantized distillation averaged over the classes as well; at the same weight its term is weaker by the
-number of classes.
+Soft targets use the true KL divergence, averaged over images, or over target tokens (`batchmean`). The
+published code of quantized distillation averaged over the classes as well; at the same weight its term is
+weaker by the number of classes. Of translations, outputs are remembered at a temperature of 1: give
+`temperature=1.0`, or `teacher_views=None`, which asks the teacher at every step.
 """
 
 EXAMPLES = ((Digits(), ConvNet()), (Phrases(), LSTM()))
