@@ -303,14 +303,13 @@ class KeptSources:
         """See :class:`trainables.teachers.base.Sources`."""
         return open_student((self._out / "cells" / f"{recipe_id}{SUFFIX}").read_bytes())[1]
 
-    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Tensor:
+    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         path = self._out / "teacher" / f"{recipe_id}-{views}-{task.fingerprint()}.safetensors"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            kept = {"outputs": remember(self.network(recipe_id), task, views)}
-            write_file(path, safetensors.torch.save(kept))
-        return safetensors.torch.load(path.read_bytes())["outputs"]
+            write_file(path, safetensors.torch.save(remember(self.network(recipe_id), task, views)))
+        return safetensors.torch.load(path.read_bytes())
 
 
 def run_job(job: Job, settings: Settings, images: Path, out: Path) -> None:

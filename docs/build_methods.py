@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from pathlib import Path
 
 from trainables import methods
-from trainables.models import ConvNet
+from trainables.models import LSTM, ConvNet
 from trainables.recipe import SHORT_METHODS, Recipe
-from trainables.tasks import Digits
+from trainables.tasks import Digits, Phrases
 
 HEAD = """# Methods
 
@@ -16,10 +17,14 @@ This page is made from `trainables/methods.py` by `python docs/build_methods.py`
 Each method is a function that returns a recipe. All take `task` and `model`, and `sparsity` above 0 adds
 gradual magnitude pruning on the cubic schedule to any of them.
 
-Soft targets use the true KL divergence, averaged over the batch (`batchmean`). The published code of
-quantized distillation averaged over the classes as well; at the same weight its term is weaker by the
-number of classes.
+Soft targets use the true KL divergence, averaged over images, or over target tokens (`batchmean`). The
+published code of quantized distillation averaged over the classes as well; at the same weight its term is
+weaker by the number of classes. Of translations, outputs are remembered at a temperature of 1: give
+`temperature=1.0`, or `teacher_views=None`, which asks the teacher at every step.
 """
+
+EXAMPLES = ((Digits(), ConvNet()), (Phrases(), LSTM()))
+"""Of tasks and students; a method's page shows the first that it is for."""
 
 
 def page() -> str:
@@ -31,7 +36,9 @@ def page() -> str:
         arguments = {"epochs": 10}
         if "teacher_id" in signature.parameters:
             arguments["teacher_id"] = "0" * 16
-        recipe = method(Digits(), ConvNet(), **arguments)
+        kind = typing.get_type_hints(method)["task"]
+        task, model = next(pair for pair in EXAMPLES if isinstance(pair[0], kind))
+        recipe = method(task, model, **arguments)
         parts.append(f"## {method.__name__} (`{SHORT_METHODS[method.__name__]}`)\n")
         parts.append(f"{inspect.cleandoc(method.__doc__ or '')}\n")
         parts.append("| option | default |\n|---|---|")

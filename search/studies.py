@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.problem import Problem
-from spaces import Context, Space, images, translation
+from spaces import Context, Space, images, translation, word_level_translation
 from trainables import methods
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
 from trainables.models.base import Model
@@ -22,9 +22,10 @@ from trainables.tasks import (
     ImageFolder,
     Multi30k,
     Phrases,
+    TeacherTranslations,
     TextPairs,
 )
-from trainables.tasks.base import Task
+from trainables.tasks.base import Task, TaughtTask
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Study:
             of the space asks for them.
         learning_rate: with which the first trials start, and the teacher's where it has one of its own.
         start_from_teacher: whether students may also begin with the teacher's weights.
+        taught: make, of the task and the teacher's ``recipe_id``, the tasks of the space whose training data
+            is the teacher's to make, such as ``TeacherTranslations``. It makes them once a sweep.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Study:
     teacher_views: int | None = 16
     learning_rate: float = 5e-3
     start_from_teacher: bool = False
+    taught: tuple[Callable[[Any, str], TaughtTask], ...] = ()
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""
@@ -187,7 +191,7 @@ STUDIES: tuple[Study, ...] = (
         trials=16,
         depths=(1, 2),
         widths=(0.25, 1.0),
-        space=translation,
+        space=word_level_translation,
         teacher_views=1,
         start_from_teacher=True,
     ),
@@ -205,6 +209,7 @@ STUDIES: tuple[Study, ...] = (
         widths=(0.25, 1.0),
         space=translation,
         teacher_views=1,
+        taught=(TeacherTranslations,),
         start_from_teacher=True,
     ),
     Study(
@@ -221,6 +226,7 @@ STUDIES: tuple[Study, ...] = (
         widths=(0.25, 1.0),
         space=translation,
         teacher_views=1,
+        taught=(TeacherTranslations,),
         start_from_teacher=True,
     ),
     Study(

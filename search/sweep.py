@@ -26,12 +26,15 @@ from search.searcher import OptunaSearcher, open_study
 from search.studies import Study
 from search.teacher import (
     ask_teacher,
-    cached_outputs,
+    be_taught,
+    cached_product,
     cached_teacher,
-    keep_outputs,
+    keep_product,
     keep_teacher,
-    outputs_bytes,
+    outputs_name,
+    product_path,
     train_teacher,
+    view_bytes,
     views_that_fit,
 )
 from search.tracking import SweepExists, SweepTracker, signature_tags
@@ -46,7 +49,8 @@ from trainables.metrics.latency import alone, fingerprint, measure_latency
 from trainables.models.custom import allow
 from trainables.packed_file import pack, unpack
 from trainables.recipe import Recipe
-from trainables.tasks.base import Arrays, Task
+from trainables.tasks.base import Arrays, Task, TaughtTask
+from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import TeacherOutputs
 from trainables.trainable import StudentTrial, TrialSettings
 
@@ -228,15 +232,22 @@ def _search(
     teacher = {VALIDATION + name: value for name, value in validation.items()}
     teacher["packed_bytes"] = float(len(teacher_file))
     opened = task.open(arrays, torch.device("cpu"), 0)
-    samples = opened.samples("train")
-    views = views_that_fit(study.teacher_views, samples, task.outputs, _smallest_object_store())
+    wanted = None if study.teacher_views is None else different_views(study.teacher_views, opened)
+    size = view_bytes(opened, task.outputs)
+    views = views_that_fit(wanted, size, _smallest_object_store())
     context = replace(context, teacher_views=views)
+    trained = Trained(teacher_recipe, teacher_file, opened.fingerprint())
     outputs: tuple[TeacherOutputs, ...] = ()
     if views is not None:
-        known = (teacher_recipe, teacher_file, opened.fingerprint(), views)
-        outputs = (_outputs(known, data, options.store, settings, machine, study, reporter),)
+        outputs = (_outputs(trained, views, data, options.store, settings, machine, study, reporter),)
     remembered = ray.put(outputs)
     del outputs  # or the copy that the teacher's task left would stay beside it
+    made: dict[str, np.ndarray] = {}
+    for make in study.taught:
+        taught = make(task, teacher_recipe.recipe_id)
+        made |= _product(trained, taught, data, options.store, settings, machine, study, reporter)
+    if made:
+        data = ray.put({**arrays, **made})
     # A page that is open while the sweep runs shows the teacher from the start.
     tracker.annotate(run_id, {f"teacher_{name}": value for name, value in teacher.items()}, {})
 
@@ -261,7 +272,7 @@ def _search(
         constraints=constraints,
     )
     events = TrialEvents(tracker, reporter, task.metric)
-    reporter.say("training students" + _why_live(study.teacher_views, views, samples, task.outputs))
+    reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
     interrupted = run_trials(searcher, events, data, teachers, remembered, settings, options, machine)
 
@@ -271,6 +282,21 @@ def _search(
     tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
     teacher |= tested
     return Outcome(run_id, events.records, tuple(front), quality, teacher, interrupted)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The teacher, and the data it makes things of.
+
+    Attributes:
+        recipe: how it was trained.
+        file: its packed file.
+        fingerprint: of its task's data.
+    """
+
+    recipe: Recipe
+    file: bytes
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -328,6 +354,15 @@ def _ask_teacher(
 
 
 @ray.remote
+def _be_taught(
+    file: bytes, arrays: Arrays, task: TaughtTask, settings: TrialSettings, threads: int
+) -> Arrays:
+    for target in settings.own_models:
+        allow(target)
+    return be_taught(file, arrays, task, settings.device, threads)
+
+
+@ray.remote
 def _evaluate(
     file: bytes, arrays: Arrays, task: Task, split: str, settings: TrialSettings
 ) -> dict[str, float]:
@@ -368,7 +403,8 @@ def _teacher(
 
 
 def _outputs(
-    known: tuple[Recipe, bytes, str, int],
+    trained: Trained,
+    views: int,
     data: Any,
     store: Path,
     settings: TrialSettings,
@@ -376,16 +412,40 @@ def _outputs(
     study: Study,
     reporter: Reporter,
 ) -> TeacherOutputs:
-    """The teacher's outputs, of an earlier sweep or computed now; ``known`` is what they depend on."""
-    recipe, file, fingerprint, views = known
-    kept = cached_outputs(store, recipe, file, fingerprint, views)
+    """The teacher's outputs, of an earlier sweep or computed now."""
+    recipe, file = trained.recipe, trained.file
+    path = product_path(store, recipe, file, trained.fingerprint, outputs_name(views, recipe.task))
+    kept = cached_product(path)
     if kept is not None:
-        return kept
-    reporter.say(f"asking the teacher, {count(views, 'view')} of each sample")
+        return TeacherOutputs(recipe.recipe_id, trained.fingerprint, views, kept)
+    reporter.say(f"asking the teacher about every sample{f', in {views} views' if views > 1 else ''}")
     threads, gpus = _of_the_teacher(study, machine)
     task = _ask_teacher.options(num_cpus=threads, num_gpus=gpus)
     found: TeacherOutputs = ray.get(task.remote(file, data, recipe.task, views, settings, threads))
-    keep_outputs(store, recipe, file, found)
+    keep_product(path, found.values)
+    return found
+
+
+def _product(
+    trained: Trained,
+    taught: TaughtTask,
+    data: Any,
+    store: Path,
+    settings: TrialSettings,
+    machine: Machine,
+    study: Study,
+    reporter: Reporter,
+) -> Arrays:
+    """The arrays that the task ``taught`` takes from the teacher, of an earlier sweep or made now."""
+    path = product_path(store, trained.recipe, trained.file, trained.fingerprint, taught.product)
+    kept = cached_product(path)
+    if kept is not None:
+        return kept
+    reporter.say(f"letting the teacher make training data: {taught.product}")
+    threads, gpus = _of_the_teacher(study, machine)
+    task = _be_taught.options(num_cpus=threads, num_gpus=gpus)
+    found: Arrays = ray.get(task.remote(trained.file, data, taught, settings, threads))
+    keep_product(path, found)
     return found
 
 
@@ -403,11 +463,12 @@ def _smallest_object_store() -> float:
     return min(node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"])
 
 
-def _why_live(wanted: int | None, views: int | None, samples: int, outputs: int) -> str:
+def _why_live(wanted: int | None, views: int | None, size: int) -> str:
+    """Said where outputs of ``size`` bytes per view are too large in the ``wanted`` views."""
     if wanted is None or views is not None:
         return ""
-    size = show_bytes(outputs_bytes(wanted, samples, outputs))
-    return f" with the teacher asked at every step, as remembering its outputs would take {size}"
+    text = show_bytes(wanted * size)
+    return f" with the teacher asked at every step, as remembering its outputs would take {text}"
 
 
 def run_trials(

@@ -1,9 +1,9 @@
-"""The teacher: trained once and asked once, kept with its outputs by its recipe's hash."""
+"""The teacher: trained once and asked once, kept by its recipe's hash with what it made for its students."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from search.problem import Problem
 from trainables.evaluation import open_student
 from trainables.packed_file import PackedFileError, read_file, read_header, write_file
 from trainables.recipe import Recipe
-from trainables.tasks.base import Arrays, Task
-from trainables.teachers.remembered import remember
+from trainables.tasks.base import Arrays, LoadedTask, Task, TaughtTask
+from trainables.teachers.remembered import different_views, remember
 from trainables.teachers.sources import NoSources, TeacherOutputs
 from trainables.trainer import train
 
@@ -69,23 +69,22 @@ SHARE_OF_OBJECT_STORE = 0.25
 """Of a node's, that remembered outputs may take; the data and what trials pass about need the rest."""
 
 
-def views_that_fit(views: int | None, samples: int, outputs: int, store_bytes: float) -> int | None:
+def views_that_fit(views: int | None, view_bytes: int, store_bytes: float) -> int | None:
     """``views``, or None where the outputs in so many views are too large for an object store.
 
     Args:
         views: how many are wanted, or None for a teacher that is asked at every step anyway.
-        samples: of the training split.
-        outputs: numbers per sample.
+        view_bytes: what the outputs in one view take.
         store_bytes: size of the smallest node's object store.
     """
-    if views is None or outputs_bytes(views, samples, outputs) > SHARE_OF_OBJECT_STORE * store_bytes:
+    if views is None or views * view_bytes > SHARE_OF_OBJECT_STORE * store_bytes:
         return None
     return views
 
 
-def outputs_bytes(views: int, samples: int, outputs: int) -> int:
-    """Bytes of remembered outputs."""
-    return 2 * views * samples * outputs
+def view_bytes(task: LoadedTask, outputs: int) -> int:
+    """Bytes of what is remembered of the training split in one view, given the task's ``outputs``."""
+    return task.rows("train") * task.memory.row_bytes(outputs)
 
 
 def ask_teacher(
@@ -99,44 +98,73 @@ def ask_teacher(
     torch.set_num_threads(threads)
     recipe, network = open_student(file)
     opened = task.open(arrays, torch.device(device), 0)
-    return TeacherOutputs(recipe.recipe_id, opened.fingerprint(), remember(network, opened, views).numpy())
+    kept = remember(network, opened, different_views(views, opened))
+    values = {name: tensor.numpy() for name, tensor in kept.items()}
+    return TeacherOutputs(recipe.recipe_id, opened.fingerprint(), views, values)
 
 
-def outputs_path(store: Path, recipe: Recipe, file: bytes, fingerprint: str, views: int) -> Path:
-    """Where the outputs of the trained ``recipe`` in the packed ``file`` are kept.
+def be_taught(file: bytes, arrays: Arrays, task: TaughtTask, device: str, threads: int) -> Arrays:
+    """What ``task`` takes from the network in a packed ``file``, as further arrays of its data."""
+    torch.set_num_threads(threads)
+    _, network = open_student(file)
+    return task.taught(network, arrays, torch.device(device))
 
-    The name holds a hash of all that they depend on, so that a teacher trained anew, other data or another
-    augmentation never meets outputs that are not its own.
+
+def outputs_name(views: int, task: Task) -> str:
+    """What remembered outputs are called among a teacher's products."""
+    return f"{task.memory.name}-{views}views"
+
+
+def product_path(store: Path, recipe: Recipe, file: bytes, fingerprint: str, name: str) -> Path:
+    """Where the product ``name`` of the trained ``recipe`` in the packed ``file`` is kept.
+
+    Args:
+        store: folder of the sweeps' files.
+        recipe: the teacher's.
+        file: the trained teacher.
+        fingerprint: of the data that the product is of.
+        name: says what it is; letters, digits and hyphens.
+
+    The path holds a hash of all that a product depends on, so that a teacher trained anew, other data or
+    another augmentation never meets products that are not its own.
     """
-    key = hashlib.sha256(hashlib.sha256(file).digest() + fingerprint.encode()).hexdigest()[:16]
-    return store / "teachers" / f"{recipe.recipe_id}-{views}views-{key}.safetensors"
+    key = hashlib.sha256(hashlib.sha256(file).digest() + f"{fingerprint} {name}".encode()).hexdigest()[:16]
+    return store / "teachers" / f"{recipe.recipe_id}-{name}-{key}.safetensors"
 
 
-def cached_outputs(
-    store: Path, recipe: Recipe, file: bytes, fingerprint: str, views: int
-) -> TeacherOutputs | None:
-    """The kept outputs, or None if the teacher has not been asked.
+def cached_product(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays kept at ``path``, or None if the teacher has not made them.
 
     Raises:
         Problem: a file is there, but damaged.
     """
-    path = outputs_path(store, recipe, file, fingerprint, views)
     if not path.exists():
         return None
     try:
-        tensors = safetensors.numpy.load(path.read_bytes())
-        values, expected = tensors["outputs"], tensors["sha256"].tobytes()
-    except (OSError, KeyError, safetensors.SafetensorError) as error:
+        arrays = safetensors.numpy.load(path.read_bytes())
+        expected = arrays.pop(CHECKSUM).tobytes()
+    except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise Problem(f"{path} cannot be used ({error}); remove it to ask the teacher again.") from error
-    if hashlib.sha256(values.data).digest() != expected or values.dtype != np.float16:
+    if _checksum(arrays) != expected:
         raise Problem(f"{path} is damaged; remove it to ask the teacher again.")
-    return TeacherOutputs(recipe.recipe_id, fingerprint, values)
+    return arrays
 
 
-def keep_outputs(store: Path, recipe: Recipe, file: bytes, outputs: TeacherOutputs) -> None:
-    """Keep the outputs for the next sweep."""
-    path = outputs_path(store, recipe, file, outputs.fingerprint, outputs.views)
+def keep_product(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep what the teacher made for the next sweep."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.ascontiguousarray(outputs.values)
-    checksum = np.frombuffer(hashlib.sha256(values.data).digest(), dtype=np.uint8)
-    write_file(path, safetensors.numpy.save({"outputs": values, "sha256": checksum}))
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    checksum = np.frombuffer(_checksum(whole), dtype=np.uint8)
+    write_file(path, safetensors.numpy.save({**whole, CHECKSUM: checksum}))
+
+
+CHECKSUM = "sha256"
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """SHA-256 of names, types, shapes and values; ``arrays`` are contiguous."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(repr((name, arrays[name].dtype.str, arrays[name].shape)).encode())
+        digest.update(hashlib.sha256(arrays[name].data).digest())
+    return digest.digest()

@@ -3,6 +3,6 @@
 from spaces.context import Context
 from spaces.images import images
 from spaces.space import Space
-from spaces.translation import translation
+from spaces.translation import translation, word_level_translation
 
-__all__ = ["Context", "Space", "images", "translation"]
+__all__ = ["Context", "Space", "images", "translation", "word_level_translation"]

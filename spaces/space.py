@@ -14,7 +14,12 @@ from trainables.recipe import Recipe
 SYMMETRIC = ("learned_step_quantization", "quantization_aware_training")
 """Methods whose grid is symmetric: no buckets, and at least two bits."""
 
-QUANTIZED = ("post_training_quantization", "quantized_distillation", "differentiable_quantization")
+QUANTIZED = (
+    "post_training_quantization",
+    "quantized_distillation",
+    "differentiable_quantization",
+    "sequence_level_distillation",
+)
 STARTS = ("fresh", "teacher")
 DISTILLED = ("knowledge_distillation", "quantized_distillation", "differentiable_quantization")
 
@@ -63,6 +68,8 @@ class Space:
             arguments["bucket_size"] = 2 ** trial.suggest_int("log2_bucket_size", 5, 10)
         if method in SYMMETRIC:
             arguments["bits"] = trial.suggest_int("symmetric_bits", 2, 8)
+        if method == "sequence_level_distillation":
+            arguments["teacher_id"] = context.teacher_id
         if method in DISTILLED:
             arguments["teacher_id"] = context.teacher_id
             arguments["teacher_views"] = context.teacher_views

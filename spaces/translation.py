@@ -1,8 +1,10 @@
-"""The space of compressed translators."""
+"""The spaces of compressed translators."""
+
+from dataclasses import replace
 
 from spaces.space import Space
 
-translation = Space(
+word_level_translation = Space(
     # Inputs of layers stay in full precision: sentences are padded, and padding would enter their ranges.
     methods=(
         "full_precision",
@@ -14,4 +16,9 @@ translation = Space(
     ),
     learning_rates=(1e-3, 2e-2),
     temperatures=None,
+)
+
+# The teacher has to translate the training split, which takes about as long as training it for some epochs.
+translation = replace(
+    word_level_translation, methods=(*word_level_translation.methods, "sequence_level_distillation")
 )

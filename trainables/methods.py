@@ -21,7 +21,9 @@ from trainables.pruners.base import Pruner
 from trainables.quantizers import LearnedPoints, LearnedStep, NoQuantizer, Symmetric, Uniform
 from trainables.recipe import Phase, Recipe
 from trainables.schedules import Constant, Cosine, Linear
+from trainables.tasks import TeacherTranslations
 from trainables.tasks.base import Task
+from trainables.tasks.text import TextTask
 from trainables.teachers import Fixed, NoTeacher, Remembered
 from trainables.teachers.base import Teacher
 
@@ -422,6 +424,40 @@ def parameterized_clipping(
     )
 
 
+def sequence_level_distillation(
+    task: TextTask,
+    model: Model,
+    *,
+    teacher_id: str,
+    epochs: int,
+    bits: int | None = None,
+    bucket_size: int | None = 256,
+    beam: int = 5,
+    learning_rate: float = 2e-3,
+    sparsity: float = 0.0,
+    seed: int = 0,
+) -> Recipe:
+    """Training on the teacher's own translations of the training sources (Kim & Rush 2016).
+
+    A beam search of ``beam`` hypotheses finds them, once for all students. With ``bits``, the weights are on
+    a uniform grid in every forward pass, as in quantized distillation; by default they are stored as float32.
+    """
+    quantized = bits is not None
+    return Recipe(
+        method="sequence_level_distillation",
+        task=TeacherTranslations(task, teacher_id, beam),
+        model=model,
+        teacher=NoTeacher(),
+        losses=(),
+        pruner=_pruner(sparsity),
+        quantizer=NoQuantizer() if bits is None else Uniform(bits, bucket_size, scale_dtype="float16"),
+        phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0, quantize=quantized),),
+        codec=Smallest(),
+        exempt_dtype="float16" if quantized else "float32",
+        seed=seed,
+    )
+
+
 METHODS: tuple[Callable[..., Recipe], ...] = (
     full_precision,
     knowledge_distillation,
@@ -434,6 +470,7 @@ METHODS: tuple[Callable[..., Recipe], ...] = (
     int8_post_training_quantization,
     quantization_aware_training,
     parameterized_clipping,
+    sequence_level_distillation,
 )
 
 

@@ -126,6 +126,8 @@ class Recipe(Part):
             raise ValueError(
                 f"losses need a teacher to imitate, got teacher={self.teacher} and {self.losses}"
             )
+        for loss in self.losses:
+            loss.check_temperature(self.teacher.temperature(self.task))
 
         if self.model.pads and self.activations != NoActivationQuantizer():
             raise ValueError(
@@ -211,6 +213,7 @@ SHORT_METHODS = {
     "int8_post_training_quantization": "int8",
     "quantization_aware_training": "qat",
     "parameterized_clipping": "pact",
+    "sequence_level_distillation": "seqkd",
 }
 
 

@@ -52,7 +52,7 @@ class TrialSources:
             _, self._networks[recipe_id] = open_student(self._files[recipe_id])
         return self._networks[recipe_id]
 
-    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Tensor:
+    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         kept = self._outputs.get((recipe_id, views))
         if kept is None:
@@ -62,7 +62,7 @@ class TrialSources:
                 f"the outputs of recipe {recipe_id} are of the inputs {kept.fingerprint}, "
                 f"but the trial trains on {found}"
             )
-        return shared_tensor(kept.values)
+        return {name: shared_tensor(values) for name, values in kept.values.items()}
 
 
 @dataclass(frozen=True)

@@ -110,10 +110,11 @@ class Trainer:
                 progress = (self.epoch + number / self._steps) / recipe.epochs
                 with parametrize.cached(), _precision(self.device):
                     output = self.student(batch.inputs)
-                    target = self.teacher(batch, progress)
+                    answers = self.teacher(batch, progress)
                     loss = recipe.task_weight(progress) * self.task.loss(output, batch)
                     for part, term in zip(recipe.losses, self.losses, strict=True):
-                        loss = loss + part.weight(progress) * term(output, target, batch, progress)
+                        imitation = term(batch.rows(output), answers, batch, progress)
+                        loss = loss + part.weight(progress) * imitation
                     for _, joint, _ in self._joints:
                         loss = loss + joint.active.penalty()
                     for quantizer in self._input_quantizers:

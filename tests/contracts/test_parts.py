@@ -10,11 +10,13 @@ from tests.recipes import every_method
 from trainables.models import Custom
 from trainables.part import Part, part_from_dict
 from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict, short_name, summary
+from trainables.tasks import Phrases
 from trainables.teachers import Fixed
 
 NEEDS = {
     "Fixed": {"recipe_id": "0" * 16},
     "Remembered": {"recipe_id": "0" * 16},
+    "TeacherTranslations": {"of": Phrases(), "teacher_id": "0" * 16},
     "Custom": {"target": "a:B", "depth": 1, "width": 1.0},
 }
 

@@ -52,8 +52,9 @@ def test_outputs_are_detached_and_the_teacher_stands_still(part):
     if isinstance(part, NoTeacher):
         assert first is None
         return
-    assert not first.requires_grad and first.dtype == torch.float32 and torch.equal(first, second)
-    torch.testing.assert_close(first, network(ID).eval()(batch.inputs), rtol=1e-3, atol=1e-3)
+    assert not first.values.requires_grad and first.values.dtype == torch.float32
+    assert torch.equal(first.values, second.values)
+    torch.testing.assert_close(first.values, network(ID).eval()(batch.inputs), rtol=1e-3, atol=1e-3)
     assert all(torch.equal(before[name], value) for name, value in policy.state_dict().items())
     assert not any(parameter.requires_grad for parameter in policy.parameters())
 
@@ -93,7 +94,7 @@ def test_remembered_outputs_are_the_live_teachers_but_for_rounding(count):
     answers, sizes = {}, set()
     for epoch in range(2 * VIEWS + 1):
         for batch in task.batches("train", epoch, part.view(epoch)):
-            looked_up, asked = remembered(batch, 0.0), live(batch, 0.0)
+            looked_up, asked = remembered(batch, 0.0).values, live(batch, 0.0).values
             # Half a unit of float16's last place, and some of float32's: batches are of other sizes.
             bound = asked.abs() * 2**-11 + 2**-20
             assert bool(((looked_up - asked).abs() <= bound).all())
@@ -101,16 +102,17 @@ def test_remembered_outputs_are_the_live_teachers_but_for_rounding(count):
             sizes.add(len(batch.index))
     assert len(sizes) == 2
     # The views do differ, so that a lookup in the wrong one would not have passed.
-    first = [sources.outputs(ID, VIEWS, task)[view] for view in range(VIEWS)]
+    first = [sources.outputs(ID, VIEWS, task)["outputs"][view] for view in range(VIEWS)]
     assert not torch.allclose(first[0], first[1], atol=0.05)
     assert not torch.allclose(first[1], first[2], atol=0.05)
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(2, 64))
 def test_outputs_depend_on_neither_the_runs_seed_nor_its_batches(seed, batch_size):
-    ours = remember(network(ID), opened(), VIEWS)
+    (ours,) = remember(network(ID), opened(), VIEWS).values()
     assert ours.shape == (VIEWS, 37, 7) and ours.dtype == torch.float16
-    assert torch.equal(ours, remember(network(ID), opened(seed=seed, batch_size=batch_size), VIEWS))
+    again = remember(network(ID), opened(seed=seed, batch_size=batch_size), VIEWS)
+    assert torch.equal(ours, again["outputs"])
 
 
 def test_outputs_are_computed_once_per_teacher_views_and_inputs():
@@ -125,7 +127,9 @@ def test_outputs_are_computed_once_per_teacher_views_and_inputs():
         sources.outputs(ID, VIEWS, opened(padding=0)),
         sources.outputs(ID, VIEWS, opened(shift=1)),
     ):
-        assert other.shape != kept.shape or not torch.equal(other, kept)
+        assert other["outputs"].shape != kept["outputs"].shape or not torch.equal(
+            other["outputs"], kept["outputs"]
+        )
     assert len(asked) == 5
 
 

@@ -10,7 +10,7 @@ from search.lines import groups
 
 
 @given(
-    st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)))), st.integers(1, 9)
+    st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))), st.integers(1, 9)
 )
 def test_all_lines_come_in_order_in_groups_of_at_most_that_many(lines, most):
     stream = io.BytesIO("".join(line + "\n" for line in lines).encode())

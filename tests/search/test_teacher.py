@@ -12,10 +12,11 @@ from search.problem import Problem
 from search.teacher import (
     SHARE_OF_OBJECT_STORE,
     ask_teacher,
-    cached_outputs,
-    keep_outputs,
-    outputs_bytes,
-    outputs_path,
+    cached_product,
+    keep_product,
+    outputs_name,
+    product_path,
+    view_bytes,
     views_that_fit,
 )
 from tests.recipes import STUDENT
@@ -45,49 +46,71 @@ def test_the_teacher_of_the_file_is_asked(asked):
         task.fingerprint(),
         VIEWS,
     )
-    assert asked.values.shape == (VIEWS, 1077, 10)
+    assert asked.values["outputs"].shape == (VIEWS, 1077, 10)
     _, network = open_student(packed())
     batch = next(task.batches("train", 4, 1))
     live = network(batch.inputs).numpy()
-    np.testing.assert_allclose(asked.values[1][batch.index.numpy()], live, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(asked.values["outputs"][1][batch.index.numpy()], live, rtol=1e-3, atol=1e-4)
 
 
-def test_outputs_are_kept_by_all_they_depend_on(asked, tmp_path):
-    file = packed()
-    assert cached_outputs(tmp_path, RECIPE, file, asked.fingerprint, VIEWS) is None
-    keep_outputs(tmp_path, RECIPE, file, asked)
-    again = cached_outputs(tmp_path, RECIPE, file, asked.fingerprint, VIEWS)
-    assert again is not None and (again.recipe_id, again.fingerprint) == (asked.recipe_id, asked.fingerprint)
-    assert again.values.dtype == np.float16 and np.array_equal(again.values, asked.values)
-    for other in (
-        (RECIPE, packed(seed=1), asked.fingerprint, VIEWS),
-        (RECIPE, file, "0" * 16, VIEWS),
-        (RECIPE, file, asked.fingerprint, VIEWS + 1),
-        (replace(RECIPE, seed=1), file, asked.fingerprint, VIEWS),
+def path_of(store, recipe=RECIPE, file=None, fingerprint="0123456789abcdef", name="whole-2views"):
+    return product_path(store, recipe, file or packed(), fingerprint, name)
+
+
+def test_products_are_kept_by_all_they_depend_on(asked, tmp_path):
+    path = path_of(tmp_path)
+    assert cached_product(path) is None
+    keep_product(path, asked.values)
+    again = cached_product(path_of(tmp_path))
+    assert again is not None and again.keys() == asked.values.keys() == {"outputs"}
+    assert again["outputs"].dtype == np.float16
+    assert np.array_equal(again["outputs"], asked.values["outputs"])
+    assert outputs_name(VIEWS, Digits()) == "whole-2views"
+    for change in (
+        {"file": packed(seed=1)},
+        {"fingerprint": "0" * 16},
+        {"name": outputs_name(VIEWS + 1, Digits())},
+        {"recipe": replace(RECIPE, seed=1)},
     ):
-        assert cached_outputs(tmp_path, *other) is None
+        assert cached_product(path_of(tmp_path, **change)) is None
 
 
-def test_damaged_outputs_are_refused(asked, tmp_path):
-    file = packed()
-    keep_outputs(tmp_path, RECIPE, file, asked)
-    path = outputs_path(tmp_path, RECIPE, file, asked.fingerprint, VIEWS)
+def test_every_type_of_array_comes_back(tmp_path):
+    arrays = {
+        "numbers": np.arange(6, dtype=np.uint16).reshape(2, 3)[:, ::2],
+        "lengths": np.array([1, 2], dtype=np.int64),
+        "none": np.zeros((0, 3), dtype=np.float16),
+    }
+    keep_product(path_of(tmp_path), arrays)
+    again = cached_product(path_of(tmp_path))
+    assert again is not None and again.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert again[name].dtype == array.dtype and np.array_equal(again[name], array)
+
+
+def test_damaged_products_are_refused(asked, tmp_path):
+    path = path_of(tmp_path)
+    keep_product(path, asked.values)
     whole = path.read_bytes()
-    for position in range(0, len(whole), len(whole) // 40):
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for position in (*range(header), *range(header, len(whole), len(whole) // 40)):
         broken = bytearray(whole)
         broken[position] ^= 4
         path.write_bytes(bytes(broken))
         with pytest.raises(Problem, match="remove it to ask the teacher again"):
-            cached_outputs(tmp_path, RECIPE, file, asked.fingerprint, VIEWS)
+            cached_product(path)
     path.write_bytes(whole[:-10])
     with pytest.raises(Problem, match="remove it"):
-        cached_outputs(tmp_path, RECIPE, file, asked.fingerprint, VIEWS)
+        cached_product(path)
 
 
-@given(st.integers(1, 1024), st.integers(1, 10**7), st.integers(1, 10**4), st.floats(0, 1e12))
-def test_outputs_are_remembered_where_they_fit(views, samples, outputs, store_bytes):
-    fit = views_that_fit(views, samples, outputs, store_bytes)
-    size = np.zeros(views, dtype=np.float16).nbytes * samples * outputs
-    assert size == outputs_bytes(views, samples, outputs)
-    assert fit == (views if size <= SHARE_OF_OBJECT_STORE * store_bytes else None)
-    assert views_that_fit(None, samples, outputs, store_bytes) is None
+@given(st.integers(1, 1024), st.integers(1, 10**10), st.floats(0, 1e12))
+def test_outputs_are_remembered_where_they_fit(views, size, store_bytes):
+    fit = views_that_fit(views, size, store_bytes)
+    assert fit == (views if views * size <= SHARE_OF_OBJECT_STORE * store_bytes else None)
+    assert views_that_fit(None, size, store_bytes) is None
+
+
+def test_the_size_of_a_view_is_that_of_what_is_kept(asked):
+    task = Digits().open(Digits().load(None), torch.device("cpu"), 0)
+    assert view_bytes(task, 10) == sum(values[0].nbytes for values in asked.values.values())

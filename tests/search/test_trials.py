@@ -176,12 +176,13 @@ def test_outputs_lie_in_the_object_store_once_and_are_not_copied(ray_session, te
         task = Digits().open(Digits().load(None), torch.device("cpu"), 3)
         served = sources.outputs(TEACHER_ID, 16, task)
         policy = Remembered(TEACHER_ID).build(sources, task)
-        same = served.data_ptr() == policy.to("cpu").outputs.data_ptr() == kept.values.ctypes.data
-        return same, kept.values.flags.writeable, served.sum(dtype=torch.float64).item()
+        array, served = kept.values["outputs"], served["outputs"]
+        same = served.data_ptr() == policy.to("cpu").outputs.data_ptr() == array.ctypes.data
+        return same, array.flags.writeable, served.sum(dtype=torch.float64).item()
 
     same, writeable, total = ray.get(look.remote(reference))
     assert same and not writeable
-    assert total == ray.get(reference)[0].values.sum(dtype=np.float64)
+    assert total == ray.get(reference)[0].values["outputs"].sum(dtype=np.float64)
 
 
 def test_a_trial_is_never_served_the_outputs_of_others(tmp_path, teacher_file):

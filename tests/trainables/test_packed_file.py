@@ -20,11 +20,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.recipes import IMAGE_METHODS
 from trainables import packed_file
 from trainables.codecs import BitPacked, Raw, Smallest
 from trainables.codecs.base import Stored
 from trainables.codecs.binary import Reader, varint
-from trainables.methods import METHODS, full_precision, quantized_distillation
+from trainables.methods import full_precision, quantized_distillation
 from trainables.models import ConvNet, ResNet
 from trainables.models.base import Model
 from trainables.packed_dictionary import DICTIONARY
@@ -122,7 +123,7 @@ def test_round_trip_and_rows(seed: int) -> None:
     json.dumps(rows, allow_nan=False)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", IMAGE_METHODS, ids=lambda method: method.__name__)
 @pytest.mark.parametrize("model", [ConvNet(), ResNet()], ids=lambda model: type(model).__name__)
 def test_headers_are_small_whatever_the_method(method: Callable[..., Recipe], model: Model) -> None:
     teacher = {"teacher_id": "5" * 16} if "teacher_id" in inspect.signature(method).parameters else {}

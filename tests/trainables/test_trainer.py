@@ -1,18 +1,13 @@
 """The loop: resuming changes no bit, phases do what they say, what is wrong is an error."""
 
-import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 
-from tests.recipes import STUDENT, TEACHER_ID, every_method
+from tests.recipes import IMAGE_METHODS, STUDENT, TEACHER_ID, every_method
+from tests.trainables.resuming import check_resuming
 from tests.trainables.teachers import local_sources
 from trainables import methods
 from trainables.compressed_weight import compressed_weights, compressible
@@ -28,7 +23,6 @@ from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
 from trainables.trainer import CheckpointError, Diverged, Trainer, train
 
-ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 
 
@@ -62,37 +56,11 @@ def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(
         Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=4, points_epochs=3, share_levels=True
     )
     recipes.append(shared)
-    straight = {}
-    for number, recipe in enumerate(recipes):
-        folder = tmp_path / f"{number:02d}-{recipe.method}"
-        trainer = trainer_of(recipe, arrays)
-        for epoch in range(4):
-            if epoch == 2:
-                trainer.save(folder)
-            trainer.train_epoch()
-        (folder / "recipe.json").write_text(json.dumps(recipe.to_dict()))
-        trainer.save(tmp_path.parent / f"{tmp_path.name}-straight" / folder.name)
-        straight[folder.name] = trainer.ship()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(
-        [sys.executable, "-m", "tests.trainables.resume_worker", str(tmp_path)],
-        check=True,
-        cwd=ROOT,
-        env=environment,
-        timeout=300,
-    )
-    for name, packed in straight.items():
-        assert (tmp_path / name / "resumed.rdz").read_bytes() == packed, name
-        ours = safetensors.torch.load_file(
-            tmp_path.parent / f"{tmp_path.name}-straight" / name / "state.safetensors"
-        )
-        theirs = safetensors.torch.load_file(tmp_path / name / "end" / "state.safetensors")
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    check_resuming([trainer_of(recipe, arrays) for recipe in recipes], tmp_path)
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.7])
-@pytest.mark.parametrize("number", range(len(methods.METHODS)))
+@pytest.mark.parametrize("number", range(len(IMAGE_METHODS)))
 def test_the_packed_file_is_what_the_student_computes(number, sparsity, arrays):
     recipe = every_method(2, sparsity)[number]
     trainer = trainer_of(recipe, arrays)

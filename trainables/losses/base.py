@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from torch import Tensor, nn
+from torch import nn
 
+from trainables.answers import Answers
 from trainables.part import Part
 from trainables.schedules import Schedule
 
@@ -17,18 +18,23 @@ class Loss(Part):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """A module ``(student_output, teacher_output, batch, progress) -> scalar``.
+        """A module ``(student, answers, batch, progress) -> scalar``, averaged over rows.
 
-        It owns its projections. ``progress`` in [0, 1] is that of the whole training.
+        ``student`` are its logits, shape (rows, classes), and ``answers`` what the teacher said to the same
+        rows, or None. Rows of padding are in neither, see :class:`trainables.tasks.base.Batch`. It owns its
+        projections. ``progress`` in [0, 1] is that of the whole training.
+        """
+
+    @abstractmethod
+    def check_temperature(self, only: float | None) -> None:
+        """Raise ``ValueError`` if the loss asks for answers at another temperature than ``only``.
+
+        None is a teacher that answers at any.
         """
 
 
-def check_targets(student: Tensor, teacher: Tensor | None) -> Tensor:
-    """The teacher's output, checked to be there and of the student's shape."""
-    if teacher is None:
+def check_answers(answers: Answers | None) -> Answers:
+    """What the teacher said, checked to be there."""
+    if answers is None:
         raise ValueError("this loss imitates a teacher, but the recipe's teacher is NoTeacher")
-    if student.shape != teacher.shape:
-        raise ValueError(
-            f"student and teacher outputs differ in shape: {tuple(student.shape)} and {tuple(teacher.shape)}"
-        )
-    return teacher
+    return answers

@@ -8,8 +8,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.losses.base import Loss, check_targets
-from trainables.schedules import Constant, Schedule, check_bounds
+from trainables.answers import Answers
+from trainables.losses.base import Loss, check_answers
+from trainables.schedules import Constant, Schedule, bounds, check_bounds
 
 
 class _SoftTargets(nn.Module):
@@ -17,11 +18,9 @@ class _SoftTargets(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, student: Tensor, teacher: Tensor | None, batch: Any, progress: float) -> Tensor:
-        target = check_targets(student, teacher)
+    def forward(self, student: Tensor, answers: Answers | None, batch: Any, progress: float) -> Tensor:
         temperature = self.temperature(progress)
-        log_q = F.log_softmax(student / temperature, dim=-1)
-        log_p = F.log_softmax(target / temperature, dim=-1)
+        log_p, log_q = check_answers(answers).outcomes(student, temperature)
         return temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
@@ -29,7 +28,8 @@ class _SoftTargets(nn.Module):
 class SoftTargets(Loss):
     """``T^2 * KL(softmax(teacher / T) || softmax(student / T))`` (Hinton et al. 2015).
 
-    Averaged over the batch only (``batchmean``), the true KL divergence. The published quantized
+    Averaged over the rows only (``batchmean``), the true KL divergence: over the images of a batch, or over
+    its target tokens (word-level distillation, Kim & Rush 2016, usually at T = 1). The published quantized
     distillation code averaged over the classes as well, so its term is weaker by the number of
     classes at the same weight.
 
@@ -50,3 +50,11 @@ class SoftTargets(Loss):
     def build(self) -> nn.Module:
         """See the contract."""
         return _SoftTargets(self.temperature)
+
+    def check_temperature(self, only: float | None) -> None:
+        """See the contract."""
+        if only is not None and bounds(self.temperature) != (only, only):
+            raise ValueError(
+                f"the task remembers a teacher's outputs at temperature {only} alone, got "
+                f"temperature={self.temperature}; use {only}, or ask the teacher at every step"
+            )

@@ -5,6 +5,7 @@ from trainables.tasks.digits import Digits
 from trainables.tasks.image_folder import ImageFolder
 from trainables.tasks.multi30k import Multi30k
 from trainables.tasks.phrases import Phrases
+from trainables.tasks.teacher_translations import TeacherTranslations
 from trainables.tasks.text_pairs import TextPairs
 from trainables.tasks.torchvision_data import CIFAR10, CIFAR100, FashionMNIST
 
@@ -17,4 +18,5 @@ TASKS: tuple[type[Task], ...] = (
     Phrases,
     TextPairs,
     Multi30k,
+    TeacherTranslations,
 )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.memory import Memory
 from trainables.part import Part
 
 Arrays = Mapping[str, np.ndarray]
@@ -27,18 +28,35 @@ class Batch(NamedTuple):
     shape (n,)) are the samples' numbers within their split. ``view`` is the shared augmentation view they
     are seen in, so that (split, view, index) names an input exactly, in every run on the task; None is a
     view that is the run's own, or no augmentation.
+
+    ``counted`` says which rows of a network's output are of the data and not of padding: int64, shape
+    (rows,), ascending numbers of rows of the output as it is flattened to (..., classes); None is all.
     """
 
     inputs: Any
     targets: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
     view: int | None
+    counted: Tensor | None = None
+
+    def rows(self, output: Tensor) -> Tensor:
+        """The rows of a network's ``output`` (..., classes) that count, shape (rows, classes)."""
+        rows = output.flatten(0, -2)
+        return rows if self.counted is None else rows.index_select(0, self.counted)
 
 
 class LoadedTask(Protocol):
-    """A task with its data on a device."""
+    """A task with its data on a device.
+
+    Attributes:
+        device: where batches appear.
+        memory: how a teacher's answers to the training split are kept.
+        views: how many shared views differ; None where there is no end to them.
+    """
 
     device: torch.device
+    memory: Memory
+    views: int | None
 
     def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
         """One pass over ``split``; "train" is shuffled as a function of (seed, epoch) and augmented.
@@ -65,6 +83,18 @@ class LoadedTask(Protocol):
 
     def samples(self, split: str) -> int:
         """How many samples ``split`` has."""
+        ...
+
+    def rows(self, split: str) -> int:
+        """How many rows of outputs count in one pass over ``split``: one per sample, or per target token."""
+        ...
+
+    def row_numbers(self, batch: Batch) -> Tensor:
+        """Where the rows of a training ``batch`` that count stand among all those of the training split.
+
+        int64, shape (rows,), on the task's device, in the order of :meth:`Batch.rows`; all rows of the split
+        are numbered in the order of :meth:`in_order`.
+        """
         ...
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
@@ -104,6 +134,11 @@ class Task(Part):
     def outputs(self) -> int:
         """Number of logits, known before any data is read."""
 
+    @property
+    @abstractmethod
+    def memory(self) -> Memory:
+        """How a teacher's answers to the training split are kept."""
+
     @abstractmethod
     def signatures(self) -> dict[str, str]:
         """Metric -> how it is computed, for those whose number means nothing without; may be empty."""
@@ -119,6 +154,29 @@ class Task(Part):
     @abstractmethod
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
         """Put the arrays on ``device``; ``seed`` drives shuffling and augmentation, not the splits."""
+
+
+class TaughtTask(Task):
+    """A task on another task's data, part of whose training split a trained network makes.
+
+    Where students are trained, the arrays hold what :meth:`taught` gave, beside the other task's. Without
+    it, all but the training split can be used.
+    """
+
+    @property
+    @abstractmethod
+    def product(self) -> str:
+        """What the network makes, in letters, digits and hyphens, such as ``beam5``."""
+
+    @abstractmethod
+    def taught(self, network: nn.Module, arrays: Arrays, device: torch.device) -> Arrays:
+        """What the trained ``network`` makes: arrays to be added to those of the other task.
+
+        Args:
+            network: in eval mode; it is moved to ``device``.
+            arrays: of the other task.
+            device: where to compute.
+        """
 
 
 class DataError(Exception):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
+from trainables.memory import Memory, Whole
 from trainables.part import check_range
 from trainables.tasks.augmentation import augment, mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
@@ -51,6 +52,11 @@ class ImageTask(Task):
         """None: a share of images says it all."""
         return {}
 
+    @property
+    def memory(self) -> Whole:
+        """All logits of each image."""
+        return Whole()
+
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
         """See :class:`LoadedImages`."""
         for split in SPLITS:
@@ -75,6 +81,9 @@ class LoadedImages:
         padding: see :func:`trainables.tasks.augmentation.augment`.
         flip: likewise.
     """
+
+    memory: Memory = Whole()
+    views: int | None = None
 
     def __init__(
         self, arrays: Arrays, device: torch.device, seed: int, *, batch_size: int, padding: int, flip: bool
@@ -147,6 +156,14 @@ class LoadedImages:
             ValueError: unknown split.
         """
         return len(self._labels[_checked(split)])
+
+    def rows(self, split: str) -> int:
+        """One per image."""
+        return self.samples(split)
+
+    def row_numbers(self, batch: Batch) -> Tensor:
+        """The images' own numbers."""
+        return batch.index
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Cross entropy in nats, averaged over the batch; ``output`` are logits of shape (n, classes)."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
 from trainables.decoding import Search, beam_search, greedy, translate
+from trainables.memory import Memory, Top
 from trainables.metrics.translation import bleu, chrf, signatures
 from trainables.part import check_choice, check_range
 from trainables.sentences import BEGIN, END, PAD, Sentences
@@ -80,6 +81,11 @@ class TextTask(Task):
         """sacreBLEU's, of ``bleu`` and ``chrf``."""
         return signatures()
 
+    @property
+    def memory(self) -> Top:
+        """The 32 most probable tokens at each position."""
+        return Top()
+
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedText:
         """See :class:`LoadedText`."""
         loaded = LoadedText(
@@ -137,7 +143,7 @@ class LoadedText:
             and side ("source", "target") ``<split>_<side>``, int32, all sentences' tokens one after the
             other, each ended by ``END``, and ``<split>_<side>_lengths``, int64; and per split
             ``<split>_references``, uint8, the targets as plain UTF-8 text, a line each. They may be
-            read-only and are never written to.
+            read-only and are never written to. Without ``train_target`` there is no training split.
         device: where everything lies and batches appear.
         seed: drives shuffling.
         batch_tokens: most tokens of the longer side in a training batch, padding included.
@@ -146,6 +152,9 @@ class LoadedText:
     Attributes:
         vocabulary: of both sides.
     """
+
+    memory: Memory = Top()
+    views: int | None = 1
 
     def __init__(
         self, arrays: Arrays, device: torch.device, seed: int, *, batch_tokens: int, label_smoothing: float
@@ -156,17 +165,13 @@ class LoadedText:
         self._seed = seed
         self._label_smoothing = label_smoothing
         size = self.vocabulary.size
-        self._sides = {
-            split: _Sides(*(_Rows(arrays, split, side, size, self.device) for side in SIDES))
-            for split in SPLITS
-        }
-        self._references = {split: arrays[f"{split}_references"].tobytes().decode() for split in SPLITS}
-        for split in SPLITS:
+        self._sides: dict[str, _Sides] = {}
+        self._references: dict[str, str] = {}
+        for split in SPLITS if "train_target" in arrays else SPLITS[1:]:
+            self._sides[split] = _Sides(*(_Rows(arrays, split, side, size, self.device) for side in SIDES))
+            self._references[split] = arrays[f"{split}_references"].tobytes().decode()
             _check_counts(split, self._sides[split], self.references(split))
-        # How long a batch is that holds the pair. Sorted by it alone, pairs of one length are many, so that
-        # those that meet in a batch differ from epoch to epoch, while the number of batches stays.
-        self._longer = self._sides["train"].longer
-        self._sizes = _cut(self._longer.sort().values.tolist(), batch_tokens)
+        self._batch_tokens = batch_tokens
 
     def assets(self) -> dict[str, Tensor]:
         """What a student is useless without: ``vocabulary``, uint8, shape (bytes,)."""
@@ -176,19 +181,22 @@ class LoadedText:
         """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
 
         Inputs are :class:`~trainables.sentences.Sentences`; targets are int64 of shape (n, t), each row
-        ended by ``END`` and filled up with ``PAD``. Text is not augmented: all views are the same. Training
+        ended by ``END`` and filled up with ``PAD``. Text is not augmented: all views are view 0. Training
         batches hold pairs of like length; which, and in which order they come, is a function of
         (seed, epoch).
 
         Raises:
             ValueError: unknown split.
         """
-        if _checked(split) != "train":
+        if split != "train":
             yield from self.in_order(split)
             return
+        # How long a batch is that holds the pair. Sorted by it alone, pairs of one length are many, so that
+        # those that meet in a batch differ from epoch to epoch, while the number of batches stays.
+        longer = self._of(split).longer
         random = torch.Generator().manual_seed(mix(self._seed, epoch))
-        order = torch.randperm(len(self._longer), generator=random)
-        order = order[self._longer[order].argsort(stable=True)]
+        order = torch.randperm(len(longer), generator=random)
+        order = order[longer[order].argsort(stable=True)]
         parts = order.split(self._sizes)
         for number in torch.randperm(len(parts), generator=random).tolist():
             yield self._batch("train", parts[number], view)
@@ -206,14 +214,14 @@ class LoadedText:
         """16 hex digits of a hash of the training pairs as numbers, and of the vocabulary."""
         digest = hashlib.sha256(repr(FINGERPRINT_VERSION).encode())
         digest.update(hashlib.sha256(self._vocabulary_bytes.tobytes()).digest())
-        for rows in self._sides["train"]:
+        for rows in self._of("train"):
             for part in (rows.tokens, rows.lengths):
                 digest.update(hashlib.sha256(part.cpu().numpy().tobytes()).digest())
         return digest.hexdigest()[:16]
 
     def steps(self, split: str) -> int:
         """How many batches :meth:`batches` yields: in every epoch as many."""
-        return len(self._sizes) if _checked(split) == "train" else len(self._consecutive(split))
+        return len(self._sizes) if split == "train" else len(self._consecutive(split))
 
     def samples(self, split: str) -> int:
         """How many pairs ``split`` has.
@@ -221,7 +229,20 @@ class LoadedText:
         Raises:
             ValueError: unknown split.
         """
-        return len(self._sides[_checked(split)][0].lengths)
+        return len(self._of(split).source.lengths)
+
+    def rows(self, split: str) -> int:
+        """One per target token, ``END`` included.
+
+        Raises:
+            ValueError: unknown split.
+        """
+        return int(self._of(split).target.lengths.sum())
+
+    def row_numbers(self, batch: Batch) -> Tensor:
+        """Where each target token of the batch stands among all of the training split."""
+        count = batch.targets.numel() if batch.counted is None else len(batch.counted)
+        return self._of("train").target.places(batch.index, count)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Cross entropy in nats, summed over the batch's target tokens, over their number.
@@ -263,7 +284,7 @@ class LoadedText:
 
     def translations(self, model: nn.Module, split: str) -> list[str]:
         """What ``model``, in eval mode, makes of each source of ``split``; see :meth:`evaluate`."""
-        sources, _ = self._sides[_checked(split)]
+        sources = self._of(split).source
         search: Search = functools.partial(beam_search, beam=BEAM) if split == "test" else greedy
         tokens = EVALUATION_TOKENS // BEAM if split == "test" else EVALUATION_TOKENS
         found = translate(model, sources.rows(), self.device, search, tokens)  # type: ignore[arg-type]
@@ -271,12 +292,25 @@ class LoadedText:
 
     def references(self, split: str) -> list[str]:
         """The targets of ``split`` as they were given, plain text."""
-        return self._references[_checked(split)].split("\n")
+        self._of(split)
+        return self._references[split].split("\n")
+
+    def _of(self, split: str) -> _Sides:
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split=}")
+        if split not in self._sides:
+            raise ValueError(f"there is no {split} split: the arrays hold no {split}_target")
+        return self._sides[split]
+
+    @functools.cached_property
+    def _sizes(self) -> list[int]:
+        """Pairs of each training batch."""
+        return _cut(self._of("train").longer.sort().values.tolist(), self._batch_tokens)
 
     def _nats_per_token(self, model: nn.Module, split: str) -> float:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         count = 0
-        longer = self._sides[_checked(split)].longer
+        longer = self._of(split).longer
         lengths, order = longer.sort(stable=True)
         for index in order.split(_cut(lengths.tolist(), EVALUATION_TOKENS)):
             batch = self._batch(split, index, None)
@@ -288,17 +322,24 @@ class LoadedText:
         return float(total) / count
 
     def _batch(self, split: str, index: Tensor, view: int | None) -> Batch:
-        sources, targets = self._sides[split]
+        sources, targets = self._of(split)
         source, following = sources.padded(index), targets.padded(index)
         begin = torch.full((len(index), 1), BEGIN, device=self.device)
         # What precedes each token: the row moved right by one; its END has nothing to follow it.
         shown = torch.cat([begin, following[:, :-1].masked_fill(following[:, :-1] == END, PAD)], 1)
         inputs = Sentences(source, sources.lengths[index].to(self.device), shown)
-        return Batch(inputs, following, index.to(self.device), view)
+        counted = _counted(targets.lengths[index], following.shape[1])
+        return Batch(
+            inputs,
+            following,
+            index.to(self.device),
+            None if view is None else 0,
+            None if counted is None else counted.to(self.device),
+        )
 
     def _consecutive(self, split: str) -> list[Tensor]:
         """Indices of ``split`` in order, in parts of at most ``EVALUATION_TOKENS`` per side."""
-        longer = self._sides[_checked(split)].longer
+        longer = self._of(split).longer
         return list(torch.arange(len(longer)).split(_cut(longer.tolist(), EVALUATION_TOKENS)))
 
 
@@ -326,6 +367,8 @@ class _Rows:
         self.tokens = shared_tensor(tokens).to(device)
         self.lengths = shared_tensor(lengths)
         self._starts = shared_tensor(ends - lengths)
+        # Once more on the device, where places() would otherwise have to wait for it.
+        self._starts_there, self._lengths_there = self._starts.to(device), self.lengths.to(device)
 
     def padded(self, index: Tensor) -> Tensor:
         """int64 of shape (n, longest): the sentences ``index`` (on the CPU), filled up with ``PAD``."""
@@ -335,6 +378,13 @@ class _Rows:
         inside = place < lengths.to(device)[:, None]
         where = (starts.to(device)[:, None] + place).clamp_(max=len(self.tokens) - 1)
         return self.tokens[where].long().masked_fill_(~inside, PAD)
+
+    def places(self, index: Tensor, count: int) -> Tensor:
+        """int64, shape (count,): where the ``count`` tokens of the sentences ``index`` stand, one by one."""
+        starts, lengths = self._starts_there[index], self._lengths_there[index]
+        before = starts - (lengths.cumsum(0) - lengths)
+        first = torch.arange(count, device=index.device)
+        return first + before.repeat_interleave(lengths, output_size=count)
 
     def rows(self) -> list[list[int]]:
         """The sentences as lists."""
@@ -366,10 +416,10 @@ def _cut(lengths: Sequence[int], most: int) -> list[int]:
     return sizes
 
 
-def _checked(split: str) -> str:
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split=}")
-    return split
+def _counted(lengths: Tensor, longest: int) -> Tensor | None:
+    """Numbers of the positions that hold tokens, of rows of ``longest`` each; None if all do."""
+    inside = torch.arange(longest) < lengths[:, None]
+    return None if bool(inside.all()) else inside.flatten().nonzero().squeeze(1)
 
 
 def _check_lengths(rows: Sequence[Sequence[int]], name: str, most: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor, nn
 
+from trainables.answers import Answers
 from trainables.part import Part
-from trainables.tasks.base import Batch, LoadedTask
+from trainables.tasks.base import Batch, LoadedTask, Task
 
 
 class Sources(Protocol):
@@ -22,12 +24,12 @@ class Sources(Protocol):
         """
         ...
 
-    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Tensor:
+    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """What that network answers to the first ``views`` shared views of ``task``'s training split.
 
         Returns:
-            float16, shape (views, samples, outputs), on the CPU; perhaps read-only and shared with other
-            processes, so never written to.
+            What ``task.memory`` keeps of it, each tensor of shape (views, rows, ...), on the CPU; perhaps
+            read-only and shared with other processes, so never written to.
 
         Raises:
             ValueError: there are none, or they were computed from other inputs than ``task``'s.
@@ -39,8 +41,8 @@ class TeacherPolicy(nn.Module):
     """What a :class:`Teacher` builds."""
 
     @abstractmethod
-    def forward(self, batch: Batch, progress: float) -> Tensor | None:
-        """The output to imitate for this batch, detached; None where nobody is imitated."""
+    def forward(self, batch: Batch, progress: float) -> Answers | None:
+        """What to imitate in the rows of this batch that count; None where nobody is imitated."""
 
 
 class Teacher(Part):
@@ -56,6 +58,10 @@ class Teacher(Part):
 
         None is a fresh view of the run's own; see :meth:`trainables.tasks.base.LoadedTask.batches`.
         """
+
+    @abstractmethod
+    def temperature(self, task: Task) -> float | None:
+        """The only temperature at which it answers on ``task``; None is any."""
 
 
 def check_recipe_id(recipe_id: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from trainables.tasks.base import Batch, LoadedTask
+from trainables.answers import Answers, Logits
+from trainables.tasks.base import Batch, LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
 
 
@@ -20,8 +21,8 @@ class _Frozen(TeacherPolicy):
         return super().train(False)  # a teacher in train mode would move its own statistics
 
     @torch.no_grad()
-    def forward(self, batch: Batch, progress: float) -> Tensor:
-        return self.network(batch.inputs)
+    def forward(self, batch: Batch, progress: float) -> Answers:
+        return Logits(batch.rows(self.network(batch.inputs)))
 
 
 @dataclass(frozen=True)
@@ -47,4 +48,8 @@ class Fixed(Teacher):
 
     def view(self, epoch: int) -> None:
         """A fresh view in every epoch."""
+        return None
+
+    def temperature(self, task: Task) -> None:
+        """Any."""
         return None

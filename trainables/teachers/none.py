@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.tasks.base import Batch, LoadedTask
+from trainables.tasks.base import Batch, LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy
 
 
@@ -23,4 +23,8 @@ class NoTeacher(Teacher):
 
     def view(self, epoch: int) -> None:
         """A fresh view in every epoch."""
+        return None
+
+    def temperature(self, task: Task) -> None:
+        """Any."""
         return None

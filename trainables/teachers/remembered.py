@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from trainables.answers import Answers
 from trainables.part import check_range
-from trainables.tasks.base import Batch, LoadedTask
+from trainables.tasks.base import Batch, LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
 
 
 class _Lookup(TeacherPolicy):
-    outputs: Tensor
-
-    def __init__(self, outputs: Tensor) -> None:
+    def __init__(self, kept: Mapping[str, Tensor], views: int, task: LoadedTask) -> None:
         super().__init__()
-        # A buffer, so that it moves to the device with the policy: once per trial, not at every step.
-        self.register_buffer("outputs", outputs, persistent=False)
+        self._views = views
+        self._task = task
+        for name, tensor in kept.items():
+            # Buffers, so that they move to the device with the policy: once per trial, not at every step.
+            self.register_buffer(name, tensor, persistent=False)
 
-    def forward(self, batch: Batch, progress: float) -> Tensor:
-        if batch.view is None or not 0 <= batch.view < len(self.outputs):
+    def forward(self, batch: Batch, progress: float) -> Answers:
+        if batch.view is None or not 0 <= batch.view < self._views:
             raise ValueError(
-                f"the teacher's outputs are of the shared views 0 to {len(self.outputs) - 1}, "
+                f"the teacher's outputs are of the shared views 0 to {self._views - 1}, "
                 f"got a batch of view={batch.view}"
             )
-        return self.outputs[batch.view].index_select(0, batch.index).float()
+        rows = self._task.row_numbers(batch)
+        kept = {name: tensor[batch.view].index_select(0, rows) for name, tensor in self.named_buffers()}
+        return self._task.memory.recall(kept)
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,13 @@ class Remembered(Teacher):
     The published method asks the teacher at every step. Here it was asked once per (view, sample); training
     goes through the views in turn, one an epoch, in an order that differs from epoch to epoch, and looks the
     answers up. A distilled step then costs what an undistilled one costs, whatever the teacher's size. The
-    views are shared by all runs on the task, whatever their seeds. Answers are kept as float16, which moves
-    a logit by at most 1 part in 2048.
+    views are shared by all runs on the task, whatever their seeds. What is kept of an answer, in half
+    precision, is the task's business: of images all logits, of text the most probable tokens.
 
     Attributes:
         recipe_id: 16 hex digits, the identity of the teacher's own recipe.
         views: how many views there are, in [1, 1024]; default 16. With at least as many as epochs, no
-            input comes twice.
+            input comes twice. Of a task that has fewer, such as text, which has one, those are kept.
     """
 
     recipe_id: str
@@ -57,23 +62,34 @@ class Remembered(Teacher):
         """See the contract.
 
         Raises:
-            ValueError: ``sources`` gives outputs of another number of views or samples.
+            ValueError: ``sources`` gives outputs of another number of views or rows.
         """
-        outputs = sources.outputs(self.recipe_id, self.views, task)
-        expected = (self.views, task.samples("train"))
-        if outputs.shape[:2] != expected:
-            raise ValueError(
-                f"outputs of {expected} views and samples are needed, got {tuple(outputs.shape[:2])}"
-            )
-        return _Lookup(outputs)
+        views = different_views(self.views, task)
+        kept = sources.outputs(self.recipe_id, views, task)
+        expected = (views, task.rows("train"))
+        for name, tensor in kept.items():
+            if tensor.shape[:2] != expected:
+                raise ValueError(
+                    f"{name} of {expected} views and rows are needed, got {tuple(tensor.shape[:2])}"
+                )
+        return _Lookup(kept, views, task)
 
     def view(self, epoch: int) -> int:
         """The views in turn."""
         return epoch % self.views
 
+    def temperature(self, task: Task) -> float | None:
+        """That of what ``task`` remembers."""
+        return task.memory.temperature
+
+
+def different_views(views: int, task: LoadedTask) -> int:
+    """How many of the first ``views`` shared views of ``task`` differ."""
+    return views if task.views is None else min(views, task.views)
+
 
 @torch.no_grad()
-def remember(network: nn.Module, task: LoadedTask, views: int) -> Tensor:
+def remember(network: nn.Module, task: LoadedTask, views: int) -> dict[str, Tensor]:
     """What ``network`` answers, in eval mode and float32, to the shared views of the training split.
 
     A function of its arguments alone: every sample is asked in the order of its index, whatever the
@@ -85,7 +101,7 @@ def remember(network: nn.Module, task: LoadedTask, views: int) -> Tensor:
         views: how many of the shared views, from the first on.
 
     Returns:
-        float16, shape (views, samples, outputs), on the CPU.
+        What ``task.memory`` keeps, each tensor of shape (views, rows, ...), on the CPU.
 
     Raises:
         ValueError: an answer is not finite in float16.
@@ -93,11 +109,9 @@ def remember(network: nn.Module, task: LoadedTask, views: int) -> Tensor:
     network.to(task.device).eval()
     kept = []
     for view in range(views):
-        answers = [network(batch.inputs).half().cpu() for batch in task.in_order("train", view)]
-        kept.append(torch.cat(answers))
-    outputs = torch.stack(kept)
-    if not bool(torch.isfinite(outputs).all()):
-        raise ValueError(
-            f"the teacher's outputs must lie in float16's range to be remembered, got {outputs.abs().max()}"
-        )
-    return outputs
+        parts = [
+            {name: tensor.cpu() for name, tensor in task.memory.keep(rows).items()}
+            for rows in (batch.rows(network(batch.inputs)) for batch in task.in_order("train", view))
+        ]
+        kept.append({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+    return {name: torch.stack([view[name] for view in kept]) for name in kept[0]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +23,13 @@ class LocalSources:
 
     def __init__(self, network: Callable[[str], nn.Module]) -> None:
         self._network = network
-        self._outputs: dict[tuple[str, int, str], Tensor] = {}
+        self._outputs: dict[tuple[str, int, str], dict[str, Tensor]] = {}
 
     def network(self, recipe_id: str) -> nn.Module:
         """See :class:`trainables.teachers.base.Sources`."""
         return self._network(recipe_id)
 
-    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Tensor:
+    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         key = (recipe_id, views, task.fingerprint())
         if key not in self._outputs:
@@ -45,18 +45,15 @@ class TeacherOutputs:
         recipe_id: of the network.
         fingerprint: of the task in whose shared views it was asked, see
             :meth:`trainables.tasks.base.LoadedTask.fingerprint`.
-        values: float16, shape (views, samples, outputs). What Ray gives is read-only and memory-mapped, one
-            copy for all trials of a node.
+        views: in how many views.
+        values: what the task's memory keeps, each array of shape (views, rows, ...). What Ray gives is
+            read-only and memory-mapped, one copy for all trials of a node.
     """
 
     recipe_id: str
     fingerprint: str
-    values: np.ndarray
-
-    @property
-    def views(self) -> int:
-        """In how many views."""
-        return len(self.values)
+    views: int
+    values: Mapping[str, np.ndarray]
 
 
 class NoSources:
@@ -66,6 +63,6 @@ class NoSources:
         """See :class:`trainables.teachers.base.Sources`."""
         raise ValueError(f"the recipe imitates {recipe_id}, but no trained network was given")
 
-    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Tensor:
+    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         raise ValueError(f"the recipe imitates {recipe_id}, but no outputs of a trained network were given")

@@ -1,0 +1,85 @@
+"""What a sweep has its teacher make, for any task: once, kept on disk, shared through the object store."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from search.studies import find_study
+from search.sweep import Machine, Trained, _outputs, _product
+from tests.trainables.translation import STUDENTS, write_pairs
+from trainables import methods
+from trainables.compressed_weight import compress
+from trainables.evaluation import ship
+from trainables.models import LSTM
+from trainables.recipe import canonical_json
+from trainables.tasks import TeacherTranslations
+from trainables.trainable import StudentTrial, TrialSettings
+
+SETTINGS = TrialSettings(None, teacher_bytes=100_000)
+MACHINE = Machine("cpu", 1, 1.0, 0.0)
+STUDY = replace(find_study("digits"), teacher_threads=1, taught=(TeacherTranslations,))
+
+
+class Said(list):
+    """A reporter that keeps what it hears."""
+
+    say = list.append
+
+
+@pytest.fixture(scope="module")
+def task_and_arrays(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    task = write_pairs(folder)
+    return task, task.load(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(task_and_arrays):
+    task, arrays = task_and_arrays
+    model = LSTM(depth=1, units=16, embedding=8)
+    recipe = methods.full_precision(task, model, epochs=1)
+    torch.manual_seed(0)
+    file = ship(recipe, compress(model.build(task.input_shape, task.outputs), recipe))
+    return Trained(recipe, file, task.open(arrays, torch.device("cpu"), 0).fingerprint())
+
+
+def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_arrays, trained, tmp_path):
+    task, arrays = task_and_arrays
+    said, data = Said(), ray.put(dict(arrays))
+    (make,) = STUDY.taught
+    taught = make(task, trained.recipe.recipe_id)
+    rest = (data, tmp_path, SETTINGS, MACHINE, STUDY, said)
+    made = _product(trained, taught, *rest)
+    outputs = _outputs(trained, 1, *rest)
+    assert len(said) == 2 and "beam5" in said[0]
+    again, outputs_again = _product(trained, taught, *rest), _outputs(trained, 1, *rest)
+    assert len(said) == 2, "asked again"
+    names = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "teachers").iterdir())
+    assert names == [f"{trained.recipe.recipe_id}-{name}" for name in ("beam5", "top32-1views")]
+    assert made.keys() == again.keys() and all(np.array_equal(made[k], again[k]) for k in made)
+    assert outputs.values.keys() == outputs_again.values.keys()
+    for name, values in outputs.values.items():
+        assert values.dtype == outputs_again.values[name].dtype
+        assert np.array_equal(values, outputs_again.values[name])
+
+    # A trial of each kind, with the teacher's file out of reach: none of them asks it anything.
+    teacher = {"teacher_id": trained.recipe.recipe_id, "epochs": 2}
+    sequence = methods.sequence_level_distillation(task, STUDENTS[0], **teacher)
+    word = methods.quantized_distillation(task, STUDENTS[0], **teacher, temperature=1.0, teacher_views=1)
+
+    class Local(StudentTrial):
+        def setup(self, config):
+            super().setup(
+                config,
+                arrays={**arrays, **again},
+                teachers={},
+                outputs=(outputs_again,),
+                settings=SETTINGS,
+            )
+
+    for recipe in (sequence, word):
+        result = Local({"recipe": canonical_json(recipe)}).step()
+        assert result["epoch"] == 1 and result["loss"] > 0 and "validation_bleu" in result

@@ -1,0 +1,68 @@
+"""A tiny translation task in files, students for it, and every method that trains on it."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.recipes import TEACHER_ID
+from trainables import methods
+from trainables.models import LSTM, Transformer
+from trainables.recipe import Recipe
+from trainables.tasks import TextPairs
+
+NOUNS = {"hund": "dog", "vogel": "bird", "baum": "tree", "fisch": "fish", "stein": "stone", "esel": "donkey"}
+VERBS = {"sieht": "sees", "sucht": "seeks", "malt": "paints"}
+COUNTS = {"train": 40, "val": 9, "test": 7}
+
+STUDENTS = (
+    LSTM(depth=1, units=12, embedding=10, dropout=0.1, tied="nothing"),
+    Transformer(depth=1, units=8, heads=2, feed_forward=2, dropout=0.1, tied="all"),
+)
+
+WITHOUT_QUANTIZED_INPUTS = tuple(
+    method
+    for method in methods.METHODS
+    if method
+    not in (
+        methods.int8_post_training_quantization,
+        methods.quantization_aware_training,
+        methods.parameterized_clipping,
+    )
+)
+"""Ranges of inputs would be taken of padding too."""
+
+
+def write_pairs(directory: Path) -> TextPairs:
+    """Sentences of one or two clauses whose verb moves, and their task."""
+    random = np.random.RandomState(0)
+    for split, count in COUNTS.items():
+        lines: dict[str, list[str]] = {"de": [], "en": []}
+        for _ in range(count):
+            clauses = [
+                (*random.choice(list(NOUNS), 2), random.choice(list(VERBS)))
+                for _ in range(random.randint(1, 3))
+            ]
+            lines["de"].append(" und ".join(f"der {a} den {b} {v}" for a, b, v in clauses))
+            english = (f"the {NOUNS[a]} {VERBS[v]} the {NOUNS[b]}" for a, b, v in clauses)
+            lines["en"].append(" and ".join(english))
+        for language, text in lines.items():
+            (directory / f"{split}.{language}").write_text("\n".join(text) + "\n")
+    return TextPairs.scan(directory, vocabulary_size=64, batch_tokens=400, max_length=40)
+
+
+def every_translation_method(
+    task: TextPairs, model: LSTM | Transformer, epochs: int = 4, sparsity: float = 0.0
+) -> list[Recipe]:
+    """One recipe per method, and sequence-level distillation once more in 4 bits."""
+    recipes: list[Recipe] = []
+    for method in (*WITHOUT_QUANTIZED_INPUTS, methods.sequence_level_distillation):
+        arguments: dict[str, Any] = {"epochs": epochs, "sparsity": sparsity, "learning_rate": 5e-3}
+        wanted: dict[str, Any] = {"teacher_id": TEACHER_ID, "temperature": 1.0, "points_learning_rate": 1e-4}
+        accepted = inspect.signature(method).parameters
+        arguments |= {name: value for name, value in wanted.items() if name in accepted}
+        if any(recipe.method == method.__name__ for recipe in recipes):
+            arguments["bits"] = 4
+        recipes.append(method(task, model, **arguments))
+    return recipes

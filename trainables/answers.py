@@ -1,0 +1,104 @@
+"""What a teacher answered to a batch, row by row.
+
+A row is one distribution over the classes of a task: an image has one, a sentence one per target token.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Answers(ABC):
+    """The rows that a student is to imitate, detached."""
+
+    @abstractmethod
+    def outcomes(self, student: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """Log-probabilities that teacher and student give to the same outcomes, softened.
+
+        Args:
+            student: its logits, shape (rows, classes).
+            temperature: that both sides' logits are divided by.
+
+        Returns:
+            The teacher's and the student's, both of shape (rows, outcomes), each row a distribution.
+
+        Raises:
+            ValueError: the student's rows are not the teacher's, or the answers do not have what the
+                temperature takes.
+        """
+
+
+@dataclass(frozen=True)
+class Logits(Answers):
+    """Whole answers: every class is an outcome.
+
+    Attributes:
+        values: shape (rows, classes).
+    """
+
+    values: Tensor
+
+    def outcomes(self, student: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """See the contract; at any temperature."""
+        if student.shape != self.values.shape:
+            raise ValueError(
+                "student and teacher outputs differ in shape: "
+                f"{tuple(student.shape)} and {tuple(self.values.shape)}"
+            )
+        return F.log_softmax(self.values / temperature, -1), F.log_softmax(student / temperature, -1)
+
+
+@dataclass(frozen=True)
+class TopClasses(Answers):
+    """The classes the teacher found most probable; all others together are one more outcome.
+
+    Their KL divergence is that of the whole distributions after all other classes have been merged into
+    one, so it never exceeds it (data processing inequality; Cover & Thomas 2006, section 2.8).
+
+    Attributes:
+        log_probabilities: shape (rows, k + 1), the last column that of all others; (rows, k) where k
+            classes are all there are.
+        classes: int64, shape (rows, k), different ones in each row.
+    """
+
+    log_probabilities: Tensor
+    classes: Tensor
+
+    def outcomes(self, student: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """See the contract; at temperature 1 alone, because the others' softened mass is not known."""
+        if temperature != 1.0:
+            raise ValueError(
+                f"the teacher's {self.classes.shape[1]} most probable classes were kept at temperature 1.0, "
+                f"so soft targets cannot be formed at {temperature=}"
+            )
+        merged = merge(student, self.classes)
+        if merged.shape != self.log_probabilities.shape:
+            raise ValueError(
+                "student and teacher outcomes differ in shape: "
+                f"{tuple(merged.shape)} and {tuple(self.log_probabilities.shape)}"
+            )
+        return self.log_probabilities, merged
+
+
+def merge(logits: Tensor, classes: Tensor) -> Tensor:
+    """Log-probabilities of ``classes``, and of all others together if there are any.
+
+    Args:
+        logits: shape (rows, all classes); half precision is computed in single.
+        classes: int64, shape (rows, k), different ones in each row.
+
+    Returns:
+        Shape (rows, k + 1), the last column that of all others; (rows, k) where k classes are all.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    outcomes = logits.gather(1, classes)
+    if classes.shape[1] < logits.shape[1]:
+        # Added up themselves: 1 minus the sum of the classes is all rounding where that sum is nearly 1.
+        others = logits.scatter(1, classes, float("-inf")).logsumexp(1, keepdim=True)
+        outcomes = torch.cat([outcomes, others], 1)
+    return F.log_softmax(outcomes, 1)

@@ -1,0 +1,139 @@
+"""How a teacher's answers are kept from one process to another: which part of them, in which types."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.answers import Answers, Logits, TopClasses, merge
+
+LOWEST = torch.finfo(torch.float16).min
+
+
+class Memory(ABC):
+    """What is kept of rows of logits; see :mod:`trainables.answers`."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """One word that tells apart what differs in form, such as ``top32``."""
+
+    @property
+    @abstractmethod
+    def temperature(self) -> float | None:
+        """The only temperature that what is kept has soft targets of; None if it has them of any."""
+
+    @abstractmethod
+    def keep(self, logits: Tensor) -> dict[str, Tensor]:
+        """What is kept of ``logits``, shape (rows, classes): tensors of shape (rows, ...) by name.
+
+        Raises:
+            ValueError: a value is not finite in the type it is kept in.
+        """
+
+    @abstractmethod
+    def recall(self, kept: Mapping[str, Tensor]) -> Answers:
+        """The answers, given those rows that are asked for of each tensor."""
+
+    @abstractmethod
+    def row_bytes(self, classes: int) -> int:
+        """Bytes that a row of so many classes takes."""
+
+
+@dataclass(frozen=True)
+class Whole(Memory):
+    """All logits in half precision, which moves one by at most 1 part in 2048."""
+
+    @property
+    def name(self) -> str:
+        """``whole``."""
+        return "whole"
+
+    @property
+    def temperature(self) -> None:
+        """Any."""
+        return None
+
+    def keep(self, logits: Tensor) -> dict[str, Tensor]:
+        """``outputs``: float16, shape (rows, classes)."""
+        return {"outputs": _finite(logits.half())}
+
+    def recall(self, kept: Mapping[str, Tensor]) -> Answers:
+        """See the contract."""
+        return Logits(kept["outputs"].float())
+
+    def row_bytes(self, classes: int) -> int:
+        """Two per class."""
+        return 2 * classes
+
+
+@dataclass(frozen=True)
+class Top(Memory):
+    """The most probable classes at temperature 1, in half precision, with what is left for all others.
+
+    Where classes are many, as tokens are, nearly all that a teacher says lies in a few of them: 32 of a
+    vocabulary of 8,000 take 130 bytes in place of 16,000.
+
+    Attributes:
+        count: how many classes, at least 1; all, where a task has no more.
+    """
+
+    count: int = 32
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count must be at least 1, got count={self.count}")
+
+    @property
+    def name(self) -> str:
+        """Such as ``top32``."""
+        return f"top{self.count}"
+
+    @property
+    def temperature(self) -> float:
+        """1: softening would need every class that was left out."""
+        return 1.0
+
+    def keep(self, logits: Tensor) -> dict[str, Tensor]:
+        """``log_probabilities``: float16, the others' last; ``classes``: the smallest sufficient integers."""
+        classes = logits.topk(min(self.count, logits.shape[1]), 1).indices
+        # Others that have nothing at all, not even in single precision, keep the least that is finite.
+        log_probabilities = merge(logits, classes).clamp(min=LOWEST).half()
+        return {
+            "log_probabilities": _finite(log_probabilities),
+            "classes": classes.to(_numbers_below(logits.shape[1])),
+        }
+
+    def recall(self, kept: Mapping[str, Tensor]) -> Answers:
+        """See the contract; what rounding took from the sum or added to it is shared out by probability."""
+        bits = 8 * kept["classes"].itemsize
+        classes = kept["classes"].long() & (2**bits - 1)
+        return TopClasses(F.log_softmax(kept["log_probabilities"].float(), 1), classes)
+
+    def row_bytes(self, classes: int) -> int:
+        """Two per class that is kept and for the others, and what the classes' numbers take."""
+        count = min(self.count, classes)
+        return 2 * (count + (count < classes)) + count * _numbers_below(classes).itemsize
+
+
+def _numbers_below(count: int) -> torch.dtype:
+    """The smallest integers whose bits tell apart the numbers below ``count``.
+
+    Those of 16 bits are signed, and from 32,768 on stand for negative numbers: PyTorch has unsigned ones, but
+    not all of its releases look up rows of them on all devices.
+    """
+    kinds = (torch.uint8, torch.int16, torch.int32)
+    return next(kind for kind in kinds if count <= 2 ** (8 * kind.itemsize))
+
+
+def _finite(kept: Tensor) -> Tensor:
+    if not bool(torch.isfinite(kept).all()):
+        raise ValueError(
+            f"the teacher's outputs must lie in float16's range to be remembered, got {kept.abs().max()}"
+        )
+    return kept
