@@ -49,7 +49,8 @@ class Study:
         space: draws recipes.
         teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
             of the space asks for them.
-        learning_rate: with which the first trials start, and the teacher's where it has one of its own.
+        learning_rate: with which the first trials start.
+        teacher_learning_rate: of the teacher.
         start_from_teacher: whether students may also begin with the teacher's weights.
         taught: make, of the task and the teacher's ``recipe_id``, the tasks of the space whose training data
             is the teacher's to make, such as ``TeacherTranslations``. It makes them once a sweep.
@@ -70,12 +71,15 @@ class Study:
     space: Space = images
     teacher_views: int | None = 16
     learning_rate: float = 5e-3
+    teacher_learning_rate: float = 2e-3
     start_from_teacher: bool = False
     taught: tuple[Callable[[Any, str], TaughtTask], ...] = ()
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""
-        return methods.full_precision(task, self.teacher, epochs=self.teacher_epochs)
+        return methods.full_precision(
+            task, self.teacher, epochs=self.teacher_epochs, learning_rate=self.teacher_learning_rate
+        )
 
     def context(self, task: Task, teacher_id: str, seed: int) -> Context:
         """What every trial of a sweep has in common."""
@@ -186,13 +190,15 @@ STUDIES: tuple[Study, ...] = (
         needs_data=False,
         teacher=Transformer(depth=2, units=96),
         student=Transformer(depth=1, width=0.7, units=96),
-        teacher_epochs=5,
+        teacher_epochs=4,
         epochs=2,
         trials=16,
         depths=(1, 2),
         widths=(0.25, 1.0),
         space=word_level_translation,
         teacher_views=1,
+        learning_rate=3e-3,
+        teacher_learning_rate=3e-3,
         start_from_teacher=True,
     ),
     Study(
@@ -209,6 +215,8 @@ STUDIES: tuple[Study, ...] = (
         widths=(0.25, 1.0),
         space=translation,
         teacher_views=1,
+        learning_rate=3e-3,
+        teacher_learning_rate=3e-3,
         taught=(TeacherTranslations,),
         start_from_teacher=True,
     ),
@@ -226,6 +234,8 @@ STUDIES: tuple[Study, ...] = (
         widths=(0.25, 1.0),
         space=translation,
         teacher_views=1,
+        learning_rate=3e-3,
+        teacher_learning_rate=3e-3,
         taught=(TeacherTranslations,),
         start_from_teacher=True,
     ),

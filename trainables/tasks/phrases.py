@@ -36,7 +36,7 @@ class Phrases(TextTask):
     Attributes:
         vocabulary_size: default 2000.
         subwords: default ``bpe``.
-        batch_tokens: default 2048.
+        batch_tokens: default 1024.
         max_length: default 96; the longest sentence has about 60 tokens.
         label_smoothing: default 0.
         digest: first 16 hex digits of the SHA-256 of all sentences; default, that of the CLDR data in Babel
@@ -46,7 +46,7 @@ class Phrases(TextTask):
 
     vocabulary_size: int = 2000
     subwords: str = "bpe"
-    batch_tokens: int = 2048
+    batch_tokens: int = 1024
     max_length: int = 96
     label_smoothing: float = 0.0
     digest: str = DIGEST
