@@ -16,6 +16,9 @@ from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe
 from trainables.tasks.base import LoadedTask
 
+ASSET = "task:"
+"""Begins the names of a task's assets among a file's tensors; no module's name holds a colon."""
+
 
 def ship(recipe: Recipe, student: nn.Module, inputs: InputBatches | None = None) -> bytes:
     """The packed file of ``student`` as it stands, final mask and quantizers applied.
@@ -39,6 +42,17 @@ def ship(recipe: Recipe, student: nn.Module, inputs: InputBatches | None = None)
     return pack(recipe, tensors)
 
 
+def assets_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Tensor]:
+    """The task's assets among the tensors of a packed file."""
+    found = {name: tensor for name, tensor in tensors.items() if name.startswith(ASSET)}
+    return {name.removeprefix(ASSET): tensor.decode() for name, tensor in found.items()}
+
+
+def weights_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Codes | Dense]:
+    """The network's own tensors among those of a packed file."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(ASSET)}
+
+
 def _ranges(
     recipe: Recipe, tensors: Mapping[str, Codes | Dense], inputs: InputBatches
 ) -> dict[str, Codes | Dense]:
@@ -56,12 +70,13 @@ def _ranges(
 def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
     """A fresh network in eval mode on the CPU, holding the decoded ``tensors`` as float32.
 
-    The inputs of its layers are quantized if the recipe says so.
+    The inputs of its layers are quantized if the recipe says so. Assets are left aside.
 
     Raises:
         PackedFileError: the tensors are not those of the recipe's network.
         ValueError: the network cannot be built here (a custom model that was not allowed).
     """
+    tensors = weights_of(tensors)
     if not isinstance(recipe.model, Custom):  # a recipe may claim any size: look before allocating
         with torch.device("meta"):
             _check_shapes(_build(recipe).state_dict(), tensors)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.folding import fold_batch_norms
+from trainables.interfaces import Classifier
 from trainables.metrics.macs import macs
 from trainables.models import ConvNet
 
@@ -25,16 +26,16 @@ CASES = {
 
 @pytest.mark.parametrize(("model", "shape", "expected"), CASES.values(), ids=CASES.keys())
 def test_by_hand(model: nn.Module, shape: tuple[int, ...], expected: int) -> None:
-    assert macs(model, shape) == expected
+    assert macs(model, Classifier(shape)) == expected
 
 
 def test_the_model_is_left_as_it_is() -> None:
     model = ConvNet(depth=1, width=0.1).build((1, 8, 8), 10).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    count = macs(model, (1, 8, 8))
+    count = macs(model, Classifier((1, 8, 8)))
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert macs(fold_batch_norms(model.eval()), (1, 8, 8)) == count
+    assert macs(fold_batch_norms(model.eval()), Classifier((1, 8, 8))) == count
 
 
 class OwnTensors(nn.Module):
@@ -49,9 +50,9 @@ class OwnTensors(nn.Module):
 
 
 def test_a_model_with_a_device_of_its_own() -> None:
-    assert macs(OwnTensors(), (4,)) == 4 * 3 + 3 * 2
+    assert macs(OwnTensors(), Classifier((4,))) == 4 * 3 + 3 * 2
 
 
 def test_a_shape_that_does_not_fit() -> None:
     with pytest.raises(RuntimeError):
-        macs(nn.Linear(4, 3), (5,))
+        macs(nn.Linear(4, 3), Classifier((5,)))
