@@ -7,8 +7,7 @@ in which a matrix product of another size adds, which shows in the last digits o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -41,12 +40,12 @@ class StateTensor(NamedTuple):
     """What a network says of one tensor of its state, in order, where it is to leave for another runtime.
 
     ``name`` is how the tensor is called there; ``free`` names the axes beside the first whose size is not the
-    network's to say, such as ``{1: "source_length"}``; ``changes`` says whether a step returns another tensor
-    in its place, or the one it was given.
+    network's to say, such as ``((1, "source_length"),)``; ``changes`` says whether a step returns another
+    tensor in its place, or the one it was given.
     """
 
     name: str
-    free: Mapping[int, str] = MappingProxyType({})
+    free: tuple[tuple[int, str], ...] = ()
     changes: bool = False
 
 

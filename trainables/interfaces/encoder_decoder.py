@@ -54,10 +54,10 @@ class EncoderDecoder(Interface):
         """See :meth:`Interface.graphs`; the network has the methods of :class:`Stateful`."""
         translator = cast(Stateful, network)
         tensors = translator.state_tensors
-        state = {tensor.name: {0: BATCH, **tensor.free} for tensor in tensors}
+        state = {tensor.name: {0: BATCH, **dict(tensor.free)} for tensor in tensors}
         changed = {
             # An axis that a step makes longer is another one afterwards.
-            f"{NEXT}{tensor.name}": {0: BATCH} | {axis: f"{NEXT}{free}" for axis, free in tensor.free.items()}
+            f"{NEXT}{tensor.name}": {0: BATCH} | {axis: f"{NEXT}{free}" for axis, free in tensor.free}
             for tensor in tensors
             if tensor.changes
         }

@@ -92,9 +92,9 @@ class Network(nn.Module):
     """
 
     state_tensors: ClassVar[tuple[StateTensor, ...]] = (
-        StateTensor("keys", {1: "source_length"}),
-        StateTensor("memory", {1: "source_length"}),
-        StateTensor("tokens", {1: "source_length"}),
+        StateTensor("keys", ((1, "source_length"),)),
+        StateTensor("memory", ((1, "source_length"),)),
+        StateTensor("tokens", ((1, "source_length"),)),
         StateTensor("hidden", changes=True),
         StateTensor("cell", changes=True),
         StateTensor("feed", changes=True),

@@ -85,11 +85,11 @@ class Network(nn.Module):
     """
 
     state_tensors: ClassVar[tuple[StateTensor, ...]] = (
-        StateTensor("tokens", {1: "source_length"}),
-        StateTensor("source_keys", {3: "source_length"}),
-        StateTensor("source_values", {3: "source_length"}),
-        StateTensor("keys", {3: "target_length"}, changes=True),
-        StateTensor("values", {3: "target_length"}, changes=True),
+        StateTensor("tokens", ((1, "source_length"),)),
+        StateTensor("source_keys", ((3, "source_length"),)),
+        StateTensor("source_values", ((3, "source_length"),)),
+        StateTensor("keys", ((3, "target_length"),), changes=True),
+        StateTensor("values", ((3, "target_length"),), changes=True),
     )
 
     def __init__(self, words: Words, encoder: nn.ModuleList, decoder: nn.ModuleList, dropout: float) -> None:

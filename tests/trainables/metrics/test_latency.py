@@ -13,7 +13,7 @@ import pytest
 from torch import nn
 
 from trainables.export import to_onnx
-from trainables.interfaces import Classifier, Interface
+from trainables.interfaces import Classifier, EncoderDecoder, Interface
 from trainables.metrics import latency
 from trainables.metrics.latency import (
     Latency,
@@ -23,7 +23,7 @@ from trainables.metrics.latency import (
     machine_id,
     measure_latencies,
 )
-from trainables.models import ConvNet
+from trainables.models import LSTM, ConvNet
 
 ONE = Classifier((1, 4, 4))
 
@@ -59,8 +59,9 @@ def test_keys_tell_architectures_apart() -> None:
         architecture_key(ConvNet(width=0.5), Classifier((1, 8, 8)), 10),
         architecture_key(ConvNet(), Classifier((3, 8, 8)), 10),
         architecture_key(ConvNet(), Classifier((1, 8, 8)), 100),
+        architecture_key(ConvNet(), EncoderDecoder(8), 10),
     }
-    assert len(keys) == 4
+    assert len(keys) == 5
     assert architecture_key(ConvNet(depth=2), Classifier((1, 8, 8)), 10) in keys  # equal fields, equal key
 
 
@@ -155,3 +156,11 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         latencies_of("a", tiny, ONE, tmp_path / "table")
     assert not (tmp_path / "victim").exists()
+
+
+def test_a_translator_has_two_latencies(tmp_path: Path) -> None:
+    interface, network = EncoderDecoder(30), LSTM(depth=1, units=4, embedding=4).build((30,), 30)
+    found = latencies_of("a", lambda: to_onnx(network, interface, {}), interface, tmp_path)
+    assert found.keys() == {"latency_ms", "latency_beam_ms"}
+    assert all(0 < one.p10_ms <= one.median_ms and one.runs >= 100 for one in found.values())
+    assert latencies_of("a", dict, interface, tmp_path) == found  # nothing is exported again
