@@ -327,8 +327,11 @@ def _summed(keys: Tensor, query: Tensor) -> Tensor:
 
 
 def _multiplied(keys: Tensor, query: Tensor) -> Tensor:
-    """The same as a product of matrices, which runtimes do faster and which is counted as one."""
-    return torch.bmm(keys, query.unsqueeze(2)).squeeze(2)
+    """The same as a product of matrices, which is counted as one, and is as fast where nothing goes back.
+
+    With the query as a row: as a column it takes several times as long.
+    """
+    return torch.bmm(query.unsqueeze(1), keys.transpose(1, 2)).squeeze(1)
 
 
 def _undropped(x: Tensor) -> Tensor:
