@@ -13,7 +13,7 @@ help: ## list the targets
 
 install: $(STAMP) ## install Rayduce and its tools into .venv (done by the others when needed)
 
-sweep: $(STAMP) ## search for the accuracy-size front (STUDY=digits)
+sweep: $(STAMP) ## search for the quality-size front (STUDY=digits)
 	$(BIN)/rayduce sweep $(STUDY)
 
 test: $(STAMP) ## run the tests, two at a time

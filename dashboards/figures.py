@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from dashboards.text import method_label, number, percent, size, times
+from dashboards.text import method_label, missing, number, score, share, size, times
+from trainables.metrics import Quality
 
 TEMPLATE = "rayduce"
 INK, SOFT, LINE = "#18212f", "#5b6675", "#e9ecf1"
@@ -67,7 +70,7 @@ class Teacher:
     """The full-precision network everything is compared with.
 
     Attributes:
-        quality: on the validation split, in [0, 1].
+        quality: on the validation split, as logged.
         packed_bytes: of its full-precision file.
     """
 
@@ -75,21 +78,20 @@ class Teacher:
     packed_bytes: float
 
 
-def front_data(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
+def front_data(trials: pd.DataFrame, quality: Quality) -> pd.DataFrame:
     """What the figure shows: one row per ended trial whose quality and size were measured.
 
     Args:
         trials: as :meth:`search.store.Store.trials` returns them.
-        metric: the quality metric, such as ``accuracy``.
+        quality: by which the sweep selected.
 
     Returns:
-        Columns run_id, method (label), kilobytes (1000 bytes), quality (validation, in percent),
+        Columns run_id, method (label), kilobytes (1000 bytes), quality (validation, in points),
         front (bool) and hover (HTML; everything from the store is escaped), in the order of ``trials``.
     """
-    quality = f"validation_{metric}"
     shown = trials[
         trials["state"].isin(["finished", "stopped"]).to_numpy(dtype=bool)
-        & np.isfinite(trials[quality].to_numpy(dtype=float))
+        & np.isfinite(trials[quality.validation].to_numpy(dtype=float))
         & (trials["packed_bytes"].to_numpy(dtype=float, na_value=np.nan) > 0)
     ]
     return pd.DataFrame(
@@ -97,9 +99,9 @@ def front_data(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
             "run_id": shown["run_id"].to_numpy(dtype=object),
             "method": [method_label(method) for method in shown["method"]],
             "kilobytes": shown["packed_bytes"].to_numpy(dtype=float) / KILOBYTE,
-            "quality": 100 * shown[quality].to_numpy(dtype=float),
+            "quality": [quality.points(value) for value in shown[quality.validation]],
             "front": shown["front"].to_numpy(dtype=bool),
-            "hover": [_hover(row, metric) for row in shown.to_dict("records")],
+            "hover": [_hover(row, quality) for row in shown.to_dict("records")],
         }
     )
 
@@ -124,22 +126,24 @@ VIEW_POINTS = 25.0
 """How far below the best of the front, in points of quality, the first view reaches."""
 
 
-def quality_range(data: pd.DataFrame, teacher: Teacher | None) -> tuple[float, float]:
-    """Limits of the quality axis in percent: the front down to ``VIEW_POINTS`` below its best.
+def quality_range(data: pd.DataFrame, quality: Quality, teacher: Teacher | None) -> tuple[float, float]:
+    """Limits of the quality axis in points: the front down to ``VIEW_POINTS`` below its best.
 
     Students that learned little lie far below, the smallest of the front among them, and would squeeze
     into a line what a user chooses from; the view says how many it leaves out.
     """
     chosen = data.loc[data["front"] if data["front"].any() else slice(None), "quality"]
     chosen = chosen[chosen >= chosen.max() - VIEW_POINTS]
-    values = [*chosen, *([100 * teacher.quality] if teacher and math.isfinite(teacher.quality) else [])]
+    known = teacher is not None and math.isfinite(teacher.quality)
+    values = [*chosen, *([quality.points(teacher.quality)] if teacher and known else [])]
     if not values:
-        return 0.0, 100.0
+        return quality.points(quality.lowest), quality.points(quality.highest)
     low, high = min(values), max(values)
     span = max(high - low, 2.0)
     lowest = min([low, *data["quality"]])
+    most = quality.points(quality.highest) + 1.0  # room for the mark of a perfect student
     bottom = lowest if lowest >= low - span else low - 0.5 * span
-    return bottom - 0.08 * (high - bottom + 1), min(high + 0.09 * (high - bottom + 1), 101.0)
+    return bottom - 0.08 * (high - bottom + 1), min(high + 0.09 * (high - bottom + 1), most)
 
 
 def size_ticks(kilobytes: list[float]) -> list[float]:
@@ -153,20 +157,19 @@ def size_ticks(kilobytes: list[float]) -> list[float]:
 
 
 def front_figure(
-    data: pd.DataFrame, *, metric: str = "accuracy", teacher: Teacher | None = None, height: int = 480
+    data: pd.DataFrame, quality: Quality, *, teacher: Teacher | None = None, height: int = 480
 ) -> go.Figure:
     """Draw quality against packed size, the front in full colour and the rest faint.
 
     Args:
         data: as :func:`front_data` returns it.
-        metric: names the quality axis.
+        quality: what the vertical axis shows.
         teacher: drawn as a star at its size and a line at its quality.
         height: in pixels.
     """
     figure = go.Figure()
     if teacher is not None and not math.isfinite(teacher.quality):
         teacher = None
-    label = html.escape(metric.replace("_", " "), quote=False)
     sizes = [*data["kilobytes"]]
     if teacher is not None and teacher.packed_bytes > 0:
         sizes.append(teacher.packed_bytes / KILOBYTE)
@@ -176,7 +179,7 @@ def front_figure(
     left, right = math.log10(min(sizes)), math.log10(max(sizes))
     pad = max(0.06 * (right - left), 0.08)
     limits = (left - pad, right + pad)
-    bottom, top = quality_range(data, teacher)
+    bottom, top = quality_range(data, quality, teacher)
 
     steps = staircase(data)
     if len(steps):
@@ -227,7 +230,7 @@ def front_figure(
             marker={"color": colour, "symbol": symbol, "size": 11},
         )
     if teacher is not None:
-        _add_teacher(figure, teacher, limits)
+        _add_teacher(figure, quality, teacher, limits)
     below = int((data["quality"] < bottom).sum())
     if below:
         figure.add_annotation(
@@ -250,15 +253,15 @@ def front_figure(
         ticktext=[number(tick) for tick in ticks],
         title_text="Packed size (kB = 1000 bytes, logarithmic)",
     )
-    figure.update_yaxes(range=[bottom, top], title_text=f"Validation {label} (%)")
+    figure.update_yaxes(range=[bottom, top], title_text=f"Validation {quality.heading}")
     return figure
 
 
-def _add_teacher(figure: go.Figure, teacher: Teacher, limits: tuple[float, float]) -> None:
-    quality = 100 * teacher.quality
+def _add_teacher(figure: go.Figure, quality: Quality, teacher: Teacher, limits: tuple[float, float]) -> None:
+    height = quality.points(teacher.quality)
     figure.add_scatter(
         x=[10 ** limits[0], 10 ** limits[1]],
-        y=[quality, quality],
+        y=[height, height],
         mode="lines",
         name="Teacher",
         legendgroup="teacher",
@@ -270,14 +273,15 @@ def _add_teacher(figure: go.Figure, teacher: Teacher, limits: tuple[float, float
     if teacher.packed_bytes > 0:
         figure.add_scatter(
             x=[teacher.packed_bytes / KILOBYTE],
-            y=[quality],
+            y=[height],
             mode="markers",
             name="Teacher",
             legendgroup="teacher",
             marker={"symbol": "star", "size": 17, "color": INK, "line": {"color": "#ffffff", "width": 1.5}},
             hoverinfo="text",
             hovertext=[
-                f"<b>Teacher</b><br>{size(teacher.packed_bytes)}<br>{percent(teacher.quality)} validation"
+                f"<b>Teacher</b><br>{size(teacher.packed_bytes)}<br>"
+                f"{quality.label} {quality.text(teacher.quality)} validation"
             ],
             legendrank=3000,
         )
@@ -299,9 +303,9 @@ def _empty(figure: go.Figure, height: int) -> go.Figure:
     return figure
 
 
-def _hover(row: dict[str, object], metric: str) -> str:
+def _hover(row: dict[Hashable, Any], quality: Quality) -> str:
     def known(*parts: tuple[str, object]) -> str:
-        return " · ".join(text.format(value) for text, value in parts if not pd.isna(value))  # type: ignore[call-overload]
+        return " · ".join(text.format(value) for text, value in parts if not missing(value) and value != "")
 
     lines = [
         known(
@@ -312,17 +316,19 @@ def _hover(row: dict[str, object], metric: str) -> str:
         known(
             ("depth {}", row["depth"]),
             ("width {:g}", row["width"]),
-            ("sparsity {}", percent(row["sparsity"], 0) or pd.NA),
+            ("sparsity {}", share(row["sparsity"])),
         ),
         known(
             ("{}", size(row["packed_bytes"])),
-            ("{} smaller", times(row["compression_ratio"]) or pd.NA),
+            ("{} smaller", times(row["compression_ratio"])),
             ("{:.3g} ms", row["latency_ms"]),
         ),
-        known(
-            ("{} validation", percent(row[f"validation_{metric}"]) or pd.NA),
-            ("{} test", percent(row[metric]) or pd.NA),
-        ),
+        *(known((f"{cost.label}: {{:.3g}} {cost.unit}".rstrip(), row[cost.name])) for cost in quality.costs),
     ]
+    for each in quality.reported:
+        scores = known(
+            ("{} validation", score(each, row[each.validation])), ("{} test", score(each, row[each.name]))
+        )
+        lines.append(f"{each.label} {scores}" if scores else "")
     name = html.escape(str(row["name"]), quote=False)
     return f"<b>{name}</b><br>" + "<br>".join(html.escape(line, quote=False) for line in lines if line)

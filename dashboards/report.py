@@ -11,12 +11,12 @@ from dashboards.figures import front_data, front_figure
 from dashboards.style import PLOT_CONFIG, stylesheet
 from dashboards.summary import (
     CAPTION,
-    FOOTNOTE,
     Card,
     cards,
     columns,
     facts,
     failures,
+    footnote,
     front_rows,
     teacher_of,
 )
@@ -39,7 +39,7 @@ def front_html(trials: pd.DataFrame, sweep: Sweep) -> str:
     Returns:
         A complete document of about 5 MB, nearly all of it Plotly's own code.
     """
-    figure = front_figure(front_data(trials, sweep.metric), metric=sweep.metric, teacher=teacher_of(sweep))
+    figure = front_figure(front_data(trials, sweep.quality), sweep.quality, teacher=teacher_of(sweep))
     plot = figure.to_html(full_html=False, include_plotlyjs=False, config=PLOT_CONFIG, div_id="front")
     title = html.escape(sweep.name)
     return f"""<!DOCTYPE html>
@@ -72,7 +72,7 @@ def front_html(trials: pd.DataFrame, sweep: Sweep) -> str:
 {_table(trials, sweep)}
 {_failures(trials)}
 </section>
-<p class="footnote">{html.escape(FOOTNOTE)}</p>
+<p class="footnote">{html.escape(footnote(sweep))}</p>
 </main>
 <script>
 document.querySelectorAll("table.front button").forEach((button) => {{
@@ -100,7 +100,7 @@ def _table(trials: pd.DataFrame, sweep: Sweep) -> str:
     rows = front_rows(trials, sweep)
     if not rows:
         return '<p class="empty">No trial has finished yet.</p>'
-    shown = columns(sweep.metric)
+    shown = columns(sweep.quality)
     head = "".join(f'<th class="{column.style}">{html.escape(column.title)}</th>' for column in shown)
     body = "".join(
         "<tr>" + "".join(f'<td class="{c.style}">{_cell(c.key, row)}</td>' for c in shown) + "</tr>"

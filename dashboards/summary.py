@@ -8,10 +8,23 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dashboards.figures import Teacher, method_colours
-from dashboards.text import count, duration, method_label, missing, number, percent, points, size, times
+from dashboards.text import (
+    duration,
+    method_label,
+    milliseconds,
+    missing,
+    number,
+    points,
+    score,
+    share,
+    size,
+    times,
+)
 from search.store import Sweep
+from search.units import count
+from trainables.metrics import Quality
 
-TOLERANCE = 0.01  # one point of quality, the loss that the second card allows
+TOLERANCE = 1.0  # points of quality, the loss that the second card allows
 
 
 class Card(NamedTuple):
@@ -38,12 +51,19 @@ class Failure(NamedTuple):
 
 
 CAPTION = "Each mark is one student. Full colour: on the front, so no other is both smaller and better."
-FOOTNOTE = (
+_FOOTNOTE = (
     "1 kB = 1000 bytes. Sizes are those of the packed file, everything included; smaller: the teacher's "
     "full-precision file over the packed one. The figure shows the validation split, by which the front was "
     "chosen; the test split is measured once, for the members of the front. Latency: ONNX Runtime, one "
     "thread, batch of 1, 10th percentile."
 )
+
+
+def footnote(sweep: Sweep) -> str:
+    """What the numbers mean, and how those were computed that mean nothing without."""
+    signed = [each for each in sweep.quality.reported if each.name in sweep.signatures]
+    told = (f"{each.label}: {each.meaning} {sweep.signatures[each.name]}." for each in signed)
+    return " ".join([_FOOTNOTE, *told])
 
 
 def teacher_of(sweep: Sweep) -> Teacher | None:
@@ -69,9 +89,8 @@ def cards(trials: pd.DataFrame, sweep: Sweep) -> list[Card]:
     ]
 
 
-def columns(metric: str) -> list[Column]:
+def columns(quality: Quality) -> list[Column]:
     """The table's columns; ``style`` is a CSS class."""
-    label = metric.replace("_", " ")
     return [
         Column("name", "Student", "text"),
         Column("bits", "Bits"),
@@ -81,8 +100,8 @@ def columns(metric: str) -> list[Column]:
         Column("sparsity", "Sparsity"),
         Column("size", "Size", "main"),
         Column("ratio", "Smaller"),
-        Column("validation", f"Validation {label}"),
-        Column("test", f"Test {label}"),
+        Column("validation", f"Validation {quality.label}"),
+        Column("test", f"Test {quality.label}"),
         Column("loss", "To teacher, points"),
         Column("latency", "Latency, ms"),
         Column("command", "Take it away", "text"),
@@ -93,6 +112,7 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep) -> list[dict[str, str]]:
     """The members of the front as text, smallest file first, and each one's ``colour`` in the figure."""
     colours = method_colours([method_label(method) for method in trials["method"]])
     front = trials[trials["front"]].sort_values("packed_bytes")
+    quality = sweep.quality
     return [
         {
             "name": _text(row["name"]),
@@ -100,14 +120,14 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep) -> list[dict[str, str]]:
             "bits": _text(row["bits"]),
             "bucket_size": _text(row["bucket_size"]),
             "depth": _text(row["depth"]),
-            "width": "" if missing(row["width"]) else number(row["width"]),
-            "sparsity": percent(row["sparsity"], 0),
+            "width": number(row["width"]),
+            "sparsity": share(row["sparsity"]),
             "size": size(row["packed_bytes"]),
             "ratio": times(row["compression_ratio"]),
-            "validation": percent(row[f"validation_{sweep.metric}"]),
-            "test": percent(row[sweep.metric]),
+            "validation": score(quality, row[quality.validation]),
+            "test": score(quality, row[quality.name]),
             "loss": points(_gain(row, sweep)[0]),
-            "latency": "" if missing(row["latency_ms"]) else f"{row['latency_ms']:.3f}",
+            "latency": milliseconds(row["latency_ms"]),
             "command": f"rayduce export {row['run_id']} student.rdz",
             "colour": colours[method_label(row["method"])],
         }
@@ -125,28 +145,20 @@ def failures(trials: pd.DataFrame) -> list[Failure]:
 
 
 def _teacher_card(sweep: Sweep) -> Card:
-    quality, split = sweep.teacher_quality, "test"
-    if missing(quality):
-        quality, split = sweep.teacher_validation, "validation"
-    if missing(quality):
+    value, split = sweep.teacher_quality, "test"
+    if missing(value):
+        value, split = sweep.teacher_validation, "validation"
+    if missing(value):
         return Card("Teacher", "\N{EN DASH}", "not measured yet")
-    label = sweep.metric.replace("_", " ")
-    note = (
-        f"{split} {label}, {size(sweep.teacher_bytes)}" if size(sweep.teacher_bytes) else f"{split} {label}"
-    )
-    return Card("Teacher, full precision", percent(quality), note)
+    note = ", ".join(part for part in (f"{split} {sweep.quality.label}", size(sweep.teacher_bytes)) if part)
+    return Card("Teacher, full precision", score(sweep.quality, value), note)
 
 
 def _best_card(trials: pd.DataFrame, sweep: Sweep) -> Card:
-    label = "Smallest within 1 point on validation"
+    label = f"Smallest within {count(round(TOLERANCE), 'point')} on validation"
     rows = trials[trials["front"]].sort_values("packed_bytes").to_dict("records")
     # Chosen on the validation split, reported on the test split where that was measured.
-    quality, teacher = f"validation_{sweep.metric}", sweep.teacher_validation
-    near = [
-        row
-        for row in rows
-        if not missing(row[quality]) and round(float(row[quality]) - teacher, 9) >= -TOLERANCE
-    ]
+    near = [row for row in rows if _on_validation(row, sweep) >= -TOLERANCE]
     if not near:
         return Card(label, "\N{EN DASH}", "none so far")
     ratio, (gain, split) = times(near[0]["compression_ratio"]), _gain(near[0], sweep)
@@ -168,15 +180,23 @@ def _trials_card(trials: pd.DataFrame) -> Card:
 
 
 def _gain(row: dict[Any, Any], sweep: Sweep) -> tuple[float, str]:
-    """Quality over the teacher's, and on which split: test if both have it, else validation; or NaN."""
-    for split, own, teacher in (
-        ("test", row[sweep.metric], sweep.teacher_quality),
-        ("validation", row[f"validation_{sweep.metric}"], sweep.teacher_validation),
-    ):
-        if not missing(own) and not missing(teacher):
-            # Exactly one point lost must not fail by a rounding error.
-            return round(float(own) - float(teacher), 9), split
-    return math.nan, ""
+    """Points over the teacher, and on which split: test if both were measured there, else validation."""
+    tested = _difference(row[sweep.quality.name], sweep.teacher_quality, sweep.quality)
+    if not missing(tested):
+        return tested, "test"
+    return _on_validation(row, sweep), "validation"
+
+
+def _on_validation(row: dict[Any, Any], sweep: Sweep) -> float:
+    return _difference(row[sweep.quality.validation], sweep.teacher_validation, sweep.quality)
+
+
+def _difference(own: Any, teacher: float, quality: Quality) -> float:
+    """``own`` over ``teacher`` in points; NaN if either was not measured."""
+    if missing(own) or missing(teacher):
+        return math.nan
+    # Exactly one point lost must not fail by a rounding error.
+    return round(quality.points(float(own)) - quality.points(teacher), 7)
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them; an empty string where nothing was measured."""
+"""Numbers and names of a page; an empty string where nothing was measured."""
 
 from __future__ import annotations
 
@@ -7,41 +7,40 @@ from typing import Any
 
 import pandas as pd
 
+from search.units import show_bytes, show_number, show_seconds
+from trainables.metrics import Quality
+
 
 def missing(value: Any) -> bool:
     """Whether nothing was measured: None, NA, NaN or infinite."""
     return bool(pd.isna(value)) or (isinstance(value, float) and not math.isfinite(value))
 
 
-def number(value: float) -> str:
-    """Three digits, without an exponent: ``0.5``, ``20``, ``12,300``."""
-    if value >= 1000:
-        return f"{float(f'{value:.3g}'):,.0f}"
-    return f"{value:.3g}"
+def number(value: Any) -> str:
+    """``0.5``, ``20``, ``12,300``."""
+    return "" if missing(value) else show_number(float(value))
 
 
 def size(value: Any) -> str:
-    """Bytes with a decimal unit, three digits: ``950 B``, ``12.3 kB``, ``1.2 MB``."""
-    if missing(value):
-        return ""
-    scaled = float(value)
-    for unit in ("B", "kB", "MB"):
-        if scaled < 999.5:
-            return f"{scaled:.3g} {unit}"
-        scaled /= 1000
-    return f"{number(scaled)} GB"
+    """Bytes: ``950 B``, ``12.3 kB``, ``1.25 MB``."""
+    return "" if missing(value) else show_bytes(float(value))
 
 
-def percent(value: Any, digits: int = 2) -> str:
-    """A share in [0, 1] as percent: ``97.5 %``."""
-    return "" if missing(value) else f"{100 * float(value):.{digits}f} %"
+def share(value: Any) -> str:
+    """A share in [0, 1] as percent: ``29 %``."""
+    return "" if missing(value) else f"{100 * float(value):.0f} %"
+
+
+def score(quality: Quality, value: Any) -> str:
+    """A value of ``quality``: ``97.50 %``, ``34.20``."""
+    return "" if missing(value) else quality.text(float(value))
 
 
 def points(value: Any) -> str:
-    """A difference of shares in percentage points, with its sign: ``-0.56``."""
+    """A difference in points of quality, with its sign: ``-0.56``."""
     if missing(value):
         return ""
-    text = f"{100 * float(value):+.2f}"
+    text = f"{float(value):+.2f}"
     return ("0.00" if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
 
 
@@ -52,21 +51,14 @@ def times(value: Any) -> str:
     return f"{float(value):.1f}x" if float(value) < 10 else f"{float(value):,.0f}x"
 
 
+def milliseconds(value: Any) -> str:
+    """A latency without its unit: ``0.250``."""
+    return "" if missing(value) else f"{float(value):.3f}"
+
+
 def duration(seconds: Any) -> str:
     """``48 s``, ``3 min 20 s`` or ``2 h 05 min``."""
-    if missing(seconds):
-        return ""
-    whole = round(float(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def count(n: int, noun: str) -> str:
-    """``1 trial``, ``12 trials``."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    return "" if missing(seconds) else show_seconds(float(seconds))
 
 
 def method_label(method: Any) -> str:

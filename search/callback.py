@@ -12,21 +12,12 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from search.tracking import SweepTracker
+from search.tracking import SweepTracker, signature_tags
+from trainables.metrics import COSTS, quality_of
 from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
 from trainables.trainable import STUDENT_FILE
 
 EPOCH_METRICS = ("loss", "packed_bytes", "seconds")
-FINAL_METRICS = (
-    "packed_bytes",
-    "compression_ratio",
-    "latency_ms",
-    "macs",
-    "sparsity",
-    "mean_bits",
-    "parameters",
-    "seconds",
-)
 
 
 @dataclass
@@ -66,20 +57,29 @@ class Watcher(Protocol):
 
 
 class TrialEvents(Callback):
-    """Ray Tune's callback: keeps the records, tells the tracker and the watcher."""
+    """Ray Tune's callback: keeps the records, tells the tracker and the watcher.
+
+    Args:
+        tracker: is told of every start, epoch and end.
+        watcher: likewise.
+        metric: the task's; it says what is reported.
+    """
 
     def __init__(self, tracker: SweepTracker, watcher: Watcher, metric: str) -> None:
         super().__init__()
         self.records: dict[str, Record] = {}
         self._tracker = tracker
         self._watcher = watcher
-        self._quality = f"validation_{metric}"
+        quality = quality_of(metric)
+        self._qualities = tuple(each.validation for each in quality.reported)
+        self._costs = tuple(cost.name for cost in (*COSTS, *quality.costs))
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         recipe = recipe_from_dict(json.loads(trial.config["recipe"]))
         record = Record(trial.trial_id, recipe)
         self.records[trial.trial_id] = record
-        tags = {**summary(recipe), "recipe_id": recipe.recipe_id}
+        signatures = signature_tags(recipe.task.signatures())
+        tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
         self._tracker.start_trial(trial.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)
 
@@ -87,8 +87,9 @@ class TrialEvents(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         record = self.records[trial.trial_id]
-        record.metrics |= {k: v for k, v in result.items() if k in (*FINAL_METRICS, self._quality, "epoch")}
-        wanted = (*EPOCH_METRICS, self._quality)
+        kept = (*self._costs, *self._qualities, "epoch")
+        record.metrics |= {k: v for k, v in result.items() if k in kept}
+        wanted = (*EPOCH_METRICS, *self._qualities)
         metrics = {k: result[k] for k in wanted if k in result and math.isfinite(result[k])}
         self._tracker.log_epoch(trial.trial_id, int(result["epoch"]), metrics)
         self._watcher.changed(self.records)
@@ -115,7 +116,7 @@ class TrialEvents(Callback):
         self._end(record)
 
     def _end(self, record: Record) -> None:
-        metrics = {k: record.metrics[k] for k in FINAL_METRICS if k in record.metrics}
+        metrics = {k: record.metrics[k] for k in self._costs if k in record.metrics}
         tags = {"reason": record.reason or None, "latency_machine": record.machine or None}
         files = {STUDENT_FILE: record.packed} if record.packed is not None else {}
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)

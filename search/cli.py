@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import socket
@@ -18,8 +19,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from search.command_help import Command
 from search.problem import Problem
-from search.units import parse_bytes, show_bytes, show_seconds
+from search.units import count, parse_bytes, show_bytes, show_seconds
+from trainables.metrics import Quality, quality_of
 
 if TYPE_CHECKING:
     from search.store import Store, Sweep
@@ -34,24 +37,30 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # with it, help is not Command's and shows the type of each switch
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 out = Console() if sys.stdout.isatty() else Console(width=160)  # a pipe has no width: do not cut tables
 err = Console(stderr=True)
 
-StoreDir = Annotated[Path, typer.Option("--store", help="Folder of teachers, trials and MLflow's database.")]
+StoreDir = Annotated[
+    Path, typer.Option("--store", metavar="DIR", help="Folder of teachers, trials and MLflow's database.")
+]
 TrackingUri = Annotated[
     str | None,
-    typer.Option("--tracking-uri", help="MLflow store; default MLFLOW_TRACKING_URI, else sqlite in --store."),
+    typer.Option(
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow store; default MLFLOW_TRACKING_URI, else sqlite in --store.",
+    ),
 ]
-DataDir = Annotated[Path | None, typer.Option("--data", help="Directory of the data set.")]
+DataDir = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Directory of the data set.")]
 OwnModel = Annotated[
     str | None,
     typer.Option("--model", help="Your own student as module:Class; it is imported.", metavar="MODULE:CLASS"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")]
+Port = Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Port on 127.0.0.1.")]
 DEFAULT_STORE = Path("rayduce-store")
 
 
@@ -81,37 +90,54 @@ def _escape(text: str) -> str:
 
 
 @app.command(
+    cls=Command,
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --name tiny\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
+    "  rayduce sweep phrases --trials 16\n\n"
+    "  rayduce sweep text_pairs --data corpus\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
     "  rayduce sweep digits --latency --concurrency 1\n\n"
-    "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store"
+    "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
 )
 def sweep(
-    study: Annotated[str, typer.Argument(help="digits, fashion_mnist, cifar10, cifar100 or image_folder.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="digits, phrases, multi30k, text_pairs, image_folder, fashion_mnist, cifar10 or cifar100.",
+        ),
+    ],
     trials: Annotated[
-        int | None, typer.Option(min=1, help="How many students to train; default by study.")
+        int | None, typer.Option(metavar="N", min=1, help="How many students to train; default by study.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=2, help="Of each student; default by study.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of the sweep; default STUDY-1, STUDY-2, ...")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the search and of every training.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Of each student; default by study.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the sweep; default STUDY-1, STUDY-2, ...")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the search and of every training.")] = 0,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     data: DataDir = None,
-    image_size: Annotated[int | None, typer.Option(min=4, max=1024, help="Resize a folder's images.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
+    ] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch a published data set into --data.")
     ] = False,
     max_bytes: Annotated[
-        str | None, typer.Option(help="Size budget of the packed file, such as 64kB.")
+        str | None, typer.Option(metavar="SIZE", help="Size budget of the packed file, such as 64kB.")
     ] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster, or auto.")] = None,
+    concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster, or auto.")
+    ] = None,
     model: OwnModel = None,
 ) -> None:
-    """Search for the accuracy-size front of STUDY's compressed students."""
+    """Search for the quality-size front of STUDY's students."""
     from search.environment import prepare_environment
 
     with _problems():
@@ -158,7 +184,7 @@ def sweep(
         _print_outcome(outcome, options, time.monotonic() - started)
         opened = open_store(store, uri)
         found = opened.sweep(options.name)
-        out.print(_front_table(_front_rows(opened, found), found.metric, "Front, smallest first"))
+        out.print(_front_table(_front_rows(opened, found), found.quality, "Front, smallest first"))
         out.print(
             f"The page: {opened.artifact_location(found.run_id, 'front.html')}\n"
             "Next: rayduce front, rayduce inspect, rayduce export RUN student.onnx, "
@@ -171,10 +197,10 @@ def sweep(
 def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
     finished = sum(r.state == "finished" for r in outcome.records.values())
     failed = [r for r in outcome.records.values() if r.state == "failed"]
-    metric = outcome.metric
+    teacher = f"{outcome.quality.label} {outcome.quality.text(outcome.teacher[outcome.quality.name])}"
     out.print(
-        f"[bold]{_escape(options.name)}[/]: {finished} students in {show_seconds(seconds)}, "
-        f"{len(outcome.front)} on the front. Teacher: {metric} {100 * outcome.teacher[metric]:.2f} %, "
+        f"[bold]{_escape(options.name)}[/]: {count(finished, 'student')} in {show_seconds(seconds)}, "
+        f"{len(outcome.front)} on the front. Teacher: {teacher}, "
         f"{show_bytes(outcome.teacher['packed_bytes'])}.",
         highlight=False,
     )
@@ -194,19 +220,19 @@ def _front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
     return [{**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows]
 
 
-def _front_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
+def _front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in ("run", "student"):
         table.add_column(name, no_wrap=True)
-    for name in (metric, "validation", "packed", "ratio", "latency"):
+    for name in (quality.label, "validation", "packed", "ratio", "latency"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
         table.add_row(
             row["run_id"][:8],
             _escape(row["name"]),
-            _percent(row[metric]),
-            _percent(row[f"validation_{metric}"]),
+            _score(quality, row[quality.name]),
+            _score(quality, row[quality.validation]),
             show_bytes(row["packed_bytes"]),
             f"{row['compression_ratio']:.1f}x",
             "-" if latency is None else f"{latency:.3f} ms",
@@ -214,13 +240,13 @@ def _front_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
     return table
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f} %"
+def _score(quality: Quality, value: float | None) -> str:
+    return "-" if value is None else quality.text(value)
 
 
-@app.command(epilog="Examples:\n\n  rayduce front\n\n  rayduce front digits-1 --json")
+@app.command(cls=Command, epilog="Examples:\n\n  rayduce front\n\n  rayduce front digits-1 --json")
 def front(
-    name: Annotated[str | None, typer.Argument(help="Of the sweep; default the newest.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest.")] = None,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
@@ -238,23 +264,26 @@ def front(
     if not rows:
         out.print(f"The sweep {_escape(found.name)} has no student on a front yet.", highlight=False)
         return
-    out.print(_front_table(rows, found.metric, f"Front of {_escape(found.name)}"))
+    out.print(_front_table(rows, found.quality, f"Front of {_escape(found.name)}"))
+    for metric, signature in sorted(found.signatures.items()):
+        out.print(f"{_escape(metric)}: {_escape(signature)}", style="dim", highlight=False)
     best = rows[-1]["run_id"][:8]
     out.print(f"Take one away with: rayduce export {best} student.rdz", style="dim", highlight=False)
 
 
 @app.command(
+    cls=Command,
     epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n"
-    "  rayduce evaluate student.rdz --data photos --json"
+    "  rayduce evaluate student.rdz --data photos --json",
 )
 def evaluate(
-    file: Annotated[Path, typer.Argument(help="A packed file (.rdz).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.rdz).")],
     data: DataDir = None,
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="test, validation or train.")] = "test",
     model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild the student from FILE alone and measure its quality again."""
+    """Measure a student's quality again, rebuilt from FILE alone."""
     import torch
 
     from trainables.evaluation import evaluate_file
@@ -274,30 +303,67 @@ def evaluate(
         except DataError as error:
             raise Problem(f"The student's data cannot be read: {error}") from error
         task = recipe.task.open(arrays, torch.device("cpu"), recipe.seed)
-        quality = _named(file, lambda: _with_own_model(lambda: evaluate_file(content, task, split)))
+        measured = _named(file, lambda: _with_own_model(lambda: evaluate_file(content, task, split)))
     result = {
         "file": str(file),
         "method": recipe.method,
         "recipe_id": recipe.recipe_id,
         "split": split,
-        **quality,
+        # A perplexity may be infinite, which JSON cannot say.
+        **{name: value if math.isfinite(value) else None for name, value in measured.items()},
         "packed_bytes": len(content),
     }
     if as_json:
         out.print_json(json.dumps(result))
         return
-    for metric, value in quality.items():
-        out.print(
-            f"{_escape(str(file))}: {metric} {_percent(value)} on the {split} split, {len(content):,} bytes "
-            f"({recipe.method})",
-            highlight=False,
-        )
+    qualities = quality_of(recipe.task.metric).reported
+    scores = ", ".join(f"{quality.label} {quality.text(measured[quality.name])}" for quality in qualities)
+    out.print(
+        f"{_escape(str(file))}: {scores} on the {split} split, {len(content):,} bytes ({recipe.method})",
+        highlight=False,
+    )
 
 
 @app.command(
+    cls=Command,
+    short_help="Translate standard input.",
+    epilog="Examples:\n\n  echo 'Guten Morgen.' | rayduce translate student.rdz\n\n"
+    "  rayduce translate student.rdz --beam 1 < german.txt > english.txt",
+)
+def translate(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A packed file (.rdz) of a student that translates.")
+    ],
+    beam: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Hypotheses; 1 is greedy.")] = 5,
+) -> None:
+    """Translate standard input line by line with FILE alone."""
+    from search.lines import groups
+    from trainables.packed_file import read_file
+    from trainables.translator import NoTranslator, PackedTranslator
+
+    with _problems():
+        try:
+            translator = _named(file, lambda: PackedTranslator(read_file(file)))
+        except NoTranslator as error:
+            raise Problem(f"{file}: {error}.") from error
+    if sys.stdin.isatty():
+        err.print("One sentence per line; Ctrl-D ends.", style="dim")
+    try:
+        for lines in groups(sys.stdin.buffer, 256):
+            sys.stdout.write("".join(f"{line}\n" for line in translator.translate(lines, beam)))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # who reads has enough; the interpreter must not flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command(
+    cls=Command,
+    short_help="Write a student to OUT: packed file, ONNX or plain tensors.",
     epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n"
     "  rayduce export student.rdz student.onnx\n\n"
-    "  rayduce export student.rdz weights.safetensors"
+    "  rayduce export student.rdz weights.safetensors",
 )
 def export(
     source: Annotated[
@@ -305,7 +371,7 @@ def export(
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
     format: Annotated[
-        str | None, typer.Option(help="onnx, rdz or safetensors; default by OUT's suffix.")
+        str | None, typer.Option(metavar="FORMAT", help="onnx, rdz or safetensors; default by OUT's suffix.")
     ] = None,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
@@ -392,11 +458,12 @@ def _beside(target: Path, graphs: Mapping[str, bytes], companions: Mapping[str, 
 
 
 @app.command(
+    cls=Command,
     epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect student.rdz --account\n\n"
-    "  rayduce inspect student.rdz --json"
+    "  rayduce inspect student.rdz --json",
 )
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A packed file (.rdz).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.rdz).")],
     accounts: Annotated[
         bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
     ] = False,
@@ -449,7 +516,7 @@ def inspect(
     out.print(table)
 
 
-@app.command(epilog="Example:\n\n  rayduce dashboard --port 8050")
+@app.command(cls=Command, epilog="Example:\n\n  rayduce dashboard --port 8050")
 def dashboard(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 8050) -> None:
     """Serve the Pareto page on 127.0.0.1."""
     with _problems():
@@ -462,7 +529,7 @@ def dashboard(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None,
         serve(opened, port=port)
 
 
-@app.command(epilog="Example:\n\n  rayduce mlflow --port 5000")
+@app.command(cls=Command, epilog="Example:\n\n  rayduce mlflow --port 5000")
 def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 5000) -> None:
     """Serve MLflow's pages over this store on 127.0.0.1."""
     from search.mlflow_client import shown

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from search.callback import Record
 from search.front import non_dominated
-from search.units import show_bytes, show_seconds
+from search.units import count, show_bytes, show_seconds
+from trainables.metrics import Quality, quality_of
 
 
 class Display:
@@ -69,8 +70,9 @@ class Display:
 
     def _line(self, record: Record) -> str:
         if record.state == "finished":
-            quality, size = record.metrics[_quality(record)], record.metrics["packed_bytes"]
-            return f"{record.name:<28} {_metric(record)} {100 * quality:6.2f} %  {show_bytes(size)}"
+            quality, size = _quality(record), show_bytes(record.metrics["packed_bytes"])
+            score = quality.text(record.metrics[quality.validation])
+            return f"{record.name:<28} {quality.label} {score:>8}  {size}"
         return f"{record.name:<28} {record.state} {record.reason}".rstrip()
 
     def _render(self) -> RenderableType:
@@ -84,8 +86,8 @@ class Display:
         )
         if not records:
             return head
-        count = f"{len(ended)} of {self._trials} trials" + (f", {failed} failed" if failed else "")
-        head.add_row(ProgressBar(total=self._trials, completed=len(ended), width=40), Text(count))
+        done = f"{len(ended)} of {count(self._trials, 'trial')}" + (f", {failed} failed" if failed else "")
+        head.add_row(ProgressBar(total=self._trials, completed=len(ended), width=40), Text(done))
         running = ", ".join(
             f"{r.name} (epoch {r.metrics.get('epoch', 0):.0f} of {r.recipe.epochs})"
             for r in records
@@ -109,26 +111,23 @@ class Display:
         finished = [r for r in ended if r.state == "finished"]
         if not finished:
             return Text("")
-        values = np.array([[r.metrics[_quality(r)], r.metrics["packed_bytes"]] for r in finished])
+        quality = _quality(finished[0])
+        values = np.array([[r.metrics[quality.validation], r.metrics["packed_bytes"]] for r in finished])
         front = [r for r, kept in zip(finished, non_dominated(values, (True, False)), strict=True) if kept]
         table = Table(title="front so far (validation split)", title_justify="left", box=None, padding=(0, 2))
         table.add_column("student")
-        table.add_column(_metric(finished[0]), justify="right")
+        table.add_column(quality.label, justify="right")
         table.add_column("packed", justify="right")
         table.add_column("ratio", justify="right")
         for r in sorted(front, key=lambda r: r.metrics["packed_bytes"])[-12:]:
             table.add_row(
                 r.name,
-                f"{100 * r.metrics[_quality(r)]:.2f} %",
+                quality.text(r.metrics[quality.validation]),
                 show_bytes(r.metrics["packed_bytes"]),
                 f"{r.metrics['compression_ratio']:.0f}x",
             )
         return table
 
 
-def _metric(record: Record) -> str:
-    return record.recipe.task.metric
-
-
-def _quality(record: Record) -> str:
-    return f"validation_{_metric(record)}"
+def _quality(record: Record) -> Quality:
+    return quality_of(record.recipe.task.metric)

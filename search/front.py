@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from trainables.metrics import Quality
+
 
 def non_dominated(values: ArrayLike, maximise: tuple[bool, ...]) -> NDArray[np.bool_]:
     """Mark the rows that no other row dominates.
@@ -67,28 +69,40 @@ def hypervolume(values: ArrayLike, reference: ArrayLike, maximise: tuple[bool, .
 
 
 def size_quality_hypervolume(
-    packed_bytes: ArrayLike, quality: ArrayLike, *, reference_bytes: float, reference_quality: float
+    packed_bytes: ArrayLike,
+    values: ArrayLike,
+    quality: Quality,
+    *,
+    reference_bytes: float,
+    reference_value: float,
 ) -> float:
     """How much of the plane of log2(bytes) and quality a front covers.
 
-    A unit is one halving of the file at one unit of quality (an accuracy of 1.0). Comparable only
-    between fronts measured against the same reference.
+    A unit is one halving of the file at the full range of the quality (an accuracy of 1.0, a BLEU of 100).
+    Comparable only between fronts measured against the same reference.
 
     Args:
         packed_bytes: shape (n,), above 0.
-        quality: shape (n,), more is better.
+        values: shape (n,), of ``quality``.
+        quality: what was measured; more is better, in a finite range.
         reference_bytes: the largest size that counts, usually the teacher's.
-        reference_quality: the lowest quality that counts, usually that of guessing.
+        reference_value: the lowest value that counts, usually that of guessing.
 
     Raises:
-        ValueError: ``reference_bytes`` is not above 0.
+        ValueError: ``reference_bytes`` is not above 0, or ``quality`` has no full range to be a share of.
     """
     if not reference_bytes > 0:
         raise ValueError(f"reference_bytes must be above 0, got {reference_bytes=}")
+    if quality.goal != "up" or not math.isfinite(quality.highest):
+        raise ValueError(
+            f"quality must be better the more there is, with a finite highest value, got {quality.name} "
+            f"with goal={quality.goal!r} and highest={quality.highest}"
+        )
     sizes = np.asarray(packed_bytes, dtype=float)
     logs = np.log2(sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
-    values = np.column_stack([logs, np.asarray(quality, dtype=float)])
-    return hypervolume(values, (math.log2(reference_bytes), reference_quality), (False, True))
+    full = quality.highest - quality.lowest
+    table = np.column_stack([logs, np.asarray(values, dtype=float) / full])
+    return hypervolume(table, (math.log2(reference_bytes), reference_value / full), (False, True))
 
 
 def front_so_far(trials: pd.DataFrame, quality: str) -> pd.Series[bool]:

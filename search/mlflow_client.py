@@ -33,6 +33,8 @@ METRIC_TAG = "rayduce.metric"
 TRIAL_TAG = "rayduce.trial_id"
 RECIPE_TAG = "rayduce.recipe_id"
 STATE_TAG = "rayduce.state"
+SIGNATURE_TAG = "signature."
+"""Begins the tags that say how a metric was computed, such as ``signature.bleu``."""
 
 
 class StoreError(Exception):

@@ -22,6 +22,7 @@ from search.mlflow_client import (
     METRIC_TAG,
     PARENT_TAG,
     RECIPE_TAG,
+    SIGNATURE_TAG,
     STATE_TAG,
     STUDY_TAG,
     SWEEP_TAG,
@@ -33,6 +34,8 @@ from search.mlflow_client import (
     reason,
     shown,
 )
+from trainables.metrics import COSTS, Quality, quality_of
+from trainables.metrics.base import VALIDATION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,6 +45,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Sweep",
+    "UnknownMetric",
     "UnknownRun",
     "UnknownSweep",
     "default_tracking_uri",
@@ -63,8 +67,8 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 TEXT, WHOLE, REAL, FLAG, TIME = "string", "Int64", "float64", "bool", "datetime64[ms, UTC]"
 
-# Column -> (dtype, where it comes from). The two quality columns are named by the sweep's metric.
-_BEFORE_QUALITY = {
+# Column -> dtype. What trials measure stands between the two, by the registry and the sweep's metric.
+_BEFORE_METRICS = {
     "run_id": TEXT,
     "trial_id": TEXT,
     "name": TEXT,
@@ -78,30 +82,8 @@ _BEFORE_QUALITY = {
     "width": REAL,
     "sparsity_target": REAL,
 }
-_AFTER_QUALITY = {
-    "packed_bytes": WHOLE,
-    "compression_ratio": REAL,
-    "latency_ms": REAL,
-    "macs": WHOLE,
-    "sparsity": REAL,
-    "mean_bits": REAL,
-    "parameters": WHOLE,
-    "seconds": REAL,
-    "front": FLAG,
-    "recipe_id": TEXT,
-    "start_time": TIME,
-}
+_AFTER_METRICS = {"front": FLAG, "recipe_id": TEXT, "start_time": TIME}
 _TAGS = ("reason", "method", "model", "bits", "bucket_size", "depth", "width", "sparsity_target")
-_METRICS = (
-    "packed_bytes",
-    "compression_ratio",
-    "latency_ms",
-    "macs",
-    "sparsity",
-    "mean_bits",
-    "parameters",
-    "seconds",
-)
 _SWEEP_COLUMNS = {
     "run_id": TEXT,
     "name": TEXT,
@@ -124,6 +106,10 @@ class UnknownRun(StoreError):
     """The store has no such run of ours."""
 
 
+class UnknownMetric(StoreError):
+    """The store has a sweep by a quality metric that this version does not know."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """One sweep, as its parent run tells it.
@@ -138,6 +124,7 @@ class Sweep:
         seconds: how long it took; NaN while it runs.
         metrics: what the parent run measured; the teacher's values begin with ``teacher_``.
         params: settings of the sweep.
+        signatures: metric -> how it was computed, where that must be told with the number.
     """
 
     run_id: str
@@ -149,6 +136,21 @@ class Sweep:
     seconds: float
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
+    signatures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def quality(self) -> Quality:
+        """How ``metric`` is read, and what is reported beside it.
+
+        Raises:
+            UnknownMetric: another version wrote the sweep.
+        """
+        try:
+            return quality_of(self.metric)
+        except ValueError as error:
+            raise UnknownMetric(
+                f"The sweep {self.name} cannot be read with this version of Rayduce: {error}."
+            ) from error
 
     @property
     def teacher_quality(self) -> float:
@@ -158,7 +160,7 @@ class Sweep:
     @property
     def teacher_validation(self) -> float:
         """The teacher's quality on the validation split; NaN if not measured."""
-        return self.metrics.get(f"teacher_validation_{self.metric}", np.nan)
+        return self.metrics.get(f"teacher_{VALIDATION}{self.metric}", np.nan)
 
     @property
     def teacher_bytes(self) -> float:
@@ -198,7 +200,7 @@ def next_name(store_dir: Path, tracking_uri: str | None, study: str) -> str:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain Python values, ready for JSON: None where nothing was measured, times as ISO text."""
+    """Rows as plain values, ready for JSON: None where nothing finite was measured, times as ISO text."""
     plain = {column: [_plain(value) for value in frame[column]] for column in frame.columns}
     return [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
 
@@ -259,17 +261,19 @@ class Store:
         (``running``, ``finished``, ``failed``, ``stopped``), reason, method, model, bits, bucket_size,
         depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the front
         only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
-        seconds, front, recipe_id, start_time. ``front`` is what the sweep marked at its end; before
-        that, the finished trials not dominated in validation quality and bytes so far.
+        seconds, front, recipe_id, start_time. Qualities and costs that the sweep's metric brings along
+        (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``front`` is what the sweep marked
+        at its end; before that, the finished trials not dominated in validation quality and bytes so far.
 
         Raises:
             UnknownSweep: no such sweep.
+            UnknownMetric: its metric is another version's.
         """
         chosen = self.sweep(sweep)
         found = self._search(
             self._experiments(), f"tags.`{PARENT_TAG}` = '{chosen.run_id}'", "start_time ASC"
         )
-        return _trials(found, chosen.metric)
+        return _trials(found, chosen.quality)
 
     def front(self, sweep: str | None = None) -> pd.DataFrame:
         """The rows of :meth:`trials` that are on the front, smallest file first."""
@@ -284,7 +288,7 @@ class Store:
         """
         run = self._run(run_id, "trial")
         parent = self._sweep_of(self._run(run.data.tags[PARENT_TAG], "sweep"))
-        [row] = records(_trials([run], parent.metric))
+        [row] = records(_trials([run], parent.quality))
         return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
 
     def history(self, run_id: str) -> pd.DataFrame:
@@ -382,6 +386,11 @@ class Store:
             seconds=_duration(run),
             metrics=dict(run.data.metrics),
             params=dict(run.data.params),
+            signatures={
+                key.removeprefix(SIGNATURE_TAG): text
+                for key, text in tags.items()
+                if key.startswith(SIGNATURE_TAG)
+            },
         )
 
     def _search(self, experiments: list[str], where: str, order: str) -> list[Run]:
@@ -429,9 +438,10 @@ class Store:
             ) from error
 
 
-def _trials(runs: Iterable[Run], metric: str) -> pd.DataFrame:
-    quality = f"validation_{metric}"
-    columns = {**_BEFORE_QUALITY, quality: REAL, metric: REAL, **_AFTER_QUALITY}
+def _trials(runs: Iterable[Run], quality: Quality) -> pd.DataFrame:
+    qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
+    costs = {metric.name: WHOLE if metric.whole else REAL for metric in (*COSTS, *quality.costs)}
+    columns = {**_BEFORE_METRICS, **qualities, **costs, **_AFTER_METRICS}
     rows, marked = [], []
     for run in runs:
         tags, metrics = run.data.tags, run.data.metrics
@@ -442,7 +452,7 @@ def _trials(runs: Iterable[Run], metric: str) -> pd.DataFrame:
                 "name": run.info.run_name,
                 "state": _state(run),
                 **{key: tags.get(key) for key in _TAGS},
-                **{key: metrics.get(key) for key in (quality, metric, *_METRICS)},
+                **{key: metrics.get(key) for key in (*qualities, *costs)},
                 "seconds": metrics.get("seconds", _duration(run)),
                 "front": tags.get(FRONT_TAG) == "1",
                 "recipe_id": tags.get(RECIPE_TAG),
@@ -452,7 +462,7 @@ def _trials(runs: Iterable[Run], metric: str) -> pd.DataFrame:
         marked.append(FRONT_TAG in tags)
     trials = _frame(rows, columns)
     if not any(marked):
-        trials["front"] = front_so_far(trials, quality)
+        trials["front"] = front_so_far(trials, quality.validation)
     return trials
 
 
@@ -494,7 +504,7 @@ def _duration(run: Run) -> float:
 
 
 def _plain(value: Any) -> Any:
-    if pd.isna(value):
+    if pd.isna(value) or (isinstance(value, float) and not np.isfinite(value)):
         return None
     if isinstance(value, pd.Timestamp):
         return value.isoformat()

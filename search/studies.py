@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from search.problem import Problem
-from spaces import Context, Space, images
-from spaces.images import smallest, starting_points
+from spaces import Context, Space, images, translation
 from trainables import methods
-from trainables.models import ConvNet, Custom, ResNet
+from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
 from trainables.models.base import Model
 from trainables.models.custom import allow
 from trainables.recipe import Recipe
-from trainables.tasks import CIFAR10, CIFAR100, Digits, FashionMNIST, ImageFolder
+from trainables.tasks import (
+    CIFAR10,
+    CIFAR100,
+    Digits,
+    FashionMNIST,
+    ImageFolder,
+    Multi30k,
+    Phrases,
+    TextPairs,
+)
 from trainables.tasks.base import Task
 
 
@@ -40,6 +48,8 @@ class Study:
         space: draws recipes.
         teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
             of the space asks for them.
+        learning_rate: with which the first trials start, and the teacher's where it has one of its own.
+        start_from_teacher: whether students may also begin with the teacher's weights.
     """
 
     name: str
@@ -56,6 +66,8 @@ class Study:
     teacher_threads: int | None = None
     space: Space = images
     teacher_views: int | None = 16
+    learning_rate: float = 5e-3
+    start_from_teacher: bool = False
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""
@@ -70,23 +82,17 @@ class Study:
             self.epochs,
             self.depths,
             self.widths,
+            learning_rate=self.learning_rate,
             seed=seed,
             teacher_views=self.teacher_views,
+            teacher=self.teacher if self.start_from_teacher else None,
         )
-
-    def starting_points(self, context: Context) -> list[dict[str, object]]:
-        """Parameters of the first trials."""
-        return starting_points(context)
-
-    def smallest(self, context: Context) -> Recipe:
-        """The recipe that packs smallest."""
-        return smallest(context)
 
 
 def _embedded(task: type[Task]) -> Callable[[Path | None, int | None], Task]:
     def make(directory: Path | None, image_size: int | None) -> Task:
         if image_size is not None:
-            raise Problem(f"--image-size is for the study image_folder; {task.__name__} has a fixed size.")
+            raise Problem(f"--image-size is for the study image_folder, not for {task.__name__}.")
         return task()
 
     return make
@@ -98,6 +104,17 @@ def _folder(directory: Path | None, image_size: int | None) -> Task:
             "The study image_folder needs --data DIR, a directory with one folder of images per class."
         )
     return ImageFolder.scan(directory, None if image_size is None else (image_size, image_size))
+
+
+def _text_folder(directory: Path | None, image_size: int | None) -> Task:
+    if image_size is not None:
+        raise Problem("--image-size is for the study image_folder, not for text_pairs.")
+    if directory is None:
+        raise Problem(
+            "The study text_pairs needs --data DIR, a directory with two files per split, such as train.de "
+            "and train.en, of a sentence per line."
+        )
+    return TextPairs.scan(directory)
 
 
 DIGITS_FAMILY: dict[str, Any] = {"stages": ((64, 64), (128, 128)), "hidden": (128,), "kernel_size": 3}
@@ -157,6 +174,54 @@ STUDIES: tuple[Study, ...] = (
         trials=100,
         depths=(1, 3),
         widths=(0.5, 4.0),
+    ),
+    Study(
+        name="phrases",
+        summary="20,000 German-English sentences of a grammar over CLDR data, embedded: no download",
+        task=_embedded(Phrases),
+        needs_data=False,
+        teacher=Transformer(depth=2, units=96),
+        student=Transformer(depth=1, width=0.7, units=96),
+        teacher_epochs=5,
+        epochs=2,
+        trials=16,
+        depths=(1, 2),
+        widths=(0.25, 1.0),
+        space=translation,
+        teacher_views=1,
+        start_from_teacher=True,
+    ),
+    Study(
+        name="multi30k",
+        summary="29,000 German-English descriptions of photographs (--data DIR)",
+        task=_embedded(Multi30k),
+        needs_data=True,
+        teacher=LSTM(depth=2, dropout=0.3),
+        student=LSTM(depth=1, width=0.5, dropout=0.1),
+        teacher_epochs=14,
+        epochs=10,
+        trials=50,
+        depths=(1, 2),
+        widths=(0.25, 1.0),
+        space=translation,
+        teacher_views=1,
+        start_from_teacher=True,
+    ),
+    Study(
+        name="text_pairs",
+        summary="your own sentences and their translations, two files per split (--data DIR)",
+        task=_text_folder,
+        needs_data=True,
+        teacher=Transformer(depth=2, dropout=0.2),
+        student=Transformer(depth=2, width=0.5),
+        teacher_epochs=20,
+        epochs=12,
+        trials=50,
+        depths=(1, 3),
+        widths=(0.25, 1.0),
+        space=translation,
+        teacher_views=1,
+        start_from_teacher=True,
     ),
     Study(
         name="image_folder",

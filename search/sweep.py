@@ -20,6 +20,7 @@ from ray import tune
 from search.callback import Record, TrialEvents, Watcher
 from search.environment import check_reachable
 from search.front import non_dominated
+from search.mlflow_client import METRIC_TAG
 from search.problem import Problem
 from search.searcher import OptunaSearcher, open_study
 from search.studies import Study
@@ -33,12 +34,14 @@ from search.teacher import (
     train_teacher,
     views_that_fit,
 )
-from search.tracking import SweepExists, SweepTracker
-from search.units import show_bytes
+from search.tracking import SweepExists, SweepTracker, signature_tags
+from search.units import count, show_bytes
 from spaces import Context
 from trainables.compressed_weight import compress, stored_tensors
 from trainables.evaluation import evaluate_file, rebuild
 from trainables.export import to_onnx
+from trainables.metrics import Quality, quality_of
+from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import alone, fingerprint, measure_latencies
 from trainables.models.custom import allow
 from trainables.packed_file import pack, unpack
@@ -91,15 +94,16 @@ class Outcome:
         run_id: of the parent run.
         records: every trial, by Ray's trial id.
         front: trial ids on the front, smallest first.
-        metric: name of the quality metric.
-        teacher: the teacher's ``<metric>``, ``validation_<metric>``, ``packed_bytes``.
+        quality: what selected the students.
+        teacher: the teacher's qualities on both splits, by the names they are logged under, and
+            ``packed_bytes``.
         interrupted: whether the user stopped it.
     """
 
     run_id: str
     records: Mapping[str, Record]
     front: tuple[str, ...]
-    metric: str
+    quality: Quality
     teacher: Mapping[str, float]
     interrupted: bool
 
@@ -118,7 +122,7 @@ def check_student(study: Study, context: Context, max_bytes: int | None) -> None
     Raises:
         Problem: the message says what is wrong, or what would fit.
     """
-    recipe = study.smallest(context)
+    recipe = study.space.smallest(context)
     try:
         student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
         least = len(pack(recipe, stored_tensors(compress(student, recipe), recipe)))
@@ -160,7 +164,8 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     reporter.say("opening the store")
     tracker = SweepTracker(options.tracking_uri, options.store / "artifacts", study.name, options.name)
     try:
-        run_id = tracker.open(params=_settings(study, options), tags={"rayduce.metric": task.metric})
+        tags = {METRIC_TAG: task.metric, **signature_tags(task.signatures())}
+        run_id = tracker.open(params=_settings(study, options), tags=tags)
         try:
             reporter.say("starting Ray")
             machine = _start_ray(options)
@@ -218,9 +223,10 @@ def _search(
         own_models=() if options.own_model is None else (options.own_model,),
         device=machine.device,
     )
-    quality = f"validation_{task.metric}"
+    quality = quality_of(task.metric)
     validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
-    teacher: dict[str, float] = {quality: validation[task.metric], "packed_bytes": float(len(teacher_file))}
+    teacher = {VALIDATION + name: value for name, value in validation.items()}
+    teacher["packed_bytes"] = float(len(teacher_file))
     opened = task.open(arrays, torch.device("cpu"), 0)
     samples = opened.samples("train")
     views = views_that_fit(study.teacher_views, samples, task.outputs, _smallest_object_store())
@@ -235,7 +241,7 @@ def _search(
     tracker.annotate(run_id, {f"teacher_{name}": value for name, value in teacher.items()}, {})
 
     def objectives(result: Mapping[str, Any]) -> list[float]:
-        values = [result[quality], math.log2(result["packed_bytes"])]
+        values = [result[quality.validation], math.log2(result["packed_bytes"])]
         return [*values, result["latency_ms"]] if options.minimize_latency else values
 
     def constraints(result: Mapping[str, Any]) -> dict[str, float]:
@@ -251,7 +257,7 @@ def _search(
         optuna_study,
         lambda trial: study.space(trial, context),
         objectives,
-        starting_points=study.starting_points(context),
+        starting_points=study.space.starting_points(context),
         constraints=constraints,
     )
     events = TrialEvents(tracker, reporter, task.metric)
@@ -260,11 +266,11 @@ def _search(
     interrupted = run_trials(searcher, events, data, teachers, remembered, settings, options, machine)
 
     reporter.say("measuring the front on the test split")
-    front = choose_front(events.records, quality, options)
+    front = choose_front(events.records, quality.validation, options)
     _measure_front(front, events.records, data, task, tracker, settings)
     tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
     teacher |= tested
-    return Outcome(run_id, events.records, tuple(front), task.metric, teacher, interrupted)
+    return Outcome(run_id, events.records, tuple(front), quality, teacher, interrupted)
 
 
 @dataclass(frozen=True)
@@ -357,7 +363,7 @@ def _latencies(files: list[bytes], settings: TrialSettings) -> tuple[list[dict[s
 def _teacher(
     study: Study, recipe: Recipe, store: Path, data: Any, machine: Machine, reporter: Reporter
 ) -> bytes:
-    reporter.say(f"training the teacher, {recipe.epochs} epochs")
+    reporter.say(f"training the teacher, {count(recipe.epochs, 'epoch')}")
     threads, gpus = _of_the_teacher(study, machine)
     task = _train_teacher.options(num_cpus=threads, num_gpus=gpus)
     file: bytes = ray.get(task.remote(recipe, data, machine.device, threads))
@@ -379,7 +385,7 @@ def _outputs(
     kept = cached_outputs(store, recipe, file, fingerprint, views)
     if kept is not None:
         return kept
-    reporter.say(f"asking the teacher, {views} views of each sample")
+    reporter.say(f"asking the teacher, {count(views, 'view')} of each sample")
     threads, gpus = _of_the_teacher(study, machine)
     task = _ask_teacher.options(num_cpus=threads, num_gpus=gpus)
     found: TeacherOutputs = ray.get(task.remote(file, data, recipe.task, views, settings, threads))
@@ -486,8 +492,8 @@ def _measure_front(
     files = [file for trial_id in front if (file := records[trial_id].packed) is not None]
     measured = ray.get([_evaluate.remote(file, data, task, "test", settings) for file in files])
     latencies, machine = ray.get(_latencies.remote(files, settings))
-    for trial_id, quality, student_latencies in zip(front, measured, latencies, strict=True):
-        metrics = {task.metric: quality[task.metric], **student_latencies}
+    for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
+        metrics = {**quality, **latency}
         records[trial_id].metrics |= metrics
         tracker.annotate(trial_id, metrics, {"front": "1", "latency_machine": machine})
 

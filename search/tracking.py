@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -24,6 +25,7 @@ from search.mlflow_client import (
     METRIC_TAG,
     PARENT_TAG,
     RECIPE_TAG,
+    SIGNATURE_TAG,
     STATE_TAG,
     STUDY_TAG,
     SWEEP_TAG,
@@ -34,6 +36,7 @@ from search.mlflow_client import (
     reason,
     shown,
 )
+from trainables.metrics import quality_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -156,7 +159,7 @@ class SweepTracker:
 
         Args:
             params: settings of the sweep; nested ones get dotted names.
-            tags: must hold ``rayduce.metric``, the quality metric's name.
+            tags: must hold ``rayduce.metric``, a name of :data:`trainables.metrics.QUALITIES`.
             resume: go on with the sweep of this name, if there is one; its trials keep their runs.
 
         Returns:
@@ -165,10 +168,11 @@ class SweepTracker:
         Raises:
             SweepExists: the store has a sweep of this name, and ``resume`` is off.
             StoreError: the store cannot be opened or written.
-            ValueError: ``rayduce.metric`` is missing.
+            ValueError: ``rayduce.metric`` is missing or unknown.
         """
         if not tags.get(METRIC_TAG):
             raise ValueError(f"tags must name the quality metric under {METRIC_TAG!r}, got {sorted(tags)}")
+        quality_of(tags[METRIC_TAG])  # what nobody could read is not written
         ready: Future[str] = Future()
         plain_tags = {
             **_tags(tags),
@@ -224,7 +228,7 @@ class SweepTracker:
             update.files[RECIPE_FILE] = _json(recipe)
 
     def log_epoch(self, trial_id: str, step: int, metrics: Mapping[str, float | None]) -> None:
-        """Queue the metrics of one epoch; None means not measured and is left out.
+        """Queue the metrics of one epoch; None means not measured and is left out, and so is infinity.
 
         Raises:
             ValueError: the trial was never started, or a metric is no number.
@@ -587,6 +591,11 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def signature_tags(signatures: Mapping[str, str]) -> dict[str, str]:
+    """Tags that say how metrics were computed, such as ``signature.bleu``, to be written to their runs."""
+    return {SIGNATURE_TAG + metric: text for metric, text in signatures.items()}
+
+
 def _json(recipe: Mapping[str, Any]) -> bytes:
     return (json.dumps(recipe, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
@@ -597,9 +606,11 @@ def _metrics(metrics: Mapping[str, float | None], time: int, step: int) -> list[
         if value is None:
             continue
         try:
-            rows.append((key, float(value), time, step))
+            number = float(value)
         except (TypeError, ValueError):
             raise ValueError(f"the metric {key} must be a number, got {value!r}") from None
+        if not math.isinf(number):  # MLflow would store the largest float, which then looks measured
+            rows.append((key, number, time, step))
     return rows
 
 

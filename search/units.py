@@ -1,4 +1,4 @@
-"""Sizes and times as people write and read them."""
+"""Sizes, times and counts as people write and read them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,20 @@ def parse_bytes(text: str) -> int:
     return size
 
 
+def show_number(value: float) -> str:
+    """Three digits, without an exponent: ``0.5``, ``20``, ``12,300``."""
+    if value >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:.3g}"
+
+
 def show_bytes(size: float) -> str:
-    """Three significant digits in B, kB or MB (powers of 1000)."""
-    for limit, unit in ((1e3, "B"), (1e6, "kB"), (1e9, "MB")):
-        if size < limit:
-            value = size / (limit / 1e3)
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
-    return f"{size / 1e9:.3g} GB"
+    """Three digits in B, kB, MB or GB (powers of 1000): ``950 B``, ``12.3 kB``, ``1.25 MB``."""
+    for unit in ("B", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{show_number(size)} GB"
 
 
 def show_seconds(seconds: float) -> str:
@@ -50,3 +57,8 @@ def show_seconds(seconds: float) -> str:
     if whole >= 60:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole} s"
+
+
+def count(n: int, noun: str) -> str:
+    """``1 trial``, ``12 trials``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

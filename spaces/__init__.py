@@ -1,13 +1,8 @@
-"""Search spaces: functions from an Optuna trial to a recipe."""
-
-from collections.abc import Callable
+"""Search spaces: from an Optuna trial to a recipe."""
 
 from spaces.context import Context
 from spaces.images import images
-from trainables.recipe import Recipe
+from spaces.space import Space
+from spaces.translation import translation
 
-Space = Callable[..., Recipe]
-
-SPACES: tuple[Space, ...] = (images,)
-
-__all__ = ["SPACES", "Context", "Space", "images"]
+__all__ = ["Context", "Space", "images", "translation"]

@@ -24,6 +24,7 @@ class Context:
         seed: of every trial.
         teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
             every step.
+        teacher: the teacher's architecture, where students may start from its weights; None where not.
     """
 
     task: Task
@@ -35,6 +36,7 @@ class Context:
     learning_rate: float = 5e-3
     seed: int = 0
     teacher_views: int | None = 16
+    teacher: Model | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

@@ -23,6 +23,7 @@ from trainables.published_sizes import (
     FC_GAP_BITS,
     MATRIX_RANK,
     NOT_A_MATRIX,
+    NOT_A_WEIGHT,
     Size,
     bit_packed_bytes,
     deep_compression,
@@ -35,6 +36,7 @@ from trainables.published_sizes import (
     sham_printed_bits,
     shared_code,
 )
+from trainables.quantizers.base import Dense
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Account:
         return self.header + sum(size.bytes for size in self.sizes.values())
 
 
-FP32 = Accounting("fp32", "fp32", "4 bytes for each element", "names and shapes")
+FP32 = Accounting("fp32", "fp32", "4 bytes for each weight", "names and shapes")
 FILE = Accounting("file", "this file", "all there is: records, names, shapes, recipe and checksum", "nothing")
 BIT_PACKED = Accounting(
     "bit_packed",
@@ -157,6 +159,9 @@ def account(tensors: Mapping[str, Stored], rows: Sequence[Mapping[str, Any]]) ->
 
 
 def _sizes(tensor: Stored, lengths: np.ndarray) -> dict[Accounting, Size]:
+    if isinstance(tensor, Dense) and not tensor.values.is_floating_point():
+        # A vocabulary or a counter, which none of them mentions and the network needs.
+        return dict.fromkeys(ACCOUNTINGS, Size(float(tensor.values.nbytes), NOT_A_WEIGHT))
     sizes = {
         FP32: Size(4 * math.prod(tensor.shape)),
         BIT_PACKED: Size(bit_packed_bytes(tensor)),

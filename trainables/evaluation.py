@@ -20,7 +20,12 @@ ASSET = "task:"
 """Begins the names of a task's assets among a file's tensors; no module's name holds a colon."""
 
 
-def ship(recipe: Recipe, student: nn.Module, inputs: InputBatches | None = None) -> bytes:
+def ship(
+    recipe: Recipe,
+    student: nn.Module,
+    inputs: InputBatches | None = None,
+    assets: Mapping[str, Tensor] | None = None,
+) -> bytes:
     """The packed file of ``student`` as it stands, final mask and quantizers applied.
 
     Where its inputs are not quantized yet, the ranges are taken from the network that the file rebuilds.
@@ -29,6 +34,7 @@ def ship(recipe: Recipe, student: nn.Module, inputs: InputBatches | None = None)
         recipe: of the student.
         student: with its compressed weights.
         inputs: training inputs to take ranges from; needed only in that case.
+        assets: of the task, see :meth:`trainables.tasks.base.LoadedTask.assets`; None are none.
 
     Raises:
         NotFinite: a tensor or a range is not finite.
@@ -39,6 +45,7 @@ def ship(recipe: Recipe, student: nn.Module, inputs: InputBatches | None = None)
         if inputs is None:
             raise ValueError(f"{recipe.activations} needs inputs to take its ranges from")
         tensors |= _ranges(recipe, tensors, inputs)
+    tensors |= {f"{ASSET}{name}": Dense(values) for name, values in (assets or {}).items()}
     return pack(recipe, tensors)
 
 
@@ -117,6 +124,16 @@ def open_student(data: bytes) -> tuple[Recipe, nn.Module]:
 
 
 def evaluate_file(data: bytes, task: LoadedTask, split: str) -> dict[str, float]:
-    """Quality of the student in a packed file's bytes on ``split``."""
-    _, network = open_student(data)
+    """Quality of the student in a packed file's bytes on ``split``.
+
+    Raises:
+        PackedFileError: ``data`` is no packed file, is damaged, or was made with other assets than
+            the task's, such as a vocabulary that another version of a library learnt from the same text.
+    """
+    recipe, tensors = unpack(data)
+    stored, wanted = assets_of(tensors), task.assets()
+    for name in sorted({*stored, *wanted}):
+        if name not in stored or name not in wanted or not torch.equal(stored[name], wanted[name]):
+            raise PackedFileError(f"the student's {name} is not that of the data it is to be evaluated on")
+    network = rebuild(recipe, tensors)
     return task.evaluate(network.to(task.device), split)

@@ -28,6 +28,7 @@ DROPPED_LEVEL = 256
 """Of weights that a mask drops: the first number that is no level of 8 bits."""
 
 NOT_A_MATRIX = "not a matrix: kept in fp32, as the published code keeps it"
+NOT_A_WEIGHT = "integers, no weights: as they are"
 FULL_PRECISION = f"not quantized, more than {MAX_CODEBOOK} values: no codebook, kept in fp32"
 BUCKETED = "its buckets share levels, not values: its levels are coded, and its scales are added as stored"
 DROPPED = "pruned, which the paper is not: dropped weights are counted as one more level"

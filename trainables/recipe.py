@@ -27,7 +27,7 @@ from trainables.schedules import SCHEDULES, Constant, Schedule
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.teachers import TEACHERS, NoTeacher
-from trainables.teachers.base import Teacher
+from trainables.teachers.base import Teacher, check_recipe_id
 
 TRAINABLE = ("weights", "quantizer", "all")
 EXEMPT_DTYPES = ("float16", "float32")
@@ -94,6 +94,8 @@ class Recipe(Part):
         phases: what happens in which order; at least one.
         codec: how tensors become bytes.
         seed: drives initialisation, shuffling, augmentation and dropout.
+        start: recipe id of the trained network whose weights the student, of the same architecture, begins
+            with; None draws fresh ones.
     """
 
     method: str
@@ -110,16 +112,25 @@ class Recipe(Part):
     exempt: tuple[str, ...] = ()
     exempt_dtype: str = "float16"
     seed: int = 0
+    start: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "exempt_dtype", EXEMPT_DTYPES)
+        if self.start is not None:
+            check_recipe_id(self.start)
         check_range(self, "seed", 0, 2**31 - 1)
         if not self.phases:
             raise ValueError("phases must hold at least one phase, got ()")
         if self.losses and self.teacher == NoTeacher():
             raise ValueError(
                 f"losses need a teacher to imitate, got teacher={self.teacher} and {self.losses}"
+            )
+
+        if self.model.pads and self.activations != NoActivationQuantizer():
+            raise ValueError(
+                f"inputs of {type(self.model).__name__} hold padding, which must not enter their ranges, "
+                f"got activations={self.activations}"
             )
 
     @property
@@ -218,4 +229,6 @@ def short_name(recipe: Recipe) -> str:
     words += [f"d{facts['depth']}", f"w{facts['width']:.3g}"]
     if facts["sparsity"]:
         words.append(f"s{100 * facts['sparsity']:.0f}")
+    if recipe.start is not None:
+        words.append("started")
     return "-".join(words)

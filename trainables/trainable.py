@@ -16,7 +16,7 @@ from ray import tune
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
-from trainables.evaluation import open_student
+from trainables.evaluation import open_student, weights_of
 from trainables.export import integer_kind, to_onnx
 from trainables.metrics.latency import architecture_key, fingerprint, latencies_of
 from trainables.metrics.macs import macs
@@ -187,7 +187,7 @@ def final_metrics(
     metrics: dict[str, float] = {
         "compression_ratio": settings.teacher_bytes / len(data),
         "macs": macs(student, interface),
-        "parameters": parameters(tensors),
+        "parameters": parameters(weights_of(tensors)),
         "sparsity": sparsity(tensors),
         "mean_bits": mean_bits(data),
     }

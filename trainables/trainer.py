@@ -21,6 +21,7 @@ from trainables.files import write_file
 from trainables.quantized_inputs import calibrate, input_quantizers
 from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
+from trainables.starting import start_from
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
 
@@ -75,7 +76,10 @@ class Trainer:
             torch.manual_seed(recipe.seed)
             student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
             self.losses = nn.ModuleList([loss.build() for loss in recipe.losses]).to(device)
-        self.student = compress(student.to(device), recipe)
+        student.to(device)
+        if recipe.start is not None:
+            start_from(student, sources.network(recipe.start), self._inputs)
+        self.student = compress(student, recipe)
         self.teacher = recipe.teacher.build(sources, task).to(device)
         self._joints = list(compressed_weights(self.student))
         self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.student)]
@@ -133,7 +137,7 @@ class Trainer:
             Diverged: a weight is not finite.
         """
         try:
-            return ship(self.recipe, self.student, self._inputs)
+            return ship(self.recipe, self.student, self._inputs, self.task.assets())
         except NotFinite as error:
             raise Diverged(f"after epoch {self.epoch}, {error}") from error
 

@@ -11,12 +11,12 @@ from dashboards.figures import front_data, front_figure
 from dashboards.style import PLOT_CONFIG
 from dashboards.summary import (
     CAPTION,
-    FOOTNOTE,
     Card,
     cards,
     columns,
     facts,
     failures,
+    footnote,
     front_rows,
     teacher_of,
 )
@@ -57,7 +57,6 @@ def layout() -> html.Main:
                 ],
             ),
             html.Div(id="table"),
-            html.P(FOOTNOTE, className="footnote"),
             dcc.Interval(id=TIMER, interval=RUNNING_MS),
         ],
     )
@@ -110,8 +109,8 @@ def register(app: Dash, store: Store) -> None:
 
 
 def view(trials: pd.DataFrame, sweep: Sweep) -> tuple[Any, ...]:
-    """Headline, cards, whether the figure is hidden, the figure, and the table of one sweep."""
-    figure = front_figure(front_data(trials, sweep.metric), metric=sweep.metric, teacher=teacher_of(sweep))
+    """Headline, cards, whether the figure is hidden, the figure, and the table with its footnote."""
+    figure = front_figure(front_data(trials, sweep.quality), sweep.quality, teacher=teacher_of(sweep))
     figure.update_layout(uirevision=sweep.run_id)  # keeps a zoom through a refresh, not into another sweep
     head = [
         html.Div("Rayduce", className="brand"),
@@ -123,7 +122,7 @@ def view(trials: pd.DataFrame, sweep: Sweep) -> tuple[Any, ...]:
         html.Section([_card(card) for card in cards(trials, sweep)], className="cards"),
         False,
         figure,
-        _table(trials, sweep),
+        [_table(trials, sweep), html.P(footnote(sweep), className="footnote")],
     )
 
 
@@ -156,7 +155,7 @@ def _card(card: Card) -> html.Div:
 
 
 def _table(trials: pd.DataFrame, sweep: Sweep) -> html.Section:
-    shown = columns(sweep.metric)
+    shown = columns(sweep.quality)
     head = html.Thead(html.Tr([html.Th(column.title, className=column.style) for column in shown]))
     body = [
         html.Tr([html.Td(_cell(column.key, row), className=column.style) for column in shown])

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 from dashboards.report import front_html
 from dashboards.summary import cards, columns, front_rows
-from tests.dashboards.frames import sweep, trials
+from tests.dashboards.frames import ACCURACY, bleu_sweep, bleu_trials, sweep, trials
 
 SHOWN = trials(
     {
@@ -110,11 +110,32 @@ def test_nothing_measured_still_makes_a_page() -> None:
         assert "nan" not in text.lower().replace("finance", "")
 
 
-def test_another_metric_names_its_columns() -> None:
-    frame = SHOWN.rename(columns={"validation_accuracy": "validation_bleu", "accuracy": "bleu"})
-    text = Page(front_html(frame, sweep(metric="bleu"))).text
-    assert "Validation bleu" in text
+TRANSLATORS = bleu_trials(
+    {"packed_bytes": 1_000, "validation_bleu": 30.0, "bleu": 29.0, "front": True},
+    {"packed_bytes": 4_000, "validation_bleu": 35.0, "bleu": 34.25, "front": True, "name": "best"},
+    {"packed_bytes": 9_000, "validation_bleu": 12.0, "name": "dominated"},
+)
+
+
+def test_a_page_of_translators_speaks_of_bleu() -> None:
+    page = front_html(TRANSLATORS, bleu_sweep())
+    text = Page(page).text
+    for part in ("Validation BLEU", "Test BLEU", "test BLEU, 400 kB", "35.00", "34.25", "2 students"):
+        assert part in text
+    assert "a beam on test. nrefs:1|case:mixed|tok:13a." in text, "without it the number means nothing"
     assert "accuracy" not in text
+    assert "%" not in text.replace("29 %", ""), "only the sparsity is a share"
+    assert "Validation BLEU" in page[page.rindex("Plotly.newPlot") :]
+
+
+def test_a_point_of_bleu_is_one_bleu() -> None:
+    by_label = {card.label: card for card in cards(TRANSLATORS, bleu_sweep())}
+    assert by_label["Teacher, full precision"].value == "35.00"
+    best = by_label["Smallest within 1 point on validation"]
+    assert best.note == "4 kB, \N{MINUS SIGN}0.75 points on test"
+    rows = front_rows(TRANSLATORS, bleu_sweep())
+    assert [row["loss"] for row in rows] == ["\N{MINUS SIGN}6.00", "\N{MINUS SIGN}0.75"]
+    assert [(row["validation"], row["test"]) for row in rows] == [("30.00", "29.00"), ("35.00", "34.25")]
 
 
 def test_the_second_card_is_the_smallest_student_within_a_point() -> None:
@@ -137,4 +158,4 @@ def test_rows_of_the_table_are_sorted_by_size_and_full_of_text() -> None:
     assert [row["size"] for row in rows] == ["1 kB", "4 kB"]
     assert rows[1]["loss"] == "\N{MINUS SIGN}1.00"
     assert rows[1]["latency"] == "0.250"
-    assert all(row[column.key] for row in rows for column in columns("accuracy"))
+    assert all(row[column.key] for row in rows for column in columns(ACCURACY))

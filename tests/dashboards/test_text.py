@@ -1,46 +1,29 @@
 import math
 
 import pandas as pd
-import pytest
 
 from dashboards import text
+from tests.dashboards.frames import ACCURACY, BLEU
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0, "0 B"),
-        (950, "950 B"),
-        (999, "999 B"),
-        (999.6, "1 kB"),
-        (12_345, "12.3 kB"),
-        (999_600, "1 MB"),
-        (1_246_380, "1.25 MB"),
-        (5e9, "5 GB"),
-        (2.5e12, "2,500 GB"),
-        (math.nan, ""),
-        (pd.NA, ""),
-        (None, ""),
-    ],
-)
-def test_size(value: float, shown: str) -> None:
-    assert text.size(value) == shown
+def test_size() -> None:
+    assert [text.size(x) for x in (12_345, math.nan, pd.NA, None)] == ["12.3 kB", "", "", ""]
 
 
 def test_numbers() -> None:
-    assert [text.number(x) for x in (0.5, 1, 20, 12_345)] == ["0.5", "1", "20", "12,300"]
-    assert [text.percent(x) for x in (0.98765, 1, math.nan, pd.NA)] == ["98.77 %", "100.00 %", "", ""]
+    assert [text.number(x) for x in (0.5, 1, 20, 12_345, None)] == ["0.5", "1", "20", "12,300", ""]
+    assert [text.share(x) for x in (0.287, 1, math.nan, pd.NA)] == ["29 %", "100 %", "", ""]
     assert [text.times(x) for x in (4.06, 37.4, 1234.0, None)] == ["4.1x", "37x", "1,234x", ""]
+    assert [text.milliseconds(x) for x in (0.25, None)] == ["0.250", ""]
     minus = "\N{MINUS SIGN}"
-    assert [text.points(x) for x in (-0.0056, 0.01, -1e-9, math.nan)] == [f"{minus}0.56", "+1.00", "0.00", ""]
-    assert [text.duration(x) for x in (47.6, 200, 3600, 7500, math.nan)] == [
-        "48 s",
-        "3 min 20 s",
-        "1 h 00 min",
-        "2 h 05 min",
-        "",
-    ]
-    assert [text.count(n, "trial") for n in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]
+    assert [text.points(x) for x in (-0.56, 1, -1e-7, math.nan)] == [f"{minus}0.56", "+1.00", "0.00", ""]
+    assert [text.duration(x) for x in (47.6, 7500, math.nan)] == ["48 s", "2 h 05 min", ""]
+
+
+def test_scores_are_shown_as_their_quality_says() -> None:
+    unmeasured = (math.nan, math.inf, pd.NA, None)
+    assert [text.score(ACCURACY, x) for x in (0.98765, 1, *unmeasured)] == ["98.77 %", "100.00 %"] + [""] * 4
+    assert [text.score(BLEU, x) for x in (34.2, 0, *unmeasured)] == ["34.20", "0.00"] + [""] * 4
 
 
 def test_method_label() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from search.cli import app
 from search.store import open_store
-from spaces.images import METHODS
+from spaces import images
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {
@@ -76,7 +77,7 @@ def test_the_store_holds_every_trial_with_a_true_end(swept):
         assert recipe["type"] == "Recipe"
         assert len(opened.history(run_id)["validation_accuracy"].dropna()) == 2
     methods = list(trials["method"])
-    assert set(methods) == set(METHODS)  # the methods' own defaults come first
+    assert set(methods) == set(images.methods)  # the methods' own defaults come first
 
 
 @pytest.mark.slow
@@ -243,9 +244,16 @@ def test_a_taken_port_is_named(tmp_path):
         assert str(port) in wrong("mlflow", "--port", port, "--store", tmp_path)
 
 
-@pytest.mark.parametrize(
-    "command", ["sweep", "front", "evaluate", "export", "inspect", "dashboard", "mlflow"]
-)
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.callback.__name__)
 def test_every_command_explains_itself_with_examples(command):
-    done = CliRunner().invoke(app, [command, "--help"])
-    assert done.exit_code == 0 and f"rayduce {command}" in done.output
+    name = command.callback.__name__
+    done = CliRunner().invoke(app, [name, "--help"])
+    assert done.exit_code == 0 and f"rayduce {name}" in done.output
+    assert not re.search(r"<\w+( range)?>", done.output), "what a value is, not which type it has"
+
+
+def test_the_list_of_commands_cuts_no_sentence():
+    done = CliRunner().invoke(app, ["--help"])
+    listed = done.output.partition("Commands:\n")[2].splitlines()
+    assert len(listed) == len(app.registered_commands)
+    assert all(line.endswith(".") and not line.endswith("..") for line in listed)

@@ -16,12 +16,9 @@ from search.cli import app
 from trainables import methods
 from trainables.compressed_weight import compress
 from trainables.decoding import greedy
-from trainables.evaluation import ASSET, open_student, ship
+from trainables.evaluation import open_student, ship
 from trainables.models import LSTM, Transformer
 from trainables.models.base import Model
-from trainables.packed_file import pack, unpack
-from trainables.quantizers.base import Dense
-from trainables.recipe import MEMBERS
 from trainables.sentences import END
 from trainables.tasks.phrases import Phrases
 from trainables.tasks.vocabulary import Vocabulary, learn
@@ -39,8 +36,7 @@ def packed(model: Model, words: np.ndarray) -> bytes:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
-    _, tensors = unpack(ship(recipe, compress(network, recipe)))
-    return pack(recipe, tensors | {f"{ASSET}vocabulary": Dense(torch.from_numpy(words.copy()))})
+    return ship(recipe, compress(network, recipe), assets={"vocabulary": torch.from_numpy(words.copy())})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +45,6 @@ def packed(model: Model, words: np.ndarray) -> bytes:
     ids=lambda model: type(model).__name__,
 )
 def test_the_example_of_the_page_translates_as_the_student(model: Model, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(MEMBERS, "Phrases", Phrases)
     words = learn(LINES, 64, "bpe")
     data = packed(model, words)
     (tmp_path / "student.rdz").write_bytes(data)

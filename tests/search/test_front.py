@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from search.front import front_so_far, hypervolume, non_dominated, size_quality_hypervolume
+from trainables.metrics import QUALITIES, Quality
 
 # A small grid brings ties and duplicates; NaN and infinity stand for what was not measured.
 CELLS = st.sampled_from([0.0, 1.0, 2.0, 3.0, math.nan, math.inf, -math.inf])
@@ -73,14 +74,27 @@ def test_points_not_better_than_the_reference_and_unmeasured_ones_add_nothing() 
     assert hypervolume(values, (2.0, 2.0), (False, False)) == pytest.approx(1.0)
 
 
-def test_halving_the_bytes_at_full_quality_is_one_unit() -> None:
-    def volume(sizes: list[float], quality: list[float]) -> float:
-        return size_quality_hypervolume(sizes, quality, reference_bytes=1024, reference_quality=0.0)
+@pytest.mark.parametrize("quality", QUALITIES, ids=lambda quality: quality.name)
+def test_halving_the_bytes_at_full_quality_is_one_unit_of_every_quality(quality: Quality) -> None:
+    def volume(sizes: list[float], shares: list[float], guessing: float = 0.0) -> float:
+        low, high = quality.lowest, quality.highest
+        values = [low + share * (high - low) for share in shares]
+        reference = low + guessing * (high - low)
+        return size_quality_hypervolume(
+            sizes, values, quality, reference_bytes=1024, reference_value=reference
+        )
 
     assert volume([512], [1.0]) == pytest.approx(1.0)
     assert volume([256], [1.0]) == pytest.approx(2.0)
     assert volume([256, 512], [0.5, 1.0]) == pytest.approx(1.5)
+    assert volume([512], [1.0], guessing=0.1) == pytest.approx(0.9)
     assert volume([0.0, math.nan], [1.0, 1.0]) == 0.0
+
+
+def test_a_quality_without_a_full_range_has_no_volume() -> None:
+    perplexity = QUALITIES[1].beside[1]
+    with pytest.raises(ValueError, match="got perplexity with goal='down' and highest=inf"):
+        size_quality_hypervolume([1.0], [2.0], perplexity, reference_bytes=2, reference_value=1.0)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +109,7 @@ def test_references_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="nan"):
         hypervolume([[1.0, 1.0]], (math.nan, 1.0), (True, True))
     with pytest.raises(ValueError, match="reference_bytes=0"):
-        size_quality_hypervolume([1.0], [1.0], reference_bytes=0, reference_quality=0.0)
+        size_quality_hypervolume([1.0], [1.0], QUALITIES[0], reference_bytes=0, reference_value=0.0)
 
 
 def test_only_finished_trials_are_on_the_front_so_far() -> None:

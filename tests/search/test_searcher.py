@@ -9,7 +9,6 @@ from optuna.trial import TrialState
 
 from search.searcher import OptunaSearcher, open_study
 from spaces import Context, images
-from spaces.images import starting_points
 from trainables.models import ConvNet
 from trainables.recipe import recipe_from_dict
 from trainables.tasks import Digits
@@ -62,7 +61,7 @@ def test_the_config_is_the_recipe(study):
 
 
 def test_starting_points_come_first(study):
-    points = starting_points(CONTEXT)
+    points = images.starting_points(CONTEXT)
     searcher = searcher_on(study, starting_points=points)
     for number, point in enumerate(points):
         searcher.suggest(str(number))

@@ -9,6 +9,7 @@ from search.mlflow_client import connect
 from search.store import (
     Store,
     StoreError,
+    UnknownMetric,
     UnknownRun,
     UnknownSweep,
     default_tracking_uri,
@@ -16,6 +17,7 @@ from search.store import (
     open_store,
     records,
 )
+from search.tracking import signature_tags
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, tracker
 
 DTYPES = {
@@ -66,13 +68,15 @@ def filled(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep.close()
 
     other = tracker(folder, "bleu-1", "translation")
-    other.open({}, {"rayduce.metric": "bleu"})
-    add_trial(other, "t1", final(0.3, 4_000, "bleu"))
-    add_trial(other, "t2", final(0.2, 5_000, "bleu"))
-    add_trial(other, "t3", final(0.9, 10, "bleu"), state="stopped")
+    other.open({}, {"rayduce.metric": "bleu", **signature_tags({"bleu": "nrefs:1|tok:13a"})})
+    beside = {"validation_chrf": 58.1, "validation_perplexity": 5.2, "latency_beam_ms": 21.5}
+    add_trial(other, "t1", {**final(30.0, 4_000, "bleu"), **beside})
+    add_trial(other, "t2", {**final(20.0, 5_000, "bleu"), "validation_perplexity": math.inf})
+    add_trial(other, "t3", final(90.0, 10, "bleu"), state="stopped")
+    other.annotate("t1", {"bleu": 29.5, "chrf": 57.0, "perplexity": 5.5}, {})
     other.flush()
     other.start_trial("t4", "running", RECIPE, FACTS)
-    other.log_epoch("t4", 1, {"validation_bleu": 0.9, "packed_bytes": 10})
+    other.log_epoch("t4", 1, {"validation_bleu": 90.0, "packed_bytes": 10})
     other.flush()  # not closed: its driver has gone without a word
 
     last = tracker(folder, "empty")
@@ -146,7 +150,40 @@ def test_one_row_per_trial(store: Store) -> None:
 def test_columns_are_the_same_with_and_without_rows(store: Store, sweep: str) -> None:
     assert {name: str(dtype) for name, dtype in store.trials(sweep).dtypes.items()} == DTYPES
     assert {name: str(dtype) for name, dtype in store.front(sweep).dtypes.items()} == DTYPES
-    assert list(store.trials("bleu-1").columns[12:14]) == ["validation_bleu", "bleu"]
+
+
+def test_what_is_reported_beside_the_metric_has_columns_of_its_own(store: Store) -> None:
+    columns = list(store.trials("bleu-1").columns)
+    assert columns[12:18] == [
+        "validation_bleu", "bleu", "validation_chrf", "chrf", "validation_perplexity", "perplexity",
+    ]  # fmt: skip
+    assert columns[25:28] == ["seconds", "latency_beam_ms", "front"]
+    first, second, *_ = records(store.trials("bleu-1"))
+    assert (first["validation_bleu"], first["bleu"]) == (30.0, 29.5)
+    assert (first["validation_chrf"], first["chrf"]) == (58.1, 57.0)
+    assert (first["validation_perplexity"], first["perplexity"]) == (5.2, 5.5)
+    assert first["latency_beam_ms"] == 21.5
+    assert "accuracy" not in first
+    assert second["validation_perplexity"] is None, "infinity is not a number that was measured"
+    assert store.find_run(first["run_id"])["chrf"] == 57.0
+
+
+def test_a_sweep_says_how_its_metric_is_read_and_was_computed(store: Store) -> None:
+    assert store.sweep("bleu-1").quality.text(34.2) == "34.20"
+    assert store.sweep("digits-1").quality.text(0.9889) == "98.89 %"
+    assert store.sweep("bleu-1").signatures == {"bleu": "nrefs:1|tok:13a"}
+    assert store.sweep("digits-1").signatures == {}
+
+
+def test_a_metric_of_another_version_is_told(folder: Path) -> None:
+    client = connect(f"sqlite:///{folder / 'mlflow.db'}", create=True)
+    experiment = client.create_experiment("rayduce-new")
+    tags = {"rayduce.kind": "sweep", "rayduce.sweep": "new-1", "rayduce.metric": "f1"}
+    client.create_run(experiment, tags=tags, run_name="new-1")
+    store = open_store(folder)
+    assert store.sweeps()["metric"].tolist() == ["f1"]
+    with pytest.raises(UnknownMetric, match=r"^The sweep new-1 cannot be read .* got metric='f1'\.$"):
+        store.trials("new-1")
 
 
 def test_the_front_is_what_the_sweep_marked(store: Store) -> None:

@@ -286,12 +286,15 @@ def test_long_and_many_params_fit_mlflows_limits(opened: SweepTracker, folder: P
     assert len(data.tags["note"]) == 8000
 
 
-def test_a_nan_metric_is_kept_and_a_missing_one_is_left_out(opened: SweepTracker, folder: Path) -> None:
-    add_trial(opened, "t1", {"loss_b": math.nan, "latency_ms": None})
+def test_a_nan_metric_is_kept_and_what_was_not_measured_is_left_out(
+    opened: SweepTracker, folder: Path
+) -> None:
+    add_trial(opened, "t1", {"loss_b": math.nan, "latency_ms": None, "perplexity": math.inf})
     opened.flush()
     metrics = runs(folder)["qd-t1"].data.metrics
     assert math.isnan(metrics["loss_b"])
     assert "latency_ms" not in metrics
+    assert "perplexity" not in metrics, "MLflow would give back the largest float"
 
 
 def test_flatten_names_parts_by_their_place() -> None:
@@ -316,6 +319,15 @@ def test_artifact_names_stay_in_the_runs_folder(opened: SweepTracker, name: str)
     opened.start_trial("t1", "x", RECIPE, FACTS)
     with pytest.raises(ValueError, match="inside its run's folder"):
         opened.finish_trial("t1", "finished", {}, {}, {name: b""})
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"), [({}, "under 'rayduce.metric'"), ({"rayduce.metric": "f1"}, "metric='f1'")]
+)
+def test_a_metric_that_nobody_could_read_is_refused(folder: Path, tags: dict[str, str], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        tracker(folder).open({}, tags)
+    assert runs(folder) == {}
 
 
 def test_misuse_is_told_at_once(opened: SweepTracker) -> None:

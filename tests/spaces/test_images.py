@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from spaces import Context, images
-from spaces.images import DISTILLED, METHODS, QUANTIZED, SYMMETRIC, smallest, starting_points
+from spaces.space import DISTILLED, QUANTIZED, SYMMETRIC
 from trainables.models import ConvNet
 from trainables.recipe import summary
 from trainables.tasks import Digits
@@ -23,7 +23,7 @@ def drawn():
 
 
 def test_every_method_is_reached_and_stays_in_range(drawn):
-    assert {recipe.method for _, recipe in drawn} == set(METHODS)
+    assert {recipe.method for _, recipe in drawn} == set(images.methods)
     for _, recipe in drawn:
         facts = summary(recipe)
         assert 1 <= facts["depth"] <= 3 and 0.1 <= facts["width"] <= 0.5
@@ -49,8 +49,8 @@ def test_parameters_exist_only_where_they_act(drawn):
 
 
 def test_starting_points_are_complete_and_valid():
-    points = starting_points(CONTEXT)
-    assert {point["method"] for point in points} == set(METHODS)
+    points = images.starting_points(CONTEXT)
+    assert {point["method"] for point in points} == set(images.methods)
     for point in points:
         trial = optuna.trial.FixedTrial(point)
         images(trial, CONTEXT)
@@ -58,7 +58,7 @@ def test_starting_points_are_complete_and_valid():
 
 
 def test_the_smallest_recipe_is_at_the_edge():
-    facts = summary(smallest(CONTEXT))
+    facts = summary(images.smallest(CONTEXT))
     assert (facts["bits"], facts["depth"], facts["width"], facts["sparsity"]) == (1, 1, 0.1, 0.95)
 
 

@@ -1,23 +1,42 @@
 """What a trial reports, and how it is measured; one measurement per file. Importing this loads no torch."""
 
-from trainables.metrics.base import Metric
+from trainables.metrics.base import Metric, Quality
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "validation_<metric>",
-        "validation quality",
+QUALITIES: tuple[Quality, ...] = (
+    Quality("accuracy", "accuracy", "up", "Share of inputs whose class is found.", 0.0, 1.0, 100.0, "%"),
+    Quality(
+        "bleu",
+        "BLEU",
         "up",
-        "",
-        "Quality of the packed student on the validation split, which selects; a share in [0, 1].",
+        "sacreBLEU's score of plain text; greedy on validation, a beam on test.",
+        0.0,
+        100.0,
+        beside=(
+            Quality("chrf", "chrF", "up", "sacreBLEU's chrF2 of the same translations.", 0.0, 100.0),
+            Quality(
+                "perplexity",
+                "perplexity",
+                "down",
+                "Exponential of the negative log-likelihood per target token.",
+                1.0,
+                float("inf"),
+            ),
+        ),
+        costs=(
+            Metric(
+                "latency_beam_ms",
+                "latency with a beam of 5",
+                "down",
+                "ms",
+                "10th percentile of the time to translate one sentence with a beam of 5, else as latency_ms.",
+            ),
+        ),
     ),
-    Metric(
-        "<metric>",
-        "test quality",
-        "up",
-        "",
-        "Quality of the packed student on the test split, measured once at the end; a share in [0, 1].",
-    ),
-    Metric("packed_bytes", "packed size", "down", "B", "Length of the packed file, with everything in it."),
+)
+"""By which students are selected: more is better, and the range is finite."""
+
+COSTS: tuple[Metric, ...] = (
+    Metric("packed_bytes", "packed size", "down", "B", "Length of the packed file, with all in it.", True),
     Metric(
         "compression_ratio",
         "compression",
@@ -34,18 +53,12 @@ METRICS: tuple[Metric, ...] = (
         "translator, for a sentence of 16 tokens, translated greedily into 16.",
     ),
     Metric(
-        "latency_beam_ms",
-        "latency, beam",
-        "down",
-        "ms",
-        "The same of a translator with a beam of 5.",
-    ),
-    Metric(
         "macs",
         "multiply-adds",
         "down",
         "",
         "Multiply-accumulate operations for what latency_ms is of: one input, or one sentence of 16 tokens.",
+        True,
     ),
     Metric(
         "sparsity",
@@ -61,5 +74,27 @@ METRICS: tuple[Metric, ...] = (
         "bit",
         "Stored bits per weight in tensors of two or more dimensions, with scales, codebooks and masks.",
     ),
-    Metric("parameters", "parameters", "down", "", "Elements of all tensors, dropped ones included."),
+    Metric("parameters", "parameters", "down", "", "Elements of all tensors, dropped ones included.", True),
+    Metric("seconds", "time", "down", "s", "From a trial's first epoch to its last measurement."),
 )
+"""What every trial reports beside its quality."""
+
+METRICS: tuple[Metric, ...] = (
+    Metric("loss", "training loss", "down", "", "Mean of an epoch, of all terms that are minimised."),
+    *(metric for quality in QUALITIES for metric in quality.metrics),
+    *COSTS,
+)
+"""Every number that is logged to a trial's run."""
+
+
+def quality_of(metric: str) -> Quality:
+    """The quality that selects the students of tasks and sweeps whose ``metric`` it is.
+
+    Raises:
+        ValueError: there is none of this name in :data:`QUALITIES`.
+    """
+    found = next((quality for quality in QUALITIES if quality.name == metric), None)
+    if found is None:
+        known = ", ".join(quality.name for quality in QUALITIES)
+        raise ValueError(f"metric must be one of {known}, got {metric=}")
+    return found

@@ -50,6 +50,8 @@ class LSTM(Model):
             size, before an untied one as many elements as there are units.
     """
 
+    pads: ClassVar[bool] = True
+
     depth: int = 2
     width: float = 1.0
     units: int = 256

@@ -44,6 +44,8 @@ class Transformer(Model):
             source embedding, "all", the default and the paper's.
     """
 
+    pads: ClassVar[bool] = True
+
     depth: int = 2
     width: float = 1.0
     units: int = 256

@@ -3,6 +3,18 @@
 from trainables.tasks.base import Task
 from trainables.tasks.digits import Digits
 from trainables.tasks.image_folder import ImageFolder
+from trainables.tasks.multi30k import Multi30k
+from trainables.tasks.phrases import Phrases
+from trainables.tasks.text_pairs import TextPairs
 from trainables.tasks.torchvision_data import CIFAR10, CIFAR100, FashionMNIST
 
-TASKS: tuple[type[Task], ...] = (Digits, FashionMNIST, CIFAR10, CIFAR100, ImageFolder)
+TASKS: tuple[type[Task], ...] = (
+    Digits,
+    FashionMNIST,
+    CIFAR10,
+    CIFAR100,
+    ImageFolder,
+    Phrases,
+    TextPairs,
+    Multi30k,
+)

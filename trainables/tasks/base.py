@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,13 +23,14 @@ SPLITS = ("train", "validation", "test")
 class Batch(NamedTuple):
     """What one step sees.
 
-    ``inputs`` and ``targets`` are on the training device; ``index`` (int64, shape (n,)) are the
-    samples' numbers within their split. ``view`` is the shared augmentation view they are seen in, so
-    that (split, view, index) names an input exactly, in every run on the task; None is a view that is
-    the run's own, or no augmentation.
+    ``inputs`` (a tensor, or what else the task's networks take, such as
+    :class:`~trainables.sentences.Sentences`) and ``targets`` are on the training device; ``index`` (int64,
+    shape (n,)) are the samples' numbers within their split. ``view`` is the shared augmentation view they
+    are seen in, so that (split, view, index) names an input exactly, in every run on the task; None is a
+    view that is the run's own, or no augmentation.
     """
 
-    inputs: Tensor
+    inputs: Any
     targets: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
     view: int | None
@@ -71,8 +72,18 @@ class LoadedTask(Protocol):
         """The supervised loss, averaged over the batch."""
         ...
 
+    def assets(self) -> Mapping[str, Tensor]:
+        """What a student is useless without beside its weights, such as a vocabulary, by name.
+
+        It is stored in the packed file and counts there; any dtype, on the CPU. Empty for most tasks.
+        """
+        ...
+
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """Quality of ``model`` (put in eval mode) on ``split``, under the task's metric name."""
+        """Quality of ``model`` (put in eval mode) on ``split``, by name.
+
+        The names are those of :attr:`trainables.metrics.Quality.reported` of the task's metric.
+        """
         ...
 
 
@@ -82,7 +93,7 @@ class Task(Part):
     @property
     @abstractmethod
     def metric(self) -> str:
-        """Name of the quality metric (higher is better), such as ``accuracy``, in [0, 1]."""
+        """Name of the quality that selects students, one of :data:`trainables.metrics.QUALITIES`."""
 
     @property
     @abstractmethod
@@ -106,6 +117,10 @@ class Task(Part):
         Args:
             assets: the task's, from the network's packed file.
         """
+
+    @abstractmethod
+    def signatures(self) -> dict[str, str]:
+        """Metric -> how it is computed, for those whose number means nothing without; may be empty."""
 
     @abstractmethod
     def load(self, directory: Path | None, *, download: bool = False) -> Arrays:

@@ -57,6 +57,10 @@ class ImageTask(Task):
         """A classifier needs nothing else."""
         return {}
 
+    def signatures(self) -> dict[str, str]:
+        """None: a share of images says it all."""
+        return {}
+
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
         """See :class:`LoadedImages`."""
         for split in SPLITS:
@@ -157,6 +161,10 @@ class LoadedImages:
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Cross entropy in nats, averaged over the batch; ``output`` are logits of shape (n, classes)."""
         return F.cross_entropy(output, batch.targets)
+
+    def assets(self) -> dict[str, Tensor]:
+        """A classifier needs nothing but its weights."""
+        return {}
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """``{"accuracy": fraction in [0, 1]}`` on the images as they are, ``train`` included.

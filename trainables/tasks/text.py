@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainables.arrays import shared_tensor
 from trainables.decoding import Search, beam_search, greedy, translate
 from trainables.interfaces import EncoderDecoder
-from trainables.metrics.translation import bleu, chrf
+from trainables.metrics.translation import bleu, chrf, signatures
 from trainables.part import check_choice, check_range
 from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.augmentation import mix
@@ -93,6 +93,10 @@ class TextTask(Task):
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """``vocabulary.model``, which sentencepiece reads; numbers of tokens are those of the network."""
         return {"vocabulary.model": sentencepiece_model(assets["vocabulary"].numpy())}
+
+    def signatures(self) -> dict[str, str]:
+        """sacreBLEU's, of ``bleu`` and ``chrf``."""
+        return signatures()
 
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedText:
         """See :class:`LoadedText`."""
@@ -308,7 +312,7 @@ class LoadedText:
         # What precedes each token: the row moved right by one; its END has nothing to follow it.
         shown = torch.cat([begin, following[:, :-1].masked_fill(following[:, :-1] == END, PAD)], 1)
         inputs = Sentences(source, sources.lengths[index].to(self.device), shown)
-        return Batch(inputs, following, index.to(self.device), view)  # type: ignore[arg-type]
+        return Batch(inputs, following, index.to(self.device), view)
 
     def _consecutive(self, split: str) -> list[Tensor]:
         """Indices of ``split`` in order, in parts of at most ``EVALUATION_TOKENS`` per side."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from trainables.metrics import quality_of
 from trainables.tasks.augmentation import augment
 from trainables.tasks.base import Arrays, DataError
 from trainables.tasks.digits import Digits
@@ -173,6 +174,7 @@ def test_accuracy_is_the_fraction_right_and_training_flags_come_back() -> None:
         result = opened(data).evaluate(probe, split)
         right = data[f"{split}_images"][:, 0, 0, 0] % 3 == data[f"{split}_labels"]
         assert result == {"accuracy": right.mean()}
+        assert [each.name for each in quality_of(Digits().metric).reported] == [*result]
     assert set(probe.seen) == {(False, True)}
     assert probe.training and not probe.frozen.training
 

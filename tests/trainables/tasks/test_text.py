@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from trainables.metrics import quality_of
 from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.text import LoadedText, Pairs, TextTask, numbered
@@ -157,6 +158,7 @@ def test_a_perfect_network(split: str) -> None:
     network = Echo(32, sure=30.0).train()
     quality = opened().evaluate(network, split)
     assert quality == pytest.approx({"bleu": 100.0, "chrf": 100.0, "perplexity": 1.0}, abs=1e-6)
+    assert [each.name for each in quality_of(Copying().metric).reported] == [*quality]
     assert network.training
 
 
@@ -164,6 +166,12 @@ def test_a_network_that_knows_nothing() -> None:
     quality = opened(Copying(label_smoothing=0.3)).evaluate(Echo(32, sure=0.0), "validation")
     assert quality["perplexity"] == pytest.approx(32.0)
     assert quality["bleu"] < 10.0
+
+
+def test_bleu_is_published_with_its_signature() -> None:
+    found = Copying().signatures()
+    assert found.keys() == {"bleu", "chrf"}
+    assert "|tok:13a|" in found["bleu"]
 
 
 def test_what_ships_translates_elsewhere() -> None:

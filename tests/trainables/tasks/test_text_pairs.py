@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from trainables.tasks.base import DataError
 from trainables.tasks.multi30k import Multi30k
 from trainables.tasks.text_pairs import TextPairs
 
-SMALL = {"vocabulary_size": 40, "batch_tokens": 256, "max_length": 64}
+SMALL: dict[str, Any] = {"vocabulary_size": 40, "batch_tokens": 256, "max_length": 64}
 SPLITS = {"train": 30, "val": 5, "test": 4}
 
 

@@ -1,0 +1,44 @@
+"""Lines of a stream in groups: all that have come, without waiting for more."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import IO
+
+
+def groups(stream: IO[bytes], most: int) -> Iterator[list[str]]:
+    """Lines of UTF-8 ``stream`` without their ends, in order, at most ``most`` at a time.
+
+    Who types sees each line answered; who pipes a file gets large groups. Bytes that are no UTF-8 become
+    the replacement character.
+
+    Raises:
+        OSError: reading failed.
+    """
+    waiting: queue.Queue[bytes | OSError | None] = queue.Queue(maxsize=4 * most)
+
+    def read() -> None:
+        try:
+            for line in stream:
+                waiting.put(line)
+            waiting.put(None)
+        except OSError as error:
+            waiting.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        items = [waiting.get()]
+        while len(items) < most and items[-1] is not None and not isinstance(items[-1], OSError):
+            try:
+                items.append(waiting.get_nowait())
+            except queue.Empty:
+                break
+        lines = [item.decode("utf-8", "replace").rstrip("\r\n") for item in items if isinstance(item, bytes)]
+        if lines:
+            yield lines
+        if isinstance(items[-1], OSError):
+            raise items[-1]
+        if items[-1] is None:
+            return

@@ -1,0 +1,139 @@
+"""The space of compressed students: a method and its hyperparameters, each only where the method has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import optuna
+
+from spaces.context import Context
+from trainables import methods
+from trainables.recipe import Recipe
+
+SYMMETRIC = ("learned_step_quantization", "quantization_aware_training")
+"""Methods whose grid is symmetric: no buckets, and at least two bits."""
+
+QUANTIZED = ("post_training_quantization", "quantized_distillation", "differentiable_quantization")
+STARTS = ("fresh", "teacher")
+DISTILLED = ("knowledge_distillation", "quantized_distillation", "differentiable_quantization")
+
+
+@dataclass(frozen=True)
+class Space:
+    """Draws recipes; called with an Optuna trial and a :class:`Context`.
+
+    Parameters: ``method``; where the context allows it, ``start``: ``fresh``, or ``teacher`` for a student
+    with the teacher's architecture that begins with its weights (Mishra & Marr 2018, scheme C); ``depth`` and
+    ``width`` of a fresh student; ``learning_rate`` (log); ``prune`` and, if so, ``sparsity`` (0.1 to 0.95);
+    for quantizing methods ``bits`` (1 to 8) and ``log2_bucket_size`` (5 to 10: 32 to 1024), on symmetric
+    grids ``symmetric_bits`` (2 to 8) alone; for distilling methods ``distillation_weight`` (0.3 to 0.95) and,
+    where it is searched, ``temperature`` (log); for learned points ``points_learning_rate`` (log, 1e-6 to
+    1e-3).
+
+    Attributes:
+        methods: names of functions in :mod:`trainables.methods`.
+        learning_rates: smallest and largest.
+        temperatures: smallest and largest of soft targets; None leaves it at 1.
+    """
+
+    methods: tuple[str, ...]
+    learning_rates: tuple[float, float]
+    temperatures: tuple[float, float] | None
+
+    def __call__(self, trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
+        """Draw a recipe."""
+        method = trial.suggest_categorical("method", self.methods)
+        arguments: dict[str, Any] = {
+            "epochs": context.epochs,
+            "seed": context.seed,
+            "learning_rate": _short(trial.suggest_float("learning_rate", *self.learning_rates, log=True)),
+        }
+        teacher = None
+        if context.teacher is not None and trial.suggest_categorical("start", STARTS) == "teacher":
+            teacher = context.teacher
+        student = teacher or context.student.scaled(
+            depth=trial.suggest_int("depth", *context.depths),
+            width=_short(trial.suggest_float("width", *context.widths, log=True)),
+        )
+        if trial.suggest_categorical("prune", (False, True)):
+            arguments["sparsity"] = _short(trial.suggest_float("sparsity", 0.1, 0.95))
+        if method in QUANTIZED:
+            arguments["bits"] = trial.suggest_int("bits", 1, 8)
+            arguments["bucket_size"] = 2 ** trial.suggest_int("log2_bucket_size", 5, 10)
+        if method in SYMMETRIC:
+            arguments["bits"] = trial.suggest_int("symmetric_bits", 2, 8)
+        if method in DISTILLED:
+            arguments["teacher_id"] = context.teacher_id
+            arguments["teacher_views"] = context.teacher_views
+            arguments["temperature"] = 1.0
+            if self.temperatures is not None:
+                drawn = trial.suggest_float("temperature", *self.temperatures, log=True)
+                arguments["temperature"] = _short(drawn)
+            weight = trial.suggest_float("distillation_weight", 0.3, 0.95)
+            arguments["distillation_weight"] = _short(weight)
+        if method == "differentiable_quantization":
+            rate = trial.suggest_float("points_learning_rate", 1e-6, 1e-3, log=True)
+            arguments["points_learning_rate"] = _short(rate)
+        recipe: Recipe = getattr(methods, method)(context.task, student, **arguments)
+        return recipe if teacher is None else replace(recipe, start=context.teacher_id)
+
+    def starting_points(self, context: Context) -> list[dict[str, Any]]:
+        """The methods' own defaults as parameters: what a sweep tries first.
+
+        The student has the depth and width that the study gives it; quantizing methods start at 4 bits in
+        buckets of 256 (quantization-aware training at 8), and quantized distillation a second time with half
+        of the weights pruned. Where students may start from the teacher, those of quantizing methods do, at
+        a fifth of the learning rate.
+        """
+        fresh: dict[str, Any] = {
+            "learning_rate": context.learning_rate,
+            "depth": min(max(context.student.depth, context.depths[0]), context.depths[1]),
+            "width": min(max(context.student.width, context.widths[0]), context.widths[1]),
+            "prune": False,
+        }
+        started = fresh
+        if context.teacher is not None:
+            slow = max(context.learning_rate / 5, self.learning_rates[0])
+            started = {"start": "teacher", "learning_rate": slow, "prune": False}
+            fresh = {"start": "fresh", **fresh}
+        quantized = {"bits": 4, "log2_bucket_size": 8}
+        symmetric = {"learned_step_quantization": 4, "quantization_aware_training": 8}
+        distilled = {"distillation_weight": 0.7}
+        if self.temperatures is not None:
+            distilled["temperature"] = 2.0
+        points = []
+        for method in self.methods:
+            quantizes = method in QUANTIZED + SYMMETRIC
+            point: dict[str, Any] = {"method": method, **(started if quantizes else fresh)}
+            point |= quantized if method in QUANTIZED else {}
+            point |= {"symmetric_bits": symmetric[method]} if method in SYMMETRIC else {}
+            point |= distilled if method in DISTILLED else {}
+            point |= {"points_learning_rate": 1e-5} if method == "differentiable_quantization" else {}
+            points.append(point)
+        pruned = {"method": "quantized_distillation", **started, **quantized, **distilled}
+        return [*points, {**pruned, "prune": True, "sparsity": 0.5}]
+
+    def smallest(self, context: Context) -> Recipe:
+        """The recipe of the space that packs smallest: least bits, depth and width, most pruned."""
+        return self(
+            optuna.trial.FixedTrial(
+                {
+                    "start": "fresh",
+                    "method": "post_training_quantization",
+                    "learning_rate": context.learning_rate,
+                    "depth": context.depths[0],
+                    "width": context.widths[0],
+                    "prune": True,
+                    "sparsity": 0.95,
+                    "bits": 1,
+                    "log2_bucket_size": 10,
+                }
+            ),
+            context,
+        )
+
+
+def _short(value: float) -> float:
+    """Four significant digits: a recipe to be read, and equal recipes for all practical purposes."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,33 @@
+"""Lines in groups: all of them, in order, at once when they are there, without waiting when not."""
+
+import io
+import os
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.lines import groups
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)))), st.integers(1, 9)
+)
+def test_all_lines_come_in_order_in_groups_of_at_most_that_many(lines, most):
+    stream = io.BytesIO("".join(line + "\n" for line in lines).encode())
+    found = list(groups(stream, most))
+    assert [line for group in found for line in group] == lines
+    assert all(1 <= len(group) <= most for group in found)
+
+
+def test_a_last_line_without_end_windows_ends_and_broken_bytes():
+    found = groups(io.BytesIO(b"a\r\n\xff\nb"), 8)
+    assert [line for group in found for line in group] == ["a", "\ufffd", "b"]
+
+
+def test_a_line_is_given_before_the_next_one_is_there():
+    source, sink = os.pipe()
+    with os.fdopen(source, "rb", buffering=0) as stream, os.fdopen(sink, "wb", buffering=0) as writer:
+        found = groups(stream, 8)
+        for text in ("one", "two"):
+            writer.write(f"{text}\n".encode())
+            assert next(found) == [text]
