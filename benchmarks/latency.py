@@ -69,9 +69,9 @@ def files(student: Model) -> dict[str, bytes]:
     for form in FORMS:
         this = replace(recipe, activations=NoActivationQuantizer()) if form == "float32" else recipe
         _, tensors = unpack(ship(this, compress(student_copy(network, student, task), this), _images))
-        made[form] = to_onnx(
-            rebuild(this, tensors), task.input_shape, {}, tensors, reduced_range=form == FORMS[2]
-        )
+        (made[form],) = to_onnx(
+            rebuild(this, tensors), task.interface, {}, tensors, reduced_range=form == FORMS[2]
+        ).values()
     return made
 
 

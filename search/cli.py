@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -387,10 +387,12 @@ def export(
 ) -> None:
     """Write a student to OUT: the packed file itself, ONNX, or plain tensors.
 
-    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids, else float32.
+    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids, else float32. A student
+    that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx and
+    student-vocabulary.model.
     """
     from search.store import open_store
-    from trainables.evaluation import rebuild
+    from trainables.evaluation import assets_of, rebuild
     from trainables.export import to_onnx, to_safetensors
     from trainables.packed_file import read_file, unpack, write_file
 
@@ -402,8 +404,6 @@ def export(
             raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
         if kind not in ("onnx", "rdz", "safetensors"):
             raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
-        if target.exists() and not force:
-            raise Problem(f"{target} exists; give --force to replace it.")
         if not target.absolute().parent.is_dir():
             raise Problem(f"The folder {target.absolute().parent} does not exist.")
         _allow(model)
@@ -424,18 +424,37 @@ def export(
         }
         if kind == "onnx":
             student = _with_own_model(lambda: rebuild(recipe, tensors))
-            shape = recipe.task.input_shape
-            exported = to_onnx(student, shape, metadata, tensors, reduced_range=reduced_range)
+            task = recipe.task
+            graphs = to_onnx(student, task.interface, metadata, tensors, reduced_range=reduced_range)
+            exported = _beside(target, graphs, task.companions(assets_of(tensors)))
         elif kind == "safetensors":
-            exported = to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)
+            exported = {target: to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)}
         else:
-            exported = content
-        try:
-            write_file(target, exported)
-        except OSError as error:
-            raise Problem(f"{target} cannot be written: {error.strerror}.") from error
+            exported = {target: content}
+        for path in exported:
+            if path.exists() and not force:
+                raise Problem(f"{path} exists; give --force to replace it.")
+        for path, data in exported.items():
+            try:
+                write_file(path, data)
+            except OSError as error:
+                raise Problem(f"{path} cannot be written: {error.strerror}.") from error
     checked = ", checked against the student" if kind == "onnx" else ""
-    out.print(f"{_escape(str(target))}: {len(exported):,} bytes{checked}", highlight=False)
+    for path, data in exported.items():
+        out.print(f"{_escape(str(path))}: {len(data):,} bytes{checked}", highlight=False)
+
+
+def _beside(target: Path, graphs: Mapping[str, bytes], companions: Mapping[str, bytes]) -> dict[Path, bytes]:
+    """What is written where: a lone graph to ``target``; several, and what comes with them, beside it.
+
+    Their names then stand behind that of ``target``, as in ``student-encoder.onnx``.
+    """
+    alone = len(graphs) == 1
+    found = {
+        target if alone else target.with_name(f"{target.stem}-{name}{target.suffix}"): data
+        for name, data in graphs.items()
+    }
+    return found | {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
 
 
 @app.command(

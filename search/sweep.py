@@ -45,7 +45,7 @@ from trainables.evaluation import evaluate_file, rebuild
 from trainables.export import to_onnx
 from trainables.metrics import Quality, quality_of
 from trainables.metrics.base import VALIDATION
-from trainables.metrics.latency import alone, fingerprint, measure_latency
+from trainables.metrics.latency import alone, fingerprint, measure_latencies
 from trainables.models.custom import allow
 from trainables.packed_file import pack, unpack
 from trainables.recipe import Recipe
@@ -374,8 +374,8 @@ def _evaluate(
 
 
 @ray.remote
-def _latencies(files: list[bytes], settings: TrialSettings) -> tuple[list[float], str]:
-    """Latency of each student in milliseconds, and the machine's fingerprint as JSON.
+def _latencies(files: list[bytes], settings: TrialSettings) -> tuple[list[dict[str, float]], str]:
+    """Latencies of each student in milliseconds, by metric, and the machine's fingerprint as JSON.
 
     Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts.
     """
@@ -384,11 +384,15 @@ def _latencies(files: list[bytes], settings: TrialSettings) -> tuple[list[float]
     exported = []
     for file in files:
         recipe, tensors = unpack(file)
-        onnx = to_onnx(rebuild(recipe, tensors), recipe.task.input_shape, {}, tensors)
-        exported.append((onnx, recipe.task.input_shape))
+        interface = recipe.task.interface
+        exported.append((to_onnx(rebuild(recipe, tensors), interface, {}, tensors), interface))
     with alone():
-        rounds = [[measure_latency(onnx, shape).p10_ms for onnx, shape in exported] for _ in range(3)]
-    return [min(column) for column in zip(*rounds, strict=True)], json.dumps(fingerprint())
+        rounds = [[measure_latencies(*student) for student in exported] for _ in range(3)]
+    best = [
+        {name: min(latencies[name].p10_ms for latencies in column) for name in column[0]}
+        for column in zip(*rounds, strict=True)
+    ]
+    return best, json.dumps(fingerprint())
 
 
 def _teacher(
@@ -550,7 +554,7 @@ def _measure_front(
     measured = ray.get([_evaluate.remote(file, data, task, "test", settings) for file in files])
     latencies, machine = ray.get(_latencies.remote(files, settings))
     for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
-        metrics = {**quality, "latency_ms": latency}
+        metrics = {**quality, **latency}
         records[trial_id].metrics |= metrics
         tracker.annotate(trial_id, metrics, {"front": "1", "latency_machine": machine})
 

@@ -36,6 +36,19 @@ class Translator(Protocol):
         ...
 
 
+class StateTensor(NamedTuple):
+    """What a network says of one tensor of its state, in order, where it is to leave for another runtime.
+
+    ``name`` is how the tensor is called there; ``free`` names the axes beside the first whose size is not the
+    network's to say, such as ``((1, "source_length"),)``; ``changes`` says whether a step returns another
+    tensor in its place, or the one it was given.
+    """
+
+    name: str
+    free: tuple[tuple[int, str], ...] = ()
+    changes: bool = False
+
+
 class Translation(NamedTuple):
     """What a sentence became.
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -28,13 +27,14 @@ from trainables.integer_graph import (
     to_integers,
     value_key,
 )
+from trainables.interfaces.base import Graph, Inputs, Interface, Run, Runs
 from trainables.quantized_inputs import input_quantizers
 from trainables.quantizers.base import Codes, Dense
+from trainables.runtime import load
 
 OPSET = 17
 TOLERANCE = 1e-4
 CHECKED = 64  # inputs
-INPUT, OUTPUT, BATCH = "input", "output", "batch"
 
 WEIGHTS_NOTE = (
     "stored as float32: ONNX has no type for weights of a few bits in buckets with scales or codebooks, "
@@ -48,62 +48,68 @@ class ExportError(Exception):
 
 def to_onnx(
     model: nn.Module,
-    input_shape: tuple[int, ...],
+    interface: Interface,
     metadata: Mapping[str, str],
     tensors: Mapping[str, Codes | Dense] | None = None,
     *,
     reduced_range: bool | None = None,
-) -> bytes:
-    """An ONNX file of ``model`` in eval mode, checked against it before it is returned.
+) -> dict[str, bytes]:
+    """The ONNX files of ``model`` in eval mode, by name, checked against it before they are returned.
 
-    The input ``input`` is float32 of shape (batch, *input_shape), the output ``output`` is (batch, ...);
-    the batch is free. The metadata's ``weights`` says beside ``metadata`` how weights are stored and used.
+    What they take and return, and how many there are, is what ``interface`` says; the batch is free. Their
+    metadata hold, beside ``metadata`` and the interface's, ``graph``, the name, and ``weights``: how weights
+    are stored and used.
 
     Layers whose weights have at most 8 bits on an even grid around zero, with one scale per tensor or output
     channel, and whose inputs are quantized, are written as 8-bit integers, see
     :mod:`trainables.integer_graph`. All other weights are float32, with the values they have after decoding;
     their inputs are quantized as in the student.
 
-    The batches of the check differ from that of the export, and one is the negative of another, so that
-    control flow which depends on either, and which tracing froze, shows.
+    Each file is checked on inputs of other sizes and values than it was traced on, and then all of them
+    together, as a whole, see :meth:`Interface.agrees`.
 
     Uses PyTorch's TorchScript exporter: 0.03 to 0.1 s for the networks here, where the newer one takes
     seconds. ONNX Runtime fuses the multiplications and additions that batch normalisation was folded
     into with the convolutions before them, so in float32 nothing is folded here.
 
     Args:
-        model: returns one tensor; it is left as it is.
-        input_shape: of one input.
-        metadata: stored in the file.
+        model: has what the interface asks for; it is left as it is.
+        interface: how it is used.
+        metadata: stored in the files.
         tensors: of the model as the packed file holds them; None leaves all weights in float32.
         reduced_range: round weights to levels in [-64, 64] where they need more than 7 bits. x86 processors
             without VNNI need that: they saturate, and give wrong sums, without. None (default) does so if
             this machine is one.
 
     Raises:
-        ExportError: an operation without an ONNX form, an output that is not finite, or outputs in ONNX
-            Runtime that differ by more than 1e-4 of the largest one. Where inputs are quantized, a sum that
-            is rounded otherwise may move a value to the next level: then the root mean square of the
-            differences may be three times what it is between the model and itself with the inputs of all its
-            quantizers moved by up to 2 % of a step.
+        ExportError: an operation without an ONNX form, an output that is not finite, outputs in ONNX
+            Runtime that differ by more than 1e-4 of the largest one, or another decision. Where inputs are
+            quantized, a sum that is rounded otherwise may move a value to the next level: then the root mean
+            square of the differences may be three times what it is between the model and itself with the
+            inputs of all its quantizers moved by up to 2 % of a step, and close decisions may differ.
     """
     network = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
     reduced = not has_wide_products() if reduced_range is None else reduced_range
     quantized = any(quantizer.quantizing for _, quantizer in input_quantizers(network))
+    files: dict[str, bytes] = {}
+    rounded: dict[ValueKey, np.ndarray] = {}
     try:
-        exported = onnx.load_from_string(_traced(_emitting(network), input_shape))
-        note = WEIGHTS_NOTE
-        if quantized:
-            outcome = to_integers(exported, tensors or {}, reduced_range=reduced)
-            note = _note(outcome, reduced)
-        data = _annotated(exported, {"weights": note, **metadata})
+        for name, graph in interface.graphs(_emitting(network)).items():
+            exported = _sized(onnx.load_from_string(_traced(graph)), graph)
+            note = WEIGHTS_NOTE
+            if quantized:
+                outcome = to_integers(exported, tensors or {}, reduced_range=reduced)
+                note = _note(outcome, reduced)
+                rounded |= outcome.rounded
+            facts = {"weights": note, "graph": name, **interface.metadata(), **metadata}
+            files[name] = _annotated(exported, facts)
     except Exception as error:  # exporter and checker raise errors of many unrelated classes
         raise ExportError(f"the network cannot be exported to ONNX: {_first_line(error)}") from error
     if quantized:
-        _check_quantized(_with_weights(network, outcome.rounded), data, input_shape)
+        _check_quantized(_with_weights(network, rounded), interface, _load(files))
     else:
-        _check(network, data, input_shape)
-    return data
+        _check(network, interface, _load(files))
+    return files
 
 
 def integer_kind(network: nn.Module, tensors: Mapping[str, Codes | Dense]) -> str:
@@ -139,7 +145,7 @@ def to_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     return safetensors.torch.save(copies, dict(metadata))
 
 
-def _traced(network: nn.Module, input_shape: tuple[int, ...]) -> bytes:
+def _traced(graph: Graph) -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings():
         # Known, and not the reader's business: the exporter is old, and folds no slices of constants.
@@ -150,16 +156,27 @@ def _traced(network: nn.Module, input_shape: tuple[int, ...]) -> bytes:
         ):
             warnings.filterwarnings("ignore", message=message)
         torch.onnx.export(
-            network,
-            (_inputs(2, input_shape),),
+            graph.module,
+            graph.draw(2),
             file,  # type: ignore[arg-type]
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: BATCH}, OUTPUT: {0: BATCH}},
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes={name: dict(axes) for name, axes in {**graph.inputs, **graph.outputs}.items()},
             opset_version=OPSET,
             dynamo=False,
         )
     return file.getvalue()
+
+
+def _sized(exported: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
+    """``exported`` with the sizes of all axes of its outputs but the free ones; it knows only some."""
+    sizes = _outputs(graph, graph.module, graph.draw(2))
+    for output in exported.graph.output:
+        free = graph.outputs[output.name]
+        for axis, dimension in enumerate(output.type.tensor_type.shape.dim):
+            if axis not in free:
+                dimension.dim_value = sizes[output.name].shape[axis]
+    return exported
 
 
 class _Rounded(torch.autograd.Function):
@@ -220,89 +237,109 @@ def _annotated(exported: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     return exported.SerializeToString()
 
 
-def _session(data: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+def _load(graphs: Mapping[str, bytes]) -> Runs:
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors share no public base
+        return load(graphs)
+    except Exception as error:
         raise ExportError(f"ONNX Runtime does not load the export: {_first_line(error)}") from error
 
 
-def _run(session: onnxruntime.InferenceSession, inputs: Tensor, expected: np.ndarray) -> np.ndarray:
-    try:
-        (found,) = session.run([OUTPUT], {INPUT: inputs.numpy()})
-    except Exception as error:
-        raise ExportError(f"the export does not run on {len(inputs)} inputs: {_first_line(error)}") from error
-    if found.shape != expected.shape:
-        raise ExportError(f"the export returns {found.shape} where the network returns {expected.shape}")
-    if not np.isfinite(expected).all():
-        raise ExportError("the network's outputs are not finite")
-    return np.asarray(found)
+def _check(network: nn.Module, interface: Interface, runs: Runs) -> None:
+    """Raise unless the export does what ``network`` does, graph by graph and as a whole."""
+    for name, graph in interface.graphs(network).items():
+        for inputs in graph.cases:
+            expected = _outputs(graph, graph.module, inputs)
+            found = _run(graph, runs[name], inputs, expected)
+            for output, values in expected.items():
+                allowed = TOLERANCE * _largest(values)
+                difference = _largest(found[output].astype(np.float64) - values)
+                if not difference <= allowed:
+                    raise ExportError(
+                        f"{output} of the export and of the network differ by {difference:.3g} "
+                        f"where {allowed:.3g} is allowed"
+                    )
+    if not interface.agrees(network, runs, 2 * TOLERANCE):  # each of two logits may be off
+        raise ExportError("the export decides otherwise than the network")
 
 
-def _check(network: nn.Module, data: bytes, input_shape: tuple[int, ...]) -> None:
-    session = _session(data)
-    for batch, sign in ((1, 1), (1, -1), (5, 1)):
-        inputs = sign * _inputs(batch, input_shape)
-        with torch.no_grad():
-            expected = network(inputs).numpy()
-        _compare(expected, _run(session, inputs, expected))
-
-
-def _compare(expected: np.ndarray, found: np.ndarray) -> None:
-    allowed = TOLERANCE * float(np.abs(expected).max(initial=0.0))
-    difference = float(np.abs(found - expected).max(initial=0.0))
-    if not difference <= allowed:
-        raise ExportError(f"the export's outputs differ by {difference:.3g} where {allowed:.3g} is allowed")
-    chosen = np.take_along_axis(expected, found.argmax(-1)[..., None], -1)[..., 0]
-    if (chosen < expected.max(-1) - allowed).any():  # a tie within rounding may fall either way
-        raise ExportError("the export chooses another class than the network")
+def _check_quantized(network: nn.Module, interface: Interface, runs: Runs) -> None:
+    """Raise unless the export differs from ``network`` as little as :func:`to_onnx` says."""
+    for name, graph in interface.graphs(network).items():
+        ends = _input_range(graph.module, graph.draw(1))
+        many = _clamped(graph.draw(CHECKED), ends)
+        expected = _outputs(graph, graph.module, many)
+        moved = _outputs(graph, _jittered(graph.module), many)
+        allowed = {
+            output: 3 * _distance(moved[output], values) + TOLERANCE * _largest(values)
+            for output, values in expected.items()
+        }
+        for inputs in (many, *(_clamped(case, ends) for case in graph.cases)):
+            expected = _outputs(graph, graph.module, inputs)
+            found = _run(graph, runs[name], inputs, expected)
+            for output, values in expected.items():
+                difference = _distance(found[output], values)
+                # One input alone may be among those that move most.
+                limit = allowed[output] * np.sqrt(CHECKED / len(inputs[0]))
+                if not difference <= limit:
+                    raise ExportError(
+                        f"{output} of the export and of the network differ by {difference:.3g} where "
+                        f"{limit:.3g} is allowed (root mean square, {len(inputs[0])} inputs)"
+                    )
 
 
 @torch.no_grad()
-def _check_quantized(network: nn.Module, data: bytes, input_shape: tuple[int, ...]) -> None:
-    """Raise unless the export differs from ``network`` as little as :func:`to_onnx` says."""
-    session = _session(data)
-    low, high = _input_range(network, _inputs(1, input_shape))
-    many = _inputs(CHECKED, input_shape).clamp(low, high)
-    expected = network(many).numpy()
-    sensitivity = _root_mean_square(_jittered(network)(many).numpy() - expected)
-    allowed = 3 * sensitivity + TOLERANCE * float(np.abs(expected).max(initial=0.0))
-    for inputs in (many, many[:1], (-many[:1]).clamp(low, high), many[:5]):
-        expected = network(inputs).numpy()
-        found = _run(session, inputs, expected)
-        difference = _root_mean_square(found - expected)
-        # One input alone may be among those that move most.
-        limit = allowed * np.sqrt(CHECKED / len(inputs))
-        if not difference <= limit:
-            raise ExportError(
-                f"the export's outputs differ by {difference:.3g} where {limit:.3g} is allowed "
-                f"(root mean square, {len(inputs)} inputs)"
-            )
+def _outputs(graph: Graph, module: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What ``module`` makes of ``inputs``, under the names of the graph's outputs."""
+    made = module(*inputs)
+    values = (made,) if isinstance(made, Tensor) else made
+    return {name: value.numpy() for name, value in zip(graph.outputs, values, strict=True)}
 
 
-def _input_range(network: nn.Module, inputs: Tensor) -> tuple[float, float]:
+def _run(
+    graph: Graph, run: Run, inputs: Inputs, expected: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """What the export makes of ``inputs``, of the shapes and types of the finite ``expected``."""
+    feed = {name: values.numpy() for name, values in zip(graph.inputs, inputs, strict=True)}
+    try:
+        found = run(feed)
+    except Exception as error:
+        raise ExportError(
+            f"the export does not run on {len(inputs[0])} inputs: {_first_line(error)}"
+        ) from error
+    for name, values in expected.items():
+        ours, theirs = (found[name].shape, found[name].dtype), (values.shape, values.dtype)
+        if ours != theirs:
+            raise ExportError(f"{name} of the export is {ours} where the network's is {theirs}")
+        if not np.isfinite(values).all():
+            raise ExportError(f"{name} of the network is not finite")
+    return found
+
+
+def _input_range(module: nn.Module, inputs: Inputs) -> tuple[float, float]:
     """Between which values the network's own inputs are told apart, as far as it quantizes them.
 
     Values beyond would make the check look at nothing but clipping.
     """
     ends = [(-float("inf"), float("inf"))]
+    given = {values.data_ptr() for values in inputs}
 
     def look(quantizer: InputQuantizer, seen: tuple[Tensor, ...]) -> None:
-        if seen[0].data_ptr() == inputs.data_ptr():
+        if seen[0].data_ptr() in given:
             scale, zero, bits = quantizer.grid()
             ends.append((float(-zero * scale), float((2**bits - 1 - zero) * scale)))
 
-    copied = copy.deepcopy(network)
+    copied = copy.deepcopy(module)
     for _, quantizer in input_quantizers(copied):
         quantizer.register_forward_pre_hook(look)
-    copied(inputs)
+    copied(*inputs)
     return max(low for low, _ in ends), min(high for _, high in ends)
 
 
-def _jittered(network: nn.Module) -> nn.Module:
+def _clamped(inputs: Inputs, ends: tuple[float, float]) -> Inputs:
+    return tuple(values.clamp(*ends) if values.is_floating_point() else values for values in inputs)
+
+
+def _jittered(module: nn.Module) -> nn.Module:
     """A copy whose quantizers are given their inputs moved by up to 2 % of a step."""
     generator = torch.Generator().manual_seed(0)
 
@@ -310,18 +347,19 @@ def _jittered(network: nn.Module) -> nn.Module:
         noise = 2 * torch.rand(seen[0].shape, generator=generator) - 1
         return (seen[0] + 0.02 * quantizer.grid().scale * noise,)
 
-    copied = copy.deepcopy(network)
+    copied = copy.deepcopy(module)
     for _, quantizer in input_quantizers(copied):
         quantizer.register_forward_pre_hook(move)
     return copied
 
 
-def _root_mean_square(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max(initial=0.0))
 
 
-def _inputs(batch: int, input_shape: tuple[int, ...]) -> Tensor:
-    return torch.randn(batch, *input_shape, generator=torch.Generator().manual_seed(batch))
+def _distance(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Root mean square of the differences."""
+    return float(np.sqrt(np.mean(np.square(ours.astype(np.float64) - theirs))))
 
 
 def _first_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trainables.arrays import shared_tensor
 from trainables.evaluation import open_student, weights_of
 from trainables.export import integer_kind, to_onnx
-from trainables.metrics.latency import architecture_key, fingerprint, latency_of
+from trainables.metrics.latency import architecture_key, fingerprint, latencies_of
 from trainables.metrics.macs import macs
 from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models.custom import allow
@@ -70,7 +70,7 @@ class TrialSettings:
     """What all trials of a sweep share beside the data.
 
     Attributes:
-        latency_table: folder of measured latencies; None leaves ``latency_ms`` out.
+        latency_table: folder of measured latencies; None leaves them out.
         teacher_bytes: length of the teacher's full-precision file, the base of ``compression_ratio``.
         own_models: ``module:Class`` targets that the user allowed to be imported.
         device: where to train, ``cpu`` or ``cuda``.
@@ -176,16 +176,17 @@ def final_metrics(
 ) -> dict[str, float]:
     """What is measured once per trial, on the packed file ``data`` and the ``student`` rebuilt from it.
 
-    ``compression_ratio`` (teacher's full-precision file over this file), ``macs`` (per input),
-    ``parameters``, ``sparsity`` (zeros among compressed weights), ``mean_bits`` (stored bits per
-    compressed weight) and ``latency_ms`` (of what :func:`trainables.export.to_onnx` makes of the file, so in
-    8-bit integers if the student has them: ONNX Runtime, one thread, batch 1, 10th percentile).
+    ``compression_ratio`` (teacher's full-precision file over this file), ``macs`` (of one use, see
+    :class:`trainables.interfaces.Interface`), ``parameters``, ``sparsity`` (zeros among compressed weights),
+    ``mean_bits`` (stored bits per compressed weight) and the interface's latencies, ``latency_ms`` first (of
+    what :func:`trainables.export.to_onnx` makes of the file, so in 8-bit integers if the student has them:
+    ONNX Runtime, one thread, batch 1, 10th percentile).
     """
-    task = recipe.task
+    interface = recipe.task.interface
     _, tensors = unpack(data)
     metrics: dict[str, float] = {
         "compression_ratio": settings.teacher_bytes / len(data),
-        "macs": macs(student, task.input_shape),
+        "macs": macs(student, interface),
         "parameters": parameters(weights_of(tensors)),
         "sparsity": sparsity(tensors),
         "mean_bits": mean_bits(data),
@@ -193,14 +194,11 @@ def final_metrics(
     if settings.latency_table is not None:
         # The class of an own model can change under the same name, so its layers are part of the key.
         layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
-        key = f"{architecture_key(recipe.model, task.input_shape, task.outputs)}-{layers}"
+        key = f"{architecture_key(recipe.model, interface, recipe.task.outputs)}-{layers}"
         if kind := integer_kind(student, tensors):
             key = f"{key}-{kind}"
-        latency = latency_of(
-            key,
-            lambda: to_onnx(student, task.input_shape, {}, tensors),
-            task.input_shape,
-            settings.latency_table,
+        latencies = latencies_of(
+            key, lambda: to_onnx(student, interface, {}, tensors), interface, settings.latency_table
         )
-        metrics["latency_ms"] = latency.p10_ms
+        metrics |= {name: latency.p10_ms for name, latency in latencies.items()}
     return metrics

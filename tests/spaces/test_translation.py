@@ -1,4 +1,4 @@
-"""The space of translators: students start fresh or from the teacher, and soft targets stay at temperature 1."""
+"""The space of translators: students start fresh or from the teacher; soft targets stay at temperature 1."""
 
 import optuna
 import pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from tests.exports import to_onnx
 from trainables import export
-from trainables.export import ExportError, to_onnx, to_safetensors
+from trainables.export import ExportError, to_safetensors
 from trainables.folding import ChannelAffine, fold_batch_norms
+from trainables.interfaces.base import Graph
 from trainables.models import ConvNet, ResNet
 from trainables.models.base import Model
 
@@ -128,8 +131,8 @@ def test_other_weights_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check looks at the bytes that are returned."""
     real = export._traced
 
-    def wrong(network: nn.Module, input_shape: tuple[int, ...]) -> bytes:
-        return real(nn.Sequential(network, nn.Hardtanh(-0.5, 0.5)), input_shape)
+    def wrong(graph: Graph) -> bytes:
+        return real(replace(graph, module=nn.Sequential(graph.module, nn.Hardtanh(-0.5, 0.5))))
 
     monkeypatch.setattr(export, "_traced", wrong)
     with pytest.raises(ExportError, match="differ by"):

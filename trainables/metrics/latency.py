@@ -1,4 +1,4 @@
-"""How long one input takes in the runtime that a user would deploy."""
+"""How long one use of a student takes in the runtime that a user would deploy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import platform
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +22,20 @@ import numpy as np
 import onnxruntime
 
 from trainables.files import write_file
+from trainables.interfaces.base import Interface
 from trainables.part import Part
+from trainables.runtime import load
 
 WARM_UP = 30
 RUNS = 200
 MIN_RUNS = 100
+ENOUGH_SECONDS = 0.5
+"""After which no more than ``MIN_RUNS`` are made: a slow student's runs are long enough to be measured."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds for one input: 10th, 50th and 90th percentile of ``runs`` runs.
+    """Milliseconds for one use: 10th, 50th and 90th percentile of ``runs`` runs.
 
     The 10th percentile is what is reported: other processes can only make a run slower, so it moves
     least from one measurement to the next. ``machine`` is :func:`machine_id`.
@@ -62,50 +66,59 @@ def machine_id() -> str:
     return hashlib.sha256(json.dumps(fingerprint(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def measure_latency(onnx_bytes: bytes, input_shape: tuple[int, ...], runs: int = RUNS) -> Latency:
-    """Time an exported network on one random input: one thread, 30 runs to warm up, then ``runs``.
+def measure_latencies(
+    graphs: Mapping[str, bytes], interface: Interface, runs: int = RUNS
+) -> dict[str, Latency]:
+    """Time an exported network: one thread, batch 1; per metric 30 runs to warm up, then ``runs``.
+
+    Once half a second has gone into a metric, 100 runs are enough.
 
     Args:
-        onnx_bytes: an ONNX file with one float32 input of shape (batch, *input_shape).
-        input_shape: of one input.
+        graphs: ONNX files by name, see :func:`trainables.export.to_onnx`.
+        interface: how the network is used, which is what is timed.
         runs: at least 100.
+
+    Returns:
+        By the name of the metric, see :meth:`Interface.work`.
     """
     if runs < MIN_RUNS:
         raise ValueError(f"runs must be at least {MIN_RUNS}, got {runs=}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
-    values = np.random.default_rng(0).standard_normal((1, *input_shape), dtype=np.float32)
-    feed = {session.get_inputs()[0].name: values}
+    loaded = load(graphs)
+    return {name: _timed(functools.partial(work, loaded), runs) for name, work in interface.work().items()}
+
+
+def _timed(work: Callable[[], object], runs: int) -> Latency:
     for _ in range(WARM_UP):
-        session.run(None, feed)
-    seconds = np.empty(runs)
-    for run in range(runs):
+        work()
+    seconds: list[float] = []
+    begun = time.perf_counter()
+    while len(seconds) < runs and (len(seconds) < MIN_RUNS or time.perf_counter() < begun + ENOUGH_SECONDS):
         start = time.perf_counter()
-        session.run(None, feed)
-        seconds[run] = time.perf_counter() - start
-    p10, median, p90 = (float(value) for value in np.percentile(1000 * seconds, [10, 50, 90]))
-    return Latency(p10, median, p90, runs, machine_id())
+        work()
+        seconds.append(time.perf_counter() - start)
+    p10, median, p90 = (float(value) for value in np.percentile(1000 * np.array(seconds), [10, 50, 90]))
+    return Latency(p10, median, p90, len(seconds), machine_id())
 
 
-def architecture_key(model: Part, input_shape: tuple[int, ...], outputs: int) -> str:
+def architecture_key(model: Part, interface: Interface, outputs: int) -> str:
     """First 16 hex digits of the SHA-256 of what decides a network's latency; weights do not."""
-    facts = json.dumps([model.to_dict(), list(input_shape), outputs], sort_keys=True, separators=(",", ":"))
+    facts = json.dumps([model.to_dict(), repr(interface), outputs], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
-def latency_of(
-    architecture_key: str, build_onnx: Callable[[], bytes], input_shape: tuple[int, ...], table: Path
-) -> Latency:
-    """The latency of an architecture on this machine: looked up, or measured once and kept.
+def latencies_of(
+    architecture_key: str, build_onnx: Callable[[], Mapping[str, bytes]], interface: Interface, table: Path
+) -> dict[str, Latency]:
+    """The latencies of an architecture on this machine: looked up, or measured once and kept.
 
     Args:
         architecture_key: see :func:`architecture_key`.
         build_onnx: exports the network; called only to measure.
-        input_shape: of one input.
+        interface: how the network is used.
         table: folder with one JSON file per machine; made if it is missing.
+
+    Returns:
+        By the name of the metric.
 
     At most one process of the user on this machine measures at a time, whatever its folder: two at once
     would measure each other.
@@ -115,17 +128,18 @@ def latency_of(
         OSError: the folder or the lock cannot be written.
     """
     path = table / f"{machine_id()}.json"
-    known = _read(path).get(architecture_key)
-    if known is None:
+    keys = {name: f"{architecture_key} {name}" for name in interface.work()}
+    entries = _read(path)
+    if not entries.keys() >= {*keys.values()}:
         table.mkdir(parents=True, exist_ok=True)
         exported = build_onnx()  # before the lock: others need not wait for it
         with alone():
             entries = _read(path)
-            known = entries.get(architecture_key)
-            if known is None:
-                known = measure_latency(exported, input_shape)
-                _write(path, entries | {architecture_key: known})
-    return known
+            if not entries.keys() >= {*keys.values()}:
+                found = measure_latencies(exported, interface)
+                entries |= {key: found[name] for name, key in keys.items()}
+                _write(path, entries)
+    return {name: entries[key] for name, key in keys.items()}
 
 
 def _read(path: Path) -> dict[str, Latency]:

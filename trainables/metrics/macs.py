@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainables.interfaces.base import Interface
 
-def macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-accumulates of ``model`` in eval mode for one input of ``input_shape``.
 
-    Convolutions, matrix products and attention count, half a floating point operation of PyTorch's
-    counter each; biases, normalisation, activations and pooling do not. Weights that are zero count.
-    Shapes alone are propagated (the meta device), where fused recurrent and attention kernels fall
-    apart into the products that are counted. A model that makes tensors on a device of its own cannot
-    be run so; it is run on the CPU, where fused recurrent layers go uncounted.
+def macs(model: nn.Module, interface: Interface) -> int:
+    """Multiply-accumulates of ``model`` in eval mode for one use of it, see :meth:`Interface.use`.
+
+    Convolutions, matrix products, recurrent cells and attention count, half a floating point operation of
+    PyTorch's counter each; biases, normalisation, activations and pooling do not. Weights that are zero
+    count. The model runs on the CPU, where it is small work: a student's single input.
     """
-    try:
-        return _count(model, input_shape, torch.device("meta"))
-    except (RuntimeError, NotImplementedError):
-        return _count(model, input_shape, torch.device("cpu"))
-
-
-def _count(model: nn.Module, input_shape: tuple[int, ...], device: torch.device) -> int:
-    copied = copy.deepcopy(model).to(device).eval()
+    copied = copy.deepcopy(model).cpu().eval()
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        copied(torch.zeros(1, *input_shape, device=device))
+    with counter, torch.no_grad(), _taken_apart():
+        interface.use(copied)
     return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _taken_apart() -> Iterator[None]:
+    """Without fused recurrent and attention kernels, which the counter knows only in part.
+
+    In their place run the products that they are made of.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with warnings.catch_warnings():
+        # PyTorch warns of a kind of GPU whenever these flags are touched.
+        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)

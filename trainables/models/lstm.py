@@ -12,13 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from trainables.decoding import StateTensor
 from trainables.models.base import Model
+from trainables.models.onnx_lstm import Weights, padded_lstm
 from trainables.models.words import TIED, Words, valid, vocabulary_size
 from trainables.part import check_choice, check_range
 from trainables.sentences import Sentences
 
 State = tuple[Tensor, ...]
 Dropped = Callable[[Tensor], Tensor]
+Scored = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,19 @@ class LSTM(Model):
 class Network(nn.Module):
     """What :class:`LSTM` builds.
 
-    A state is (keys (n, s, units), memory (n, s, units), bias (n, s), hidden (n, layers, units), cell
-    (n, layers, units), feed (n, features)): the source as attention reads it, 0 at tokens and minus infinity
-    at padding, then the decoder's recurrent states and the vector it is fed.
+    A state is (keys (n, s, units), memory (n, s, units), tokens (n, s) bool, hidden (n, layers, units), cell
+    (n, layers, units), feed (n, features)): the source as attention reads it, which of its positions are no
+    padding, then the decoder's recurrent states and the vector it is fed.
     """
+
+    state_tensors: ClassVar[tuple[StateTensor, ...]] = (
+        StateTensor("keys", ((1, "source_length"),)),
+        StateTensor("memory", ((1, "source_length"),)),
+        StateTensor("tokens", ((1, "source_length"),)),
+        StateTensor("hidden", changes=True),
+        StateTensor("cell", changes=True),
+        StateTensor("feed", changes=True),
+    )
 
     def __init__(self, words: Words, encoder: Encoder, decoder: Decoder, dropout: float) -> None:
         super().__init__()
@@ -142,14 +154,14 @@ class Encoder(nn.Module):
             setattr(self, f"bias_{suffix}", _bias(self.units))
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs (n, longest, units), and last hidden and cell states (n, layers, units)."""
+        """Outputs (n, s, units), and last hidden and cell states (n, layers, units)."""
+        if torch.onnx.is_in_onnx_export():
+            return self._as_onnx(inputs, lengths)
         packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
         start = inputs.new_zeros(self.layers * self.directions, inputs.shape[0], self.units)
         weights: list[Tensor] = []
-        for suffix in self.suffixes:
-            bias = getattr(self, f"bias_{suffix}")
-            named = (getattr(self, f"{name}_{suffix}") for name in ("weight_ih", "weight_hh"))
-            weights += [*named, bias, torch.zeros_like(bias)]
+        for of_inputs, of_hidden, bias in self._weights():
+            weights += [of_inputs, of_hidden, bias, torch.zeros_like(bias)]
         with warnings.catch_warnings():
             # Weights that are computed anew each step cannot lie in one piece of memory beforehand.
             warnings.filterwarnings("ignore", message="RNN module weights are not part of single")
@@ -166,12 +178,31 @@ class Encoder(nn.Module):
             )
         back = packed.unsorted_indices
         assert back is not None  # because enforce_sorted=False
-        memory, _ = pad_packed_sequence(packed._replace(data=output), batch_first=True)
+        memory, _ = pad_packed_sequence(
+            packed._replace(data=output), batch_first=True, total_length=inputs.shape[1]
+        )
         return (
             memory,
             self._joined(hidden.index_select(1, back)),
             self._joined(cell.index_select(1, back)),
         )
+
+    def _as_onnx(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same layer by layer, as ONNX has it."""
+        weights = self._weights()
+        hidden, cell = [], []
+        for layer in range(self.layers):
+            of_layer = weights[layer * self.directions : (layer + 1) * self.directions]
+            inputs, last_hidden, last_cell = padded_lstm(inputs, lengths, of_layer)
+            hidden.append(last_hidden)
+            cell.append(last_cell)
+        return inputs, torch.stack(hidden, 1), torch.stack(cell, 1)
+
+    def _weights(self) -> list[Weights]:
+        """Layer by layer, forward before backward."""
+        names = ("weight_ih", "weight_hh", "bias")
+        found = ([getattr(self, f"{name}_{suffix}") for name in names] for suffix in self.suffixes)
+        return [(of_inputs, of_hidden, bias) for of_inputs, of_hidden, bias in found]
 
     def _joined(self, states: Tensor) -> Tensor:
         """(layers * directions, n, units of one) -> (n, layers, units of both)."""
@@ -195,30 +226,31 @@ class Decoder(nn.Module):
 
     def start(self, memory: Tensor, tokens: Tensor, hidden: Tensor, cell: Tensor) -> State:
         """The state (see :class:`Network`) before the first token."""
-        bias = memory.new_zeros(tokens.shape).masked_fill(~tokens, float("-inf"))
         feed = memory.new_zeros(memory.shape[0], self.features)
-        return self.attention(memory), memory, bias, hidden, cell, feed
+        return self.attention(memory), memory, tokens, hidden, cell, feed
 
     def forward(self, inputs: Tensor, state: State, dropped: Dropped) -> Tensor:
         """Features (n, t, features) from embeddings (n, t, size); ``dropped`` acts between layers."""
-        keys, memory, bias, hiddens, cells, feed = state
+        keys, memory, tokens, hiddens, cells, feed = state
+        source = (keys, memory, _mask(tokens, memory))
         weights = self._weights()
         first = F.linear(inputs, weights[0][0], weights[0][2])  # the same at every step, so once for all
         hidden, cell = list(hiddens.unbind(1)), list(cells.unbind(1))
         features = []
         for gates in first.unbind(1):
-            feed = self._advance(gates, weights, hidden, cell, feed, (keys, memory, bias), dropped)
+            feed = self._advance(gates, weights, hidden, cell, feed, source, _summed, dropped)
             features.append(feed)
         return torch.stack(features, dim=1)
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Features (n, features) and the next state from one embedding (n, size) each."""
-        keys, memory, bias, hiddens, cells, feed = state
+        keys, memory, tokens, hiddens, cells, feed = state
+        source = (keys, memory, _mask(tokens, memory))
         weights = self._weights()
         hidden, cell = list(hiddens.unbind(1)), list(cells.unbind(1))
         gates = F.linear(inputs, weights[0][0], weights[0][2])
-        feed = self._advance(gates, weights, hidden, cell, feed, (keys, memory, bias), _undropped)
-        return feed, (keys, memory, bias, torch.stack(hidden, 1), torch.stack(cell, 1), feed)
+        feed = self._advance(gates, weights, hidden, cell, feed, source, _multiplied, _undropped)
+        return feed, (keys, memory, tokens, torch.stack(hidden, 1), torch.stack(cell, 1), feed)
 
     def _weights(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Per cell the weight of what is known before the loop, that of the rest, and the bias.
@@ -240,6 +272,7 @@ class Decoder(nn.Module):
         cell: list[Tensor],
         feed: Tensor,
         source: tuple[Tensor, Tensor, Tensor],
+        scored: Scored,
         dropped: Dropped,
     ) -> Tensor:
         """One step; replaces ``hidden`` and ``cell`` layer by layer and returns the vector to feed."""
@@ -250,8 +283,7 @@ class Decoder(nn.Module):
             hidden[layer], cell[layer] = _lstm(together, cell[layer])
             below = dropped(hidden[layer]) if layer + 1 < len(weights) else hidden[layer]
         keys, memory, mask = source
-        # As a sum and no bmm, whose backward pass takes twice as long on a CPU.
-        scores = (keys * below.unsqueeze(1)).sum(2) + mask
+        scores = scored(keys, below) + mask
         context = torch.bmm(F.softmax(scores, 1).unsqueeze(1), memory).squeeze(1)
         return torch.tanh(self.combine(torch.cat([context, below], 1)))
 
@@ -281,6 +313,27 @@ def _bias(units: int) -> nn.Parameter:
     bias = torch.zeros(4 * units)
     bias[units : 2 * units] = 1.0
     return nn.Parameter(bias)
+
+
+def _mask(tokens: Tensor, like: Tensor) -> Tensor:
+    """0 at tokens and minus infinity at padding."""
+    return like.new_zeros(tokens.shape).masked_fill(~tokens, float("-inf"))
+
+
+def _summed(keys: Tensor, query: Tensor) -> Tensor:
+    """Products (n, s) of keys (n, s, units) and a query (n, units), for training.
+
+    The backward pass of a bmm takes twice as long on a CPU.
+    """
+    return (keys * query.unsqueeze(1)).sum(2)
+
+
+def _multiplied(keys: Tensor, query: Tensor) -> Tensor:
+    """The same as a product of matrices, which is counted as one, and is as fast where nothing goes back.
+
+    With the query as a row: as a column it takes several times as long.
+    """
+    return torch.bmm(query.unsqueeze(1), keys.transpose(1, 2)).squeeze(1)
 
 
 def _undropped(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainables.decoding import StateTensor
 from trainables.models.base import Model
 from trainables.models.words import TIED, Words, valid, vocabulary_size
 from trainables.part import check_choice, check_range
@@ -84,6 +85,14 @@ class Network(nn.Module):
     (n, layers, heads, t, size)): which source positions are no padding, what each layer of the decoder reads
     of the source, and what it has kept of the t target tokens so far.
     """
+
+    state_tensors: ClassVar[tuple[StateTensor, ...]] = (
+        StateTensor("tokens", ((1, "source_length"),)),
+        StateTensor("source_keys", ((3, "source_length"),)),
+        StateTensor("source_values", ((3, "source_length"),)),
+        StateTensor("keys", ((3, "target_length"),), changes=True),
+        StateTensor("values", ((3, "target_length"),), changes=True),
+    )
 
     def __init__(self, words: Words, encoder: nn.ModuleList, decoder: nn.ModuleList, dropout: float) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.interfaces.base import Interface
 from trainables.memory import Memory
 from trainables.part import Part
 
@@ -138,6 +139,19 @@ class Task(Part):
     @abstractmethod
     def memory(self) -> Memory:
         """How a teacher's answers to the training split are kept."""
+
+    @property
+    @abstractmethod
+    def interface(self) -> Interface:
+        """How the task's networks are used: what is exported, counted and timed of them."""
+
+    @abstractmethod
+    def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
+        """Files that an exported network is of no use without, by the ends of their names.
+
+        Args:
+            assets: the task's, from the network's packed file.
+        """
 
     @abstractmethod
     def signatures(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
+from trainables.interfaces import Classifier
 from trainables.memory import Memory, Whole
 from trainables.part import check_range
 from trainables.tasks.augmentation import augment, mix
@@ -47,6 +48,15 @@ class ImageTask(Task):
     def metric(self) -> str:
         """The fraction of images whose largest logit is that of their class."""
         return "accuracy"
+
+    @property
+    def interface(self) -> Classifier:
+        """One image in, logits out."""
+        return Classifier(self.input_shape)
+
+    def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
+        """A classifier needs nothing else."""
+        return {}
 
     def signatures(self) -> dict[str, str]:
         """None: a share of images says it all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.decoding import Translation, Translator, beam_search, length_limits, translate
+from trainables.interfaces import EncoderDecoder
 from trainables.memory import Memory
 from trainables.part import check_range
 from trainables.sentences import END
@@ -65,8 +67,17 @@ class TeacherTranslations(TaughtTask):
         """The other task's."""
         return self.of.memory
 
+    @property
+    def interface(self) -> EncoderDecoder:
+        """The other task's."""
+        return self.of.interface
+
+    def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
+        """The other task's."""
+        return self.of.companions(assets)
+
     def signatures(self) -> dict[str, str]:
-        """Those of the task itself."""
+        """The other task's."""
         return self.of.signatures()
 
     @property

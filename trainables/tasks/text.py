@@ -15,13 +15,22 @@ from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
 from trainables.decoding import Search, beam_search, greedy, translate
+from trainables.interfaces import EncoderDecoder
 from trainables.memory import Memory, Top
 from trainables.metrics.translation import bleu, chrf, signatures
 from trainables.part import check_choice, check_range
 from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, DataError, Task
-from trainables.tasks.vocabulary import LARGEST, SMALLEST, SUBWORDS, Vocabulary, VocabularyError, learn
+from trainables.tasks.vocabulary import (
+    LARGEST,
+    SMALLEST,
+    SUBWORDS,
+    Vocabulary,
+    VocabularyError,
+    learn,
+    sentencepiece_model,
+)
 
 SIDES = ("source", "target")
 EVALUATION_TOKENS = 8192
@@ -76,6 +85,15 @@ class TextTask(Task):
     def outputs(self) -> int:
         """One logit per token of the vocabulary, at each position."""
         return self.vocabulary_size
+
+    @property
+    def interface(self) -> EncoderDecoder:
+        """A sentence in, another token by token."""
+        return EncoderDecoder(self.vocabulary_size)
+
+    def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
+        """``vocabulary.model``, which sentencepiece reads; numbers of tokens are those of the network."""
+        return {"vocabulary.model": sentencepiece_model(assets["vocabulary"].numpy())}
 
     def signatures(self) -> dict[str, str]:
         """sacreBLEU's, of ``bleu`` and ``chrf``."""

@@ -93,6 +93,18 @@ def learn(lines: Iterable[str], size: int, subwords: str) -> np.ndarray:
     return np.frombuffer(header + zlib.compress(packed, 9), dtype=np.uint8)
 
 
+def sentencepiece_model(data: np.ndarray) -> bytes:
+    """What :func:`learn` made as sentencepiece's own file, for use without Rayduce.
+
+    It numbers and joins pieces as :class:`Vocabulary` does, but does not normalise: give it text that went
+    through :func:`normalised`, or through NFC and without repeated blanks at least.
+
+    Raises:
+        VocabularyError: ``data`` is no vocabulary.
+    """
+    return _model(*_unpacked(data.tobytes()))
+
+
 class Vocabulary:
     """Text to token numbers and back; the first four are those of :mod:`trainables.sentences`.
 
@@ -111,9 +123,8 @@ class Vocabulary:
         Raises:
             VocabularyError: it is no vocabulary.
         """
-        pieces, scores, subwords = _unpacked(data.tobytes())
-        self.size = len(_SPECIAL) + len(pieces)
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=_model(pieces, scores, subwords))
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(data))
+        self.size = self._processor.get_piece_size()
 
     def encode(self, text: str) -> list[int]:
         """Token numbers of ``text``, normalised; no special token but ``UNKNOWN``, and no ``END``."""

@@ -6,28 +6,30 @@ import json
 import multiprocessing
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from torch import nn
 
 from trainables.export import to_onnx
+from trainables.interfaces import Classifier, EncoderDecoder, Interface
 from trainables.metrics import latency
 from trainables.metrics.latency import (
     Latency,
     architecture_key,
     fingerprint,
-    latency_of,
+    latencies_of,
     machine_id,
-    measure_latency,
+    measure_latencies,
 )
-from trainables.models import ConvNet
+from trainables.models import LSTM, ConvNet
 
-SHAPE = (1, 4, 4)
+ONE = Classifier((1, 4, 4))
 
 
-def tiny() -> bytes:
-    return to_onnx(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), SHAPE, {})
+def tiny() -> dict[str, bytes]:
+    return to_onnx(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), ONE, {})
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +39,11 @@ def _own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_measurement() -> None:
-    found = measure_latency(tiny(), SHAPE, runs=100)
+    found = measure_latencies(tiny(), ONE, runs=100)["latency_ms"]
     assert 0 < found.p10_ms <= found.median_ms <= found.p90_ms
     assert (found.runs, found.machine) == (100, machine_id())
     with pytest.raises(ValueError, match="runs must be at least 100, got runs=99"):
-        measure_latency(tiny(), SHAPE, runs=99)
+        measure_latencies(tiny(), ONE, runs=99)
 
 
 def test_the_machine_is_named() -> None:
@@ -53,36 +55,37 @@ def test_the_machine_is_named() -> None:
 
 def test_keys_tell_architectures_apart() -> None:
     keys = {
-        architecture_key(ConvNet(), (1, 8, 8), 10),
-        architecture_key(ConvNet(width=0.5), (1, 8, 8), 10),
-        architecture_key(ConvNet(), (3, 8, 8), 10),
-        architecture_key(ConvNet(), (1, 8, 8), 100),
+        architecture_key(ConvNet(), Classifier((1, 8, 8)), 10),
+        architecture_key(ConvNet(width=0.5), Classifier((1, 8, 8)), 10),
+        architecture_key(ConvNet(), Classifier((3, 8, 8)), 10),
+        architecture_key(ConvNet(), Classifier((1, 8, 8)), 100),
+        architecture_key(ConvNet(), EncoderDecoder(8), 10),
     }
-    assert len(keys) == 4
-    assert architecture_key(ConvNet(depth=2), (1, 8, 8), 10) in keys  # equal fields, equal key
+    assert len(keys) == 5
+    assert architecture_key(ConvNet(depth=2), Classifier((1, 8, 8)), 10) in keys  # equal fields, equal key
 
 
 def test_measured_once_then_looked_up(tmp_path: Path) -> None:
     table = tmp_path / "store" / "latency"
-    first = latency_of("a", tiny, SHAPE, table)
+    first = latencies_of("a", tiny, ONE, table)
 
-    def never() -> bytes:
+    def never() -> dict[str, bytes]:
         raise AssertionError("measured again")
 
-    assert latency_of("a", never, SHAPE, table) == first
-    latency_of("b", tiny, SHAPE, table)
-    assert latency_of("a", never, SHAPE, table) == first
+    assert latencies_of("a", never, ONE, table) == first
+    latencies_of("b", tiny, ONE, table)
+    assert latencies_of("a", never, ONE, table) == first
     (path,) = table.iterdir()
     assert path.name == f"{machine_id()}.json"
     content = json.loads(path.read_text())
     assert content["machine"] == fingerprint()
-    assert content["latencies"].keys() == {"a", "b"}
+    assert content["latencies"].keys() == {"a latency_ms", "b latency_ms"}
 
 
 def test_another_machine_measures_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    latency_of("a", tiny, SHAPE, tmp_path / "table")
+    latencies_of("a", tiny, ONE, tmp_path / "table")
     monkeypatch.setattr(latency, "machine_id", lambda: "0" * 12)
-    assert latency_of("a", tiny, SHAPE, tmp_path / "table").machine == "0" * 12
+    assert latencies_of("a", tiny, ONE, tmp_path / "table")["latency_ms"].machine == "0" * 12
     assert len(list((tmp_path / "table").iterdir())) == 2
 
 
@@ -91,27 +94,27 @@ def test_what_another_process_measured_meanwhile_is_taken(tmp_path: Path) -> Non
     table = tmp_path / "table"
     theirs = Latency(1.0, 2.0, 3.0, 100, machine_id())
 
-    def slow_export() -> bytes:
-        latency._write(table / f"{machine_id()}.json", {"a": theirs})
+    def slow_export() -> dict[str, bytes]:
+        latency._write(table / f"{machine_id()}.json", {"a latency_ms": theirs})
         return tiny()
 
-    assert latency_of("a", slow_export, SHAPE, table) == theirs
+    assert latencies_of("a", slow_export, ONE, table) == {"latency_ms": theirs}
 
 
 def _measure(table: Path, temporary: Path, log: Path, key: str) -> None:
     tempfile.tempdir = str(temporary)
-    real = latency.measure_latency
+    real = latency.measure_latencies
 
-    def logged(exported: bytes, shape: tuple[int, ...]) -> Latency:
+    def logged(exported: Mapping[str, bytes], interface: Interface) -> dict[str, Latency]:
         with open(log, "a") as file:
             file.write("begin\n")
-        found = real(exported, shape)
+        found = real(exported, interface)
         with open(log, "a") as file:
             file.write("end\n")
         return found
 
-    latency.measure_latency = logged  # type: ignore[assignment]
-    latency_of(key, tiny, SHAPE, table)
+    latency.measure_latencies = logged  # type: ignore[assignment]
+    latencies_of(key, tiny, ONE, table)
 
 
 def test_processes_take_turns(tmp_path: Path) -> None:
@@ -144,12 +147,20 @@ def test_processes_take_turns(tmp_path: Path) -> None:
 def test_a_broken_table_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / f"{machine_id()}.json").write_text(content)
     with pytest.raises(ValueError, match="remove it to measure again"):
-        latency_of("a", tiny, SHAPE, tmp_path)
+        latencies_of("a", tiny, ONE, tmp_path)
 
 
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     lock = tmp_path / "temporary" / f"rayduce-latency-{os.getuid()}.lock"
     lock.symlink_to(tmp_path / "victim")
     with pytest.raises(OSError):
-        latency_of("a", tiny, SHAPE, tmp_path / "table")
+        latencies_of("a", tiny, ONE, tmp_path / "table")
     assert not (tmp_path / "victim").exists()
+
+
+def test_a_translator_has_two_latencies(tmp_path: Path) -> None:
+    interface, network = EncoderDecoder(30), LSTM(depth=1, units=4, embedding=4).build((30,), 30)
+    found = latencies_of("a", lambda: to_onnx(network, interface, {}), interface, tmp_path)
+    assert found.keys() == {"latency_ms", "latency_beam_ms"}
+    assert all(0 < one.p10_ms <= one.median_ms and one.runs >= 100 for one in found.values())
+    assert latencies_of("a", dict, interface, tmp_path) == found  # nothing is exported again

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import io
-import warnings
 from typing import Any, cast
 
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,7 +14,7 @@ from torch.nn.utils import parametrize
 
 from tests.recipes import every_method
 from trainables.compressed_weight import compress, compressed_weights, stored_tensors
-from trainables.decoding import State, Translator, beam_search, greedy, select
+from trainables.decoding import Translator, beam_search, greedy, select
 from trainables.models.base import Model
 from trainables.models.convnet import ConvNet
 from trainables.models.lstm import LSTM
@@ -275,75 +272,3 @@ def test_as_many_outputs_as_tokens(model: Model) -> None:
 def test_networks_for_images_refuse_sentences(model: Model) -> None:
     with pytest.raises(ValueError, match=r"must be \(channels, height, width\).*got input_shape=\(8000,\)"):
         model.build((8000,), 8000)
-
-
-@each_model
-@torch.no_grad()
-def test_encoder_and_step_trace_to_onnx_with_free_sizes(model: Model) -> None:
-    network = built(model, torch.float32)
-    batch = sentences([4, 2], [3, 3])
-    translator = cast(Translator, network)
-    _, state = translator.step(batch.target[:, 0], translator.encode(batch.source, batch.lengths))
-    names = [f"state{i}" for i in range(len(state))]
-    encoder = exported(Encode(network), (batch.source, batch.lengths), ["source", "lengths"], names)
-    step = exported(Step(network), (batch.target[:, 1], *state), ["token", *names], ["logits", *names])
-    other = sentences([7, 1, 5, 3, 6], [6] * 5)
-    ours, theirs = translator.encode(other.source, other.lengths), run(encoder, other[:2])
-    for position in range(6):
-        assert [x.shape for x in ours] == [x.shape for x in theirs]
-        for x, y in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-4)
-        token = other.target[:, position]
-        logits, ours = translator.step(token, ours)
-        found, *theirs = run(step, (token, *theirs))
-        torch.testing.assert_close(found, logits, rtol=1e-4, atol=1e-4)
-
-
-class Encode(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.eval()  # the exporter puts modules back into the mode of the outermost
-
-    def forward(self, source: Tensor, lengths: Tensor) -> State:
-        return cast(Translator, self.network).encode(source, lengths)
-
-
-class Step(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.eval()
-
-    def forward(self, token: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        logits, after = cast(Translator, self.network).step(token, state)
-        return (logits, *after)
-
-
-def exported(module: nn.Module, inputs: tuple[Tensor, ...], names: list[str], results: list[str]) -> bytes:
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            inputs,
-            file,  # type: ignore[arg-type]
-            input_names=names,
-            output_names=[f"{name}_out" for name in results],
-            dynamic_axes={
-                name: {axis: f"{name}_{axis}" for axis in range(tensor.dim())}
-                for name, tensor in zip(names, inputs, strict=True)
-            },
-            opset_version=17,
-            dynamo=False,
-        )
-    return file.getvalue()
-
-
-def run(data: bytes, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    feeds = {node.name: tensor.numpy() for node, tensor in zip(session.get_inputs(), inputs, strict=True)}
-    return [torch.from_numpy(array) for array in session.run(None, feeds)]

@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.sentences import BEGIN, END, PAD, UNKNOWN
-from trainables.tasks.vocabulary import SUBWORDS, UNKNOWN_TEXT, Vocabulary, VocabularyError, learn, normalised
+from trainables.tasks.vocabulary import (
+    SUBWORDS,
+    UNKNOWN_TEXT,
+    Vocabulary,
+    VocabularyError,
+    learn,
+    normalised,
+    sentencepiece_model,
+)
 
 STEMS = [
     "alt",
@@ -53,6 +61,20 @@ def test_known_text_there_and_back(vocabulary: Vocabulary, text: str) -> None:
     assert vocabulary.decode([BEGIN, *tokens, END, PAD, PAD, tokens[0] if tokens else PAD]) == normalised(
         text
     )
+
+
+@pytest.mark.parametrize("subwords", SUBWORDS)
+def test_sentencepiece_reads_it_as_its_own(subwords: str) -> None:
+    data = learn(TEXT, 100, subwords)
+    theirs, ours = (
+        sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model(data)),
+        Vocabulary(data),
+    )
+    assert theirs.get_piece_size() == ours.size == 100
+    assert (theirs.pad_id(), theirs.unk_id(), theirs.bos_id(), theirs.eos_id()) == (PAD, UNKNOWN, BEGIN, END)
+    for text in (*TEXT[:20], "\u2603 alt"):
+        assert theirs.encode(text) == ours.encode(text)
+        assert theirs.decode(theirs.encode(text)) == ours.decode(ours.encode(text))
 
 
 @given(text=st.text(max_size=60))

@@ -1,0 +1,23 @@
+"""Exports of networks that are one graph, which most tests look at."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from trainables import export
+from trainables.interfaces import Classifier
+from trainables.quantizers.base import Codes, Dense
+
+
+def to_onnx(
+    model: nn.Module,
+    shape: tuple[int, ...],
+    metadata: Mapping[str, str],
+    tensors: Mapping[str, Codes | Dense] | None = None,
+    *,
+    reduced_range: bool | None = None,
+) -> bytes:
+    """The one file of a network of one input of ``shape``."""
+    files = export.to_onnx(model, Classifier(shape), metadata, tensors, reduced_range=reduced_range)
+    (data,) = files.values()
+    return data

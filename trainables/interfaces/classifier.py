@@ -1,0 +1,60 @@
+"""Networks that one tensor goes into and logits come out of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainables.interfaces.base import BATCH, Graph, Inputs, Interface, Runs, Work
+
+NETWORK, INPUT, OUTPUT = "network", "input", "output"
+
+
+@dataclass(frozen=True)
+class Classifier(Interface):
+    """One graph: ``input``, float32 (batch, *shape), to ``output``, logits (batch, ..., classes).
+
+    What is timed and counted is one input.
+
+    Attributes:
+        shape: of one input.
+    """
+
+    shape: tuple[int, ...]
+
+    def graphs(self, network: nn.Module) -> dict[str, Graph]:
+        """See :meth:`Interface.graphs`."""
+        one = self._drawn(1)
+        cases: tuple[Inputs, ...] = ((one,), (-one,), (self._drawn(5),))
+        graph = Graph(
+            network, {INPUT: {0: BATCH}}, {OUTPUT: {0: BATCH}}, lambda count: (self._drawn(count),), cases
+        )
+        return {NETWORK: graph}
+
+    @torch.no_grad()
+    def agrees(self, network: nn.Module, runs: Runs, tolerance: float) -> bool:
+        """Whether five inputs get the same classes."""
+        inputs = self._drawn(5)
+        expected = network(inputs).numpy()
+        chosen = runs[NETWORK]({INPUT: inputs.numpy()})[OUTPUT].argmax(-1)
+        values = np.take_along_axis(expected, chosen[..., None], -1)[..., 0]
+        return bool((values >= expected.max(-1) - tolerance * np.abs(expected).max(initial=0.0)).all())
+
+    def work(self) -> dict[str, Work]:
+        """``latency_ms``: one random input."""
+        values = np.random.default_rng(0).standard_normal((1, *self.shape), dtype=np.float32)
+        return {"latency_ms": lambda runs: runs[NETWORK]({INPUT: values})}
+
+    def use(self, network: nn.Module) -> None:
+        """See :meth:`Interface.use`."""
+        network(torch.zeros(1, *self.shape))
+
+    def metadata(self) -> dict[str, str]:
+        """Nothing."""
+        return {}
+
+    def _drawn(self, count: int) -> Tensor:
+        return torch.randn(count, *self.shape, generator=torch.Generator().manual_seed(count))
