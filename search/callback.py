@@ -28,7 +28,7 @@ class Record:
         trial_id: Ray's.
         recipe: what it trains.
         state: ``running``, ``finished``, ``failed`` or ``stopped``.
-        reason: why it failed.
+        reason: why it failed, or has no latency.
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
         packed: the file it shipped, once finished.

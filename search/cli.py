@@ -182,6 +182,8 @@ def sweep(
             err.print(f"Stopped. What finished is kept: rayduce front {options.name} --store {store}")
             raise typer.Exit(130) from None
         _print_outcome(outcome, options, time.monotonic() - started)
+        if not any(record.state == "finished" for record in outcome.records.values()):
+            raise typer.Exit(1)
         opened = open_store(store, uri)
         found = opened.sweep(options.name)
         out.print(_front_table(_front_rows(opened, found), found.quality, "Front, smallest first"))
@@ -196,7 +198,6 @@ def sweep(
 
 def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
     finished = sum(r.state == "finished" for r in outcome.records.values())
-    failed = [r for r in outcome.records.values() if r.state == "failed"]
     teacher = f"{outcome.quality.label} {outcome.quality.text(outcome.teacher[outcome.quality.name])}"
     out.print(
         f"[bold]{_escape(options.name)}[/]: {count(finished, 'student')} in {show_seconds(seconds)}, "
@@ -204,10 +205,12 @@ def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
         f"{show_bytes(outcome.teacher['packed_bytes'])}.",
         highlight=False,
     )
-    for record in failed:
-        out.print(
-            f"  failed: {_escape(record.name)}: {_escape(record.reason)}", style="yellow", highlight=False
-        )
+    for record in outcome.records.values():
+        if record.reason:
+            word = "failed: " if record.state == "failed" else ""
+            out.print(
+                f"  {word}{_escape(record.name)}: {_escape(record.reason)}", style="yellow", highlight=False
+            )
     if outcome.interrupted:
         out.print("Stopped before the last trial; what finished is in the store.", style="yellow")
 

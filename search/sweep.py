@@ -42,7 +42,8 @@ from search.units import count, show_bytes
 from spaces import Context
 from trainables.compressed_weight import compress, stored_tensors
 from trainables.evaluation import evaluate_file, rebuild
-from trainables.export import to_onnx
+from trainables.export import ExportError, to_onnx
+from trainables.interfaces.base import Interface
 from trainables.metrics import Quality, quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import alone, fingerprint, measure_latencies
@@ -253,7 +254,7 @@ def _search(
 
     def objectives(result: Mapping[str, Any]) -> list[float]:
         values = [result[quality.validation], math.log2(result["packed_bytes"])]
-        return [*values, result["latency_ms"]] if options.minimize_latency else values
+        return [*values, result.get("latency_ms", math.nan)] if options.minimize_latency else values
 
     def constraints(result: Mapping[str, Any]) -> dict[str, float]:
         if options.max_bytes is None:
@@ -377,17 +378,24 @@ def _evaluate(
 def _latencies(files: list[bytes], settings: TrialSettings) -> tuple[list[dict[str, float]], str]:
     """Latencies of each student in milliseconds, by metric, and the machine's fingerprint as JSON.
 
-    Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts.
+    Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts. A
+    student without an ONNX form has none.
     """
     for target in settings.own_models:
         allow(target)
-    exported = []
+    exported: list[tuple[dict[str, bytes], Interface]] = []
     for file in files:
         recipe, tensors = unpack(file)
         interface = recipe.task.interface
-        exported.append((to_onnx(rebuild(recipe, tensors), interface, {}, tensors), interface))
+        try:
+            exported.append((to_onnx(rebuild(recipe, tensors), interface, {}, tensors), interface))
+        except ExportError:
+            exported.append(({}, interface))
     with alone():
-        rounds = [[measure_latencies(*student) for student in exported] for _ in range(3)]
+        rounds = [
+            [measure_latencies(graphs, interface) if graphs else {} for graphs, interface in exported]
+            for _ in range(3)
+        ]
     best = [
         {name: min(latencies[name].p10_ms for latencies in column) for name in column[0]}
         for column in zip(*rounds, strict=True)
@@ -532,6 +540,7 @@ def choose_front(records: Mapping[str, Record], quality: str, options: Options) 
         for record in records.values()
         if record.state == "finished"
         and (options.max_bytes is None or record.metrics["packed_bytes"] <= options.max_bytes)
+        and all(name in record.metrics for name in names)
     ]
     if not fit:
         return []

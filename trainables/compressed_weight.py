@@ -150,10 +150,14 @@ def compressible(network: nn.Module, recipe: Recipe) -> set[str]:
 
 
 def check_patterns(quantizer: Quantizer, names: Iterable[str]) -> None:
-    """Raise ``ValueError`` unless each name pattern of ``quantizer`` matches one of ``names``."""
-    names = sorted(names)
+    """Raise ``ValueError`` unless each pattern of ``quantizer`` is the first to match one of ``names``."""
+    left = names = sorted(names)
     for pattern in quantizer.patterns():
-        if not fnmatch.filter(names, pattern):
+        matched = fnmatch.filter(left, pattern)
+        left = [name for name in left if name not in matched]
+        if not matched and fnmatch.filter(names, pattern):
+            raise ValueError(f"the quantizer's pattern {pattern!r} never acts: earlier ones match the same")
+        if not matched:
             raise ValueError(
                 f"the quantizer's pattern {pattern!r} matches none of the compressed parameters "
                 f"{', '.join(names)}"

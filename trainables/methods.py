@@ -253,6 +253,8 @@ def alternating_quantization(
     kinds; of an even number the last two are quantized distillation. The rate of the weights follows half
     a cosine over all epochs, step by step, because each epoch starts a fresh optimizer, as published.
     """
+    if epochs < 3:
+        raise ValueError(f"epochs must be at least 3, one of them with learned points, got {epochs=}")
     phases: list[Phase] = []
     for epoch in range(epochs):
         if epoch % 2 == 1 and epoch < epochs - 1:
@@ -475,7 +477,7 @@ METHODS: tuple[Callable[..., Recipe], ...] = (
 
 
 def _pruner(sparsity: float) -> Pruner:
-    return Magnitude(sparsity) if sparsity > 0 else NoPruner()
+    return NoPruner() if sparsity == 0 else Magnitude(sparsity)
 
 
 def _teacher(recipe_id: str, views: int | None) -> Teacher:

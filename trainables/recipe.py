@@ -23,7 +23,7 @@ from trainables.pruners.base import Pruner
 from trainables.quantizers import QUANTIZERS
 from trainables.quantizers.base import Quantizer
 from trainables.quantizers.per_layer import Where
-from trainables.schedules import SCHEDULES, Constant, Schedule
+from trainables.schedules import SCHEDULES, Constant, Schedule, check_bounds
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.teachers import TEACHERS, NoTeacher
@@ -117,6 +117,7 @@ class Recipe(Part):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "exempt_dtype", EXEMPT_DTYPES)
+        check_bounds("task_weight", self.task_weight, 0.0, 1000.0)
         if self.start is not None:
             check_recipe_id(self.start)
         check_range(self, "seed", 0, 2**31 - 1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
 from trainables.evaluation import open_student, weights_of
-from trainables.export import integer_kind, to_onnx
+from trainables.export import ExportError, integer_kind, to_onnx
 from trainables.metrics.latency import architecture_key, fingerprint, latencies_of
 from trainables.metrics.macs import macs
 from trainables.metrics.sizes import mean_bits, parameters, sparsity
@@ -89,8 +89,8 @@ class StudentTrial(tune.Trainable):
 
     Every result holds ``epoch``, ``loss`` (absent before the first epoch), ``validation_<metric>``,
     ``packed_bytes``, ``seconds`` and ``state`` (``running``, ``finished`` or ``failed`` with a
-    ``reason``); the last one also holds the metrics of :func:`final_metrics` and the machine that the
-    latency is of. A checkpoint of a finished
+    ``reason``); the last one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the
+    machine that these are of, or as its ``reason`` why there are none. A checkpoint of a finished
     trial is its packed file.
     """
 
@@ -151,6 +151,10 @@ class StudentTrial(tune.Trainable):
         if trainer.finished:
             self._shipped = data
             result |= final_metrics(recipe, data, student.cpu(), self._settings)
+            try:
+                result |= latencies(recipe, data, student, self._settings)
+            except ExportError as error:  # the student is what it is; only a number is missing
+                result["reason"] = f"no latency: {error}"
             result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
         result["seconds"] = time.perf_counter() - self._started
         return result
@@ -174,31 +178,41 @@ class StudentTrial(tune.Trainable):
 def final_metrics(
     recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings
 ) -> dict[str, float]:
-    """What is measured once per trial, on the packed file ``data`` and the ``student`` rebuilt from it.
+    """What is counted once per trial, on the packed file ``data`` and the ``student`` rebuilt from it.
 
-    ``compression_ratio`` (teacher's full-precision file over this file), ``macs`` (of one use, see
-    :class:`trainables.interfaces.Interface`), ``parameters``, ``sparsity`` (zeros among compressed weights),
-    ``mean_bits`` (stored bits per compressed weight) and the interface's latencies, ``latency_ms`` first (of
-    what :func:`trainables.export.to_onnx` makes of the file, so in 8-bit integers if the student has them:
-    ONNX Runtime, one thread, batch 1, 10th percentile).
+    ``compression_ratio`` (teacher's full-precision file over this file), ``macs`` (of one use, see the task's
+    interface), ``parameters``, ``sparsity`` (zeros among compressed weights) and ``mean_bits`` (stored bits
+    per compressed weight).
     """
-    interface = recipe.task.interface
     _, tensors = unpack(data)
-    metrics: dict[str, float] = {
+    return {
         "compression_ratio": settings.teacher_bytes / len(data),
-        "macs": macs(student, interface),
+        "macs": macs(student, recipe.task.interface),
         "parameters": parameters(weights_of(tensors)),
         "sparsity": sparsity(tensors),
         "mean_bits": mean_bits(data),
     }
-    if settings.latency_table is not None:
-        # The class of an own model can change under the same name, so its layers are part of the key.
-        layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
-        key = f"{architecture_key(recipe.model, interface, recipe.task.outputs)}-{layers}"
-        if kind := integer_kind(student, tensors):
-            key = f"{key}-{kind}"
-        latencies = latencies_of(
-            key, lambda: to_onnx(student, interface, {}, tensors), interface, settings.latency_table
-        )
-        metrics |= {name: latency.p10_ms for name, latency in latencies.items()}
-    return metrics
+
+
+def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
+    """``latency_ms`` and what else the task's interface times, in ONNX Runtime, one thread, batch 1, p10.
+
+    They are of what :func:`trainables.export.to_onnx` makes of the file, so in 8-bit integers if the student
+    has them. None at all without a table to look them up in.
+
+    Raises:
+        ExportError: the student has no ONNX form that does what it does.
+    """
+    if settings.latency_table is None:
+        return {}
+    interface = recipe.task.interface
+    _, tensors = unpack(data)
+    # The class of an own model can change under the same name, so its layers are part of the key.
+    layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
+    key = f"{architecture_key(recipe.model, interface, recipe.task.outputs)}-{layers}"
+    if kind := integer_kind(student, tensors):
+        key = f"{key}-{kind}"
+    found = latencies_of(
+        key, lambda: to_onnx(student, interface, {}, tensors), interface, settings.latency_table
+    )
+    return {name: latency.p10_ms for name, latency in found.items()}

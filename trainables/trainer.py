@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 from trainables.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.evaluation import ship
 from trainables.files import write_file
+from trainables.optimizers import RELATIVE_RATE
 from trainables.quantized_inputs import calibrate, input_quantizers
 from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
@@ -308,7 +309,8 @@ class Trainer:
         assert self._optimizer is not None  # a phase with epochs has parameters to train
         progress = (self.epoch - self._phase_start() + number / self._steps) / phase.epochs
         for group in self._optimizer.param_groups:
-            group["lr"] = phase.optimizer.learning_rate * phase.optimizer.decay(progress)
+            rate = phase.optimizer.learning_rate * phase.optimizer.decay(progress)
+            group["lr"] = rate * group.get(RELATIVE_RATE, 1.0)
 
     def _step(self, loss: Tensor) -> None:
         assert self._optimizer is not None

@@ -46,7 +46,7 @@ class Cut(NamedTuple):
 
 def check_buckets(bucket_size: int | None, scale_dtype: str) -> None:
     """Raise ValueError unless ``bucket_size`` is None or at least 1 and ``scale_dtype`` is known."""
-    if bucket_size is not None and bucket_size < 1:
+    if bucket_size is not None and (not isinstance(bucket_size, int) or bucket_size < 1):
         raise ValueError(f"bucket_size must be at least 1 or None, got {bucket_size=}")
     if scale_dtype not in SCALE_DTYPES:
         raise ValueError(f"scale_dtype must be one of {', '.join(SCALE_DTYPES)}, got {scale_dtype=}")

@@ -9,8 +9,8 @@ Three grids: even levels between the ends of a bucket (``uniform``), given point
 their codes, and the values that codes stand for; on the CPU, the last are the first bit for bit. All
 computation is in float32, none of it is recorded for gradients, and a bucket that holds a value that is not
 finite has no finite values. Offsets and scales are rounded to ``scale_dtype`` (``float32`` or ``float16``)
-before they are used, so what is computed here is what a file that stores them reproduces; values beyond the
-range of float16 (65504) are not finite there.
+before they are used, so what is computed here is what a file that stores them reproduces; where an
+end or the range of a bucket is beyond float16 (65504), its values are not finite there.
 """
 
 from __future__ import annotations
@@ -155,8 +155,9 @@ def quantize_uniform(
         scale_dtype: ``float32`` or ``float16``.
 
     Returns:
-        The quantized tensor, of the shape and dtype of ``x``. With float32 scales, no value moves by
-        more than its bucket's range / (2 * (2^bits - 1)).
+        The quantized tensor, of the shape and dtype of ``x``. With float32 scales, no value of a
+        float32 or float64 tensor moves by more than its bucket's range / (2 * (2^bits - 1)) and float32's
+        rounding; narrower dtypes add their own.
 
     Raises:
         ValueError: an argument outside its range.
@@ -205,13 +206,18 @@ def uniform_codes(
 def decode_uniform(
     index: Tensor, offset: Tensor, scale: Tensor, bits: int, bucket_size: int | None
 ) -> Tensor:
-    """The float32 values, of the shape of ``index``, that the codes of :func:`uniform_codes` stand for."""
+    """The float32 values, of the shape of ``index``, that the codes of :func:`uniform_codes` stand for.
+
+    Raises:
+        ValueError: an argument outside its range, another number of scales than of buckets, or a code that
+            stands for no level.
+    """
     steps = _steps(bits)
 
     def worth(part: Tensor, code: Tensor, offset: Tensor, scale: Tensor) -> None:
         _worth_uniform(part.copy_(code), steps, offset, scale)
 
-    return _decode(index, (offset, scale), bucket_size, worth)
+    return _decode(index, steps + 1, (offset, scale), bucket_size, worth)
 
 
 def uniform_scale_gradient(
@@ -270,9 +276,13 @@ def uniform_scale_gradient(
 
 
 def nearest_point(unit: Tensor, points: Tensor) -> Tensor:
-    """Number (int64) of the nearest of the ascending ``points`` for each value; ties go up."""
+    """Number (int64) of the nearest of the ascending ``points`` for each value; ties go up.
+
+    Raises:
+        ValueError: fewer than 2 points, or they do not ascend.
+    """
     unit = unit.detach().float()
-    find = Finder(points, unit.numel())
+    find = Finder(_checked_points(points), unit.numel())
     number = empty(unit.numel(), torch.int64, unit.device)
 
     for part, into in blocks(cut(unit, 1), number):
@@ -333,13 +343,18 @@ def points_codes(
 def decode_points(
     index: Tensor, offset: Tensor, scale: Tensor, points: Tensor, bucket_size: int | None
 ) -> Tensor:
-    """The float32 values, of the shape of ``index``, that the codes of :func:`points_codes` stand for."""
+    """The float32 values, of the shape of ``index``, that the codes of :func:`points_codes` stand for.
+
+    Raises:
+        ValueError: an argument outside its range, another number of scales than of buckets, or a code that
+            stands for no level.
+    """
     points = _checked_points(points)
 
     def worth(part: Tensor, code: Tensor, offset: Tensor, scale: Tensor) -> None:
         _worth_points(part, code.long(), points, offset, scale)
 
-    return _decode(index, (offset, scale), bucket_size, worth)
+    return _decode(index, points.numel(), (offset, scale), bucket_size, worth)
 
 
 def initial_points(
@@ -439,13 +454,18 @@ def symmetric_codes(
 
 
 def decode_symmetric(index: Tensor, step: Tensor, bits: int, bucket_size: int | None) -> Tensor:
-    """The float32 values, of the shape of ``index``, that the codes of :func:`symmetric_codes` stand for."""
+    """The float32 values, of the shape of ``index``, that the codes of :func:`symmetric_codes` stand for.
+
+    Raises:
+        ValueError: an argument outside its range, another number of scales than of buckets, or a code that
+            stands for no level.
+    """
     top = _top(bits)
 
     def worth(part: Tensor, code: Tensor, step: Tensor) -> None:
         part.copy_(code).sub_(top).mul_(step)
 
-    return _decode(index, (step,), bucket_size, worth)
+    return _decode(index, 2 * top + 1, (step,), bucket_size, worth)
 
 
 class _Even:
@@ -512,9 +532,15 @@ def _centred(rows: Tensor, per_step: Tensor, top: int, out: Tensor) -> Tensor:
 
 
 def _decode(
-    index: Tensor, per_bucket: tuple[Tensor, ...], bucket_size: int | None, worth: Callable[..., None]
+    index: Tensor,
+    levels: int,
+    per_bucket: tuple[Tensor, ...],
+    bucket_size: int | None,
+    worth: Callable[..., None],
 ) -> Tensor:
     check_buckets(bucket_size, "float32")
+    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= levels):
+        raise ValueError(f"codes must be in [0, {levels - 1}], got {int(index.min())} to {int(index.max())}")
     whole = cut(index, bucket_size)
     for stored in per_bucket:
         if stored.numel() != whole.buckets:
@@ -569,7 +595,10 @@ def _checked_points(points: Tensor, most: int | None = None) -> Tensor:
     if points.dim() != 1 or count < 2 or (most is not None and count > most):
         limits = "at least 2" if most is None else f"2 to {most}"
         raise ValueError(f"points must be a vector of {limits}, got shape {tuple(points.shape)}")
-    return points.detach().float()
+    found = points.detach().float()
+    if not bool((found[1:] >= found[:-1]).all()):  # which is false of NaN as well
+        raise ValueError(f"points must ascend, got {points.tolist()}")
+    return found
 
 
 def _checked_rounding(rounding: str) -> str:
@@ -579,12 +608,12 @@ def _checked_rounding(rounding: str) -> str:
 
 
 def _steps(bits: int) -> int:
-    if not 1 <= bits <= 8:
+    if not isinstance(bits, int) or not 1 <= bits <= 8:
         raise ValueError(f"bits must be in [1, 8], got {bits=}")
     return 2**bits - 1
 
 
 def _top(bits: int) -> int:
-    if not 2 <= bits <= 8:
+    if not isinstance(bits, int) or not 2 <= bits <= 8:
         raise ValueError(f"bits must be in [2, 8] around zero, got {bits=}")
     return 2 ** (bits - 1) - 1

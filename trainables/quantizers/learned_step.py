@@ -108,7 +108,9 @@ class LearnedStep(Quantizer):
 
     Levels ``-2^(bits-1) .. 2^(bits-1) - 1`` times a step that is trained with the weights: give its phase
     ``train="all"``. Zero is a level, so pruned weights need no mask. The step's gradient is scaled by
-    ``1 / sqrt(n * Q_P)``, with n the number of weights that share the step.
+    ``1 / sqrt(n * Q_P)``, with n the number of weights that share the step, so that plain gradient descent
+    moves a step about as fast, relative to its size, as it moves weights. Adam divides any such factor out
+    again and does the same by another way, see :class:`trainables.optimizers.AdamW`.
 
     Attributes:
         bits: in [2, 8]; default 4. At one bit only zero and one negative level would be left.

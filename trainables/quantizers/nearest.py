@@ -3,7 +3,7 @@
 ``torch.bucketize`` searches by halving, and its unpredictable branches cost 10 to 45 ns per value on a CPU.
 For few points it is faster to count the middles between points that a value has reached, and for more
 points to look the count up in a table of narrow cells and correct it by the middles inside the cell. All
-three ways answer the same.
+three ways answer the same for any number; what is no number may get any point.
 """
 
 from __future__ import annotations

@@ -31,7 +31,10 @@ class _Zero(WeightQuantizer):
 
 @dataclass(frozen=True)
 class Zero(Quantizer):
-    """Every weight is zero and takes no bits: the end of the scale of bit widths (AJPQ, 2020)."""
+    """Every weight is zero: the end of the scale of bit widths (AJPQ, 2020).
+
+    A tensor takes some bytes whatever its size; listings show its one level as 1 bit.
+    """
 
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         return _Zero()
