@@ -425,11 +425,15 @@ def export(
             "packed_bytes": str(len(content)),
             "task": json.dumps(recipe.task.to_dict()),  # with the class names, where the task has them
         }
+        checked: set[Path] = set()
         if kind == "onnx":
             student = _with_own_model(lambda: rebuild(recipe, tensors))
             task = recipe.task
             graphs = to_onnx(student, task.interface, metadata, tensors, reduced_range=reduced_range)
-            exported = _beside(target, graphs, task.companions(assets_of(tensors)))
+            exported = _graph_files(target, graphs)
+            checked = {*exported}
+            companions = task.companions(assets_of(tensors))
+            exported |= {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
         elif kind == "safetensors":
             exported = {target: to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)}
         else:
@@ -442,22 +446,17 @@ def export(
                 write_file(path, data)
             except OSError as error:
                 raise Problem(f"{path} cannot be written: {error.strerror}.") from error
-    checked = ", checked against the student" if kind == "onnx" else ""
     for path, data in exported.items():
-        out.print(f"{_escape(str(path))}: {len(data):,} bytes{checked}", highlight=False)
+        note = ", checked against the student" if path in checked else ""
+        out.print(f"{_escape(str(path))}: {len(data):,} bytes{note}", highlight=False)
 
 
-def _beside(target: Path, graphs: Mapping[str, bytes], companions: Mapping[str, bytes]) -> dict[Path, bytes]:
-    """What is written where: a lone graph to ``target``; several, and what comes with them, beside it.
-
-    Their names then stand behind that of ``target``, as in ``student-encoder.onnx``.
-    """
-    alone = len(graphs) == 1
-    found = {
-        target if alone else target.with_name(f"{target.stem}-{name}{target.suffix}"): data
-        for name, data in graphs.items()
-    }
-    return found | {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
+def _graph_files(target: Path, graphs: Mapping[str, bytes]) -> dict[Path, bytes]:
+    """A lone graph is ``target`` itself; several are named after it, as in ``student-encoder.onnx``."""
+    if len(graphs) == 1:
+        (data,) = graphs.values()
+        return {target: data}
+    return {target.with_name(f"{target.stem}-{name}{target.suffix}"): data for name, data in graphs.items()}
 
 
 @app.command(

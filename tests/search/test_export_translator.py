@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,20 @@ import torch
 from typer.testing import CliRunner
 
 from search.cli import app
+from search.sweep import _latencies
 from trainables import methods
 from trainables.compressed_weight import compress
 from trainables.decoding import greedy
 from trainables.evaluation import open_student, ship
+from trainables.interfaces import EncoderDecoder
+from trainables.metrics.latency import fingerprint
+from trainables.metrics.macs import macs
 from trainables.models import LSTM, Transformer
 from trainables.models.base import Model
 from trainables.sentences import END
 from trainables.tasks.phrases import Phrases
 from trainables.tasks.vocabulary import Vocabulary, learn
+from trainables.trainable import TrialSettings, final_metrics
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "onnx.md"
 LINES = ["Der Hund schläft im Garten.", "Am 3. Mai kaufte sie zwei Bücher.", "Ein Café in Zürich für 5 €"] * 4
@@ -51,6 +57,7 @@ def test_the_example_of_the_page_translates_as_the_student(model: Model, tmp_pat
     arguments = ["export", str(tmp_path / "student.rdz"), str(tmp_path / "student.onnx")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
+    assert done.output.count("checked against the student") == 2
     written = sorted(path.name for path in tmp_path.glob("student-*"))
     assert written == ["student-encoder.onnx", "student-step.onnx", "student-vocabulary.model"]
     assert not (tmp_path / "student.onnx").exists()
@@ -71,3 +78,18 @@ def test_the_example_of_the_page_translates_as_the_student(model: Model, tmp_pat
         assert names["translate"](text) == vocabulary.decode(expected.tokens)
         said.add(expected.tokens)
     assert len(said) > 4
+
+
+def test_a_translator_is_counted_and_timed_where_others_are(tmp_path) -> None:
+    data = packed(LSTM(depth=1, units=8, embedding=8), learn(LINES, 64, "bpe"))
+    settings = TrialSettings(tmp_path / "latency", teacher_bytes=10 * len(data))
+    recipe, network = open_student(data)
+    found = final_metrics(recipe, data, network, settings)
+    assert found["compression_ratio"] == 10.0
+    assert found["macs"] == macs(network, EncoderDecoder(64)) > 0
+    assert found["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    again, machine = cast(Any, _latencies)._function([data, data], settings)
+    assert json.loads(machine) == fingerprint()
+    for row in (found, *again):
+        assert min(row["latency_ms"], row["latency_beam_ms"]) > 0
+    assert again[0].keys() == {"latency_ms", "latency_beam_ms"}
