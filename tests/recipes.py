@@ -22,6 +22,8 @@ def every_method(epochs: int = 4, sparsity: float = 0.0) -> list[Recipe]:
     recipes = []
     for method in IMAGE_METHODS:
         arguments: dict[str, Any] = {"epochs": epochs, "sparsity": sparsity, "learning_rate": 5e-3}
+        if method is methods.alternating_quantization:
+            arguments["epochs"] = max(epochs, 3)  # with fewer there is nothing to alternate
         accepted = inspect.signature(method).parameters
         if "teacher_id" in accepted:
             arguments["teacher_id"] = TEACHER_ID

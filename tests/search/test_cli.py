@@ -200,7 +200,7 @@ def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     assert "HOST:PORT" in wrong("sweep", "digits", "--address", "ray://x", *store)
     assert "--model" in wrong("sweep", "digits", "--model", "no_colon", *store)
     assert "no_such_module" in wrong("sweep", "digits", "--model", "no_such_module:Net", *store)
-    assert "fixed size" in wrong("sweep", "digits", "--image-size", "32", *store)
+    assert "not for" in wrong("sweep", "digits", "--image-size", "32", *store)
     Image.new("RGB", (9, 8)).save(folder / "cat" / "odd.png")
     assert "--image-size" in wrong("sweep", "image_folder", "--data", folder, *store)
     single = tmp_path / "single"

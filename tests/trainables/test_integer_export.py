@@ -341,6 +341,36 @@ def test_another_graph_is_refused_with_the_numbers(monkeypatch, trained) -> None
         to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
 
 
+def test_a_graph_that_is_wrong_by_more_than_rounding_is_refused(monkeypatch, trained) -> None:
+    """Five times as far off as moving every quantizer's input by 2 % of a step."""
+    network, tensors, _ = trained(CONVNET, Symmetric(8), MovingRange(8), False)
+    real = export._run
+
+    def drifting(graph, run, inputs, expected):
+        moved = export._outputs(graph, export._jittered(graph.module), inputs)
+        off = {name: moved[name] - values for name, values in expected.items()}
+        return {name: values + 5 * off[name] for name, values in real(graph, run, inputs, expected).items()}
+
+    to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
+    monkeypatch.setattr(export, "_run", drifting)
+    with pytest.raises(ExportError, match="is allowed"):
+        to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
+
+
+def test_however_sensitive_a_student_is_its_export_is_near_it(monkeypatch, trained) -> None:
+    network, tensors, _ = trained(CONVNET, Symmetric(8), MovingRange(8), False)
+    real = export._run
+
+    def other(graph, run, inputs, expected):
+        found = real(graph, run, inputs, expected)
+        return {name: values * 1.3 for name, values in found.items()}
+
+    monkeypatch.setattr(export, "_run", other)
+    monkeypatch.setattr(export, "_jittered", lambda module: lambda *inputs: 10 * module(*inputs))
+    with pytest.raises(ExportError, match="is allowed"):
+        to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
+
+
 def test_saturating_sums_would_be_refused(monkeypatch, trained) -> None:
     """What full-range weights do on a processor without VNNI, as far as the check can see it."""
     network, tensors, _ = trained(CONVNET, Symmetric(8), MovingRange(8), False)

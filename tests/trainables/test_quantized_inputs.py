@@ -115,6 +115,15 @@ def test_calibrating_changes_ranges_and_nothing_else(training):
     assert torch.equal(student.state_dict()["0.0.input_quantizer.range"], first)
 
 
+def test_batch_normalisation_takes_the_statistics_of_each_batch():
+    network = nn.Sequential(nn.Linear(2, 3, bias=False), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    network[1].running_mean.fill_(1e4)  # a network that is not trained yet: far from what it sees
+    quantize_inputs(network, recipe_of(MovingRange()), {"0.weight", "2.weight"})
+    calibrate(network, lambda: [torch.randn(256, 2)])
+    low, high = network[2].input_quantizer.range.tolist()
+    assert -6 < low < -1 and 1 < high < 6  # of standard normal values, not of ones around -10^4
+
+
 def test_it_looks_at_512_inputs():
     seen = []
     network = quantize_inputs(nn.Sequential(nn.Linear(2, 2)), recipe_of(MovingRange()), {"0.weight"})

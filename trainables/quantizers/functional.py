@@ -539,8 +539,6 @@ def _decode(
     worth: Callable[..., None],
 ) -> Tensor:
     check_buckets(bucket_size, "float32")
-    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= levels):
-        raise ValueError(f"codes must be in [0, {levels - 1}], got {int(index.min())} to {int(index.max())}")
     whole = cut(index, bucket_size)
     for stored in per_bucket:
         if stored.numel() != whole.buckets:
@@ -548,6 +546,8 @@ def _decode(
                 f"{whole.size} codes in buckets of {bucket_size} have {whole.buckets} scales, "
                 f"got {stored.numel()}"
             )
+    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= levels):
+        raise ValueError(f"codes must be in [0, {levels - 1}], got {int(index.min())} to {int(index.max())}")
     wide = tuple(stored.float().reshape(-1, 1) for stored in per_bucket)
     values = empty(whole.flat.numel(), torch.float32, index.device)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.cluster import KMeans
 
-from trainables.quantizers import nearest
+from trainables.quantizers import functional, nearest
 from trainables.quantizers.functional import initial_points, nearest_point, scale_buckets
 from trainables.quantizers.kmeans import kmeans_points
 
@@ -138,3 +138,32 @@ def test_wrong_arguments_name_the_value():
         kmeans_points(torch.ones(3), 0)
     with pytest.raises(ValueError, match="empty"):
         kmeans_points(torch.empty(0), 2)
+
+
+@pytest.mark.parametrize("points", [[1.0, 0.5, 0.0], [0.0, float("nan"), 1.0], [0.5]])
+def test_points_must_ascend(points):
+    for use in (lambda x, p: functional.quantize_points(x, p, None), functional.nearest_point):
+        with pytest.raises(ValueError, match="points must"):
+            use(torch.rand(5), torch.tensor(points))
+
+
+def test_codes_of_no_level_are_refused():
+    index, one = torch.tensor([0, 4], dtype=torch.uint8), torch.ones(1)
+    with pytest.raises(ValueError, match=r"codes must be in \[0, 3\], got 0 to 4"):
+        functional.decode_uniform(index, one, one, 2, None)
+    with pytest.raises(ValueError, match="codes must be in"):
+        functional.decode_points(index, one, one, torch.tensor([0.0, 0.5, 1.0]), None)
+    with pytest.raises(ValueError, match="codes must be in"):
+        functional.decode_symmetric(index, one, 2, None)
+
+
+@pytest.mark.parametrize("bits", [2.5, "4", 0, 9])
+def test_bits_are_whole(bits):
+    with pytest.raises(ValueError, match="bits must be"):
+        functional.quantize_uniform(torch.rand(5), bits, None)
+
+
+@pytest.mark.parametrize("bucket_size", [2.5, 0])
+def test_buckets_are_whole(bucket_size):
+    with pytest.raises(ValueError, match="bucket_size must be"):
+        functional.quantize_uniform(torch.rand(5), 2, bucket_size)
