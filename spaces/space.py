@@ -91,7 +91,7 @@ class Space:
         The student has the depth and width that the study gives it; quantizing methods start at 4 bits in
         buckets of 256 (quantization-aware training at 8), and quantized distillation a second time with half
         of the weights pruned. Where students may start from the teacher, those of quantizing methods do, and
-        quantized distillation is tried a third time, with 3 bits in buckets of 128.
+        learned steps are tried a second time, with 3 bits.
         """
         fresh: dict[str, Any] = {
             "learning_rate": context.learning_rate,
@@ -120,7 +120,7 @@ class Space:
         again = {"method": "quantized_distillation", **started, **quantized, **distilled}
         points.append({**again, "prune": True, "sparsity": 0.5})
         if context.teacher is not None:
-            points.append({**again, "bits": 3, "log2_bucket_size": 7})
+            points.append({"method": "learned_step_quantization", **started, "symmetric_bits": 3})
         return points
 
     def smallest(self, context: Context) -> Recipe:
