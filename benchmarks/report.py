@@ -124,15 +124,16 @@ def markdown(cells: Cells, layout: Layout, students: Mapping[int, str]) -> str:
         *grid(layout, students, lambda student, kind: mean(cells, student, kind, "packed_bytes", ",.0f")),
         "",
         f"Orderings by test {layout.quality.heading}: seeds that agree, mean difference ± standard deviation "
-        "in points, published difference:",
+        f"in points{', published difference' if layout.published else ''}:",
         "",
-        "| student | ordering | seeds | measured | published |",
-        "|---|---|---|---|---|",
+        "| student | ordering | seeds | measured |" + (" published |" if layout.published else ""),
+        "|---|---|---|---|" + ("---|" if layout.published else ""),
     ]
     for found in orderings(cells, layout, students):
+        printed = f" {_signed(found['published_difference'])} |" if layout.published else ""
         lines.append(
             f"| {students[found['student']]} | {found['claim']} | {found['agree']} of {found['seeds']} "
-            f"| {_difference(found)} | {_signed(found['published_difference'])} |"
+            f"| {_difference(found)} |{printed}"
         )
     return "\n".join(lines) + "\n"
 

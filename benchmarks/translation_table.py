@@ -234,8 +234,9 @@ def translation_markdown(
         markdown(cells, LAYOUT, students),
         *(f"{metric}: `{signature}`" for metric, signature in sorted(signatures.items())),
         "",
-        "No published BLEU stands beside these: the paper's is multi-bleu.perl on lower-cased tokens of "
-        "other corpora. Its networks, by their configuration, beside these:",
+        "The orderings are those of the paper's image tables, the last one that of Kim & Rush (2016). No "
+        "published BLEU stands beside these: the paper's is multi-bleu.perl on lower-cased tokens of other "
+        "corpora. Its networks, by their configuration, beside these:",
         "",
         "| network | layers | units | parameters | the paper's layers | units | parameters |",
         "|---|---|---|---|---|---|---|",
