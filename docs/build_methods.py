@@ -21,6 +21,9 @@ Soft targets use the true KL divergence, averaged over images, or over target to
 published code of quantized distillation averaged over the classes as well; at the same weight its term is
 weaker by the number of classes. Of translations, outputs are remembered at a temperature of 1: give
 `temperature=1.0`, or `teacher_views=None`, which asks the teacher at every step.
+
+Any recipe may begin with the weights of a trained network of the same architecture instead of fresh ones:
+`replace(recipe, start=teacher_id)`, whose short name then ends in `started`.
 """
 
 EXAMPLES = ((Digits(), ConvNet()), (Phrases(), LSTM()))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import json
-import math
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks import paper_table
-from benchmarks.paper_table import KeptSources, Settings, is_done, main, plan, thinned
+from benchmarks.jobs import KeptSources, Settings, is_done
+from benchmarks.paper_table import BATCH_SIZE, LAYOUT, main, plan, training
 from trainables.models.convnet import ConvNet
 from trainables.packed_file import unpack
 from trainables.tasks import ImageFolder
@@ -84,13 +81,13 @@ def test_a_shared_training_gives_the_bytes_of_a_training_of_its_own(tmp_path: Pa
     data, out = fill(tmp_path / "data"), tmp_path / "out"
     main(command(data, out))
     settings = Settings((3,), (0, 1), BUDGET, "cpu")
-    images = paper_table.prepare_images(data, settings.image_share, out)
-    task = ImageFolder.scan(images, batch_size=settings.batch_size, padding=4, flip=True)
+    images = paper_table.prepare_images(data, settings.data_share, out)
+    task = ImageFolder.scan(images, batch_size=BATCH_SIZE[settings.device], padding=4, flip=True)
     arrays, device = task.load(images), torch.device("cpu")
     jobs = plan(task, settings)
     assert all(is_done(job, out) for job in jobs)
     cells = [cell for job in jobs for cell in job.cells if cell.seed == 1]
-    assert {cell.method for cell in cells} == set(paper_table.METHODS)
+    assert {cell.method for cell in cells} == set(LAYOUT.methods)
     for cell in cells:
         loaded = task.open(arrays, device, cell.seed)
         alone = train(cell.recipe, loaded, KeptSources(out), device)
@@ -134,52 +131,14 @@ def test_an_archive_without_training_images_is_refused(tmp_path: Path) -> None:
         paper_table.prepare_images(archive(tmp_path / "bad.tar.xz", None, "pictures/a.png"), 1.0, tmp_path)
 
 
-@given(st.sets(st.text(), min_size=1), st.floats(0.01, 1.0), st.floats(0.01, 1.0))
-def test_smaller_shares_lie_within_larger_ones(names: set[str], one: float, other: float) -> None:
-    smaller, larger = thinned(names, min(one, other)), thinned(names, max(one, other))
-    assert larger[: len(smaller)] == smaller and set(larger) <= names
-    assert len(larger) == max(1, round(max(one, other) * len(names)))
-
-
 @pytest.mark.parametrize("budget", [1.0, 0.1, 0.01])
 def test_the_budget_is_the_cost_of_a_training(budget: float) -> None:
     settings = Settings((3,), (0,), budget, "cpu")
-    cost = settings.image_share * settings.epochs / paper_table.FULL_EPOCHS
+    cost = settings.data_share * training(settings).epochs / paper_table.FULL_EPOCHS
     assert cost == pytest.approx(budget, rel=0.06)
 
 
-@pytest.mark.parametrize(
-    "settings", [((3,), (0,), 0.0), ((3,), (0,), 1.5), ((4,), (0,), 1.0), ((3,), (), 1.0)]
-)
-def test_settings_out_of_range_are_refused(
-    settings: tuple[tuple[int, ...], tuple[int, ...], float],
-) -> None:
-    with pytest.raises(ValueError, match="got"):
-        Settings(*settings, "cpu")
-
-
-def test_orderings_count_the_seeds_that_have_both_sides() -> None:
-    def cell(method: str, bits: int, seed: int, accuracy: float) -> dict[str, object]:
-        return {"student": 3, "method": method, "bits": bits, "seed": seed, "test_accuracy": accuracy}
-
-    cells = [cell("qd", 2, 0, 0.50), cell("qd", 2, 1, 0.40), cell("qd", 2, 2, 0.9)]
-    cells += [cell("dq", 2, 0, 0.45), cell("dq", 2, 1, 0.41)]
-    found = {row["claim"]: row for row in paper_table.orderings(cells, [3])}
-    row = found["QD, bucket 256, 2 bits > DQ, bucket 256, 2 bits"]
-    assert (row["seeds"], row["agree"]) == (2, 1)
-    assert math.isclose(row["mean_difference"], 2.0, abs_tol=1e-9)
-    assert math.isclose(row["published_difference"], 67.02 - 57.84)
-    assert found["full precision, distilled > full precision, normal"]["mean_difference"] is None
-
-
-@pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_failing_training_is_not_swallowed(tmp_path: Path, workers: int) -> None:
-    task = ImageFolder.scan(fill(tmp_path / "data"))
-    jobs = plan(task, Settings((3,), (0,), BUDGET, "cpu"))
-    with pytest.raises(FileNotFoundError, match="missing"):
-        paper_table.run_all(jobs, functools.partial(_open, tmp_path / "missing"), tmp_path, workers)
-
-
-def _open(path: Path, job: paper_table.Job) -> None:
-    path.read_bytes()
+def test_the_published_figures_stand_where_they_were_printed() -> None:
+    assert LAYOUT.published[1, "qd", 2] == 82.4 and LAYOUT.published[3, "dq", 4] == 77.36
+    assert LAYOUT.published[2, "pm256", 8] == 84.38 and LAYOUT.published[0, "fp", 32] == 89.71
+    assert len(LAYOUT.published) == 1 + 3 * (2 + 3 * 3 + 2)
