@@ -57,7 +57,7 @@ class Clock:
 def ours(folder: Path, trials: int) -> tuple[float, float]:
     """Seconds per trial once running, and in all."""
     study = find_study("digits")
-    task = study.task(None, None)
+    task = study.make_task(None, {})
     arrays = task.load(None)
     student = study.student.scaled(depth=1, width=0.25)
 

@@ -124,6 +124,16 @@ def sweep(
     image_size: Annotated[
         int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
     ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate from, as files are named.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate to.")] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which test files, such as test_2017_flickr.")
+    ] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(metavar="N", min=32, max=65536, help="Tokens of a translator's vocabulary.")
+    ] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch a published data set into --data.")
     ] = False,
@@ -154,6 +164,13 @@ def sweep(
         if epochs is not None:
             chosen = replace(chosen, epochs=epochs)
         uri = tracking_uri or default_tracking_uri(store)
+        about_data = {
+            "image_size": image_size,
+            "source": source,
+            "target": target,
+            "test": test,
+            "vocabulary": vocabulary,
+        }
         options = Options(
             name=next_name(store, uri, study) if name is None else _checked_name(name),
             trials=trials or chosen.trials,
@@ -161,7 +178,7 @@ def sweep(
             store=store.absolute(),
             tracking_uri=uri,
             data=data,
-            image_size=image_size,
+            about_data={name: value for name, value in about_data.items() if value is not None},
             download=download,
             max_bytes=None if max_bytes is None else parse_bytes(max_bytes),
             minimize_latency=latency,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from trainables.tasks import (
     TextPairs,
 )
 from trainables.tasks.base import Task, TaughtTask
+from trainables.tasks.text import TextTask
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Study:
     Attributes:
         name: what the user types.
         summary: one line for ``--help``.
-        task: makes the task, given the data directory and image size of the command line.
+        task: makes the task, given the data directory of the command line and those of its ``options`` that
+            were given.
         needs_data: whether a data directory must be given.
         teacher: the teacher's architecture.
         student: the student's architecture, at the depth and width that the first trials have.
@@ -52,13 +54,14 @@ class Study:
         learning_rate: with which the first trials start.
         teacher_learning_rate: of the teacher.
         start_from_teacher: whether students may also begin with the teacher's weights.
+        options: of the command line, about the data, that mean something here.
         taught: make, of the task and the teacher's ``recipe_id``, the tasks of the space whose training data
             is the teacher's to make, such as ``TeacherTranslations``. It makes them once a sweep.
     """
 
     name: str
     summary: str
-    task: Callable[[Path | None, int | None], Task]
+    task: Callable[..., Task]
     needs_data: bool
     teacher: Model
     student: Model
@@ -73,7 +76,23 @@ class Study:
     learning_rate: float = 5e-3
     teacher_learning_rate: float = 2e-3
     start_from_teacher: bool = False
+    options: tuple[str, ...] = ()
     taught: tuple[Callable[[Any, str], TaughtTask], ...] = ()
+
+    def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
+        """The task in ``directory``, with what was ``given`` of the options about data.
+
+        Raises:
+            Problem: one of them has no meaning here, a value is out of range, or a directory is missing.
+            DataError: the directory cannot be used.
+        """
+        for name in given:
+            if name not in self.options:
+                raise Problem(f"--{name.replace('_', '-')} is not for the study {self.name}.")
+        try:
+            return self.task(directory, **given)
+        except ValueError as error:
+            raise Problem(f"The task cannot be made: {error}.") from error
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""
@@ -97,16 +116,18 @@ class Study:
         )
 
 
-def _embedded(task: type[Task]) -> Callable[[Path | None, int | None], Task]:
-    def make(directory: Path | None, image_size: int | None) -> Task:
-        if image_size is not None:
-            raise Problem(f"--image-size is for the study image_folder, not for {task.__name__}.")
-        return task()
+def _embedded(task: type[Task]) -> Callable[..., Task]:
+    return lambda directory: task()
+
+
+def _text(task: type[TextTask]) -> Callable[..., Task]:
+    def make(directory: Path | None, **settings: Any) -> Task:
+        return task(**_renamed(settings))
 
     return make
 
 
-def _folder(directory: Path | None, image_size: int | None) -> Task:
+def _folder(directory: Path | None, image_size: int | None = None) -> Task:
     if directory is None:
         raise Problem(
             "The study image_folder needs --data DIR, a directory with one folder of images per class."
@@ -114,15 +135,20 @@ def _folder(directory: Path | None, image_size: int | None) -> Task:
     return ImageFolder.scan(directory, None if image_size is None else (image_size, image_size))
 
 
-def _text_folder(directory: Path | None, image_size: int | None) -> Task:
-    if image_size is not None:
-        raise Problem("--image-size is for the study image_folder, not for text_pairs.")
+def _text_folder(directory: Path | None, **settings: Any) -> Task:
     if directory is None:
         raise Problem(
             "The study text_pairs needs --data DIR, a directory with two files per split, such as train.de "
             "and train.en, of a sentence per line."
         )
-    return TextPairs.scan(directory)
+    if ("source" in settings) != ("target" in settings):
+        raise Problem("Give --source and --target together, the two languages as the files' names have them.")
+    return TextPairs.scan(directory, **_renamed(settings))
+
+
+def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The command line's names as the tasks have them."""
+    return {{"vocabulary": "vocabulary_size"}.get(name, name): value for name, value in settings.items()}
 
 
 DIGITS_FAMILY: dict[str, Any] = {"stages": ((64, 64), (128, 128)), "hidden": (128,), "kernel_size": 3}
@@ -186,7 +212,8 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="phrases",
         summary="20,000 German-English sentences of a grammar over CLDR data, embedded: no download",
-        task=_embedded(Phrases),
+        task=_text(Phrases),
+        options=("vocabulary",),
         needs_data=False,
         teacher=Transformer(depth=2, units=80),
         student=Transformer(depth=1, width=0.7, units=80),
@@ -204,7 +231,8 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="multi30k",
         summary="29,000 German-English descriptions of photographs (--data DIR)",
-        task=_embedded(Multi30k),
+        task=_text(Multi30k),
+        options=("vocabulary", "test"),
         needs_data=True,
         teacher=LSTM(depth=2, dropout=0.3),
         student=LSTM(depth=1, width=0.5, dropout=0.1),
@@ -224,6 +252,7 @@ STUDIES: tuple[Study, ...] = (
         name="text_pairs",
         summary="your own sentences and their translations, two files per split (--data DIR)",
         task=_text_folder,
+        options=("source", "target", "test", "vocabulary"),
         needs_data=True,
         teacher=Transformer(depth=2, dropout=0.2),
         student=Transformer(depth=2, width=0.5),
@@ -243,6 +272,7 @@ STUDIES: tuple[Study, ...] = (
         name="image_folder",
         summary="your own images, one folder per class (--data DIR)",
         task=_folder,
+        options=("image_size",),
         needs_data=True,
         teacher=ResNet(depth=3, width=2.0),
         student=ResNet(depth=1, width=1.0),

@@ -8,7 +8,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -67,7 +67,7 @@ class Options:
         store: folder of the sweep's files.
         tracking_uri: MLflow's store.
         data: directory of the data set, or None.
-        image_size: to which a folder's images are resized, or None.
+        about_data: further options about the data that were given, such as ``image_size``.
         download: whether a published data set may be fetched.
         max_bytes: size budget of the packed file, or None.
         minimize_latency: whether latency is an objective too.
@@ -82,7 +82,7 @@ class Options:
     store: Path
     tracking_uri: str
     data: Path | None = None
-    image_size: int | None = None
+    about_data: Mapping[str, Any] = field(default_factory=dict)
     download: bool = False
     max_bytes: int | None = None
     minimize_latency: bool = False
@@ -157,7 +157,7 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     reporter.say("reading the data")
     if options.address is not None:
         check_reachable(options.address)
-    task = study.task(options.data, options.image_size)
+    task = study.make_task(options.data, options.about_data)
     arrays = task.load(options.data, download=options.download)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)

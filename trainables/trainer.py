@@ -163,6 +163,7 @@ class Trainer:
             "recipe_id": self.recipe.recipe_id,
             "epoch": self.epoch,
             "optimizer": optimizer,
+            "relative_rates": self._relative_rates(),
         }
         write_file(directory / "state.safetensors", safetensors.torch.save(tensors))
         write_file(directory / "state.json", json.dumps(facts).encode())
@@ -192,15 +193,25 @@ class Trainer:
         try:
             self.student.load_state_dict(_under("student.", tensors))
             self.losses.load_state_dict(_under("losses.", tensors))
-            self._load_optimizer(_under("optimizer.", tensors), facts["optimizer"])
-        except (RuntimeError, KeyError, ValueError) as error:
+            self._load_optimizer(_under("optimizer.", tensors), facts["optimizer"], facts["relative_rates"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"the checkpoint in {directory} does not fit its recipe: {error}"
             ) from error
 
-    def _load_optimizer(self, tensors: dict[str, Tensor], scalars: dict[str, dict[str, Any]]) -> None:
+    def _relative_rates(self) -> list[float]:
+        """Of each group, as they were at the start of the phase."""
+        if self._optimizer is None:
+            return []
+        return [group.get(RELATIVE_RATE, 1.0) for group in self._optimizer.param_groups]
+
+    def _load_optimizer(
+        self, tensors: dict[str, Tensor], scalars: dict[str, dict[str, Any]], relative_rates: list[float]
+    ) -> None:
         if self._optimizer is None:
             return
+        for group, rate in zip(self._optimizer.param_groups, relative_rates, strict=True):
+            group[RELATIVE_RATE] = float(rate)
         state: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in scalars.items()}
         for name, tensor in tensors.items():
             number, key = name.split(".", 1)

@@ -200,7 +200,10 @@ def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     assert "HOST:PORT" in wrong("sweep", "digits", "--address", "ray://x", *store)
     assert "--model" in wrong("sweep", "digits", "--model", "no_colon", *store)
     assert "no_such_module" in wrong("sweep", "digits", "--model", "no_such_module:Net", *store)
-    assert "not for" in wrong("sweep", "digits", "--image-size", "32", *store)
+    for option in ("--image-size", "--vocabulary"):
+        assert f"{option} is not for the study digits" in wrong("sweep", "digits", option, "32", *store)
+    corpus = ("sweep", "text_pairs", "--data", folder)
+    assert "--source and --target together" in wrong(*corpus, "--source", "de", *store)
     Image.new("RGB", (9, 8)).save(folder / "cat" / "odd.png")
     assert "--image-size" in wrong("sweep", "image_folder", "--data", folder, *store)
     single = tmp_path / "single"

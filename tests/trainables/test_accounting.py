@@ -23,6 +23,7 @@ from trainables.published_sizes import (
     DROPPED,
     FULL_PRECISION,
     NOT_A_MATRIX,
+    NOT_A_WEIGHT,
     bit_packed_bytes,
     deep_compression,
     ham_code_bits,
@@ -262,7 +263,7 @@ def test_a_file_is_counted_in_every_way() -> None:
     published = [a for a in accounts if a.accounting.key.startswith(("deep", "ham", "sham"))]
     assert len(published) == 6
     for one in published:
-        assert [one.sizes[name].note for name in ("bias", "count")] == [NOT_A_MATRIX] * 2
+        assert [one.sizes[name].note for name in ("bias", "count")] == [NOT_A_MATRIX, NOT_A_WEIGHT]
         assert one.sizes["bias"].bytes == 4 * 9
 
 

@@ -64,8 +64,8 @@ def test_the_packed_file_computes_what_the_student_computes(model, sparsity, tas
     for recipe in every_translation_method(task, model, 2, sparsity):
         recipe = replace(recipe, exempt_dtype="float32")
         trainer = trainer_of(recipe, arrays)
-        trainer.train_epoch()
-        trainer.train_epoch()
+        while not trainer.finished:
+            trainer.train_epoch()
         _, network = open_student(trainer.ship())
         for _, joint, original in compressed_weights(trainer.student):
             joint.start_quantizing(original)  # post-training quantization never does, until it ships

@@ -60,6 +60,8 @@ def every_translation_method(
     for method in (*WITHOUT_QUANTIZED_INPUTS, methods.sequence_level_distillation):
         arguments: dict[str, Any] = {"epochs": epochs, "sparsity": sparsity, "learning_rate": 5e-3}
         wanted: dict[str, Any] = {"teacher_id": TEACHER_ID, "temperature": 1.0, "points_learning_rate": 1e-4}
+        if method is methods.alternating_quantization:
+            arguments["epochs"] = max(epochs, 3)
         accepted = inspect.signature(method).parameters
         arguments |= {name: value for name, value in wanted.items() if name in accepted}
         if any(recipe.method == method.__name__ for recipe in recipes):

@@ -139,7 +139,9 @@ def numbered(splits: Mapping[str, Pairs], task: TextTask) -> Arrays:
     try:
         data = learn((*train.source, *train.target), task.vocabulary_size, task.subwords)
     except VocabularyError as error:
-        raise DataError(f"{error}; change vocabulary_size, or train on more text") from error
+        raise DataError(
+            f"{error}; give another size of the vocabulary (--vocabulary), or train on more text"
+        ) from error
     vocabulary = Vocabulary(data)
     arrays: dict[str, np.ndarray] = {"vocabulary": data}
     for split in SPLITS:
