@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -96,9 +97,34 @@ def merge(logits: Tensor, classes: Tensor) -> Tensor:
         Shape (rows, k + 1), the last column that of all others; (rows, k) where k classes are all.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    outcomes = logits.gather(1, classes)
-    if classes.shape[1] < logits.shape[1]:
-        # Added up themselves: 1 minus the sum of the classes is all rounding where that sum is nearly 1.
-        others = logits.scatter(1, classes, float("-inf")).logsumexp(1, keepdim=True)
-        outcomes = torch.cat([outcomes, others], 1)
-    return F.log_softmax(outcomes, 1)
+    if classes.shape[1] == logits.shape[1]:
+        return F.log_softmax(logits.gather(1, classes), 1)
+    return _Merge.apply(logits, classes)
+
+
+class _Merge(torch.autograd.Function):
+    """The classes and all others, with a backward pass that walks over all classes once.
+
+    The others are added up themselves: 1 minus the sum of the classes is all rounding where that sum is
+    nearly 1.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, classes: Tensor) -> Tensor:
+        chosen = logits.gather(1, classes)
+        others = logits.scatter(1, classes, float("-inf"))
+        peak = others.amax(1, keepdim=True)
+        others.sub_(peak).exp_()
+        rest = others.sum(1, keepdim=True)
+        outcomes = torch.cat([chosen, peak + rest.log()], 1)
+        total = outcomes.logsumexp(1, keepdim=True)
+        ctx.save_for_backward(others, rest, (peak - total).exp(), (chosen - total).exp(), classes)
+        return outcomes - total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        others, rest, unit, probabilities, classes = ctx.saved_tensors
+        together = gradient.sum(1, keepdim=True)
+        pulled = others * (gradient[:, -1:] / rest - together * unit)
+        return pulled.scatter_(1, classes, gradient[:, :-1] - together * probabilities), None
