@@ -139,7 +139,8 @@ def ranges(rows: Tensor, scale_dtype: str) -> tuple[Tensor, Tensor]:
     """Offset (smallest value) and scale (range) of float32 ``rows``: float32, (rows, 1), as stored."""
     low, high = ends(rows)
     dtype = SCALE_DTYPES[scale_dtype]
-    offset = low.to(dtype).float()
+    # Adding zero makes -0.0, to which a small negative end is rounded, 0.0: codes know one zero.
+    offset = low.to(dtype).float() + 0.0
     scale = (high - offset).to(dtype).float()
     return offset, scale.masked_fill_(scale < SMALLEST_RANGE, 1.0)
 
