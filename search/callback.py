@@ -25,7 +25,7 @@ class Record:
     """One trial as the driver knows it.
 
     Attributes:
-        trial_id: Ray's.
+        trial_id: the searcher's, five digits, unique in the sweep; Ray's own id changes with every start.
         recipe: what it trains.
         state: ``running``, ``finished``, ``failed`` or ``stopped``.
         reason: why it failed, or has no latency.
@@ -76,26 +76,26 @@ class TrialEvents(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         recipe = recipe_from_dict(json.loads(trial.config["recipe"]))
-        record = Record(trial.trial_id, recipe)
-        self.records[trial.trial_id] = record
+        record = Record(_key(trial), recipe)
+        self.records[record.trial_id] = record
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
-        self._tracker.start_trial(trial.trial_id, record.name, recipe.to_dict(), tags)
+        self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        record = self.records[trial.trial_id]
+        record = self.records[_key(trial)]
         kept = (*self._costs, *self._qualities, "epoch")
         record.metrics |= {k: v for k, v in result.items() if k in kept}
         wanted = (*EPOCH_METRICS, *self._qualities)
         metrics = {k: result[k] for k in wanted if k in result and math.isfinite(result[k])}
-        self._tracker.log_epoch(trial.trial_id, int(result["epoch"]), metrics)
+        self._tracker.log_epoch(record.trial_id, int(result["epoch"]), metrics)
         self._watcher.changed(self.records)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        record = self.records[trial.trial_id]
+        record = self.records[_key(trial)]
         result = trial.last_result
         record.state, record.reason = result.get("state", "stopped"), result.get("reason", "")
         record.machine = result.get("latency_machine", "")
@@ -109,9 +109,9 @@ class TrialEvents(Callback):
         self._end(record)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        if trial.trial_id not in self.records:  # it failed before it could start
+        if _key(trial) not in self.records:  # it failed before it could start
             self.on_trial_start(iteration, trials, trial)
-        record = self.records[trial.trial_id]
+        record = self.records[_key(trial)]
         record.state, record.reason = "failed", root_cause(_error_text(trial))
         self._end(record)
 
@@ -121,6 +121,10 @@ class TrialEvents(Callback):
         files = {STUDENT_FILE: record.packed} if record.packed is not None else {}
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         self._watcher.changed(self.records)
+
+
+def _key(trial: Trial) -> str:
+    return str(trial.config["trial"])
 
 
 def _packed_file(trial: Trial) -> bytes:

@@ -16,8 +16,6 @@ from ray.tune.search import Searcher
 
 from trainables.recipe import Recipe, canonical_json
 
-TUNE_ID = "tune_id"
-
 Objectives = Callable[[Mapping[str, Any]], list[float]]
 """A trial's last result -> objective values, in the order of the study's directions."""
 
@@ -76,13 +74,12 @@ class OptunaSearcher(Searcher):
             study.enqueue_trial(dict(point))
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
-        """A config with the recipe as canonical JSON."""
+        """A config: ``recipe``, canonical JSON, and ``trial``, which names the trial in store and records."""
         trial = self._study.ask()
-        trial.set_user_attr(TUNE_ID, trial_id)
         recipe = self._space(trial)
         trial.set_user_attr("recipe_id", recipe.recipe_id)
         self._open[trial_id] = trial
-        return {"recipe": canonical_json(recipe)}
+        return {"recipe": canonical_json(recipe), "trial": f"{trial.number:05d}"}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Values of several objectives have no intermediate form in Optuna."""

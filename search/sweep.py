@@ -97,7 +97,7 @@ class Outcome:
 
     Attributes:
         run_id: of the parent run.
-        records: every trial, by Ray's trial id.
+        records: every trial, by its id.
         front: trial ids on the front, smallest first.
         quality: what selected the students.
         teacher: the teacher's qualities on both splits, by the names they are logged under, and
@@ -518,7 +518,7 @@ def run_trials(
         num_samples=options.trials,
         max_concurrent_trials=machine.concurrency,
         reuse_actors=True,
-        trial_dirname_creator=lambda trial: str(trial.trial_id),
+        trial_dirname_creator=lambda trial: str(trial.config["trial"]),
         storage_path=str((options.store / "trials").absolute()),
         callbacks=[events],
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),

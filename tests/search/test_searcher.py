@@ -48,7 +48,7 @@ def test_states_are_true(study):
         searcher.suggest(trial_id)
         searcher.on_trial_complete(trial_id, result, error)
         searcher.on_trial_complete(trial_id, result, error)  # told twice, nothing happens
-    states = {t.user_attrs["tune_id"]: t.state for t in study.trials}
+    states = dict(zip(ends, (t.state for t in study.trials), strict=True))
     assert states.pop("good") == TrialState.COMPLETE
     assert set(states.values()) == {TrialState.FAIL}
     assert study.trials[0].values == [0.9, 10.0]
@@ -58,6 +58,7 @@ def test_the_config_is_the_recipe(study):
     config = searcher_on(study).suggest("a")
     recipe = recipe_from_dict(json.loads(config["recipe"]))
     assert recipe.recipe_id == study.trials[0].user_attrs["recipe_id"]
+    assert config["trial"] == "00000"
 
 
 def test_starting_points_come_first(study):
@@ -73,7 +74,7 @@ def test_constraints_reach_optuna(study):
     for trial_id, size in (("large", 4000), ("small", 500)):
         searcher.suggest(trial_id)
         searcher.on_trial_complete(trial_id, finished(0.9 if size > 1000 else 0.5, size))
-    assert [t.user_attrs["tune_id"] for t in study.best_trials] == ["small"]
+    assert [t.values[1] for t in study.best_trials] == [math.log2(500)]
 
 
 def test_a_study_is_never_continued(tmp_path):

@@ -65,8 +65,7 @@ def run(events: TrialEvents, trial_id: str, folder: Path, bleu: float, packed_by
     (folder / "student.rdz").write_bytes(trial_id.encode())
     last = epoch(2, bleu, packed_bytes, **COSTS, state="finished", latency_machine="{}")
     trial: Any = SimpleNamespace(
-        trial_id=trial_id,
-        config={"recipe": canonical_json(RECIPE)},
+        config={"recipe": canonical_json(RECIPE), "trial": trial_id},
         last_result=last,
         checkpoint=tune.Checkpoint.from_directory(str(folder)),
     )
