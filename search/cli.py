@@ -413,7 +413,7 @@ def export(
     """
     from search.store import open_store
     from trainables.evaluation import assets_of, rebuild
-    from trainables.export import to_onnx, to_safetensors
+    from trainables.export import integer_kind, to_onnx, to_safetensors
     from trainables.packed_file import read_file, unpack, write_file
 
     with _problems():
@@ -424,6 +424,8 @@ def export(
             raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
         if kind not in ("onnx", "rdz", "safetensors"):
             raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
+        if reduced_range is not None and kind != "onnx":
+            raise Problem(f"--reduced-range and --full-range are about ONNX files, and {target} is none.")
         if not target.absolute().parent.is_dir():
             raise Problem(f"The folder {target.absolute().parent} does not exist.")
         _allow(model)
@@ -446,6 +448,11 @@ def export(
         if kind == "onnx":
             student = _with_own_model(lambda: rebuild(recipe, tensors))
             task = recipe.task
+            if reduced_range is not None and not integer_kind(student, tensors):
+                raise Problem(
+                    f"{source} is exported in float32, since inputs of its layers are not quantized; "
+                    "leave out --reduced-range and --full-range."
+                )
             graphs = to_onnx(student, task.interface, metadata, tensors, reduced_range=reduced_range)
             exported = _graph_files(target, graphs)
             checked = {*exported}

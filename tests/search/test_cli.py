@@ -236,6 +236,7 @@ def test_reading_what_is_not_there(tmp_path):
     assert "neither a file nor a run" in wrong("export", "nothing", tmp_path / "o.rdz")
     assert "export format" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.tflite")
     assert "does not exist" in wrong("export", tmp_path / "bad.rdz", tmp_path / "no" / "o.rdz")
+    assert "about ONNX" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.rdz", "--reduced-range")
 
 
 def test_a_taken_port_is_named(tmp_path):
