@@ -129,7 +129,7 @@ def check_student(study: Study, context: Context, max_bytes: int | None) -> None
     """
     recipe = study.space.smallest(context)
     try:
-        student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+        student = recipe.build()
         least = len(pack(recipe, stored_tensors(compress(student, recipe), recipe)))
     except ValueError as error:
         raise Problem(f"The student cannot be used: {error}.") from error
