@@ -355,22 +355,29 @@ def translate(
         Path, typer.Argument(metavar="FILE", help="A packed file (.rdz) of a student that translates.")
     ],
     beam: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Hypotheses; 1 is greedy.")] = 5,
+    model: OwnModel = None,
 ) -> None:
     """Translate standard input line by line with FILE alone."""
     from search.lines import groups
-    from trainables.packed_file import read_file
+    from trainables.packed_file import read_file, read_header
     from trainables.translator import NoTranslator, PackedTranslator
 
     with _problems():
+        if sys.stdin is None:
+            raise Problem("There is nothing to translate: standard input is closed.")
+        _allow(model)
+        content = read_file(file)
+        _check_own(model, _named(file, lambda: read_header(content)))
         try:
-            translator = _named(file, lambda: PackedTranslator(read_file(file)))
+            translator = _named(file, lambda: _with_own_model(lambda: PackedTranslator(content)))
         except NoTranslator as error:
             raise Problem(f"{file}: {error}.") from error
     if sys.stdin.isatty():
         err.print("One sentence per line; Ctrl-D ends.", style="dim")
     try:
         for lines in groups(sys.stdin.buffer, 256):
-            sys.stdout.write("".join(f"{line}\n" for line in translator.translate(lines, beam)))
+            said = "".join(f"{line}\n" for line in translator.translate(lines, beam))
+            sys.stdout.buffer.write(said.encode())  # UTF-8 as what is read, whatever the terminal's locale
             sys.stdout.flush()
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

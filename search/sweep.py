@@ -16,6 +16,7 @@ import numpy as np
 import ray
 import torch
 from ray import tune
+from torch import Tensor
 
 from search.callback import Record, TrialEvents, Watcher
 from search.environment import check_reachable
@@ -40,15 +41,15 @@ from search.teacher import (
 from search.tracking import SweepExists, SweepTracker, signature_tags
 from search.units import count, show_bytes
 from spaces import Context
-from trainables.compressed_weight import compress, stored_tensors
-from trainables.evaluation import evaluate_file, rebuild
+from trainables.compressed_weight import compress
+from trainables.evaluation import evaluate_file, rebuild, ship
 from trainables.export import ExportError, to_onnx
 from trainables.interfaces.base import Interface
 from trainables.metrics import Quality, quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import alone, fingerprint, measure_latencies
 from trainables.models.custom import allow
-from trainables.packed_file import pack, unpack
+from trainables.packed_file import unpack
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task, TaughtTask
 from trainables.teachers.remembered import different_views
@@ -121,8 +122,16 @@ class Reporter(Watcher, Protocol):
         ...
 
 
-def check_student(study: Study, context: Context, max_bytes: int | None) -> None:
+def check_student(
+    study: Study, context: Context, assets: Mapping[str, Tensor], max_bytes: int | None
+) -> None:
     """Refuse a student that cannot be built, or a size that not even the smallest of the space meets.
+
+    Args:
+        study: what is to be searched.
+        context: of its space.
+        assets: of the loaded task; they ship with every student and count in its size.
+        max_bytes: the size, or None for any.
 
     Raises:
         Problem: the message says what is wrong, or what would fit.
@@ -130,7 +139,7 @@ def check_student(study: Study, context: Context, max_bytes: int | None) -> None
     recipe = study.space.smallest(context)
     try:
         student = recipe.build()
-        least = len(pack(recipe, stored_tensors(compress(student, recipe), recipe)))
+        least = len(ship(recipe, compress(student, recipe), assets=assets))
     except ValueError as error:
         raise Problem(f"The student cannot be used: {error}.") from error
     if max_bytes is not None and least > max_bytes:
@@ -161,7 +170,8 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     arrays = task.load(options.data, download=options.download)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
-    check_student(study, context, options.max_bytes)
+    assets = task.open(arrays, torch.device("cpu"), 0).assets()
+    check_student(study, context, assets, options.max_bytes)
     journal = options.store / "studies" / f"{options.name}.journal"
     if journal.exists():
         raise SweepExists(f"The store has a sweep named {options.name} already; choose another with --name.")
