@@ -314,7 +314,10 @@ class LoadedText:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split=}")
         if split not in self._sides:
-            raise ValueError(f"there is no {split} split: the arrays hold no {split}_target")
+            raise ValueError(
+                f"there is no {split} split here: a teacher made its targets, and they stayed where students "
+                f"were trained; choose one of {', '.join(self._sides)}"
+            )
         return self._sides[split]
 
     @functools.cached_property

@@ -1,7 +1,8 @@
-"""Sizes that no student can have are refused before anything is trained."""
+"""Studies as the command line asks for them, and what is refused before anything is trained."""
 
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from search.sweep import check_student
 from tests.trainables.translation import write_pairs
 from trainables.compressed_weight import compress
 from trainables.evaluation import ship
+from trainables.models import Custom
 
 
 def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Path) -> None:
@@ -26,3 +28,16 @@ def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Pat
     for bytes_ in (sizes[0] + 10, sizes[0] - 100):
         with pytest.raises(Problem, match=f"No student of this study fits in {bytes_:,} bytes"):
             check_student(study, context, assets, bytes_)
+
+
+@pytest.mark.parametrize("name", ["digits", "phrases", "multi30k"])
+def test_with_a_model_of_ones_own_every_student_is_of_it(name: str) -> None:
+    own = "examples.own_translator:Translator"
+    study = find_study(name, own_model=own)
+    task = study.make_task(None, {})
+    context = study.context(task, "0" * 16, 0)
+    sampled = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [*map(optuna.trial.FixedTrial, study.space.starting_points(context))]
+    for trial in (*trials, *(sampled.ask() for _ in range(20))):
+        model = study.space(trial, context).model
+        assert isinstance(model, Custom) and model.target == own
