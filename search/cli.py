@@ -25,6 +25,7 @@ from search.units import count, parse_bytes, show_bytes, show_seconds
 from trainables.metrics import Quality, quality_of
 
 if TYPE_CHECKING:
+    from search.budget import Budget
     from search.store import Store, Sweep
     from search.sweep import Options, Outcome
     from trainables.recipe import Recipe
@@ -61,6 +62,17 @@ OwnModel = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Port on 127.0.0.1.")]
+MaxBytes = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Budget: bytes of the packed file, such as 64kB.")
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(metavar="MS", help="Budget: latency in ONNX Runtime on this machine, one thread."),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(metavar="POINTS", help="Budget: points of quality below the teacher, on validation."),
+]
 DEFAULT_STORE = Path("rayduce-store")
 
 
@@ -92,7 +104,8 @@ def _escape(text: str) -> str:
 @app.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
-    "  rayduce sweep digits --trials 100 --max-bytes 16kB --name tiny\n\n"
+    "  rayduce sweep digits --trials 100 --max-bytes 16kB --max-drop 1 --name tiny\n\n"
+    "  rayduce sweep digits --from digits-1 --sampler gp\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
@@ -137,8 +150,15 @@ def sweep(
     download: Annotated[
         bool, typer.Option("--download", help="Fetch a published data set into --data.")
     ] = False,
-    max_bytes: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Size budget of the packed file, such as 64kB.")
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    max_drop: MaxDrop = None,
+    sampler: Annotated[
+        str, typer.Option(metavar="NAME", help="How recipes are drawn: tpe, gp, nsga2, random or qmc.")
+    ] = "tpe",
+    earlier: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="SWEEP", help="Learn from an earlier sweep of the store; repeatable."),
     ] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
     concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
@@ -180,7 +200,9 @@ def sweep(
             data=data,
             about_data={name: value for name, value in about_data.items() if value is not None},
             download=download,
-            max_bytes=None if max_bytes is None else parse_bytes(max_bytes),
+            budget=_budget(max_bytes, max_latency_ms, max_drop),
+            sampler=sampler,
+            earlier=tuple(earlier or ()),
             minimize_latency=latency,
             concurrency=concurrency,
             address=address,
@@ -589,6 +611,17 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise Problem(f"Port {port} is taken; give another with --port.") from None
+
+
+def _budget(max_bytes: str | None, max_latency_ms: float | None, max_drop: float | None) -> Budget:
+    from search.budget import Budget
+
+    size = None if max_bytes is None else parse_bytes(max_bytes)
+    try:
+        return Budget(size, max_latency_ms, max_drop)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        raise Problem(f"--{name.replace('_', '-')} {rest}.") from error
 
 
 def _checked_name(name: str) -> str:
