@@ -182,7 +182,7 @@ def _result(kept: FrozenTrial, row: Mapping[str, Any], quality: Quality) -> dict
 
 def _trial(kept: FrozenTrial, result: Mapping[str, Any], source: str, reading: Reading) -> FrozenTrial | None:
     """``kept`` as a trial of the new study; None if the new space has no such recipe."""
-    fixed = FixedTrial(kept.params)
+    known = {name: value for name, value in kept.params.items() if name in reading.parameters}
     values = reading.objectives(result)
     measured = bool(np.isfinite(values).all())
     complete = kept.state == TrialState.COMPLETE
@@ -192,6 +192,12 @@ def _trial(kept: FrozenTrial, result: Mapping[str, Any], source: str, reading: R
     if not complete:
         attributes |= {SEEN: dict(result)} | ({SEEN_VALUES: values} if measured else {})
     try:
+        create_trial(  # which checks the ranges, where a fixed trial would warn
+            state=TrialState.RUNNING,
+            params=known,
+            distributions={name: reading.parameters[name] for name in known},
+        )
+        fixed = FixedTrial(known)
         recipe = reading.draw(fixed)
         params, distributions = fixed.params, fixed.distributions
         if reading.sampler.whole and not reading.sampler.ahead:
