@@ -144,6 +144,7 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
         DataError: the data is not usable.
         StoreError, SweepExists: the store cannot be written, or has a sweep of that name.
     """
+    sampler = find_sampler(options.sampler)
     reporter.say("reading the data")
     if options.address is not None:
         check_reachable(options.address)
@@ -151,7 +152,6 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     arrays = task.load(options.data, download=options.download)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
-    sampler = find_sampler(options.sampler)
     opened = task.open(arrays, torch.device("cpu"), 0)
     check_students(study.space, context, opened, options.budget)
     settings = _settings(study, task, teacher_recipe, opened.fingerprint(), options)

@@ -40,10 +40,10 @@ KINDS = {
         "can be used"
     ),
     "epochs": (
-        "{name} trained for {theirs} epochs, not {ours}: its numbers cannot be compared; "
-        "give --epochs {theirs}"
+        "{name} trained for {theirs} epochs, not {ours}: its numbers cannot be compared without "
+        "--epochs {theirs}"
     ),
-    "own_model": "{name} had students of the class {theirs}, not {ours}: its numbers are of other networks",
+    "own_model": "{name} had students of another class ({theirs}, not {ours}): it says nothing of these",
 }
 """Setting -> what is said where an earlier sweep's is another."""
 
@@ -88,8 +88,10 @@ def find_earlier(store: Store, names: Sequence[str], settings: Mapping[str, Any]
         theirs = {**sweep.params, "study": sweep.study, "metric": sweep.metric}
         for name, sentence in KINDS.items():
             if theirs.get(name, "None") != str(settings[name]):
-                words = {"name": sweep.name, "theirs": theirs.get(name, "None"), "ours": settings[name]}
-                raise Problem(f"The sweep {sentence.format(**words)}, or leave out --from {sweep.name}.")
+                shown = [theirs.get(name, "None"), str(settings[name])]
+                shown = ["none" if value == "None" else value for value in shown]
+                words = {"name": sweep.name, "theirs": shown[0], "ours": shown[1]}
+                raise Problem(f"The sweep {sentence.format(**words)}; leave out --from {sweep.name}.")
     return found
 
 

@@ -156,11 +156,9 @@ class StudentTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and measure the packed file."""
-        recipe_id = recipe_from_dict(json.loads(self._recipe)).recipe_id
-        if recipe_id in self._measured:
-            copy = ray.get(self._measured[recipe_id])
-            self._shipped = copy.file
-            return {**copy.result, "copied_from": copy.source, "state": "finished", "done": True}
+        copied = self._copied()
+        if copied is not None:
+            return copied
         trainer = self._begin()
         recipe = trainer.recipe
         try:
@@ -182,6 +180,16 @@ class StudentTrial(tune.Trainable):
             result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
         result["seconds"] = time.perf_counter() - self._started
         return result
+
+    def _copied(self) -> dict[str, Any] | None:
+        """The result of the trial of an earlier sweep that made this student, if there is one."""
+        recipe = recipe_from_dict(json.loads(self._recipe))
+        if recipe.recipe_id not in self._measured:
+            return None
+        copy = ray.get(self._measured[recipe.recipe_id])
+        self._shipped = copy.file
+        ended = {"epoch": recipe.epochs, "state": "finished", "done": True}
+        return {**copy.result, "copied_from": copy.source, **ended}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """A finished trial is its packed file; an unfinished one what it takes to go on."""

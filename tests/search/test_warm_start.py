@@ -175,12 +175,12 @@ def test_every_sampler_goes_on_from_earlier_trials(earlier, sampler):
         ({"metric": "bleu"}, "selected by accuracy, not by bleu"),
         ({"teacher": "1" * 16}, "another teacher"),
         ({"data": "xyz"}, "on other data"),
-        ({"epochs": 9}, "give --epochs 3"),
-        ({"own_model": "m:Net"}, "students of the class None, not m:Net"),
+        ({"epochs": 9}, "without --epochs 3"),
+        ({"own_model": "m:Net"}, r"students of another class \(none, not m:Net\)"),
     ],
 )
 def test_sweeps_of_another_kind_are_refused(earlier, change, text):
-    with pytest.raises(Problem, match=f"^The sweep old .*{text}.*, or leave out --from old\\.$"):
+    with pytest.raises(Problem, match=f"^The sweep old .*{text}.*; leave out --from old\\.$"):
         find_earlier(open_store(earlier), ["old"], {**SETTINGS, **change})
 
 
