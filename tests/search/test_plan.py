@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 from rich.console import Console
@@ -57,9 +58,10 @@ def test_too_little_is_told():
 
 
 def test_the_table_says_what_was_asked_for():
-    console = Console(width=160, record=True, quiet=True)
-    console.print(plan_table(PLAN, Budget(max_bytes=16_000), quality_of("accuracy"), 1.0, 0.6))
-    text = console.export_text()
+    written = StringIO()
+    table = plan_table(PLAN, Budget(max_bytes=16_000), quality_of("accuracy"), 1.0, 0.6)
+    Console(width=160, file=written).print(table)
+    text = written.getvalue()
     for words in ("on 3 nodes like this machine", "at most 16 kB", "about 1750 trials", "about 0.15 EUR"):
         assert words in text
     record = plan_record(PLAN, 1.0, 0.6)
