@@ -72,9 +72,13 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
     options = Options("overhead", trials, 0, folder, f"sqlite:///{folder}/mlflow.db", concurrency=2)
     tracker = SweepTracker(options.tracking_uri, folder / "artifacts", "digits", options.name)
     tracker.open(params={}, tags={"rayduce.metric": task.metric})
-    journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"), 0)
+    journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"))
     searcher = OptunaSearcher(
-        journal, untrained, lambda result: [result["validation_accuracy"], result["packed_bytes"]]
+        journal,
+        untrained,
+        lambda result: [result["validation_accuracy"], result["packed_bytes"]],
+        trials=trials,
+        parameters={},  # TPE draws those that are asked for
     )
     clock = Clock()
     settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000)

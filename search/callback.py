@@ -29,6 +29,7 @@ class Record:
         recipe: what it trains.
         state: ``running``, ``finished``, ``failed`` or ``stopped``.
         reason: why it failed, or has no latency.
+        copied_from: ``<sweep>/<trial>`` of the earlier trial that made its student, or nothing.
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
         packed: the file it shipped, once finished.
@@ -38,6 +39,7 @@ class Record:
     recipe: Recipe
     state: str = "running"
     reason: str = ""
+    copied_from: str = ""
     machine: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     packed: bytes | None = None
@@ -98,6 +100,7 @@ class TrialEvents(Callback):
         record = self.records[_key(trial)]
         result = trial.last_result
         record.state, record.reason = result.get("state", "stopped"), result.get("reason", "")
+        record.copied_from = result.get("copied_from", "")
         record.machine = result.get("latency_machine", "")
         if record.state == "running":
             record.state = "stopped"
@@ -117,7 +120,11 @@ class TrialEvents(Callback):
 
     def _end(self, record: Record) -> None:
         metrics = {k: record.metrics[k] for k in self._costs if k in record.metrics}
-        tags = {"reason": record.reason or None, "latency_machine": record.machine or None}
+        tags = {
+            "reason": record.reason or None,
+            "latency_machine": record.machine or None,
+            "copied_from": record.copied_from or None,
+        }
         files = {STUDENT_FILE: record.packed} if record.packed is not None else {}
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         self._watcher.changed(self.records)

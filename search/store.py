@@ -15,6 +15,7 @@ from urllib.request import url2pathname
 import numpy as np
 import pandas as pd
 
+from search.budget import Budget
 from search.front import front_so_far
 from search.mlflow_client import (
     EXPERIMENT_PREFIX,
@@ -82,8 +83,18 @@ _BEFORE_METRICS = {
     "width": REAL,
     "sparsity_target": REAL,
 }
-_AFTER_METRICS = {"front": FLAG, "recipe_id": TEXT, "start_time": TIME}
-_TAGS = ("reason", "method", "model", "bits", "bucket_size", "depth", "width", "sparsity_target")
+_AFTER_METRICS = {"front": FLAG, "recipe_id": TEXT, "start_time": TIME, "feasible": FLAG, "copied_from": TEXT}
+_TAGS = (
+    "copied_from",
+    "reason",
+    "method",
+    "model",
+    "bits",
+    "bucket_size",
+    "depth",
+    "width",
+    "sparsity_target",
+)
 _SWEEP_COLUMNS = {
     "run_id": TEXT,
     "name": TEXT,
@@ -151,6 +162,22 @@ class Sweep:
             raise UnknownMetric(
                 f"The sweep {self.name} cannot be read with this version of Rayduce: {error}."
             ) from error
+
+    @property
+    def budget(self) -> Budget:
+        """What its students may take and lose.
+
+        Raises:
+            StoreError: the parent run's limits are none.
+        """
+        try:
+            return Budget.from_params(self.params)
+        except ValueError as error:
+            raise StoreError(f"The sweep {self.name} has limits that are none: {error}.") from error
+
+    def over_budget(self, trial: Mapping[str, Any]) -> str:
+        """By how much a trial, as a row of :meth:`Store.trials`, is over the limits; empty if it is not."""
+        return self.budget.exceeded(trial, self.quality, self.teacher_validation)
 
     @property
     def teacher_quality(self) -> float:
@@ -261,9 +288,11 @@ class Store:
         (``running``, ``finished``, ``failed``, ``stopped``), reason, method, model, bits, bucket_size,
         depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the front
         only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
-        seconds, front, recipe_id, start_time. Qualities and costs that the sweep's metric brings along
-        (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``front`` is what the sweep marked
-        at its end; before that, the finished trials not dominated in validation quality and bytes so far.
+        seconds, front, recipe_id, start_time, feasible, copied_from (``<sweep>/<trial>`` that made the
+        student). Qualities and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand
+        behind it and behind ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the
+        sweep's budget. ``front`` is what the sweep marked at its end; before that, the feasible finished
+        trials not dominated in validation quality and bytes so far.
 
         Raises:
             UnknownSweep: no such sweep.
@@ -273,7 +302,7 @@ class Store:
         found = self._search(
             self._experiments(), f"tags.`{PARENT_TAG}` = '{chosen.run_id}'", "start_time ASC"
         )
-        return _trials(found, chosen.quality)
+        return _trials(found, chosen)
 
     def front(self, sweep: str | None = None) -> pd.DataFrame:
         """The rows of :meth:`trials` that are on the front, smallest file first."""
@@ -288,8 +317,18 @@ class Store:
         """
         run = self._run(run_id, "trial")
         parent = self._sweep_of(self._run(run.data.tags[PARENT_TAG], "sweep"))
-        [row] = records(_trials([run], parent.quality))
+        [row] = records(_trials([run], parent))
         return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
+
+    def tags(self, sweep: str, name: str) -> dict[str, str]:
+        """Run id -> value of the tag ``name``, of the trials of a sweep that have it.
+
+        Raises:
+            UnknownSweep: no such sweep.
+        """
+        where = f"tags.`{PARENT_TAG}` = '{self.sweep(sweep).run_id}'"
+        runs = self._search(self._experiments(), where, "start_time ASC")
+        return {run.info.run_id: run.data.tags[name] for run in runs if name in run.data.tags}
 
     def history(self, run_id: str) -> pd.DataFrame:
         """Metrics of a trial by step: index ``step``, one float column per metric, NaN where not logged.
@@ -438,7 +477,8 @@ class Store:
             ) from error
 
 
-def _trials(runs: Iterable[Run], quality: Quality) -> pd.DataFrame:
+def _trials(runs: Iterable[Run], sweep: Sweep) -> pd.DataFrame:
+    quality = sweep.quality
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
     costs = {metric.name: WHOLE if metric.whole else REAL for metric in (*COSTS, *quality.costs)}
     columns = {**_BEFORE_METRICS, **qualities, **costs, **_AFTER_METRICS}
@@ -459,6 +499,7 @@ def _trials(runs: Iterable[Run], quality: Quality) -> pd.DataFrame:
                 "start_time": _time(run.info.start_time),
             }
         )
+        rows[-1]["feasible"] = not sweep.over_budget(rows[-1])
         marked.append(FRONT_TAG in tags)
     trials = _frame(rows, columns)
     if not any(marked):

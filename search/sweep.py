@@ -7,23 +7,27 @@ import logging
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import optuna
 import ray
 import torch
 from ray import tune
-from torch import Tensor
 
+from search.budget import NO_LIMITS, Budget
 from search.callback import Record, TrialEvents, Watcher
 from search.environment import check_reachable
 from search.front import non_dominated
+from search.limits import check_students
 from search.mlflow_client import METRIC_TAG
 from search.problem import Problem
+from search.samplers import TPE, Sampler, find_sampler
 from search.searcher import OptunaSearcher, open_study
+from search.store import Sweep, open_store
 from search.studies import Study
 from search.teacher import (
     ask_teacher,
@@ -40,9 +44,9 @@ from search.teacher import (
 )
 from search.tracking import SweepExists, SweepTracker, signature_tags
 from search.units import count, show_bytes
+from search.warm_start import Known, Reading, find_earlier, look_back
 from spaces import Context
-from trainables.compressed_weight import compress
-from trainables.evaluation import evaluate_file, rebuild, ship
+from trainables.evaluation import evaluate_file, rebuild
 from trainables.export import ExportError, to_onnx
 from trainables.interfaces.base import Interface
 from trainables.metrics import Quality, quality_of
@@ -70,7 +74,9 @@ class Options:
         data: directory of the data set, or None.
         about_data: further options about the data that were given, such as ``image_size``.
         download: whether a published data set may be fetched.
-        max_bytes: size budget of the packed file, or None.
+        budget: what students may take and lose.
+        sampler: name of how parameters are drawn.
+        earlier: names of sweeps of the store that this one learns from.
         minimize_latency: whether latency is an objective too.
         concurrency: trials at a time, or None for one per processor (or two per GPU).
         address: of a running Ray cluster, or None for this machine.
@@ -85,7 +91,9 @@ class Options:
     data: Path | None = None
     about_data: Mapping[str, Any] = field(default_factory=dict)
     download: bool = False
-    max_bytes: int | None = None
+    budget: Budget = NO_LIMITS
+    sampler: str = TPE.name
+    earlier: tuple[str, ...] = ()
     minimize_latency: bool = False
     concurrency: int | None = None
     address: str | None = None
@@ -122,33 +130,6 @@ class Reporter(Watcher, Protocol):
         ...
 
 
-def check_student(
-    study: Study, context: Context, assets: Mapping[str, Tensor], max_bytes: int | None
-) -> None:
-    """Refuse a student that cannot be built, or a size that not even the smallest of the space meets.
-
-    Args:
-        study: what is to be searched.
-        context: of its space.
-        assets: of the loaded task; they ship with every student and count in its size.
-        max_bytes: the size, or None for any.
-
-    Raises:
-        Problem: the message says what is wrong, or what would fit.
-    """
-    recipe = study.space.smallest(context)
-    try:
-        student = recipe.build()
-        least = len(ship(recipe, compress(student, recipe), assets=assets))
-    except ValueError as error:
-        raise Problem(f"The student cannot be used: {error}.") from error
-    if max_bytes is not None and least > max_bytes:
-        raise Problem(
-            f"No student of this study fits in {max_bytes:,} bytes: the smallest takes about {least:,}; "
-            "give a larger --max-bytes."
-        )
-
-
 def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callable[[str], str]) -> Outcome:
     """Search ``study`` and leave trials, front and report in the store.
 
@@ -163,6 +144,7 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
         DataError: the data is not usable.
         StoreError, SweepExists: the store cannot be written, or has a sweep of that name.
     """
+    sampler = find_sampler(options.sampler)
     reporter.say("reading the data")
     if options.address is not None:
         check_reachable(options.address)
@@ -170,8 +152,12 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     arrays = task.load(options.data, download=options.download)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
-    assets = task.open(arrays, torch.device("cpu"), 0).assets()
-    check_student(study, context, assets, options.max_bytes)
+    opened = task.open(arrays, torch.device("cpu"), 0)
+    check_students(study.space, context, opened, options.budget)
+    settings = _settings(study, task, teacher_recipe, opened.fingerprint(), options)
+    earlier: tuple[Sweep, ...] = ()
+    if options.earlier:
+        earlier = find_earlier(open_store(options.store, options.tracking_uri), options.earlier, settings)
     journal = options.store / "studies" / f"{options.name}.journal"
     if journal.exists():
         raise SweepExists(f"The store has a sweep named {options.name} already; choose another with --name.")
@@ -180,7 +166,7 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     tracker = SweepTracker(options.tracking_uri, options.store / "artifacts", study.name, options.name)
     try:
         tags = {METRIC_TAG: task.metric, **signature_tags(task.signatures())}
-        run_id = tracker.open(params=_settings(study, options), tags=tags)
+        run_id = tracker.open(params=settings, tags=tags)
         try:
             reporter.say("starting Ray")
             machine = _start_ray(options)
@@ -196,6 +182,8 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
                 tracker,
                 run_id,
                 reporter,
+                sampler,
+                earlier,
             )
             facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
             state = "stopped" if outcome.interrupted else "finished"
@@ -226,6 +214,8 @@ def _search(
     tracker: SweepTracker,
     run_id: str,
     reporter: Reporter,
+    sampler: Sampler,
+    earlier: Sequence[Sweep],
 ) -> Outcome:
     task = context.task
     data: Any = ray.put(dict(arrays))
@@ -267,28 +257,46 @@ def _search(
         return [*values, result.get("latency_ms", math.nan)] if options.minimize_latency else values
 
     def constraints(result: Mapping[str, Any]) -> dict[str, float]:
-        if options.max_bytes is None:
-            return {}
-        return {"packed_bytes": math.log2(result["packed_bytes"] / options.max_bytes)}
+        return options.budget.constraints(result, quality, teacher[quality.validation])
 
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
     if options.minimize_latency:
         directions.append("minimize")
-    optuna_study = open_study(journal, options.name, directions, options.seed)
+    optuna_study = open_study(journal, options.name, directions)
+    parameters = study.space.parameters(context)
+
+    def draw(trial: optuna.trial.BaseTrial) -> Recipe:
+        return study.space(trial, context)
+
+    known = Known()
+    if earlier:
+        matters = options.minimize_latency or options.budget.max_latency_ms is not None
+        reading = Reading(draw, parameters, sampler, objectives, constraints, matters)
+        store = open_store(options.store, options.tracking_uri)
+        known = look_back(store, earlier, journal.parent, reading)
+        reporter.say(known.text)
+    optuna_study.add_trials(known.trials)
     searcher = OptunaSearcher(
         optuna_study,
-        lambda trial: study.space(trial, context),
+        draw,
         objectives,
+        trials=options.trials,
+        parameters=parameters,
+        seed=options.seed,
+        sampler=sampler,
         starting_points=study.space.starting_points(context),
         constraints=constraints,
     )
     events = TrialEvents(tracker, reporter, task.metric)
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
-    interrupted = run_trials(searcher, events, data, teachers, remembered, settings, options, machine)
+    measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
+    interrupted = run_trials(
+        searcher, events, data, teachers, remembered, settings, options, machine, measured
+    )
 
     reporter.say("measuring the front on the test split")
-    front = choose_front(events.records, quality.validation, options)
+    front = choose_front(events.records, quality, teacher[quality.validation], options)
     _measure_front(front, events.records, data, task, tracker, settings)
     tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
     teacher |= tested
@@ -502,6 +510,7 @@ def run_trials(
     settings: TrialSettings,
     options: Options,
     machine: Machine,
+    measured: Mapping[str, Any] | None = None,
 ) -> bool:
     """Run the trials; True if the user stopped them before the last.
 
@@ -514,10 +523,16 @@ def run_trials(
         settings: what all trials share beside.
         options: how to search.
         machine: what there is to run on.
+        measured: by recipe id, references to :class:`Copy` in Ray's object store: not run again.
     """
     # What is a reference already is not copied into the store a second time.
     trainable = tune.with_parameters(
-        StudentTrial, arrays=arrays, teachers=dict(teachers), outputs=outputs, settings=settings
+        StudentTrial,
+        arrays=arrays,
+        teachers=dict(teachers),
+        outputs=outputs,
+        settings=settings,
+        measured=dict(measured or {}),
     )
     # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin with.
     tune.run(
@@ -539,17 +554,25 @@ def run_trials(
     return ended < options.trials
 
 
-def choose_front(records: Mapping[str, Record], quality: str, options: Options) -> list[str]:
-    """Trial ids of the non-dominated students within the size budget, smallest file first.
+def choose_front(
+    records: Mapping[str, Record], quality: Quality, teacher_validation: float, options: Options
+) -> list[str]:
+    """Trial ids of the non-dominated students within the budget, smallest file first.
 
     Better is more validation quality, fewer bytes and, where it is an objective, less latency.
+
+    Args:
+        records: every trial.
+        quality: by which the sweep selects.
+        teacher_validation: the teacher's.
+        options: of the sweep.
     """
-    names = [quality, "packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
+    names = [quality.validation, "packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
     fit = [
         record
         for record in records.values()
         if record.state == "finished"
-        and (options.max_bytes is None or record.metrics["packed_bytes"] <= options.max_bytes)
+        and not options.budget.exceeded(record.metrics, quality, teacher_validation)
         and all(name in record.metrics for name in names)
     ]
     if not fit:
@@ -578,14 +601,19 @@ def _measure_front(
         tracker.annotate(trial_id, metrics, {"front": "1", "latency_machine": machine})
 
 
-def _settings(study: Study, options: Options) -> dict[str, Any]:
+def _settings(study: Study, task: Task, teacher: Recipe, data: str, options: Options) -> dict[str, Any]:
     """What the parent run says of the sweep; paths of this machine stay out."""
     return {
         "study": study.name,
+        "metric": task.metric,
+        "teacher": teacher.recipe_id,
+        "data": data,
         "trials": options.trials,
         "seed": options.seed,
         "epochs": study.epochs,
-        "max_bytes": options.max_bytes,
+        **options.budget.params(),
+        "sampler": options.sampler,
+        "earlier": options.earlier,
         "minimize_latency": options.minimize_latency,
         "own_model": options.own_model,
     }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 from torch import Tensor, nn
@@ -29,6 +30,21 @@ from trainables.teachers.sources import TeacherOutputs
 from trainables.trainer import Diverged, Trainer
 
 STUDENT_FILE = "student.rdz"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A student that an earlier sweep made.
+
+    Attributes:
+        source: ``<sweep>/<trial>``.
+        result: its last result.
+        file: its packed file.
+    """
+
+    source: str
+    result: Mapping[str, Any]
+    file: bytes
 
 
 class TrialSources:
@@ -91,7 +107,8 @@ class StudentTrial(tune.Trainable):
     ``packed_bytes``, ``seconds`` and ``state`` (``running``, ``finished`` or ``failed`` with a
     ``reason``); the last one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the
     machine that these are of, or as its ``reason`` why there are none. A checkpoint of a finished
-    trial is its packed file.
+    trial is its packed file. A student that an earlier sweep made is not trained again: the only result is
+    that sweep's, with ``copied_from``.
     """
 
     def setup(
@@ -101,6 +118,7 @@ class StudentTrial(tune.Trainable):
         teachers: Mapping[str, bytes] | None = None,
         outputs: Sequence[TeacherOutputs] | None = None,
         settings: TrialSettings | None = None,
+        measured: Mapping[str, ray.ObjectRef[Copy]] | None = None,
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
         assert arrays is not None and teachers is not None and outputs is not None and settings is not None
@@ -108,6 +126,7 @@ class StudentTrial(tune.Trainable):
         for target in settings.own_models:
             allow(target)
         self._arrays, self._settings = arrays, settings
+        self._measured = measured or {}
         self._sources = TrialSources(teachers, outputs)
         self._forget(config)
 
@@ -137,6 +156,9 @@ class StudentTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and measure the packed file."""
+        copied = self._copied()
+        if copied is not None:
+            return copied
         trainer = self._begin()
         recipe = trainer.recipe
         try:
@@ -158,6 +180,16 @@ class StudentTrial(tune.Trainable):
             result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
         result["seconds"] = time.perf_counter() - self._started
         return result
+
+    def _copied(self) -> dict[str, Any] | None:
+        """The result of the trial of an earlier sweep that made this student, if there is one."""
+        recipe = recipe_from_dict(json.loads(self._recipe))
+        if recipe.recipe_id not in self._measured:
+            return None
+        copy = ray.get(self._measured[recipe.recipe_id])
+        self._shipped = copy.file
+        ended = {"epoch": recipe.epochs, "state": "finished", "done": True}
+        return {**copy.result, "copied_from": copy.source, **ended}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """A finished trial is its packed file; an unfinished one what it takes to go on."""

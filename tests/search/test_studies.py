@@ -6,9 +6,10 @@ import optuna
 import pytest
 import torch
 
+from search.budget import Budget
+from search.limits import check_students
 from search.problem import Problem
 from search.studies import find_study
-from search.sweep import check_student
 from tests.trainables.translation import write_pairs
 from trainables.compressed_weight import compress
 from trainables.evaluation import ship
@@ -19,15 +20,17 @@ def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Pat
     write_pairs(tmp_path)
     study = find_study("text_pairs")
     task = study.make_task(tmp_path, {"vocabulary": 64})
-    assets = task.open(task.load(tmp_path), torch.device("cpu"), 0).assets()
+    opened = task.open(task.load(tmp_path), torch.device("cpu"), 0)
     context = study.context(task, "0" * 16, 0)
     recipe = study.space.smallest(context)
-    sizes = [len(ship(recipe, compress(recipe.build(), recipe), assets=each)) for each in ({}, assets)]
+    sizes = [
+        len(ship(recipe, compress(recipe.build(), recipe), assets=each)) for each in ({}, opened.assets())
+    ]
     assert sizes[1] > sizes[0] + 100
-    check_student(study, context, assets, sizes[1] + 100)  # how well fresh weights pack varies
+    check_students(study.space, context, opened, Budget(sizes[1] + 100))  # how well fresh weights pack varies
     for bytes_ in (sizes[0] + 10, sizes[0] - 100):
         with pytest.raises(Problem, match=f"No student of this study fits in {bytes_:,} bytes"):
-            check_student(study, context, assets, bytes_)
+            check_students(study.space, context, opened, Budget(bytes_))
 
 
 @pytest.mark.parametrize("name", ["digits", "phrases", "multi30k"])

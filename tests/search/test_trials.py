@@ -10,6 +10,7 @@ import pytest
 import ray
 import torch
 
+from search.budget import Budget
 from search.callback import TrialEvents
 from search.searcher import OptunaSearcher, open_study
 from search.store import open_store
@@ -20,6 +21,7 @@ from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods
 from trainables.compressed_weight import compress
 from trainables.evaluation import open_student, ship
+from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.optimizers import SGD
 from trainables.recipe import Phase, canonical_json
@@ -58,9 +60,13 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     options = Options("s", len(recipes), 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=2)
     tracker = SweepTracker(options.tracking_uri, tmp_path / "artifacts", "digits", "s")
     tracker.open({}, {"rayduce.metric": "accuracy"})
-    study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"), 0)
+    study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"))
     searcher = OptunaSearcher(
-        study, lambda trial: next(order), lambda r: [r["validation_accuracy"], r["packed_bytes"]]
+        study,
+        lambda trial: next(order),
+        lambda r: [r["validation_accuracy"], r["packed_bytes"]],
+        trials=len(recipes),
+        parameters={},
     )
     events = TrialEvents(tracker, Silent(), "accuracy")
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000)
@@ -96,12 +102,14 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     assert trials.loc[trials["state"] == "failed", "reason"].notna().all()
     assert sorted(t.state.name for t in study.trials) == ["COMPLETE"] * len(good) + ["FAIL"] * 2
 
-    front = choose_front(events.records, "validation_accuracy", options)
+    quality = quality_of("accuracy")
+    front = choose_front(events.records, quality, 1.0, options)
     assert front and all(events.records[t].state == "finished" for t in front)
     sizes = [events.records[t].metrics["packed_bytes"] for t in front]
     assert sizes == sorted(sizes)
-    tight = choose_front(events.records, "validation_accuracy", replace(options, max_bytes=int(sizes[0])))
-    assert tight == front[:1]
+    tight = replace(options, budget=Budget(max_bytes=int(sizes[0])))
+    assert choose_front(events.records, quality, 1.0, tight) == front[:1]
+    assert choose_front(events.records, quality, 1.1, replace(options, budget=Budget(max_drop=0))) == []
 
 
 def recipe_of(method, epochs):
