@@ -51,7 +51,6 @@ ALONE = ("quantized_distillation",)
 """Methods that quantize from the first step, so that nothing is shared."""
 
 
-
 @dataclass
 class Course:
     """What one recipe did.

@@ -87,9 +87,12 @@ class OptunaSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell Optuna the end: COMPLETE with finite values, else FAIL. Telling twice changes nothing."""
+        """Tell Optuna the end: COMPLETE with finite values, PRUNED, else FAIL. Telling twice changes nothing."""
         trial = self._open.pop(trial_id, None)
         if trial is None:
+            return
+        if not error and result is not None and result.get("state") == "pruned":
+            self._study.tell(trial, state=TrialState.PRUNED)
             return
         values = None
         if not error and result is not None and result.get("state") == "finished":

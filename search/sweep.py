@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,8 +21,10 @@ from ray import tune
 from search.callback import Record, TrialEvents, Watcher
 from search.environment import check_reachable
 from search.front import non_dominated
+from search.halving import Rules
 from search.mlflow_client import METRIC_TAG
 from search.problem import Problem
+from search.scheduler import ParetoScheduler
 from search.searcher import OptunaSearcher, open_study
 from search.studies import Study
 from search.teacher import (
@@ -74,6 +77,7 @@ class Options:
         concurrency: trials at a time, or None for one per processor (or two per GPU).
         address: of a running Ray cluster, or None for this machine.
         own_model: ``module:Class`` of the user's student, or None.
+        scheduler: ``pareto``, which ends trials without a prospect of the front early, or ``none``.
     """
 
     name: str
@@ -89,6 +93,7 @@ class Options:
     concurrency: int | None = None
     address: str | None = None
     own_model: str | None = None
+    scheduler: Literal["pareto", "none"] = "pareto"
 
 
 @dataclass(frozen=True)
@@ -227,6 +232,7 @@ def _search(
         teacher_bytes=len(teacher_file),
         own_models=() if options.own_model is None else (options.own_model,),
         device=machine.device,
+        latency_first=options.scheduler == "pareto" and options.minimize_latency,
     )
     quality = quality_of(task.metric)
     validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
@@ -275,7 +281,10 @@ def _search(
     events = TrialEvents(tracker, reporter, task.metric)
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
-    interrupted = run_trials(searcher, events, data, teachers, remembered, settings, options, machine)
+    scheduler = make_scheduler(quality, options)
+    interrupted = run_trials(
+        searcher, scheduler, events, data, teachers, remembered, settings, options, machine
+    )
 
     reporter.say("measuring the front on the test split")
     front = choose_front(events.records, quality.validation, options)
@@ -483,8 +492,26 @@ def _why_live(wanted: int | None, views: int | None, size: int) -> str:
     return f" with the teacher asked at every step, as remembering its outputs would take {text}"
 
 
+def make_scheduler(quality: Quality, options: Options) -> ParetoScheduler:
+    """What ends trials early, as ``options`` have it."""
+    costs = ["packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
+    rules = Rules() if options.scheduler == "pareto" else None
+    return ParetoScheduler(quality, costs, rules, partial(over_budget, options))
+
+
+def over_budget(options: Options, result: Mapping[str, Any]) -> str:
+    """Why the untrained student of ``result`` will not fit, in a sentence; empty where it may.
+
+    Coding gains a little when a student is trained: one that is up to a third too large may still fit.
+    """
+    if options.max_bytes is None or 0.75 * result["packed_bytes"] <= options.max_bytes:
+        return ""
+    return f"it takes {show_bytes(result['packed_bytes'])}, more than {show_bytes(options.max_bytes)}"
+
+
 def run_trials(
     searcher: OptunaSearcher,
+    scheduler: ParetoScheduler,
     events: TrialEvents,
     arrays: Any,
     teachers: Mapping[str, bytes],
@@ -497,6 +524,7 @@ def run_trials(
 
     Args:
         searcher: suggests recipes and is told results.
+        scheduler: ends trials early.
         events: hears of results too.
         arrays: the task's data, or a reference to it in Ray's object store.
         teachers: packed files by recipe id.
@@ -515,6 +543,7 @@ def run_trials(
         name=options.name,
         resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
         search_alg=searcher,
+        scheduler=scheduler,
         num_samples=options.trials,
         max_concurrent_trials=machine.concurrency,
         reuse_actors=True,
@@ -578,4 +607,5 @@ def _settings(study: Study, options: Options) -> dict[str, Any]:
         "max_bytes": options.max_bytes,
         "minimize_latency": options.minimize_latency,
         "own_model": options.own_model,
+        "scheduler": options.scheduler,
     }

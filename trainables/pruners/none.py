@@ -26,3 +26,7 @@ class NoPruner(Pruner):
 
     def build(self, weight: Tensor) -> Mask:
         return _KeepAll()
+
+    def final(self, progress: float) -> bool:
+        """Nothing is to come."""
+        return True

@@ -1,0 +1,186 @@
+"""Who ends early: sorting against brute force, what never may happen, and equal decisions on equal reports."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.halving import ParetoHalving, Rules, layers, order_of, spread
+
+coordinate = st.integers(0, 6).map(float)
+tables = st.integers(1, 3).flatmap(
+    lambda width: st.lists(st.tuples(*[coordinate] * width), min_size=1, max_size=24)
+)
+
+
+def dominates(one, other):
+    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
+
+
+def peeled(rows):
+    """Fronts by the definition: take away what nothing dominates, again and again."""
+    left, found, number = set(range(len(rows))), {}, 0
+    while left:
+        front = {i for i in left if not any(dominates(rows[j], rows[i]) for j in left)}
+        found |= dict.fromkeys(front, number)
+        left -= front
+        number += 1
+    return [found[i] for i in range(len(rows))]
+
+
+@given(tables)
+def test_fronts_are_those_of_the_definition(rows):
+    assert layers(rows).tolist() == peeled(rows)
+
+
+@given(tables)
+def test_the_order_is_a_permutation_front_by_front(rows):
+    order = order_of(rows)
+    assert sorted(order) == list(range(len(rows)))
+    fronts = peeled(rows)
+    assert [fronts[i] for i in order] == sorted(fronts)
+
+
+@given(tables)
+def test_a_spread_takes_the_farthest_row_each_time(rows):
+    table = np.array(rows)
+    span = np.where(np.ptp(table, axis=0) > 0, np.ptp(table, axis=0), 1.0)
+    order = spread(rows)
+    assert sorted(order) == list(range(len(rows)))
+    assert table[order[0], 0] == table[:, 0].min()
+    for step in range(1, len(order)):
+
+        def gap(row, before=tuple(order[:step])):
+            return min(np.linalg.norm((table[row] - table[other]) / span) for other in before)
+
+        assert gap(order[step]) == pytest.approx(max(gap(row) for row in order[step:]))
+
+
+def test_a_spread_begins_with_the_best_and_then_the_far_end():
+    assert spread([(0.0, 10.0), (0.1, 9.0), (5.0, 4.0), (9.0, 0.0)]) == [0, 3, 2, 1]
+
+
+def test_no_rows():
+    assert order_of(np.empty((0, 2))) == []
+
+
+def test_rungs():
+    assert Rules(reduction=3, grace=1).rungs(35) == (1, 3, 9, 27)
+    assert Rules(reduction=3, grace=4).rungs(12) == (4,)
+    assert Rules(reduction=1.5, grace=1).rungs(5) == (1, 2, 3, 4)
+    assert Rules(reduction=2, grace=2).rungs(2) == ()
+
+
+@pytest.mark.parametrize("wrong", [{"reduction": 1.0}, {"grace": 0}, {"chance": 1.0}, {"chance": -0.1}])
+def test_rules_out_of_range_are_refused_with_their_value(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        Rules(**wrong)
+
+
+losses = st.tuples(st.integers(-10, 0).map(float), st.integers(0, 10).map(float))
+
+
+@given(st.lists(losses, min_size=1, max_size=30), st.sampled_from([1.5, 2.0, 3.0, 10.0]))
+def test_at_a_rung_whoever_nobody_dominates_goes_on(reports, reduction):
+    halving = ParetoHalving(Rules(reduction=reduction, grace=1))
+    for number, shown in enumerate(reports):
+        reason = halving.report(str(number), 1, shown, epochs=4)
+        if not any(dominates(other, shown) for other in reports[: number + 1]):
+            assert reason == ""
+
+
+@given(st.lists(losses, min_size=1, max_size=30))
+def test_a_better_report_never_ends_what_a_worse_one_lets_go_on(reports):
+    *others, own = reports
+    better = (own[0] - 1, own[1] - 1)
+    ends = []
+    for shown in (own, better):
+        halving = ParetoHalving(Rules(reduction=3, grace=1))
+        for number, other in enumerate(others):
+            halving.report(str(number), 1, other, epochs=4)
+        ends.append(halving.report("own", 1, shown, epochs=4))
+    fronts = [layers([*others, shown])[-1] for shown in (own, better)]
+    assert fronts[1] <= fronts[0]
+    if fronts[1] == 0:
+        assert ends[1] == ""
+
+
+@given(st.lists(losses, min_size=1, max_size=12), st.integers(0, 3))
+def test_equal_reports_give_equal_decisions(reports, grace):
+    def decide():
+        halving = ParetoHalving(Rules(reduction=2, grace=grace + 1))
+        return [
+            halving.report(str(number), epoch, shown, epochs=4)
+            for epoch in range(5)
+            for number, shown in enumerate(reports)
+        ]
+
+    assert decide() == decide()
+
+
+def test_one_in_so_many_goes_on():
+    """A line of students each of which dominates the next: rank is all there is."""
+    halving = ParetoHalving(Rules(reduction=3, grace=1))
+    for number in range(30):
+        halving.report(str(number), 1, (float(number), float(number)), epochs=9)
+    for place in (0.5, 8.5, 10.5, 20.5):
+        reason = ParetoHalving.report(halving, "new", 1, (place, place), epochs=9)
+        assert (reason == "") == (math.ceil(place) < 31 / 3)
+        if reason:
+            assert reason.startswith(f"after epoch 1 it is number {math.ceil(place) + 1} of 31 students")
+
+
+def test_a_student_to_be_quantized_later_is_not_compared_with_those_that_are():
+    halving = ParetoHalving(Rules(reduction=2, grace=1))
+    for number in range(10):
+        halving.report(str(number), 1, (-0.9, 5.0), epochs=9, settled=True)
+    assert halving.report("worse", 1, (-0.1, 6.0), epochs=9, settled=False) == ""
+    assert halving.report("worse still", 1, (-0.05, 7.0), epochs=9, settled=False) != ""
+    assert halving.report("settled", 1, (-0.1, 6.0), epochs=9, settled=True) != ""
+
+
+def finished(halving, number, size, quality):
+    halving.report(f"f{number}", 0, (0.0, size), epochs=1)
+    halving.report(f"f{number}", 1, (-quality, size), epochs=1)
+
+
+def test_a_size_at_which_nobody_was_better_ends_a_trial_before_it_trains():
+    halving = ParetoHalving(Rules(chance=0.1))
+    finished(halving, 0, 10.0, 0.99)
+    for number in range(1, 9):
+        finished(halving, number, 12.0, 0.98)
+    assert halving.report("early", 0, (0.0, 11.0), epochs=9) == ""  # 8 finished: chance 1 in 10
+    finished(halving, 9, 13.0, 0.99)  # as good is not better
+    reason = halving.report("late", 0, (0.0, 11.0), epochs=9)
+    assert "9 %" in reason and "none of 9 students" in reason
+    assert halving.report("small", 0, (0.0, 9.0), epochs=9) == ""  # nobody smaller is better
+    finished(halving, 10, 14.0, 0.995)  # somebody was lucky: 2 in 12
+    assert halving.report("again", 0, (0.0, 11.0), epochs=9) == ""
+
+
+@given(st.lists(st.tuples(losses, losses), max_size=30), losses)
+def test_a_student_smaller_than_all_is_always_trained(pairs, own):
+    halving = ParetoHalving(Rules(chance=0.5))
+    for number, (first, last) in enumerate(pairs):
+        halving.report(str(number), 0, first, epochs=1)
+        halving.report(str(number), 1, last, epochs=1)
+    least = min((last[1] for _, last in pairs), default=0.0)
+    assert halving.report("own", 0, (own[0], least - 0.5), epochs=9) == ""
+
+
+def test_coding_may_gain_what_it_gained_before():
+    halving = ParetoHalving(Rules(chance=0.3))
+    for number in range(9):
+        halving.report(str(number), 0, (0.0, 12.0), epochs=1)
+        halving.report(str(number), 1, (-0.9, 11.0), epochs=1)
+    # It may shrink below all that finished, where nobody has been.
+    assert halving.report("near", 0, (0.0, 11.9), epochs=9) == ""
+    assert halving.report("far", 0, (0.0, 12.0), epochs=9) != ""
+
+
+def test_what_was_not_measured_is_refused():
+    with pytest.raises(ValueError, match="nan"):
+        ParetoHalving(Rules()).report("a", 1, (math.nan, 1.0), epochs=3)
