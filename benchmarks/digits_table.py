@@ -1,4 +1,4 @@
-"""The recorded table of the digits grid as one compressed file: tensors without pickles, checked on reading."""
+"""The recorded table of the digits grid as one compressed file, without pickles and checked on reading."""
 
 from __future__ import annotations
 

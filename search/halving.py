@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -62,17 +63,9 @@ def layers(losses: ArrayLike) -> NDArray[np.int64]:
         int64, shape (n,).
     """
     table = np.asarray(losses, dtype=float)
-    no_worse = (table[:, None, :] <= table[None, :, :]).all(axis=2)
-    dominates = no_worse & ~no_worse.T
-    found = np.full(len(table), -1, dtype=np.int64)
-    left = np.ones(len(table), dtype=bool)
-    number = 0
-    while left.any():
-        front = left & ~dominates[left].any(axis=0)
-        found[front] = number
-        left &= ~front
-        number += 1
-    return found
+    if table.shape[1] == 1:
+        return np.unique(table[:, 0], return_inverse=True)[1].astype(np.int64)
+    return np.asarray(moocore.pareto_rank(table), dtype=np.int64)
 
 
 def spread(losses: ArrayLike) -> list[int]:
@@ -99,18 +92,20 @@ def spread(losses: ArrayLike) -> list[int]:
     return order
 
 
-def order_of(losses: ArrayLike) -> list[int]:
-    """Row numbers from best to worst: front by front, within a front by :func:`spread`.
+def place_of(losses: ArrayLike, row: int) -> int:
+    """How many rows are ahead of ``row``: those of better fronts, and on its own those that spread better.
 
     The ranking of multi-objective asynchronous successive halving (Schmucker et al. 2021, MO-ASHA).
+
+    Args:
+        losses: shape (n, d), finite.
+        row: in [0, n).
     """
     table = np.asarray(losses, dtype=float)
     fronts = layers(table)
-    order: list[int] = []
-    for number in range(int(fronts.max(initial=-1)) + 1):
-        members = np.flatnonzero(fronts == number)
-        order += [int(members[place]) for place in spread(table[members])]
-    return order
+    own = np.flatnonzero(fronts == fronts[row])
+    order = own[spread(table[own])]
+    return int((fronts < fronts[row]).sum()) + int(np.flatnonzero(order == row)[0])
 
 
 @dataclass
@@ -198,10 +193,9 @@ class ParetoHalving:
         rung = self._rungs.setdefault((epoch, settled), {})
         rung[trial] = shown
         table = list(rung.values())
-        own = list(rung).index(trial)
-        if layers(table)[own] == 0:
-            return ""
-        place = order_of(table).index(own)
+        if not (np.array(table) <= shown).all(axis=1).sum() > table.count(shown):
+            return ""  # nobody dominates it
+        place = place_of(table, list(rung).index(trial))
         if place < len(table) / self.rules.reduction:
             return ""
         return (

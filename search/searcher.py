@@ -87,7 +87,7 @@ class OptunaSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell Optuna the end: COMPLETE with finite values, PRUNED, else FAIL. Telling twice changes nothing."""
+        """Tell Optuna the end: COMPLETE with finite values, PRUNED, else FAIL. Twice changes nothing."""
         trial = self._open.pop(trial_id, None)
         if trial is None:
             return

@@ -260,9 +260,9 @@ class Store:
         """One row per trial of a sweep (default: the newest), in the order they were started.
 
         Columns, with the same dtypes whether there are rows or not: run_id, trial_id, name, state
-        (``running``, ``finished``, ``failed``, ``stopped``, ``pruned``), reason, method, model, bits, bucket_size,
-        depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the front
-        only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
+        (``running``, ``finished``, ``failed``, ``stopped``, ``pruned``), reason, method, model, bits,
+        bucket_size, depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the
+        front only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
         seconds, front, recipe_id, start_time. Qualities and costs that the sweep's metric brings along
         (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``front`` is what the sweep marked
         at its end; before that, the finished trials not dominated in validation quality and bytes so far.
