@@ -30,13 +30,12 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.digits_grid import recipe_of, study_and_context
 from benchmarks.digits_table import Table, load_table
 from benchmarks.efficiency_figure import draw_figure
 from benchmarks.searches import SAMPLERS, Everything, OptunaSearch, Ours, Rows, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.front import size_quality_hypervolume
-from search.halving import ParetoHalving, Rules
+from search.halving import Rules
 from trainables.files import write_file
 from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint
@@ -90,8 +89,6 @@ class Simulation:
     def __init__(self, table: Table, trials: int) -> None:
         self.table = table
         self.rows = Rows(table)
-        study, context = study_and_context()
-        self.settles = [recipe_of(point, study, context).settles for point in table.points]
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         asker = OptunaSearch(table, self.rows, SAMPLERS["random"](0))
         spent = [table.seconds[asker.ask().row].sum() + START_SECONDS for _ in range(2000)]
@@ -110,7 +107,7 @@ class Simulation:
 
     def ours(self, rules: Rules) -> Judge:
         """The project's rules."""
-        return Ours(self.table, self.settles, ParetoHalving(rules))
+        return Ours(self.table, rules)
 
     def judge(self, name: str) -> Judge:
         """What ends trials early, by name."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import cast
 
@@ -18,7 +17,7 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 from benchmarks.digits_grid import EPOCHS, Point, draw
 from benchmarks.digits_table import Table
 from benchmarks.simulated_cluster import Asked
-from search.halving import ParetoHalving
+from search.halving import ParetoHalving, Rules
 
 SAMPLERS: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
@@ -81,31 +80,17 @@ class Everything:
         """Nothing is learnt."""
 
 
-@dataclass
 class Ours:
-    """The project's own rules, driven by the table.
+    """The project's own rules, driven by the table."""
 
-    Attributes:
-        table: what trials report.
-        settles: epoch in which the last phase of each row begins, see :func:`settling_epochs`.
-        rules: see :class:`search.halving.Rules`.
-    """
-
-    table: Table
-    settles: list[int]
-    halving: ParetoHalving
-    reasons: list[tuple[int, int, str]] = field(default_factory=list)
+    def __init__(self, table: Table, rules: Rules) -> None:
+        self._table = table
+        self._halving = ParetoHalving(rules)
 
     def judge(self, asked: Asked, epoch: int) -> bool:
         """See :meth:`search.halving.ParetoHalving.report`."""
-        reason = self.halving.report(
-            str(asked.number),
-            epoch,
-            losses_of(self.table, asked.row, epoch),
-            epochs=EPOCHS,
-            settled=epoch >= self.settles[asked.row],
-        )
-        return not reason
+        losses = losses_of(self._table, asked.row, epoch)
+        return not self._halving.report(str(asked.number), epoch, losses, epochs=EPOCHS)
 
     def finish(self, asked: Asked) -> None:
         """The last report ends nothing, but is learnt from."""
@@ -114,7 +99,7 @@ class Ours:
 
 def losses_of(table: Table, row: int, epoch: int) -> tuple[float, float]:
     """What the rules minimise."""
-    return -float(table.validation[row, epoch]), math.log2(table.packed_bytes[row, epoch])
+    return 1.0 - float(table.validation[row, epoch]), math.log2(table.packed_bytes[row, epoch])
 
 
 class WeightedASHA:
@@ -133,10 +118,10 @@ class WeightedASHA:
         """Whether Ray would go on."""
         if epoch == 0:
             return True
-        quality, size = losses_of(self._table, asked.row, epoch)
+        error, size = losses_of(self._table, asked.row, epoch)
         halvings = (math.log2(self._table.teacher_bytes) - size) / self._most
         trial = cast(Trial, SimpleNamespace(trial_id=str(asked.number)))
-        action: str = self._bracket.on_result(trial, epoch, 0.5 * -quality + 0.5 * halvings)
+        action: str = self._bracket.on_result(trial, epoch, 0.5 * (1.0 - error) + 0.5 * halvings)
         return action != TrialScheduler.STOP
 
     def finish(self, asked: Asked) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -100,6 +99,3 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
         ended.append(Ended(when * workers, asked.row, epoch, epoch == last))
         schedule(when, search.ask(), 0)
     return ended
-
-
-Asker = Callable[[], Asked]

@@ -1,8 +1,9 @@
 """When a trial is not worth its next epoch, by Pareto dominance; knows neither Ray nor Optuna.
 
-A trial is ended before it trains if its size, known by then, leaves it no chance of reaching the front, and
-at rungs a growing number of epochs apart if its rank among all trials that came by is too low. Everything is
-decided from what trials reported, in the order in which they did: equal reports give equal decisions.
+Two questions are asked of a trial, both answered by what other trials of the sweep did. After every report:
+if it went on as finished trials did from there, how likely would it reach the front? And at rungs a growing
+number of epochs apart: how does it rank among all that came by? Everything is decided from what trials
+reported, in the order in which they did: equal reports give equal decisions.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ class Rules:
         reduction: one in how many trials goes on at a rung, above 1.
         grace: epochs before the first rung, at least 1; each further rung is ``reduction`` times as far as
             the one before, rounded up to whole epochs.
-        chance: a trial whose chance of reaching the front is estimated at less than this ends before it
-            trains, in [0, 1); at 0 none does.
+        chance: a trial whose chance of reaching the front is estimated at less than this ends, in [0, 1); at
+            0 none does.
     """
 
-    reduction: float = 3.0
-    grace: int = 1
-    chance: float = 0.1
+    reduction: float = 2.0
+    grace: int = 2
+    chance: float = 0.25
 
     def __post_init__(self) -> None:
         if not self.reduction > 1:
@@ -109,96 +110,105 @@ def place_of(losses: ArrayLike, row: int) -> int:
 
 
 @dataclass
-class _Course:
-    """What a trial showed: its losses untrained, and at its end once it has finished."""
-
-    first: tuple[float, ...]
-    last: tuple[float, ...] | None = None
-
-
-@dataclass
 class ParetoHalving:
     """Decides, report by report, which trials end early.
 
-    Losses are what is minimised, the quality's first and then the costs, such as the negative accuracy and
-    log2 of the bytes. Costs are known before training but for what coding gains by it.
-
-    A trial that has not reached the phase it ends in, such as a distilled student whose levels are yet to be
-    learned, would be shipped worse now than students that are quantized already, and says little of its end:
-    at a rung it is compared with trials in the same state alone.
+    Losses are what is minimised: first what the quality lacks of its best possible value, such as one minus
+    the accuracy, then the costs, such as log2 of the bytes, which are known before training but for what
+    coding gains by it.
 
     Attributes:
         rules: how strict to be.
     """
 
     rules: Rules
-    _courses: dict[str, _Course] = field(default_factory=dict)
-    _rungs: dict[tuple[int, bool], dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    _shown: dict[int, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    _ends: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
-    def report(
-        self, trial: str, epoch: int, losses: Sequence[float], *, epochs: int, settled: bool = True
-    ) -> str:
+    def report(self, trial: str, epoch: int, losses: Sequence[float], *, epochs: int) -> str:
         """Why ``trial`` should end now; an empty string where it should go on.
 
         Args:
             trial: its name.
             epoch: epochs done, from 0 for the untrained student to ``epochs``.
-            losses: quality and costs of the student as it would be shipped now, finite.
+            losses: of the student as it would be shipped now; finite, the first at least 0.
             epochs: of its whole training.
-            settled: whether it is in the last phase of its training.
         """
-        shown = tuple(float(loss) for loss in losses)
-        if not all(map(math.isfinite, shown)):
-            raise ValueError(f"losses must be finite, got {shown} of trial {trial}")
-        if epoch == 0:
-            self._courses[trial] = _Course(shown)
-            return self._before_training(shown)
+        own = tuple(float(loss) for loss in losses)
+        if not all(map(math.isfinite, own)) or own[0] < 0:
+            raise ValueError(f"losses must be finite and the first at least 0, got {own} of trial {trial}")
         if epoch >= epochs:
-            self._courses.setdefault(trial, _Course(shown)).last = shown
+            self._ends[trial] = own
             return ""
-        if epoch in self.rules.rungs(epochs):
-            return self._at_rung(trial, epoch, shown, settled)
-        return ""
+        self._shown.setdefault(epoch, {})[trial] = own
+        reason = self._by_chance(epoch, own)
+        if not reason and epoch in self.rules.rungs(epochs):
+            reason = self._by_rank(trial, epoch)
+        return reason
 
-    def _before_training(self, shown: tuple[float, ...]) -> str:
-        """The chance that students of at least this size have had of beating the smaller ones.
+    def _by_chance(self, epoch: int, own: tuple[float, ...]) -> str:
+        """Whether enough finished trials got from where this one is to where it would have to get.
 
-        Among n finished students at least as large, k are better than the best one that is no larger than
-        this trial. Were they and the trial drawn alike, the next would be as lucky with a chance of
-        (k + 1) / (n + 2) (Laplace's rule of succession). Larger students can do at least what this one can,
-        so that is an estimate from above.
+        To reach the front it must end better than the best finished student that is no larger. Of n finished
+        trials, k show that it could: before training those at least as large that ended that well, since
+        larger students can do at least what this one can; later those whose loss, from this epoch to their
+        end, shrank by the factor that its own would have to. Were it drawn like them, it would be as lucky
+        with a chance of (k + 1) / (n + 2): Laplace's rule of succession, so that few trials prove little.
         """
-        finished = [course for course in self._courses.values() if course.last is not None]
-        if not finished:
+        shown = self._shown[epoch]
+        peers = [name for name in self._ends if name in shown]
+        if not peers:
             return ""
-        first = np.array([course.first for course in finished])[:, 1:]
-        last = np.array([course.last for course in finished])
+        then = np.array([shown[name] for name in peers])
+        ends = np.array([self._ends[name] for name in peers])
         # What coding may still gain: as much as it did for any other.
-        own = np.array(shown[1:]) + np.minimum((last[:, 1:] - first).min(axis=0), 0.0)
-        smaller = (last[:, 1:] <= own).all(axis=1)
-        larger = (last[:, 1:] >= own).all(axis=1)
+        costs = np.array(own[1:]) + np.minimum((ends[:, 1:] - then[:, 1:]).min(axis=0), 0.0)
+        smaller = (ends[:, 1:] <= costs).all(axis=1)
         if not smaller.any():
             return ""
-        better = larger & (last[:, 0] < last[smaller, 0].min())
-        count, lucky = int(larger.sum()), int(better.sum())
+        wanted = ends[smaller, 0].min()
+        if epoch == 0:
+            reached = ends[(ends[:, 1:] >= costs).all(axis=1), 0]
+        else:
+            reached = _carried(own[0], then[:, 0], ends[:, 0])
+        count, lucky = len(reached), int((reached < wanted).sum())
         chance = (lucky + 1) / (count + 2)
         if chance >= self.rules.chance:
             return ""
+        share = f"{100 * chance:.0f} %: {lucky or 'none'} of {count}"
+        if epoch == 0:
+            return (
+                f"untrained, its chance of reaching the front is about {share} students at least as large "
+                "ended better than the best smaller one"
+            )
         return (
-            f"its size leaves it a chance of {100 * chance:.0f} %: {lucky or 'none'} of {count} students at "
-            "least as large beat the smaller ones"
+            f"after epoch {epoch}, its chance of reaching the front is about {share} finished students "
+            "improved from there as much as it would have to"
         )
 
-    def _at_rung(self, trial: str, epoch: int, shown: tuple[float, ...], settled: bool) -> str:
-        rung = self._rungs.setdefault((epoch, settled), {})
-        rung[trial] = shown
-        table = list(rung.values())
-        if not (np.array(table) <= shown).all(axis=1).sum() > table.count(shown):
-            return ""  # nobody dominates it
+    def _by_rank(self, trial: str, epoch: int) -> str:
+        """Asynchronous successive halving: one in so many of all that came by goes on.
+
+        A trial is never ended by its rank while nobody dominates it.
+        """
+        rung = self._shown[epoch]
+        table, own = np.array(list(rung.values())), rung[trial]
+        dominated = (table <= own).all(axis=1) & (table < own).any(axis=1)
+        if not dominated.any():
+            return ""
         place = place_of(table, list(rung).index(trial))
         if place < len(table) / self.rules.reduction:
             return ""
         return (
-            f"after epoch {epoch} it is number {place + 1} of {len(table)} students by Pareto rank, "
+            f"after epoch {epoch}, it is number {place + 1} of {len(table)} students by Pareto rank, "
             f"of which one in {self.rules.reduction:g} goes on"
         )
+
+
+def _carried(loss: float, then: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``loss`` multiplied as other losses were on their way from ``then`` to ``ends``; 0 stays 0."""
+    if loss == 0:
+        return np.zeros_like(ends)
+    factors = np.divide(ends, then, out=np.full_like(ends, math.inf), where=then > 0)
+    factors[(then == 0) & (ends == 0)] = 1.0
+    return loss * factors

@@ -23,11 +23,14 @@ class ParetoScheduler(FIFOScheduler):
     on tells them again with :meth:`learn`.
 
     Args:
-        quality: what selects students.
+        quality: what selects students; better the more there is, with a highest value.
         costs: names of what is minimised beside it, such as ``packed_bytes``; positive numbers.
         rules: how strict to be; None ends trials for their budget alone.
         over_budget: why a student with the result of an untrained one can never be within the budget, in a
             sentence; empty where it can.
+
+    Raises:
+        ValueError: ``quality`` has no highest value.
     """
 
     def __init__(
@@ -38,6 +41,11 @@ class ParetoScheduler(FIFOScheduler):
         over_budget: Callable[[Mapping[str, Any]], str] = lambda result: "",
     ) -> None:
         super().__init__()
+        if quality.goal != "up" or not math.isfinite(quality.highest):
+            raise ValueError(
+                f"quality must be better the more there is, with a finite highest value, got {quality.name} "
+                f"with goal={quality.goal!r} and highest={quality.highest}"
+            )
         self._quality = quality
         self._costs = tuple(costs)
         self._halving = None if rules is None else ParetoHalving(rules)
@@ -59,9 +67,7 @@ class ParetoScheduler(FIFOScheduler):
         losses = self._losses({**self._first.get(name, {}), **result})
         if self._halving is None or losses is None:
             return ""
-        return self._halving.report(
-            name, epoch, losses, epochs=recipe.epochs, settled=epoch >= recipe.settles
-        )
+        return self._halving.report(name, epoch, losses, epochs=recipe.epochs)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP or CONTINUE; Ray does not ask about a trial's last result."""
@@ -104,8 +110,7 @@ class ParetoScheduler(FIFOScheduler):
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
             return None
         quality, *costs = (float(value) for value in values if value is not None)
-        better = quality if self._quality.goal == "up" else -quality
-        return (-better, *map(math.log2, costs))
+        return (self._quality.highest - quality, *map(math.log2, costs))
 
 
 def _recipe(trial: Trial) -> Recipe:

@@ -142,24 +142,6 @@ class Recipe(Part):
         return sum(phase.epochs for phase in self.phases)
 
     @cached_property
-    def settles(self) -> int:
-        """Epochs after which the student is trained as it is shipped: quantized, and pruned to the end.
-
-        Before, its quality as shipped is that of a student that has not been trained to be so small yet.
-        """
-        quantize = self.phases[-1].quantize
-        pruning = sum(phase.epochs for phase in self.phases if phase.prune)
-        settled, start, pruned = 0, 0, 0
-        for phase in self.phases:
-            for epoch in range(phase.epochs):
-                done = pruned + epoch if phase.prune else pruned
-                if phase.quantize != quantize or (done < pruning and not self.pruner.final(done / pruning)):
-                    settled = start + epoch + 1
-            start += phase.epochs
-            pruned += phase.epochs if phase.prune else 0
-        return settled
-
-    @cached_property
     def recipe_id(self) -> str:
         """First 16 hex digits of the SHA-256 of :func:`canonical_json`."""
         return hashlib.sha256(canonical_json(self).encode()).hexdigest()[:16]

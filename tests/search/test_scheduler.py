@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 import ray
 from ray.tune.schedulers import TrialScheduler
 
@@ -23,6 +24,7 @@ from trainables.tasks import Digits
 from trainables.trainable import TrialSettings
 
 ACCURACY = quality_of("accuracy")
+RANK = Rules(reduction=2, grace=1, chance=0.0)
 
 
 def recipe_of(epochs=4, **arguments):
@@ -63,7 +65,7 @@ def test_without_rules_nobody_is_compared():
 
 
 def test_a_dominated_student_ends_at_its_rung_and_a_failed_one_as_failed():
-    scheduler = scheduler_of(Rules(reduction=2, grace=1))
+    scheduler = scheduler_of(RANK)
     first, second, third = (trial_of(f"0000{number}", recipe_of()) for number in range(3))
     assert scheduler.on_trial_result(None, first, result_of(1, 0.9, 500)) == TrialScheduler.CONTINUE
     assert scheduler.on_trial_result(None, second, result_of(1, 0.8, 600)) == TrialScheduler.STOP
@@ -76,7 +78,7 @@ def test_a_dominated_student_ends_at_its_rung_and_a_failed_one_as_failed():
 
 
 def test_what_is_known_only_at_first_stays_a_cost():
-    scheduler = scheduler_of(Rules(reduction=2, grace=1), ("packed_bytes", "latency_ms"))
+    scheduler = scheduler_of(RANK, ("packed_bytes", "latency_ms"))
     for name, latency, action in (
         ("00000", 2.0, "CONTINUE"),
         ("00001", 1.0, "CONTINUE"),
@@ -93,7 +95,7 @@ def test_telling_again_what_was_recorded_gives_the_same_decisions():
     reports = [
         (f"{n:05d}", epoch, 0.1 * (n % 7), 400 + 50 * (n % 5)) for n in range(12) for epoch in range(3)
     ]
-    told = [scheduler_of(Rules(reduction=2, grace=1)) for _ in range(2)]
+    told = [scheduler_of(RANK) for _ in range(2)]
     for name, epoch, accuracy, size in reports:
         reasons = {s.learn(name, recipe_of(), result_of(epoch, accuracy, size)) for s in told}
         assert len(reasons) == 1
@@ -133,7 +135,7 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, 
         study, lambda trial: next(recipes), lambda r: [r["validation_accuracy"], r["packed_bytes"]]
     )
     events = TrialEvents(tracker, Silent(), "accuracy")
-    scheduler = scheduler_of(Rules(reduction=2, grace=1), limit=1400)
+    scheduler = scheduler_of(RANK, limit=1400)
     arrays, settings = Digits().load(None), TrialSettings(None, teacher_bytes=100_000)
     run_trials(
         searcher, scheduler, events, ray.put(arrays), {}, (), settings, options, Machine("cpu", 1, 1.0, 0.0)
@@ -152,6 +154,11 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, 
     assert list(trials["state"]) == ["finished", "pruned", "pruned"]
     assert list(trials["reason"].fillna(""))[1:] == [record.reason for record in records[1:]]
     assert list(trials["front"]) == [True, False, False]
+
+
+def test_a_quality_without_a_best_value_is_refused():
+    with pytest.raises(ValueError, match="perplexity"):
+        ParetoScheduler(quality_of("perplexity"), ("packed_bytes",), None)
 
 
 def test_the_command_line_chooses(tmp_path):

@@ -31,7 +31,3 @@ class Pruner(Part):
     @abstractmethod
     def build(self, weight: Tensor) -> Mask:
         """A mask module for ``weight`` that keeps everything until it is updated."""
-
-    @abstractmethod
-    def final(self, progress: float) -> bool:
-        """Whether masks are at their final sparsity once ``progress`` in [0, 1] of the pruning is done."""

@@ -83,7 +83,3 @@ class Magnitude(Pruner):
 
     def build(self, weight: Tensor) -> Mask:
         return _Magnitude(self, weight)
-
-    def final(self, progress: float) -> bool:
-        """Whether the last update so far was at the ramp's end."""
-        return self.ramp(int(progress * self.updates) / self.updates) >= self.ramp(1.0)

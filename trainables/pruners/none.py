@@ -26,7 +26,3 @@ class NoPruner(Pruner):
 
     def build(self, weight: Tensor) -> Mask:
         return _KeepAll()
-
-    def final(self, progress: float) -> bool:
-        """Nothing is to come."""
-        return True
