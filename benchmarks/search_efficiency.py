@@ -3,9 +3,10 @@
 Every recipe of a grid of the digits space was trained beforehand (``benchmarks/record_digits.py``), so that a
 search can be replayed on a simulated cluster: four workers, a clock, the recorded processor time of every
 epoch, and 0.05 s for each trial's start. Optuna's real samplers suggest, the project's real rules
-(``search/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A search ends when the workers
-have been given what random search spends on ``--trials`` trials; the hypervolume is that of the finished
-students, in log2 of the bytes and validation accuracy, against the teacher's size and an accuracy of 0.1.
+(``search/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A recipe is tried once: a sampler
+that suggests it again is told what is known. A search ends when the workers have been given what random search
+spends on ``--trials`` trials; the hypervolume is that of the finished students, in log2 of the bytes and
+validation accuracy, against the teacher's size and an accuracy of 0.1.
 
     python -m benchmarks.search_efficiency --tune            # rules by seeds from 1,000 on
     python -m benchmarks.search_efficiency --runs runs/      # 20 seeds, the table and the figure
@@ -30,6 +31,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from benchmarks.digits_grid import draw
 from benchmarks.digits_table import Table, load_table
 from benchmarks.efficiency_figure import draw_figure
 from benchmarks.searches import SAMPLERS, Everything, OptunaSearch, Ours, Rows, WeightedASHA
@@ -90,13 +92,14 @@ class Simulation:
         self.table = table
         self.rows = Rows(table)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        asker = OptunaSearch(table, self.rows, SAMPLERS["random"](0))
-        spent = [table.seconds[asker.ask().row].sum() + START_SECONDS for _ in range(2000)]
+        study = optuna.create_study(sampler=SAMPLERS["random"](0))
+        drawn = [self.rows[draw(study.ask())] for _ in range(2000)]
+        spent = [table.seconds[row].sum() + START_SECONDS for row in drawn]
         self.compute = float(np.mean(spent)) * trials
 
     def run(self, sampler: str, judge: Judge, seed: int) -> Run:
         """One search."""
-        search = OptunaSearch(self.table, self.rows, SAMPLERS[sampler](seed))
+        search = OptunaSearch(self.table, self.rows, SAMPLERS[sampler](seed), seed)
         ended = simulate(self.table, search, judge, workers=WORKERS, compute=self.compute)
         return Run(
             curve=tuple(self.hypervolumes(ended).tolist()),

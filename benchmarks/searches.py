@@ -14,7 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 
-from benchmarks.digits_grid import EPOCHS, Point, draw
+from benchmarks.digits_grid import EPOCHS, Point, draw, numbered
 from benchmarks.digits_table import Table
 from benchmarks.simulated_cluster import Asked
 from search.halving import ParetoHalving, Rules
@@ -41,32 +41,61 @@ def _key(point: Point) -> str:
     return json.dumps(point, sort_keys=True)
 
 
-class OptunaSearch:
-    """Asks an Optuna sampler for points of the grid, and tells it quality and log2 of the bytes."""
+REPEATS = 5
+"""After how many suggestions in a row that are known already a new point is drawn at random."""
 
-    def __init__(self, table: Table, rows: Rows, sampler: optuna.samplers.BaseSampler) -> None:
+
+class OptunaSearch:
+    """Asks an Optuna sampler for points of the grid, and tells it quality and log2 of the bytes.
+
+    A recipe that was tried is not tried again, since it would do the same: the sampler is told what is known
+    and asked for another. On a grid it may then insist; a point drawn at random helps it on.
+    """
+
+    def __init__(self, table: Table, rows: Rows, sampler: optuna.samplers.BaseSampler, seed: int) -> None:
         self._table = table
         self._rows = rows
         self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         self._open: dict[int, optuna.Trial] = {}
+        self._known: dict[int, tuple[int, bool] | None] = {}
+        self._random = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
 
     def ask(self) -> Asked:
-        """The sampler's next point."""
-        trial = self._study.ask()
-        self._open[trial.number] = trial
-        return Asked(trial.number, self._rows[draw(trial)])
+        """The sampler's next point that was not tried."""
+        repeats = 0
+        while True:
+            if repeats == REPEATS:
+                self._study.enqueue_trial(numbered(self._new()))
+            trial = self._study.ask()
+            row = self._rows[draw(trial)]
+            if row not in self._known:
+                self._known[row] = None
+                self._open[trial.number] = trial
+                return Asked(trial.number, row)
+            repeats += 1
+            end = self._known[row]
+            if end is None:  # it is being trained
+                self._study.tell(trial, state=TrialState.FAIL)
+            else:
+                self._tell(trial, row, *end)
 
     def tell(self, asked: Asked, epoch: int, finished: bool) -> None:
         """Finished trials have values; the others are pruned, without any."""
-        trial = self._open.pop(asked.number)
+        self._known[asked.row] = epoch, finished
+        self._tell(self._open.pop(asked.number), asked.row, epoch, finished)
+
+    def _tell(self, trial: optuna.Trial, row: int, epoch: int, finished: bool) -> None:
         if not finished:
             self._study.tell(trial, state=TrialState.PRUNED)
             return
-        values = [
-            self._table.validation[asked.row, epoch],
-            math.log2(self._table.packed_bytes[asked.row, epoch]),
-        ]
-        self._study.tell(trial, [float(value) for value in values])
+        error, size = losses_of(self._table, row, epoch)
+        self._study.tell(trial, [1.0 - error, size])
+
+    def _new(self) -> Point:
+        while True:
+            point = draw(self._random.ask())
+            if self._rows[point] not in self._known:
+                return point
 
 
 class Everything:
