@@ -3,10 +3,10 @@
 Every recipe of a grid of the digits space was trained beforehand (``benchmarks/record_digits.py``), so that a
 search can be replayed on a simulated cluster: four workers, a clock, the recorded processor time of every
 epoch, and 0.05 s for each trial's start. Optuna's real samplers suggest, the project's real rules
-(``search/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A recipe is tried once: a sampler
-that suggests it again is told what is known. A search ends when the workers have been given what random search
-spends on ``--trials`` trials; the hypervolume is that of the finished students, in log2 of the bytes and
-validation accuracy, against the teacher's size and an accuracy of 0.1.
+(``search/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A recipe is tried once: a
+sampler that suggests it again is told what is known. A search ends when the workers have been given what
+random search spends on ``--trials`` trials; the hypervolume is that of the finished students, in log2 of the
+bytes and validation accuracy, against the teacher's size and an accuracy of 0.1.
 
     python -m benchmarks.search_efficiency --tune            # rules by seeds from 1,000 on
     python -m benchmarks.search_efficiency --runs runs/      # 20 seeds, the table and the figure
