@@ -79,7 +79,9 @@ class Teacher:
 
 
 def front_data(trials: pd.DataFrame, quality: Quality) -> pd.DataFrame:
-    """What the figure shows: one row per ended trial whose quality and size were measured.
+    """What the figure shows: one row per finished or stopped trial whose quality and size were measured.
+
+    Pruned ones were no candidates; their early qualities would take up most of the plane.
 
     Args:
         trials: as :meth:`search.store.Store.trials` returns them.

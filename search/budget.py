@@ -89,9 +89,14 @@ class Budget:
         return "; ".join(filter(None, clauses))
 
     def sure_before_training(self, result: Mapping[str, Any]) -> str:
-        """As :meth:`exceeded`, of what training does not change: the size and the latency, if measured."""
+        """As :meth:`exceeded`, of what the untrained student of ``result`` already decides.
+
+        That is the latency, if measured, and the size, of which coding saves up to a quarter once weights are
+        trained: a student that is up to a third too large may still fit.
+        """
         size, latency = _number(result.get("packed_bytes")), _number(result.get("latency_ms"))
-        size_clause = "" if size is None else self._too_large(size)
+        hopeless = size is not None and self._too_large(TRAINED_SHARE * size)
+        size_clause = self._too_large(size) if hopeless else ""
         return "; ".join(filter(None, [size_clause, "" if latency is None else self._too_slow(latency)]))
 
     def constraints(
@@ -128,6 +133,9 @@ class Budget:
         more, limit = show_number(latency - self.max_latency_ms), show_number(self.max_latency_ms)
         return f"its latency of {show_number(latency)} ms is {more} over {limit}"
 
+
+TRAINED_SHARE = 0.75
+"""Of an untrained student's bytes that a trained one takes at least."""
 
 NO_LIMITS = Budget()
 

@@ -27,8 +27,8 @@ class Record:
     Attributes:
         trial_id: the searcher's, five digits, unique in the sweep; Ray's own id changes with every start.
         recipe: what it trains.
-        state: ``running``, ``finished``, ``failed`` or ``stopped``.
-        reason: why it failed, or has no latency.
+        state: ``running``, ``finished``, ``failed``, ``stopped`` or ``pruned``.
+        reason: why it failed, was pruned, or has no latency.
         copied_from: ``<sweep>/<trial>`` of the earlier trial that made its student, or nothing.
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -166,6 +166,10 @@ def sweep(
         typer.Option("--from", metavar="SWEEP", help="Learn from an earlier sweep of the store; repeatable."),
     ] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
+    scheduler: Annotated[
+        Literal["pareto", "none"],
+        typer.Option(help="End students early that have no prospect of the front, or train all to the end."),
+    ] = "pareto",
     concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster, or auto.")
@@ -205,6 +209,7 @@ def sweep(
             concurrency=concurrency,
             address=address,
             own_model=model,
+            scheduler=scheduler,
         )
 
         def report(sweep_name: str) -> str:
@@ -331,8 +336,16 @@ def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
         f"{show_bytes(outcome.teacher['packed_bytes'])}.",
         highlight=False,
     )
+    pruned = sum(r.state == "pruned" for r in outcome.records.values())
+    if pruned:
+        out.print(
+            f"  {count(pruned, 'more student')} ended early with no prospect of the front; "
+            "rayduce mlflow shows why, trial by trial.",
+            style="dim",
+            highlight=False,
+        )
     for record in outcome.records.values():
-        if record.reason:
+        if record.reason and record.state != "pruned":
             word = "failed: " if record.state == "failed" else ""
             out.print(
                 f"  {word}{_escape(record.name)}: {_escape(record.reason)}", style="yellow", highlight=False

@@ -63,6 +63,8 @@ STATES = {
     "FAILED": "failed",
     "KILLED": "stopped",
 }
+"""What MLflow's own status says; a tag tells ``pruned`` from ``stopped``."""
+KNOWN_STATES = {*STATES.values(), "pruned"}
 _PAGE = 1000
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -285,9 +287,9 @@ class Store:
         """One row per trial of a sweep (default: the newest), in the order they were started.
 
         Columns, with the same dtypes whether there are rows or not: run_id, trial_id, name, state
-        (``running``, ``finished``, ``failed``, ``stopped``), reason, method, model, bits, bucket_size,
-        depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the front
-        only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
+        (``running``, ``finished``, ``failed``, ``stopped``, ``pruned``), reason, method, model, bits,
+        bucket_size, depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the
+        front only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
         seconds, front, recipe_id, start_time, feasible, copied_from (``<sweep>/<trial>`` that made the
         student). Qualities and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand
         behind it and behind ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the
@@ -530,7 +532,7 @@ def _state(run: Run) -> str:
     tag = run.data.tags.get(STATE_TAG)
     return (
         tag
-        if tag is not None and tag in STATES.values() and (tag == "running") == (status == "running")
+        if tag is not None and tag in KNOWN_STATES and (tag == "running") == (status == "running")
         else status
     )
 

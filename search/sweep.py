@@ -22,10 +22,12 @@ from search.budget import NO_LIMITS, Budget
 from search.callback import Record, TrialEvents, Watcher
 from search.environment import check_reachable
 from search.front import non_dominated
+from search.halving import Rules
 from search.limits import check_students
 from search.mlflow_client import METRIC_TAG
 from search.problem import Problem
 from search.samplers import TPE, Sampler, find_sampler
+from search.scheduler import ParetoScheduler
 from search.searcher import OptunaSearcher, open_study
 from search.store import Sweep, open_store
 from search.studies import Study
@@ -81,6 +83,7 @@ class Options:
         concurrency: trials at a time, or None for one per processor (or two per GPU).
         address: of a running Ray cluster, or None for this machine.
         own_model: ``module:Class`` of the user's student, or None.
+        scheduler: ``pareto``, which ends trials without a prospect of the front early, or ``none``.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Options:
     concurrency: int | None = None
     address: str | None = None
     own_model: str | None = None
+    scheduler: Literal["pareto", "none"] = "pareto"
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,8 @@ def _search(
         teacher_bytes=len(teacher_file),
         own_models=() if options.own_model is None else (options.own_model,),
         device=machine.device,
+        latency_first=options.budget.max_latency_ms is not None
+        or (options.scheduler == "pareto" and options.minimize_latency),
     )
     quality = quality_of(task.metric)
     validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
@@ -291,8 +297,9 @@ def _search(
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
     measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
+    scheduler = make_scheduler(quality, options)
     interrupted = run_trials(
-        searcher, events, data, teachers, remembered, settings, options, machine, measured
+        searcher, scheduler, events, data, teachers, remembered, settings, options, machine, measured
     )
 
     reporter.say("measuring the front on the test split")
@@ -501,8 +508,16 @@ def _why_live(wanted: int | None, views: int | None, size: int) -> str:
     return f" with the teacher asked at every step, as remembering its outputs would take {text}"
 
 
+def make_scheduler(quality: Quality, options: Options) -> ParetoScheduler:
+    """What ends trials early, as ``options`` have it."""
+    costs = ["packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
+    rules = Rules() if options.scheduler == "pareto" else None
+    return ParetoScheduler(quality, costs, rules, options.budget.sure_before_training)
+
+
 def run_trials(
     searcher: OptunaSearcher,
+    scheduler: ParetoScheduler,
     events: TrialEvents,
     arrays: Any,
     teachers: Mapping[str, bytes],
@@ -516,6 +531,7 @@ def run_trials(
 
     Args:
         searcher: suggests recipes and is told results.
+        scheduler: ends trials early.
         events: hears of results too.
         arrays: the task's data, or a reference to it in Ray's object store.
         teachers: packed files by recipe id.
@@ -540,6 +556,7 @@ def run_trials(
         name=options.name,
         resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
         search_alg=searcher,
+        scheduler=scheduler,
         num_samples=options.trials,
         max_concurrent_trials=machine.concurrency,
         reuse_actors=True,
@@ -616,4 +633,5 @@ def _settings(study: Study, task: Task, teacher: Recipe, data: str, options: Opt
         "earlier": options.earlier,
         "minimize_latency": options.minimize_latency,
         "own_model": options.own_model,
+        "scheduler": options.scheduler,
     }

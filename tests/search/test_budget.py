@@ -45,6 +45,12 @@ def test_what_is_sure_before_training_is_over_the_limits_afterwards(budget, resu
     assert not NO_LIMITS.exceeded(result, ACCURACY, teacher) and not NO_LIMITS.text(ACCURACY)
 
 
+def test_a_size_that_coding_may_still_bring_down_is_let_train():
+    budget = Budget(max_bytes=900)
+    assert budget.sure_before_training({"packed_bytes": 1200}) == ""
+    assert "1,300 bytes is 400 over 900" in budget.sure_before_training({"packed_bytes": 1300})
+
+
 @given(LIMITS)
 def test_mlflow_keeps_a_budget(budget):
     assert Budget.from_params({name: str(value) for name, value in budget.params().items()}) == budget
