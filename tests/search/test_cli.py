@@ -129,8 +129,8 @@ def test_a_name_in_use_is_refused_and_the_teacher_is_used_again(swept):
 def test_a_sweep_learns_from_another_and_trains_no_recipe_twice(swept):
     store, _ = swept
     done = rayduce(
-        "sweep", "digits", "--from", "small", "--trials", 9, "--epochs", 2, "--max-bytes", "25kB",
-        "--store", store, "--name", "again",
+        "sweep", "digits", "--from", "small", "--sampler", "gp", "--trials", 9, "--epochs", 2,
+        "--max-bytes", "25kB", "--store", store, "--name", "again",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "learning from 8 earlier trials, with 8 students at hand" in done.stdout
