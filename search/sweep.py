@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,7 +19,7 @@ import torch
 from ray import tune
 
 from search.callback import Record, TrialEvents, Watcher
-from search.environment import check_reachable
+from search.cluster import check_reachable, share_store, workers_environment
 from search.front import non_dominated
 from search.mlflow_client import METRIC_TAG
 from search.problem import Problem
@@ -50,6 +51,7 @@ from trainables.metrics.latency import alone, fingerprint, measure_latencies
 from trainables.models.custom import allow
 from trainables.packed_file import pack, unpack
 from trainables.recipe import Recipe
+from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, Task, TaughtTask
 from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import TeacherOutputs
@@ -227,6 +229,7 @@ def _search(
         teacher_bytes=len(teacher_file),
         own_models=() if options.own_model is None else (options.own_model,),
         device=machine.device,
+        store_mark=machine.store_mark,
     )
     quality = quality_of(task.metric)
     validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
@@ -302,26 +305,37 @@ class Trained:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the cluster offers to trials."""
+    """What the cluster offers to trials.
+
+    Attributes:
+        device: that they train on, ``cpu`` or ``cuda``.
+        concurrency: how many at a time.
+        cpus_per_trial: as Ray counts them.
+        gpus_per_trial: likewise.
+        store_mark: by which nodes know the store; None on this machine alone.
+    """
 
     device: str
     concurrency: int
     cpus_per_trial: float
     gpus_per_trial: float
+    store_mark: StoreMark | None = None
 
 
 def _start_ray(options: Options) -> Machine:
     processors = os.cpu_count() or 1
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    connect = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
     if options.address is None:
         wanted = options.concurrency or processors
         # Ray counts the GPUs it sees, torch the ones it can use.
         gpus_here = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        common |= {"num_cpus": max(processors, wanted), "num_gpus": gpus_here, "include_dashboard": False}
-    try:
-        ray.init(address=options.address or "local", **common)
-    except ConnectionError as error:
-        raise Problem(f"No Ray cluster to join at {options.address}: {error}".splitlines()[0]) from error
+        connect("local", num_cpus=max(processors, wanted), num_gpus=gpus_here, include_dashboard=False)
+    else:
+        with workers_environment(options.own_model) as runtime_env:
+            try:
+                connect(check_reachable(options.address), runtime_env=runtime_env)
+            except ConnectionError as error:
+                raise Problem(f"The cluster at {options.address} cannot be joined: {error}.") from error
     # Ray's own handler prints a crash report and aborts; a terminated sweep ends as with Ctrl-C.
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     resources = ray.cluster_resources()
@@ -332,11 +346,13 @@ def _start_ray(options: Options) -> Machine:
             "(min_workers in ray_cluster.yaml), since trials are sized by what is there at the start."
         )
     concurrency = options.concurrency or int(2 * gpus if gpus else cpus)
+    mark = None if options.address is None else share_store(options.store, options.name)
     return Machine(
         device="cuda" if gpus else "cpu",
         concurrency=concurrency,
         cpus_per_trial=1.0,
         gpus_per_trial=1.0 / math.ceil(concurrency / gpus) if gpus else 0.0,
+        store_mark=mark,
     )
 
 

@@ -24,6 +24,7 @@ from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models.custom import allow
 from trainables.packed_file import unpack, write_file
 from trainables.recipe import Recipe, recipe_from_dict
+from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.trainer import Diverged, Trainer
@@ -75,6 +76,7 @@ class TrialSettings:
         own_models: ``module:Class`` targets that the user allowed to be imported.
         device: where to train, ``cpu`` or ``cuda``.
         threads: of a trial on the CPU.
+        store_mark: what a node must see of the store before it may work; None on the driver's machine.
     """
 
     latency_table: Path | None
@@ -82,6 +84,7 @@ class TrialSettings:
     own_models: tuple[str, ...] = ()
     device: str = "cpu"
     threads: int = 1
+    store_mark: StoreMark | None = None
 
 
 class StudentTrial(tune.Trainable):
@@ -104,6 +107,8 @@ class StudentTrial(tune.Trainable):
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
         assert arrays is not None and teachers is not None and outputs is not None and settings is not None
+        if settings.store_mark is not None:
+            settings.store_mark.check()
         torch.set_num_threads(settings.threads)
         for target in settings.own_models:
             allow(target)
