@@ -508,6 +508,7 @@ def run_trials(
     settings: TrialSettings,
     options: Options,
     machine: Machine,
+    trainable: type[tune.Trainable] = StudentTrial,
 ) -> bool:
     """Run the trials; True if the user stopped them before the last.
 
@@ -520,19 +521,21 @@ def run_trials(
         settings: what all trials share beside.
         options: how to search.
         machine: what there is to run on.
+        trainable: what a trial is; it takes the arguments of :meth:`StudentTrial.setup`.
     """
     # What is a reference already is not copied into the store a second time.
-    trainable = tune.with_parameters(
-        StudentTrial, arrays=arrays, teachers=dict(teachers), outputs=outputs, settings=settings
+    prepared = tune.with_parameters(
+        trainable, arrays=arrays, teachers=dict(teachers), outputs=outputs, settings=settings
     )
     # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin with.
     tune.run(
-        trainable,
+        prepared,
         name=options.name,
         resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
         search_alg=searcher,
         num_samples=options.trials,
         max_concurrent_trials=machine.concurrency,
+        max_failures=3,
         reuse_actors=True,
         trial_dirname_creator=lambda trial: str(trial.config["trial"]),
         storage_path=str((options.store / "trials").absolute()),
