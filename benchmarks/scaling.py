@@ -1,14 +1,15 @@
 """How the driver of a sweep bears many trials: trials that sleep, on clusters of 1, 2, 4 and 8 nodes.
 
-Nodes are raylets on this machine with as many logical CPUs as asked for; searcher, callback and tracker are the
-real ones, and each trial is recorded in MLflow. Processor and memory are those of the driver process alone. Busy
-is the share of the slots' time in which a trial slept, between the first trials and the start of the last.
+Nodes are raylets on this machine with as many logical CPUs as asked for; searcher, callback and tracker are
+the real ones, and each trial is recorded in MLflow. Processor and memory are those of the driver process
+alone. Busy is the share of the slots' time in which a trial slept, between the first trials and the start
+of the last.
 
     python -m benchmarks.scaling [--trials 2000] [--nodes 1 2 4 8] [--per-node 4] [--epochs 3] [--seconds 0.5]
 
-Each cluster is measured in a process of its own. Where the machine is too small for the processes of 200 trials
-at once (see "MB per trial"), what they would ask of the driver is 200 / SECONDS results a second: compare with
-"results/s" of a run with ``--seconds 0``, the most it can do here.
+Each cluster is measured in a process of its own. Where the machine is too small for the processes of 200
+trials ("MB per trial" says what one takes), what they would ask of the driver is 200 / SECONDS results a
+second: compare with "results/s" of a run with ``--seconds 0``, the most it can do here.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ MARKS = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 class Clock:
-    """Notes starts, ends and the driver's memory.
+    """Notes starts, ends, the driver's memory and, once, that of the trials' processes.
 
     Args:
         trials: how many there will be.
@@ -66,6 +67,7 @@ class Clock:
         self.starts: list[float] = []
         self.ends: list[float] = []
         self.memory: dict[int, float] = {}
+        self.private: list[float] = []
         self._marks = [max(1, round(trials * mark)) for mark in MARKS]
 
     def changed(self, records: Mapping[str, Record]) -> None:
@@ -79,6 +81,7 @@ class Clock:
         self.ends.append(time.perf_counter())
         if len(self.ends) in self._marks:
             self.memory[len(self.ends)] = resident_megabytes()
+            self.private = self.private or [private_megabytes(pid) for pid in sleepers()]
 
 
 class Counted(TrialEvents):
@@ -164,7 +167,6 @@ def _measure(slots: int, trials: int, epochs: int, seconds: float, folder: Path)
         searcher, events, given, {}, (), settings, options, Machine("cpu", slots, 1.0, 0.0), trainable=Sleeper
     )
     used = _processor_seconds() - before
-    private = [private_megabytes(pid) for pid in sleepers()]
     start = time.perf_counter()
     tracker.flush()
     tracker.close()
@@ -186,7 +188,7 @@ def _measure(slots: int, trials: int, epochs: int, seconds: float, folder: Path)
         "driver_cpu_ms_per_trial": 1000 * used / trials,
         "memory_mb": {str(count): round(value) for count, value in clock.memory.items()},
         "undelivered_s": time.perf_counter() - start,
-        "mb_per_trial_process": sum(private) / len(private) if private else None,
+        "mb_per_trial_process": sum(clock.private) / len(clock.private),
     }
 
 

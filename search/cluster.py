@@ -56,13 +56,13 @@ def check_reachable(address: str) -> str:
 
 def _resolved(address: str) -> str:
     if address == "auto":
-        found = canonicalize_bootstrap_address(address)
-        if found is None:
+        try:
+            return str(canonicalize_bootstrap_address(address))
+        except ConnectionError as error:
             raise Problem(
                 "This machine is a node of no Ray cluster; start one with `ray start`, or write HOST:PORT of "
                 "a head node in place of auto."
-            )
-        return str(found)
+            ) from error
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise Problem(f"{address!r} is no cluster address; write HOST:PORT of the head node, or auto.")

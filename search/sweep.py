@@ -343,7 +343,7 @@ def _start_ray(options: Options) -> Machine:
     if cpus < 1:
         raise Problem(
             f"The cluster at {options.address} has no processor to train on yet: let it keep a worker "
-            "(min_workers in ray_cluster.yaml), since trials are sized by what is there at the start."
+            "(min_workers in its file), since trials are sized by what is there at the start."
         )
     concurrency = options.concurrency or int(2 * gpus if gpus else cpus)
     mark = None if options.address is None else share_store(options.store, options.name)
