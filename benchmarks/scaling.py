@@ -114,7 +114,7 @@ def sleepers() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().startswith(b"ray::Sleeper"):
+            if path.read_bytes().startswith((b"ray::Sleeper", b"ray::_Inner")):
                 found.append(int(path.parent.name))
         except OSError:  # it has ended meanwhile
             continue

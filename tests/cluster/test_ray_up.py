@@ -183,7 +183,8 @@ def test_a_sweep_survives_a_cut_cable_and_a_killed_node(cluster: Launched) -> No
 
     def working(host: Host) -> bool:
         assert driver.poll() is None, log.read_text()
-        return bool(host.processes("ray::StudentTrial"))
+        # At work, an actor is called after the class in which Tune wraps the trainable.
+        return bool(host.processes("ray::StudentTrial") or host.processes("ray::_Inner"))
 
     wait_until(lambda: working(killed) and working(cut), 400, "trials on both workers")
     wait_until(lambda: finished(store) >= 1, 300, "the first finished trial")
