@@ -79,21 +79,32 @@ def workers_environment(own_model: str | None) -> Iterator[dict[str, Any]]:
         own_model: ``module:Class`` of the user's student, whose module (or the package it is in) goes too
             unless it is installed.
     """
-    modules = [*PACKAGES, *([] if own_model is None else [own_model.partition(":")[0].partition(".")[0]])]
     with tempfile.TemporaryDirectory(prefix="rayduce-code-") as folder:
-        for module in dict.fromkeys(modules):
-            _copy(module, Path(folder))
+        for package in PACKAGES:
+            _copy(_place(package), Path(folder))
+        if own_model is not None:
+            place = _place(own_model.partition(":")[0].partition(".")[0])
+            if not _installed(place) and place.name not in PACKAGES:
+                _copy(place, Path(folder))
         yield {"working_dir": folder, "env_vars": dict(QUIET)}
 
 
-def _copy(module: str, folder: Path) -> None:
+def _place(module: str) -> Path:
+    """The folder of a package, with ``__init__.py`` or without, or the file of a module.
+
+    Raises:
+        Problem: it has neither, as what is built into Python.
+    """
     spec = importlib.util.find_spec(module)
-    places = [] if spec is None else [*(spec.submodule_search_locations or ()), *filter(None, [spec.origin])]
-    if not places or _installed(Path(places[0])):
-        return
-    source = Path(places[0])
+    places = [] if spec is None else [*(spec.submodule_search_locations or ()), spec.origin]
+    if not places or places[0] is None or not Path(places[0]).exists():
+        raise Problem(f"The module {module} cannot be sent to the cluster: it is not a file here.")
+    return Path(places[0])
+
+
+def _copy(source: Path, folder: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, folder / module, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
     else:
         shutil.copy(source, folder)
 
