@@ -32,6 +32,7 @@ from typing import Any, cast
 from search.environment import prepare_environment
 
 prepare_environment(None)
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # eight nodes start on one machine
 
 import optuna  # noqa: E402
 import ray  # noqa: E402

@@ -21,6 +21,7 @@ def test_trials_of_a_killed_node_move_and_finish(tmp_path: Path) -> None:
         "RAY_health_check_period_ms": "500",
         "RAY_health_check_timeout_ms": "2000",
         "RAY_health_check_failure_threshold": "3",
+        "RAY_raylet_start_wait_time_s": "120",  # two nodes start on one machine, which others use too
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.cluster.node_loss", str(tmp_path)],
