@@ -6,10 +6,10 @@ STAMP := .venv/installed
 STUDY ?= digits
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check clean
+.PHONY: help install sweep test cluster-test check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## install Rayduce and its tools into .venv (done by the others when needed)
 
@@ -18,6 +18,10 @@ sweep: $(STAMP) ## search for the quality-size front (STUDY=digits)
 
 test: $(STAMP) ## run the tests, two at a time
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+
+cluster-test: $(STAMP) ## bring up three hosts on this machine and lose two (root, openssh-server, rsync)
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[cluster,dev]'
+	RAYDUCE_CLUSTER=1 $(BIN)/pytest tests/cluster
 
 check: $(STAMP) ## lint, formatting, types, layers
 	$(BIN)/ruff check .

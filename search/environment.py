@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,32 +36,34 @@ def prepare_environment(address: str | None) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         return
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if os.environ["RAY_AUTH_MODE"] != "token" or os.environ.get("RAY_AUTH_TOKEN"):
-        return
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
-    if not path.is_file():
+    own_token(address)
+
+
+def own_token(address: str) -> str:
+    """What we show to the cluster at ``address``: of RAY_AUTH_TOKEN, or of the file that Ray would read.
+
+    Empty with ``RAY_AUTH_MODE=disabled``. The file is made readable for its owner alone.
+
+    Raises:
+        Problem: there is none, in which case Ray would abort the process; or the mode is neither.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    if mode not in ("token", "disabled"):
+        raise Problem(f"RAY_AUTH_MODE must be token or disabled, and is {mode!r}.")
+    if mode == "disabled":
+        return ""
+    if given := os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        return given
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        with suppress(PermissionError):  # somebody else's file is theirs to protect
+            path.chmod(0o600)  # Ray writes it readable for everyone
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        token = ""
+    if not token:
         raise Problem(
             f"The cluster at {address} asks for a token, and there is none in RAY_AUTH_TOKEN or {path}; "
             "copy it from the head node, or set RAY_AUTH_MODE=disabled if the cluster was started without."
         )
-    with suppress(PermissionError):  # somebody else's file is theirs to protect
-        path.chmod(0o600)  # Ray writes it readable for everyone
-
-
-def check_reachable(address: str) -> None:
-    """Refuse a cluster address where nobody listens; Ray would try for minutes.
-
-    Raises:
-        Problem: no connection within five seconds, or not an address.
-    """
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise Problem(f"{address!r} is no cluster address; write HOST:PORT of the head node, or auto.")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise Problem(
-            f"No Ray cluster answers at {address} ({error}); check the head node's address."
-        ) from error
+    return token

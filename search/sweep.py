@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,7 +21,7 @@ from ray import tune
 
 from search.budget import NO_LIMITS, Budget
 from search.callback import Record, TrialEvents, Watcher
-from search.environment import check_reachable
+from search.cluster import check_reachable, share_store, workers_environment
 from search.front import non_dominated
 from search.halving import Rules
 from search.limits import check_students
@@ -57,6 +58,7 @@ from trainables.metrics.latency import alone, fingerprint, measure_latencies
 from trainables.models.custom import allow
 from trainables.packed_file import unpack
 from trainables.recipe import Recipe
+from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, Task, TaughtTask
 from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import TeacherOutputs
@@ -233,6 +235,7 @@ def _search(
         device=machine.device,
         latency_first=options.budget.max_latency_ms is not None
         or (options.scheduler == "pareto" and options.minimize_latency),
+        store_mark=machine.store_mark,
     )
     quality = quality_of(task.metric)
     validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
@@ -327,26 +330,37 @@ class Trained:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the cluster offers to trials."""
+    """What the cluster offers to trials.
+
+    Attributes:
+        device: that they train on, ``cpu`` or ``cuda``.
+        concurrency: how many at a time.
+        cpus_per_trial: as Ray counts them.
+        gpus_per_trial: likewise.
+        store_mark: by which nodes know the store; None on this machine alone.
+    """
 
     device: str
     concurrency: int
     cpus_per_trial: float
     gpus_per_trial: float
+    store_mark: StoreMark | None = None
 
 
 def _start_ray(options: Options) -> Machine:
     processors = os.cpu_count() or 1
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    connect = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
     if options.address is None:
         wanted = options.concurrency or processors
         # Ray counts the GPUs it sees, torch the ones it can use.
         gpus_here = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        common |= {"num_cpus": max(processors, wanted), "num_gpus": gpus_here, "include_dashboard": False}
-    try:
-        ray.init(address=options.address or "local", **common)
-    except ConnectionError as error:
-        raise Problem(f"No Ray cluster to join at {options.address}: {error}".splitlines()[0]) from error
+        connect("local", num_cpus=max(processors, wanted), num_gpus=gpus_here, include_dashboard=False)
+    else:
+        with workers_environment(options.own_model) as runtime_env:
+            try:
+                connect(check_reachable(options.address), runtime_env=runtime_env)
+            except ConnectionError as error:
+                raise Problem(f"The cluster at {options.address} cannot be joined: {error}.") from error
     # Ray's own handler prints a crash report and aborts; a terminated sweep ends as with Ctrl-C.
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     resources = ray.cluster_resources()
@@ -354,14 +368,16 @@ def _start_ray(options: Options) -> Machine:
     if cpus < 1:
         raise Problem(
             f"The cluster at {options.address} has no processor to train on yet: let it keep a worker "
-            "(min_workers in ray_cluster.yaml), since trials are sized by what is there at the start."
+            "(min_workers in its file), since trials are sized by what is there at the start."
         )
     concurrency = options.concurrency or int(2 * gpus if gpus else cpus)
+    mark = None if options.address is None else share_store(options.store, options.name)
     return Machine(
         device="cuda" if gpus else "cpu",
         concurrency=concurrency,
         cpus_per_trial=1.0,
         gpus_per_trial=1.0 / math.ceil(concurrency / gpus) if gpus else 0.0,
+        store_mark=mark,
     )
 
 
@@ -526,6 +542,7 @@ def run_trials(
     options: Options,
     machine: Machine,
     measured: Mapping[str, Any] | None = None,
+    trainable: type[tune.Trainable] = StudentTrial,
 ) -> bool:
     """Run the trials; True if the user stopped them before the last.
 
@@ -540,10 +557,11 @@ def run_trials(
         options: how to search.
         machine: what there is to run on.
         measured: by recipe id, references to :class:`Copy` in Ray's object store: not run again.
+        trainable: what a trial is; it takes the arguments of :meth:`StudentTrial.setup`.
     """
     # What is a reference already is not copied into the store a second time.
-    trainable = tune.with_parameters(
-        StudentTrial,
+    prepared = tune.with_parameters(
+        trainable,
         arrays=arrays,
         teachers=dict(teachers),
         outputs=outputs,
@@ -552,13 +570,14 @@ def run_trials(
     )
     # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin with.
     tune.run(
-        trainable,
+        prepared,
         name=options.name,
         resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
         search_alg=searcher,
         scheduler=scheduler,
         num_samples=options.trials,
         max_concurrent_trials=machine.concurrency,
+        max_failures=3,
         reuse_actors=True,
         trial_dirname_creator=lambda trial: str(trial.config["trial"]),
         storage_path=str((options.store / "trials").absolute()),

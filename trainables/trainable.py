@@ -26,6 +26,7 @@ from trainables.models.custom import allow
 from trainables.packed_file import unpack, write_file
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe, recipe_from_dict
+from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.trainer import Diverged, Trainer
@@ -94,6 +95,7 @@ class TrialSettings:
         threads: of a trial on the CPU.
         latency_first: whether the latency of an architecture that the table does not have is measured before
             the student trains, because what the sweep decides about it then depends on it; else afterwards.
+        store_mark: what a node must see of the store before it may work; None on the driver's machine.
     """
 
     latency_table: Path | None
@@ -102,6 +104,7 @@ class TrialSettings:
     device: str = "cpu"
     threads: int = 1
     latency_first: bool = False
+    store_mark: StoreMark | None = None
 
 
 class StudentTrial(tune.Trainable):
@@ -128,6 +131,8 @@ class StudentTrial(tune.Trainable):
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
         assert arrays is not None and teachers is not None and outputs is not None and settings is not None
+        if settings.store_mark is not None:
+            settings.store_mark.check()
         torch.set_num_threads(settings.threads)
         for target in settings.own_models:
             allow(target)
