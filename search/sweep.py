@@ -197,8 +197,8 @@ def run_sweep(
     check_student(study, context, options.max_bytes)
     if not resume and (folder.log.exists() or folder.journal.exists() or folder.trials.exists()):
         raise SweepExists(
-            f"The store has a sweep named {options.name} already; choose another with --name, "
-            f"or go on with it: rayduce resume {options.name}"
+            f"The store has a sweep named {options.name} already; go on with it by `rayduce resume "
+            f"{options.name}`, or choose another with --name."
         )
     cached_teacher(options.store, teacher_recipe)  # a damaged one is told before anything is started
     settings = {

@@ -166,8 +166,8 @@ class SweepTracker:
         events = self.folder.events()
         if events and not resume:
             raise SweepExists(
-                f"The store has a sweep named {self._sweep} already; choose another with --name, "
-                f"or go on with it: rayduce resume {self._sweep}"
+                f"The store has a sweep named {self._sweep} already; go on with it by `rayduce resume "
+                f"{self._sweep}`, or choose another with --name."
             )
         for event in events:
             self._recall(event)

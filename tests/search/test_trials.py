@@ -56,7 +56,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     order = iter(recipes)
 
     options = Options("s", len(recipes), 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=2)
-    tracker = SweepTracker(options.tracking_uri, tmp_path / "artifacts", "digits", "s")
+    tracker = SweepTracker(options.tracking_uri, tmp_path, "digits", "s")
     tracker.open({}, {"rayduce.metric": "accuracy"})
     study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"), 0)
     searcher = OptunaSearcher(
@@ -65,7 +65,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     events = TrialEvents(tracker, Silent(), "accuracy")
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000)
     arrays = Digits().load(None)
-    interrupted = run_trials(
+    run_trials(
         searcher,
         events,
         ray.put(arrays),
@@ -78,13 +78,13 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     tracker.finish_sweep("finished", {}, {}, {})
     tracker.close()
 
-    assert not interrupted
     ends = {record.recipe.recipe_id: record for record in events.records.values()}
     for recipe in good:
         record = ends[recipe.recipe_id]
         assert record.state == "finished", record
-        assert record.packed is not None and len(record.packed) == record.metrics["packed_bytes"]
-        assert record.metrics["compression_ratio"] == pytest.approx(100_000 / len(record.packed))
+        packed = record.packed_file.read_bytes()
+        assert len(packed) == record.metrics["packed_bytes"]
+        assert record.metrics["compression_ratio"] == pytest.approx(100_000 / len(packed))
         assert record.metrics["latency_ms"] > 0 and record.metrics["macs"] > 0
     assert ends[diverging.recipe_id].state == "failed"
     assert "epoch" in ends[diverging.recipe_id].reason
