@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import deque
@@ -91,7 +92,8 @@ class OptunaSearcher(Searcher):
             trial = optuna.Trial(self._study, kept._trial_id)
         else:
             number = len(self._study.get_trials(deepcopy=False))
-            self._study.sampler = optuna.samplers.TPESampler(seed=self._seed * 1_000_003 + number)
+            digest = hashlib.sha256(f"{self._seed} {number}".encode()).digest()
+            self._study.sampler = optuna.samplers.TPESampler(seed=int.from_bytes(digest[:4], "big"))
             trial = self._study.ask()
         recipe = self._space(trial)
         trial.set_user_attr("recipe_id", recipe.recipe_id)
