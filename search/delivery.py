@@ -6,8 +6,10 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -88,6 +90,21 @@ class _Update:
     end: int | None = None
 
 
+@dataclass(frozen=True)
+class Step:
+    """One thing to do in MLflow; doing it twice does no harm.
+
+    Attributes:
+        run: trial id, or :data:`SWEEP`.
+        what: the run lacks without it.
+        do: it.
+    """
+
+    run: str
+    what: str
+    do: Callable[[], None]
+
+
 class Delivery:
     """Runs of one sweep in one MLflow store. Not for two threads at once.
 
@@ -129,38 +146,46 @@ class Delivery:
         except Exception as error:
             raise StoreError(f"Cannot start the sweep in the MLflow store: {reason(error)}.") from error
 
-    def deliver(self, events: Sequence[Event], *, at_any_price: bool = False) -> list[tuple[str, str]]:
-        """Write ``events``; returns what MLflow refuses: of which run, and what it lacks for which reason.
+    def steps(self, events: Iterable[Event]) -> deque[Step]:
+        """What is to be done for ``events``, in the order in which they were logged, run by run."""
+        found: deque[Step] = deque()
+        for key, update in _updates(events).items():
+            names = ", ".join((*update.texts, *update.files))
+            many = f"{len(update.metrics)} metrics, {len(update.params)} params, tags"
+            found += [
+                Step(key, "everything", partial(self._create, key, update)),
+                Step(key, many, partial(self._log, key, update)),
+                Step(key, f"the files {names}", partial(self._put_files, key, update)),
+                Step(key, f"its end as {update.status}", partial(self._end, key, update)),
+            ]
+        return found
 
-        Each part is tried: a bad metric must not leave a run RUNNING for ever.
+    def deliver(
+        self, steps: deque[Step], refused: list[tuple[str, str]], *, at_any_price: bool = False
+    ) -> None:
+        """Do the ``steps``, taking away what is done.
+
+        Each is tried: a bad metric must not leave a run RUNNING for ever.
 
         Args:
-            events: in the order in which they were logged.
-            at_any_price: take a server's failures for refusals, so that one event cannot hold up all others.
+            steps: of :meth:`steps`.
+            refused: gets what MLflow refuses: of which run, and what it lacks for which reason.
+            at_any_price: take a server's failures for refusals, so that one step cannot hold up all others.
 
         Raises:
-            Away: the store does not answer; deliver the same events again.
+            Away: the store does not answer; try again with what is left.
             NoRoom: it cannot be written; likewise.
         """
-        refused: list[tuple[str, str]] = []
-        for key, update in _updates(events).items():
-            for what, step in self._steps(key, update):
-                try:
-                    step()
-                except Exception as error:
-                    _raise_if_passing(error, at_any_price)
-                    refused.append((key, f"lacks {what}: {reason(error)}"))
-                    if key not in self.run_ids:
-                        break
-        return refused
-
-    def _steps(self, key: str, update: _Update) -> Iterable[tuple[str, Any]]:
-        yield "everything", lambda: self._create(key, update)
-        many = f"{len(update.metrics)} metrics, {len(update.params)} params, tags"
-        yield many, lambda: self._log(self.run_ids[key], update)
-        names = ", ".join((*update.texts, *update.files))
-        yield f"the files {names}", lambda: self._put_files(key, self.run_ids[key], update)
-        yield f"its end as {update.status}", lambda: self._end(self.run_ids[key], update)
+        while steps:
+            step = steps[0]
+            try:
+                step.do()
+            except Exception as error:
+                _raise_if_passing(error, at_any_price)
+                refused.append((step.run, f"lacks {step.what}: {reason(error)}"))
+                while step.run not in self.run_ids and len(steps) > 1 and steps[1].run == step.run:
+                    del steps[1]
+            steps.popleft()
 
     def _find_runs(self) -> bool:
         like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
@@ -243,19 +268,18 @@ class Delivery:
         self._remember(key, run)
         update.tags = {}
 
-    def _log(self, run_id: str, update: _Update) -> None:
+    def _log(self, key: str, update: _Update) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         params = [Param(key, value) for key, value in update.params.items()]
         tags = [RunTag(key, value) for key, value in update.tags.items()]
         metrics = [Metric(*row) for row in update.metrics]
         while params or tags or metrics:
-            self._client.log_batch(
-                run_id, metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
-            )
+            part = metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
+            self._client.log_batch(self.run_ids[key], *part)
             del metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
 
-    def _put_files(self, key: str, run_id: str, update: _Update) -> None:
+    def _put_files(self, key: str, update: _Update) -> None:
         if not update.texts and not update.files:
             return
         files = {name: (self._store / path).read_bytes() for name, path in update.files.items()}
@@ -266,13 +290,13 @@ class Delivery:
             return
         with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
             _write(Path(scratch), files)
-            self._client.log_artifacts(run_id, scratch)
+            self._client.log_artifacts(self.run_ids[key], scratch)
 
-    def _end(self, run_id: str, update: _Update) -> None:
+    def _end(self, key: str, update: _Update) -> None:
         if update.status == "RUNNING":
-            self._client.update_run(run_id, status="RUNNING")
+            self._client.update_run(self.run_ids[key], status="RUNNING")
         elif update.status is not None:
-            self._client.set_terminated(run_id, update.status, end_time=update.end)
+            self._client.set_terminated(self.run_ids[key], update.status, end_time=update.end)
 
 
 def _updates(events: Iterable[Event]) -> dict[str, _Update]:

@@ -45,7 +45,7 @@ LINGER_SECONDS = 2.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between attempts at a store that does not answer
 EVENTS_PER_BATCH = 500
 ATTEMPTS = 5
-"""At a batch that the server says it fails at; then what fails is left out, for the rest cannot wait."""
+"""At what a server says it fails at; then that is left out, for the rest cannot wait."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -467,11 +467,15 @@ class SweepTracker:
         """Deliver one batch, however long the store does not answer."""
         assert self._log is not None
         events, end = self._log.read(self._delivered, EVENTS_PER_BATCH)
-        pause, attempts = FIRST_PAUSE_SECONDS, 0
+        steps = self._delivery.steps(events)
+        refused: list[tuple[str, str]] = []
+        pause, attempts, left = FIRST_PAUSE_SECONDS, 0, len(steps)
         while not self._closing:
             try:
-                refused = self._delivery.deliver(events, at_any_price=attempts >= ATTEMPTS)
+                self._delivery.deliver(steps, refused, at_any_price=attempts >= ATTEMPTS)
             except (Away, NoRoom) as error:
+                if len(steps) < left:
+                    pause, attempts, left = FIRST_PAUSE_SECONDS, 0, len(steps)
                 with self._changed:
                     self._trouble = str(error)
                     self._no_room = self._trouble if isinstance(error, NoRoom) else ""
