@@ -134,7 +134,7 @@ def test_a_full_disk_stops_the_sweep_and_spoils_nothing(ray_session, blank, smal
     store = copy_blank(blank, small_disk / "store")
     filler = Filler(small_disk / "filler")
     first = Sweep(store, recipes, filler)
-    with pytest.raises((OSError, StoreError), match="(?i)no space left|disk is full"):
+    with pytest.raises((OSError, StoreError), match=r"(?i)no space left|disk is full"):
         first.run()
     assert filler.full
     first.tracker.abandon()
