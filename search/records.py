@@ -41,18 +41,6 @@ def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, R
     return records
 
 
-def state_of(events: Iterable[Event]) -> str:
-    """How the sweep that logged ``events`` stands: ``running``, ``finished``, ``failed`` or ``stopped``.
-
-    A sweep whose driver was killed is ``running`` by its log.
-    """
-    state = "running"
-    for event in events:
-        if event["run"] == SWEEP:
-            state = {"again": "running", "end": event.get("state", state)}.get(event["kind"], state)
-    return state
-
-
 def sweep_tag(events: Iterable[Event], tag: str) -> str:
     """The last value of a tag of the sweep; empty if it has none."""
     found = ""

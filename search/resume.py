@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.delivery import SWEEP
 from search.event_log import Event
 from search.mlflow_client import METRIC_TAG
 from search.problem import Problem
@@ -42,8 +43,8 @@ class Earlier:
     @property
     def finished(self) -> bool:
         """Whether it came to its end."""
-        ends = [event["state"] for event in self.events if event["kind"] == "end" and event["run"] == ""]
-        return bool(ends) and ends[-1] == "finished"
+        ends = [e.get("state") for e in self.events if e["run"] == SWEEP and e["kind"] in ("again", "end")]
+        return ends[-1:] == ["finished"]
 
     def tracking_uri(self, given: str | None) -> str:
         """MLflow's store: ``given``, else the one the sweep had.

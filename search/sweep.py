@@ -289,7 +289,7 @@ def _store_trouble(error: BaseException) -> str:
 
 def _kill_ray() -> None:
     """End a Ray of our own without a word; from a cluster, the driver's death takes its trials along."""
-    node: Any = ray._private.worker._global_node
+    node: Any = ray._private.worker._global_node  # ray.shutdown() would wait
     if node is not None and node.head:
         with suppress(Exception):
             node.kill_all_processes(check_alive=False, allow_graceful=False)

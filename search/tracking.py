@@ -116,6 +116,7 @@ class SweepTracker:
         self._no_room = ""
         self._urgent = False
         self._closing = False
+        self._late = False
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -176,7 +177,8 @@ class SweepTracker:
         try:
             ready.result(timeout=OPEN_SECONDS)
         except TimeoutError:
-            if not (resume and self._on_server):
+            self._late = True
+            if not resume:
                 self.abandon()
                 raise StoreError(
                     f"The MLflow store at {self._uri} did not answer within {OPEN_SECONDS:.0f} s."
@@ -428,7 +430,7 @@ class SweepTracker:
                 break
             except Exception as error:
                 text = f"Cannot start the sweep in the MLflow store at {self._uri}: {reason(error)}."
-                if not (resume and self._on_server):
+                if not (resume and (self._on_server or self._late)):
                     ready.set_exception(error if isinstance(error, StoreError) else StoreError(text))
                     return
                 with self._changed:
