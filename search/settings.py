@@ -91,6 +91,4 @@ def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     if not changed:
         return []
     told = ", ".join(f"{key} {before['code'].get(key)} -> {now['code'][key]}" for key in changed)
-    return [
-        f"the code is another since the sweep was started ({told}); trials may differ in their last digits"
-    ]
+    return [f"the code has changed since the sweep was started: {told}"]

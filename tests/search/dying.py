@@ -37,3 +37,11 @@ class Net(nn.Module):
         hidden: Tensor = torch.relu(self.linear(x.flatten(1)))
         output: Tensor = self.classifier(hidden)
         return output
+
+
+class Hungry(nn.Module):
+    """Wants more memory than addresses can name."""
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, depth: int, width: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2**24, 2**24)  # 1 PB

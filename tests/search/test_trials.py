@@ -20,6 +20,7 @@ from trainables import methods
 from trainables.compressed_weight import compress
 from trainables.evaluation import open_student, ship
 from trainables.models import Custom
+from trainables.models.custom import allow
 from trainables.optimizers import SGD
 from trainables.recipe import Phase, canonical_json
 from trainables.tasks import Digits
@@ -192,7 +193,8 @@ def test_what_is_in_a_trials_folder_is_its_own_and_whole_or_the_trial_fails(tmp_
 
 def test_a_trial_without_memory_fails_with_its_reason(tmp_path, teacher_file):
     recipe = recipe_of("post_training_quantization", 2)
-    huge = replace(recipe, model=replace(recipe.model, hidden=(10**8,), width=100.0))
+    allow("tests.search.dying:Hungry")
+    huge = replace(recipe, model=Custom(target="tests.search.dying:Hungry", depth=1, width=1.0))
     trial = local_trial(huge, tmp_path, teacher_file)
     result = trial.step()
     assert result["state"] == "failed" and result["done"] and "memory" in result["reason"], result
