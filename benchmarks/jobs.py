@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import methods
+from trainables.checkpoint import read_checkpoint, write_checkpoint
 from trainables.evaluation import evaluate_file, open_student
 from trainables.files import write_file
 from trainables.metrics.latency import fingerprint
@@ -360,14 +361,11 @@ def continue_from(trainer: Trainer, directory: Path) -> None:
     with TemporaryDirectory() as folder:
         own = Path(folder)
         trainer.save(own)
-        tensors = safetensors.torch.load((own / "state.safetensors").read_bytes())
-        theirs = safetensors.torch.load((directory / "state.safetensors").read_bytes())
+        tensors, facts = read_checkpoint(own)
+        theirs, their_facts = read_checkpoint(directory)
         tensors |= {name: value for name, value in theirs.items() if ".quantizer." not in name}
-        facts = json.loads((own / "state.json").read_text())
-        their_facts = json.loads((directory / "state.json").read_text())
         facts |= {key: their_facts[key] for key in ("epoch", "optimizer")}
-        (own / "state.safetensors").write_bytes(safetensors.torch.save(tensors))
-        (own / "state.json").write_text(json.dumps(facts))
+        write_checkpoint(own, tensors, facts)
         trainer.load(own)
 
 

@@ -71,7 +71,7 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
         )
 
     options = Options("overhead", trials, 0, folder, f"sqlite:///{folder}/mlflow.db", concurrency=2)
-    tracker = SweepTracker(options.tracking_uri, folder / "artifacts", "digits", options.name)
+    tracker = SweepTracker(options.tracking_uri, folder, "digits", options.name)
     tracker.open(params={}, tags={"rayduce.metric": task.metric})
     journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"))
     searcher = OptunaSearcher(

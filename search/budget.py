@@ -91,8 +91,8 @@ class Budget:
     def sure_before_training(self, result: Mapping[str, Any]) -> str:
         """As :meth:`exceeded`, of what the untrained student of ``result`` already decides.
 
-        That is the latency, if measured, and the size, of which coding saves up to a quarter once weights are
-        trained: a student that is up to a third too large may still fit.
+        That is the latency, if measured, and the size, of which coding saves up to two fifths once weights are
+        trained: a student that is up to two thirds too large may still fit.
         """
         size, latency = _number(result.get("packed_bytes")), _number(result.get("latency_ms"))
         hopeless = size is not None and self._too_large(TRAINED_SHARE * size)
@@ -134,7 +134,7 @@ class Budget:
         return f"its latency of {show_number(latency)} ms is {more} over {limit}"
 
 
-TRAINED_SHARE = 0.75
+TRAINED_SHARE = 0.6
 """Of an untrained student's bytes that a trained one takes at least."""
 
 NO_LIMITS = Budget()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,12 +12,16 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from search.halt import Halt
+from search.mlflow_client import StoreError
 from search.tracking import SweepTracker, signature_tags
 from trainables.metrics import COSTS, quality_of
 from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
-from trainables.trainable import STUDENT_FILE
+from trainables.trial_folder import STUDENT_FILE, StoreTrouble
 
 EPOCH_METRICS = ("loss", "packed_bytes", "seconds")
+ENDED = ("finished", "failed", "pruned")
+"""States of trials that will never go on; those that run or were stopped may."""
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Record:
         copied_from: ``<sweep>/<trial>`` of the earlier trial that made its student, or nothing.
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
-        packed: the file it shipped, once finished.
+        packed_file: the file it shipped, once finished.
     """
 
     trial_id: str
@@ -42,12 +46,17 @@ class Record:
     copied_from: str = ""
     machine: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
-    packed: bytes | None = None
+    packed_file: Path | None = None
 
     @property
     def name(self) -> str:
         """A name to read; not unique."""
         return short_name(self.recipe)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will never go on."""
+        return self.state in ENDED
 
 
 class Watcher(Protocol):
@@ -61,61 +70,105 @@ class Watcher(Protocol):
 class TrialEvents(Callback):
     """Ray Tune's callback: keeps the records, tells the tracker and the watcher.
 
+    Ray takes an exception out of most of these calls for an error of the trial. So what concerns the sweep
+    is handed to ``halt``, whose reason is raised between two events; after that nothing is noted any more.
+
     Args:
         tracker: is told of every start, epoch and end.
         watcher: likewise.
         metric: the task's; it says what is reported.
+        records: of the trials of an interrupted sweep.
+        halt: ends the sweep.
     """
 
-    def __init__(self, tracker: SweepTracker, watcher: Watcher, metric: str) -> None:
+    def __init__(
+        self,
+        tracker: SweepTracker,
+        watcher: Watcher,
+        metric: str,
+        *,
+        records: Mapping[str, Record] | None = None,
+        halt: Halt | None = None,
+    ) -> None:
         super().__init__()
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, Record] = dict(records or {})
+        self.halt = halt or Halt()
         self._tracker = tracker
         self._watcher = watcher
-        quality = quality_of(metric)
-        self._qualities = tuple(each.validation for each in quality.reported)
-        self._costs = tuple(cost.name for cost in (*COSTS, *quality.costs))
+        self._ray_trials: list[Trial] = []
+        kept = kept_metrics(metric)
+        self._qualities, self._costs, self._kept = kept.qualities, kept.costs, kept.names
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._ray_trials = trials
+        if self._tracker.no_room:
+            self.halt.request(StoreError(f"MLflow's store cannot be written: {self._tracker.no_room}"))
+        self.halt.check()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        recipe = recipe_from_dict(json.loads(trial.config["recipe"]))
-        record = Record(_key(trial), recipe)
-        self.records[record.trial_id] = record
+        self._note(lambda: self._start(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._note(lambda: self._report(self.records[_key(trial)], result))
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._check_store(_error_text(trial))
+
+    def ended(self, ray_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
+        """Note a trial's end, before the searcher hears of it; noted once, it stays.
+
+        Args:
+            ray_id: Ray's name of the trial.
+            result: the last one, if there is one.
+            error: whether its process died, four times.
+        """
+        trial = next(trial for trial in self._ray_trials if trial.trial_id == ray_id)
+        self._note(lambda: self._finish(trial, result or {}, error))
+
+    def _start(self, trial: Trial) -> None:
+        record = self.records.get(_key(trial))
+        if record is not None and record.ended:
+            return
+        if record is None:
+            recipe = recipe_from_dict(json.loads(trial.config["recipe"]))
+            record = self.records[_key(trial)] = Record(_key(trial), recipe)
+        record.state = "running"
+        recipe = record.recipe
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
-        record = self.records[_key(trial)]
-        kept = (*self._costs, *self._qualities, "epoch")
-        record.metrics |= {k: v for k, v in result.items() if k in kept}
+    def _report(self, record: Record, result: Mapping[str, Any]) -> None:
+        epoch = int(result["epoch"])
+        if record.ended or epoch <= record.metrics.get("epoch", -1):
+            return  # trained again after the last checkpoint, and told already
+        record.metrics |= {k: v for k, v in result.items() if k in self._kept}
         wanted = (*EPOCH_METRICS, *self._qualities)
         metrics = {k: result[k] for k in wanted if k in result and math.isfinite(result[k])}
-        self._tracker.log_epoch(record.trial_id, int(result["epoch"]), metrics)
+        self._tracker.log_epoch(record.trial_id, epoch, metrics)
         self._watcher.changed(self.records)
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        record = self.records[_key(trial)]
-        result = trial.last_result
-        record.state, record.reason = result.get("state", "stopped"), result.get("reason", "")
-        record.copied_from = result.get("copied_from", "")
-        record.machine = result.get("latency_machine", "")
-        if record.state == "running":
-            record.state = "stopped"
-        if record.state == "finished":
-            try:
-                record.packed = _packed_file(trial)
-            except OSError as error:
-                record.state, record.reason = "failed", f"its packed file was lost: {error}"
-        self._end(record)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def _finish(self, trial: Trial, result: Mapping[str, Any], error: bool) -> None:
+        text = _error_text(trial) if error else ""
+        if self._check_store(text):
+            return
         if _key(trial) not in self.records:  # it failed before it could start
-            self.on_trial_start(iteration, trials, trial)
+            self._start(trial)
         record = self.records[_key(trial)]
-        record.state, record.reason = "failed", root_cause(_error_text(trial))
+        if record.ended:
+            return
+        state, record.reason = result.get("state", "running"), result.get("reason", "")
+        record.machine = result.get("latency_machine", "")
+        record.copied_from = result.get("copied_from", "")
+        if error:
+            state, record.reason = "failed", root_cause(text)
+        elif state == "finished":
+            record.packed_file = self._tracker.folder.trials / record.trial_id / STUDENT_FILE
+            record.metrics |= {k: v for k, v in result.items() if k in self._kept}
+        record.state = "pruned" if state == "running" else state
         self._end(record)
 
     def _end(self, record: Record) -> None:
@@ -125,20 +178,57 @@ class TrialEvents(Callback):
             "latency_machine": record.machine or None,
             "copied_from": record.copied_from or None,
         }
-        files = {STUDENT_FILE: record.packed} if record.packed is not None else {}
+        files = {} if record.packed_file is None else {STUDENT_FILE: record.packed_file}
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         self._watcher.changed(self.records)
+
+    def _check_store(self, error: str) -> bool:
+        """Whether an error is one of the store and none of the trial; then the sweep halts."""
+        cause = root_cause(error) if error else ""
+        _, name, what = cause.rpartition(f"{StoreTrouble.__name__}: ")
+        if name:
+            self.halt.request(StoreError(f"A trial cannot write to the store: {what}"))
+        return bool(name)
+
+    def _note(self, action: Callable[[], None]) -> None:
+        """Do it unless the sweep is to end: what follows an event that was lost would look whole."""
+        if self.halt.reason is not None:
+            return
+        try:
+            action()
+        except OSError as error:
+            self.halt.request(error)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Names of what a record keeps of a result.
+
+    Attributes:
+        qualities: on the validation split.
+        costs: what is measured beside quality.
+    """
+
+    qualities: tuple[str, ...]
+    costs: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, and the epoch."""
+        return (*self.costs, *self.qualities, "epoch")
+
+
+def kept_metrics(metric: str) -> Kept:
+    """What is kept in a sweep by ``metric``."""
+    quality = quality_of(metric)
+    return Kept(
+        tuple(each.validation for each in quality.reported),
+        tuple(cost.name for cost in (*COSTS, *quality.costs)),
+    )
 
 
 def _key(trial: Trial) -> str:
     return str(trial.config["trial"])
-
-
-def _packed_file(trial: Trial) -> bytes:
-    if trial.checkpoint is None:
-        raise FileNotFoundError("there is no checkpoint")
-    with trial.checkpoint.as_directory() as folder:
-        return (Path(folder) / STUDENT_FILE).read_bytes()
 
 
 def root_cause(text: str) -> str:

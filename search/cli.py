@@ -27,6 +27,7 @@ from trainables.metrics import Quality, quality_of
 if TYPE_CHECKING:
     from search.budget import Budget
     from search.store import Store, Sweep
+    from search.studies import Study
     from search.sweep import Options, Outcome
     from trainables.recipe import Recipe
 
@@ -181,11 +182,9 @@ def sweep(
 
     with _problems():
         prepare_environment(address)
-    from dashboards.report import front_html
-    from search.display import Display
-    from search.store import default_tracking_uri, next_name, open_store
+    from search.store import default_tracking_uri, next_name
     from search.studies import find_study
-    from search.sweep import Options, run_sweep
+    from search.sweep import Options
 
     with _problems():
         _allow(model)
@@ -212,30 +211,155 @@ def sweep(
             scheduler=scheduler,
         )
 
-        def report(sweep_name: str) -> str:
-            opened = open_store(store, uri)
-            return front_html(opened.trials(sweep_name), opened.sweep(sweep_name))
+        _run(chosen, options)
 
-        started = time.monotonic()
-        try:
-            with Display(out, options.name, options.trials) as display:
-                outcome = run_sweep(chosen, options, display, report)
-        except KeyboardInterrupt:
-            err.print(f"Stopped. What finished is kept: rayduce front {options.name} --store {store}")
-            raise typer.Exit(130) from None
-        _print_outcome(outcome, options, time.monotonic() - started)
-        if not any(record.state == "finished" for record in outcome.records.values()):
-            raise typer.Exit(1)
-        opened = open_store(store, uri)
-        found = opened.sweep(options.name)
-        out.print(_front_table(_front_rows(opened, found), found.quality, "Front, smallest first"))
-        out.print(
-            f"The page: {opened.artifact_location(found.run_id, 'front.html')}\n"
-            "Next: rayduce front, rayduce inspect, rayduce export RUN student.onnx, "
-            "rayduce dashboard, rayduce mlflow",
-            highlight=False,
-            style="dim",
+
+def _run(study: Study, options: Options, *, resume: bool = False) -> None:
+    """Run a sweep, or go on with one, and print how it ended."""
+    from search.display import Display
+    from search.store import open_store
+    from search.sweep import run_sweep
+
+    store, name = options.store, options.name
+    started = time.monotonic()
+    try:
+        with Display(out, name, options.trials) as display:
+            outcome = run_sweep(study, options, display, _report(store, options.tracking_uri), resume=resume)
+    except KeyboardInterrupt:
+        err.print(f"Stopped. Go on with: rayduce resume {name} --store {store}", soft_wrap=True)
+        raise typer.Exit(130) from None
+    _print_outcome(outcome, options, time.monotonic() - started)
+    if not any(record.state == "finished" for record in outcome.records.values()):
+        raise typer.Exit(1)
+    if outcome.undelivered:
+        out.print(_undelivered_front(outcome))
+        return
+    opened = open_store(store, options.tracking_uri)
+    found = opened.sweep(name)
+    out.print(_front_table(_front_rows(opened, found), found.quality, "Front, smallest first"))
+    out.print(
+        f"The page: {opened.artifact_location(found.run_id, 'front.html')}\n"
+        "Next: rayduce front, rayduce inspect, rayduce export RUN student.onnx, "
+        "rayduce dashboard, rayduce mlflow",
+        highlight=False,
+        style="dim",
+    )
+
+
+def _report(store: Path, tracking_uri: str) -> Callable[[str], str]:
+    """Makes the page of a sweep from what MLflow has of it."""
+    from dashboards.report import front_html
+    from search.store import open_store
+
+    def report(name: str) -> str:
+        opened = open_store(store, tracking_uri)
+        return front_html(opened.trials(name), opened.sweep(name))
+
+    return report
+
+
+def _undelivered_front(outcome: Outcome) -> Table:
+    """The front as the driver knows it, for while MLflow does not."""
+    quality = outcome.quality
+    table = Table(title="Front, smallest first", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("student", quality.label, "validation", "packed", "file"):
+        table.add_column(name, no_wrap=True)
+    for record in (outcome.records[trial_id] for trial_id in outcome.front):
+        table.add_row(
+            _escape(record.name),
+            _score(quality, record.metrics[quality.name]),
+            _score(quality, record.metrics[quality.validation]),
+            show_bytes(record.metrics["packed_bytes"]),
+            _escape(str(record.packed_file)),
         )
+    return table
+
+
+@app.command(
+    cls=Command,
+    epilog="Examples:\n\n  rayduce resume digits-1\n\n"
+    "  rayduce resume photos-2 --data /mnt/photos --store /shared/store",
+)
+def resume(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    data: DataDir = None,
+    concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster, or auto.")
+    ] = None,
+    model: OwnModel = None,
+) -> None:
+    """Go on with a sweep that was stopped, failed or killed.
+
+    Settings are those that it was started with; what is given here replaces them. Trials go on from their
+    checkpoints.
+    """
+    from search.environment import prepare_environment
+    from search.resume import find_sweep
+
+    with _problems():
+        found = find_sweep(store, _checked_name(name))
+        kept = found.settings["options"]
+        if found.finished:
+            out.print(f"The sweep {name} has finished: rayduce front {name} --store {store}", highlight=False)
+            return
+        prepare_environment(address or kept["address"])
+    from search.settings import from_json
+    from search.studies import find_study
+    from search.sweep import Options
+
+    with _problems():
+        if model != kept["own_model"]:
+            own = kept["own_model"]
+            raise Problem(
+                f"The students of {name} are {own}: give --model {own}, so that it may be imported."
+                if own
+                else f"The students of {name} are Rayduce's own; leave out --model."
+            )
+        _allow(model)
+        given = {"data": data, "concurrency": concurrency, "address": address}
+        try:
+            options = from_json(
+                Options,
+                {
+                    **kept,
+                    "store": store.absolute(),
+                    "tracking_uri": found.tracking_uri(tracking_uri),
+                    **{key: value for key, value in given.items() if value is not None},
+                },
+            )
+        except ValueError as error:
+            raise Problem(f"The settings of {name} cannot be used: {error}.") from error
+        study = replace(find_study(found.study, own_model=model), epochs=found.settings["study"]["epochs"])
+        _run(study, options, resume=True)
+
+
+@app.command(cls=Command, epilog="Examples:\n\n  rayduce deliver digits-1 --store /shared/store")
+def deliver(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long to wait for MLflow.")
+    ] = 600.0,
+) -> None:
+    """Send MLflow what it lacks of a sweep.
+
+    A sweep keeps everything in the store and delivers it while it runs; this is for what MLflow could not
+    take. Whatever is delivered twice is there once.
+    """
+    from search.resume import deliver as deliver_rest
+    from search.resume import find_sweep
+
+    with _problems():
+        found = find_sweep(store, _checked_name(name))
+        uri = found.tracking_uri(tracking_uri)
+        problem = deliver_rest(found, uri, _report(store, uri), seconds)
+        if problem:
+            raise Problem(problem)
+    out.print(f"MLflow has everything of {name}.", highlight=False)
 
 
 @app.command(
@@ -350,8 +474,8 @@ def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
             out.print(
                 f"  {word}{_escape(record.name)}: {_escape(record.reason)}", style="yellow", highlight=False
             )
-    if outcome.interrupted:
-        out.print("Stopped before the last trial; what finished is in the store.", style="yellow")
+    if outcome.undelivered:
+        out.print(_escape(outcome.undelivered), style="yellow", highlight=False, soft_wrap=True)
 
 
 def _front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a third of a short trial's cost; MLflow has it all
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep handles Ctrl-C itself
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # nothing of Ray's own state is ever loaded
     "TUNE_DISABLE_AUTO_INIT": "1",  # a cluster is only ever joined or started on purpose
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_SCHEDULER_EVENTS": "0",

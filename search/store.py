@@ -199,8 +199,12 @@ class Sweep:
 
 def default_tracking_uri(store_dir: Path, tracking_uri: str | None = None) -> str:
     """Where MLflow's store is: the argument, else ``MLFLOW_TRACKING_URI``, else sqlite in ``store_dir``."""
-    folder = Path(store_dir).absolute()
-    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own_database(store_dir)
+
+
+def own_database(store_dir: Path) -> str:
+    """The address of the sqlite database in ``store_dir``."""
+    return f"sqlite:///{Path(store_dir).absolute() / 'mlflow.db'}"
 
 
 def open_store(store_dir: Path, tracking_uri: str | None = None) -> Store:
@@ -222,6 +226,7 @@ def next_name(store_dir: Path, tracking_uri: str | None, study: str) -> str:
     """
     uri = default_tracking_uri(store_dir, tracking_uri)
     names = [path.stem for path in (Path(store_dir) / "studies").glob("*.journal")]
+    names += [path.parent.name for path in (Path(store_dir) / "sweeps").glob("*/events.jsonl")]
     if not uri.startswith("sqlite:") or database_path(uri).exists():
         names += list(open_store(store_dir, uri).sweeps()["name"])
     matches = (re.fullmatch(rf"{re.escape(study)}-(\d{{1,9}})", str(name)) for name in names)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import logging
 import math
 import os
-import signal
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,25 +21,37 @@ import optuna
 import ray
 import torch
 from ray import tune
+from ray.tune.error import TuneError
+from ray.tune.search import Searcher
 
 from search.budget import NO_LIMITS, Budget
 from search.callback import Record, TrialEvents, Watcher
 from search.cluster import check_reachable, share_store, workers_environment
+from search.delivery import SWEEP
+from search.event_log import Event, cut_partial_line
 from search.front import non_dominated
+from search.halt import Halt, Signals
 from search.halving import Rules
 from search.limits import check_students
-from search.mlflow_client import METRIC_TAG
+from search.mlflow_client import METRIC_TAG, StoreError, shown
 from search.problem import Problem
+from search.publish import publish
+from search.recorded_searcher import RecordedSearcher
+from search.records import records_of, reports_of, sweep_tag
 from search.samplers import TPE, Sampler, find_sampler
 from search.scheduler import ParetoScheduler
 from search.searcher import OptunaSearcher, open_study
-from search.store import Sweep, open_store
+from search.settings import check_same, code_version, to_json
+from search.store import Sweep, open_store, own_database
 from search.studies import Study
+from search.sweep_folder import SweepFolder
 from search.teacher import (
+    alone_with_teacher,
     ask_teacher,
     be_taught,
     cached_product,
     cached_teacher,
+    checksum_of,
     keep_product,
     keep_teacher,
     outputs_name,
@@ -49,6 +64,7 @@ from search.tracking import SweepExists, SweepTracker, signature_tags
 from search.units import count, show_bytes
 from search.warm_start import Known, Reading, find_earlier, look_back
 from spaces import Context
+from trainables.checkpoint import CHECKPOINT_FILE
 from trainables.evaluation import evaluate_file, rebuild
 from trainables.export import ExportError, to_onnx
 from trainables.interfaces.base import Interface
@@ -63,6 +79,11 @@ from trainables.tasks.base import Arrays, Task, TaughtTask
 from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import TeacherOutputs
 from trainables.trainable import StudentTrial, TrialSettings
+
+MAX_FAILURES = 3
+"""Of a trial's process, before the trial has failed. What would fail again is no such failure."""
+LAST_WORDS_SECONDS = 10.0
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES}
 
 
 @dataclass(frozen=True)
@@ -111,21 +132,19 @@ class Outcome:
     """How a sweep ended.
 
     Attributes:
-        run_id: of the parent run.
         records: every trial, by its id.
         front: trial ids on the front, smallest first.
         quality: what selected the students.
         teacher: the teacher's qualities on both splits, by the names they are logged under, and
             ``packed_bytes``.
-        interrupted: whether the user stopped it.
+        undelivered: what MLflow lacks and how to deliver it; empty if it has everything.
     """
 
-    run_id: str
     records: Mapping[str, Record]
     front: tuple[str, ...]
     quality: Quality
     teacher: Mapping[str, float]
-    interrupted: bool
+    undelivered: str
 
 
 class Reporter(Watcher, Protocol):
@@ -136,21 +155,34 @@ class Reporter(Watcher, Protocol):
         ...
 
 
-def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callable[[str], str]) -> Outcome:
+def run_sweep(
+    study: Study,
+    options: Options,
+    reporter: Reporter,
+    report: Callable[[str], str],
+    *,
+    resume: bool = False,
+) -> Outcome:
     """Search ``study`` and leave trials, front and report in the store.
+
+    Whatever ends it, it can go on: trials that had not ended are started again from their own folders, what
+    comes before them is repeated from what it left in the store.
 
     Args:
         study: what to search.
         options: how.
         reporter: hears of the progress.
         report: renders the page of a finished sweep, given its name.
+        resume: go on with the sweep of this name, of which the store has a log.
 
     Raises:
         Problem: something the user can put right; nothing is written, except where a cluster refuses.
         DataError: the data is not usable.
         StoreError, SweepExists: the store cannot be written, or has a sweep of that name.
+        KeyboardInterrupt: the user stopped it.
     """
     sampler = find_sampler(options.sampler)
+    folder = SweepFolder(options.store, options.name)
     reporter.say("reading the data")
     if options.address is not None:
         check_reachable(options.address)
@@ -160,52 +192,110 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)
     check_students(study.space, context, opened, options.budget)
-    settings = _settings(study, task, teacher_recipe, opened.fingerprint(), options)
+    params = _settings(study, task, teacher_recipe, opened.fingerprint(), options)
     earlier: tuple[Sweep, ...] = ()
     if options.earlier:
-        earlier = find_earlier(open_store(options.store, options.tracking_uri), options.earlier, settings)
-    journal = options.store / "studies" / f"{options.name}.journal"
-    if journal.exists():
-        raise SweepExists(f"The store has a sweep named {options.name} already; choose another with --name.")
-    kept = cached_teacher(options.store, teacher_recipe)
-    reporter.say("opening the store")
-    tracker = SweepTracker(options.tracking_uri, options.store / "artifacts", study.name, options.name)
-    try:
+        earlier = find_earlier(open_store(options.store, options.tracking_uri), options.earlier, params)
+    if not resume and (folder.log.exists() or folder.journal.exists() or folder.trials.exists()):
+        raise SweepExists(
+            f"The store has a sweep named {options.name} already; go on with it by `rayduce resume "
+            f"{options.name}`, or choose another with --name."
+        )
+    cached_teacher(options.store, teacher_recipe)  # a damaged one is told before anything is started
+    settings = {
+        "options": _kept(options),
+        "study": {"name": study.name, "epochs": study.epochs},
+        "data": checksum_of({name: np.ascontiguousarray(array) for name, array in arrays.items()}).hex(),
+        "teacher": teacher_recipe.recipe_id,
+        "code": code_version(),
+    }
+    halt = Halt()
+    again = f"rayduce resume {options.name} --store {options.store}"
+    signals = Signals(halt, f"Left at once. Go on with: {again}", _kill_ray)
+    with folder.claimed(), signals.handled():
+        events = folder.events()
+        for text in check_same(options.name, events[0]["settings"], settings) if resume else ():
+            reporter.say(text)
+        reporter.say("opening the store")
+        tracker = SweepTracker(options.tracking_uri, options.store, study.name, options.name)
         tags = {METRIC_TAG: task.metric, **signature_tags(task.signatures())}
-        run_id = tracker.open(params=settings, tags=tags)
+        tracker.open(params=params, tags=tags, settings=settings, resume=resume)
         try:
+            if resume:
+                tracker.go_on()
             reporter.say("starting Ray")
             machine = _start_ray(options)
+            signals.install()  # Ray's own handler prints a crash report and aborts
             outcome = _search(
                 study,
                 context,
                 options,
                 arrays,
                 teacher_recipe,
-                kept,
-                journal,
+                events,
                 machine,
                 tracker,
-                run_id,
                 reporter,
                 sampler,
                 earlier,
+                signals,
+                halt,
             )
             facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
-            state = "stopped" if outcome.interrupted else "finished"
-            tracker.finish_sweep(state, {**facts, "front_size": len(outcome.front)}, {}, {})
-            tracker.flush()  # the page is made from the store
-            tracker.finish_sweep(state, {}, {}, {"front.html": report(options.name).encode()})
-            tracker.flush()
+            tracker.finish_sweep("finished", {**facts, "front_size": len(outcome.front)}, {}, {})
+            reporter.say("delivering to MLflow")
+            return replace(outcome, undelivered=publish(tracker, options.name, report))
         except BaseException as error:
-            state = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
-            tracker.finish_sweep(state, {}, {"reason": f"{type(error).__name__}: {error}"[:300]}, {})
+            if ray.is_initialized():
+                ray.shutdown()  # before anything is waited for: nobody hears what trials do now
+            _end_early(tracker, error)
+            if not isinstance(error, StoreError) and (text := _store_trouble(error)):
+                error = StoreError(text)
+            if isinstance(error, StoreError):
+                raise StoreError(
+                    f"{str(error).rstrip('.')}. The sweep stopped; make room, or let the store be written, "
+                    f"and go on with: {again}"
+                ) from error
             raise
-        return outcome
-    finally:
-        tracker.close()
-        if ray.is_initialized():
-            ray.shutdown()
+        finally:
+            tracker.abandon()
+            if ray.is_initialized():
+                ray.shutdown()
+
+
+def _kept(options: Options) -> dict[str, Any]:
+    """``options`` as the sweep's log has them: without passwords, and in a store that may be moved."""
+    uri = options.tracking_uri
+    found: dict[str, Any] = to_json(options)
+    del found["store"]
+    return {**found, "tracking_uri": None if uri == own_database(options.store) else shown(uri)}
+
+
+def _end_early(tracker: SweepTracker, error: BaseException) -> None:
+    """Say in the store that the sweep stopped or failed, as far as the store lets us."""
+    stopped = isinstance(error, (KeyboardInterrupt, StoreError)) or _store_trouble(error)
+    tags = (
+        {} if isinstance(error, KeyboardInterrupt) else {"reason": f"{type(error).__name__}: {error}"[:300]}
+    )
+    with suppress(OSError, StoreError):
+        tracker.stop_trials()
+        tracker.finish_sweep("stopped" if stopped else "failed", {}, tags, {})
+        tracker.flush(LAST_WORDS_SECONDS)
+
+
+def _store_trouble(error: BaseException) -> str:
+    """What of the store's disk an error says, in one line; empty if nothing."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return f"{error.strerror}: {error.filename or 'the store'}"
+    return ""
+
+
+def _kill_ray() -> None:
+    """End a Ray of our own without a word; from a cluster, the driver's death takes its trials along."""
+    node: Any = ray._private.worker._global_node  # ray.shutdown() would wait
+    if node is not None and node.head:
+        with suppress(Exception):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 def _search(
@@ -214,52 +304,62 @@ def _search(
     options: Options,
     arrays: Arrays,
     teacher_recipe: Recipe,
-    kept: bytes | None,
-    journal: Path,
+    before: Sequence[Event],
     machine: Machine,
     tracker: SweepTracker,
-    run_id: str,
     reporter: Reporter,
     sampler: Sampler,
     earlier: Sequence[Sweep],
+    signals: Signals,
+    halt: Halt,
 ) -> Outcome:
     task = context.task
+    folder = tracker.folder
     data: Any = ray.put(dict(arrays))
-    if kept is not None:
-        reporter.say("using the teacher of an earlier sweep")
-    teacher_file = kept or _teacher(study, teacher_recipe, options.store, data, machine, reporter)
-    settings = TrialSettings(
-        latency_table=options.store / "latency",
-        teacher_bytes=len(teacher_file),
-        own_models=() if options.own_model is None else (options.own_model,),
-        device=machine.device,
-        latency_first=options.budget.max_latency_ms is not None
-        or (options.scheduler == "pareto" and options.minimize_latency),
-        store_mark=machine.store_mark,
-    )
     quality = quality_of(task.metric)
-    validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
-    teacher = {VALIDATION + name: value for name, value in validation.items()}
-    teacher["packed_bytes"] = float(len(teacher_file))
     opened = task.open(arrays, torch.device("cpu"), 0)
     wanted = None if study.teacher_views is None else different_views(study.teacher_views, opened)
     size = view_bytes(opened, task.outputs)
     views = views_that_fit(wanted, size, _smallest_object_store())
     context = replace(context, teacher_views=views)
-    trained = Trained(teacher_recipe, teacher_file, opened.fingerprint())
+    made: dict[str, np.ndarray] = {}
     outputs: tuple[TeacherOutputs, ...] = ()
-    if views is not None:
-        outputs = (_outputs(trained, views, data, options.store, settings, machine, study, reporter),)
+    with alone_with_teacher(
+        options.store, teacher_recipe, lambda: reporter.say("waiting for another sweep's teacher")
+    ):
+        kept = cached_teacher(options.store, teacher_recipe)
+        if kept is not None:
+            reporter.say("using the teacher of an earlier sweep")
+        teacher_file = kept or _teacher(study, teacher_recipe, options.store, data, machine, reporter)
+        settings = TrialSettings(
+            latency_table=options.store / "latency",
+            teacher_bytes=len(teacher_file),
+            own_models=() if options.own_model is None else (options.own_model,),
+            device=machine.device,
+            latency_first=options.budget.max_latency_ms is not None
+            or (options.scheduler == "pareto" and options.minimize_latency),
+            store_mark=machine.store_mark,
+        )
+        facts = {
+            "teacher_sha256": hashlib.sha256(teacher_file).hexdigest(),
+            "teacher_views": "none" if views is None else str(views),
+        }
+        _check_facts(before, facts)
+        trained = Trained(teacher_recipe, teacher_file, opened.fingerprint())
+        if views is not None:
+            outputs = (_outputs(trained, views, data, options.store, settings, machine, study, reporter),)
+        for make in study.taught:
+            taught = make(task, teacher_recipe.recipe_id)
+            made |= _product(trained, taught, data, options.store, settings, machine, study, reporter)
+    validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
+    teacher = {VALIDATION + name: value for name, value in validation.items()}
+    teacher["packed_bytes"] = float(len(teacher_file))
     remembered = ray.put(outputs)
     del outputs  # or the copy that the teacher's task left would stay beside it
-    made: dict[str, np.ndarray] = {}
-    for make in study.taught:
-        taught = make(task, teacher_recipe.recipe_id)
-        made |= _product(trained, taught, data, options.store, settings, machine, study, reporter)
     if made:
         data = ray.put({**arrays, **made})
     # A page that is open while the sweep runs shows the teacher from the start.
-    tracker.annotate(run_id, {f"teacher_{name}": value for name, value in teacher.items()}, {})
+    tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in teacher.items()}, facts)
 
     def objectives(result: Mapping[str, Any]) -> list[float]:
         values = [result[quality.validation], math.log2(result["packed_bytes"])]
@@ -271,7 +371,8 @@ def _search(
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
     if options.minimize_latency:
         directions.append("minimize")
-    optuna_study = open_study(journal, options.name, directions)
+    begun = mend_journal(folder.journal)
+    optuna_study = open_study(folder.journal, options.name, directions, resume=begun)
     parameters = study.space.parameters(context)
 
     def draw(trial: optuna.trial.BaseTrial) -> Recipe:
@@ -282,9 +383,10 @@ def _search(
         matters = options.minimize_latency or options.budget.max_latency_ms is not None
         reading = Reading(draw, parameters, sampler, objectives, constraints, matters)
         store = open_store(options.store, options.tracking_uri)
-        known = look_back(store, earlier, journal.parent, reading)
+        known = look_back(store, earlier, folder.journal.parent, reading)
         reporter.say(known.text)
-    optuna_study.add_trials(known.trials)
+        if not begun:  # the journal keeps them
+            optuna_study.add_trials(known.trials)
     searcher = OptunaSearcher(
         optuna_study,
         draw,
@@ -296,21 +398,52 @@ def _search(
         starting_points=study.space.starting_points(context),
         constraints=constraints,
     )
-    events = TrialEvents(tracker, reporter, task.metric)
+    records = records_of(before, options.store, task.metric)
+    events = TrialEvents(tracker, reporter, task.metric, records=records, halt=halt)
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
     measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
     scheduler = make_scheduler(quality, options)
-    interrupted = run_trials(
-        searcher, scheduler, events, data, teachers, remembered, settings, options, machine, measured
-    )
+    for report in reports_of(before):
+        scheduler.learn(*report)
+    with signals.deferred():
+        run_trials(
+            searcher, scheduler, events, data, teachers, remembered, settings, options, machine, measured
+        )
+    for path in folder.trials.glob(f"*/{CHECKPOINT_FILE}"):  # of trials that will not go on
+        path.unlink()
 
     reporter.say("measuring the front on the test split")
     front = choose_front(events.records, quality, teacher[quality.validation], options)
     _measure_front(front, events.records, data, task, tracker, settings)
     tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
     teacher |= tested
-    return Outcome(run_id, events.records, tuple(front), quality, teacher, interrupted)
+    return Outcome(events.records, tuple(front), quality, teacher, undelivered="")
+
+
+def _check_facts(before: Sequence[Event], facts: Mapping[str, str]) -> None:
+    """Refuse to go on with another teacher, or asked in another way, than the sweep began with."""
+    for name, now in facts.items():
+        was = sweep_tag(before, name)
+        if was not in ("", now):
+            raise Problem(
+                f"The sweep was started with {name} {was[:16]}, and now that is {now[:16]}: put back the "
+                "teacher's file and run it where there is as much memory, or start a new sweep."
+            )
+
+
+def mend_journal(journal: Path) -> bool:
+    """Make Optuna's journal readable after its driver was killed; False if there is none yet.
+
+    A line that was half written is cut off: Optuna would refuse all that follows. So is the lock of a writer
+    that is no more: Optuna would wait for it for half a minute. The caller holds the lock of the sweep.
+    """
+    for lock in journal.parent.glob(f"{journal.name}.lock*"):
+        lock.unlink(missing_ok=True)
+    if not journal.exists():
+        return False
+    cut_partial_line(journal)
+    return journal.stat().st_size > 0
 
 
 @dataclass(frozen=True)
@@ -361,8 +494,6 @@ def _start_ray(options: Options) -> Machine:
                 connect(check_reachable(options.address), runtime_env=runtime_env)
             except ConnectionError as error:
                 raise Problem(f"The cluster at {options.address} cannot be joined: {error}.") from error
-    # Ray's own handler prints a crash report and aborts; a terminated sweep ends as with Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     resources = ray.cluster_resources()
     gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 0.0)
     if cpus < 1:
@@ -532,7 +663,7 @@ def make_scheduler(quality: Quality, options: Options) -> ParetoScheduler:
 
 
 def run_trials(
-    searcher: OptunaSearcher,
+    searcher: Searcher,
     scheduler: ParetoScheduler,
     events: TrialEvents,
     arrays: Any,
@@ -543,51 +674,67 @@ def run_trials(
     machine: Machine,
     measured: Mapping[str, Any] | None = None,
     trainable: type[tune.Trainable] = StudentTrial,
-) -> bool:
-    """Run the trials; True if the user stopped them before the last.
+) -> None:
+    """Run the trials that have not ended.
 
     Args:
         searcher: suggests recipes and is told results.
         scheduler: ends trials early.
-        events: hears of results too.
+        events: hears of results too, and knows the trials that have ended.
         arrays: the task's data, or a reference to it in Ray's object store.
         teachers: packed files by recipe id.
         outputs: of the teachers, as a sequence of :class:`TeacherOutputs` or a reference to one.
-        settings: what all trials share beside.
+        settings: what all trials share beside; where their folders are is known here.
         options: how to search.
         machine: what there is to run on.
         measured: by recipe id, references to :class:`Copy` in Ray's object store: not run again.
         trainable: what a trial is; it takes the arguments of :meth:`StudentTrial.setup`.
+
+    Raises:
+        whatever ``events.halt`` was given as the reason to end.
     """
+    folder = SweepFolder(options.store, options.name)
+    recorded = RecordedSearcher(searcher, events)
+    left = options.trials - sum(record.ended for record in events.records.values())
+    if left < 1:
+        recorded.suggest("none")  # tells the searcher of ends that it has not heard of
+        events.halt.check()
+        return
     # What is a reference already is not copied into the store a second time.
     prepared = tune.with_parameters(
         trainable,
         arrays=arrays,
         teachers=dict(teachers),
         outputs=outputs,
-        settings=settings,
+        settings=replace(settings, trials=folder.trials.absolute()),
         measured=dict(measured or {}),
     )
-    # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin with.
-    tune.run(
-        prepared,
-        name=options.name,
-        resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
-        search_alg=searcher,
-        scheduler=scheduler,
-        num_samples=options.trials,
-        max_concurrent_trials=machine.concurrency,
-        max_failures=3,
-        reuse_actors=True,
-        trial_dirname_creator=lambda trial: str(trial.config["trial"]),
-        storage_path=str((options.store / "trials").absolute()),
-        callbacks=[events],
-        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
-        raise_on_failed_trial=False,
-        verbose=0,
-    )
-    ended = sum(record.state != "running" for record in events.records.values())
-    return ended < options.trials
+    shutil.rmtree(folder.scratch, ignore_errors=True)
+    try:
+        # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin
+        # with.
+        tune.run(
+            prepared,
+            name=options.name,
+            resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
+            search_alg=recorded,
+            scheduler=scheduler,
+            num_samples=left,
+            max_concurrent_trials=machine.concurrency,
+            max_failures=MAX_FAILURES,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.config["trial"]),
+            storage_path=str(folder.scratch.parent.absolute()),
+            callbacks=[events],
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
+    except TuneError:
+        events.halt.check()  # Ray wraps what it does not know
+        raise
+    finally:
+        shutil.rmtree(folder.scratch, ignore_errors=True)
+    events.halt.check()
 
 
 def choose_front(
@@ -628,7 +775,8 @@ def _measure_front(
     settings: TrialSettings,
 ) -> None:
     """The one use of the test split, and latency again now that the machine is quiet."""
-    files = [file for trial_id in front if (file := records[trial_id].packed) is not None]
+    paths = [path for trial_id in front if (path := records[trial_id].packed_file) is not None]
+    files = [path.read_bytes() for path in paths]
     measured = ray.get([_evaluate.remote(file, data, task, "test", settings) for file in files])
     latencies, machine = ray.get(_latencies.remote(files, settings))
     for trial_id, quality, latency in zip(front, measured, latencies, strict=True):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-from collections.abc import Callable, Mapping
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +47,37 @@ def cached_teacher(store: Path, recipe: Recipe) -> bytes | None:
     if found != recipe.recipe_id:
         raise Problem(f"{path} holds recipe {found}; remove it to train the teacher again.")
     return data
+
+
+@contextmanager
+def alone_with_teacher(store: Path, recipe: Recipe, waiting: Callable[[], None]) -> Iterator[None]:
+    """Be the only sweep of the store that trains this teacher or lets it make something.
+
+    Who comes second finds what the first has kept: two sweeps have one teacher, whichever began. The kernel
+    lets go of the lock when its process dies.
+
+    Args:
+        store: folder of the sweeps' files.
+        recipe: the teacher's.
+        waiting: called once if another sweep is at it.
+    """
+    path = teacher_path(store, recipe).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    waiting()
+                    told = True
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(file)
 
 
 def train_teacher(
@@ -145,7 +180,7 @@ def cached_product(path: Path) -> dict[str, np.ndarray] | None:
         expected = arrays.pop(CHECKSUM).tobytes()
     except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise Problem(f"{path} cannot be used ({error}); remove it to ask the teacher again.") from error
-    if _checksum(arrays) != expected:
+    if checksum_of(arrays) != expected:
         raise Problem(f"{path} is damaged; remove it to ask the teacher again.")
     return arrays
 
@@ -154,14 +189,14 @@ def keep_product(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Keep what the teacher made for the next sweep."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    checksum = np.frombuffer(_checksum(whole), dtype=np.uint8)
+    checksum = np.frombuffer(checksum_of(whole), dtype=np.uint8)
     write_file(path, safetensors.numpy.save({**whole, CHECKSUM: checksum}))
 
 
 CHECKSUM = "sha256"
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> bytes:
+def checksum_of(arrays: Mapping[str, np.ndarray]) -> bytes:
     """SHA-256 of names, types, shapes and values; ``arrays`` are contiguous."""
     digest = hashlib.sha256()
     for name in sorted(arrays):

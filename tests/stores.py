@@ -51,7 +51,16 @@ def copy_blank(blank: Path, folder: Path) -> Path:
 
 def tracker(folder: Path, sweep: str = "digits-1", study: str = "digits") -> SweepTracker:
     """A tracker on the store in ``folder``, not yet open."""
-    return SweepTracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", study, sweep)
+    return SweepTracker(f"sqlite:///{folder / 'mlflow.db'}", folder, study, sweep)
+
+
+def kept(open_tracker: SweepTracker, trial_id: str, files: Mapping[str, bytes]) -> dict[str, Path]:
+    """Files in a trial's own folder, as the tracker wants them: by the names of their artifacts."""
+    folder = open_tracker.folder.trials / trial_id
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in files}
 
 
 def final(quality: float, packed_bytes: int, metric: str = "accuracy") -> dict[str, float]:
@@ -82,4 +91,6 @@ def add_trial(
     """One whole trial of one epoch, with ``student.rdz`` holding its id."""
     open_tracker.start_trial(trial_id, name or f"qd-{trial_id}", RECIPE, facts)
     open_tracker.log_epoch(trial_id, 1, {"loss": 0.5})
-    open_tracker.finish_trial(trial_id, state, metrics, tags or {}, {"student.rdz": trial_id.encode()})
+    open_tracker.finish_trial(
+        trial_id, state, metrics, tags or {}, kept(open_tracker, trial_id, {"student.rdz": trial_id.encode()})
+    )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +19,22 @@ from ray import tune
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
+from trainables.checkpoint import CheckpointError
 from trainables.evaluation import open_student, weights_of
 from trainables.export import ExportError, integer_kind, to_onnx
+from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import architecture_key, fingerprint, known_latencies, latencies_of
 from trainables.metrics.macs import macs
 from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models.custom import allow
-from trainables.packed_file import unpack, write_file
+from trainables.packed_file import unpack
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.trainer import Diverged, Trainer
-
-STUDENT_FILE = "student.rdz"
+from trainables.trial_folder import StoreTrouble, TrialFolder, TrialInUse, writing_to_the_store
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class TrialSettings:
         latency_first: whether the latency of an architecture that the table does not have is measured before
             the student trains, because what the sweep decides about it then depends on it; else afterwards.
         store_mark: what a node must see of the store before it may work; None on the driver's machine.
+        trials: folder in which each trial has one of its own; None keeps nothing of a trial.
     """
 
     latency_table: Path | None
@@ -105,6 +109,7 @@ class TrialSettings:
     threads: int = 1
     latency_first: bool = False
     store_mark: StoreMark | None = None
+    trials: Path | None = None
 
 
 class StudentTrial(tune.Trainable):
@@ -115,9 +120,11 @@ class StudentTrial(tune.Trainable):
     student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no ``loss``, and it
     holds the latencies that the table has, or all of them where ``settings.latency_first`` is on. The last
     one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the machine that these are
-    of, or as its ``reason`` why there are none. A checkpoint of a finished trial is its packed file. A
-    student that an earlier sweep made is not trained again: the only result is that sweep's, with
-    ``copied_from``.
+    of, or as its ``reason`` why there are none. A student that an earlier sweep made is not trained again:
+    the only result is that sweep's, with ``copied_from``.
+
+    What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
+    it is started, it goes on from there. Ray's checkpoints hold nothing.
     """
 
     def setup(
@@ -152,76 +159,117 @@ class StudentTrial(tune.Trainable):
 
     def _forget(self, config: dict[str, Any]) -> None:
         self._recipe = config["recipe"]
+        folder = self._settings.trials
+        self._folder = None if folder is None else TrialFolder(folder / config["trial"])
         self._trainer: Trainer | None = None
-        self._shipped: bytes | None = None
         self._reported = False
 
-    def _begin(self) -> Trainer:
+    def step(self) -> dict[str, Any]:
+        """Train one epoch, or none if the untrained student was not reported, and measure the packed file.
+
+        An error that would come again is a result, ``failed`` with its reason: raised, Ray would train four
+        times to see it four times.
+
+        Raises:
+            StoreTrouble, TrialInUse: not the trial's doing; it can go on later.
+        """
+        try:
+            with nullcontext() if self._folder is None else self._folder.held():
+                return self._step()
+        except (StoreTrouble, TrialInUse):
+            raise
+        except (Diverged, CheckpointError) as error:
+            reason = str(error)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        epoch = 0 if self._trainer is None else self._trainer.epoch
+        self._trainer = None  # of an error for want of memory, this is the cure
+        return {"epoch": epoch, "state": "failed", "reason": _one_line(reason), "done": True}
+
+    def _step(self) -> dict[str, Any]:
+        recipe = recipe_from_dict(json.loads(self._recipe)) if self._trainer is None else self._trainer.recipe
+        if recipe.recipe_id in self._measured:
+            return self._copied(recipe, ray.get(self._measured[recipe.recipe_id]))
+        shipped = None if self._folder is None else self._folder.student(recipe.recipe_id)
+        if shipped is not None:  # it had finished, and nobody heard of it
+            started = time.perf_counter()
+            return self._result_of(recipe, self._open(recipe), recipe.epochs, shipped, True, started)
+        trainer = self._begin(recipe)
+        untrained = trainer.epoch == 0 and not self._reported
+        idle = untrained or trainer.finished
+        result: dict[str, Any] = {} if idle else dict(trainer.train_epoch())
+        data = trainer.ship()
+        result |= self._result_of(recipe, trainer.task, trainer.epoch, data, trainer.finished, self._started)
+        self._reported = True
+        if self._folder is not None and not trainer.finished and not untrained:
+            self._folder.save(trainer, time.perf_counter() - self._started)
+        return result
+
+    def _open(self, recipe: Recipe) -> LoadedTask:
+        return recipe.task.open(self._arrays, torch.device(self._settings.device), recipe.seed)
+
+    def _begin(self, recipe: Recipe) -> Trainer:
         """The trainer, built at first use: an error while an actor is reset would end the whole sweep."""
         if self._trainer is None:
-            self._started = time.perf_counter()
-            recipe = recipe_from_dict(json.loads(self._recipe))
-            device = torch.device(self._settings.device)
-            task = recipe.task.open(self._arrays, device, recipe.seed)
-            self._trainer = Trainer(recipe, task, self._sources, device)
+            started = time.perf_counter()
+            trainer = Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
+            before = 0.0 if self._folder is None else self._folder.load(trainer)
+            self._started = started - before
+            self._trainer = trainer
         return self._trainer
 
-    def step(self) -> dict[str, Any]:
-        """Train one epoch, or none if the untrained student was not reported, and measure the packed file."""
-        copied = self._copied()
-        if copied is not None:
-            return copied
-        trainer = self._begin()
-        recipe = trainer.recipe
-        untrained = trainer.epoch == 0 and not self._reported
-        try:
-            idle = untrained or trainer.finished
-            result: dict[str, Any] = {} if idle else dict(trainer.train_epoch())
-            data = trainer.ship()
-        except Diverged as error:
-            return {"epoch": trainer.epoch, "state": "failed", "reason": str(error), "done": True}
+    def _result_of(
+        self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, finished: bool, started: float
+    ) -> dict[str, Any]:
+        """What is reported of the packed file ``data``; that of a finished trial is kept first.
+
+        Raises:
+            Diverged: its quality is not a number.
+            StoreTrouble: it cannot be written.
+        """
         _, student = open_student(data)
-        quality = trainer.task.evaluate(student.to(trainer.device), "validation")
-        result |= {f"validation_{name}": value for name, value in quality.items()}
-        result |= {"epoch": trainer.epoch, "packed_bytes": len(data), "state": "running", "done": False}
-        self._reported = True
-        if untrained:
-            result |= first_latencies(recipe, data, student.cpu(), self._settings)
-        if trainer.finished:
-            self._shipped = data
+        quality = task.evaluate(student.to(self._settings.device), "validation")
+        result: dict[str, Any] = {f"{VALIDATION}{name}": value for name, value in quality.items()}
+        if not math.isfinite(quality[recipe.task.metric]):
+            raise Diverged(f"{recipe.task.metric} became {quality[recipe.task.metric]} in epoch {epoch}")
+        result |= {"epoch": epoch, "packed_bytes": len(data), "state": "running", "done": False}
+        if epoch == 0:
+            with writing_to_the_store(self._settings.latency_table or Path()):
+                result |= first_latencies(recipe, data, student.cpu(), self._settings)
+        if finished:
             result |= final_metrics(recipe, data, student.cpu(), self._settings)
             try:
-                result |= latencies(recipe, data, student, self._settings)
+                with writing_to_the_store(self._settings.latency_table or Path()):
+                    result |= latencies(recipe, data, student, self._settings)
             except ExportError as error:  # the student is what it is; only a number is missing
                 result["reason"] = f"no latency: {error}"
             result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
-        result["seconds"] = time.perf_counter() - self._started
+            if self._folder is not None:
+                self._folder.finish(data)
+        result["seconds"] = time.perf_counter() - started
         return result
 
-    def _copied(self) -> dict[str, Any] | None:
-        """The result of the trial of an earlier sweep that made this student, if there is one."""
-        recipe = recipe_from_dict(json.loads(self._recipe))
-        if recipe.recipe_id not in self._measured:
-            return None
-        copy = ray.get(self._measured[recipe.recipe_id])
-        self._shipped = copy.file
+    def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
+        """The result of the trial of an earlier sweep that made this student; its file becomes this trial's.
+
+        Raises:
+            StoreTrouble: it cannot be written.
+        """
+        if self._folder is not None:
+            self._folder.finish(copy.file)
         ended = {"epoch": recipe.epochs, "state": "finished", "done": True}
         return {**copy.result, "copied_from": copy.source, **ended}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """A finished trial is its packed file; an unfinished one what it takes to go on."""
-        if self._shipped is not None:
-            write_file(Path(checkpoint_dir) / STUDENT_FILE, self._shipped)
-        else:
-            self._begin().save(Path(checkpoint_dir))
+        """Nothing: a trial's own folder holds it. Ray asks when a trial is paused."""
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]  # Ray: "a dict or a path"
-        """Go on from an unfinished trial's checkpoint."""
-        packed = Path(checkpoint_dir) / STUDENT_FILE
-        if packed.exists():
-            self._shipped = packed.read_bytes()
-        else:
-            self._begin().load(Path(checkpoint_dir))
+        """Nothing: the next step finds the trial's own folder."""
+
+
+def _one_line(text: str, length: int = 300) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return (lines[0] if lines else "an error without a word")[:length]
 
 
 def final_metrics(

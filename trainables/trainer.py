@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainables.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from trainables.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.evaluation import ship
-from trainables.files import write_file
 from trainables.modes import evaluating
 from trainables.optimizers import RELATIVE_RATE
 from trainables.quantized_inputs import calibrate, input_quantizers
@@ -27,16 +25,12 @@ from trainables.starting import start_from
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 GRADIENT_BATCHES = 5  # that the published code shares out its points by
 
 
 class Diverged(Exception):
     """Training left the finite numbers; the message says where."""
-
-
-class CheckpointError(Exception):
-    """A checkpoint that is unreadable or belongs to another recipe."""
 
 
 class Trainer:
@@ -144,9 +138,16 @@ class Trainer:
         except NotFinite as error:
             raise Diverged(f"after epoch {self.epoch}, {error}") from error
 
-    def save(self, directory: Path) -> None:
-        """Write a checkpoint, tensors and JSON, into ``directory``; the last file to appear completes it."""
-        directory.mkdir(parents=True, exist_ok=True)
+    def save(self, directory: Path, seconds: float = 0.0) -> None:
+        """Replace the checkpoint in ``directory``, which is made if missing.
+
+        Args:
+            directory: a folder of its own.
+            seconds: that training took so far, given back by :meth:`load`.
+
+        Raises:
+            OSError: it cannot be written; the checkpoint that was there is still there.
+        """
         optimizer: dict[str, dict[str, Any]] = {}
         tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
         tensors |= {f"losses.{k}": v for k, v in self.losses.state_dict().items()}
@@ -157,30 +158,31 @@ class Trainer:
                         tensors[f"optimizer.{number}.{key}"] = value
                     else:
                         optimizer.setdefault(str(number), {})[key] = value
-        # Cloned, because safetensors refuses the shared memory of tied weights.
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
         facts = {
             "version": CHECKPOINT_VERSION,
             "recipe_id": self.recipe.recipe_id,
             "epoch": self.epoch,
+            "seconds": seconds,
             "optimizer": optimizer,
             "relative_rates": self._relative_rates(),
         }
-        write_file(directory / "state.safetensors", safetensors.torch.save(tensors))
-        write_file(directory / "state.json", json.dumps(facts).encode())
+        write_checkpoint(directory, tensors, facts)
 
-    def load(self, directory: Path) -> None:
+    def load(self, directory: Path) -> float:
         """Continue from a checkpoint that :meth:`save` wrote, on this or another device.
+
+        Returns:
+            The seconds that training had taken.
 
         Raises:
             CheckpointError: unreadable, of another version, or of another recipe.
         """
+        tensors, facts = read_checkpoint(directory)
         try:
-            facts = json.loads((directory / "state.json").read_text())
-            tensors = safetensors.torch.load((directory / "state.safetensors").read_bytes())
             version, recipe_id, epoch = facts["version"], facts["recipe_id"], facts["epoch"]
-        except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            raise CheckpointError(f"the checkpoint in {directory} cannot be read: {error}") from error
+            seconds = float(facts["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint in {directory} lacks {error}") from error
         if version != CHECKPOINT_VERSION:
             raise CheckpointError(
                 f"the checkpoint in {directory} has version {version}, not {CHECKPOINT_VERSION}"
@@ -199,6 +201,7 @@ class Trainer:
             raise CheckpointError(
                 f"the checkpoint in {directory} does not fit its recipe: {error}"
             ) from error
+        return seconds
 
     def _relative_rates(self) -> list[float]:
         """Of each group, as they were at the start of the phase."""

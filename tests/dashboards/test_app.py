@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from dashboards.app import PortInUse, bind, create_app, is_loopback, serve
 from dashboards.pages.front import IDLE_MS, RUNNING_MS
+from search.delivery import SWEEP
 from search.store import Store, open_store
 from tests.stores import RECIPE, add_trial, copy_blank, final, tracker
 
@@ -25,8 +26,8 @@ def store(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """One sweep that ended and one that runs."""
     folder = copy_blank(blank, tmp_path_factory.mktemp("app"))
     ended = tracker(folder)
-    parent = ended.open({}, {"rayduce.metric": "accuracy"})
-    ended.annotate(parent, {"teacher_validation_accuracy": 0.98, "teacher_packed_bytes": 100_000}, {})
+    ended.open({}, {"rayduce.metric": "accuracy"})
+    ended.annotate(SWEEP, {"teacher_validation_accuracy": 0.98, "teacher_packed_bytes": 100_000}, {})
     add_trial(ended, "t1", final(0.95, 4_000), name=HOSTILE)
     add_trial(ended, "t2", final(0.90, 1_000))
     add_trial(ended, "t3", {}, state="failed", tags={"reason": "ValueError: no"})

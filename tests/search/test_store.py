@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from search.budget import Budget
+from search.delivery import SWEEP
 from search.mlflow_client import connect
 from search.store import (
     Store,
@@ -19,7 +20,7 @@ from search.store import (
     records,
 )
 from search.tracking import signature_tags
-from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, tracker
+from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, kept, tracker
 
 DTYPES = {
     "run_id": "string",
@@ -57,9 +58,9 @@ def filled(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sweeps: digits-1 with its front marked, bleu-1 cut off in the middle, empty without trials."""
     folder = copy_blank(blank, tmp_path_factory.mktemp("filled") / "a store, 100%")
     sweep = tracker(folder)
-    parent = sweep.open({"trials": 4}, {"rayduce.metric": "accuracy"})
+    sweep.open({"trials": 4}, {"rayduce.metric": "accuracy"})
     teacher = {"teacher_accuracy": 0.97, "teacher_validation_accuracy": 0.98, "teacher_packed_bytes": 100_000}
-    sweep.annotate(parent, teacher, {})
+    sweep.annotate(SWEEP, teacher, {})
     add_trial(sweep, "t1", final(0.95, 4_000))
     add_trial(sweep, "t2", final(0.90, 1_000))
     add_trial(
@@ -67,7 +68,7 @@ def filled(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     add_trial(sweep, "t4", {}, state="failed", tags={"reason": "ValueError: no"})
     sweep.annotate("t1", {"accuracy": 0.94}, {"front": 1})
-    sweep.finish_sweep("finished", {}, {}, {"front.html": b"<html>"})
+    sweep.finish_sweep("finished", {}, {}, kept(sweep, "page", {"front.html": b"<html>"}))
     sweep.close()
 
     other = tracker(folder, "bleu-1", "translation")

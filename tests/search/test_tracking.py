@@ -15,9 +15,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from search.delivery import SWEEP
 from search.mlflow_client import StoreError
 from search.tracking import SweepExists, SweepTracker, TrackingError, flatten
-from tests.stores import FACTS, RECIPE, add_trial, tracker
+from tests.stores import FACTS, RECIPE, add_trial, kept, tracker
 
 TAGS = {"rayduce.metric": "accuracy"}
 
@@ -49,11 +50,13 @@ def test_a_sweep_is_a_parent_with_one_child_per_trial(opened: SweepTracker, fold
     opened.start_trial("t1", "qd-4bit", RECIPE, FACTS)
     for step in (1, 2):
         opened.log_epoch("t1", step, {"loss": 1 / step, "validation_accuracy": 0.9 + step / 100})
-    opened.finish_trial("t1", "finished", {"packed_bytes": 1234}, {}, {"student.rdz": b"\x00packed"})
+    packed = kept(opened, "t1", {"student.rdz": b"\x00packed"})
+    opened.finish_trial("t1", "finished", {"packed_bytes": 1234}, {}, packed)
     opened.start_trial("t2", "dq-2bit", RECIPE, FACTS)
     opened.finish_trial("t2", "failed", {}, {"reason": "ValueError: no"}, {})
     opened.annotate("t1", {"accuracy": 0.91}, {"front": 1})
-    opened.finish_sweep("finished", {"teacher_accuracy": 0.95}, {}, {"front.html": b"<html>"})
+    page = kept(opened, "page", {"front.html": b"<html>"})
+    opened.finish_sweep("finished", {"teacher_accuracy": 0.95}, {}, page)
     opened.flush()
 
     found = runs(folder)
@@ -114,10 +117,10 @@ def test_the_callers_environment_does_not_redirect_runs(
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     sweep = tracker(folder)
-    parent = sweep.open({}, TAGS)
+    sweep.open({}, TAGS)
     add_trial(sweep, "t1", {})
     sweep.close()
-    assert parent != "f" * 32
+    assert "f" * 32 not in {run.info.run_id for run in runs(folder).values()}
     assert {name for name in runs(folder)} == {"digits-1", "qd-t1"}
 
 
@@ -129,11 +132,11 @@ def test_a_later_value_is_the_latest_even_within_a_millisecond(opened: SweepTrac
     assert runs(folder)["qd-t1"].data.metrics["latency_ms"] == 1.0
 
 
-def test_annotate_finds_runs_by_run_id_and_the_sweep_too(opened: SweepTracker, folder: Path) -> None:
+def test_annotate_adds_to_trials_and_to_the_sweep(opened: SweepTracker, folder: Path) -> None:
     add_trial(opened, "t1", {})
     opened.flush()
-    opened.annotate(opened.run_ids["t1"], {"accuracy": 0.5}, {"front": 0})
-    opened.annotate(runs(folder)["digits-1"].info.run_id, {"teacher_accuracy": 0.6}, {})
+    opened.annotate("t1", {"accuracy": 0.5}, {"front": 0})
+    opened.annotate(SWEEP, {"teacher_accuracy": 0.6}, {})
     opened.flush()
     found = runs(folder)
     assert found["qd-t1"].data.metrics["accuracy"] == 0.5
@@ -163,14 +166,13 @@ def test_close_leaves_nothing_running(folder: Path) -> None:
         "ended": "FINISHED",
     }
     assert found["open"].data.tags["rayduce.state"] == "stopped"
-    assert found["open"].data.tags["reason"]
     with pytest.raises(RuntimeError, match="not open"):
         sweep.log_epoch("t1", 1, {"loss": 1.0})
 
 
 def test_resume_goes_on_in_the_same_runs(folder: Path) -> None:
     first = tracker(folder)
-    parent = first.open({"trials": 9}, TAGS)
+    first.open({"trials": 9}, TAGS)
     first.start_trial("t1", "cut short", RECIPE, FACTS)
     first.log_epoch("t1", 3, {"loss": 0.3})
     add_trial(first, "t2", {"packed_bytes": 10}, name="ended")
@@ -178,7 +180,8 @@ def test_resume_goes_on_in_the_same_runs(folder: Path) -> None:
     before = {name: run.info.run_id for name, run in runs(folder).items()}
 
     second = tracker(folder)
-    assert second.open({"trials": 10}, TAGS, resume=True) == parent
+    second.open({"trials": 10}, TAGS, resume=True)
+    second.go_on()
     second.start_trial("t1", "cut short", RECIPE, FACTS)
     second.flush()
     assert runs(folder)["cut short"].info.status == "RUNNING"
@@ -206,6 +209,7 @@ def test_starting_a_trial_again_does_not_duplicate_it(opened: SweepTracker, fold
 
 
 def test_nothing_waits_for_a_store_that_hangs(opened: SweepTracker, folder: Path) -> None:
+    opened.flush()
     gate, calls = hold(opened, "create_run")
     batches = count_calls(opened, "log_batch")
     opened.start_trial("t1", "held", RECIPE, FACTS)
@@ -227,6 +231,7 @@ def test_nothing_waits_for_a_store_that_hangs(opened: SweepTracker, folder: Path
 def test_close_gives_up_on_a_store_that_hangs(folder: Path) -> None:
     sweep = tracker(folder)
     sweep.open({}, TAGS)
+    sweep.flush()
     gate, _ = hold(sweep, "create_run")
     sweep.start_trial("t1", "held", RECIPE, FACTS)
     with pytest.raises(TrackingError, match="held"):
@@ -266,7 +271,7 @@ def test_files_that_cannot_be_written_are_told(opened: SweepTracker, folder: Pat
     opened.flush()
     artifacts = Path(folder / "artifacts" / "rayduce-digits" / opened.run_ids["t1"] / "artifacts")
     (artifacts / "student.rdz").mkdir()
-    opened.finish_trial("t1", "finished", {"packed_bytes": 1}, {}, {"student.rdz": b"x"})
+    opened.finish_trial("t1", "finished", {"packed_bytes": 1}, {}, kept(opened, "t1", {"student.rdz": b"x"}))
     with pytest.raises(TrackingError, match=r"lacks the files student\.rdz"):
         opened.flush()
     assert runs(folder)["no room"].info.status == "FINISHED"
@@ -318,7 +323,13 @@ def test_flatten_names_parts_by_their_place() -> None:
 def test_artifact_names_stay_in_the_runs_folder(opened: SweepTracker, name: str) -> None:
     opened.start_trial("t1", "x", RECIPE, FACTS)
     with pytest.raises(ValueError, match="inside its run's folder"):
-        opened.finish_trial("t1", "finished", {}, {}, {name: b""})
+        opened.finish_trial("t1", "finished", {}, {}, {name: opened.folder.log})
+
+
+def test_files_stay_in_the_store(opened: SweepTracker, tmp_path: Path) -> None:
+    opened.start_trial("t1", "x", RECIPE, FACTS)
+    with pytest.raises(ValueError, match="in the store"):
+        opened.finish_trial("t1", "finished", {}, {}, {"student.rdz": tmp_path / "elsewhere"})
 
 
 @pytest.mark.parametrize(
@@ -351,11 +362,6 @@ def test_names_that_cannot_name_a_folder_are_refused(tmp_path: Path, name: str) 
 def test_the_metric_must_be_named(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"rayduce\.metric"):
         tracker(folder).open({}, {})
-
-
-def test_a_database_needs_an_artifact_root(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="artifact_root"):
-        SweepTracker(f"sqlite:///{tmp_path / 'mlflow.db'}", None, "digits", "digits-1")
 
 
 def test_a_store_below_a_file_cannot_be_written(tmp_path: Path) -> None:
@@ -392,7 +398,7 @@ def test_addresses_that_mlflow_cannot_use_are_told(tmp_path: Path, uri: str) -> 
         SweepTracker(uri, tmp_path, "digits", "digits-1").open({}, TAGS)
 
 
-def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -401,16 +407,16 @@ def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
             StoreError,
             match=rf"^The MLflow server at {uri} cannot be reached \(Connection refused\): start it.*\.$",
         ):
-            SweepTracker(uri, None, "digits", "digits-1").open({}, TAGS)
+            SweepTracker(uri, tmp_path, "digits", "digits-1").open({}, TAGS)
 
 
-def test_a_server_that_never_answers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr("search.tracking.OPEN_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(StoreError, match=f"^The MLflow store at {uri} did not answer within"):
-            SweepTracker(uri, None, "digits", "digits-1").open({}, TAGS)
+            SweepTracker(uri, tmp_path, "digits", "digits-1").open({}, TAGS)
 
 
 def test_a_fresh_store_says_nothing_and_loads_no_training_code(tmp_path: Path) -> None:
@@ -422,10 +428,11 @@ from search.tracking import SweepTracker
 from dashboards.report import front_html
 assert "mlflow" not in sys.modules, "importing is cheap"
 folder = Path({str(tmp_path)!r})
-sweep = SweepTracker(f"sqlite:///{{folder}}/mlflow.db", folder / "artifacts", "digits", "digits-1")
+sweep = SweepTracker(f"sqlite:///{{folder}}/mlflow.db", folder, "digits", "digits-1")
 sweep.open({{}}, {{"rayduce.metric": "accuracy"}})
 sweep.start_trial("t1", "x", {{"type": "Recipe"}}, {{}})
-sweep.finish_trial("t1", "finished", {{}}, {{}}, {{"student.rdz": b"1"}})
+(folder / "student.rdz").write_bytes(b"1")
+sweep.finish_trial("t1", "finished", {{}}, {{}}, {{"student.rdz": folder / "student.rdz"}})
 sweep.finish_sweep("finished", {{}}, {{}}, {{}})
 sweep.close()
 store = open_store(folder)
@@ -441,25 +448,25 @@ def hold(sweep: SweepTracker, method: str) -> tuple[threading.Event, list[Any]]:
     """Make a call to MLflow wait for the returned event, as a store would that does not answer."""
     gate = sweep.gate = threading.Event()  # type: ignore[attr-defined]
     calls: list[Any] = []
-    real = getattr(sweep._client, method)
+    real = getattr(sweep._delivery._client, method)
 
     def held(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         gate.wait(30)
         return real(*args, **kwargs)
 
-    setattr(sweep._client, method, held)
+    setattr(sweep._delivery._client, method, held)
     return gate, calls
 
 
 def count_calls(sweep: SweepTracker, method: str) -> list[Any]:
     """The arguments of every call to MLflow's ``method`` from now on."""
     calls: list[Any] = []
-    real = getattr(sweep._client, method)
+    real = getattr(sweep._delivery._client, method)
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         return real(*args, **kwargs)
 
-    setattr(sweep._client, method, counted)
+    setattr(sweep._delivery._client, method, counted)
     return calls

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray import tune
 from rich.console import Console
 from typer.testing import CliRunner
 
 from search.callback import Record, TrialEvents
 from search.cli import app
+from search.delivery import SWEEP
 from search.display import Display
 from search.store import Store, open_store, records
 from search.tracking import signature_tags
@@ -61,18 +61,16 @@ def epoch(number: int, bleu: float, packed_bytes: int, **more: Any) -> dict[str,
 
 def run(events: TrialEvents, trial_id: str, folder: Path, bleu: float, packed_bytes: int) -> None:
     """One trial of two epochs, as Ray would tell of it."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "student.rdz").write_bytes(trial_id.encode())
     last = epoch(2, bleu, packed_bytes, **COSTS, state="finished", latency_machine="{}")
-    trial: Any = SimpleNamespace(
-        config={"recipe": canonical_json(RECIPE), "trial": trial_id},
-        last_result=last,
-        checkpoint=tune.Checkpoint.from_directory(str(folder)),
-    )
+    config = {"recipe": canonical_json(RECIPE), "trial": trial_id}
+    trial: Any = SimpleNamespace(trial_id=f"ray-{trial_id}", config=config)
+    events.on_step_begin(0, [trial])
     events.on_trial_start(0, [], trial)
     events.on_trial_result(0, [], trial, epoch(1, bleu / 2, packed_bytes))
     events.on_trial_result(0, [], trial, last)
-    events.on_trial_complete(0, [], trial)
+    events.ended(trial.trial_id, last, error=False)
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +79,15 @@ def folder(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = copy_blank(blank, tmp_path_factory.mktemp("translation") / "store")
     open_tracker = tracker(made, "phrases-1", "phrases")
     signatures = signature_tags(RECIPE.task.signatures())
-    parent = open_tracker.open({}, {"rayduce.metric": RECIPE.task.metric, **signatures})
+    open_tracker.open({}, {"rayduce.metric": RECIPE.task.metric, **signatures})
     teacher = {"bleu": 36.0, "chrf": 60.0, "perplexity": 4.0}
     facts = {"teacher_packed_bytes": 100_000} | {f"teacher_{name}": value for name, value in teacher.items()}
-    open_tracker.annotate(parent, facts | {f"teacher_validation_{k}": v for k, v in teacher.items()}, {})
+    open_tracker.annotate(SWEEP, facts | {f"teacher_validation_{k}": v for k, v in teacher.items()}, {})
     events = TrialEvents(open_tracker, Silent(), RECIPE.task.metric)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MEMBERS, "Phrases", Phrases)
-        run(events, "t1", made / "t1", 35.25, 8_000)
-        run(events, "t2", made / "t2", 30.0, 9_000)
+        run(events, "t1", made / "trials" / "phrases-1" / "t1", 35.25, 8_000)
+        run(events, "t2", made / "trials" / "phrases-1" / "t2", 30.0, 9_000)
     open_tracker.annotate("t1", {"bleu": 34.5, "chrf": 57.0, "perplexity": 5.5}, {"front": "1"})
     open_tracker.finish_sweep("finished", {}, {}, {})
     open_tracker.close()

@@ -1,7 +1,6 @@
 """Trials on a real Ray with a real store: true ends, no leaks, nothing left running."""
 
 import gc
-import json
 import weakref
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from trainables.compressed_weight import compress
 from trainables.evaluation import open_student, ship
 from trainables.metrics import quality_of
 from trainables.models import Custom
+from trainables.models.custom import allow
 from trainables.optimizers import SGD
 from trainables.recipe import Phase, canonical_json
 from trainables.tasks import Digits
@@ -58,7 +58,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     order = iter(recipes)
 
     options = Options("s", len(recipes), 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=2)
-    tracker = SweepTracker(options.tracking_uri, tmp_path / "artifacts", "digits", "s")
+    tracker = SweepTracker(options.tracking_uri, tmp_path, "digits", "s")
     tracker.open({}, {"rayduce.metric": "accuracy"})
     study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"))
     searcher = OptunaSearcher(
@@ -71,7 +71,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     events = TrialEvents(tracker, Silent(), "accuracy")
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000)
     arrays = Digits().load(None)
-    interrupted = run_trials(
+    run_trials(
         searcher,
         make_scheduler(quality_of("accuracy"), replace(options, scheduler="none")),
         events,
@@ -85,13 +85,13 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     tracker.finish_sweep("finished", {}, {}, {})
     tracker.close()
 
-    assert not interrupted
     ends = {record.recipe.recipe_id: record for record in events.records.values()}
     for recipe in good:
         record = ends[recipe.recipe_id]
         assert record.state == "finished", record
-        assert record.packed is not None and len(record.packed) == record.metrics["packed_bytes"]
-        assert record.metrics["compression_ratio"] == pytest.approx(100_000 / len(record.packed))
+        packed = record.packed_file.read_bytes()
+        assert len(packed) == record.metrics["packed_bytes"]
+        assert record.metrics["compression_ratio"] == pytest.approx(100_000 / len(packed))
         assert record.metrics["latency_ms"] > 0 and record.metrics["macs"] > 0
     assert ends[diverging.recipe_id].state == "failed"
     assert "epoch" in ends[diverging.recipe_id].reason
@@ -118,7 +118,7 @@ def recipe_of(method, epochs):
     return recipe
 
 
-def local_trial(recipe, tmp_path, teacher_file, outputs=None):
+def local_trial(recipe, tmp_path, teacher_file, outputs=None, trials=None):
     class Local(StudentTrial):
         def setup(self, config):
             super().setup(
@@ -126,16 +126,22 @@ def local_trial(recipe, tmp_path, teacher_file, outputs=None):
                 arrays=Digits().load(None),
                 teachers={TEACHER_ID: teacher_file},
                 outputs=[outputs_of(teacher_file)] if outputs is None else outputs,
-                settings=TrialSettings(tmp_path / "latency", 100_000),
+                settings=TrialSettings(tmp_path / "latency", 100_000, trials=trials),
             )
 
-    return Local({"recipe": canonical_json(recipe)})
+    return Local({"recipe": canonical_json(recipe), "trial": "00000"})
 
 
 def first_epoch(trial):
     """The result of one epoch; that of the untrained student comes before."""
     assert trial.step()["epoch"] == 0
     return trial.step()
+
+
+def next_epoch(trial):
+    """The result of one epoch, of a trial that may have a checkpoint to go on from."""
+    result = trial.step()
+    return result if result["epoch"] or result["done"] else trial.step()
 
 
 def test_the_first_result_is_of_the_untrained_student(tmp_path, teacher_file):
@@ -166,7 +172,7 @@ def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
     old = [
         weakref.ref(part) for part in (trial._trainer.student, trial._trainer.teacher, trial._trainer.task)
     ]
-    assert trial.reset_config({"recipe": canonical_json(second)})
+    assert trial.reset_config({"recipe": canonical_json(second), "trial": "00001"})
     gc.collect()
     assert [part() for part in old] == [None] * 3
     after_another = first_epoch(trial)
@@ -175,24 +181,67 @@ def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
         assert after_another[key] == alone[key]
 
 
-def test_a_trial_goes_on_from_its_checkpoint(tmp_path, teacher_file):
+def test_a_trial_goes_on_from_its_own_folder(tmp_path, teacher_file, monkeypatch):
+    """Wherever it is started again, and as often; trained anew are only epochs without a checkpoint."""
+    monkeypatch.setattr("trainables.trial_folder.LEAST_RATIO", 0.0)  # a checkpoint after every epoch
     recipe = recipe_of("quantized_distillation", 3)
     straight = local_trial(recipe, tmp_path, teacher_file)
     for _ in range(4):
         end = straight.step()
-    stopped = local_trial(recipe, tmp_path, teacher_file)
-    first_epoch(stopped)
-    stopped.save_checkpoint(str(tmp_path / "checkpoint"))
-    resumed = local_trial(recipe, tmp_path, teacher_file)
-    resumed.load_checkpoint(str(tmp_path / "checkpoint"))
-    resumed.step()
-    again = resumed.step()
-    assert again["done"] and again["packed_bytes"] == end["packed_bytes"]
-    assert resumed._shipped == straight._shipped
-    (tmp_path / "done").mkdir()
-    straight.save_checkpoint(str(tmp_path / "done"))
-    assert (tmp_path / "done" / "student.rdz").read_bytes() == straight._shipped
-    assert json.loads(json.dumps(again))["state"] == "finished"
+    trained = []
+    real = Trainer.train_epoch
+    monkeypatch.setattr(Trainer, "train_epoch", lambda self: (trained.append(self.epoch), real(self))[1])
+    trials = tmp_path / "trials"
+    for epoch in (1, 2, 3):  # three processes, an epoch each
+        result = next_epoch(local_trial(recipe, tmp_path, teacher_file, trials=trials))
+        assert result["epoch"] == epoch and result["done"] == (epoch == 3)
+        assert (trials / "00000" / "state.safetensors").exists() == (epoch < 3)
+    assert trained == [0, 1, 2]
+    unequal = {"seconds", "latency_ms", "loss"}
+    assert {k: v for k, v in result.items() if k not in unequal} == {
+        k: v for k, v in end.items() if k not in unequal
+    }
+    assert result["loss"] == end["loss"] and result["seconds"] > 0
+    assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz"}
+    assert len((trials / "00000" / "student.rdz").read_bytes()) == end["packed_bytes"]
+
+    again = local_trial(recipe, tmp_path, teacher_file, trials=trials).step()  # nobody had heard of its end
+    assert trained == [0, 1, 2] and again["state"] == "finished"
+    assert {again[k] == result[k] for k in ("epoch", "packed_bytes", "validation_accuracy", "macs")} == {True}
+    assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz"}
+
+
+def test_what_is_in_a_trials_folder_is_its_own_and_whole_or_the_trial_fails(tmp_path, teacher_file):
+    recipe, other = recipe_of("quantized_distillation", 3), recipe_of("knowledge_distillation", 3)
+
+    def start(recipe):
+        return next_epoch(local_trial(recipe, tmp_path, teacher_file, trials=tmp_path / "trials"))
+
+    assert start(recipe)["state"] == "running"
+    state = tmp_path / "trials" / "00000" / "state.safetensors"
+    whole = state.read_bytes()
+    assert f"is of recipe {recipe.recipe_id}" in start(other)["reason"]
+    for number, damaged in enumerate((whole[:-1], b"", whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])):
+        state.write_bytes(damaged)
+        result = start(recipe)
+        assert result["state"] == "failed" and result["done"], number
+        assert "cannot be read" in result["reason"], number
+        assert state.read_bytes() == damaged, "it is left for whoever wants to know"
+    state.write_bytes(whole)
+    assert start(recipe)["epoch"] == 2
+    (tmp_path / "trials" / "00000" / "student.rdz").write_bytes(b"no student")
+    assert start(recipe)["state"] == "failed"
+
+
+def test_a_trial_without_memory_fails_with_its_reason(tmp_path, teacher_file):
+    recipe = recipe_of("post_training_quantization", 2)
+    allow("tests.search.dying:Hungry")
+    huge = replace(recipe, model=Custom(target="tests.search.dying:Hungry", depth=1, width=1.0))
+    trial = local_trial(huge, tmp_path, teacher_file)
+    result = trial.step()
+    assert result["state"] == "failed" and result["done"] and "memory" in result["reason"], result
+    assert trial.reset_config({"recipe": canonical_json(recipe), "trial": "00001"})
+    assert first_epoch(trial)["epoch"] == 1, "the process serves the next trial"
 
 
 def test_an_epoch_reports_what_would_be_shipped(tmp_path, teacher_file):
@@ -230,11 +279,10 @@ def test_a_trial_is_never_served_the_outputs_of_others(tmp_path, teacher_file):
         ([outputs_of(teacher_file, recipe_id="f" * 16)], f"no outputs of recipe {TEACHER_ID}"),
         ([outputs_of(teacher_file, fingerprint="abc")], "of the inputs abc"),
     ):
-        with pytest.raises(ValueError, match=text):
-            local_trial(recipe, tmp_path, teacher_file, wrong).step()
+        assert text in local_trial(recipe, tmp_path, teacher_file, wrong).step()["reason"]
     other_augmentation = replace(recipe, task=replace(recipe.task, padding=2))
-    with pytest.raises(ValueError, match="but the trial trains on"):
-        local_trial(other_augmentation, tmp_path, teacher_file).step()
+    result = local_trial(other_augmentation, tmp_path, teacher_file).step()
+    assert result["state"] == "failed" and "but the trial trains on" in result["reason"]
     moved = replace(recipe, seed=9, task=replace(recipe.task, batch_size=200))
     assert first_epoch(local_trial(moved, tmp_path, teacher_file))["epoch"] == 1
 

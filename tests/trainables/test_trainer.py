@@ -10,6 +10,7 @@ from tests.recipes import IMAGE_METHODS, STUDENT, TEACHER_ID, every_method
 from tests.trainables.resuming import check_resuming
 from tests.trainables.teachers import local_sources
 from trainables import methods
+from trainables.checkpoint import CheckpointError
 from trainables.compressed_weight import compressed_weights, compressible
 from trainables.evaluation import evaluate_file
 from trainables.models import ConvNet
@@ -21,7 +22,7 @@ from trainables.quantizers.per_layer import Where
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Phase
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
-from trainables.trainer import CheckpointError, Diverged, Trainer, train
+from trainables.trainer import Diverged, Trainer, train
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,362 @@
+"""Delivers a sweep's events to MLflow, in order; delivering them twice leaves what once leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from search.event_log import Event
+from search.mlflow_client import (
+    EXPERIMENT_PREFIX,
+    KIND_TAG,
+    PARENT_TAG,
+    STATE_TAG,
+    SWEEP_TAG,
+    TRIAL_TAG,
+    StoreError,
+    connect,
+    reason,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+SWEEP = ""
+"""The parent run's place among the trial ids."""
+STATUSES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "pruned": "KILLED"}
+RECIPE_FILE = "recipe.json"
+PARAMS_PER_BATCH, TAGS_PER_BATCH, METRICS_PER_BATCH = 100, 100, 800  # MLflow: 100, 100 and 1000 in all
+PARAM_LENGTH, TAG_LENGTH = 6000, 8000  # what MLflow stores
+# What MLflow will not take however often it is asked.
+_REFUSALS = {
+    "INVALID_PARAMETER_VALUE",
+    "BAD_REQUEST",
+    "INVALID_STATE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "MALFORMED_REQUEST",
+}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_NO_ROOM_WORDS = ("database or disk is full", "readonly database", "disk I/O error")
+
+
+class Away(Exception):
+    """MLflow cannot take it now; the message says why.
+
+    Attributes:
+        answered: whether a server took the request and failed at it.
+    """
+
+    def __init__(self, text: str, answered: bool = False) -> None:
+        super().__init__(text)
+        self.answered = answered
+
+
+class NoRoom(Exception):
+    """MLflow's store on this machine cannot be written any more; the message says why."""
+
+
+@dataclass
+class _Creation:
+    """What a run that is not there yet needs in order to exist."""
+
+    name: str
+    start: int
+    tags: dict[str, str]
+
+
+@dataclass
+class _Update:
+    """Everything that is to be written to one run with the next batch."""
+
+    creation: _Creation | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    status: str | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do in MLflow; doing it twice does no harm.
+
+    Attributes:
+        run: trial id, or :data:`SWEEP`.
+        what: the run lacks without it.
+        do: it.
+    """
+
+    run: str
+    what: str
+    do: Callable[[], None]
+
+
+class Delivery:
+    """Runs of one sweep in one MLflow store. Not for two threads at once.
+
+    A run is found by its tags before it is made: a trial's by ``rayduce.trial_id`` below the sweep's, the
+    sweep's by its name. MLflow takes params, tags and metrics a second time without doubling them.
+
+    Args:
+        tracking_uri: MLflow's store, as :func:`search.mlflow_client.connect` takes it.
+        store: folder that the events' files are in; with a database, its ``artifacts`` holds MLflow's.
+        study: what is searched; the experiment is ``rayduce-<study>``.
+        sweep: name of the sweep.
+    """
+
+    def __init__(self, tracking_uri: str, store: Path, study: str, sweep: str) -> None:
+        self._uri = tracking_uri
+        self._store = store
+        self._study = study
+        self._sweep = sweep
+        self._on_server = urlparse(tracking_uri).scheme in ("http", "https")
+        self._experiment = ""
+        self._client: MlflowClient
+        self._folders: dict[str, Path | None] = {}
+        self._doubtful: set[str] = set()
+        self.run_ids: dict[str, str] = {}
+
+    def connect(self) -> bool:
+        """Open the store and find the sweep's runs; True if the sweep has one.
+
+        Raises:
+            StoreError: the store cannot be opened or written.
+        """
+        # The client's own repetitions would make a run twice whose first answer was lost.
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        self._client = connect(self._uri, create=True)
+        try:
+            return self._find_runs()
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(f"Cannot start the sweep in the MLflow store: {reason(error)}.") from error
+
+    def steps(self, events: Iterable[Event]) -> deque[Step]:
+        """What is to be done for ``events``, in the order in which they were logged, run by run."""
+        found: deque[Step] = deque()
+        for key, update in _updates(events).items():
+            names = ", ".join((*update.texts, *update.files))
+            many = f"{len(update.metrics)} metrics, {len(update.params)} params, tags"
+            found += [
+                Step(key, "everything", partial(self._create, key, update)),
+                Step(key, many, partial(self._log, key, update)),
+                Step(key, f"the files {names}", partial(self._put_files, key, update)),
+                Step(key, f"its end as {update.status}", partial(self._end, key, update)),
+            ]
+        return found
+
+    def deliver(
+        self, steps: deque[Step], refused: list[tuple[str, str]], *, at_any_price: bool = False
+    ) -> None:
+        """Do the ``steps``, taking away what is done.
+
+        Each is tried: a bad metric must not leave a run RUNNING for ever.
+
+        Args:
+            steps: of :meth:`steps`.
+            refused: gets what MLflow refuses: of which run, and what it lacks for which reason.
+            at_any_price: take a server's failures for refusals, so that one step cannot hold up all others.
+
+        Raises:
+            Away: the store does not answer; try again with what is left.
+            NoRoom: it cannot be written; likewise.
+        """
+        while steps:
+            step = steps[0]
+            try:
+                step.do()
+            except Exception as error:
+                _raise_if_passing(error, at_any_price)
+                refused.append((step.run, f"lacks {step.what}: {reason(error)}"))
+                while step.run not in self.run_ids and len(steps) > 1 and steps[1].run == step.run:
+                    del steps[1]
+            steps.popleft()
+
+    def _find_runs(self) -> bool:
+        like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
+        name = EXPERIMENT_PREFIX + self._study
+        experiments = self._client.search_experiments(filter_string=like)
+        own = next((e for e in experiments if e.name == name), None)
+        self._experiment = own.experiment_id if own else self._create_experiment(name)
+        ids = list({*(e.experiment_id for e in experiments), self._experiment})
+        where = f"tags.`{SWEEP_TAG}` = '{self._sweep}' and tags.`{KIND_TAG}` = 'sweep'"
+        found = self._client.search_runs(ids, where, max_results=1)
+        if not found:
+            return False
+        self._experiment = found[0].info.experiment_id
+        self._remember(SWEEP, found[0])
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment],
+                self._child(),
+                max_results=1000,
+                order_by=["start_time ASC"],
+                page_token=token,
+            )
+            for run in page:
+                trial_id = run.data.tags.get(TRIAL_TAG)
+                if trial_id in self.run_ids:  # made twice: the answer to the first request was lost
+                    self._client.delete_run(run.info.run_id)
+                elif trial_id:
+                    self._remember(trial_id, run)
+            token = page.token
+            if not token:
+                return True
+
+    def _child(self, trial_id: str | None = None) -> str:
+        where = f"tags.`{PARENT_TAG}` = '{self.run_ids[SWEEP]}'"
+        return where if trial_id is None else f"{where} and tags.`{TRIAL_TAG}` = '{trial_id}'"
+
+    def _create_experiment(self, name: str) -> str:
+        if self._on_server:
+            return str(self._client.create_experiment(name))
+        root = self._store.absolute() / "artifacts"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=root):
+                pass
+        except OSError as error:
+            raise StoreError(
+                f"Cannot write artifacts to {root}: {error.strerror}; choose another folder with --store."
+            ) from error
+        return str(self._client.create_experiment(name, artifact_location=(root / name).as_uri()))
+
+    def _remember(self, key: str, run: Run) -> None:
+        location = urlparse(run.info.artifact_uri)
+        # MLflow would read the run again before each artifact only to learn this folder.
+        local = location.scheme == "file" and not self._on_server
+        self._folders[key] = Path(url2pathname(location.path)) if local else None
+        self.run_ids[key] = run.info.run_id
+
+    def _create(self, key: str, update: _Update) -> None:
+        """Make the run if it is not there yet."""
+        if key in self.run_ids:
+            return
+        if key in self._doubtful and key != SWEEP:
+            found = self._client.search_runs([self._experiment], self._child(key), max_results=1)
+            if found:
+                self._remember(key, found[0])
+                return
+        elif key in self._doubtful and self._find_runs():
+            return
+        if update.creation is None:
+            raise StoreError("its run is not in MLflow any more")
+        tags = {**update.creation.tags, **update.tags}  # tags are cheapest at creation
+        if key != SWEEP:
+            tags[PARENT_TAG] = self.run_ids[SWEEP]
+        self._doubtful.add(key)  # until an answer comes, nobody knows
+        run = self._client.create_run(
+            self._experiment, start_time=update.creation.start, tags=tags, run_name=update.creation.name
+        )
+        self._doubtful.discard(key)
+        self._remember(key, run)
+        update.tags = {}
+
+    def _log(self, key: str, update: _Update) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        params = [Param(key, value) for key, value in update.params.items()]
+        tags = [RunTag(key, value) for key, value in update.tags.items()]
+        metrics = [Metric(*row) for row in update.metrics]
+        while params or tags or metrics:
+            part = metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
+            self._client.log_batch(self.run_ids[key], *part)
+            del metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
+
+    def _put_files(self, key: str, update: _Update) -> None:
+        if not update.texts and not update.files:
+            return
+        files = {name: (self._store / path).read_bytes() for name, path in update.files.items()}
+        files |= update.texts
+        folder = self._folders[key]
+        if folder is not None:
+            _write(folder, files)
+            return
+        with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
+            _write(Path(scratch), files)
+            self._client.log_artifacts(self.run_ids[key], scratch)
+
+    def _end(self, key: str, update: _Update) -> None:
+        if update.status == "RUNNING":
+            self._client.update_run(self.run_ids[key], status="RUNNING")
+        elif update.status is not None:
+            self._client.set_terminated(self.run_ids[key], update.status, end_time=update.end)
+
+
+def _updates(events: Iterable[Event]) -> dict[str, _Update]:
+    """What ``events`` come to, run by run in the order of their first event."""
+    updates: dict[str, _Update] = {}
+    for event in events:
+        update = updates.setdefault(event["run"], _Update())
+        kind, time = event["kind"], event["time"]
+        if kind in ("open", "start"):
+            update.creation = _Creation(event["name"], time, event["tags"])
+            update.tags = {**event["tags"], **update.tags}
+            update.params |= event["params"]
+            if "recipe" in event:
+                update.texts[RECIPE_FILE] = _json(event["recipe"])
+        elif kind == "again":
+            update.status, update.end = "RUNNING", None
+            update.tags |= {**event.get("tags", {}), STATE_TAG: "running"}
+        else:
+            rows = event["metrics"].items()
+            update.metrics += [(name, float(value), time, event["step"]) for name, value in rows]
+            update.tags |= event.get("tags", {})
+            update.files |= event.get("files", {})
+        if kind == "end":
+            update.tags[STATE_TAG] = event["state"]
+            update.status, update.end = STATUSES[event["state"]], time
+    return updates
+
+
+def _raise_if_passing(error: Exception, at_any_price: bool) -> None:
+    """Raise :class:`NoRoom` or :class:`Away` where the same request may succeed later."""
+    from mlflow.exceptions import MlflowException, RestException
+    from requests import RequestException
+
+    text = str(error)
+    if (isinstance(error, OSError) and error.errno in _NO_ROOM) or any(w in text for w in _NO_ROOM_WORDS):
+        raise NoRoom(reason(error)) from error
+    if isinstance(error, RestException):
+        failed = error.error_code == "INTERNAL_ERROR"
+        if error.error_code not in _REFUSALS and not (failed and at_any_price):
+            raise Away(reason(error), answered=failed) from error
+    elif isinstance(error, MlflowException):
+        if error.error_code not in _REFUSALS:
+            raise Away(reason(error)) from error
+    elif isinstance(error, RequestException):
+        status = None if error.response is None else error.response.status_code
+        if status is None or status in (401, 403, 408, 429) or (status >= 500 and not at_any_price):
+            raise Away(reason(error), answered=status is not None and status >= 500) from error
+    elif isinstance(error, (ConnectionError, TimeoutError)):
+        raise Away(reason(error)) from error
+
+
+def _json(recipe: Mapping[str, Any]) -> bytes:
+    return (json.dumps(recipe, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write beside and rename, so that a reader never sees half a file."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.part")
+        beside.write_bytes(content)
+        os.replace(beside, path)

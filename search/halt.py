@@ -1,0 +1,84 @@
+"""Ends a sweep from within: what was asked for by a signal, or what makes going on pointless."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Halt:
+    """Remembers that the sweep is to end, until it is somewhere where it can.
+
+    Attributes:
+        reason: what is raised there; the first that was given stays.
+    """
+
+    def __init__(self) -> None:
+        self.reason: BaseException | None = None
+
+    def request(self, reason: BaseException) -> None:
+        """End the sweep with ``reason`` at the next :meth:`check`."""
+        self.reason = self.reason or reason
+
+    def check(self) -> None:
+        """Raise what was requested, if anything was."""
+        if self.reason is not None:
+            raise self.reason
+
+
+class Signals:
+    """SIGINT and SIGTERM during a sweep: the first ends it in order, the second at once.
+
+    Args:
+        halt: told of the first signal while :meth:`deferred`; otherwise it raises ``KeyboardInterrupt``
+            where it arrives.
+        farewell: written to standard error at the second.
+        kill: ends the processes that the sweep has started, without waiting for them.
+    """
+
+    def __init__(self, halt: Halt, farewell: str, kill: Callable[[], None]) -> None:
+        self._halt = halt
+        self._farewell = farewell
+        self._kill = kill
+        self._asked = False
+        self._deferring = False
+
+    @contextmanager
+    def handled(self) -> Iterator[Signals]:
+        """Handle both signals; afterwards they are handled as before. Only on the main thread."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.install()
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def install(self) -> None:
+        """Take the signals over, again if somebody else did."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let the first signal wait for :meth:`Halt.check`: an exception may tear a file being written."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            self._kill()
+            os.write(sys.stderr.fileno(), f"\n{self._farewell}\n".encode())
+            os._exit(130)
+        self._asked = True
+        if self._deferring:
+            self._halt.request(KeyboardInterrupt())
+        else:
+            raise KeyboardInterrupt

@@ -1,0 +1,94 @@
+"""What a sweep's log says of how it was asked for: enough to go on, and to refuse what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import types
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from search.problem import Problem
+
+T = TypeVar("T")
+
+PACKAGES = ("dashboards", "search", "spaces", "trainables")
+LIBRARIES = ("numpy", "optuna", "ray", "torch")
+
+
+def to_json(value: Any) -> Any:
+    """Dataclasses, mappings, tuples and paths as JSON has them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def from_json(kind: type[T], data: Mapping[str, Any]) -> T:
+    """A dataclass of :func:`to_json`'s output, by the annotations of its fields.
+
+    Raises:
+        ValueError: fields are missing, unknown or out of range: another version wrote it.
+    """
+    hints = get_type_hints(kind)
+    if unknown := data.keys() - hints.keys():
+        raise ValueError(f"this version knows nothing of {', '.join(sorted(unknown))}")
+    try:
+        return kind(**{name: _value(hints[name], value) for name, value in data.items()})
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (each for each in get_args(hint) if each is not type(None))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_json(hint, value)
+    if hint is Path:
+        return Path(value)
+    return tuple(value) if get_origin(hint) is tuple else value
+
+
+def code_version() -> dict[str, str]:
+    """A hash of our source, and the versions of what computes."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return {"rayduce": digest.hexdigest()[:16], **{name: version(name) for name in LIBRARIES}}
+
+
+def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is different since the sweep called ``name`` was started, as sentences to be told.
+
+    Args:
+        name: of the sweep.
+        before: its settings: ``data`` and ``teacher`` (fingerprint and recipe id), ``code``.
+        now: the same, as they are now.
+
+    Raises:
+        Problem: data or teacher are not what they were.
+    """
+    if before["data"] != now["data"]:
+        raise Problem(
+            f"The data are not those that the sweep {name} was started with (fingerprint {now['data'][:16]}, "
+            f"not {before['data'][:16]}): give the right --data, or start a new sweep."
+        )
+    if before["teacher"] != now["teacher"]:
+        raise Problem(
+            f"The sweep {name} has the teacher {before['teacher']}, and this version makes "
+            f"{now['teacher']} of its settings: go on with the version that started it, or start a new sweep."
+        )
+    changed = [key for key in now["code"] if now["code"][key] != before["code"].get(key)]
+    if not changed:
+        return []
+    told = ", ".join(f"{key} {before['code'].get(key)} -> {now['code'][key]}" for key in changed)
+    return [f"the code has changed since the sweep was started: {told}"]

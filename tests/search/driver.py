@@ -1,0 +1,81 @@
+"""A real driver of a small sweep, to be killed: ``python -m tests.search.driver STORE NAME [--resume]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from search.environment import prepare_environment
+
+prepare_environment(None)
+
+from dashboards.report import front_html  # noqa: E402
+from search.callback import Record  # noqa: E402
+from search.cli import err  # noqa: E402
+from search.mlflow_client import StoreError  # noqa: E402
+from search.problem import Problem  # noqa: E402
+from search.store import open_store, own_database  # noqa: E402
+from search.studies import find_study  # noqa: E402
+from search.sweep import Options, run_sweep  # noqa: E402
+from trainables.models import ConvNet  # noqa: E402
+
+NET = ConvNet(stages=((8,), (16,)), hidden=(16,), kernel_size=3)
+STUDY = replace(
+    find_study("digits"),
+    teacher=NET,
+    student=NET.scaled(depth=1, width=0.5),
+    teacher_epochs=1,
+    epochs=4,
+    teacher_views=2,
+    depths=(1, 1),
+    widths=(0.5, 1.0),
+)
+
+
+class Told:
+    """Prints what happens, a line each, so that a test can wait for it."""
+
+    def say(self, text: str) -> None:
+        print(f"say {text}", flush=True)
+
+    def changed(self, records: Mapping[str, Record]) -> None:
+        newest = [f"{r.trial_id}:{r.state}:{r.metrics.get('epoch', 0):.0f}" for r in records.values()]
+        print(f"trials {' '.join(newest)}", flush=True)
+
+
+def main() -> int:
+    """Run or resume the sweep; the exit code is the command line's."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("store", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--tracking-uri")
+    given = parser.parse_args()
+    store = given.store.absolute()
+    uri = given.tracking_uri or own_database(store)
+    options = Options(given.name, given.trials, 7, store, uri, concurrency=given.concurrency)
+
+    def report(name: str) -> str:
+        opened = open_store(store, uri)
+        return front_html(opened.trials(name), opened.sweep(name))
+
+    try:
+        study = replace(STUDY, epochs=given.epochs)
+        outcome = run_sweep(study, options, Told(), report, resume=given.resume)
+    except (Problem, StoreError) as error:
+        err.print(f"Error: {error}", soft_wrap=True, markup=False)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(f"undelivered {outcome.undelivered}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

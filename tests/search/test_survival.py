@@ -1,0 +1,203 @@
+"""Drivers that are really killed, and what is left of their sweeps.
+
+``RAYDUCE_KILLS=10 pytest tests/search/test_survival.py`` kills as often; the suite, for its time, less.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from typer.testing import CliRunner
+
+from search.cli import app
+from search.problem import Problem
+from search.records import records_of
+from search.store import open_store, own_database
+from search.sweep_folder import SweepFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = int(os.environ.get("RAYDUCE_KILLS", "2"))
+WAIT = 600  # seconds until a test gives up; nothing is asserted about time
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("survival")]
+
+
+def driver(store, name, *arguments, **popen):
+    """A driver of the small sweep, started."""
+    command = [sys.executable, "-m", "tests.search.driver", str(store), name, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **popen.pop("env", {})}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen,
+    )  # fmt: skip
+
+
+def finish(process, code=0):
+    """Wait for a driver that nobody disturbs."""
+    out, errors = process.communicate(timeout=WAIT)
+    assert process.returncode == code and "Traceback" not in errors, (process.returncode, out, errors)
+    return out, errors
+
+
+def until(condition, process):
+    """Wait until ``condition`` holds or the process has ended."""
+    deadline = time.monotonic() + WAIT
+    while process.poll() is None and not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def lines_of(folder):
+    return folder.log.read_bytes().count(b"\n") if folder.log.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A store in which two sweeps were started at once, ``calm`` and ``other``."""
+    store = tmp_path_factory.mktemp("calm") / "store"
+    store.mkdir()
+    other = driver(store, "other", "--trials", "2")
+    calm = driver(store, "calm")
+    finish(other)
+    finish(calm)
+    return store
+
+
+def test_two_sweeps_on_one_store_are_both_right(undisturbed):
+    check_whole(undisturbed, "calm")
+    check_whole(undisturbed, "other", trials=2)
+    assert len(list((undisturbed / "teachers").glob("*.rdz"))) == 1, "trained once, though both needed it"
+    calm, _ = summary(undisturbed, "calm")
+    assert summary(undisturbed, "other")[0] == {key: calm[key] for key in ("00000", "00001")}
+
+
+def with_teacher(undisturbed, path):
+    """A store that has the teacher already."""
+    path.mkdir()
+    for name in ("teachers", "latency"):
+        shutil.copytree(undisturbed / name, path / name)
+    return path
+
+
+def summary(store, name):
+    """What does not depend on time: of each trial its recipe, quality and size; and the front."""
+    events = SweepFolder(store, name).events()
+    records = records_of(events, store, "accuracy")
+    assert all(record.state == "finished" for record in records.values()), records
+    trials = {
+        key: (r.recipe.recipe_id, r.metrics["validation_accuracy"], r.metrics["packed_bytes"])
+        for key, r in records.items()
+    }
+    front = {key: r.metrics["accuracy"] for key, r in records.items() if "accuracy" in r.metrics}
+    return trials, front
+
+
+def runs_of(store):
+    """All runs, as MLflow itself tells them."""
+    client = MlflowClient(own_database(store))
+    return client.search_runs([e.experiment_id for e in client.search_experiments()])
+
+
+def check_whole(store, name, trials=8, epochs=4):
+    """Every line of what must hold after a sweep that was disturbed and has finished."""
+    folder = SweepFolder(store, name)
+    events = folder.events()
+    ends = Counter(e["run"] for e in events if e["kind"] == "end" and e["run"] and e["state"] != "stopped")
+    assert ends == {f"{n:05d}": 1 for n in range(trials)}, "each ends exactly once"
+
+    client = MlflowClient(own_database(store))
+    runs = [run for run in runs_of(store) if run.data.tags["rayduce.sweep"] == name]
+    kinds = Counter(run.data.tags["rayduce.kind"] for run in runs)
+    assert kinds == {"sweep": 1, "trial": trials}
+    found = open_store(store).trials(name)
+    assert sorted(found["trial_id"]) == [f"{n:05d}" for n in range(trials)]
+    assert set(found["state"]) == {"finished"} and open_store(store).sweep(name).state == "finished"
+    assert all(run.info.status == "FINISHED" for run in runs)
+    for run in runs:
+        if run.data.tags["rayduce.kind"] == "trial":
+            history = client.get_metric_history(run.info.run_id, "validation_accuracy")
+            assert sorted(m.step for m in history) == list(range(1, epochs + 1)), "each epoch once"
+            assert {f.path for f in client.list_artifacts(run.info.run_id)} == {"recipe.json", "student.rdz"}
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    journal = JournalStorage(JournalFileBackend(str(folder.journal)))
+    states = [t.state.name for t in optuna.load_study(study_name=name, storage=journal).trials]
+    assert states == ["COMPLETE"] * trials
+
+    left = sorted(p.relative_to(folder.trials).as_posix() for p in folder.trials.rglob("*") if p.is_file())
+    assert left == [f"{n:05d}/student.rdz" for n in range(trials)]
+    assert not list(store.rglob("*.pkl")) and not folder.scratch.exists()
+
+
+def disturb(how, process, folder, chance):
+    """Disturb a running driver, and see that it ends as it should."""
+    if how == "killed":
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return
+    with pytest.raises(Problem, match="is running already, by process"), folder.claimed():
+        pass
+    process.send_signal(signal.SIGINT)
+    if how == "interrupted":
+        _, errors = process.communicate(timeout=WAIT)
+        assert process.returncode == 130 and "Traceback" not in errors, errors
+        runs = runs_of(folder.store)
+        assert {run.info.status for run in runs} <= {"KILLED", "FINISHED"}, "nothing is left RUNNING"
+        assert open_store(folder.store).sweep(folder.name).state == "stopped"
+        return
+    time.sleep(chance.uniform(0, 0.5))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=WAIT)
+    assert process.returncode == 130 and "Traceback" not in errors, errors
+
+
+def test_a_driver_may_be_stopped_at_any_moment(undisturbed, tmp_path):
+    """Killed, interrupted once and twice, again and again: the sweep ends as if nothing had been."""
+    store, name = with_teacher(undisturbed, tmp_path / "store"), "calm"
+    folder = SweepFolder(store, name)
+    chance = random.Random(int(os.environ.get("RAYDUCE_KILL_SEED", "0")))
+    ways = ["killed"] * KILLS + ["interrupted", "interrupted twice"]
+    chance.shuffle(ways)
+    for number, how in enumerate(ways):
+        process = driver(store, name, *(["--resume"] if folder.log.exists() else []))
+        if how == "killed" and chance.random() < 0.25:  # at any time since the start
+            time.sleep(chance.uniform(0, 15))
+        else:  # while trials run: these moments are the ones that hurt
+            wanted = lines_of(folder) + chance.randint(3, 7)
+            until(lambda wanted=wanted: lines_of(folder) >= wanted, process)
+            time.sleep(chance.uniform(0, 0.5))
+        assert process.poll() is None, f"it ended after {number} of {ways}: {process.communicate()}"
+        disturb(how, process, folder, chance)
+    finish(driver(store, name, "--resume"))
+    check_whole(store, name)
+    assert summary(store, name) == summary(undisturbed, "calm")
+
+
+def test_going_on_needs_a_sweep_that_can_go_on(undisturbed, tmp_path):
+    def answer(*arguments):
+        done = CliRunner().invoke(app, ["resume", *map(str, arguments), "--store", str(undisturbed)])
+        assert "Traceback" not in done.output
+        return done.exit_code, done.output + done.stderr
+
+    code, text = answer("calm")
+    assert code == 0 and "has finished" in text
+    code, text = answer("nobody")
+    assert code == 2 and "no sweep named 'nobody'; it has calm, other" in text
+    store = with_teacher(undisturbed, tmp_path / "store")
+    shutil.copytree(undisturbed / "sweeps", store / "sweeps")
+    log = SweepFolder(store, "calm").log
+    whole = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(whole[:-4]).replace(b'"data":"', b'"data":"0'))
+    done = CliRunner().invoke(app, ["resume", "calm", "--store", str(store)])
+    assert done.exit_code == 2 and "give the right --data" in done.stderr

@@ -1,0 +1,156 @@
+"""Trials whose processes are killed, and a store whose disk is full, on a real Ray."""
+
+import shutil
+import subprocess
+
+import pytest
+import ray
+
+from search.callback import TrialEvents
+from search.halt import Halt
+from search.mlflow_client import StoreError
+from search.records import records_of
+from search.searcher import OptunaSearcher, open_study
+from search.sweep import Machine, Options, mend_journal, run_trials
+from search.tracking import SweepTracker
+from tests.recipes import STUDENT
+from tests.search import dying
+from tests.stores import copy_blank
+from trainables import methods
+from trainables.models import Custom
+from trainables.models.custom import allow
+from trainables.tasks import Digits
+from trainables.trainable import TrialSettings
+
+TARGET = "tests.search.dying:Net"
+DIRECTIONS = ("maximize", "minimize")
+
+
+class Silent:
+    def changed(self, records):
+        pass
+
+
+def objectives(result):
+    return [result["validation_accuracy"], result["packed_bytes"]]
+
+
+class Sweep:
+    """Trials of given recipes in a store, run by what a sweep runs them with."""
+
+    def __init__(self, store, recipes, watcher=None, resume=False):
+        self.options = Options("s", len(recipes), 0, store, f"sqlite:///{store}/mlflow.db", concurrency=2)
+        self.tracker = SweepTracker(self.options.tracking_uri, store, "digits", "s")
+        before = self.tracker.folder.events()
+        self.tracker.open({}, {"rayduce.metric": "accuracy"}, resume=resume)
+        journal = self.tracker.folder.journal
+        self.study = open_study(journal, "s", DIRECTIONS, 0, resume=mend_journal(journal))
+        self.events = TrialEvents(
+            self.tracker,
+            watcher or Silent(),
+            "accuracy",
+            records=records_of(before, store, "accuracy"),
+            halt=Halt(),
+        )
+        self.searcher = OptunaSearcher(
+            self.study, lambda trial: recipes[trial.suggest_int("n", trial.number, trial.number)], objectives
+        )
+
+    def run(self):
+        settings = TrialSettings(None, teacher_bytes=100_000, own_models=(TARGET,))
+        arrays = ray.put(Digits().load(None))
+        machine = Machine("cpu", 2, 1.0, 0.0)
+        run_trials(self.searcher, self.events, arrays, {}, (), settings, self.options, machine)
+        return self.events.records
+
+
+@pytest.fixture
+def deaths():
+    dying.DEATHS.mkdir(exist_ok=True)
+    yield dying.DEATHS
+    shutil.rmtree(dying.DEATHS)
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_retried_from_its_checkpoint_and_not_for_ever(
+    ray_session, blank, tmp_path, deaths
+):
+    allow(TARGET)
+    lives = (0, 1, 4)  # of four lives the last one is not given
+
+    def recipe(count):
+        (deaths / str(count)).touch()
+        model = Custom(target=TARGET, depth=1 + count, width=1.0)
+        return methods.full_precision(Digits(), model, epochs=4)
+
+    sweep = Sweep(copy_blank(blank, tmp_path / "store"), [recipe(count) for count in lives])
+    records = sweep.run()
+    sweep.tracker.finish_sweep("finished", {}, {}, {})
+    sweep.tracker.close()
+    calm, once, always = (records[f"{number:05d}"] for number in range(3))
+    assert (calm.state, once.state, always.state) == ("finished", "finished", "failed")
+    assert [path.stat().st_size for path in sorted(deaths.iterdir())] == [0, 1, 4]
+    assert always.reason and "\n" not in always.reason
+    assert once.metrics["validation_accuracy"] == calm.metrics["validation_accuracy"], "as if it had not died"
+    assert [trial.state.name for trial in sweep.study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    ends = [e["run"] for e in sweep.tracker.folder.events() if e["kind"] == "end" and e["run"]]
+    assert sorted(ends) == ["00000", "00001", "00002"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 24 MB, unmounted afterwards."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system of its own cannot be mounted here: {done.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+class Filler:
+    """Fills the disk when the first trial has reported twice."""
+
+    def __init__(self, path):
+        self.path = path
+        self.full = False
+
+    def changed(self, records):
+        if not self.full and any(record.metrics.get("epoch", 0) >= 2 for record in records.values()):
+            self.full = True
+            with open(self.path, "wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(b"x" * 4096)
+                except OSError:
+                    pass
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_sweep_and_spoils_nothing(ray_session, blank, small_disk):
+    recipes = [methods.full_precision(Digits(), STUDENT, epochs=6, seed=seed) for seed in range(4)]
+    store = copy_blank(blank, small_disk / "store")
+    filler = Filler(small_disk / "filler")
+    first = Sweep(store, recipes, filler)
+    with pytest.raises((OSError, StoreError), match=r"(?i)no space left|disk is full"):
+        first.run()
+    assert filler.full
+    first.tracker.abandon()
+    assert not any(record.state == "failed" for record in first.events.records.values())
+
+    filler.path.unlink()
+    second = Sweep(store, recipes, resume=True)
+    second.tracker.go_on()
+    records = second.run()
+    second.tracker.finish_sweep("finished", {}, {}, {})
+    second.tracker.close()
+    assert [record.state for record in records.values()] == ["finished"] * 4
+    assert [trial.state.name for trial in second.study.trials] == ["COMPLETE"] * 4
+    ends = [e["run"] for e in second.tracker.folder.events() if e["kind"] == "end" and e["run"]]
+    assert sorted(ends) == [f"{number:05d}" for number in range(4)]
+    students = {path.parent.name: path for path in second.tracker.folder.trials.glob("*/student.rdz")}
+    assert students.keys() == records.keys()
+    for key, record in records.items():
+        assert students[key].stat().st_size == record.metrics["packed_bytes"]

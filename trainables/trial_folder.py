@@ -1,0 +1,128 @@
+"""A trial's own folder: whoever starts the trial, wherever, finds there how far it has come."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trainables.checkpoint import CHECKPOINT_FILE, CheckpointError
+from trainables.files import write_file
+from trainables.packed_file import read_file, read_header
+from trainables.trainer import Trainer
+
+STUDENT_FILE = "student.rdz"
+LOCK_FILE = "lock"
+LOCK_SECONDS = 300.0
+LEAST_RATIO = 50.0
+"""Training takes at least so many times as long as writing checkpoints does: they cost 2 % at most."""
+
+
+class StoreTrouble(Exception):
+    """The trial is well, but what it has done cannot be written down; the sweep can go on later."""
+
+
+class TrialInUse(Exception):
+    """Another process works on the trial and does not end."""
+
+
+class TrialFolder:
+    """The memory of one trial: a checkpoint while it trains, ``student.rdz`` when it has finished.
+
+    Args:
+        path: of the folder; made when first written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written = time.monotonic()
+        self._cost = 0.0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process out.
+
+        A process whose driver was killed goes on until its epoch ends; whoever takes the trial over waits
+        for it. The kernel gives the lock back when its process dies, however it does.
+
+        Raises:
+            TrialInUse: the other process still works after five minutes.
+            StoreTrouble: the folder cannot be written.
+        """
+        with writing_to_the_store(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / LOCK_FILE, "ab")  # noqa: SIM115  # closed below
+        with file:
+            deadline = time.monotonic() + LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise TrialInUse(f"another process still works in {self.path}") from None
+                    time.sleep(0.05)
+            yield
+
+    def student(self, recipe_id: str) -> bytes | None:
+        """The packed file of a finished trial, or None if it has not finished.
+
+        Raises:
+            PackedFileError: it is damaged.
+            CheckpointError: it is another recipe's.
+        """
+        path = self.path / STUDENT_FILE
+        if not path.exists():
+            return None
+        data = read_file(path)
+        if (found := read_header(data).recipe_id) != recipe_id:
+            raise CheckpointError(f"{path} is of recipe {found}, not {recipe_id}")
+        return data
+
+    def load(self, trainer: Trainer) -> float:
+        """Continue ``trainer`` from the checkpoint, if there is one; returns the seconds of training so far.
+
+        Raises:
+            CheckpointError: it is damaged, or another recipe's.
+        """
+        if not (self.path / CHECKPOINT_FILE).exists():
+            return 0.0
+        return trainer.load(self.path)
+
+    def save(self, trainer: Trainer, seconds: float) -> None:
+        """Write a checkpoint, unless the last one is so recent that writing would slow the training.
+
+        Training again what came after the last checkpoint changes no bit, so little is lost.
+
+        Raises:
+            StoreTrouble: it cannot be written.
+        """
+        started = time.monotonic()
+        if started - self._written < LEAST_RATIO * self._cost:
+            return
+        with writing_to_the_store(self.path):
+            trainer.save(self.path, seconds)
+        self._written = time.monotonic()
+        self._cost = self._written - started
+
+    def finish(self, data: bytes) -> None:
+        """Keep the student and nothing else.
+
+        Raises:
+            StoreTrouble: it cannot be written.
+        """
+        with writing_to_the_store(self.path):
+            write_file(self.path / STUDENT_FILE, data)
+            (self.path / CHECKPOINT_FILE).unlink(missing_ok=True)
+            (self.path / LOCK_FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to_the_store(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into :class:`StoreTrouble` that names its file, or else ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreTrouble(f"{error.strerror or error}: {error.filename or path}") from error
