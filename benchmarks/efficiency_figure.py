@@ -56,8 +56,9 @@ def draw_figure(curves: Mapping[str, NDArray[np.float64]], across: str, up: str)
         parts.append(f'<polygon points="{" ".join(band)}" fill="{colour}" fill-opacity="0.12"/>')
         line = " ".join(place(s, v) for s, v in zip(shares, curve.mean(axis=0), strict=True))
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        y = TOP + 16 + 20 * number
-        x = WIDTH - RIGHT + 14
-        parts.append(f'<line x1="{x}" y1="{y}" x2="{x + 20}" y2="{y}" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{x + 26}" y="{y}" dy="4">{escape(name)}</text>')
+        row, left = TOP + 16 + 20 * number, WIDTH - RIGHT + 14
+        parts.append(
+            f'<line x1="{left}" y1="{row}" x2="{left + 20}" y2="{row}" stroke="{colour}" stroke-width="2"/>'
+        )
+        parts.append(f'<text x="{left + 26}" y="{row}" dy="4">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>", ""])
