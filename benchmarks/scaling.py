@@ -42,9 +42,10 @@ from benchmarks.sleeper import Sleeper  # noqa: E402
 from search.callback import Record, TrialEvents  # noqa: E402
 from search.searcher import OptunaSearcher, open_study  # noqa: E402
 from search.studies import find_study  # noqa: E402
-from search.sweep import Machine, Options, run_trials  # noqa: E402
+from search.sweep import Machine, Options, make_scheduler, run_trials  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
 from trainables import methods  # noqa: E402
+from trainables.metrics import quality_of  # noqa: E402
 from trainables.metrics.latency import fingerprint  # noqa: E402
 from trainables.recipe import Recipe  # noqa: E402
 from trainables.trainable import TrialSettings  # noqa: E402
@@ -151,21 +152,41 @@ def _measure(slots: int, trials: int, epochs: int, seconds: float, folder: Path)
             task, study.student, epochs=1, bits=bits, bucket_size=256, learning_rate=rate
         )
 
-    options = Options("scaling", trials, 0, folder, f"sqlite:///{folder}/mlflow.db", concurrency=slots)
-    tracker = SweepTracker(options.tracking_uri, folder / "artifacts", "digits", options.name)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    options = Options("scaling", trials, 0, folder, uri, concurrency=slots, scheduler="none")
+    tracker = SweepTracker(options.tracking_uri, folder, "digits", options.name)
     tracker.open(params={}, tags={"rayduce.metric": task.metric})
-    journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"), 0)
+    journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"))
     searcher = OptunaSearcher(
-        journal, space, lambda result: [result["validation_accuracy"], result["packed_bytes"]]
+        journal,
+        space,
+        lambda result: [result["validation_accuracy"], result["packed_bytes"]],
+        trials=trials,
+        parameters={},
     )
     clock = Clock(trials)
     events = Counted(tracker, clock)
-    given = {"epochs": epochs, "seconds": seconds, "packed_bytes": PACKED_BYTES}
+    given = {
+        "epochs": epochs,
+        "seconds": seconds,
+        "packed_bytes": PACKED_BYTES,
+        "trials": tracker.folder.trials.absolute(),
+    }
+    scheduler = make_scheduler(quality_of(task.metric), options)
     # Without settings, whose class would bring torch into every process.
     settings = cast(TrialSettings, None)
     before = _processor_seconds()
     run_trials(
-        searcher, events, given, {}, (), settings, options, Machine("cpu", slots, 1.0, 0.0), trainable=Sleeper
+        searcher,
+        scheduler,
+        events,
+        given,
+        {},
+        (),
+        settings,
+        options,
+        Machine("cpu", slots, 1.0, 0.0),
+        trainable=Sleeper,
     )
     used = _processor_seconds() - before
     start = time.perf_counter()

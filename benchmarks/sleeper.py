@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -13,17 +12,19 @@ from ray import tune
 class Sleeper(tune.Trainable):
     """Reports as a student would, without being one.
 
-    ``arrays`` holds ``epochs``, how many results each trial has; ``seconds``, how long each epoch sleeps; and
-    ``packed_bytes``, the length of the file that it leaves.
+    ``arrays`` holds ``epochs``, how many results each trial has; ``seconds``, how long each epoch sleeps;
+    ``packed_bytes``, the length of the file that it leaves; and ``trials``, the folder of the trials' folders.
     """
 
     def setup(self, config: dict[str, Any], arrays: Any = None, **shared: Any) -> None:
         """Called once per actor."""
         self._given = arrays
+        self._name = config["trial"]
         self._epoch = 0
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Serve another trial."""
+        self._name = new_config["trial"]
         self._epoch = 0
         return True
 
@@ -32,6 +33,12 @@ class Sleeper(tune.Trainable):
         time.sleep(self._given["seconds"])
         self._epoch += 1
         done = self._epoch == self._given["epochs"]
+        if done:
+            folder = self._given["trials"] / self._name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "student.rdz").write_bytes(
+                os.urandom(self._given["packed_bytes"])
+            )  # no two are the same
         return {
             "epoch": self._epoch,
             "loss": 1 / self._epoch,
@@ -43,8 +50,7 @@ class Sleeper(tune.Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """The file that a finished trial leaves; no two are the same."""
-        (Path(checkpoint_dir) / "student.rdz").write_bytes(os.urandom(self._given["packed_bytes"]))
+        """Nothing."""
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]  # Ray: "a dict or a path"
         """There is nothing to go on with."""

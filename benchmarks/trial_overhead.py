@@ -82,7 +82,7 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
         parameters={},  # TPE draws those that are asked for
     )
     clock = Clock()
-    settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000)
+    settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000, trials=tracker.folder.trials)
     events = TrialEvents(tracker, clock, task.metric)
     start = time.perf_counter()
     scheduler = make_scheduler(quality_of(task.metric), options)

@@ -339,6 +339,7 @@ def _search(
             latency_first=options.budget.max_latency_ms is not None
             or (options.scheduler == "pareto" and options.minimize_latency),
             store_mark=machine.store_mark,
+            trials=folder.trials.absolute(),
         )
         facts = {
             "teacher_sha256": hashlib.sha256(teacher_file).hexdigest(),
@@ -684,7 +685,7 @@ def run_trials(
         arrays: the task's data, or a reference to it in Ray's object store.
         teachers: packed files by recipe id.
         outputs: of the teachers, as a sequence of :class:`TeacherOutputs` or a reference to one.
-        settings: what all trials share beside; where their folders are is known here.
+        settings: what all trials share beside; ``trials`` is where ``events`` looks for their files.
         options: how to search.
         machine: what there is to run on.
         measured: by recipe id, references to :class:`Copy` in Ray's object store: not run again.
@@ -706,7 +707,7 @@ def run_trials(
         arrays=arrays,
         teachers=dict(teachers),
         outputs=outputs,
-        settings=replace(settings, trials=folder.trials.absolute()),
+        settings=settings,
         measured=dict(measured or {}),
     )
     shutil.rmtree(folder.scratch, ignore_errors=True)

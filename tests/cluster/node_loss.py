@@ -25,7 +25,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from search.callback import Record, TrialEvents  # noqa: E402
 from search.searcher import OptunaSearcher, open_study  # noqa: E402
-from search.sweep import Machine, Options, run_trials  # noqa: E402
+from search.sweep import Machine, Options, make_scheduler, run_trials  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
 from tests.recipes import STUDENT  # noqa: E402
 from trainables import methods  # noqa: E402
@@ -88,21 +88,27 @@ def main(folder: Path) -> None:
 
 
 def _search(folder: Path, raylet: int) -> None:
-    options = Options("lost", TRIALS, 0, folder, f"sqlite:///{folder}/mlflow.db")
-    tracker = SweepTracker(options.tracking_uri, folder / "artifacts", "digits", options.name)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    options = Options("lost", TRIALS, 0, folder, uri, scheduler="none")
+    tracker = SweepTracker(options.tracking_uri, folder, "digits", options.name)
     tracker.open({}, {"rayduce.metric": "accuracy"})
-    study = open_study(folder / "s.journal", options.name, ("maximize", "minimize"), 0)
+    study = open_study(folder / "s.journal", options.name, ("maximize", "minimize"))
     searcher = OptunaSearcher(
         study,
         lambda trial: methods.quantization_aware_training(
             Digits(), STUDENT, epochs=EPOCHS, bits=trial.suggest_int("bits", 2, 8)
         ),
         lambda result: [result["validation_accuracy"], result["packed_bytes"]],
+        trials=TRIALS,
+        parameters={},
     )
     events = Killer(tracker, raylet)
-    settings = TrialSettings(None, teacher_bytes=100_000)
+    settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
+    scheduler = make_scheduler(quality_of("accuracy"), options)
     arrays = Digits().load(None)
-    run_trials(searcher, events, arrays, {}, (), settings, options, Machine("cpu", TRIALS, 1.0, 0.0))
+    run_trials(
+        searcher, scheduler, events, arrays, {}, (), settings, options, Machine("cpu", TRIALS, 1.0, 0.0)
+    )
     tracker.finish_sweep("finished", {}, {}, {})
     tracker.close()
     found = {

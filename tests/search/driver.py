@@ -59,7 +59,9 @@ def main() -> int:
     given = parser.parse_args()
     store = given.store.absolute()
     uri = given.tracking_uri or own_database(store)
-    options = Options(given.name, given.trials, 7, store, uri, concurrency=given.concurrency)
+    # Neither draws by, nor ends trials by, what happens to have finished: the front is that of any other run.
+    alone = {"sampler": "random", "scheduler": "none"}
+    options = Options(given.name, given.trials, 7, store, uri, concurrency=given.concurrency, **alone)
 
     def report(name: str) -> str:
         opened = open_store(store, uri)

@@ -112,24 +112,29 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, 
     large = recipe_of(2, bits=8, bucket_size=32)
     order = [good, worse, large]
     options = Options("s", 3, 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=1)
-    tracker = SweepTracker(options.tracking_uri, tmp_path / "artifacts", "digits", "s")
+    tracker = SweepTracker(options.tracking_uri, tmp_path, "digits", "s")
     tracker.open({}, {"rayduce.metric": "accuracy"})
     told, ends, plain = Counter(), Counter(), tracker.finish_trial
     monkeypatch.setattr(
         tracker, "finish_trial", lambda name, *rest: (ends.update([name]), plain(name, *rest))
     )
-    study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"), 0)
+    study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"))
     tell = study.tell
     monkeypatch.setattr(
         study, "tell", lambda trial, *rest, **more: (told.update([trial.number]), tell(trial, *rest, **more))
     )
     recipes = iter(order)
     searcher = OptunaSearcher(
-        study, lambda trial: next(recipes), lambda r: [r["validation_accuracy"], r["packed_bytes"]]
+        study,
+        lambda trial: next(recipes),
+        lambda r: [r["validation_accuracy"], r["packed_bytes"]],
+        trials=3,
+        parameters={},
     )
     events = TrialEvents(tracker, Silent(), "accuracy")
     scheduler = scheduler_of(RANK, limit=1400)
-    arrays, settings = Digits().load(None), TrialSettings(None, teacher_bytes=100_000)
+    arrays = Digits().load(None)
+    settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
     run_trials(
         searcher, scheduler, events, ray.put(arrays), {}, (), settings, options, Machine("cpu", 1, 1.0, 0.0)
     )
@@ -139,7 +144,7 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, 
     records = list(events.records.values())
     assert [(r.state, r.metrics["epoch"]) for r in records] == [("finished", 2), ("pruned", 1), ("pruned", 0)]
     assert "number 2 of 2" in records[1].reason and records[2].reason == "too large"
-    assert records[1].packed is None
+    assert records[1].packed_file is None
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
     assert set(told.values()) == set(ends.values()) == {1} and len(told) == len(ends) == 3
     opened = open_store(tmp_path, options.tracking_uri)

@@ -2,21 +2,24 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 import ray
+from optuna.distributions import IntDistribution
 
 from search.callback import TrialEvents
 from search.halt import Halt
 from search.mlflow_client import StoreError
 from search.records import records_of
 from search.searcher import OptunaSearcher, open_study
-from search.sweep import Machine, Options, mend_journal, run_trials
+from search.sweep import Machine, Options, make_scheduler, mend_journal, run_trials
 from search.tracking import SweepTracker
 from tests.recipes import STUDENT
 from tests.search import dying
 from tests.stores import copy_blank
 from trainables import methods
+from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.models.custom import allow
 from trainables.tasks import Digits
@@ -44,7 +47,7 @@ class Sweep:
         before = self.tracker.folder.events()
         self.tracker.open({}, {"rayduce.metric": "accuracy"}, resume=resume)
         journal = self.tracker.folder.journal
-        self.study = open_study(journal, "s", DIRECTIONS, 0, resume=mend_journal(journal))
+        self.study = open_study(journal, "s", DIRECTIONS, resume=mend_journal(journal))
         self.events = TrialEvents(
             self.tracker,
             watcher or Silent(),
@@ -52,15 +55,23 @@ class Sweep:
             records=records_of(before, store, "accuracy"),
             halt=Halt(),
         )
+        last = len(recipes) - 1
         self.searcher = OptunaSearcher(
-            self.study, lambda trial: recipes[trial.suggest_int("n", trial.number, trial.number)], objectives
+            self.study,
+            lambda trial: recipes[trial.suggest_int("n", 0, last)],
+            objectives,
+            trials=len(recipes),
+            parameters={"n": IntDistribution(0, last)},
+            starting_points=[{"n": n} for n in range(len(recipes))],
         )
 
     def run(self):
-        settings = TrialSettings(None, teacher_bytes=100_000, own_models=(TARGET,))
+        trials = self.tracker.folder.trials
+        settings = TrialSettings(None, teacher_bytes=100_000, own_models=(TARGET,), trials=trials)
         arrays = ray.put(Digits().load(None))
         machine = Machine("cpu", 2, 1.0, 0.0)
-        run_trials(self.searcher, self.events, arrays, {}, (), settings, self.options, machine)
+        scheduler = make_scheduler(quality_of("accuracy"), replace(self.options, scheduler="none"))
+        run_trials(self.searcher, scheduler, self.events, arrays, {}, (), settings, self.options, machine)
         return self.events.records
 
 

@@ -69,7 +69,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
         parameters={},
     )
     events = TrialEvents(tracker, Silent(), "accuracy")
-    settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000)
+    settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000, trials=tracker.folder.trials)
     arrays = Digits().load(None)
     run_trials(
         searcher,
