@@ -210,13 +210,13 @@ def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: in
     targets = ("random", "TPE")
     lines.append(f"{'search':<14}" + "".join(f"{target + ' ends':>26}" for target in targets))
     for name, mean in means.items():
-        cells = []
+        ends = []
         for target in targets:
             goal = float(means[target][-1])
             each = [reached(np.array(run.curve), goal) for run in runs[name]]
             low, high = np.quantile(each, [0.25, 0.75], method="nearest")
-            cells.append(f"{_share(reached(mean, goal)):>12} ({_share(low)} to {_share(high)})")
-        lines.append(f"{name:<14}" + "".join(f"{cell:>26}" for cell in cells))
+            ends.append(f"{_share(reached(mean, goal)):>12} ({_share(low)} to {_share(high)})")
+        lines.append(f"{name:<14}" + "".join(f"{end:>26}" for end in ends))
     machine = fingerprint()
     versions = ", ".join(f"{name} {version(name)}" for name in ("optuna", "ray", "moocore", "numpy"))
     return "\n".join(

@@ -13,7 +13,7 @@ class Sleeper(tune.Trainable):
     """Reports as a student would, without being one.
 
     ``arrays`` holds ``epochs``, how many results each trial has; ``seconds``, how long each epoch sleeps;
-    ``packed_bytes``, the length of the file that it leaves; and ``trials``, the folder of the trials' folders.
+    ``packed_bytes``, the length of the file that it leaves; and ``trials``, where their folders are.
     """
 
     def setup(self, config: dict[str, Any], arrays: Any = None, **shared: Any) -> None:
@@ -36,9 +36,7 @@ class Sleeper(tune.Trainable):
         if done:
             folder = self._given["trials"] / self._name
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "student.rdz").write_bytes(
-                os.urandom(self._given["packed_bytes"])
-            )  # no two are the same
+            (folder / "student.rdz").write_bytes(os.urandom(self._given["packed_bytes"]))
         return {
             "epoch": self._epoch,
             "loss": 1 / self._epoch,

@@ -91,8 +91,8 @@ class Budget:
     def sure_before_training(self, result: Mapping[str, Any]) -> str:
         """As :meth:`exceeded`, of what the untrained student of ``result`` already decides.
 
-        That is the latency, if measured, and the size, of which coding saves up to two fifths once weights are
-        trained: a student that is up to two thirds too large may still fit.
+        That is the latency, if measured, and the size, of which coding saves up to two fifths once weights
+        are trained: a student that is up to two thirds too large may still fit.
         """
         size, latency = _number(result.get("packed_bytes")), _number(result.get("latency_ms"))
         hopeless = size is not None and self._too_large(TRAINED_SHARE * size)

@@ -24,7 +24,8 @@ from search.store import Store, Sweep, records
 from search.units import count
 from trainables.metrics import COSTS, Quality
 from trainables.metrics.latency import fingerprint
-from trainables.trainable import STUDENT_FILE, Copy
+from trainables.trainable import Copy
+from trainables.trial_folder import STUDENT_FILE
 
 MACHINE_TAG = "latency_machine"
 

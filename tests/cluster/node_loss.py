@@ -29,6 +29,7 @@ from search.sweep import Machine, Options, make_scheduler, run_trials  # noqa: E
 from search.tracking import SweepTracker  # noqa: E402
 from tests.recipes import STUDENT  # noqa: E402
 from trainables import methods  # noqa: E402
+from trainables.metrics import quality_of  # noqa: E402
 from trainables.tasks import Digits  # noqa: E402
 from trainables.trainable import TrialSettings  # noqa: E402
 

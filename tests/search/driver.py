@@ -60,8 +60,16 @@ def main() -> int:
     store = given.store.absolute()
     uri = given.tracking_uri or own_database(store)
     # Neither draws by, nor ends trials by, what happens to have finished: the front is that of any other run.
-    alone = {"sampler": "random", "scheduler": "none"}
-    options = Options(given.name, given.trials, 7, store, uri, concurrency=given.concurrency, **alone)
+    options = Options(
+        given.name,
+        given.trials,
+        7,
+        store,
+        uri,
+        concurrency=given.concurrency,
+        sampler="random",
+        scheduler="none",
+    )
 
     def report(name: str) -> str:
         opened = open_store(store, uri)
