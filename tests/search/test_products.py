@@ -81,5 +81,7 @@ def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_a
             )
 
     for recipe in (sequence, word):
-        result = Local({"recipe": canonical_json(recipe)}).step()
+        trial = Local({"recipe": canonical_json(recipe)})
+        assert trial.step()["epoch"] == 0  # of the untrained student
+        result = trial.step()
         assert result["epoch"] == 1 and result["loss"] > 0 and "validation_bleu" in result

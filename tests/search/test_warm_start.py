@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.budget import Budget
+from search.delivery import SWEEP
 from search.front_choice import newest_with_students, why_no_front
 from search.problem import Problem
 from search.samplers import SAMPLERS, TPE, find_sampler
@@ -16,7 +17,7 @@ from search.searcher import EARLIER, OptunaSearcher, open_study
 from search.store import open_store
 from search.warm_start import Reading, find_earlier, look_back
 from spaces import Context, images
-from tests.stores import final, tracker
+from tests.stores import final, kept, tracker
 from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint
 from trainables.models import ConvNet
@@ -74,8 +75,8 @@ def earlier(folder):
         searcher.on_trial_complete(str(number), {**metrics, "state": state})
         if number < 4:
             tags = {"latency_machine": machines[number]} if number < 2 else {}
-            ended = "stopped" if state == "pruned" else state
-            sweep.finish_trial(config["trial"], ended, metrics, tags, {"student.rdz": b"file %d" % number})
+            files = kept(sweep, config["trial"], {"student.rdz": b"file %d" % number})
+            sweep.finish_trial(config["trial"], state, metrics, tags, files)
     sweep.flush()
     yield folder
     sweep.close()
@@ -193,17 +194,17 @@ def test_a_sweep_of_another_folder_is_refused(earlier, tmp_path):
 
 def test_the_front_is_of_the_newest_sweep_with_students(earlier):
     new = tracker(earlier, "new")
-    parent = new.open(Budget(max_bytes=10).params(), {"rayduce.metric": "accuracy"})
+    new.open(Budget(max_bytes=10).params(), {"rayduce.metric": "accuracy"})
     new.flush()
     store = open_store(earlier)
     assert newest_with_students(store).name == "old"
     assert "waits for its teacher" in why_no_front(store, store.sweep("new"))
-    new.annotate(parent, {"teacher_validation_accuracy": 0.98}, {})
+    new.annotate(SWEEP, {"teacher_validation_accuracy": 0.98}, {})
     recipe = {"type": "Recipe", "method": "x"}
     new.start_trial("00000", "qd", recipe, {})
     new.flush()
     assert "waits for the first of 1 trial in training" in why_no_front(store, store.sweep("new"))
-    new.finish_trial("00000", "finished", final(0.9, 100), {}, {"student.rdz": b"x"})
+    new.finish_trial("00000", "finished", final(0.9, 100), {}, kept(new, "00000", {"student.rdz": b"x"}))
     new.flush()
     assert newest_with_students(store).name == "new"
     assert why_no_front(store, store.sweep("new")) == (
