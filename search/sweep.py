@@ -743,7 +743,8 @@ def choose_front(
 ) -> list[str]:
     """Trial ids of the non-dominated students within the budget, smallest file first.
 
-    Better is more validation quality, fewer bytes and, where it is an objective, less latency.
+    One whose quality is the lowest there is, such as a BLEU of 0, has learnt nothing, and is no choice however
+    small it is. Better is more validation quality, fewer bytes and, where it is an objective, less latency.
 
     Args:
         records: every trial.
@@ -758,6 +759,7 @@ def choose_front(
         if record.state == "finished"
         and not options.budget.exceeded(record.metrics, quality, teacher_validation)
         and all(name in record.metrics for name in names)
+        and record.metrics[quality.validation] > quality.lowest
     ]
     if not fit:
         return []

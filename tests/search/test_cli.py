@@ -65,8 +65,10 @@ def test_the_store_holds_every_trial_with_a_true_end(swept):
     opened = open_store(store)
     sweep, trials = opened.sweep("small"), opened.trials("small")
     assert sweep.state == "finished" and len(trials) == 8
-    assert set(trials["state"]) == {"finished"}
-    assert trials["validation_accuracy"].between(0, 1).all() and (trials["latency_ms"] > 0).all()
+    finished = trials["state"] == "finished"
+    assert finished.any() and set(trials["state"][~finished]) <= {"pruned"}
+    assert trials["reason"][~finished].notna().all()
+    assert trials["validation_accuracy"].between(0, 1).all() and (trials["latency_ms"][finished] > 0).all()
     measured = trials["accuracy"].notna()
     assert (measured == trials["front"]).all()  # the test split is for the front alone
     assert sweep.teacher_quality > 0.95
@@ -75,7 +77,8 @@ def test_the_store_holds_every_trial_with_a_true_end(swept):
     for run_id in trials["run_id"]:
         recipe = json.loads(opened.download(run_id, "recipe.json"))
         assert recipe["type"] == "Recipe"
-        assert len(opened.history(run_id)["validation_accuracy"].dropna()) == 2
+        epochs = opened.history(run_id)["validation_accuracy"].dropna()
+        assert list(epochs.index) == list(range(len(epochs))) and 1 <= len(epochs) <= 3
     methods = list(trials["method"])
     assert set(methods) == set(images.methods)  # the methods' own defaults come first
 

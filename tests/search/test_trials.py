@@ -111,6 +111,9 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     tight = replace(options, budget=Budget(max_bytes=int(sizes[0])))
     assert choose_front(events.records, quality, 1.0, tight) == front[:1]
     assert choose_front(events.records, quality, 1.1, replace(options, budget=Budget(max_drop=0))) == []
+    smallest = events.records[front[0]]
+    smallest.metrics["validation_accuracy"] = 0.0  # nothing learnt
+    assert smallest.trial_id not in choose_front(events.records, quality, 1.0, options)
 
 
 def recipe_of(method, epochs):
