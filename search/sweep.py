@@ -743,8 +743,9 @@ def choose_front(
 ) -> list[str]:
     """Trial ids of the non-dominated students within the budget, smallest file first.
 
-    One whose quality is the lowest there is, such as a BLEU of 0, has learnt nothing, and is no choice however
-    small it is. Better is more validation quality, fewer bytes and, where it is an objective, less latency.
+    One whose quality is the lowest there is, such as a BLEU of 0, has learnt nothing, and is no choice
+    however small it is. Better is more validation quality, fewer bytes and, where it is an objective, less
+    latency.
 
     Args:
         records: every trial.
