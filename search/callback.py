@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from search.mlflow_client import SEEDLESS_TAG
 from search.tracking import SweepTracker, signature_tags
 from trainables.metrics import COSTS, quality_of
 from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
@@ -80,6 +81,7 @@ class TrialEvents(Callback):
         self.records[record.trial_id] = record
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
+        tags[SEEDLESS_TAG] = replace(recipe, seed=0).recipe_id
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)
 
