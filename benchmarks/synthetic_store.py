@@ -1,7 +1,7 @@
 """A store with a sweep of any size, written to MLflow's tables at once.
 
-Through MLflow's client 10,000 trials take five minutes. What a trial has (17 tags, 55 params, 10 metrics, each with a
-history of 5) is what a sweep of digits writes.
+Through MLflow's client 10,000 trials take five minutes. What a trial has (17 tags, 55 params, 10 metrics with
+a history) is what a sweep of digits writes.
 """
 
 from __future__ import annotations
@@ -53,8 +53,16 @@ def write_store(
     with database:
         experiment = _experiment(database, folder)
         parent = uuid.UUID(int=seed).hex
-        base = {"experiment": experiment, "folder": folder}
-        _write(database, parent, sweep, "RUNNING" if running else "FINISHED", BEGIN, BEGIN + trials * 1000, **base)
+        base: dict[str, Any] = {"experiment": experiment, "folder": folder}
+        _write(
+            database,
+            parent,
+            sweep,
+            "RUNNING" if running else "FINISHED",
+            BEGIN,
+            BEGIN + trials * 1000,
+            **base,
+        )
         metrics = {
             "teacher_validation_accuracy": 0.9889,
             "teacher_accuracy": 0.9972,
@@ -62,13 +70,21 @@ def write_store(
         }
         tags = {"rayduce.metric": "accuracy", "rayduce.kind": "sweep", "rayduce.study": "digits"}
         tags |= {"rayduce.sweep": sweep, "rayduce.state": "running" if running else "finished"}
-        params = {"study": "digits", "trials": str(trials), "seed": "0", "max_bytes": "200000", "max_drop": "5"}
+        params = {
+            "study": "digits",
+            "trials": str(trials),
+            "seed": "0",
+            "max_bytes": "200000",
+            "max_drop": "5",
+        }
         _facts(database, parent, tags, params, {key: [value] for key, value in metrics.items()}, BEGIN)
         for number, trial in enumerate(_trials(np.random.default_rng(seed), trials)):
             run_id = uuid.UUID(int=(seed + 1) * 10**12 + number).hex
             start = BEGIN + number * 1000
             state = trial["state"] if number < trials - running else "running"
-            status = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED"}[state]
+            status = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED"}[
+                state
+            ]
             end = None if state == "running" else start + 7000
             _write(database, run_id, trial["name"], status, start, end, **base)
             tags = {**trial["tags"], "mlflow.parentRunId": parent, "rayduce.trial_id": f"{number:05d}"}
@@ -85,7 +101,12 @@ def _experiment(database: sqlite3.Connection, folder: Path) -> int:
         return int(found[0])
     location = (folder.absolute() / "artifacts").as_uri()
     columns = [row[1] for row in database.execute("PRAGMA table_info(experiments)")]
-    values = {"name": name, "artifact_location": location, "lifecycle_stage": "active", "workspace": "default"}
+    values = {
+        "name": name,
+        "artifact_location": location,
+        "lifecycle_stage": "active",
+        "workspace": "default",
+    }
     used = {key: value for key, value in values.items() if key in columns}
     cursor = database.execute(
         f"INSERT INTO experiments ({','.join(used)}) VALUES ({','.join('?' * len(used))})", [*used.values()]
@@ -143,7 +164,9 @@ def _trials(random: np.random.Generator, count: int) -> Iterator[dict[str, Any]]
             "latency_machine": json.dumps({"processor": "AMD EPYC", "cores": 2}),
         }
         if state != "finished":
-            tags["reason"] = "FloatingPointError: loss is nan" if state == "failed" else "dominated at epoch 2"
+            tags["reason"] = (
+                "FloatingPointError: loss is nan" if state == "failed" else "dominated at epoch 2"
+            )
         params = {
             "method": method,
             "model": "ConvNet",
@@ -174,8 +197,8 @@ def _write(
 ) -> None:
     location = (folder.absolute() / "artifacts" / run_id / "artifacts").as_uri()
     database.execute(
-        "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, start_time, "
-        "end_time, source_version, lifecycle_stage, artifact_uri, experiment_id) "
+        "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, "
+        "start_time, end_time, source_version, lifecycle_stage, artifact_uri, experiment_id) "
         "VALUES (?, ?, 'UNKNOWN', '', '', 'synthetic', ?, ?, ?, '', 'active', ?, ?)",
         (run_id, name, status, start, None if status == "RUNNING" else end, location, experiment),
     )
@@ -197,11 +220,9 @@ def _facts(
         for key, values in metrics.items()
         for step, value in enumerate(values)
     ]
-    database.executemany(
-        "INSERT INTO metrics (key, value, timestamp, step, run_uuid, is_nan) VALUES (?, ?, ?, ?, ?, 0)", history
-    )
     latest = {row[0]: row for row in history}
-    database.executemany(
-        "INSERT INTO latest_metrics (key, value, timestamp, step, run_uuid, is_nan) VALUES (?, ?, ?, ?, ?, 0)",
-        [*latest.values()],
-    )
+    for table, values in (("metrics", history), ("latest_metrics", [*latest.values()])):
+        database.executemany(
+            f"INSERT INTO {table} (key, value, timestamp, step, run_uuid, is_nan) VALUES (?, ?, ?, ?, ?, 0)",
+            values,
+        )

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from search.mlflow_client import SEEDLESS_TAG
+from search.mlflow_client import SEEDLESS_TAG, TENSORS_FILE
 from search.tracking import SweepTracker, signature_tags
+from trainables.contents import contents_json
 from trainables.metrics import COSTS, quality_of
 from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
 from trainables.trainable import STUDENT_FILE
@@ -120,7 +121,9 @@ class TrialEvents(Callback):
     def _end(self, record: Record) -> None:
         metrics = {k: record.metrics[k] for k in self._costs if k in record.metrics}
         tags = {"reason": record.reason or None, "latency_machine": record.machine or None}
-        files = {STUDENT_FILE: record.packed} if record.packed is not None else {}
+        files = {} if record.packed is None else {STUDENT_FILE: record.packed}
+        if record.packed is not None:  # for pages, which have no torch to open the file
+            files[TENSORS_FILE] = contents_json(record.packed)
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         self._watcher.changed(self.records)
 

@@ -35,6 +35,8 @@ RECIPE_TAG = "rayduce.recipe_id"
 SEEDLESS_TAG = "rayduce.seedless_id"
 """The recipe's id were its seed 0: equal for trials that repeat one recipe with several seeds."""
 STATE_TAG = "rayduce.state"
+TENSORS_FILE = "tensors.json"
+"""The artifact of a finished trial that says what is in its packed file."""
 SIGNATURE_TAG = "signature."
 """Begins the tags that say how a metric was computed, such as ``signature.bleu``."""
 

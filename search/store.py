@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -26,6 +27,7 @@ from search.mlflow_client import (
     STATE_TAG,
     STUDY_TAG,
     SWEEP_TAG,
+    TENSORS_FILE,
     TRIAL_TAG,
     StoreError,
     check_artifact_name,
@@ -95,6 +97,19 @@ _SWEEP_COLUMNS = {
     "teacher_bytes": WHOLE,
     "seconds": REAL,
     "start_time": TIME,
+}
+
+
+_TENSOR_COLUMNS = {
+    "name": TEXT,
+    "shape": TEXT,
+    "codec": TEXT,
+    "bits": REAL,
+    "sparsity": REAL,
+    "bytes": REAL,
+    "entropy_bytes": REAL,
+    "share": REAL,
+    "levels": "object",
 }
 
 
@@ -307,6 +322,14 @@ class Store:
                 columns[name] = _param(values)
         return frame.assign(**{name: pd.Series(c, index=frame.index) for name, c in columns.items()})
 
+    def experiment_of(self, sweep: Sweep) -> str:
+        """The id of the experiment in MLflow that a sweep belongs to.
+
+        Raises:
+            UnknownRun: the store has no such sweep.
+        """
+        return str(self._run(sweep.run_id, "sweep").info.experiment_id)
+
     def front(self, sweep: str | None = None) -> pd.DataFrame:
         """The rows of :meth:`trials` that are on the front, smallest file first."""
         trials = self.trials(sweep)
@@ -369,6 +392,33 @@ class Store:
                     f"The run {run.info.run_name} ({run_id}) has no file {artifact!r}; "
                     f"its artifacts: {names}."
                 ) from error
+
+    def tensors(self, run_id: str) -> pd.DataFrame:
+        """What is in a finished trial's packed file: one row for its header, one per tensor.
+
+        Columns: name, shape (text such as ``64x3x3``; empty for the header), codec, bits, sparsity, bytes,
+        entropy_bytes, share (of the file), and levels (a list of pairs of value and count).
+        :func:`trainables.packed_file.describe` says what they mean.
+
+        Raises:
+            UnknownRun: the store has no such run.
+            StoreError: the trial has no file, or none that says what is in it.
+        """
+        content = self.download(run_id, TENSORS_FILE)
+        try:
+            rows = [
+                {
+                    "name": str(row["name"]),
+                    "shape": "x".join(map(str, row["shape"] or ())),
+                    "codec": str(row["codec"]),
+                    **{key: row[key] for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")},
+                    "levels": [(float(value), int(count)) for value, count in row["levels"]],
+                }
+                for row in json.loads(content)
+            ]
+            return _frame(rows, _TENSOR_COLUMNS)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"The file {TENSORS_FILE} of the run {run_id} is damaged: {error}.") from error
 
     def complete(self, prefix: str) -> str:
         """The full id of the one run of ours whose id begins with ``prefix`` (6 to 32 hex digits).
