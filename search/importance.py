@@ -12,7 +12,7 @@ MOST_TRIALS = 1000
 """Of more trials an even sample is used."""
 FEWEST_TRIALS = 8
 TREES, DEPTH = 24, 6
-"""Deeper trees change the third digit and take a hundred times as long: the time grows with leaves squared."""
+"""Deeper trees change the second digit at most, and the time grows with their leaves squared."""
 
 
 def free(parameters: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -188,8 +189,8 @@ def _bits(value: object) -> str:
     return "" if missing(value) else f"{value:g} bit"
 
 
-def _part(value: float) -> str:
-    return "under 1 % of the file" if value < 0.01 else f"{share(value)} of the file"
+def _part(value: Any) -> str:
+    return "under 1 % of the file" if float(value) < 0.01 else f"{share(value)} of the file"
 
 
 def _zeros(value: object) -> str:

@@ -102,6 +102,8 @@ def register(app: Dash, live: Live) -> None:
             nothing = empty(colours, 340, "Choose two sweeps of one metric, or two methods of the sweep")
             return "", nothing, nothing, [], ""
         found = compare(sides)
+        volumes = found.growth.groupby("side", sort=False)["hypervolume"].last()
+        ends = ", ".join(f"{label} {volumes.get(label, 0.0):.3f}" for label in found.labels)
         told = (
             f"Of each the first {count(found.budget, 'trial')} that ended: neither had more to choose from."
         )
@@ -150,10 +152,6 @@ def _tables(found: Comparison) -> Any:
         [_points(level, quality.unit), *("none" if missing(value) else size(1000 * value) for value in row)]
         for level, row in zip(found.qualities.index, found.qualities.to_numpy(), strict=True)
     ]
-    volumes = (
-        found.growth.groupby("side", sort=False)["hypervolume"].last() if len(found.growth) else pd.Series()
-    )
-    last = [[label, f"{volumes.get(label, 0.0):.3f}"] for label in found.labels]
     return html.Div(
         [
             panel(
