@@ -82,13 +82,31 @@ def importance(parameters: pd.DataFrame, values: pd.Series[float], seed: int = 0
     return pd.Series(shares, dtype="float64").sort_values(ascending=False)
 
 
+def ranked(parameters: pd.DataFrame, values: pd.Series[float]) -> list[str]:
+    """The parameters in the order in which their groups' means spread ``values``; quick, for menus and axes.
+
+    Numbers are grouped by eighths. How parameters act together is the business of :func:`importance`.
+    """
+    known = values[np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))]
+    spreads = {}
+    for name in map(str, parameters):
+        groups = _groups(parameters[name].loc[known.index])
+        means = known.groupby(groups.to_numpy()).transform("mean")
+        spreads[name] = float(means.var()) if len(known) > 1 else 0.0
+    return sorted(spreads, key=lambda name: -spreads[name])
+
+
+def _groups(column: pd.Series[Any]) -> pd.Series[Any]:
+    if column.dtype == "float64" and column.nunique() > 16:
+        column = pd.qcut(column, 8, duplicates="drop").astype("string")
+    return column.astype("string").fillna("none")
+
+
 def _choices(column: pd.Series[Any]) -> list[Any]:
     """Numbers as they are if all are there, else text with ``none``."""
     if column.dtype == "float64" and column.notna().all():
         return [float(value) for value in column]
-    if column.dtype == "float64" and column.nunique() > 16:
-        column = pd.qcut(column, 8, duplicates="drop").astype("string")
-    return ["none" if pd.isna(value) else str(value) for value in column]
+    return [str(value) for value in _groups(column)]
 
 
 def _distribution(column: list[Any]) -> Any:

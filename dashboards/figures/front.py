@@ -19,7 +19,6 @@ from dashboards.text import method_label, missing, number, share, times
 from dashboards.theme import LIGHT, SYMBOLS, Theme
 from search.front import non_dominated
 from search.store import Sweep
-from trainables.metrics import Quality
 
 FRONT_MARK, OTHER_MARK = 13, 8
 MANY = 3000
@@ -111,7 +110,8 @@ def front_view(
     alike = [(sweep, trials) for sweep, trials in sweeps if sweep.metric == sweeps[0][0].metric]
     several = len(alike) > 1
     shown = [(sweep, trials[_on_axes(trials, x, y, z)]) for sweep, trials in alike]
-    parts = [_rows(sweep, trials, quality, (x, y, z), colour, several) for sweep, trials in shown]
+    brief = sum(len(trials) for _, trials in shown) > MANY
+    parts = [_rows(sweep, trials, (x, y, z), colour, several, brief) for sweep, trials in shown]
     trials = pd.concat([trials for _, trials in shown], ignore_index=True)
     data = pd.concat(parts, ignore_index=True)
     limits = limits_of(sweeps[0][0]) if not several else {}
@@ -234,16 +234,16 @@ def _on_axes(trials: pd.DataFrame, x: Axis, y: Axis, z: Axis | None) -> NDArray[
 def _rows(
     sweep: Sweep,
     trials: pd.DataFrame,
-    quality: Quality,
     axes: tuple[Axis, Axis, Axis | None],
     colour: str,
     several: bool,
+    brief: bool,
 ) -> pd.DataFrame:
     x, y, z = axes
     shown = [axis for axis in axes if axis is not None]
     values = np.column_stack([axis.values(trials) for axis in shown])
     finished = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
-    if (x, y, z) == (SIZE, quality_axis(quality), None):
+    if (x, y, z) == (SIZE, quality_axis(sweep.quality), None):
         front = trials["front"].to_numpy(dtype=bool)
     else:
         front = non_dominated(np.where(finished[:, None], values, np.nan), tuple(axis.up for axis in shown))
@@ -258,7 +258,7 @@ def _rows(
             "z": values[:, 2] if z is not None else np.full(len(trials), math.nan),
             "front": front,
             "state": trials["state"].to_numpy(dtype=object),
-            "hover": _hovers(trials, name if several else ""),
+            "hover": _hovers(trials, name if several else "", brief),
         }
     )
 
@@ -275,14 +275,16 @@ def _groups(sweep: Sweep, trials: pd.DataFrame, colour: str) -> list[str]:
     ]
 
 
-def _hovers(trials: pd.DataFrame, sweep: str) -> list[str]:
+def _hovers(trials: pd.DataFrame, sweep: str, brief: bool) -> list[str]:
+    """What is told of each trial; of many in one line each, which keeps a page of 10,000 below 6 MB."""
     columns = ("name", "bits", "bucket_size", "depth", "width", "sparsity", "compression_ratio", "latency_ms")
     rows: Any = zip(*(trials[column].astype(object) for column in (*columns, "state")), strict=True)
-    return [_hover(sweep, *row) for row in rows]
+    return [_hover(sweep, brief, *row) for row in rows]
 
 
 def _hover(
     sweep: str,
+    brief: bool,
     name: Any,
     bits: Any,
     bucket: Any,
@@ -306,6 +308,9 @@ def _hover(
         "" if state == "finished" else str(state),
         f"sweep {sweep}" if sweep else "",
     ]
+    if brief:
+        facts[0] = ""
+        return html.escape(", ".join(part for part in (*words, *facts) if part), quote=False)
     lines = [", ".join(part for part in parts if part) for parts in (words, facts)]
     title = html.escape("" if missing(name) else str(name), quote=False)
     return "<br>".join([f"<b>{title}</b>", *(html.escape(line, quote=False) for line in lines if line)])
@@ -599,7 +604,7 @@ def _cloud(view: FrontView, theme: Theme, height: int, ids: bool) -> go.Figure:
                 mode="markers",
                 name=name,
                 legendgroup=str(place),
-                showlegend=on_front or rows["front"].sum() == 0,
+                showlegend=on_front or not bool(rows["front"].any()),
                 hovertext=part["hover"].tolist(),
                 hovertemplate=_template(view, group),
                 customdata=part["run_id"].tolist() if ids else None,

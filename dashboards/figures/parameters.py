@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from dashboards.theme import LIGHT, Theme, colour_scale
 NONE = "none"
 MOST_SLICE = 3000
 MOST_LINES = 2000
-CELLS = 14
+CELLS = 8
 
 
 def parameter_label(name: str) -> str:
@@ -25,7 +26,10 @@ def parameter_label(name: str) -> str:
     parts = name.split(".")
     words = [part for part in parts if not part.isdigit()]
     last = words[-1].replace("_", " ") if words else name
-    if len(words) > 1 and last in ("value", "start", "end", "power"):
+    if len(words) > 1 and last == "value":
+        words = words[:-1]
+        last = words[-1].replace("_", " ")
+    elif len(words) > 1 and last in ("start", "end", "power"):
         last = f"{words[-2].replace('_', ' ')}, {last}"
     if parts[0] == "phases" and len(parts) > 1 and parts[1].isdigit():
         return f"{last} (phase {int(parts[1]) + 1})"
@@ -89,6 +93,9 @@ def parallel_figure(
         known = known.iloc[np.linspace(0, len(known) - 1, MOST_LINES).astype(int)]
     rows, labels = parameters.loc[known.index], labels_of([str(name) for name in parameters])
     dimensions = [_dimension(rows[name], labels[str(name)]) for name in rows]
+    # Words stand left of their axis: the longest come first, where there is room.
+    dimensions.sort(key=lambda dimension: -max(map(len, dimension["ticktext"])))
+    room = 7 * max(map(len, dimensions[0]["ticktext"])) + 20
     shown = np.log10(known) if axis.log else known
     result: dict[str, Any] = {"label": axis.label, "values": shown.round(4).tolist()}
     if axis.log:
@@ -106,7 +113,7 @@ def parallel_figure(
         rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
         unselected={"line": {"color": theme.line, "opacity": 0.25}},
     )
-    figure.update_layout(margin={"l": 70, "r": 70, "t": 60, "b": 24})
+    figure.update_layout(margin={"l": max(room, 70), "r": 70, "t": 60, "b": 24})
     return figure
 
 
@@ -144,7 +151,7 @@ def slice_figure(
             },
             hovertemplate="%{y:.4~g}<extra></extra>",
         )
-    _name_axis(figure.update_xaxes, parameter, text)
+    _name_axis(figure.update_xaxes, parameter.loc[known.index], text)
     figure.update_yaxes(title_text=axis.title, type="log" if axis.log else "linear")
     return figure
 
@@ -154,7 +161,7 @@ def contour_data(
 ) -> tuple[list[str], list[str], np.ndarray[Any, np.dtype[np.float64]]]:
     """The best result in each cell of two parameters.
 
-    Numbers with many values are cut into at most 14 ranges that hold equally many trials.
+    Numbers with many values are cut into at most 8 ranges that hold equally many trials.
 
     Returns:
         Labels of the first parameter's cells, of the second's, and the results, shape (second, first), NaN
@@ -208,7 +215,7 @@ def contour_figure(
 
 
 def _is_text(column: pd.Series[Any]) -> bool:
-    return column.dtype != "float64" or bool(column.isna().any()) or column.nunique() <= 8
+    return column.dtype != "float64" or column.nunique() <= 8
 
 
 def _labels(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -220,15 +227,45 @@ def _labels(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def _order(column: pd.Series[Any]) -> list[str]:
     """The choices of a column as text: none first, numbers by size, text by alphabet."""
-    known = sorted({value for value in column if not pd.isna(value)})
+    known = sorted({value for value in column if not pd.isna(value)}, key=_rank)
     start = [NONE] if column.isna().any() else []
     return list(dict.fromkeys([*start, *_labels(pd.Series(known, dtype=object))]))
+
+
+def _rank(value: Any) -> tuple[float, str]:
+    """Numbers by size, then text by alphabet."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return math.inf, str(value)
+
+
+def _scale(column: pd.Series[float]) -> tuple[bool, pd.Series[float], float]:
+    """Whether numbers are shown by their logarithm, the numbers as shown, and the place of what has none."""
+    log = bool(column.min() > 0 and column.max() / column.min() > 50)
+    shown = pd.Series(np.log10(column) if log else column)
+    aside = float(shown.min() - 0.12 * (shown.max() - shown.min()))
+    return log, shown.fillna(aside), aside
+
+
+def _ticks(column: pd.Series[float]) -> dict[str, Any]:
+    """Ticks of :func:`_scale`: five round numbers, and none where trials have none."""
+    log, shown, aside = _scale(column)
+    known = shown[column.notna()]
+    places = np.linspace(known.min(), known.max(), 5)
+    ticks = [float(f"{10**place if log else place:.2g}") for place in places]
+    at = [math.log10(tick) if log else tick for tick in ticks]
+    missing = bool(column.isna().any())
+    return {
+        "tickvals": [*([aside] if missing else []), *at],
+        "ticktext": [*([NONE] if missing else []), *(number(tick) for tick in ticks)],
+    }
 
 
 def _places(column: pd.Series[Any]) -> tuple[list[str], np.ndarray[Any, np.dtype[np.float64]]]:
     """The choices if it is one of few, and where each trial stands on the axis."""
     if not _is_text(column):
-        return [], column.to_numpy(dtype=float)
+        return [], np.asarray(_scale(column)[1], dtype=np.float64)
     order = _order(column)
     places = {text: float(i) for i, text in enumerate(order)}
     return order, np.array([places[text] for text in _labels(column)])
@@ -240,8 +277,7 @@ def _name_axis(update: Any, parameter: pd.Series[Any], text: list[str]) -> None:
         safe = [html.escape(value, quote=False) for value in text]
         update(title_text=title, tickvals=list(range(len(text))), ticktext=safe)
         return
-    low, high = parameter.min(), parameter.max()
-    update(title_text=title, type="log" if low > 0 and high / low > 50 else "linear")
+    update(title_text=title, **_ticks(parameter))
 
 
 def _cells(column: pd.Series[Any]) -> tuple[list[str], list[int]]:
@@ -261,16 +297,14 @@ def _dimension(column: pd.Series[Any], label: str) -> dict[str, Any]:
     order, places = _places(column)
     title = html.escape(label, quote=False).replace(" (", "<br>(")
     if order:
-        safe = [html.escape(text, quote=False).replace("_", " ")[:26] for text in order]
+        safe = [html.escape(text, quote=False).replace("_", " ")[:34] for text in order]
         return {
             "label": title,
             "values": places.tolist(),
             "tickvals": list(range(len(order))),
             "ticktext": safe,
         }
-    if column.min() > 0 and column.max() / column.min() > 50:
-        return {"label": title, "values": np.log10(column).round(4).tolist(), **_log_ticks(column)}
-    return {"label": title, "values": column.tolist()}
+    return {"label": title, "values": places.round(4).tolist(), **_ticks(column)}
 
 
 def _log_ticks(values: pd.Series[float]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pandas as pd
-from dash import Dash, Input, Output, State, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.axes import SIZE, Axis, axis_of, quality_axis
 from dashboards.figures.parameters import (
@@ -20,7 +20,7 @@ from dashboards.figures.parts import empty
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph
 from dashboards.theme import theme_of
-from search.importance import MOST_TRIALS, free, importance
+from search.importance import MOST_TRIALS, free, importance, ranked
 from search.store import StoreError, Sweep
 
 PATH, TITLE = "/parameters", "Parameters"
@@ -45,7 +45,7 @@ def layout(path: str) -> list[Any]:
                     "Parameters that always change together share what they explain.",
                     className="caption",
                 ),
-                graph("importance"),
+                dcc.Loading(graph("importance"), delay_show=400, type="dot"),
             ],
         ),
         html.Section(
@@ -85,32 +85,41 @@ def layout(path: str) -> list[Any]:
 
 
 class _Known:
-    """Parameters and importances of the sweeps looked at last, by how much of each was read."""
+    """Parameters and importances of the sweeps looked at last, computed once for all views and pages."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, int], tuple[pd.DataFrame, dict[str, pd.Series[float]]]] = {}
+        self._parameters: dict[tuple[str, int], pd.DataFrame] = {}
+        self._shares: dict[tuple[str, int], dict[str, pd.Series[float]]] = {}
 
-    def __call__(self, sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, pd.Series[float]]]:
-        """Finished trials by run id, their parameters, and objective -> importance."""
+    def parameters(self, sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Finished trials and their parameters, both by run id."""
         trials = self._live.trials(sweep)
-        trials = trials[(trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)].set_index(
-            "run_id"
-        )
+        finished = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
+        trials = trials[finished].set_index("run_id")
         key = (sweep.run_id, len(trials))
-        with self._lock:  # two views ask at the same moment; the work is done once
-            if key not in self._kept:
-                found = self._live.store.parameters(sweep)
-                parameters = found.reindex(trials.index)
-                parameters = free(parameters)
-                shares = {
-                    axis.label: importance(parameters, pd.Series(axis.values(trials), index=trials.index))
-                    for axis in _objectives(sweep)
-                }
-                self._kept = {**dict(list(self._kept.items())[-7:]), key: (parameters, shares)}
-            parameters, shares = self._kept[key]
-        return trials, parameters, shares
+        with self._lock:
+            if key not in self._parameters:
+                found = free(self._live.store.parameters(sweep).reindex(trials.index))
+                self._parameters = {**_latest(self._parameters), key: found}
+            return trials, self._parameters[key]
+
+    def shares(self, sweep: Sweep) -> dict[str, pd.Series[float]]:
+        """Objective -> importance of each parameter."""
+        trials, parameters = self.parameters(sweep)
+        key = (sweep.run_id, len(trials))
+        if key not in self._shares:
+            found = {
+                axis.label: importance(parameters, pd.Series(axis.values(trials), index=trials.index))
+                for axis in _objectives(sweep)
+            }
+            self._shares = {**_latest(self._shares), key: found}
+        return self._shares[key]
+
+
+def _latest(kept: dict[Any, Any]) -> dict[Any, Any]:
+    return dict([*kept.items()][-7:])
 
 
 def register(app: Dash, live: Live) -> None:
@@ -133,16 +142,16 @@ def register(app: Dash, live: Live) -> None:
         try:
             if sweep is None:
                 return [], [], [], None, None
-            _, parameters, shares = known(sweep)
+            trials, parameters = known.parameters(sweep)
         except StoreError:
             return [], [], [], None, None
         axes = [{"value": axis.key, "label": axis.label} for axis in _objectives(sweep, every=True)]
         names = [str(column) for column in parameters]
         labels = labels_of(names)
         options = [{"value": each, "label": labels[each]} for each in names]
-        ranked = _ranked(names, shares)
-        first = first if first in names else next(iter(ranked), None)
-        second = second if second in names else next((each for each in ranked if each != first), None)
+        order = _order(sweep, trials, parameters)
+        first = first if first in names else next(iter(order), None)
+        second = second if second in names else next((each for each in order if each != first), None)
         return axes, options, options, first, second
 
     @app.callback(
@@ -154,7 +163,7 @@ def register(app: Dash, live: Live) -> None:
     def matter(_: Any, name: str | None, theme: str | None) -> Any:
         sweep = live.sweep(name)
         try:
-            shares = {} if sweep is None else known(sweep)[2]
+            shares = {} if sweep is None else known.shares(sweep)
         except StoreError as error:
             return empty(theme_of(theme), 300, str(error))
         return importance_figure(shares, theme_of(theme))
@@ -178,7 +187,7 @@ def register(app: Dash, live: Live) -> None:
         try:
             if sweep is None:
                 return nothing, nothing, nothing
-            trials, parameters, shares = known(sweep)
+            trials, parameters = known.parameters(sweep)
         except StoreError:
             return no_update, no_update, no_update
         if first not in parameters or not len(trials):
@@ -189,8 +198,8 @@ def register(app: Dash, live: Live) -> None:
         two = nothing if second not in parameters else contour_figure(
             parameters[first], parameters[second], values, axis, colours
         )  # fmt: skip
-        ranked = _ranked([str(column) for column in parameters], shares)[:MOST_LINES]
-        return one, two, parallel_figure(parameters[ranked], values, axis, colours)
+        most = ranked(parameters, values)[:MOST_LINES]
+        return one, two, parallel_figure(parameters[most], values, axis, colours)
 
 
 def _objectives(sweep: Sweep, every: bool = False) -> list[Axis]:
@@ -202,7 +211,6 @@ def _objectives(sweep: Sweep, every: bool = False) -> list[Axis]:
     return axes
 
 
-def _ranked(names: list[str], shares: dict[str, pd.Series[float]]) -> list[str]:
-    """Parameters by how much they explain of any objective."""
-    table = pd.DataFrame(shares).fillna(0.0).max(axis=1) if shares else pd.Series(dtype="float64")
-    return sorted(names, key=lambda name: -float(table.get(name, 0.0)))
+def _order(sweep: Sweep, trials: pd.DataFrame, parameters: pd.DataFrame) -> list[str]:
+    """Parameters, those first that spread the sweep's quality most."""
+    return ranked(parameters, pd.Series(quality_axis(sweep.quality).values(trials), index=trials.index))
