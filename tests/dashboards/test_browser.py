@@ -175,9 +175,9 @@ def test_a_running_sweep_grows_on_two_pages_at_once(browser: Any, blank: Path, t
             text=True,
             env=environment,
         )
+        assert writer.stdin is not None and writer.stdout is not None
         try:
             for i in (1, 2):
-                assert writer.stdin is not None and writer.stdout is not None
                 writer.stdin.write("\n")
                 writer.stdin.flush()
                 assert writer.stdout.readline() == "written\n"
