@@ -26,7 +26,7 @@ from benchmarks.synthetic_store import write_store
 
 PAINTED = """() => {
   const plot = document.querySelector('#front .js-plotly-plot');
-  return plot && plot._fullData && plot._fullData.length > 3 && plot.querySelector('.gl-canvas, .points path');
+  return plot && plot._fullData?.length > 3 && plot.querySelector('.gl-canvas, .points path');
 }"""
 REPETITIONS = 5
 

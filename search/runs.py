@@ -214,7 +214,8 @@ def _heads(database: sqlite3.Connection, parent: str) -> dict[str, Head]:
     found = database.execute(
         "SELECT r.run_uuid, r.name, r.status, r.start_time, r.end_time FROM tags p "
         "JOIN runs r ON r.run_uuid = p.run_uuid "
-        "WHERE p.key = ? AND p.value = ? AND r.lifecycle_stage = 'active'",
+        "WHERE p.key = ? AND p.value = ? AND r.lifecycle_stage = 'active' "
+        "ORDER BY r.start_time, r.run_uuid",
         (PARENT_TAG, parent),
     )
     return {run_id: (name or "", status, start, end) for run_id, name, status, start, end in found}
