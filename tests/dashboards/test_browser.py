@@ -56,10 +56,10 @@ def test_every_view_opens_light_and_dark_without_an_error(browser: Any, address:
         page.wait_for_selector(DOT)
         assert page.evaluate("document.documentElement.dataset.theme") == scheme
         for view, ready in (
-            ("Trial", "#curves .scatterlayer path.js-line"),
-            ("Progress", "#growth .scatterlayer path.js-line"),
+            ("Trial", "#curves .ytitle"),
+            ("Progress", "#growth .ytitle"),
             ("Parameters", "#slice .scatterlayer path.point"),
-            ("Compare", "#fronts .main-svg"),
+            ("Compare", "#fronts .annotation"),
             ("Front", DOT),
         ):
             page.get_by_role("link", name=view, exact=True).click()
@@ -85,7 +85,7 @@ def test_hover_tells_and_click_opens_the_trial(browser: Any, address: str, folde
     page.wait_for_selector(DOT)
     box = page.locator(DOT).last.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    text = page.locator("#front .hoverlayer .hovertext").inner_text()
+    text = page.locator("#front .hoverlayer .hovertext").text_content()
     assert "buckets of 256" in text and "kB" in text
     page.mouse.down()
     page.mouse.up()
