@@ -15,7 +15,7 @@ from dashboards.picture import find_browser
 from search.store import Store
 
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-PATIENCE_MS = 120_000
+PATIENCE_MS = 60_000
 """How long is waited for what must come; the machine may be busy."""
 
 

@@ -15,7 +15,7 @@ from dashboards.report import front_html
 from search.store import Store, open_store
 from tests.dashboards.browser import PATIENCE_MS, launched, opened, served
 from tests.dashboards.frames import sweep, trials
-from tests.stores import FACTS, add_trial, copy_blank, final, tracker
+from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, tracker
 
 pytestmark = pytest.mark.xdist_group("browser")
 HOSTILE = "<script>window.hit=1</script><img src=x onerror='window.hit=1'>"
@@ -37,7 +37,15 @@ def folder(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(12):
         facts = {**FACTS, "bits": 2 + i % 4, "method": HOSTILE if i == 3 else "quantized_distillation"}
         name = HOSTILE if i in (3, 4) else None
-        add_trial(open_sweep, f"{i:05d}", final(0.7 + 0.02 * i, 1_000 * (i + 1)), name=name, facts=facts)
+        quantizer = {"type": HOSTILE if i == 5 else "Uniform", "bits": 2 + i % 4}
+        add_trial(
+            open_sweep,
+            f"{i:05d}",
+            final(0.7 + 0.02 * i, 1_000 * (i + 1)),
+            name=name,
+            recipe={**RECIPE, "quantizer": quantizer},
+            facts=facts,
+        )
     add_trial(open_sweep, "00012", {}, state="failed", tags={"reason": HOSTILE}, name=HOSTILE)
     open_sweep.finish_sweep("finished", {}, {}, {})
     open_sweep.close()
