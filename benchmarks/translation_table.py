@@ -110,10 +110,12 @@ class TranslationSettings(Settings):
 
     units: of the teacher's layers and of all embeddings.
     vocabulary: subwords, special tokens included.
+    batch_tokens: most tokens of a training batch in its longer side.
     """
 
     units: int = 256
     vocabulary: int = 8000
+    batch_tokens: int = 4096
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -308,6 +310,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_arguments(parser, tuple(UNITS_SHARE), "folder of line-aligned text, such as Multi30k's raw folder")
     parser.add_argument("--units", type=int, default=256, help="of the teacher; the paper's are 500")
     parser.add_argument("--vocabulary", type=int, default=8000, help="subwords of both languages")
+    parser.add_argument(
+        "--batch-tokens",
+        type=int,
+        default=4096,
+        help="of a training batch; with few epochs, small batches make more steps",
+    )
     given = parser.parse_args(arguments)
     try:
         settings = TranslationSettings(
@@ -317,10 +325,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given.device,
             units=given.units,
             vocabulary=given.vocabulary,
+            batch_tokens=given.batch_tokens,
         )
         (given.out / "cells").mkdir(parents=True, exist_ok=True)
         pairs = prepare_pairs(given.data, settings.data_share, given.out)
-        task = TextPairs.scan(pairs, vocabulary_size=settings.vocabulary)
+        task = TextPairs.scan(pairs, vocabulary_size=settings.vocabulary, batch_tokens=settings.batch_tokens)
         how, jobs, device = training(settings), plan(task, settings), torch.device(settings.device)
         arrays_of(task, pairs)  # a vocabulary that the text does not support is found before training
     except (DataError, OSError, ValueError) as error:

@@ -34,9 +34,10 @@ from ray.tune.search.optuna import OptunaSearch  # noqa: E402
 from search.callback import Record, TrialEvents  # noqa: E402
 from search.searcher import OptunaSearcher, open_study  # noqa: E402
 from search.studies import find_study  # noqa: E402
-from search.sweep import Machine, Options, run_trials  # noqa: E402
+from search.sweep import Machine, Options, make_scheduler, run_trials  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
 from trainables import methods  # noqa: E402
+from trainables.metrics import quality_of  # noqa: E402
 from trainables.metrics.latency import fingerprint  # noqa: E402
 from trainables.recipe import Recipe  # noqa: E402
 from trainables.trainable import TrialSettings  # noqa: E402
@@ -72,15 +73,20 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
     options = Options("overhead", trials, 0, folder, f"sqlite:///{folder}/mlflow.db", concurrency=2)
     tracker = SweepTracker(options.tracking_uri, folder / "artifacts", "digits", options.name)
     tracker.open(params={}, tags={"rayduce.metric": task.metric})
-    journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"), 0)
+    journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"))
     searcher = OptunaSearcher(
-        journal, untrained, lambda result: [result["validation_accuracy"], result["packed_bytes"]]
+        journal,
+        untrained,
+        lambda result: [result["validation_accuracy"], result["packed_bytes"]],
+        trials=trials,
+        parameters={},  # TPE draws those that are asked for
     )
     clock = Clock()
     settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000)
     events = TrialEvents(tracker, clock, task.metric)
     start = time.perf_counter()
-    run_trials(searcher, events, arrays, {}, (), settings, options, Machine("cpu", 2, 1.0, 0.0))
+    scheduler = make_scheduler(quality_of(task.metric), options)
+    run_trials(searcher, scheduler, events, arrays, {}, (), settings, options, Machine("cpu", 2, 1.0, 0.0))
     tracker.flush()
     total = time.perf_counter() - start
     tracker.close()

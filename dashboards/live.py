@@ -133,9 +133,9 @@ class Live:
                     del self._watched[run_id]
                 continue
             changes, trials = self.store.trials_of(by_id[run_id])
-            if changes != known.changes:
-                known.changes, known.trials = changes, trials
-                changed = True
+            changed = changed or changes != known.changes
+            # Always: what the sweep itself measured, its teacher's quality, decides what is feasible.
+            known.changes, known.trials = changes, trials
         return changed
 
     def _work(self) -> None:

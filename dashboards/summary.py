@@ -169,9 +169,8 @@ def _front_card(trials: pd.DataFrame) -> Card:
 
 def _trials_card(trials: pd.DataFrame) -> Card:
     states = trials["state"].value_counts()
-    parts = [
-        f"{states[s]} {s}" for s in ("finished", "running", "pruned", "stopped", "failed") if states.get(s, 0)
-    ]
+    shown = ("finished", "pruned", "running", "stopped", "failed")
+    parts = [f"{states[s]} {s}" for s in shown if states.get(s, 0)]
     return Card("Trials", str(len(trials)), ", ".join(parts) or "none started yet")
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 
+from spaces import images, translation
 from trainables import methods
 from trainables.models import LSTM, ConvNet
 from trainables.recipe import SHORT_METHODS, Recipe
@@ -24,6 +26,8 @@ weaker by the number of classes. Of translations, outputs are remembered at a te
 
 Any recipe may begin with the weights of a trained network of the same architecture instead of fresh ones:
 `replace(recipe, start=teacher_id)`, whose short name then ends in `started`.
+
+{drawn}
 """
 
 EXAMPLES = ((Digits(), ConvNet()), (Phrases(), LSTM()))
@@ -32,7 +36,7 @@ EXAMPLES = ((Digits(), ConvNet()), (Phrases(), LSTM()))
 
 def page() -> str:
     """The page's text."""
-    parts = [HEAD]
+    parts = [HEAD.format(drawn=_drawn())]
     for method in methods.METHODS:
         signature = inspect.signature(method)
         options = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
@@ -50,6 +54,22 @@ def page() -> str:
             parts.append(f"| `{option.name}` | {default} |")
         parts.append(f"\nIts recipe: {_slots(recipe)}.\n")
     return "\n".join(parts)
+
+
+def _drawn() -> str:
+    """Which methods a sweep tries, and which are reached from Python alone."""
+    searched = {name: {*space.methods} for name, space in (("images", images), ("text", translation))}
+    spaces = " ".join(
+        f"A sweep of {name} draws {_listed(m.__name__ for m in methods.METHODS if m.__name__ in drawn)}."
+        for name, drawn in searched.items()
+    )
+    rest = [m.__name__ for m in methods.METHODS if m.__name__ not in set().union(*searched.values())]
+    return f"{spaces} From Python alone, such as in a loop of your own: {_listed(rest)}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = (f"`{name}`" for name in names)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _slots(recipe: Recipe) -> str:

@@ -29,8 +29,9 @@ class Record:
     Attributes:
         trial_id: the searcher's, five digits, unique in the sweep; Ray's own id changes with every start.
         recipe: what it trains.
-        state: ``running``, ``finished``, ``failed`` or ``stopped``.
-        reason: why it failed, or has no latency.
+        state: ``running``, ``finished``, ``failed``, ``stopped`` or ``pruned``.
+        reason: why it failed, was pruned, or has no latency.
+        copied_from: ``<sweep>/<trial>`` of the earlier trial that made its student, or nothing.
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
         packed: the file it shipped, once finished.
@@ -40,6 +41,7 @@ class Record:
     recipe: Recipe
     state: str = "running"
     reason: str = ""
+    copied_from: str = ""
     machine: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     packed: bytes | None = None
@@ -101,6 +103,7 @@ class TrialEvents(Callback):
         record = self.records[_key(trial)]
         result = trial.last_result
         record.state, record.reason = result.get("state", "stopped"), result.get("reason", "")
+        record.copied_from = result.get("copied_from", "")
         record.machine = result.get("latency_machine", "")
         if record.state == "running":
             record.state = "stopped"
@@ -120,7 +123,11 @@ class TrialEvents(Callback):
 
     def _end(self, record: Record) -> None:
         metrics = {k: record.metrics[k] for k in self._costs if k in record.metrics}
-        tags = {"reason": record.reason or None, "latency_machine": record.machine or None}
+        tags = {
+            "reason": record.reason or None,
+            "latency_machine": record.machine or None,
+            "copied_from": record.copied_from or None,
+        }
         files = {} if record.packed is None else {STUDENT_FILE: record.packed}
         if record.packed is not None:  # for pages, which have no torch to open the file
             files[TENSORS_FILE] = contents_json(record.packed)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from search.units import count, parse_bytes, show_bytes, show_seconds
 from trainables.metrics import Quality, quality_of
 
 if TYPE_CHECKING:
+    from search.budget import Budget
     from search.store import Store, Sweep
     from search.sweep import Options, Outcome
     from trainables.recipe import Recipe
@@ -61,6 +62,42 @@ OwnModel = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Port on 127.0.0.1.")]
+MaxBytes = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Budget: bytes of the packed file, such as 64kB.")
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(metavar="MS", help="Budget: latency in ONNX Runtime on this machine, one thread."),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(metavar="POINTS", help="Budget: points of quality below the teacher, on validation."),
+]
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="digits, phrases, multi30k, text_pairs, image_folder, fashion_mnist, cifar10 or cifar100.",
+    ),
+]
+Trials = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="How many students to train; default by study.")
+]
+Epochs = Annotated[int | None, typer.Option(metavar="N", min=2, help="Of each student; default by study.")]
+ImageSize = Annotated[
+    int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
+]
+SourceLanguage = Annotated[
+    str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate from, as files are named.")
+]
+TargetLanguage = Annotated[str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate to.")]
+TestName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which test files, such as test_2017_flickr.")
+]
+VocabularySize = Annotated[
+    int | None, typer.Option(metavar="N", min=32, max=65536, help="Tokens of a translator's vocabulary.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set into --data.")]
 DEFAULT_STORE = Path("rayduce-store")
 
 
@@ -92,7 +129,8 @@ def _escape(text: str) -> str:
 @app.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
-    "  rayduce sweep digits --trials 100 --max-bytes 16kB --name tiny\n\n"
+    "  rayduce sweep digits --trials 100 --max-bytes 16kB --max-drop 1 --name tiny\n\n"
+    "  rayduce sweep digits --from digits-1 --sampler gp\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
@@ -101,19 +139,9 @@ def _escape(text: str) -> str:
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
 )
 def sweep(
-    study: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY",
-            help="digits, phrases, multi30k, text_pairs, image_folder, fashion_mnist, cifar10 or cifar100.",
-        ),
-    ],
-    trials: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many students to train; default by study.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="Of each student; default by study.")
-    ] = None,
+    study: StudyName,
+    trials: Trials = None,
+    epochs: Epochs = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the sweep; default STUDY-1, STUDY-2, ...")
     ] = None,
@@ -121,26 +149,27 @@ def sweep(
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     data: DataDir = None,
-    image_size: Annotated[
-        int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate from, as files are named.")
-    ] = None,
-    target: Annotated[str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate to.")] = None,
-    test: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which test files, such as test_2017_flickr.")
-    ] = None,
-    vocabulary: Annotated[
-        int | None, typer.Option(metavar="N", min=32, max=65536, help="Tokens of a translator's vocabulary.")
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch a published data set into --data.")
-    ] = False,
-    max_bytes: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Size budget of the packed file, such as 64kB.")
+    image_size: ImageSize = None,
+    source: SourceLanguage = None,
+    target: TargetLanguage = None,
+    test: TestName = None,
+    vocabulary: VocabularySize = None,
+    download: Download = False,
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    max_drop: MaxDrop = None,
+    sampler: Annotated[
+        str, typer.Option(metavar="NAME", help="How recipes are drawn: tpe, gp, nsga2, random or qmc.")
+    ] = "tpe",
+    earlier: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="SWEEP", help="Learn from an earlier sweep of the store; repeatable."),
     ] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
+    scheduler: Annotated[
+        Literal["pareto", "none"],
+        typer.Option(help="End students early that have no prospect of the front, or train all to the end."),
+    ] = "pareto",
     concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster, or auto.")
@@ -164,13 +193,6 @@ def sweep(
         if epochs is not None:
             chosen = replace(chosen, epochs=epochs)
         uri = tracking_uri or default_tracking_uri(store)
-        about_data = {
-            "image_size": image_size,
-            "source": source,
-            "target": target,
-            "test": test,
-            "vocabulary": vocabulary,
-        }
         options = Options(
             name=next_name(store, uri, study) if name is None else _checked_name(name),
             trials=trials or chosen.trials,
@@ -178,13 +200,16 @@ def sweep(
             store=store.absolute(),
             tracking_uri=uri,
             data=data,
-            about_data={name: value for name, value in about_data.items() if value is not None},
+            about_data=_about_data(image_size, source, target, test, vocabulary),
             download=download,
-            max_bytes=None if max_bytes is None else parse_bytes(max_bytes),
+            budget=_budget(max_bytes, max_latency_ms, max_drop),
+            sampler=sampler,
+            earlier=tuple(earlier or ()),
             minimize_latency=latency,
             concurrency=concurrency,
             address=address,
             own_model=model,
+            scheduler=scheduler,
         )
 
         def report(sweep_name: str) -> str:
@@ -213,6 +238,95 @@ def sweep(
         )
 
 
+@app.command(
+    cls=Command,
+    short_help="Say what a sweep would take, without running it.",
+    epilog="Examples:\n\n  rayduce plan digits\n\n  rayduce plan digits --hours 8 --max-bytes 16kB\n\n"
+    "  rayduce plan cifar10 --data DIR --trials 200 --nodes 4 --node-price 0.90",
+)
+def plan(
+    study: StudyName,
+    trials: Trials = None,
+    epochs: Epochs = None,
+    hours: Annotated[
+        float | None, typer.Option(metavar="H", help="Say how many trials fit in so many hours.")
+    ] = None,
+    nodes: Annotated[int, typer.Option(metavar="N", min=1, help="Of the cluster, like this machine.")] = 1,
+    node_price: Annotated[
+        float | None, typer.Option(metavar="EUR", help="Price of a node and hour, for the cost.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Trials at a time on a node.")
+    ] = None,
+    store: StoreDir = DEFAULT_STORE,
+    data: DataDir = None,
+    image_size: ImageSize = None,
+    source: SourceLanguage = None,
+    target: TargetLanguage = None,
+    test: TestName = None,
+    vocabulary: VocabularySize = None,
+    download: Download = False,
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    max_drop: MaxDrop = None,
+    model: OwnModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a sweep of STUDY would take: sizes, time, cost, disk and memory.
+
+    A few batches are trained to time them; nothing is written. Times are those of a machine that has nothing
+    else to do. The exit code is 1 where disk or memory is short.
+    """
+    from search.plan import make_plan
+    from search.plan_table import plan_record, plan_table
+    from search.studies import find_study
+    from search.sweep import Options
+
+    with _problems():
+        _allow(model)
+        chosen = find_study(study, own_model=model)
+        if epochs is not None:
+            chosen = replace(chosen, epochs=epochs)
+        for name, value in (("--hours", hours), ("--node-price", node_price)):
+            if value is not None and not 0 < value < math.inf:
+                raise Problem(f"{name} must be above 0, got {value:g}.")
+        options = Options(
+            name="plan",
+            trials=trials or chosen.trials,
+            seed=0,
+            store=store.absolute(),
+            tracking_uri="",
+            data=data,
+            about_data=_about_data(image_size, source, target, test, vocabulary),
+            download=download,
+            budget=_budget(max_bytes, max_latency_ms, max_drop),
+            concurrency=concurrency,
+            own_model=model,
+        )
+        made = make_plan(chosen, options, nodes)
+    if as_json:
+        out.print_json(json.dumps(plan_record(made, hours, node_price)))
+    else:
+        quality = quality_of(made.metric)
+        out.print(plan_table(made, options.budget, quality, hours, node_price), highlight=False)
+    if made.resources.short:
+        raise typer.Exit(1)
+
+
+def _about_data(
+    image_size: int | None, source: str | None, target: str | None, test: str | None, vocabulary: int | None
+) -> dict[str, Any]:
+    """Those that were given."""
+    given = {
+        "image_size": image_size,
+        "source": source,
+        "target": target,
+        "test": test,
+        "vocabulary": vocabulary,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
     finished = sum(r.state == "finished" for r in outcome.records.values())
     teacher = f"{outcome.quality.label} {outcome.quality.text(outcome.teacher[outcome.quality.name])}"
@@ -222,8 +336,16 @@ def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
         f"{show_bytes(outcome.teacher['packed_bytes'])}.",
         highlight=False,
     )
+    pruned = sum(r.state == "pruned" for r in outcome.records.values())
+    if pruned:
+        out.print(
+            f"  {count(pruned, 'more student')} ended early with no prospect of the front; "
+            "rayduce mlflow shows why, trial by trial.",
+            style="dim",
+            highlight=False,
+        )
     for record in outcome.records.values():
-        if record.reason:
+        if record.reason and record.state != "pruned":
             word = "failed: " if record.state == "failed" else ""
             out.print(
                 f"  {word}{_escape(record.name)}: {_escape(record.reason)}", style="yellow", highlight=False
@@ -270,7 +392,9 @@ def _score(quality: Quality, value: float | None) -> str:
     "  rayduce front --html front.html --png front.png",
 )
 def front(
-    name: Annotated[str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest that has a student.")
+    ] = None,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
@@ -281,23 +405,30 @@ def front(
         Path | None, typer.Option("--png", metavar="FILE", help="Write the figure; uses Chromium.")
     ] = None,
 ) -> None:
-    """List the students on the front of a sweep, smallest first."""
+    """List the students on the front of a sweep, smallest first.
+
+    Without a name it is that of the newest sweep that has a student.
+    """
+    from search.front_choice import newest_with_students, why_no_front
     from search.serving import write_front
     from search.store import open_store
 
     with _problems():
         opened = open_store(store, tracking_uri)
-        found = opened.sweep(name)
+        found = opened.sweep(name) if name is not None else newest_with_students(opened)
         rows = _front_rows(opened, found)
+        missing = "" if rows else why_no_front(opened, found)
         for path in write_front(opened, found, html, png) if html or png else ():
             err.print(f"Wrote {_escape(str(path))}", highlight=False)
     if as_json:
         out.print_json(json.dumps(rows), indent=2)
         return
-    if not rows:
-        out.print(f"The sweep {_escape(found.name)} has no student on a front yet.", highlight=False)
+    if missing:
+        out.print(_escape(missing), highlight=False)
         return
     out.print(_front_table(rows, found.quality, f"Front of {_escape(found.name)}"))
+    if limits := found.budget.text(found.quality):
+        out.print(f"Budget: {_escape(limits)}.", style="dim", highlight=False)
     for metric, signature in sorted(found.signatures.items()):
         out.print(f"{_escape(metric)}: {_escape(signature)}", style="dim", highlight=False)
     best = rows[-1]["run_id"][:8]
@@ -368,22 +499,29 @@ def translate(
         Path, typer.Argument(metavar="FILE", help="A packed file (.rdz) of a student that translates.")
     ],
     beam: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Hypotheses; 1 is greedy.")] = 5,
+    model: OwnModel = None,
 ) -> None:
     """Translate standard input line by line with FILE alone."""
     from search.lines import groups
-    from trainables.packed_file import read_file
+    from trainables.packed_file import read_file, read_header
     from trainables.translator import NoTranslator, PackedTranslator
 
     with _problems():
+        if sys.stdin is None:
+            raise Problem("There is nothing to translate: standard input is closed.")
+        _allow(model)
+        content = read_file(file)
+        _check_own(model, _named(file, lambda: read_header(content)))
         try:
-            translator = _named(file, lambda: PackedTranslator(read_file(file)))
+            translator = _named(file, lambda: _with_own_model(lambda: PackedTranslator(content)))
         except NoTranslator as error:
             raise Problem(f"{file}: {error}.") from error
     if sys.stdin.isatty():
         err.print("One sentence per line; Ctrl-D ends.", style="dim")
     try:
         for lines in groups(sys.stdin.buffer, 256):
-            sys.stdout.write("".join(f"{line}\n" for line in translator.translate(lines, beam)))
+            said = "".join(f"{line}\n" for line in translator.translate(lines, beam))
+            sys.stdout.buffer.write(said.encode())  # UTF-8 as what is read, whatever the terminal's locale
             sys.stdout.flush()
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -409,7 +547,10 @@ def export(
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     model: OwnModel = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace OUT if it exists, and export even over the sweep's budget."),
+    ] = False,
     reduced_range: Annotated[
         bool | None,
         typer.Option(
@@ -426,7 +567,7 @@ def export(
     """
     from search.store import open_store
     from trainables.evaluation import assets_of, rebuild
-    from trainables.export import to_onnx, to_safetensors
+    from trainables.export import integer_kind, to_onnx, to_safetensors
     from trainables.packed_file import read_file, unpack, write_file
 
     with _problems():
@@ -437,6 +578,8 @@ def export(
             raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
         if kind not in ("onnx", "rdz", "safetensors"):
             raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
+        if reduced_range is not None and kind != "onnx":
+            raise Problem(f"--reduced-range and --full-range are about ONNX files, and {target} is none.")
         if not target.absolute().parent.is_dir():
             raise Problem(f"The folder {target.absolute().parent} does not exist.")
         _allow(model)
@@ -444,7 +587,10 @@ def export(
             content = read_file(Path(source))
         elif re.fullmatch(r"[0-9a-f]{6,32}", source):
             opened = open_store(store, tracking_uri)
-            content = opened.download(opened.complete(source), "student.rdz")
+            run_id = opened.complete(source)
+            if not force:
+                _check_within_budget(opened, run_id)
+            content = opened.download(run_id, "student.rdz")
         else:
             raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
         recipe, tensors = _named(source, lambda: unpack(content))
@@ -459,6 +605,11 @@ def export(
         if kind == "onnx":
             student = _with_own_model(lambda: rebuild(recipe, tensors))
             task = recipe.task
+            if reduced_range is not None and not integer_kind(student, tensors):
+                raise Problem(
+                    f"{source} is exported in float32, since inputs of its layers are not quantized; "
+                    "leave out --reduced-range and --full-range."
+                )
             graphs = to_onnx(student, task.interface, metadata, tensors, reduced_range=reduced_range)
             exported = _graph_files(target, graphs)
             checked = {*exported}
@@ -479,6 +630,15 @@ def export(
     for path, data in exported.items():
         note = ", checked against the student" if path in checked else ""
         out.print(f"{_escape(str(path))}: {len(data):,} bytes{note}", highlight=False)
+
+
+def _check_within_budget(opened: Store, run_id: str) -> None:
+    row = opened.find_run(run_id)
+    if over := opened.sweep(row["sweep"]).over_budget(row):
+        raise Problem(
+            f"The student {run_id[:8]} is over the budget of its sweep {row['sweep']}: {over}; "
+            "`rayduce front` lists those within it, --force exports this one nevertheless."
+        )
 
 
 def _graph_files(target: Path, graphs: Mapping[str, bytes]) -> dict[Path, bytes]:
@@ -621,6 +781,17 @@ def _check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise Problem(f"Port {port} is taken; give another with --port.") from None
+
+
+def _budget(max_bytes: str | None, max_latency_ms: float | None, max_drop: float | None) -> Budget:
+    from search.budget import Budget
+
+    size = None if max_bytes is None else parse_bytes(max_bytes)
+    try:
+        return Budget(size, max_latency_ms, max_drop)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        raise Problem(f"--{name.replace('_', '-')} {rest}.") from error
 
 
 def _checked_name(name: str) -> str:

@@ -106,9 +106,15 @@ def size_quality_hypervolume(
 
 
 def front_so_far(trials: pd.DataFrame, quality: str) -> pd.Series[bool]:
-    """Mark the finished trials that are not dominated in ``quality`` (up) and ``packed_bytes`` (down)."""
+    """Mark the finished trials that are not dominated in ``quality`` (up) and ``packed_bytes`` (down).
+
+    Args:
+        trials: one row each; those that are not ``feasible`` take no part.
+        quality: the column to go by.
+    """
     values = trials[[quality, "packed_bytes"]].to_numpy(dtype=float, na_value=np.nan)
-    values[(trials["state"] != "finished").to_numpy(dtype=bool, na_value=True)] = np.nan
+    out = (trials["state"] != "finished").to_numpy(dtype=bool, na_value=True)
+    values[out | ~trials["feasible"].to_numpy(dtype=bool)] = np.nan
     return pd.Series(non_dominated(values, (True, False)), index=trials.index, dtype=bool)
 
 

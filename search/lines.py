@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import queue
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ def groups(stream: IO[bytes], most: int) -> Iterator[list[str]]:
     """Lines of UTF-8 ``stream`` without their ends, in order, at most ``most`` at a time.
 
     Who types sees each line answered; who pipes a file gets large groups. Bytes that are no UTF-8 become
-    the replacement character.
+    the replacement character; a byte order mark before the first line is left out.
 
     Raises:
         OSError: reading failed.
@@ -21,8 +22,8 @@ def groups(stream: IO[bytes], most: int) -> Iterator[list[str]]:
 
     def read() -> None:
         try:
-            for line in stream:
-                waiting.put(line)
+            for number, line in enumerate(stream):
+                waiting.put(line if number else line.removeprefix(codecs.BOM_UTF8))
             waiting.put(None)
         except OSError as error:
             waiting.put(error)

@@ -4,82 +4,142 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, TrialState
 from ray.tune.search import Searcher
 
-from trainables.recipe import Recipe, canonical_json
+from search.proposals import Ahead, AtOnce, Draw, Proposal, Proposals
+from search.samplers import SEEN_VALUES, TPE, Sampler, middle
+from trainables.recipe import canonical_json
 
 Objectives = Callable[[Mapping[str, Any]], list[float]]
 """A trial's last result -> objective values, in the order of the study's directions."""
 
+EARLIER = "copied_from"
+"""User attribute of a trial that an earlier sweep ran, ``<sweep>/<trial>``: this one learns from it."""
+
+SEEN = "seen"
+"""User attribute of a pruned trial: the numbers it reported last."""
+
+STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+"""How a trial ended, of those ends that tell something of its recipe."""
+
 
 def open_study(
-    journal: Path, name: str, directions: Sequence[Literal["maximize", "minimize"]], seed: int
+    journal: Path, name: str, directions: Sequence[Literal["maximize", "minimize"]], *, resume: bool = False
 ) -> optuna.Study:
-    """A new Optuna study on a journal file (six times cheaper per trial than sqlite).
+    """An Optuna study on a journal file (six times cheaper per trial than sqlite).
+
+    Args:
+        journal: the file.
+        name: of the study.
+        directions: of its objectives.
+        resume: go on with the study of this name, which must be there.
 
     Raises:
-        optuna.exceptions.DuplicatedStudyError: the journal has one of this name; it is never continued.
+        optuna.exceptions.DuplicatedStudyError: the journal has one of this name, and ``resume`` is off.
+        KeyError: it has none, and ``resume`` is on.
+        ValueError: the study has other directions.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name=name,
-        storage=JournalStorage(JournalFileBackend(str(journal))),
-        directions=list(directions),
-        sampler=optuna.samplers.TPESampler(seed=seed),
-    )
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    if not resume:
+        return optuna.create_study(study_name=name, storage=storage, directions=list(directions))
+    study = optuna.load_study(study_name=name, storage=storage)
+    found = [direction.name.lower() for direction in study.directions]
+    if found != list(directions):
+        raise ValueError(f"the study {name} has the directions {found}, not {list(directions)}")
     return study
 
 
 class OptunaSearcher(Searcher):
     """Suggests recipes from a define-by-run space and tells Optuna how they ended.
 
-    Ray's own ``OptunaSearch`` is not used; docs/decisions/0001 says why. Optuna's storage is the only
-    memory: there is nothing to save.
+    Ray's own ``OptunaSearch`` is not used; docs/decisions/0001 says why. Optuna's journal is the only
+    memory: a trial gets into it whole, by one line, before it is handed out. Over a study that has trials
+    already, those that are open are handed out again first, under their names; then new ones, as if nothing
+    had happened in between, since what is drawn for a trial is a function of the seed, its number and the
+    trials that the journal has (docs/decisions/0011).
     """
 
     def __init__(
         self,
         study: optuna.Study,
-        space: Callable[[optuna.trial.BaseTrial], Recipe],
+        space: Draw,
         objectives: Objectives,
         *,
+        trials: int,
+        parameters: Mapping[str, BaseDistribution],
+        seed: int = 0,
+        sampler: Sampler = TPE,
         starting_points: Sequence[Mapping[str, Any]] = (),
         constraints: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda result: {},
     ) -> None:
         """Search ``space``.
 
         Args:
-            study: where trials are asked and told.
+            study: where trials are written down.
             space: draws a recipe.
-            objectives: values of a finished trial.
+            objectives: values of a trial's last result; NaN where it has none.
+            trials: how many this sweep runs, those that the study has of it already included.
+            parameters: all that ``space`` may ask for.
+            seed: of the sampler.
+            sampler: how to draw.
             starting_points: parameters of the first trials.
-            constraints: of a finished trial, by name; at most 0 where they hold.
+            constraints: of a trial's last result, by name; at most 0 where they hold.
         """
         super().__init__()
+        study.sampler = optuna.samplers.RandomSampler()  # it draws nothing: trials come with all parameters
+        if any(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
+            study.ask()  # written down and not yet open, when the driver died
+        kept = study.get_trials(deepcopy=False)
         self._study = study
         self._space = space
         self._objectives = objectives
         self._constraints = constraints
-        self._open: dict[str, optuna.Trial] = {}
-        for point in starting_points:
-            study.enqueue_trial(dict(point))
+        self._parameters = dict(parameters)
+        self._sampler = sampler
+        self._starting_points = [dict(point) for point in starting_points]
+        self._earlier = sum(EARLIER in trial.user_attrs for trial in kept)
+        self._number = len(kept)
+        self._end = self._earlier + trials
+        self._again = deque(trial for trial in kept if trial.state == TrialState.RUNNING)
+        self._open: dict[str, int] = {}
+        ask = Ahead if sampler.ahead else AtOnce
+        self._proposals: Proposals = ask(study, sampler, seed, parameters, space)
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """A config: ``recipe``, canonical JSON, and ``trial``, which names the trial in store and records."""
-        trial = self._study.ask()
-        recipe = self._space(trial)
-        trial.set_user_attr("recipe_id", recipe.recipe_id)
-        self._open[trial_id] = trial
-        return {"recipe": canonical_json(recipe), "trial": f"{trial.number:05d}"}
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
+        """A config: ``recipe``, canonical JSON, and ``trial``, which names the trial in store and records.
+
+        None while the sampler is at work, ``Searcher.FINISHED`` after the last trial.
+        """
+        if self._again:
+            kept = self._again.popleft()
+            number, recipe = kept.number, self._space(FixedTrial(kept.params))
+        else:
+            if self._number >= self._end:
+                self._proposals.close()
+                return str(Searcher.FINISHED)
+            proposal = self._proposal()
+            if proposal is None:
+                return None
+            self._study.add_trial(proposal.trial(TrialState.WAITING))
+            self._study.ask()  # takes the one that waits
+            number, recipe = self._number, proposal.recipe
+            self._number += 1
+        if not self._again and self._starting_point() is None and self._number < self._end:
+            self._proposals.prepare(self._number)
+        self._open[trial_id] = number
+        return {"recipe": canonical_json(recipe), "trial": f"{number:05d}"}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Values of several objectives have no intermediate form in Optuna."""
@@ -87,20 +147,57 @@ class OptunaSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell Optuna the end: COMPLETE with finite values, else FAIL. Telling twice changes nothing."""
-        trial = self._open.pop(trial_id, None)
-        if trial is None:
+        """Tell Optuna the end by the result's ``state``. Telling twice changes nothing.
+
+        COMPLETE if it is ``finished`` with finite values; PRUNED if it is ``pruned``, with what was seen last
+        as user attributes (``seen``, and ``seen_values`` where each objective was); else FAIL. One that is
+        ``running`` was ended from outside: it stays open, to be handed out again.
+        """
+        last = result or {}
+        if (last.get("state") == "running" and not error) or trial_id not in self._open:
             return
-        values = None
-        if not error and result is not None and result.get("state") == "finished":
-            values = self._objectives(result)
-        if values is None or not all(map(math.isfinite, values)):
-            self._study.tell(trial, state=TrialState.FAIL)
-            return
-        for name, value in self._constraints(result or {}).items():
-            trial.set_constraint(name, value)
-        self._study.tell(trial, values)
+        number = self._open.pop(trial_id)
+        state = TrialState.FAIL if error else STATES.get(last.get("state", ""), TrialState.FAIL)
+        values = self._objectives(last) if state != TrialState.FAIL else []
+        measured = bool(values) and all(map(math.isfinite, values))
+        if state == TrialState.COMPLETE and not measured:
+            state = TrialState.FAIL
+        constraints = {} if state == TrialState.FAIL else dict(self._constraints(last))
+        kept = self._study.get_trials(deepcopy=False)[number]
+        trial = optuna.trial.Trial(self._study, kept._trial_id)
+        for name, value in constraints.items():
+            if name not in kept.constraints:  # there already, if the driver died in the middle of this
+                trial.set_constraint(name, value)
+        if state == TrialState.PRUNED:
+            trial.set_user_attr(SEEN, {key: value for key, value in last.items() if _is_number(value)})
+            if measured:
+                trial.set_user_attr(SEEN_VALUES, values)
+        told = values if state == TrialState.COMPLETE else None
+        self._study.tell(trial, told, state)
+        self._proposals.ended(number, state, told, constraints)
 
     def save(self, checkpoint_path: str) -> None:
         """Optuna's journal holds the state; write down which study it is."""
         Path(checkpoint_path).write_text(json.dumps({"study": self._study.study_name}))
+
+    def _proposal(self) -> Proposal | None:
+        point = self._starting_point()
+        if point is None:
+            return self._proposals.propose(self._number)
+        trial = FixedTrial(dict(point))
+        recipe = self._space(trial)
+        proposal = Proposal(recipe, trial.params, trial.distributions)
+        if self._sampler.whole and not self._sampler.ahead:
+            params = middle(self._parameters) | trial.params
+            proposal = Proposal(recipe, params, self._parameters, self._sampler.given)
+        self._proposals.add(proposal)
+        return proposal
+
+    def _starting_point(self) -> Mapping[str, Any] | None:
+        """Parameters of the next trial, if they are given."""
+        own = self._number - self._earlier
+        return self._starting_points[own] if own < len(self._starting_points) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 import numpy as np
 import pandas as pd
 
+from search.budget import Budget
 from search.front import front_so_far
 from search.mlflow_client import (
     KIND_TAG,
@@ -64,7 +65,8 @@ STATES = {
     "FAILED": "failed",
     "KILLED": "stopped",
 }
-TAGGED_STATES = frozenset({*STATES.values(), "pruned"})
+"""What MLflow's own status says; a tag tells ``pruned`` from ``stopped``."""
+KNOWN_STATES = frozenset({*STATES.values(), "pruned"})
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 TEXT, WHOLE, REAL, FLAG, TIME = "string", "Int64", "float64", "bool", "datetime64[ms, UTC]"
@@ -84,8 +86,26 @@ _BEFORE_METRICS = {
     "width": REAL,
     "sparsity_target": REAL,
 }
-_AFTER_METRICS = {"front": FLAG, "recipe_id": TEXT, "seedless_id": TEXT, "start_time": TIME, "end_time": TIME}
-_TAGS = ("reason", "method", "model", "bits", "bucket_size", "depth", "width", "sparsity_target")
+_AFTER_METRICS = {
+    "front": FLAG,
+    "recipe_id": TEXT,
+    "seedless_id": TEXT,
+    "start_time": TIME,
+    "end_time": TIME,
+    "feasible": FLAG,
+    "copied_from": TEXT,
+}
+_TAGS = (
+    "copied_from",
+    "reason",
+    "method",
+    "model",
+    "bits",
+    "bucket_size",
+    "depth",
+    "width",
+    "sparsity_target",
+)
 _SWEEP_COLUMNS = {
     "run_id": TEXT,
     "name": TEXT,
@@ -168,6 +188,22 @@ class Sweep:
             ) from error
 
     @property
+    def budget(self) -> Budget:
+        """What its students may take and lose.
+
+        Raises:
+            StoreError: the parent run's limits are none.
+        """
+        try:
+            return Budget.from_params(self.params)
+        except ValueError as error:
+            raise StoreError(f"The sweep {self.name} has limits that are none: {error}.") from error
+
+    def over_budget(self, trial: Mapping[str, Any]) -> str:
+        """By how much a trial, as a row of :meth:`Store.trials`, is over the limits; empty if it is not."""
+        return self.budget.exceeded(trial, self.quality, self.teacher_validation)
+
+    @property
     def teacher_quality(self) -> float:
         """The teacher's quality on the test split; NaN if not measured."""
         return self.metrics.get(f"teacher_{self.metric}", np.nan)
@@ -228,7 +264,7 @@ class Store:
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
         self._runs = source_of(client)
-        self._frames: dict[str, tuple[int, pd.DataFrame]] = {}
+        self._frames: dict[str, tuple[Any, pd.DataFrame]] = {}
 
     @property
     def tracking_uri(self) -> str:
@@ -277,13 +313,15 @@ class Store:
         """One row per trial of a sweep (default: the newest), in the order they were started.
 
         Columns, with the same dtypes whether there are rows or not: run_id, trial_id, name, state
-        (``running``, ``finished``, ``failed``, ``stopped``), reason, method, model, bits, bucket_size,
-        depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the front
-        only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
+        (``running``, ``finished``, ``failed``, ``stopped``, ``pruned``), reason, method, model, bits,
+        bucket_size, depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the
+        front only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
         seconds, front, recipe_id, seedless_id (equal for recipes that differ in their seed only),
-        start_time, end_time. Qualities and costs that the sweep's metric brings along
-        (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``front`` is what the sweep marked
-        at its end; before that, the finished trials not dominated in validation quality and bytes so far.
+        start_time, end_time, feasible, copied_from (``<sweep>/<trial>`` that made the student). Qualities
+        and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and behind
+        ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the sweep's budget.
+        ``front`` is what the sweep marked at its end; before that, the feasible finished trials not
+        dominated in validation quality and bytes so far.
 
         Raises:
             UnknownSweep: no such sweep.
@@ -296,12 +334,14 @@ class Store:
 
         Raises:
             UnknownMetric: its metric is another version's.
+            StoreError: its limits are none, or the store cannot be read.
         """
-        quality = sweep.quality
         changes, rows = self._runs.trials(sweep.run_id)
         known = self._frames.get(sweep.run_id)
-        if known is None or known[0] != changes:
-            known = self._frames[sweep.run_id] = (changes, _trials(rows, quality))
+        # The teacher's quality and the limits decide what is feasible.
+        key = (changes, sweep.teacher_validation, sweep.budget)
+        if known is None or known[0] != key:
+            known = self._frames[sweep.run_id] = (key, _trials(rows, sweep))
         return changes, known[1].copy(deep=False)
 
     def parameters(self, sweep: Sweep) -> pd.DataFrame:
@@ -344,8 +384,17 @@ class Store:
         run = self._run(run_id, "trial")
         above = self._run(run.data.tags[PARENT_TAG], "sweep")
         parent = self._sweep_of(row_of(above), above.data.params)
-        [row] = records(_trials([row_of(run)], parent.quality))
+        [row] = records(_trials([row_of(run)], parent))
         return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
+
+    def tags(self, sweep: str, name: str) -> dict[str, str]:
+        """Run id -> value of the tag ``name``, of the trials of a sweep that have it.
+
+        Raises:
+            UnknownSweep: no such sweep.
+        """
+        rows = self._runs.trials(self.sweep(sweep).run_id)[1]
+        return {row.run_id: row.tags[name] for row in rows if name in row.tags}
 
     def history(self, run_id: str) -> pd.DataFrame:
         """Metrics of a trial by step: index ``step``, one float column per metric, NaN where not logged.
@@ -494,7 +543,8 @@ class Store:
         return ask(self._client, question)
 
 
-def _trials(runs: Iterable[RunRow], quality: Quality) -> pd.DataFrame:
+def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
+    quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
     costs = {metric.name: WHOLE if metric.whole else REAL for metric in (*COSTS, *quality.costs)}
     columns = {**_BEFORE_METRICS, **qualities, **costs, **_AFTER_METRICS}
@@ -517,6 +567,7 @@ def _trials(runs: Iterable[RunRow], quality: Quality) -> pd.DataFrame:
                 "end_time": None if run.end_time is None else _time(run.end_time),
             }
         )
+        rows[-1]["feasible"] = not budget.exceeded(rows[-1], quality, teacher)
         marked.append(FRONT_TAG in tags)
     trials = _frame(rows, columns)
     if not any(marked):
@@ -556,7 +607,7 @@ def _state(run: RunRow) -> str:
     tag = run.tags.get(STATE_TAG)
     return (
         tag
-        if tag is not None and tag in TAGGED_STATES and (tag == "running") == (status == "running")
+        if tag is not None and tag in KNOWN_STATES and (tag == "running") == (status == "running")
         else status
     )
 

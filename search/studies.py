@@ -53,7 +53,8 @@ class Study:
             of the space asks for them.
         learning_rate: with which the first trials start.
         teacher_learning_rate: of the teacher.
-        start_from_teacher: whether students may also begin with the teacher's weights.
+        start_from_teacher: whether students may also begin with the teacher's weights, and then have its
+            architecture.
         options: of the command line, about the data, that mean something here.
         taught: make, of the task and the teacher's ``recipe_id``, the tasks of the space whose training data
             is the teacher's to make, such as ``TeacherTranslations``. It makes them once a sweep.
@@ -298,6 +299,12 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
             if own_model is None:
                 return study
             allow(own_model)
-            # How an own model's channels begin is unknown; the study's narrowest widths may leave it nothing.
-            return replace(study, widths=(0.25, 1.0), student=Custom(target=own_model, depth=1, width=1.0))
+            return replace(
+                study,
+                # How an own model's channels begin is unknown; the study's narrowest may leave it nothing.
+                widths=(0.25, 1.0),
+                student=Custom(target=own_model, depth=1, width=1.0),
+                # Who starts from the teacher has its architecture, and is none of the user's.
+                start_from_teacher=False,
+            )
     raise Problem(f"There is no study {name!r}; choose one of {', '.join(s.name for s in STUDIES)}.")

@@ -7,22 +7,29 @@ import logging
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import optuna
 import ray
 import torch
 from ray import tune
 
+from search.budget import NO_LIMITS, Budget
 from search.callback import Record, TrialEvents, Watcher
 from search.environment import check_reachable
 from search.front import non_dominated
+from search.halving import Rules
+from search.limits import check_students
 from search.mlflow_client import METRIC_TAG
 from search.problem import Problem
+from search.samplers import TPE, Sampler, find_sampler
+from search.scheduler import ParetoScheduler
 from search.searcher import OptunaSearcher, open_study
+from search.store import Sweep, open_store
 from search.studies import Study
 from search.teacher import (
     ask_teacher,
@@ -39,8 +46,8 @@ from search.teacher import (
 )
 from search.tracking import SweepExists, SweepTracker, signature_tags
 from search.units import count, show_bytes
+from search.warm_start import Known, Reading, find_earlier, look_back
 from spaces import Context
-from trainables.compressed_weight import compress, stored_tensors
 from trainables.evaluation import evaluate_file, rebuild
 from trainables.export import ExportError, to_onnx
 from trainables.interfaces.base import Interface
@@ -48,7 +55,7 @@ from trainables.metrics import Quality, quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import alone, fingerprint, measure_latencies
 from trainables.models.custom import allow
-from trainables.packed_file import pack, unpack
+from trainables.packed_file import unpack
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task, TaughtTask
 from trainables.teachers.remembered import different_views
@@ -69,11 +76,14 @@ class Options:
         data: directory of the data set, or None.
         about_data: further options about the data that were given, such as ``image_size``.
         download: whether a published data set may be fetched.
-        max_bytes: size budget of the packed file, or None.
+        budget: what students may take and lose.
+        sampler: name of how parameters are drawn.
+        earlier: names of sweeps of the store that this one learns from.
         minimize_latency: whether latency is an objective too.
         concurrency: trials at a time, or None for one per processor (or two per GPU).
         address: of a running Ray cluster, or None for this machine.
         own_model: ``module:Class`` of the user's student, or None.
+        scheduler: ``pareto``, which ends trials without a prospect of the front early, or ``none``.
     """
 
     name: str
@@ -84,11 +94,14 @@ class Options:
     data: Path | None = None
     about_data: Mapping[str, Any] = field(default_factory=dict)
     download: bool = False
-    max_bytes: int | None = None
+    budget: Budget = NO_LIMITS
+    sampler: str = TPE.name
+    earlier: tuple[str, ...] = ()
     minimize_latency: bool = False
     concurrency: int | None = None
     address: str | None = None
     own_model: str | None = None
+    scheduler: Literal["pareto", "none"] = "pareto"
 
 
 @dataclass(frozen=True)
@@ -121,25 +134,6 @@ class Reporter(Watcher, Protocol):
         ...
 
 
-def check_student(study: Study, context: Context, max_bytes: int | None) -> None:
-    """Refuse a student that cannot be built, or a size that not even the smallest of the space meets.
-
-    Raises:
-        Problem: the message says what is wrong, or what would fit.
-    """
-    recipe = study.space.smallest(context)
-    try:
-        student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
-        least = len(pack(recipe, stored_tensors(compress(student, recipe), recipe)))
-    except ValueError as error:
-        raise Problem(f"The student cannot be used: {error}.") from error
-    if max_bytes is not None and least > max_bytes:
-        raise Problem(
-            f"No student of this study fits in {max_bytes:,} bytes: the smallest takes about {least:,}; "
-            "give a larger --max-bytes."
-        )
-
-
 def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callable[[str], str]) -> Outcome:
     """Search ``study`` and leave trials, front and report in the store.
 
@@ -154,6 +148,7 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
         DataError: the data is not usable.
         StoreError, SweepExists: the store cannot be written, or has a sweep of that name.
     """
+    sampler = find_sampler(options.sampler)
     reporter.say("reading the data")
     if options.address is not None:
         check_reachable(options.address)
@@ -161,7 +156,12 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     arrays = task.load(options.data, download=options.download)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
-    check_student(study, context, options.max_bytes)
+    opened = task.open(arrays, torch.device("cpu"), 0)
+    check_students(study.space, context, opened, options.budget)
+    settings = _settings(study, task, teacher_recipe, opened.fingerprint(), options)
+    earlier: tuple[Sweep, ...] = ()
+    if options.earlier:
+        earlier = find_earlier(open_store(options.store, options.tracking_uri), options.earlier, settings)
     journal = options.store / "studies" / f"{options.name}.journal"
     if journal.exists():
         raise SweepExists(f"The store has a sweep named {options.name} already; choose another with --name.")
@@ -170,7 +170,7 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
     tracker = SweepTracker(options.tracking_uri, options.store / "artifacts", study.name, options.name)
     try:
         tags = {METRIC_TAG: task.metric, **signature_tags(task.signatures())}
-        run_id = tracker.open(params=_settings(study, options), tags=tags)
+        run_id = tracker.open(params=settings, tags=tags)
         try:
             reporter.say("starting Ray")
             machine = _start_ray(options)
@@ -186,6 +186,8 @@ def run_sweep(study: Study, options: Options, reporter: Reporter, report: Callab
                 tracker,
                 run_id,
                 reporter,
+                sampler,
+                earlier,
             )
             facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
             state = "stopped" if outcome.interrupted else "finished"
@@ -216,6 +218,8 @@ def _search(
     tracker: SweepTracker,
     run_id: str,
     reporter: Reporter,
+    sampler: Sampler,
+    earlier: Sequence[Sweep],
 ) -> Outcome:
     task = context.task
     data: Any = ray.put(dict(arrays))
@@ -227,6 +231,8 @@ def _search(
         teacher_bytes=len(teacher_file),
         own_models=() if options.own_model is None else (options.own_model,),
         device=machine.device,
+        latency_first=options.budget.max_latency_ms is not None
+        or (options.scheduler == "pareto" and options.minimize_latency),
     )
     quality = quality_of(task.metric)
     validation = ray.get(_evaluate.remote(teacher_file, data, task, "validation", settings))
@@ -257,28 +263,47 @@ def _search(
         return [*values, result.get("latency_ms", math.nan)] if options.minimize_latency else values
 
     def constraints(result: Mapping[str, Any]) -> dict[str, float]:
-        if options.max_bytes is None:
-            return {}
-        return {"packed_bytes": math.log2(result["packed_bytes"] / options.max_bytes)}
+        return options.budget.constraints(result, quality, teacher[quality.validation])
 
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
     if options.minimize_latency:
         directions.append("minimize")
-    optuna_study = open_study(journal, options.name, directions, options.seed)
+    optuna_study = open_study(journal, options.name, directions)
+    parameters = study.space.parameters(context)
+
+    def draw(trial: optuna.trial.BaseTrial) -> Recipe:
+        return study.space(trial, context)
+
+    known = Known()
+    if earlier:
+        matters = options.minimize_latency or options.budget.max_latency_ms is not None
+        reading = Reading(draw, parameters, sampler, objectives, constraints, matters)
+        store = open_store(options.store, options.tracking_uri)
+        known = look_back(store, earlier, journal.parent, reading)
+        reporter.say(known.text)
+    optuna_study.add_trials(known.trials)
     searcher = OptunaSearcher(
         optuna_study,
-        lambda trial: study.space(trial, context),
+        draw,
         objectives,
+        trials=options.trials,
+        parameters=parameters,
+        seed=options.seed,
+        sampler=sampler,
         starting_points=study.space.starting_points(context),
         constraints=constraints,
     )
     events = TrialEvents(tracker, reporter, task.metric)
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
-    interrupted = run_trials(searcher, events, data, teachers, remembered, settings, options, machine)
+    measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
+    scheduler = make_scheduler(quality, options)
+    interrupted = run_trials(
+        searcher, scheduler, events, data, teachers, remembered, settings, options, machine, measured
+    )
 
     reporter.say("measuring the front on the test split")
-    front = choose_front(events.records, quality.validation, options)
+    front = choose_front(events.records, quality, teacher[quality.validation], options)
     _measure_front(front, events.records, data, task, tracker, settings)
     tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
     teacher |= tested
@@ -483,8 +508,16 @@ def _why_live(wanted: int | None, views: int | None, size: int) -> str:
     return f" with the teacher asked at every step, as remembering its outputs would take {text}"
 
 
+def make_scheduler(quality: Quality, options: Options) -> ParetoScheduler:
+    """What ends trials early, as ``options`` have it."""
+    costs = ["packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
+    rules = Rules() if options.scheduler == "pareto" else None
+    return ParetoScheduler(quality, costs, rules, options.budget.sure_before_training)
+
+
 def run_trials(
     searcher: OptunaSearcher,
+    scheduler: ParetoScheduler,
     events: TrialEvents,
     arrays: Any,
     teachers: Mapping[str, bytes],
@@ -492,11 +525,13 @@ def run_trials(
     settings: TrialSettings,
     options: Options,
     machine: Machine,
+    measured: Mapping[str, Any] | None = None,
 ) -> bool:
     """Run the trials; True if the user stopped them before the last.
 
     Args:
         searcher: suggests recipes and is told results.
+        scheduler: ends trials early.
         events: hears of results too.
         arrays: the task's data, or a reference to it in Ray's object store.
         teachers: packed files by recipe id.
@@ -504,10 +539,16 @@ def run_trials(
         settings: what all trials share beside.
         options: how to search.
         machine: what there is to run on.
+        measured: by recipe id, references to :class:`Copy` in Ray's object store: not run again.
     """
     # What is a reference already is not copied into the store a second time.
     trainable = tune.with_parameters(
-        StudentTrial, arrays=arrays, teachers=dict(teachers), outputs=outputs, settings=settings
+        StudentTrial,
+        arrays=arrays,
+        teachers=dict(teachers),
+        outputs=outputs,
+        settings=settings,
+        measured=dict(measured or {}),
     )
     # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin with.
     tune.run(
@@ -515,6 +556,7 @@ def run_trials(
         name=options.name,
         resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
         search_alg=searcher,
+        scheduler=scheduler,
         num_samples=options.trials,
         max_concurrent_trials=machine.concurrency,
         reuse_actors=True,
@@ -529,17 +571,25 @@ def run_trials(
     return ended < options.trials
 
 
-def choose_front(records: Mapping[str, Record], quality: str, options: Options) -> list[str]:
-    """Trial ids of the non-dominated students within the size budget, smallest file first.
+def choose_front(
+    records: Mapping[str, Record], quality: Quality, teacher_validation: float, options: Options
+) -> list[str]:
+    """Trial ids of the non-dominated students within the budget, smallest file first.
 
     Better is more validation quality, fewer bytes and, where it is an objective, less latency.
+
+    Args:
+        records: every trial.
+        quality: by which the sweep selects.
+        teacher_validation: the teacher's.
+        options: of the sweep.
     """
-    names = [quality, "packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
+    names = [quality.validation, "packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
     fit = [
         record
         for record in records.values()
         if record.state == "finished"
-        and (options.max_bytes is None or record.metrics["packed_bytes"] <= options.max_bytes)
+        and not options.budget.exceeded(record.metrics, quality, teacher_validation)
         and all(name in record.metrics for name in names)
     ]
     if not fit:
@@ -568,14 +618,20 @@ def _measure_front(
         tracker.annotate(trial_id, metrics, {"front": "1", "latency_machine": machine})
 
 
-def _settings(study: Study, options: Options) -> dict[str, Any]:
+def _settings(study: Study, task: Task, teacher: Recipe, data: str, options: Options) -> dict[str, Any]:
     """What the parent run says of the sweep; paths of this machine stay out."""
     return {
         "study": study.name,
+        "metric": task.metric,
+        "teacher": teacher.recipe_id,
+        "data": data,
         "trials": options.trials,
         "seed": options.seed,
         "epochs": study.epochs,
-        "max_bytes": options.max_bytes,
+        **options.budget.params(),
+        "sampler": options.sampler,
+        "earlier": options.earlier,
         "minimize_latency": options.minimize_latency,
         "own_model": options.own_model,
+        "scheduler": options.scheduler,
     }

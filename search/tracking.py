@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-STATUSES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+STATUSES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "pruned": "KILLED"}
 RECIPE_FILE = "recipe.json"
 STORED_AS = {"recipe_id": RECIPE_TAG, "sparsity": "sparsity_target"}
 """Tags that would be misread beside the metrics of the same name get another."""
@@ -251,9 +251,9 @@ class SweepTracker:
 
         Args:
             trial_id: of a trial that was started.
-            state: ``finished``, ``failed`` or ``stopped``.
+            state: ``finished``, ``failed``, ``stopped`` or ``pruned``.
             metrics: final values, logged at the trial's last step.
-            tags: further facts; ``reason`` says in one line why a trial failed.
+            tags: further facts; ``reason`` says in one line why a trial failed or was pruned.
             files: artifact name -> content, such as ``student.rdz``.
 
         Raises:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from spaces.context import Context
 from trainables import methods
@@ -46,42 +53,64 @@ class Space:
     learning_rates: tuple[float, float]
     temperatures: tuple[float, float] | None
 
+    def parameters(self, context: Context) -> dict[str, BaseDistribution]:
+        """Every parameter that a recipe of the space may have, by name; which it has, its method says."""
+        methods = frozenset(self.methods)
+        found: dict[str, BaseDistribution] = {"method": CategoricalDistribution(self.methods)}
+        if context.teacher is not None:
+            found["start"] = CategoricalDistribution(STARTS)
+        found |= {
+            "learning_rate": FloatDistribution(*self.learning_rates, log=True),
+            "depth": IntDistribution(*context.depths),
+            "width": FloatDistribution(*context.widths, log=True),
+            "prune": CategoricalDistribution((False, True)),
+            "sparsity": FloatDistribution(0.1, 0.95),
+        }
+        if methods.intersection(QUANTIZED):
+            found |= {"bits": IntDistribution(1, 8), "log2_bucket_size": IntDistribution(5, 10)}
+        if methods.intersection(SYMMETRIC):
+            found["symmetric_bits"] = IntDistribution(2, 8)
+        if methods.intersection(DISTILLED):
+            if self.temperatures is not None:
+                found["temperature"] = FloatDistribution(*self.temperatures, log=True)
+            found["distillation_weight"] = FloatDistribution(0.3, 0.95)
+        if "differentiable_quantization" in methods:
+            found["points_learning_rate"] = FloatDistribution(1e-6, 1e-3, log=True)
+        return found
+
     def __call__(self, trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
         """Draw a recipe."""
-        method = trial.suggest_categorical("method", self.methods)
+        parameters = self.parameters(context)
+
+        def draw(name: str) -> Any:
+            return _draw(trial, name, parameters[name])
+
+        method = draw("method")
         arguments: dict[str, Any] = {
             "epochs": context.epochs,
             "seed": context.seed,
-            "learning_rate": _short(trial.suggest_float("learning_rate", *self.learning_rates, log=True)),
+            "learning_rate": _short(draw("learning_rate")),
         }
         teacher = None
-        if context.teacher is not None and trial.suggest_categorical("start", STARTS) == "teacher":
+        if context.teacher is not None and draw("start") == "teacher":
             teacher = context.teacher
-        student = teacher or context.student.scaled(
-            depth=trial.suggest_int("depth", *context.depths),
-            width=_short(trial.suggest_float("width", *context.widths, log=True)),
-        )
-        if trial.suggest_categorical("prune", (False, True)):
-            arguments["sparsity"] = _short(trial.suggest_float("sparsity", 0.1, 0.95))
+        student = teacher or context.student.scaled(depth=draw("depth"), width=_short(draw("width")))
+        if draw("prune"):
+            arguments["sparsity"] = _short(draw("sparsity"))
         if method in QUANTIZED:
-            arguments["bits"] = trial.suggest_int("bits", 1, 8)
-            arguments["bucket_size"] = 2 ** trial.suggest_int("log2_bucket_size", 5, 10)
+            arguments["bits"] = draw("bits")
+            arguments["bucket_size"] = 2 ** draw("log2_bucket_size")
         if method in SYMMETRIC:
-            arguments["bits"] = trial.suggest_int("symmetric_bits", 2, 8)
+            arguments["bits"] = draw("symmetric_bits")
         if method == "sequence_level_distillation":
             arguments["teacher_id"] = context.teacher_id
         if method in DISTILLED:
             arguments["teacher_id"] = context.teacher_id
             arguments["teacher_views"] = context.teacher_views
-            arguments["temperature"] = 1.0
-            if self.temperatures is not None:
-                drawn = trial.suggest_float("temperature", *self.temperatures, log=True)
-                arguments["temperature"] = _short(drawn)
-            weight = trial.suggest_float("distillation_weight", 0.3, 0.95)
-            arguments["distillation_weight"] = _short(weight)
+            arguments["temperature"] = 1.0 if self.temperatures is None else _short(draw("temperature"))
+            arguments["distillation_weight"] = _short(draw("distillation_weight"))
         if method == "differentiable_quantization":
-            rate = trial.suggest_float("points_learning_rate", 1e-6, 1e-3, log=True)
-            arguments["points_learning_rate"] = _short(rate)
+            arguments["points_learning_rate"] = _short(draw("points_learning_rate"))
         recipe: Recipe = getattr(methods, method)(context.task, student, **arguments)
         return recipe if teacher is None else replace(recipe, start=context.teacher_id)
 
@@ -125,22 +154,38 @@ class Space:
 
     def smallest(self, context: Context) -> Recipe:
         """The recipe of the space that packs smallest: least bits, depth and width, most pruned."""
-        return self(
-            optuna.trial.FixedTrial(
-                {
-                    "start": "fresh",
-                    "method": "post_training_quantization",
-                    "learning_rate": context.learning_rate,
-                    "depth": context.depths[0],
-                    "width": context.widths[0],
-                    "prune": True,
-                    "sparsity": 0.95,
-                    "bits": 1,
-                    "log2_bucket_size": 10,
-                }
-            ),
-            context,
-        )
+        least = {"method": "post_training_quantization", "bits": 1, "log2_bucket_size": 10}
+        return self._at(context, 0, {**least, "prune": True, "sparsity": 0.95})
+
+    def largest(self, context: Context) -> tuple[Recipe, ...]:
+        """The recipes one of which packs largest: full precision, all depth and width, or the teacher's."""
+        full = {"method": "full_precision", "prune": False}
+        fresh = self._at(context, 1, full)
+        return (fresh,) if context.teacher is None else (fresh, self._at(context, 1, full, start="teacher"))
+
+    def fastest(self, context: Context) -> tuple[Recipe, ...]:
+        """The recipes one of which is fastest: the smallest network in float32, and in int8 where it can."""
+        full = {"method": "full_precision", "prune": False}
+        integers = {"method": "quantization_aware_training", "prune": False, "symmetric_bits": 8}
+        chosen = [full, integers] if integers["method"] in self.methods else [full]
+        return tuple(self._at(context, 0, params) for params in chosen)
+
+    def _at(self, context: Context, end: int, params: Mapping[str, Any], start: str = "fresh") -> Recipe:
+        """The recipe of ``params`` at the low (0) or high (1) ``end`` of depths and widths."""
+        shape = {"start": start, "depth": context.depths[end], "width": context.widths[end]}
+        trial = optuna.trial.FixedTrial({"learning_rate": context.learning_rate, **shape, **params})
+        return self(trial, context)
+
+
+def _draw(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, distribution.choices)
+        case IntDistribution():
+            return trial.suggest_int(name, distribution.low, distribution.high)
+        case FloatDistribution():
+            return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    raise TypeError(f"{name} has a distribution that no parameter here has: {distribution}")
 
 
 def _short(value: float) -> float:

@@ -84,18 +84,22 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
         ValueError: the network cannot be built here (a custom model that was not allowed).
     """
     tensors = weights_of(tensors)
-    if not isinstance(recipe.model, Custom):  # a recipe may claim any size: look before allocating
+    own = isinstance(recipe.model, Custom)
+    if not own:  # a recipe may claim any size: look before allocating
         with torch.device("meta"):
-            _check_shapes(_build(recipe).state_dict(), tensors)
+            _check_shapes(_built(recipe).state_dict(), tensors)
     with torch.random.fork_rng(devices=[]):  # building must not move the caller's random state
-        network = _build(recipe)
+        network = _fitted(recipe.build(), recipe) if own else _built(recipe)
     _check_shapes(network.state_dict(), tensors)
     network.load_state_dict({name: tensor.decode() for name, tensor in tensors.items()})
     return network.eval().requires_grad_(False)
 
 
-def _build(recipe: Recipe) -> nn.Module:
-    network = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+def _built(recipe: Recipe) -> nn.Module:
+    return _fitted(recipe.model.build(recipe.task.input_shape, recipe.task.outputs), recipe)
+
+
+def _fitted(network: nn.Module, recipe: Recipe) -> nn.Module:
     try:
         names = compressible(network, recipe)
     except ValueError as error:

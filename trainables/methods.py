@@ -10,6 +10,7 @@ drives all randomness but that of the remembered views, which all runs share.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from trainables.activations import LearnedClip, MovingRange
 from trainables.codecs import Smallest
@@ -71,9 +72,7 @@ def knowledge_distillation(
         method="knowledge_distillation",
         task=task,
         model=model,
-        teacher=_teacher(teacher_id, teacher_views),
-        losses=(SoftTargets(Constant(temperature), Constant(distillation_weight)),),
-        task_weight=Constant(1.0 - distillation_weight),
+        **_imitating(teacher_id, teacher_views, temperature, distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=NoQuantizer(),
         phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0),),
@@ -166,9 +165,7 @@ def quantized_distillation(
         method="quantized_distillation",
         task=task,
         model=model,
-        teacher=_teacher(teacher_id, teacher_views),
-        losses=(SoftTargets(Constant(temperature), Constant(distillation_weight)),),
-        task_weight=Constant(1.0 - distillation_weight),
+        **_imitating(teacher_id, teacher_views, temperature, distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=Uniform(bits, bucket_size, scale_dtype="float16"),
         phases=(Phase(epochs, AdamW(learning_rate), prune=sparsity > 0, quantize=True),),
@@ -209,9 +206,7 @@ def differentiable_quantization(
         method="differentiable_quantization",
         task=task,
         model=model,
-        teacher=_teacher(teacher_id, teacher_views),
-        losses=(SoftTargets(Constant(temperature), Constant(distillation_weight)),),
-        task_weight=Constant(1.0 - distillation_weight),
+        **_imitating(teacher_id, teacher_views, temperature, distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=LearnedPoints(bits, bucket_size, scale_dtype="float16", share=share_levels),
         phases=(
@@ -271,9 +266,7 @@ def alternating_quantization(
         method="alternating_quantization",
         task=task,
         model=model,
-        teacher=_teacher(teacher_id, teacher_views),
-        losses=(SoftTargets(Constant(temperature), Constant(distillation_weight)),),
-        task_weight=Constant(1.0 - distillation_weight),
+        **_imitating(teacher_id, teacher_views, temperature, distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=Uniform(bits, bucket_size, scale_dtype="float16"),
         phases=tuple(phases),
@@ -482,3 +475,12 @@ def _pruner(sparsity: float) -> Pruner:
 
 def _teacher(recipe_id: str, views: int | None) -> Teacher:
     return Fixed(recipe_id) if views is None else Remembered(recipe_id, views)
+
+
+def _imitating(recipe_id: str, views: int | None, temperature: float, weight: float) -> dict[str, Any]:
+    """The parts of a recipe whose loss is ``weight`` times soft targets plus the rest times labels."""
+    return {
+        "teacher": _teacher(recipe_id, views),
+        "losses": (SoftTargets(Constant(temperature), Constant(weight)),),
+        "task_weight": Constant(1.0 - weight),
+    }

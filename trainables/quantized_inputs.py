@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from trainables.activations.base import InputQuantizer
 from trainables.models.summand import Summand
+from trainables.modes import evaluating
 from trainables.recipe import Recipe
 
 CALIBRATION_INPUTS = 512
@@ -101,17 +102,14 @@ def calibrate(network: nn.Module, batches: InputBatches) -> None:
 @contextmanager
 def _observed(network: nn.Module) -> Iterator[None]:
     """Eval mode but for batch normalisation; modes and its statistics are put back."""
-    modes = [(module, module.training) for module in network.modules()]
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     statistics = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
-    network.eval()
-    for norm in norms:
-        norm.train()
     try:
-        yield
+        with evaluating(network):
+            for norm in norms:
+                norm.train()
+            yield
     finally:
-        for module, training in modes:
-            module.training = training
         for buffer, value in statistics:
             buffer.copy_(value)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from torch import nn
+
 from trainables.activations import ACTIVATIONS, NoActivationQuantizer
 from trainables.activations.base import ActivationQuantizer
 from trainables.codecs import CODECS
@@ -130,11 +132,21 @@ class Recipe(Part):
         for loss in self.losses:
             loss.check_temperature(self.teacher.temperature(self.task))
 
-        if self.model.pads and self.activations != NoActivationQuantizer():
+        if self.task.interface.pads and self.activations != NoActivationQuantizer():
             raise ValueError(
-                f"inputs of {type(self.model).__name__} hold padding, which must not enter their ranges, "
-                f"got activations={self.activations}"
+                f"inputs of layers hold padding in {type(self.task).__name__}, which must not enter their "
+                f"ranges, got activations={self.activations}"
             )
+
+    def build(self) -> nn.Module:
+        """The network that is trained, freshly initialised, after the task's interface has tried it out.
+
+        Raises:
+            ValueError: it cannot be built, or is not what the task asks for.
+        """
+        network = self.model.build(self.task.input_shape, self.task.outputs)
+        self.task.interface.check(network, self.task.outputs)
+        return network
 
     @property
     def epochs(self) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 from torch import Tensor, nn
@@ -18,17 +19,33 @@ from torch import Tensor, nn
 from trainables.arrays import shared_tensor
 from trainables.evaluation import open_student, weights_of
 from trainables.export import ExportError, integer_kind, to_onnx
-from trainables.metrics.latency import architecture_key, fingerprint, latencies_of
+from trainables.metrics.latency import architecture_key, fingerprint, known_latencies, latencies_of
 from trainables.metrics.macs import macs
 from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models.custom import allow
 from trainables.packed_file import unpack, write_file
+from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.trainer import Diverged, Trainer
 
 STUDENT_FILE = "student.rdz"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A student that an earlier sweep made.
+
+    Attributes:
+        source: ``<sweep>/<trial>``.
+        result: its last result.
+        file: its packed file.
+    """
+
+    source: str
+    result: Mapping[str, Any]
+    file: bytes
 
 
 class TrialSources:
@@ -75,6 +92,8 @@ class TrialSettings:
         own_models: ``module:Class`` targets that the user allowed to be imported.
         device: where to train, ``cpu`` or ``cuda``.
         threads: of a trial on the CPU.
+        latency_first: whether the latency of an architecture that the table does not have is measured before
+            the student trains, because what the sweep decides about it then depends on it; else afterwards.
     """
 
     latency_table: Path | None
@@ -82,16 +101,20 @@ class TrialSettings:
     own_models: tuple[str, ...] = ()
     device: str = "cpu"
     threads: int = 1
+    latency_first: bool = False
 
 
 class StudentTrial(tune.Trainable):
     """Trains the recipe in ``config["recipe"]`` (canonical JSON) and reports what would be shipped.
 
-    Every result holds ``epoch``, ``loss`` (absent before the first epoch), ``validation_<metric>``,
-    ``packed_bytes``, ``seconds`` and ``state`` (``running``, ``finished`` or ``failed`` with a
-    ``reason``); the last one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the
-    machine that these are of, or as its ``reason`` why there are none. A checkpoint of a finished
-    trial is its packed file.
+    Every result holds ``epoch``, ``loss``, ``validation_<metric>``, ``packed_bytes``, ``seconds`` and
+    ``state`` (``running``, ``finished`` or ``failed`` with a ``reason``). The first is of the untrained
+    student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no ``loss``, and it
+    holds the latencies that the table has, or all of them where ``settings.latency_first`` is on. The last
+    one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the machine that these are
+    of, or as its ``reason`` why there are none. A checkpoint of a finished trial is its packed file. A
+    student that an earlier sweep made is not trained again: the only result is that sweep's, with
+    ``copied_from``.
     """
 
     def setup(
@@ -101,6 +124,7 @@ class StudentTrial(tune.Trainable):
         teachers: Mapping[str, bytes] | None = None,
         outputs: Sequence[TeacherOutputs] | None = None,
         settings: TrialSettings | None = None,
+        measured: Mapping[str, ray.ObjectRef[Copy]] | None = None,
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
         assert arrays is not None and teachers is not None and outputs is not None and settings is not None
@@ -108,6 +132,7 @@ class StudentTrial(tune.Trainable):
         for target in settings.own_models:
             allow(target)
         self._arrays, self._settings = arrays, settings
+        self._measured = measured or {}
         self._sources = TrialSources(teachers, outputs)
         self._forget(config)
 
@@ -124,6 +149,7 @@ class StudentTrial(tune.Trainable):
         self._recipe = config["recipe"]
         self._trainer: Trainer | None = None
         self._shipped: bytes | None = None
+        self._reported = False
 
     def _begin(self) -> Trainer:
         """The trainer, built at first use: an error while an actor is reset would end the whole sweep."""
@@ -136,11 +162,16 @@ class StudentTrial(tune.Trainable):
         return self._trainer
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and measure the packed file."""
+        """Train one epoch, or none if the untrained student was not reported, and measure the packed file."""
+        copied = self._copied()
+        if copied is not None:
+            return copied
         trainer = self._begin()
         recipe = trainer.recipe
+        untrained = trainer.epoch == 0 and not self._reported
         try:
-            result: dict[str, Any] = {} if trainer.finished else dict(trainer.train_epoch())
+            idle = untrained or trainer.finished
+            result: dict[str, Any] = {} if idle else dict(trainer.train_epoch())
             data = trainer.ship()
         except Diverged as error:
             return {"epoch": trainer.epoch, "state": "failed", "reason": str(error), "done": True}
@@ -148,6 +179,9 @@ class StudentTrial(tune.Trainable):
         quality = trainer.task.evaluate(student.to(trainer.device), "validation")
         result |= {f"validation_{name}": value for name, value in quality.items()}
         result |= {"epoch": trainer.epoch, "packed_bytes": len(data), "state": "running", "done": False}
+        self._reported = True
+        if untrained:
+            result |= first_latencies(recipe, data, student.cpu(), self._settings)
         if trainer.finished:
             self._shipped = data
             result |= final_metrics(recipe, data, student.cpu(), self._settings)
@@ -158,6 +192,16 @@ class StudentTrial(tune.Trainable):
             result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
         result["seconds"] = time.perf_counter() - self._started
         return result
+
+    def _copied(self) -> dict[str, Any] | None:
+        """The result of the trial of an earlier sweep that made this student, if there is one."""
+        recipe = recipe_from_dict(json.loads(self._recipe))
+        if recipe.recipe_id not in self._measured:
+            return None
+        copy = ray.get(self._measured[recipe.recipe_id])
+        self._shipped = copy.file
+        ended = {"epoch": recipe.epochs, "state": "finished", "done": True}
+        return {**copy.result, "copied_from": copy.source, **ended}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """A finished trial is its packed file; an unfinished one what it takes to go on."""
@@ -207,12 +251,40 @@ def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSe
         return {}
     interface = recipe.task.interface
     _, tensors = unpack(data)
-    # The class of an own model can change under the same name, so its layers are part of the key.
-    layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
-    key = f"{architecture_key(recipe.model, interface, recipe.task.outputs)}-{layers}"
-    if kind := integer_kind(student, tensors):
-        key = f"{key}-{kind}"
     found = latencies_of(
-        key, lambda: to_onnx(student, interface, {}, tensors), interface, settings.latency_table
+        _latency_key(recipe, tensors, student),
+        lambda: to_onnx(student, interface, {}, tensors),
+        interface,
+        settings.latency_table,
     )
     return {name: latency.p10_ms for name, latency in found.items()}
+
+
+def first_latencies(
+    recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings
+) -> dict[str, float]:
+    """What :func:`latencies` gives, as far as it is known before the student trains.
+
+    That is what the table has, or all of it where the settings want it first. A student without an ONNX form
+    has none; why is said at its end.
+    """
+    if settings.latency_table is None:
+        return {}
+    if settings.latency_first:
+        try:
+            return latencies(recipe, data, student, settings)
+        except ExportError:
+            return {}
+    _, tensors = unpack(data)
+    key = _latency_key(recipe, tensors, student)
+    known = known_latencies(key, recipe.task.interface, settings.latency_table)
+    return {name: latency.p10_ms for name, latency in known.items()}
+
+
+def _latency_key(recipe: Recipe, tensors: Mapping[str, Codes | Dense], student: nn.Module) -> str:
+    """Names what decides the latency of ``student``, rebuilt from ``tensors``, in the table."""
+    # The class of an own model can change under the same name, so its layers are part of the key.
+    layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
+    key = f"{architecture_key(recipe.model, recipe.task.interface, recipe.task.outputs)}-{layers}"
+    kind = integer_kind(student, tensors)
+    return f"{key}-{kind}" if kind else key

@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 from trainables.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.evaluation import ship
 from trainables.files import write_file
+from trainables.modes import evaluating
 from trainables.optimizers import RELATIVE_RATE
 from trainables.quantized_inputs import calibrate, input_quantizers
 from trainables.quantizers.sharing import share_levels
@@ -75,7 +76,7 @@ class Trainer:
         self.epoch = 0
         with torch.random.fork_rng(devices=_cuda(device)):
             torch.manual_seed(recipe.seed)
-            student = recipe.model.build(recipe.task.input_shape, recipe.task.outputs)
+            student = recipe.build()
             self.losses = nn.ModuleList([loss.build() for loss in recipe.losses]).to(device)
         student.to(device)
         if recipe.start is not None:
@@ -295,20 +296,17 @@ class Trainer:
 
         In eval mode, so that asking moves nothing.
         """
-        flags = [(module, module.training) for module in self.student.modules()]
         wanted = [parameter.requires_grad for parameter in parameters]
-        self.student.eval()
         for parameter in parameters:
             parameter.requires_grad_(True)
         total = [torch.zeros_like(parameter) for parameter in parameters]
         batches = itertools.islice(self.task.batches("train", self.epoch), GRADIENT_BATCHES)
-        for batch in batches:
-            with parametrize.cached():
-                loss = self.task.loss(self.student(batch.inputs), batch)
-            for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
-                sum_ += gradient
-        for module, training in flags:
-            module.training = training
+        with evaluating(self.student):
+            for batch in batches:
+                with parametrize.cached():
+                    loss = self.task.loss(self.student(batch.inputs), batch)
+                for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+                    sum_ += gradient
         for parameter, flag in zip(parameters, wanted, strict=True):
             parameter.requires_grad_(flag)
         return [float(gradient.norm()) / min(GRADIENT_BATCHES, self._steps) for gradient in total]

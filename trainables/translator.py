@@ -17,7 +17,7 @@ from trainables.tasks.vocabulary import Vocabulary, VocabularyError
 BATCH_TOKENS = 2048
 
 
-class NoTranslator(ValueError):
+class NoTranslator(Exception):
     """A packed file that holds a student of another kind."""
 
 
@@ -30,6 +30,7 @@ class PackedTranslator:
     Raises:
         PackedFileError: ``data`` is no packed file, or is damaged.
         NoTranslator: its student does not translate.
+        ValueError: the network cannot be built here (a custom model that was not allowed).
     """
 
     def __init__(self, data: bytes) -> None:

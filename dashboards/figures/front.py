@@ -131,14 +131,14 @@ def front_view(
 
 def limits_of(sweep: Sweep) -> dict[str, float]:
     """The sweep's budgets: column -> the worst value allowed, as shown on the column's axis."""
-    quality = sweep.quality
+    quality, budget = sweep.quality, sweep.budget
     limits = {}
-    if (most := _setting(sweep, "max_bytes")) is not None:
-        limits["packed_bytes"] = SIZE.scale * most
-    if (slowest := _setting(sweep, "max_latency_ms")) is not None:
-        limits["latency_ms"] = slowest
-    if (drop := _setting(sweep, "max_drop")) is not None and not missing(sweep.teacher_validation):
-        limits[quality.validation] = quality.points(sweep.teacher_validation) - drop
+    if budget.max_bytes is not None:
+        limits["packed_bytes"] = SIZE.scale * budget.max_bytes
+    if budget.max_latency_ms is not None:
+        limits["latency_ms"] = budget.max_latency_ms
+    if budget.max_drop is not None and not missing(sweep.teacher_validation):
+        limits[quality.validation] = quality.points(sweep.teacher_validation) - budget.max_drop
     return limits
 
 
@@ -215,14 +215,6 @@ def group_numbers(groups: Sequence[str]) -> dict[str, int]:
     return {group: i for i, group in enumerate(dict.fromkeys(groups))}
 
 
-def _setting(sweep: Sweep, name: str) -> float | None:
-    try:
-        value = float(sweep.params.get(name, "None"))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
 def _on_axes(trials: pd.DataFrame, x: Axis, y: Axis, z: Axis | None) -> NDArray[np.bool_]:
     shown = trials["state"].isin(SHOWN_STATES).to_numpy(dtype=bool)
     for axis in (x, y, z):
@@ -242,11 +234,12 @@ def _rows(
     x, y, z = axes
     shown = [axis for axis in axes if axis is not None]
     values = np.column_stack([axis.values(trials) for axis in shown])
-    finished = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
+    eligible = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
+    eligible = eligible & trials["feasible"].to_numpy(dtype=bool)
     if (x, y, z) == (SIZE, quality_axis(sweep.quality), None):
         front = trials["front"].to_numpy(dtype=bool)
     else:
-        front = non_dominated(np.where(finished[:, None], values, np.nan), tuple(axis.up for axis in shown))
+        front = non_dominated(np.where(eligible[:, None], values, np.nan), tuple(axis.up for axis in shown))
     name = sweep.name
     return pd.DataFrame(
         {

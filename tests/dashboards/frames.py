@@ -39,6 +39,8 @@ _TRIAL: dict[str, Any] = {
     "seedless_id": None,
     "start_time": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
     "end_time": pd.Timestamp("2026-01-02 03:05", tz="UTC"),
+    "feasible": True,
+    "copied_from": None,
 }
 _DTYPES = {
     **dict.fromkeys(
@@ -49,6 +51,8 @@ _DTYPES = {
     **dict.fromkeys(["width", "sparsity_target", "compression_ratio", "latency_ms", "sparsity"], "float64"),
     **dict.fromkeys(["mean_bits", "seconds", "validation_accuracy", "accuracy"], "float64"),
     "front": "bool",
+    "feasible": "bool",
+    "copied_from": "string",
     "start_time": "datetime64[ms, UTC]",
     "end_time": "datetime64[ms, UTC]",
 }

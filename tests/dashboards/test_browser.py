@@ -67,7 +67,7 @@ def test_every_view_opens_light_and_dark_without_an_error(browser: Any, address:
             ("Trial", "#curves .ytitle"),
             ("Progress", "#growth .ytitle"),
             ("Parameters", "#slice .scatterlayer path.point"),
-            ("Compare", "#fronts .annotation"),
+            ("Compare", "#fronts .ytitle"),
             ("Front", DOT),
         ):
             page.get_by_role("link", name=view, exact=True).click()
@@ -137,7 +137,7 @@ def test_lasso_chooses_what_the_table_lists_and_csv_holds(browser: Any, address:
 def test_everything_is_reached_by_keyboard(browser: Any, address: str) -> None:
     page, _ = opened(browser, address)
     page.wait_for_selector("table.front tbody tr")
-    page.get_by_role("button", name="Validation accuracy").focus()
+    page.get_by_role("button", name="Validation accuracy", exact=True).focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("th[aria-sort='ascending'] >> text=Validation accuracy")
     page.keyboard.press("Enter")

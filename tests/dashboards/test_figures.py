@@ -22,6 +22,7 @@ from dashboards.figures.front import (
 )
 from dashboards.figures.parts import round_ticks
 from dashboards.theme import DARK, LIGHT, THEMES, theme_of
+from search.store import StoreError
 from tests.dashboards.frames import ACCURACY, BLEU, bleu_sweep, bleu_trials, sweep, trials
 
 FRONT = trials(
@@ -248,7 +249,21 @@ def test_budgets_shade_what_keeps_to_them() -> None:
     assert region.x1 < 1e-6 and region.y1 > 1e5
     assert {"budget: at most 5 kB", "budget: at least 95 %"} <= set(notes(figure))
     assert not front_figure(view_of(FRONT)).layout.shapes
-    assert figures.limits_of(sweep(params={"max_bytes": "many", "max_drop": "nan"})) == {}
+    with pytest.raises(StoreError, match="limits that are none"):
+        figures.limits_of(sweep(params={"max_bytes": "many"}))
+
+
+def test_what_is_over_the_budget_or_pruned_is_drawn_faint_and_on_no_front() -> None:
+    frame = trials(
+        {"latency_ms": 0.30, "front": True},
+        {"latency_ms": 0.10, "feasible": False},
+        {"latency_ms": 0.05, "state": "pruned"},
+        {"latency_ms": 0.40},
+    )
+    for x in (SIZE, axis_of(ACCURACY, "latency_ms", SIZE)):
+        data = front_view([(sweep(), frame)], x=x).data
+        assert data["front"].tolist() == [True, False, False, False]
+        assert data["state"].tolist() == ["finished", "finished", "pruned", "finished"]
 
 
 def test_repeated_recipes_show_their_spread() -> None:

@@ -126,6 +126,39 @@ def test_a_name_in_use_is_refused_and_the_teacher_is_used_again(swept):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("sweep")
+def test_a_sweep_learns_from_another_and_trains_no_recipe_twice(swept):
+    store, _ = swept
+    done = rayduce(
+        "sweep", "digits", "--from", "small", "--sampler", "gp", "--trials", 9, "--epochs", 2,
+        "--max-bytes", "25kB", "--store", store, "--name", "again",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "learning from 8 earlier trials, with 8 students at hand" in done.stdout
+    opened = open_store(store)
+    old, new = opened.trials("small").set_index("recipe_id"), opened.trials("again").set_index("recipe_id")
+    copied = new[new["copied_from"].notna()]
+    assert len(copied) == 8 and set(copied.index) == set(old.index)  # the starting points
+    for recipe_id, row in copied.iterrows():
+        assert row["copied_from"] == f"small/{old['trial_id'][recipe_id]}"
+        assert row["validation_accuracy"] == old["validation_accuracy"][recipe_id]
+        file = opened.download(row["run_id"], "student.rdz")
+        assert file == opened.download(old["run_id"][recipe_id], "student.rdz")
+        assert len(opened.history(row["run_id"])["validation_accuracy"].dropna()) == 1
+    assert list(new["feasible"]) == list(new["packed_bytes"] <= 25_000)
+    assert new.loc[new["front"], "feasible"].all() and not new["feasible"].all()
+    over = new[~new["feasible"]].iloc[0]
+    refused = wrong("export", over["run_id"][:8], store / "over.rdz", "--store", store)
+    assert f"{over['packed_bytes'] - 25_000:,} over 25,000" in refused and "--force" in refused
+    forced = CliRunner().invoke(
+        app, ["export", over["run_id"][:8], str(store / "over.rdz"), "--store", str(store), "--force"]
+    )
+    assert forced.exit_code == 0 and (store / "over.rdz").stat().st_size == over["packed_bytes"]
+    assert "--epochs 2" in wrong("sweep", "digits", "--from", "small", "--store", store)
+    assert "'nope'" in wrong("sweep", "digits", "--from", "nope", "--epochs", 2, "--store", store)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
 def test_a_sweep_is_never_mixed_with_another_in_the_same_folder(swept, tmp_path):
     """Another MLflow store does not know the name, but the folder's journal and trials do."""
     store, _ = swept
@@ -189,7 +222,13 @@ def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     assert "nowhere" in wrong("sweep", "cifar10", "--data", tmp_path / "nowhere", *store)
     assert "--data" in wrong("sweep", "image_folder", *store)
     assert "potatoes" in wrong("sweep", "digits", "--max-bytes", "3 potatoes", *store)
-    assert "smallest takes" in wrong("sweep", "digits", "--max-bytes", "64", *store)
+    for command in ("sweep", "plan"):
+        assert "smallest takes" in wrong(command, "digits", "--max-bytes", "64", *store)
+    assert "the fastest takes" in wrong("sweep", "digits", "--max-latency-ms", "0.0001", *store)
+    assert "--max-drop must be at least 0" in wrong("sweep", "digits", "--max-drop", "-1", *store)
+    assert "sampler 'grid'" in wrong("sweep", "digits", "--sampler", "grid", *store)
+    assert "no store" in wrong("sweep", "digits", "--from", "nope", *store)
+    assert "--hours must be above 0" in wrong("plan", "digits", "--hours", "0", *store)
     assert "sweep name" in wrong("sweep", "digits", "--name", "../up", *store)
     assert "sweep name" in wrong("sweep", "digits", "--name", "", *store)
     with socket.socket() as nobody:
@@ -236,6 +275,7 @@ def test_reading_what_is_not_there(tmp_path):
     assert "neither a file nor a run" in wrong("export", "nothing", tmp_path / "o.rdz")
     assert "export format" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.tflite")
     assert "does not exist" in wrong("export", tmp_path / "bad.rdz", tmp_path / "no" / "o.rdz")
+    assert "about ONNX" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.rdz", "--reduced-range")
 
 
 def test_a_taken_port_is_named(tmp_path):

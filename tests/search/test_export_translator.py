@@ -57,6 +57,8 @@ def test_the_example_of_the_page_translates_as_the_student(model: Model, tmp_pat
     data = packed(model, words)
     (tmp_path / "student.rdz").write_bytes(data)
     arguments = ["export", str(tmp_path / "student.rdz"), str(tmp_path / "student.onnx")]
+    refused = CliRunner().invoke(app, [*arguments, "--full-range"])
+    assert refused.exit_code == 2 and "float32" in refused.output and not list(tmp_path.glob("*.onnx"))
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert done.output.count("checked against the student") == 2

@@ -118,9 +118,13 @@ def test_only_finished_trials_are_on_the_front_so_far() -> None:
             "state": ["running", "finished", "failed", pd.NA, "finished", "finished"],
             "validation_bleu": [0.9, 0.8, 0.9, 0.9, 0.7, math.nan],
             "packed_bytes": [1, 10, 1, 1, 20, 1],
+            "feasible": True,
         },
         index=[5, 4, 3, 2, 1, 0],
     ).astype({"state": "string", "packed_bytes": "Int64"})
     front = front_so_far(trials, "validation_bleu")
     assert front.dtype == bool
     assert front.index[front].tolist() == [4]
+    trials.loc[4, "feasible"] = False
+    front = front_so_far(trials, "validation_bleu")
+    assert front.index[front].tolist() == [1]

@@ -15,13 +15,19 @@ from search.lines import groups
 def test_all_lines_come_in_order_in_groups_of_at_most_that_many(lines, most):
     stream = io.BytesIO("".join(line + "\n" for line in lines).encode())
     found = list(groups(stream, most))
-    assert [line for group in found for line in group] == lines
+    expected = [line if number else line.removeprefix("\ufeff") for number, line in enumerate(lines)]
+    assert [line for group in found for line in group] == expected
     assert all(1 <= len(group) <= most for group in found)
 
 
 def test_a_last_line_without_end_windows_ends_and_broken_bytes():
     found = groups(io.BytesIO(b"a\r\n\xff\nb"), 8)
     assert [line for group in found for line in group] == ["a", "\ufffd", "b"]
+
+
+def test_a_byte_order_mark_is_none_of_the_first_line():
+    found = groups(io.BytesIO("\ufeffa\r\n\ufeffb\r\n".encode()), 8)
+    assert [line for group in found for line in group] == ["a", "\ufeffb"]
 
 
 def test_a_line_is_given_before_the_next_one_is_there():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from search.budget import Budget
 from search.mlflow_client import connect
 from search.store import (
     Store,
@@ -48,6 +49,8 @@ DTYPES = {
     "seedless_id": "string",
     "start_time": "datetime64[ms, UTC]",
     "end_time": "datetime64[ms, UTC]",
+    "feasible": "bool",
+    "copied_from": "string",
 }
 
 
@@ -191,6 +194,27 @@ def test_a_metric_of_another_version_is_told(folder: Path) -> None:
 def test_the_front_is_what_the_sweep_marked(store: Store) -> None:
     # t2 is not dominated, but the sweep's word counts: it may have had a budget or a third objective.
     assert store.front("digits-1")["trial_id"].tolist() == ["t1"]
+
+
+def test_a_budget_decides_what_is_feasible_and_on_the_front_so_far(folder: Path) -> None:
+    sweep = tracker(folder, "tight")
+    limits = Budget(max_bytes=5_000, max_drop=10.0)
+    parent = sweep.open(limits.params(), {"rayduce.metric": "accuracy"})
+    sweep.annotate(parent, {"teacher_validation_accuracy": 0.98}, {})
+    for trial_id, quality, size in (("fits", 0.90, 4_000), ("large", 0.95, 5_001), ("poor", 0.87, 1_000)):
+        add_trial(sweep, trial_id, final(quality, size), tags={"copied_from": "digits-1/00003"})
+    sweep.flush()
+    store = open_store(folder)
+    assert store.sweep("tight").budget == limits
+    trials = store.trials("tight").set_index("trial_id")
+    assert trials["feasible"].to_dict() == {"fits": True, "large": False, "poor": False}
+    assert store.front("tight")["trial_id"].tolist() == ["fits"]
+    assert set(trials["copied_from"]) == {"digits-1/00003"}
+    assert set(store.tags("tight", "copied_from").values()) == {"digits-1/00003"}
+    assert store.tags("tight", "front") == {}
+    row = store.find_run(trials["run_id"]["large"])
+    assert store.sweep("tight").over_budget(row) == "its packed file of 5,001 bytes is 1 over 5,000"
+    sweep.close()
 
 
 def test_before_the_end_the_front_is_computed_over_finished_trials(store: Store) -> None:

@@ -10,22 +10,24 @@ import pytest
 import ray
 import torch
 
+from search.budget import Budget
 from search.callback import TrialEvents
 from search.searcher import OptunaSearcher, open_study
 from search.store import open_store
-from search.sweep import Machine, Options, choose_front, run_trials
+from search.sweep import Machine, Options, choose_front, make_scheduler, run_trials
 from search.teacher import ask_teacher
 from search.tracking import SweepTracker
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods
 from trainables.compressed_weight import compress
 from trainables.evaluation import open_student, ship
+from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.optimizers import SGD
 from trainables.recipe import Phase, canonical_json
 from trainables.tasks import Digits
 from trainables.teachers import Remembered
-from trainables.teachers.sources import LocalSources
+from trainables.teachers.sources import LocalSources, NoSources
 from trainables.trainable import StudentTrial, TrialSettings, TrialSources
 from trainables.trainer import Trainer
 
@@ -58,15 +60,20 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     options = Options("s", len(recipes), 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=2)
     tracker = SweepTracker(options.tracking_uri, tmp_path / "artifacts", "digits", "s")
     tracker.open({}, {"rayduce.metric": "accuracy"})
-    study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"), 0)
+    study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"))
     searcher = OptunaSearcher(
-        study, lambda trial: next(order), lambda r: [r["validation_accuracy"], r["packed_bytes"]]
+        study,
+        lambda trial: next(order),
+        lambda r: [r["validation_accuracy"], r["packed_bytes"]],
+        trials=len(recipes),
+        parameters={},
     )
     events = TrialEvents(tracker, Silent(), "accuracy")
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000)
     arrays = Digits().load(None)
     interrupted = run_trials(
         searcher,
+        make_scheduler(quality_of("accuracy"), replace(options, scheduler="none")),
         events,
         ray.put(arrays),
         {TEACHER_ID: teacher_file},
@@ -96,12 +103,14 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     assert trials.loc[trials["state"] == "failed", "reason"].notna().all()
     assert sorted(t.state.name for t in study.trials) == ["COMPLETE"] * len(good) + ["FAIL"] * 2
 
-    front = choose_front(events.records, "validation_accuracy", options)
+    quality = quality_of("accuracy")
+    front = choose_front(events.records, quality, 1.0, options)
     assert front and all(events.records[t].state == "finished" for t in front)
     sizes = [events.records[t].metrics["packed_bytes"] for t in front]
     assert sizes == sorted(sizes)
-    tight = choose_front(events.records, "validation_accuracy", replace(options, max_bytes=int(sizes[0])))
-    assert tight == front[:1]
+    tight = replace(options, budget=Budget(max_bytes=int(sizes[0])))
+    assert choose_front(events.records, quality, 1.0, tight) == front[:1]
+    assert choose_front(events.records, quality, 1.1, replace(options, budget=Budget(max_drop=0))) == []
 
 
 def recipe_of(method, epochs):
@@ -123,6 +132,33 @@ def local_trial(recipe, tmp_path, teacher_file, outputs=None):
     return Local({"recipe": canonical_json(recipe)})
 
 
+def first_epoch(trial):
+    """The result of one epoch; that of the untrained student comes before."""
+    assert trial.step()["epoch"] == 0
+    return trial.step()
+
+
+def test_the_first_result_is_of_the_untrained_student(tmp_path, teacher_file):
+    recipe = recipe_of("post_training_quantization", 2)
+    trial = local_trial(recipe, tmp_path, teacher_file)
+    first = trial.step()
+    cpu = torch.device("cpu")
+    alone = Trainer(recipe, recipe.task.open(Digits().load(None), cpu, recipe.seed), NoSources(), cpu)
+    assert first["packed_bytes"] == len(alone.ship())
+    assert first["epoch"] == 0 and first["state"] == "running" and not first["done"]
+    assert 0 <= first["validation_accuracy"] <= 1
+    assert not {"loss", "latency_ms"} & first.keys()  # nothing was trained, the table is empty
+    trial.step()
+    assert trial.step()["latency_ms"] == local_trial(recipe, tmp_path, teacher_file).step()["latency_ms"]
+
+
+def test_latency_is_measured_first_where_it_decides(tmp_path, teacher_file):
+    recipe = recipe_of("full_precision", 2)
+    trial = local_trial(recipe, tmp_path, teacher_file)
+    trial._settings = replace(trial._settings, latency_first=True)
+    assert trial.step()["latency_ms"] > 0
+
+
 def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
     first, second = recipe_of("knowledge_distillation", 2), recipe_of("quantized_distillation", 2)
     trial = local_trial(first, tmp_path, teacher_file)
@@ -133,8 +169,8 @@ def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
     assert trial.reset_config({"recipe": canonical_json(second)})
     gc.collect()
     assert [part() for part in old] == [None] * 3
-    after_another = trial.step()
-    alone = local_trial(second, tmp_path, teacher_file).step()
+    after_another = first_epoch(trial)
+    alone = first_epoch(local_trial(second, tmp_path, teacher_file))
     for key in ("loss", "validation_accuracy", "packed_bytes"):
         assert after_another[key] == alone[key]
 
@@ -142,10 +178,10 @@ def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
 def test_a_trial_goes_on_from_its_checkpoint(tmp_path, teacher_file):
     recipe = recipe_of("quantized_distillation", 3)
     straight = local_trial(recipe, tmp_path, teacher_file)
-    for _ in range(3):
+    for _ in range(4):
         end = straight.step()
     stopped = local_trial(recipe, tmp_path, teacher_file)
-    stopped.step()
+    first_epoch(stopped)
     stopped.save_checkpoint(str(tmp_path / "checkpoint"))
     resumed = local_trial(recipe, tmp_path, teacher_file)
     resumed.load_checkpoint(str(tmp_path / "checkpoint"))
@@ -200,11 +236,11 @@ def test_a_trial_is_never_served_the_outputs_of_others(tmp_path, teacher_file):
     with pytest.raises(ValueError, match="but the trial trains on"):
         local_trial(other_augmentation, tmp_path, teacher_file).step()
     moved = replace(recipe, seed=9, task=replace(recipe.task, batch_size=200))
-    assert local_trial(moved, tmp_path, teacher_file).step()["epoch"] == 1
+    assert first_epoch(local_trial(moved, tmp_path, teacher_file))["epoch"] == 1
 
 
 def test_a_trials_outputs_are_those_of_a_trainer_without_a_sweep(tmp_path, teacher_file):
     recipe = recipe_of("knowledge_distillation", 2)
     task = recipe.task.open(Digits().load(None), torch.device("cpu"), recipe.seed)
     alone = Trainer(recipe, task, LocalSources(lambda _: open_student(teacher_file)[1]), task.device)
-    assert local_trial(recipe, tmp_path, teacher_file).step()["loss"] == alone.train_epoch()["loss"]
+    assert first_epoch(local_trial(recipe, tmp_path, teacher_file))["loss"] == alone.train_epoch()["loss"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -48,7 +49,26 @@ class Graph:
 
 @dataclass(frozen=True)
 class Interface(ABC):
-    """What the networks of a task look like from outside; its fields are what decides that."""
+    """What the networks of a task look like from outside; its fields are what decides that.
+
+    Attributes:
+        pads: whether inputs of layers hold padding, whose values must not enter a statistic, so that ranges
+            of inputs cannot be taken.
+    """
+
+    pads: ClassVar[bool] = False
+
+    @abstractmethod
+    def check(self, network: nn.Module, outputs: int) -> None:
+        """Try ``network``, fresh and on the CPU, on a few inputs; its state and mode are left as they are.
+
+        Args:
+            network: whatever is to be a student.
+            outputs: how many logits it is to return per row.
+
+        Raises:
+            ValueError: it cannot be used like this; the message says how it fails.
+        """
 
     @abstractmethod
     def graphs(self, network: nn.Module) -> dict[str, Graph]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.interfaces.base import BATCH, Graph, Inputs, Interface, Runs, Work
+from trainables.modes import evaluating
 
 NETWORK, INPUT, OUTPUT = "network", "input", "output"
 
@@ -24,6 +25,22 @@ class Classifier(Interface):
     """
 
     shape: tuple[int, ...]
+
+    @torch.no_grad()
+    def check(self, network: nn.Module, outputs: int) -> None:
+        """See :meth:`Interface.check`: zeros of the right shape give ``outputs`` logits each."""
+        name = type(network).__name__
+        shape = (2, *self.shape)  # one would hide a network that mixes up batch and channels
+        with evaluating(network):
+            try:
+                output = network(torch.zeros(shape))
+            except Exception as error:  # a user's own network may fail in any way
+                raise ValueError(
+                    f"{name} fails on an input of shape {shape}: {type(error).__name__}: {error}"
+                ) from error
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        if found != (2, outputs):
+            raise ValueError(f"{name} must return a tensor of shape {(2, outputs)}, got {found}")
 
     def graphs(self, network: nn.Module) -> dict[str, Graph]:
         """See :meth:`Interface.graphs`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from trainables.decoding import State, StateTensor, Translator, greedy
 from trainables.interfaces.base import BATCH, Axes, Graph, Inputs, Interface, Runs, Work
-from trainables.sentences import BEGIN, END, PAD, UNKNOWN
+from trainables.modes import evaluating
+from trainables.sentences import BEGIN, END, PAD, UNKNOWN, Sentences
 
 ENCODER, STEP = "encoder", "step"
 SOURCE, LENGTHS, TOKEN, LOGITS = "source", "lengths", "token", "logits"
@@ -48,7 +49,48 @@ class EncoderDecoder(Interface):
         vocabulary: tokens, special ones included.
     """
 
+    pads: ClassVar[bool] = True
+
     vocabulary: int
+
+    @torch.no_grad()
+    def check(self, network: nn.Module, outputs: int) -> None:
+        """See :meth:`Interface.check`: what ``forward`` says at once, ``step`` says token by token.
+
+        On sources of several lengths, so that a network that reads padding shows: its sentences alone give
+        other logits than together.
+        """
+        name = type(network).__name__
+        lacking = [each for each in ("encode", "step", "state_tensors") if not hasattr(network, each)]
+        if lacking:
+            raise ValueError(f"{name} cannot translate: it has no {' and no '.join(lacking)}")
+        source, lengths = self._drawn(3)
+        target = self._words(torch.Generator().manual_seed(0), (3, 4))
+        target[:, 0] = BEGIN
+        with evaluating(network):
+            try:
+                together = network(Sentences(source, lengths, target))
+                alone = [
+                    network(
+                        Sentences(source[row : row + 1, :size], lengths[row : row + 1], target[row : row + 1])
+                    )
+                    for row, size in enumerate(lengths.tolist())
+                ]
+                stepped = _stepped(cast(Stateful, network), source, lengths, target)
+            except Exception as error:  # a user's own network may fail in any way
+                raise ValueError(
+                    f"{name} fails on three sentences: {type(error).__name__}: {error}"
+                ) from error
+        for what, logits in (("Sentences", together), ("token by token", stepped)):
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            if found != (3, 4, outputs):
+                raise ValueError(
+                    f"{name}, asked {what}, must return logits of shape {(3, 4, outputs)}, got {found}"
+                )
+        tolerance = 1e-3 * float(together.abs().max())
+        for what, logits in (("token by token", stepped), ("sentence by sentence", torch.cat(alone))):
+            if not float((logits - together).abs().max()) <= tolerance:
+                raise ValueError(f"{name}, asked {what}, must give the logits that it gives to all at once")
 
     def graphs(self, network: nn.Module) -> dict[str, Graph]:
         """See :meth:`Interface.graphs`; the network has the methods of :class:`Stateful`."""
@@ -186,6 +228,18 @@ class ExportedTranslator:
 
     def _state(self, arrays: dict[str, np.ndarray]) -> State:
         return tuple(torch.from_numpy(arrays[name]) for name in self._names)
+
+
+def _stepped(network: Stateful, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
+    """Logits (n, t, vocabulary) of what follows each token of ``target`` (n, t)."""
+    state = network.encode(source, lengths)
+    if len(state) != len(network.state_tensors):
+        raise ValueError(f"state_tensors names {len(network.state_tensors)} tensors of {len(state)}")
+    rows = []
+    for token in target.unbind(1):
+        logits, state = network.step(token, state)
+        rows.append(logits)
+    return torch.stack(rows, 1)
 
 
 class _Encode(nn.Module):

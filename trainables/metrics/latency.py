@@ -106,6 +106,16 @@ def architecture_key(model: Part, interface: Interface, outputs: int) -> str:
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
+def known_latencies(architecture_key: str, interface: Interface, table: Path) -> dict[str, Latency]:
+    """Those that the table has of an architecture on this machine, by the name of the metric.
+
+    Arguments and errors are those of :func:`latencies_of`; nothing is measured.
+    """
+    entries = _read(table / f"{machine_id()}.json")
+    keys = {name: f"{architecture_key} {name}" for name in interface.work()}
+    return {name: entries[key] for name, key in keys.items() if key in entries}
+
+
 def latencies_of(
     architecture_key: str, build_onnx: Callable[[], Mapping[str, bytes]], interface: Interface, table: Path
 ) -> dict[str, Latency]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar, Self
+from typing import Self
 
 from torch import nn
 
@@ -17,11 +17,7 @@ class Model(Part):
     Attributes:
         depth: an integer of at least 1; what it counts is the architecture's business.
         width: multiplier of the channels, in [1/16, 16].
-        pads: whether inputs of its layers hold padding, whose values must not enter a statistic, so that
-            ranges of inputs cannot be taken.
     """
-
-    pads: ClassVar[bool] = False
 
     depth: int
     width: float
@@ -35,8 +31,8 @@ class Model(Part):
         """A freshly initialised network.
 
         Args:
-            input_shape: of one input, for images (channels, height, width).
-            outputs: how many logits it returns per input.
+            input_shape: of one input: for images (channels, height, width), for text (vocabulary,).
+            outputs: how many logits it returns per row: an image, or a target token.
 
         Raises:
             ValueError: the architecture does not fit the input shape.

@@ -6,8 +6,7 @@ import importlib
 import re
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.models.base import Model
 from trainables.part import check_range
@@ -49,20 +48,17 @@ class Custom(Model):
         check_range(self, "width", 1 / 16, 16)
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """See :meth:`Model.build`; the network is tried once on zeros.
+        """See :meth:`Model.build`; :meth:`Recipe.build` also tries the network out.
 
         Raises:
-            ValueError: the target is not allowed here, cannot be imported, is no ``nn.Module`` or fails
-                on an input of ``input_shape``, or its output is not ``outputs`` logits per input.
+            ValueError: the target is not allowed here, cannot be imported, or is no ``nn.Module``.
         """
         if self.target not in _allowed:
             raise ValueError(
                 f"the recipe names code of its own, {self.target}, which is not imported unasked; "
                 f"if you trust it, pass --model {self.target}"
             )
-        network = self._construct(_class(self.target), input_shape, outputs)
-        _try(self.target, network, input_shape, outputs)
-        return network
+        return self._construct(_class(self.target), input_shape, outputs)
 
     def _construct(self, cls: type[nn.Module], input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         try:
@@ -94,20 +90,3 @@ def _class(target: str) -> type[nn.Module]:
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise ValueError(f"{target} must be a subclass of torch.nn.Module, got {cls!r}")
     return cls
-
-
-def _try(target: str, network: nn.Module, input_shape: tuple[int, ...], outputs: int) -> None:
-    count = 2  # one would hide a network that mixes up batch and channels
-    network.eval()
-    try:
-        with torch.no_grad():
-            output = network(torch.zeros(count, *input_shape))
-    except Exception as error:
-        raise ValueError(
-            f"{target} fails on an input of shape {(count, *input_shape)}: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        network.train()
-    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    if shape != (count, outputs):
-        raise ValueError(f"{target} must return a tensor of shape {(count, outputs)}, got {shape}")

@@ -50,8 +50,6 @@ class LSTM(Model):
             size, before an untied one as many elements as there are units.
     """
 
-    pads: ClassVar[bool] = True
-
     depth: int = 2
     width: float = 1.0
     units: int = 256
@@ -172,8 +170,8 @@ class Encoder(nn.Module):
                 weights,
                 True,
                 self.layers,
-                self.dropout,
-                self.training,
+                self.dropout if self.training else 0.0,
+                self.training or torch.is_grad_enabled(),  # cuDNN has gradients in its training mode alone
                 self.directions == 2,
             )
         back = packed.unsorted_indices

@@ -44,8 +44,6 @@ class Transformer(Model):
             source embedding, "all", the default and the paper's.
     """
 
-    pads: ClassVar[bool] = True
-
     depth: int = 2
     width: float = 1.0
     units: int = 256

@@ -133,7 +133,7 @@ class WeightQuantizer(nn.Module):
 
     def take_levels(self, levels: int) -> None:
         """Have ``levels`` levels from now on; called before ``initialize`` if it brought any."""
-        raise NotImplementedError(f"{type(self).__name__} shares no levels")
+        raise ValueError(f"{type(self).__name__} shares no levels, got {levels=}")
 
 
 class Quantizer(Part):

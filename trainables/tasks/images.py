@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trainables.arrays import shared_tensor
 from trainables.interfaces import Classifier
 from trainables.memory import Memory, Whole
+from trainables.modes import evaluating
 from trainables.part import check_range
 from trainables.tasks.augmentation import augment, mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
@@ -188,16 +189,10 @@ class LoadedImages:
 
         The model is evaluated in eval mode; every module's training flag is as before afterwards.
         """
-        flags = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
-            with torch.inference_mode():
-                correct = torch.zeros((), dtype=torch.int64, device=self.device)
-                for batch in self.in_order(split):
-                    correct += (model(batch.inputs).argmax(1) == batch.targets).sum()
-        finally:
-            for module, training in flags:
-                module.training = training
+        with evaluating(model), torch.inference_mode():
+            correct = torch.zeros((), dtype=torch.int64, device=self.device)
+            for batch in self.in_order(split):
+                correct += (model(batch.inputs).argmax(1) == batch.targets).sum()
         return {"accuracy": int(correct) / len(self._labels[split])}
 
 

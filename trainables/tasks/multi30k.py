@@ -32,7 +32,7 @@ class Multi30k(TextTask):
         test: which test set; default ``test_2016_flickr``.
         vocabulary_size: default 8000.
         subwords: default ``bpe``.
-        batch_tokens: default 4096.
+        batch_tokens: default 1024.
         max_length: default 128.
         label_smoothing: default 0.1.
     """
@@ -40,7 +40,7 @@ class Multi30k(TextTask):
     test: str = "test_2016_flickr"
     vocabulary_size: int = 8000
     subwords: str = "bpe"
-    batch_tokens: int = 4096
+    batch_tokens: int = 1024
     max_length: int = 128
     label_smoothing: float = 0.1
 

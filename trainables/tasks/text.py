@@ -18,6 +18,7 @@ from trainables.decoding import Search, beam_search, greedy, translate
 from trainables.interfaces import EncoderDecoder
 from trainables.memory import Memory, Top
 from trainables.metrics.translation import bleu, chrf, signatures
+from trainables.modes import evaluating
 from trainables.part import check_choice, check_range
 from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.augmentation import mix
@@ -286,15 +287,9 @@ class LoadedText:
 
         The model is evaluated in eval mode; every module's training flag is as before afterwards.
         """
-        flags = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
-            with torch.inference_mode():
-                nats = self._nats_per_token(model, split)
-                translations = self.translations(model, split)
-        finally:
-            for module, training in flags:
-                module.training = training
+        with evaluating(model), torch.inference_mode():
+            nats = self._nats_per_token(model, split)
+            translations = self.translations(model, split)
         references = self.references(split)
         return {
             "bleu": bleu(translations, references),
@@ -319,7 +314,10 @@ class LoadedText:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split=}")
         if split not in self._sides:
-            raise ValueError(f"there is no {split} split: the arrays hold no {split}_target")
+            raise ValueError(
+                f"there is no {split} split here: a teacher made its targets, and they stayed where students "
+                f"were trained; choose one of {', '.join(self._sides)}"
+            )
         return self._sides[split]
 
     @functools.cached_property

@@ -29,7 +29,8 @@ _MOST_BYTES = 16 * 2**20  # of a vocabulary unpacked; a file that claims more is
 _LONGEST_LINE = 2**30  # sentencepiece silently leaves out longer lines; none are
 
 # Not printable, or with a meaning of their own for sentencepiece: its blank, and its mark of unknown text.
-_REPLACED = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | {0x2581: "_", 0x2585: "_"}
+_CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
+_REPLACED = _CONTROL | {0x2581: "_", 0x2585: "_"}
 
 
 class VocabularyError(ValueError):
@@ -189,6 +190,9 @@ def _unpacked(data: bytes) -> tuple[list[str], Sequence[float], str]:
         raise VocabularyError(f"the vocabulary is damaged ({error})") from error
     if len(pieces) != count or len(set(pieces)) != count or not all(pieces) or set(pieces) & set(_SPECIAL):
         raise VocabularyError(f"the vocabulary must name {count} different pieces, and none that is special")
+    for piece in pieces:  # what is said goes to terminals, a line each
+        if piece.translate(_CONTROL).split() != [piece]:
+            raise VocabularyError(f"the vocabulary has a piece with blanks or control characters: {piece!r}")
     if not all(np.isfinite(scores)):
         raise VocabularyError("the vocabulary has scores that are not finite")
     return pieces, scores, subwords

@@ -11,7 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from trainables import methods
 from trainables.models.custom import Custom, allow
+from trainables.recipe import Recipe
+from trainables.tasks import Digits
 
 NUMBERS = itertools.count()
 GOOD = """
@@ -43,6 +46,10 @@ def change(module: str, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+
+
+def recipe(module: str) -> Recipe:
+    return methods.full_precision(Digits(), Custom(f"{module}:Net"), epochs=1)
 
 
 def test_an_allowed_class_is_built_with_the_documented_arguments(module: str) -> None:
@@ -105,12 +112,12 @@ def test_a_class_that_breaks_the_contract_says_how(module: str, old: str, new: s
     change(module, old, new)
     allow(f"{module}:Net")
     with pytest.raises(ValueError, match=message):
-        Custom(f"{module}:Net").build((1, 8, 8), 10)
+        recipe(module).build()
 
 
 def test_trying_the_network_out_does_not_train_it(module: str) -> None:
     change(module, "self.layer =", "self.norm = nn.BatchNorm2d(input_shape[0])\n        self.layer =")
     change(module, "self.layer(x.", "self.layer(self.norm(x + 5).")
     allow(f"{module}:Net")
-    network: Any = Custom(f"{module}:Net").build((1, 8, 8), 10)
+    network: Any = recipe(module).build()
     assert torch.equal(network.norm.running_mean, torch.zeros(1)) and network.norm.training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from trainables.metrics import quality_of
+from trainables.models import Transformer
 from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.text import LoadedText, Pairs, TextTask, numbered
@@ -166,6 +168,29 @@ def test_a_network_that_knows_nothing() -> None:
     quality = opened(Copying(label_smoothing=0.3)).evaluate(Echo(32, sure=0.0), "validation")
     assert quality["perplexity"] == pytest.approx(32.0)
     assert quality["bleu"] < 10.0
+
+
+def test_perplexity_is_that_of_all_tokens_whatever_batches_they_come_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against sentences one by one, without padding, of a network that finds some tokens harder."""
+    loaded, pairs = opened(Copying(label_smoothing=0.2)), splits()["validation"]
+    torch.manual_seed(0)
+    network = Transformer(depth=1, units=8, heads=2).build((32,), 32).double().eval()
+    nats, lengths = [], set()
+    for line in pairs.source:
+        tokens = [*loaded.vocabulary.encode(line), END]
+        shown = torch.tensor([[BEGIN, *tokens[:-1]]])
+        with torch.no_grad():
+            logits = network(Sentences(torch.tensor([tokens]), torch.tensor([len(tokens)]), shown))[0]
+        nats += [-float(row[token]) for row, token in zip(logits.log_softmax(1), tokens, strict=True)]
+        lengths.add(len(tokens))
+    assert len(lengths) > 5 and max(nats) > 2 * min(nats)
+    expected = math.exp(math.fsum(nats) / len(nats))
+    for tokens_per_batch in (1, 70, 8192):
+        monkeypatch.setattr("trainables.tasks.text.EVALUATION_TOKENS", tokens_per_batch)
+        found = loaded.evaluate(network, "validation")["perplexity"]
+        assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_bleu_is_published_with_its_signature() -> None:

@@ -169,6 +169,8 @@ def packed(pieces: bytes, kind: int = 0, size: int = 100, version: int = 1) -> b
         packed(b"\n".join(b"%d" % (i // 2) for i in range(96))),
         packed(b"\n".join([b"</s>", *(b"%d" % i for i in range(95))])),
         packed(b"\n".join([b"\xff", *(b"%d" % i for i in range(95))])),
+        packed(b"\n".join([b"\x1b[2J", *(b"%d" % i for i in range(95))])),
+        packed("\n".join(["a\u2028b", *(str(i) for i in range(95))]).encode()),
         packed(b"\n".join(b"%d" % i for i in range(96)) + b"\n\n" + b"\xff" * 192, kind=1),
         packed(b"\n".join(b"%d" % i for i in range(96)))[:-3],
         packed(b"\n".join(b"%d" % i for i in range(96))) + b"x",

@@ -1,0 +1,117 @@
+"""A grid of recipes from the space of the digits study: what the tabulated benchmark knows the course of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import optuna
+
+from search.studies import Study, find_study
+from spaces import Context
+from trainables.recipe import Recipe
+from trainables.tasks.base import Task
+
+EPOCHS = 12
+"""Of every trial; the study itself has 35. Phases keep their shares of the whole."""
+
+AXES: Mapping[str, tuple[Any, ...]] = {
+    "depth": (1, 2),
+    "width": (0.1, 0.16, 0.25, 0.4),
+    "learning_rate": (1.5e-3, 5e-3),
+    "prune": (False, True),
+    "sparsity": (0.5, 0.85),
+    "bits": (1, 3, 5, 7),
+    "log2_bucket_size": (6, 9),
+    "symmetric_bits": (2, 4, 6, 8),
+}
+"""Values by the names that the parameters have in the space, each axis in ascending order.
+
+Widths are about equally far apart in their logarithms; bits are every second of the space's; learning rates
+are the study's own and a third of it. The study's depths go on to 3 and its widths to 0.5.
+"""
+
+FIXED: Mapping[str, float] = {"temperature": 2.0, "distillation_weight": 0.7, "points_learning_rate": 1e-5}
+"""Parameters of the space that the grid leaves at what the study's first trials have."""
+
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "full_precision": (),
+    "knowledge_distillation": (),
+    "post_training_quantization": ("bits", "log2_bucket_size"),
+    "quantized_distillation": ("bits", "log2_bucket_size"),
+    "differentiable_quantization": ("bits", "log2_bucket_size"),
+    "learned_step_quantization": ("symmetric_bits",),
+    "quantization_aware_training": ("symmetric_bits",),
+}
+"""Which axes a method has beside those that all have."""
+
+BASE = ("learning_rate", "depth", "width")
+
+Point = Mapping[str, Any]
+"""A recipe as the space's own parameters, :data:`FIXED` ones left out."""
+
+
+def bases() -> Iterator[dict[str, Any]]:
+    """What all methods have in common: learning rate, depth, width and pruning; the rate varies slowest."""
+    for values in product(*(AXES[name] for name in BASE)):
+        base = dict(zip(BASE, values, strict=True))
+        yield {**base, "prune": False}
+        for sparsity in AXES["sparsity"]:
+            yield {**base, "prune": True, "sparsity": sparsity}
+
+
+def points_of(method: str, base: Point) -> list[dict[str, Any]]:
+    """The recipes of ``method`` on ``base``."""
+    own = METHODS[method]
+    return [
+        {"method": method, **base, **dict(zip(own, values, strict=True))}
+        for values in product(*(AXES[name] for name in own))
+    ]
+
+
+def points() -> list[dict[str, Any]]:
+    """The whole grid."""
+    return [point for base in bases() for method in METHODS for point in points_of(method, base)]
+
+
+def study_and_context(task: Task | None = None) -> tuple[Study, Context]:
+    """The digits study, cut to :data:`EPOCHS` epochs, and what its trials have in common."""
+    study = replace(find_study("digits"), epochs=EPOCHS, teacher_views=EPOCHS)
+    task = task or study.make_task(None, {})
+    return study, study.context(task, study.teacher_recipe(task).recipe_id, 0)
+
+
+def recipe_of(point: Point, study: Study, context: Context) -> Recipe:
+    """What the space makes of ``point``."""
+    return study.space(optuna.trial.FixedTrial({**point, **FIXED}), context)
+
+
+def draw(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+    """A point of the grid, asked of Optuna under the space's own names and in its order.
+
+    Ordered axes are integers, numbers of values, as neighbours on them are alike.
+    """
+    point: dict[str, Any] = {"method": trial.suggest_categorical("method", tuple(METHODS))}
+    for name in BASE:
+        point[name] = _draw(trial, name)
+    point["prune"] = trial.suggest_categorical("prune", AXES["prune"])
+    if point["prune"]:
+        point["sparsity"] = _draw(trial, "sparsity")
+    for name in METHODS[point["method"]]:
+        point[name] = _draw(trial, name)
+    return point
+
+
+def numbered(point: Point) -> dict[str, Any]:
+    """``point`` as :func:`draw` asks for it: numbers of values on ordered axes."""
+    return {
+        name: value if name in ("method", "prune") else AXES[name].index(value)
+        for name, value in point.items()
+    }
+
+
+def _draw(trial: optuna.trial.BaseTrial, name: str) -> Any:
+    values: Sequence[Any] = AXES[name]
+    return values[trial.suggest_int(name, 0, len(values) - 1)]

@@ -1,0 +1,269 @@
+"""How much computing a search needs for a front: samplers and early ends on a recorded table.
+
+Every recipe of a grid of the digits space was trained beforehand (``benchmarks/record_digits.py``), so that a
+search can be replayed on a simulated cluster: four workers, a clock, the recorded processor time of every
+epoch, and 0.05 s for each trial's start. Optuna's real samplers suggest, the project's real rules
+(``search/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A recipe is tried once: a
+sampler that suggests it again is told what is known. A search ends when the workers have been given what
+random search spends on ``--trials`` trials; the hypervolume is that of the finished students, in log2 of the
+bytes and validation accuracy, against the teacher's size and an accuracy of 0.1.
+
+    python -m benchmarks.search_efficiency --tune            # rules by seeds from 1,000 on
+    python -m benchmarks.search_efficiency --runs runs/      # 20 seeds, the table and the figure
+
+A finished run is kept in ``--runs``; the same command goes on where it was stopped. The test split is not
+read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from benchmarks.digits_grid import draw
+from benchmarks.digits_table import Table, load_table
+from benchmarks.efficiency_figure import draw_figure
+from benchmarks.searches import SAMPLERS, Everything, OptunaSearch, Ours, Rows, WeightedASHA
+from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
+from search.front import size_quality_hypervolume
+from search.halving import Rules
+from trainables.files import write_file
+from trainables.metrics import quality_of
+from trainables.metrics.latency import fingerprint
+
+TABLE = Path(__file__).parent / "data" / "digits-grid.npz"
+RESULT = Path(__file__).parent / "results" / "2026-11-21-search-efficiency.md"
+WORKERS = 4
+POINTS = 64
+"""Moments, equally far apart, at which the hypervolume is noted."""
+TUNING = 1000
+"""Seeds from here on chose the rules; the others report."""
+GUESSING = 0.1
+
+SEARCHES: Mapping[str, tuple[str, str]] = {
+    "random": ("random", "none"),
+    "random + ours": ("random", "ours"),
+    "random + ASHA": ("random", "asha"),
+    "TPE": ("tpe", "none"),
+    "TPE + ours": ("tpe", "ours"),
+    "NSGA-II": ("nsga2", "none"),
+    "GP": ("gp", "none"),
+}
+"""Name -> sampler and what ends trials early."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search with one seed.
+
+    Attributes:
+        curve: hypervolume of the finished students at :data:`POINTS` moments.
+        trials: that ended.
+        finished: of these, to the end.
+        untrained: ended before they trained.
+    """
+
+    curve: tuple[float, ...]
+    trials: int
+    finished: int
+    untrained: int
+
+
+class Simulation:
+    """The table with all that a run needs of it.
+
+    Args:
+        table: what recipes do.
+        trials: of random search; what these cost on average is what every search may spend.
+    """
+
+    def __init__(self, table: Table, trials: int) -> None:
+        self.table = table
+        self.rows = Rows(table)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.create_study(sampler=SAMPLERS["random"](0))
+        drawn = [self.rows[draw(study.ask())] for _ in range(2000)]
+        spent = [table.seconds[row].sum() + START_SECONDS for row in drawn]
+        self.compute = float(np.mean(spent)) * trials
+
+    def run(self, sampler: str, judge: Judge, seed: int) -> Run:
+        """One search."""
+        search = OptunaSearch(self.table, self.rows, SAMPLERS[sampler](seed), seed)
+        ended = simulate(self.table, search, judge, workers=WORKERS, compute=self.compute)
+        return Run(
+            curve=tuple(self.hypervolumes(ended).tolist()),
+            trials=len(ended),
+            finished=sum(end.finished for end in ended),
+            untrained=sum(end.epoch == 0 for end in ended),
+        )
+
+    def ours(self, rules: Rules) -> Judge:
+        """The project's rules."""
+        return Ours(self.table, rules)
+
+    def judge(self, name: str) -> Judge:
+        """What ends trials early, by name."""
+        if name == "ours":
+            return self.ours(Rules())
+        if name == "asha":
+            return WeightedASHA(self.table, 3, 1)
+        return Everything()
+
+    def hypervolume(self, rows: Sequence[int]) -> float:
+        """Of the students of ``rows`` at their ends."""
+        chosen = list(rows)
+        return size_quality_hypervolume(
+            self.table.packed_bytes[chosen, -1],
+            self.table.validation[chosen, -1],
+            quality_of("accuracy"),
+            reference_bytes=self.table.teacher_bytes,
+            reference_value=GUESSING,
+        )
+
+    def hypervolumes(self, ended: Sequence[Ended]) -> NDArray[np.float64]:
+        """At each of :data:`POINTS` moments up to the last."""
+        moments = self.compute * np.arange(1, POINTS + 1) / POINTS
+        values = np.zeros(POINTS)
+        rows: list[int] = []
+        for end in ended:
+            if not end.finished:
+                continue
+            rows.append(end.row)
+            values[moments >= end.compute] = self.hypervolume(rows)
+        return values
+
+
+def reached(curve: NDArray[np.float64], target: float) -> float:
+    """Share of the compute after which ``curve`` is at ``target``; infinity if it never is."""
+    there = np.flatnonzero(curve >= target - 1e-12)
+    return float((there[0] + 1) / POINTS) if len(there) else math.inf
+
+
+def tune(simulation: Simulation, seeds: Sequence[int]) -> None:
+    """Print how far each choice of rules gets, on seeds that report nothing."""
+    choices = [
+        Rules(reduction, grace, chance)
+        for chance in (0.0, 0.05, 0.1, 0.15)
+        for reduction, grace in ((1.5, 3), (2, 3), (3, 3), (1.5, 4), (2, 4), (3, 4), (2, 6), (3, 6), (2, 99))
+    ]
+    for sampler in ("random", "tpe"):
+        plain = np.array([simulation.run(sampler, Everything(), seed).curve for seed in seeds])
+        target = plain[:, -1].mean()
+        print(f"{sampler}: {target:.4f} at the end", flush=True)
+        for rules in choices:
+            runs = [simulation.run(sampler, simulation.ours(rules), seed) for seed in seeds]
+            mean = np.array([run.curve for run in runs]).mean(axis=0)
+            trials, finished = np.mean([(run.trials, run.finished) for run in runs], axis=0)
+            print(
+                f"  {rules}: {mean[-1]:.4f} at the end, {mean[POINTS // 4 - 1]:.4f} at a quarter, "
+                f"there after {reached(mean, target):.3f}; {trials:.0f} trials, {finished:.0f} finished",
+                flush=True,
+            )
+
+
+def collect(simulation: Simulation, folder: Path, seeds: Mapping[str, int]) -> dict[str, list[Run]]:
+    """All runs, those that are missing in ``folder`` made now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[Run]] = {}
+    for name, (sampler, judge) in SEARCHES.items():
+        found[name] = []
+        for seed in range(seeds[name]):
+            path = folder / f"{name.replace(' ', '')}-{seed}.json"
+            if not path.exists():
+                run = simulation.run(sampler, simulation.judge(judge), seed)
+                write_file(path, json.dumps(asdict(run)).encode())
+            content = json.loads(path.read_text())
+            found[name].append(Run(**{**content, "curve": tuple(content["curve"])}))
+        print(f"{name}: {np.mean([run.curve[-1] for run in found[name]]):.4f}", flush=True)
+    return found
+
+
+def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: int) -> str:
+    """The results as Markdown, but for what they mean."""
+    curves = {name: np.array([run.curve for run in each]) for name, each in runs.items()}
+    means = {name: curve.mean(axis=0) for name, curve in curves.items()}
+    best = simulation.hypervolume(range(len(simulation.table.points)))
+    lines = [
+        "search        seeds  hypervolume at 1/8, 1/4, 1/2 and all of the compute (standard deviation)"
+        "     trials  finished  untrained",
+    ]
+    for name, curve in curves.items():
+        cells = "  ".join(
+            f"{curve[:, place - 1].mean():.3f} ({curve[:, place - 1].std():.3f})"
+            for place in (POINTS // 8, POINTS // 4, POINTS // 2, POINTS)
+        )
+        ended = np.mean([(run.trials, run.finished, run.untrained) for run in runs[name]], axis=0)
+        counts = f"{ended[0]:6.0f}  {ended[1]:8.0f}  {ended[2]:9.0f}"
+        lines.append(f"{name:<14}{len(curve):5}  {cells}    {counts}")
+    lines += ["", "share of the compute after which the mean is where another ends", ""]
+    targets = ("random", "TPE")
+    lines.append(f"{'search':<14}" + "".join(f"{target + ' ends':>26}" for target in targets))
+    for name, mean in means.items():
+        ends = []
+        for target in targets:
+            goal = float(means[target][-1])
+            each = [reached(np.array(run.curve), goal) for run in runs[name]]
+            low, high = np.quantile(each, [0.25, 0.75], method="nearest")
+            ends.append(f"{_share(reached(mean, goal)):>12} ({_share(low)} to {_share(high)})")
+        lines.append(f"{name:<14}" + "".join(f"{end:>26}" for end in ends))
+    machine = fingerprint()
+    versions = ", ".join(f"{name} {version(name)}" for name in ("optuna", "ray", "moocore", "numpy"))
+    return "\n".join(
+        [
+            f"Table: {len(simulation.table.points)} recipes; all of them together cover {best:.3f}. Compute: "
+            f"{simulation.compute:.0f} s of {WORKERS} workers together, what {trials} random trials take. "
+            f"Rules: {Rules()}.",
+            f"Python {platform.python_version()}, {versions}; {machine}.",
+            "",
+            "```",
+            *lines,
+            "```",
+        ]
+    )
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "never"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of finished runs")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--gp-seeds", type=int, default=3, help="a suggestion of GP takes seconds")
+    parser.add_argument("--trials", type=int, default=100, help="of random search: what all may spend")
+    parser.add_argument("--tune", action="store_true")
+    arguments = parser.parse_args()
+    simulation = Simulation(load_table(arguments.table), arguments.trials)
+    if arguments.tune:
+        tune(simulation, range(TUNING, TUNING + arguments.seeds))
+        return
+    if arguments.runs is None:
+        parser.error("--runs DIR is needed, or --tune")
+    seeds: dict[str, Any] = {
+        name: arguments.gp_seeds if name == "GP" else arguments.seeds for name in SEARCHES
+    }
+    runs = collect(simulation, arguments.runs, seeds)
+    print(report(simulation, runs, arguments.trials))
+    figure = draw_figure(
+        {name: np.array([run.curve for run in each]) for name, each in runs.items()},
+        "share of the compute of random search",
+        "hypervolume",
+    )
+    write_file(RESULT.with_suffix(".svg"), figure.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""A cluster of workers with a clock, replaying the recorded table: searches compared in simulated time."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchmarks.digits_table import Table
+
+START_SECONDS = 0.05
+"""Of a trial that trains nothing: benchmarks/results/2026-11-21-trial-overhead.md."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial as the search suggests it.
+
+    Attributes:
+        number: of the trial.
+        row: of the table: its recipe.
+    """
+
+    number: int
+    row: int
+
+
+class Search(Protocol):
+    """What suggests trials and hears how they went."""
+
+    def ask(self) -> Asked:
+        """The next trial."""
+        ...
+
+    def tell(self, asked: Asked, epoch: int, finished: bool) -> None:
+        """The trial ended after ``epoch``: finished, or pruned."""
+        ...
+
+
+class Judge(Protocol):
+    """What ends trials early."""
+
+    def judge(self, asked: Asked, epoch: int) -> bool:
+        """Whether a trial that has reported ``epoch``, not its last, goes on."""
+        ...
+
+    def finish(self, asked: Asked) -> None:
+        """The trial has reported its last epoch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial's end.
+
+    Attributes:
+        compute: seconds that all workers together had been given by then.
+        row: of the table.
+        epoch: how far it came.
+        finished: whether that was its last.
+    """
+
+    compute: float
+    row: int
+    epoch: int
+    finished: bool
+
+
+def simulate(table: Table, search: Search, judge: Judge, *, workers: int, compute: float) -> list[Ended]:
+    """Search until the workers have been given ``compute`` seconds in all.
+
+    Each worker takes a trial, reports it untrained and after each epoch, and goes on to the next trial when
+    it ends. Suggesting takes no time. Trials that still run at the end are lost.
+    """
+    last = table.packed_bytes.shape[1] - 1
+    ended: list[Ended] = []
+    # When, a number that breaks ties, the trial, and the epoch that it reports then.
+    events: list[tuple[float, int, Asked, int]] = []
+    count = 0
+
+    def schedule(when: float, asked: Asked, epoch: int) -> None:
+        nonlocal count
+        count += 1
+        started = START_SECONDS if epoch == 0 else 0.0
+        heapq.heappush(events, (when + started + float(table.seconds[asked.row, epoch]), count, asked, epoch))
+
+    for _ in range(workers):
+        schedule(0.0, search.ask(), 0)
+    while events:
+        when, _, asked, epoch = heapq.heappop(events)
+        if when * workers > compute:
+            break
+        if epoch == last:
+            judge.finish(asked)
+        elif judge.judge(asked, epoch):
+            schedule(when, asked, epoch + 1)
+            continue
+        search.tell(asked, epoch, epoch == last)
+        ended.append(Ended(when * workers, asked.row, epoch, epoch == last))
+        schedule(when, search.ask(), 0)
+    return ended

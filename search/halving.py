@@ -1,0 +1,214 @@
+"""When a trial is not worth its next epoch, by Pareto dominance; knows neither Ray nor Optuna.
+
+Two questions are asked of a trial, both answered by what other trials of the sweep did. After every report:
+if it went on as finished trials did from there, how likely would it reach the front? And at rungs a growing
+number of epochs apart: how does it rank among all that came by? Everything is decided from what trials
+reported, in the order in which they did: equal reports give equal decisions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import moocore
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How strict to be.
+
+    Attributes:
+        reduction: one in how many trials goes on at a rung, above 1.
+        grace: epochs before the first rung, at least 1; each further rung is ``reduction`` times as far as
+            the one before, rounded up to whole epochs.
+        chance: a trial whose chance of reaching the front is estimated at less than this ends, in [0, 1); at
+            0 none does.
+    """
+
+    reduction: float = 2.0
+    grace: int = 2
+    chance: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not self.reduction > 1:
+            raise ValueError(f"reduction must be above 1, got reduction={self.reduction}")
+        if self.grace < 1:
+            raise ValueError(f"grace must be at least 1, got grace={self.grace}")
+        if not 0 <= self.chance < 1:
+            raise ValueError(f"chance must be in [0, 1), got chance={self.chance}")
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Epochs after which trials of ``epochs`` epochs are compared, all before the last."""
+        found: list[int] = []
+        rung = float(self.grace)
+        while math.ceil(rung) < epochs:
+            found.append(math.ceil(rung))
+            rung *= self.reduction
+        return tuple(dict.fromkeys(found))
+
+
+def layers(losses: ArrayLike) -> NDArray[np.int64]:
+    """Number of the front that each row is on: 0 if no row dominates it, 1 if only rows of front 0 do, ...
+
+    Non-dominated sorting (Deb et al. 2002, NSGA-II, section III.A). A row dominates another if it is nowhere
+    larger and somewhere smaller; equal rows are on the same front.
+
+    Args:
+        losses: shape (n, d), finite; less is better.
+
+    Returns:
+        int64, shape (n,).
+    """
+    table = np.asarray(losses, dtype=float)
+    if table.shape[1] == 1:
+        return np.unique(table[:, 0], return_inverse=True)[1].astype(np.int64)
+    return np.asarray(moocore.pareto_rank(table), dtype=np.int64)
+
+
+def spread(losses: ArrayLike) -> list[int]:
+    """Row numbers, the ones that cover the rest best first: an epsilon-net (Salinas et al. 2021, section 3).
+
+    It begins with the row of the smallest first loss, and goes on with the row that is farthest from all
+    before it; of equally far ones the earlier. Each column counts by its range.
+
+    Args:
+        losses: shape (n, d), finite.
+    """
+    table = np.asarray(losses, dtype=float)
+    if not len(table):
+        return []
+    span = np.ptp(table, axis=0)
+    scaled = (table - table.min(axis=0)) / np.where(span > 0, span, 1.0)
+    order = [int(np.argmin(scaled[:, 0]))]
+    distance = np.linalg.norm(scaled - scaled[order[0]], axis=1)
+    while len(order) < len(table):
+        distance[order] = -1.0
+        farthest = int(np.argmax(distance))
+        order.append(farthest)
+        distance = np.minimum(distance, np.linalg.norm(scaled - scaled[farthest], axis=1))
+    return order
+
+
+def place_of(losses: ArrayLike, row: int) -> int:
+    """How many rows are ahead of ``row``: those of better fronts, and on its own those that spread better.
+
+    The ranking of multi-objective asynchronous successive halving (Schmucker et al. 2021, MO-ASHA).
+
+    Args:
+        losses: shape (n, d), finite.
+        row: in [0, n).
+    """
+    table = np.asarray(losses, dtype=float)
+    fronts = layers(table)
+    own = np.flatnonzero(fronts == fronts[row])
+    order = own[spread(table[own])]
+    return int((fronts < fronts[row]).sum()) + int(np.flatnonzero(order == row)[0])
+
+
+@dataclass
+class ParetoHalving:
+    """Decides, report by report, which trials end early.
+
+    Losses are what is minimised: first what the quality lacks of its best possible value, such as one minus
+    the accuracy, then the costs, such as log2 of the bytes, which are known before training but for what
+    coding gains by it.
+
+    Attributes:
+        rules: how strict to be.
+    """
+
+    rules: Rules
+    _shown: dict[int, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    _ends: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def report(self, trial: str, epoch: int, losses: Sequence[float], *, epochs: int) -> str:
+        """Why ``trial`` should end now; an empty string where it should go on.
+
+        Args:
+            trial: its name.
+            epoch: epochs done, from 0 for the untrained student to ``epochs``.
+            losses: of the student as it would be shipped now; finite, the first at least 0.
+            epochs: of its whole training.
+        """
+        own = tuple(float(loss) for loss in losses)
+        if not all(map(math.isfinite, own)) or own[0] < 0:
+            raise ValueError(f"losses must be finite and the first at least 0, got {own} of trial {trial}")
+        if epoch >= epochs:
+            self._ends[trial] = own
+            return ""
+        self._shown.setdefault(epoch, {})[trial] = own
+        reason = self._by_chance(epoch, own)
+        if not reason and epoch in self.rules.rungs(epochs):
+            reason = self._by_rank(trial, epoch)
+        return reason
+
+    def _by_chance(self, epoch: int, own: tuple[float, ...]) -> str:
+        """Whether enough finished trials got from where this one is to where it would have to get.
+
+        To reach the front it must end better than the best finished student that is no larger. Of n finished
+        trials, k show that it could: before training those at least as large that ended that well, since
+        larger students can do at least what this one can; later those whose loss, from this epoch to their
+        end, shrank by the factor that its own would have to. Were it drawn like them, it would be as lucky
+        with a chance of (k + 1) / (n + 2): Laplace's rule of succession, so that few trials prove little.
+        """
+        shown = self._shown[epoch]
+        peers = [name for name in self._ends if name in shown]
+        if not peers:
+            return ""
+        then = np.array([shown[name] for name in peers])
+        ends = np.array([self._ends[name] for name in peers])
+        # What coding may still gain: as much as it did for any other.
+        costs = np.array(own[1:]) + np.minimum((ends[:, 1:] - then[:, 1:]).min(axis=0), 0.0)
+        smaller = (ends[:, 1:] <= costs).all(axis=1)
+        if not smaller.any():
+            return ""
+        wanted = ends[smaller, 0].min()
+        if epoch == 0:
+            reached = ends[(ends[:, 1:] >= costs).all(axis=1), 0]
+        else:
+            reached = _carried(own[0], then[:, 0], ends[:, 0])
+        count, lucky = len(reached), int((reached < wanted).sum())
+        chance = (lucky + 1) / (count + 2)
+        if chance >= self.rules.chance:
+            return ""
+        share = f"{100 * chance:.0f} %: {lucky or 'none'} of {count}"
+        if epoch == 0:
+            return (
+                f"untrained, its chance of reaching the front is about {share} students at least as large "
+                "ended better than the best smaller one"
+            )
+        return (
+            f"after epoch {epoch}, its chance of reaching the front is about {share} finished students "
+            "improved from there as much as it would have to"
+        )
+
+    def _by_rank(self, trial: str, epoch: int) -> str:
+        """Asynchronous successive halving: one in so many of all that came by goes on.
+
+        A trial is never ended by its rank while nobody dominates it.
+        """
+        rung = self._shown[epoch]
+        table, own = np.array(list(rung.values())), rung[trial]
+        dominated = (table <= own).all(axis=1) & (table < own).any(axis=1)
+        if not dominated.any():
+            return ""
+        place = place_of(table, list(rung).index(trial))
+        if place < len(table) / self.rules.reduction:
+            return ""
+        return (
+            f"after epoch {epoch}, it is number {place + 1} of {len(table)} students by Pareto rank, "
+            f"of which one in {self.rules.reduction:g} goes on"
+        )
+
+
+def _carried(loss: float, then: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``loss`` multiplied as other losses were on their way from ``then`` to ``ends``; 0 stays 0."""
+    if loss == 0:
+        return np.zeros_like(ends)
+    factors = np.divide(ends, then, out=np.full_like(ends, math.inf), where=then > 0)
+    factors[(then == 0) & (ends == 0)] = 1.0
+    return loss * factors

@@ -1,0 +1,238 @@
+"""How the next trial's parameters are drawn: Optuna's samplers, and a Sobol sequence, by name."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import qmc
+
+from search.problem import Problem
+
+POPULATION = 20
+"""Of NSGA-II. Optuna's 50 would make a sweep of our usual 36 to 100 trials one random generation or two."""
+
+SEEN_VALUES = "seen_values"
+"""User attribute of a pruned trial: its objectives as they were seen last."""
+
+DIMENSIONS = 32
+"""Of the Sobol sequence: no fewer than a space has parameters. The scrambling depends on their number."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A way to draw parameters.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for ``--help``.
+        make: a fresh sampler of trial ``number`` (0, 1, ...) in a sweep of ``seed``: what it draws is a
+            function of these two and of the trials it sees, so that a resumed sweep draws as one that was
+            never interrupted.
+        whole: whether each trial has a value of every parameter of the space, used or not. Samplers that
+            draw all parameters at once need that; the others draw those that the recipe asks for.
+        ahead: whether it takes seconds, so that the next trial is drawn while others run. It then sees a
+            copy of the trials (:func:`as_complete`).
+        given: system attributes with which it counts trials that it did not draw: starting points, and
+            those of earlier sweeps.
+    """
+
+    name: str
+    summary: str
+    make: Callable[[int, int], BaseSampler]
+    whole: bool = False
+    ahead: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+def seed_of(seed: int, number: int) -> int:
+    """A seed in [0, 2**32) for trial ``number`` of a sweep of ``seed``; neighbours have nothing in common."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
+
+
+class SobolSampler(BaseSampler):
+    """Point ``number`` of the scrambled Sobol sequence over the whole space (Sobol 1967, Owen 1998).
+
+    Optuna's ``QMCSampler`` takes the parameters of the first finished trial for the space, which here are
+    those of one method, and draws the others at random.
+    """
+
+    def __init__(self, seed: int, number: int) -> None:
+        self._seed = seed
+        self._number = number
+
+    @cached_property
+    def _point(self) -> list[float]:
+        engine = qmc.Sobol(DIMENSIONS, scramble=True, rng=self._seed)
+        if self._number:
+            engine.fast_forward(self._number)
+        point: list[float] = engine.random(1)[0].tolist()
+        return point
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Nothing is known of the space before its parameters are asked for."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing: see :meth:`sample_independent`."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The coordinate of ``param_name``; parameters are numbered as they are first asked for."""
+        return at(param_distribution, self._point[len(trial.params)])
+
+
+class GeneticSampler(NSGAIISampler):
+    """NSGA-II (Deb et al. 2002), whose children do not depend on when a process was started.
+
+    Optuna's gives the parents to the first child of a generation by rank, and to the others, for which it
+    has kept who they are, by age.
+    """
+
+    def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """The parents of ``generation``, by age."""
+        return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
+
+
+def at(distribution: BaseDistribution, share: float) -> Any:
+    """The value below which ``share``, in [0, 1), of a ``distribution`` lies."""
+    match distribution:
+        case CategoricalDistribution():
+            return distribution.choices[int(share * len(distribution.choices))]
+        case IntDistribution():
+            return distribution.low + int(share * (distribution.high - distribution.low + 1))
+        case FloatDistribution() if distribution.log:
+            low, high = math.log(distribution.low), math.log(distribution.high)
+            inside = math.exp(low + share * (high - low))
+            return min(max(inside, distribution.low), distribution.high)  # what rounding adds
+        case FloatDistribution():
+            return distribution.low + share * (distribution.high - distribution.low)
+    raise TypeError(f"there is no place in {distribution}")
+
+
+TPE = Sampler(
+    "tpe",
+    "tree-structured Parzen estimators, parameter by parameter",
+    lambda seed, number: TPESampler(seed=seed_of(seed, number)),
+)
+
+SAMPLERS: tuple[Sampler, ...] = (
+    TPE,
+    Sampler(
+        "gp",
+        "Gaussian processes and expected hypervolume improvement; up to some hundred trials",
+        lambda seed, number: GPSampler(seed=seed_of(seed, number)),
+        whole=True,
+        ahead=True,
+    ),
+    Sampler(
+        "nsga2",
+        f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
+        lambda seed, number: GeneticSampler(seed=seed_of(seed, number), population_size=POPULATION),
+        whole=True,
+        given={"GeneticSampler:generation": 0},  # the first generation is whoever is there
+    ),
+    Sampler(
+        "random",
+        "independent draws",
+        lambda seed, number: RandomSampler(seed=seed_of(seed, number)),
+    ),
+    Sampler(
+        "qmc",
+        "a Sobol sequence: even coverage, learns nothing",
+        lambda seed, number: SobolSampler(seed, number),
+        whole=True,
+    ),
+)
+
+
+def find_sampler(name: str) -> Sampler:
+    """The sampler called ``name``.
+
+    Raises:
+        Problem: there is none.
+    """
+    for sampler in SAMPLERS:
+        if sampler.name == name:
+            return sampler
+    raise Problem(f"There is no sampler {name!r}; choose one of {', '.join(s.name for s in SAMPLERS)}.")
+
+
+def middle(parameters: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """The value in the middle of each parameter: what stands where a recipe has no such parameter."""
+    return {name: at(distribution, 0.5) for name, distribution in parameters.items()}
+
+
+def as_complete(
+    trials: Sequence[FrozenTrial],
+    directions: Sequence[optuna.study.StudyDirection],
+    parameters: Mapping[str, BaseDistribution],
+) -> list[FrozenTrial]:
+    """``trials`` as a Gaussian process can learn from them: all parameters, all values, two states.
+
+    A parameter that a trial does not use stands in the middle, so that equal recipes are equal points (the
+    imputation of Levesque et al. 2017, "Bayesian optimization for conditional hyperparameter spaces"). A
+    pruned trial counts with what was seen of it: a student of that size and quality was there. A failed one
+    counts with the worst that was seen of each objective, or the maximum of what is expected would stay
+    where training diverges. Only trials that run stay open.
+
+    Args:
+        trials: of the sweep, in any state. Pruned ones hold what was seen under :data:`SEEN_VALUES`.
+        directions: of the objectives.
+        parameters: the whole space.
+    """
+    seen = {trial.number: _values(trial) for trial in trials}
+    known = [values for values in seen.values() if values is not None]
+    worst = [
+        (min if direction == optuna.study.StudyDirection.MAXIMIZE else max)(column)
+        for direction, column in zip(directions, zip(*known, strict=True), strict=bool(known))
+    ]
+    names = {name for trial in trials for name in trial.constraints}
+    violated = {name: max(trial.constraints.get(name, 0.0) for trial in trials) for name in names}
+    found = []
+    for trial in trials:
+        running = trial.state in (TrialState.RUNNING, TrialState.WAITING)
+        values = seen[trial.number]
+        if not running and values is None and not known:
+            continue
+        point = {name: trial.params.get(name, value) for name, value in middle(parameters).items()}
+        found.append(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING if running else TrialState.COMPLETE,
+                params=point,
+                distributions=dict(parameters),
+                values=None if running else values or worst,
+                # The constraints of all or of none, as Optuna's sampler has it.
+                constraints=None if running else {**violated, **trial.constraints},
+            )
+        )
+    return found
+
+
+def _values(trial: FrozenTrial) -> list[float] | None:
+    if trial.state == TrialState.COMPLETE:
+        return list(trial.values)
+    return trial.user_attrs.get(SEEN_VALUES) if trial.state == TrialState.PRUNED else None

@@ -1,0 +1,196 @@
+"""Who ends early: ranks against brute force, what never may happen, equal decisions on equal reports."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.halving import ParetoHalving, Rules, layers, place_of, spread
+
+coordinate = st.integers(0, 6).map(float)
+tables = st.integers(1, 3).flatmap(
+    lambda width: st.lists(st.tuples(*[coordinate] * width), min_size=1, max_size=24)
+)
+
+
+def dominates(one, other):
+    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
+
+
+def peeled(rows):
+    """Fronts by the definition: take away what nothing dominates, again and again."""
+    left, found, number = set(range(len(rows))), {}, 0
+    while left:
+        front = {i for i in left if not any(dominates(rows[j], rows[i]) for j in left)}
+        found |= dict.fromkeys(front, number)
+        left -= front
+        number += 1
+    return [found[i] for i in range(len(rows))]
+
+
+@given(tables)
+def test_fronts_are_those_of_the_definition(rows):
+    assert layers(rows).tolist() == peeled(rows)
+
+
+@given(tables)
+def test_places_are_a_permutation_front_by_front(rows):
+    places = [place_of(rows, row) for row in range(len(rows))]
+    assert sorted(places) == list(range(len(rows)))
+    fronts = peeled(rows)
+    assert [fronts[row] for row in np.argsort(places)] == sorted(fronts)
+
+
+@given(tables)
+def test_a_spread_takes_the_farthest_row_each_time(rows):
+    table = np.array(rows)
+    span = np.where(np.ptp(table, axis=0) > 0, np.ptp(table, axis=0), 1.0)
+    order = spread(rows)
+    assert sorted(order) == list(range(len(rows)))
+    assert table[order[0], 0] == table[:, 0].min()
+    for step in range(1, len(order)):
+
+        def gap(row, before=tuple(order[:step])):
+            return min(np.linalg.norm((table[row] - table[other]) / span) for other in before)
+
+        assert gap(order[step]) == pytest.approx(max(gap(row) for row in order[step:]))
+
+
+def test_a_spread_begins_with_the_best_and_then_the_far_end():
+    assert spread([(0.0, 10.0), (0.1, 9.0), (5.0, 4.0), (9.0, 0.0)]) == [0, 3, 2, 1]
+
+
+def test_rungs():
+    assert Rules(reduction=3, grace=1).rungs(35) == (1, 3, 9, 27)
+    assert Rules(reduction=3, grace=4).rungs(12) == (4,)
+    assert Rules(reduction=1.5, grace=1).rungs(5) == (1, 2, 3, 4)
+    assert Rules(reduction=2, grace=2).rungs(2) == ()
+
+
+@pytest.mark.parametrize("wrong", [{"reduction": 1.0}, {"grace": 0}, {"chance": 1.0}, {"chance": -0.1}])
+def test_rules_out_of_range_are_refused_with_their_value(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        Rules(**wrong)
+
+
+losses = st.tuples(st.integers(0, 10).map(float), st.integers(0, 10).map(float))
+
+
+@given(st.lists(losses, min_size=1, max_size=30), st.sampled_from([1.5, 2.0, 3.0, 10.0]))
+def test_at_a_rung_whoever_nobody_dominates_goes_on(reports, reduction):
+    halving = ParetoHalving(Rules(reduction=reduction, grace=1, chance=0.0))
+    for number, shown in enumerate(reports):
+        reason = halving.report(str(number), 1, shown, epochs=4)
+        if not any(dominates(other, shown) for other in reports[: number + 1]):
+            assert reason == ""
+
+
+@given(st.lists(losses, min_size=1, max_size=30), st.integers(0, 3), st.integers(0, 3))
+def test_who_is_nowhere_worse_is_on_no_worse_a_front(reports, gain, saving):
+    *others, own = reports
+    better = (own[0] - gain, own[1] - saving)
+    assert layers([*others, better])[-1] <= layers([*others, own])[-1]
+
+
+@given(st.lists(losses, min_size=1, max_size=12), st.sampled_from([0.0, 0.2, 0.6]), st.integers(1, 4))
+def test_equal_reports_give_equal_decisions(reports, chance, grace):
+    def decide():
+        halving = ParetoHalving(Rules(reduction=2, grace=grace, chance=chance))
+        return [
+            halving.report(str(number), epoch, shown, epochs=4)
+            for epoch in range(5)
+            for number, shown in enumerate(reports)
+        ]
+
+    assert decide() == decide()
+
+
+def test_one_in_so_many_goes_on():
+    """A line of students each of which dominates the next: rank is all there is."""
+    halving = ParetoHalving(Rules(reduction=3, grace=1, chance=0.0))
+    for number in range(30):
+        halving.report(str(number), 1, (float(number), float(number)), epochs=9)
+    for place in (0.5, 8.5, 10.5, 20.5):
+        reason = halving.report("new", 1, (place, place), epochs=9)
+        assert (reason == "") == (math.ceil(place) < 31 / 3)
+        if reason:
+            assert reason.startswith(f"after epoch 1, it is number {math.ceil(place) + 1} of 31 students")
+
+
+def test_between_rungs_rank_ends_nobody():
+    halving = ParetoHalving(Rules(reduction=2, grace=2, chance=0.0))
+    for epoch, ends in ((0, False), (1, False), (2, True), (3, False), (4, True), (5, False)):
+        halving.report("good", epoch, (0.1, 5.0), epochs=6)
+        assert bool(halving.report("bad", epoch, (0.2, 6.0), epochs=6)) == ends
+
+
+def finished(halving, number, size, *errors):
+    for epoch, error in enumerate(errors):
+        halving.report(f"f{number}", epoch, (error, size), epochs=len(errors) - 1)
+
+
+def test_a_size_at_which_nobody_was_better_ends_a_trial_before_it_trains():
+    halving = ParetoHalving(Rules(chance=0.1))
+    finished(halving, 0, 10.0, 0.9, 0.01)
+    for number in range(1, 9):
+        finished(halving, number, 12.0, 0.9, 0.02)
+    assert halving.report("early", 0, (0.9, 11.0), epochs=9) == ""  # 8 larger: a chance of 1 in 10
+    finished(halving, 9, 13.0, 0.9, 0.01)  # as good is not better
+    reason = halving.report("late", 0, (0.9, 11.0), epochs=9)
+    assert "9 %" in reason and "none of 9 students" in reason
+    assert halving.report("small", 0, (0.9, 9.0), epochs=9) == ""  # nobody as small has finished
+    finished(halving, 10, 14.0, 0.9, 0.005)  # somebody was lucky: 2 in 12
+    assert halving.report("again", 0, (0.9, 11.0), epochs=9) == ""
+
+
+def test_who_would_have_to_improve_as_nobody_did_ends():
+    halving = ParetoHalving(Rules(grace=9, chance=0.2))
+    for number in range(5):
+        finished(halving, number, 10.0, 0.9, 0.04, 0.02)  # halves its error after epoch 1
+    for error, goes_on in ((0.03, True), (0.039, True), (0.04, False), (0.3, False)):
+        reason = halving.report("own", 1, (error, 10.0), epochs=2)
+        assert (reason == "") == goes_on, (error, reason)
+        if not goes_on:
+            assert "after epoch 1" in reason and "none of 5 finished" in reason and "14 %" in reason
+    assert halving.report("small", 1, (0.3, 9.9), epochs=2) == ""  # on the front already
+
+
+def test_perfection_is_neither_divided_by_nor_beaten():
+    halving = ParetoHalving(Rules(grace=9, chance=0.4))
+    for number in range(3):
+        finished(halving, number, 10.0, 0.9, 0.0, 0.0)
+    assert halving.report("own", 1, (0.0, 10.0), epochs=2) != ""  # as good is not better
+    fresh = ParetoHalving(Rules(grace=9, chance=0.4))
+    for number in range(3):
+        finished(fresh, number, 10.0, 0.9, 0.0, 0.1)  # lost what it had
+    assert fresh.report("own", 1, (0.05, 10.0), epochs=2) != ""
+    assert fresh.report("perfect", 1, (0.0, 10.0), epochs=2) == ""
+
+
+@given(st.lists(st.tuples(losses, losses), max_size=30), losses)
+def test_a_student_smaller_than_all_is_always_trained(pairs, own):
+    halving = ParetoHalving(Rules(chance=0.5))
+    for number, (first, last) in enumerate(pairs):
+        halving.report(str(number), 0, first, epochs=1)
+        halving.report(str(number), 1, last, epochs=1)
+    least = min((last[1] for _, last in pairs), default=0.0)
+    assert halving.report("own", 0, (own[0], least - 0.5), epochs=9) == ""
+
+
+def test_coding_may_gain_what_it_gained_before():
+    halving = ParetoHalving(Rules(chance=0.3))
+    for number in range(9):
+        halving.report(str(number), 0, (0.9, 12.0), epochs=1)
+        halving.report(str(number), 1, (0.1, 11.0), epochs=1)
+    # It may shrink below all that finished, where nobody has been.
+    assert halving.report("near", 0, (0.9, 11.9), epochs=9) == ""
+    assert halving.report("far", 0, (0.9, 12.0), epochs=9) != ""
+
+
+@pytest.mark.parametrize("wrong", [(math.nan, 1.0), (0.5, math.inf), (-0.1, 1.0)])
+def test_what_is_no_loss_is_refused(wrong):
+    with pytest.raises(ValueError, match="losses must be finite and the first at least 0"):
+        ParetoHalving(Rules()).report("a", 1, wrong, epochs=3)

@@ -1,0 +1,80 @@
+"""Plans: the sums, and one made of the digits that could be true."""
+
+import json
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from search.budget import Budget
+from search.plan import Plan, Resources, make_plan
+from search.plan_table import plan_record, plan_table
+from search.studies import find_study
+from search.sweep import Options
+from trainables.metrics import quality_of
+
+ENOUGH = Resources(disk_needed=1e6, disk_free=1e9, memory_needed=1e9, memory_free=2e9)
+PLAN = Plan(
+    study="digits",
+    metric="accuracy",
+    device="cpu",
+    samples={"train": 1077, "validation": 360, "test": 360},
+    data_bytes=129_000,
+    trials=100,
+    epochs=35,
+    concurrency=2,
+    nodes=3,
+    smallest_bytes=443,
+    largest_bytes=515_000,
+    teacher_bytes=1_310_000,
+    smallest_epoch=0.1,
+    largest_epoch=0.5,
+    trial=12.0,
+    start=40.0,
+    teacher=25.0,
+    outputs=0.0,
+    end=60.0,
+    resources=ENOUGH,
+    not_counted="",
+)
+
+
+def test_the_sums():
+    assert PLAN.between_trials == 2.0
+    assert PLAN.seconds == 300.0
+    assert PLAN.cost(0.6) == pytest.approx(300 / 3600 * 3 * 0.6)
+    assert PLAN.fitting(1) == 1750
+    assert PLAN.fitting(0.01) == 0
+    hours = replace(PLAN, trials=PLAN.fitting(2)).seconds / 3600
+    assert 2 - PLAN.between_trials / 3600 < hours <= 2
+
+
+def test_too_little_is_told():
+    assert PLAN.resources.short == ()
+    short = replace(ENOUGH, memory_free=1e6)
+    assert short.short == ("memory",)
+    assert plan_record(replace(PLAN, resources=short), None, None)["short_of"] == ["memory"]
+
+
+def test_the_table_says_what_was_asked_for():
+    written = StringIO()
+    table = plan_table(PLAN, Budget(max_bytes=16_000), quality_of("accuracy"), 1.0, 0.6)
+    Console(width=160, file=written).print(table)
+    text = written.getvalue()
+    for words in ("on 3 nodes like this machine", "at most 16 kB", "about 1750 trials", "about 0.15 EUR"):
+        assert words in text
+    record = plan_record(PLAN, 1.0, 0.6)
+    assert json.loads(json.dumps(record))["trials_in_hours"] == 1750 and record["seconds"] == 300.0
+
+
+def test_a_plan_of_the_digits_writes_nothing(tmp_path):
+    study = replace(find_study("digits"), epochs=4)
+    options = Options("plan", 20, 0, tmp_path / "store", "", concurrency=2)
+    plan = make_plan(study, options, nodes=1)
+    assert plan.samples == {"train": 1077, "validation": 360, "test": 360}
+    assert 200 < plan.smallest_bytes < 1_000 < 400_000 < plan.largest_bytes < plan.teacher_bytes
+    assert 0 < plan.smallest_epoch < plan.largest_epoch < plan.trial < plan.seconds
+    assert plan.teacher > plan.outputs > 0
+    assert plan.resources.disk_needed > plan.teacher_bytes and plan.resources.memory_needed > 1e9
+    assert not (tmp_path / "store").exists()

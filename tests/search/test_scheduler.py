@@ -1,0 +1,167 @@
+"""Who is ended early, and that searcher, tracker and store hear of it once."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import ray
+from ray.tune.schedulers import TrialScheduler
+
+from search.callback import TrialEvents
+from search.halving import Rules
+from search.scheduler import ParetoScheduler
+from search.searcher import OptunaSearcher, open_study
+from search.store import open_store
+from search.sweep import Machine, Options, make_scheduler, run_trials
+from search.tracking import SweepTracker
+from tests.recipes import STUDENT
+from trainables import methods
+from trainables.metrics import quality_of
+from trainables.recipe import canonical_json
+from trainables.tasks import Digits
+from trainables.trainable import TrialSettings
+
+ACCURACY = quality_of("accuracy")
+RANK = Rules(reduction=2, grace=1, chance=0.0)
+
+
+def recipe_of(epochs=4, **arguments):
+    return methods.post_training_quantization(
+        Digits(batch_size=128), STUDENT, epochs=epochs, **{"bits": 4, "learning_rate": 5e-3, **arguments}
+    )
+
+
+def trial_of(name, recipe):
+    return SimpleNamespace(config={"trial": name, "recipe": canonical_json(recipe)}, last_result={})
+
+
+def result_of(epoch, accuracy, packed_bytes, **more):
+    shown = {"epoch": epoch, "validation_accuracy": accuracy, "packed_bytes": packed_bytes}
+    return {**shown, "state": "running", **more}
+
+
+def scheduler_of(rules, costs=("packed_bytes",), limit=math.inf):
+    return ParetoScheduler(
+        ACCURACY, costs, rules, lambda result: "too large" if result["packed_bytes"] > limit else ""
+    )
+
+
+def test_a_student_over_budget_does_not_train():
+    scheduler, trial = scheduler_of(None, limit=1000), trial_of("00000", recipe_of())
+    assert scheduler.on_trial_result(None, trial, result_of(0, 0.1, 1001)) == TrialScheduler.STOP
+    scheduler.on_trial_complete(None, trial, result_of(0, 0.1, 1001))
+    assert trial.last_result == {"state": "pruned", "reason": "too large"}
+    other = trial_of("00001", recipe_of())
+    assert scheduler.on_trial_result(None, other, result_of(0, 0.1, 1000)) == TrialScheduler.CONTINUE
+
+
+def test_without_rules_nobody_is_compared():
+    scheduler = scheduler_of(None)
+    for name, accuracy in (("00000", 0.9), ("00001", 0.1)):
+        trial = trial_of(name, recipe_of())
+        assert scheduler.on_trial_result(None, trial, result_of(1, accuracy, 500)) == TrialScheduler.CONTINUE
+
+
+def test_a_dominated_student_ends_at_its_rung_and_a_failed_one_as_failed():
+    scheduler = scheduler_of(RANK)
+    first, second, third = (trial_of(f"0000{number}", recipe_of()) for number in range(3))
+    assert scheduler.on_trial_result(None, first, result_of(1, 0.9, 500)) == TrialScheduler.CONTINUE
+    assert scheduler.on_trial_result(None, second, result_of(1, 0.8, 600)) == TrialScheduler.STOP
+    scheduler.on_trial_complete(None, second, {})
+    assert second.last_result["state"] == "pruned" and "number 2 of 2" in second.last_result["reason"]
+    assert scheduler.on_trial_result(None, third, result_of(1, 0.7, 700)) == TrialScheduler.STOP
+    scheduler.on_trial_error(None, third)
+    scheduler.on_trial_complete(None, third, {"state": "failed"})
+    assert third.last_result == {}
+
+
+def test_what_is_known_only_at_first_stays_a_cost():
+    scheduler = scheduler_of(RANK, ("packed_bytes", "latency_ms"))
+    for name, latency, action in (
+        ("00000", 2.0, "CONTINUE"),
+        ("00001", 1.0, "CONTINUE"),
+        ("00002", 3.0, "STOP"),
+    ):
+        trial = trial_of(name, recipe_of())
+        scheduler.on_trial_result(None, trial, result_of(0, 0.1, 500, latency_ms=latency))
+        assert scheduler.on_trial_result(None, trial, result_of(1, 0.5, 500)) == action
+    unmeasured = trial_of("00003", recipe_of())
+    assert scheduler.on_trial_result(None, unmeasured, result_of(1, 0.1, 900)) == TrialScheduler.CONTINUE
+
+
+def test_telling_again_what_was_recorded_gives_the_same_decisions():
+    reports = [
+        (f"{n:05d}", epoch, 0.1 * (n % 7), 400 + 50 * (n % 5)) for n in range(12) for epoch in range(3)
+    ]
+    told = [scheduler_of(RANK) for _ in range(2)]
+    for name, epoch, accuracy, size in reports:
+        reasons = {s.learn(name, recipe_of(), result_of(epoch, accuracy, size)) for s in told}
+        assert len(reasons) == 1
+
+
+class Silent:
+    def changed(self, records):
+        pass
+
+
+def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, monkeypatch):
+    good = recipe_of(2)
+    worse = recipe_of(2, bits=6, learning_rate=1e-6)  # larger, and learns nothing
+    large = recipe_of(2, bits=8, bucket_size=32)
+    order = [good, worse, large]
+    options = Options("s", 3, 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=1)
+    tracker = SweepTracker(options.tracking_uri, tmp_path / "artifacts", "digits", "s")
+    tracker.open({}, {"rayduce.metric": "accuracy"})
+    told, ends, plain = Counter(), Counter(), tracker.finish_trial
+    monkeypatch.setattr(
+        tracker, "finish_trial", lambda name, *rest: (ends.update([name]), plain(name, *rest))
+    )
+    study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"), 0)
+    tell = study.tell
+    monkeypatch.setattr(
+        study, "tell", lambda trial, *rest, **more: (told.update([trial.number]), tell(trial, *rest, **more))
+    )
+    recipes = iter(order)
+    searcher = OptunaSearcher(
+        study, lambda trial: next(recipes), lambda r: [r["validation_accuracy"], r["packed_bytes"]]
+    )
+    events = TrialEvents(tracker, Silent(), "accuracy")
+    scheduler = scheduler_of(RANK, limit=1400)
+    arrays, settings = Digits().load(None), TrialSettings(None, teacher_bytes=100_000)
+    run_trials(
+        searcher, scheduler, events, ray.put(arrays), {}, (), settings, options, Machine("cpu", 1, 1.0, 0.0)
+    )
+    tracker.finish_sweep("finished", {}, {}, {})
+    tracker.close()
+
+    records = list(events.records.values())
+    assert [(r.state, r.metrics["epoch"]) for r in records] == [("finished", 2), ("pruned", 1), ("pruned", 0)]
+    assert "number 2 of 2" in records[1].reason and records[2].reason == "too large"
+    assert records[1].packed is None
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
+    assert set(told.values()) == set(ends.values()) == {1} and len(told) == len(ends) == 3
+    opened = open_store(tmp_path, options.tracking_uri)
+    trials = opened.trials("s")
+    assert list(trials["state"]) == ["finished", "pruned", "pruned"]
+    assert list(trials["reason"].fillna(""))[1:] == [record.reason for record in records[1:]]
+    assert list(trials["front"]) == [True, False, False]
+
+
+def test_a_quality_without_a_best_value_is_refused():
+    with pytest.raises(ValueError, match="perplexity"):
+        ParetoScheduler(quality_of("perplexity"), ("packed_bytes",), None)
+
+
+def test_the_command_line_chooses(tmp_path):
+    options = Options("s", 1, 0, tmp_path, "")
+    recipe = recipe_of(12)
+    for name, ends in (("pareto", True), ("none", False)):
+        scheduler = make_scheduler(ACCURACY, replace(options, scheduler=name))
+        reasons = []
+        for number in range(40):
+            for epoch in range(12):
+                shown = result_of(epoch, 0.9 - 0.01 * number, 500 + number)
+                reasons.append(scheduler.learn(f"{number:05d}", recipe, shown))
+        assert any(reasons) == ends
