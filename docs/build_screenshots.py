@@ -19,9 +19,9 @@ from search.store import open_store
 
 VIEWS = {
     "front": ("/", "#front .plot-container"),
-    "trial": ("/trial", "#levels .bars"),
+    "trial": ("/trial", "#curves .plot-container"),
     "progress": ("/progress", "#growth .plot-container"),
-    "parameters": ("/parameters", "#importance .bars"),
+    "parameters": ("/parameters", "#importance .plot-container"),
     "compare": ("/compare", "#fronts .plot-container"),
 }
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

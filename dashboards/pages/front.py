@@ -27,23 +27,6 @@ _CAPTION = (
 )
 
 
-# A new table replaces the button that was pressed; who works by keyboard must not start again at the top.
-_KEEP_FOCUS = """
-() => {
-  const held = (element) => element && element.id && element.closest("#table");
-  if (held(document.activeElement)) window.rayduceFocus = document.activeElement.id;
-  else if (document.activeElement !== document.body) window.rayduceFocus = null;
-  const restore = (frames) => {
-    const lost = window.rayduceFocus && document.activeElement === document.body;
-    const element = lost ? document.getElementById(window.rayduceFocus) : null;
-    if (element) element.focus();
-    else if (frames > 0) requestAnimationFrame(() => restore(frames - 1));
-  };
-  restore(20);
-}
-"""
-
-
 def owns(path: str) -> bool:
     """Whether the view is at this address."""
     return path == PATH
@@ -243,10 +226,6 @@ def register(app: Dash, live: Live) -> None:
             return {**order, "page": max(int(order["page"]) + int(pressed["step"]), 0)}
         again = order["key"] == pressed["key"]
         return {**order, "key": pressed["key"], "down": not order["down"] if again else False, "page": 0}
-
-    app.clientside_callback(
-        _KEEP_FOCUS, Input(VERSION, "data"), Input("order", "data"), Input("table", "children")
-    )
 
     @app.callback(
         Output("table", "children"),

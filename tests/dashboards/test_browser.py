@@ -140,6 +140,7 @@ def test_everything_is_reached_by_keyboard(browser: Any, address: str) -> None:
     page.get_by_role("button", name="Validation accuracy", exact=True).focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("th[aria-sort='ascending'] >> text=Validation accuracy")
+    page.wait_for_function("document.activeElement.id.includes('validation_accuracy')")
     page.keyboard.press("Enter")
     page.wait_for_selector("th[aria-sort='descending'] >> text=Validation accuracy")
     page.get_by_role("link", name="00011").focus()
