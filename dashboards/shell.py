@@ -67,7 +67,7 @@ def layout() -> html.Div:
                             dcc.Dropdown(
                                 id=SWEEP,
                                 clearable=False,
-                                placeholder="No sweep yet",
+                                placeholder="",
                                 persistence=True,
                                 persistence_type="session",
                             ),

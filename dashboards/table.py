@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from dashboards.text import method_label, milliseconds, missing, number, score, share, size, times
+from dashboards.text import method_label, milliseconds, missing, number, score, share, size, times, whole
 from trainables.metrics import Quality
 
 ROWS = 25
@@ -40,7 +40,7 @@ def columns_of(quality: Quality) -> tuple[Column, ...]:
         Column("trial_id", "Trial", _text, "text"),
         Column("method", "Method", method_label, "text"),
         Column("bits", "Bits", number),
-        Column("bucket_size", "Bucket", number),
+        Column("bucket_size", "Bucket", whole),
         Column("depth", "Depth", number),
         Column("width", "Width", number),
         Column("sparsity", "Sparsity", share),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dashboards.axes import SIZE, Axis, quality_axis
 from dashboards.figures.parts import empty, faded, padded, round_ticks, styled
-from dashboards.text import method_label, missing, number, share, times
+from dashboards.text import method_label, missing, number, share, times, whole
 from dashboards.theme import LIGHT, SYMBOLS, Theme
 from search.front import non_dominated
 from search.store import Sweep
@@ -263,7 +263,11 @@ def _groups(sweep: Sweep, trials: pd.DataFrame, colour: str) -> list[str]:
         return [method_label(method) for method in trials["method"]]
     label = COLOURS[colour]
     return [
-        f"no {label}" if missing(value) else str(value) if colour == "model" else f"{label} {number(value)}"
+        f"no {label}"
+        if missing(value)
+        else str(value)
+        if colour == "model"
+        else f"{label} {number(value) if colour == 'width' else whole(value)}"
         for value in trials[colour].astype(object)
     ]
 
