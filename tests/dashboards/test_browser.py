@@ -32,7 +32,7 @@ def folder(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with one sweep of twelve trials, full of hostile strings."""
     folder = copy_blank(blank, tmp_path_factory.mktemp("browser"))
     open_sweep = tracker(folder)
-    parent = open_sweep.open({"trials": 13, "max_bytes": 9_000}, {"rayduce.metric": "accuracy"})
+    parent = open_sweep.open({"trials": 13, "max_bytes": 90_000}, {"rayduce.metric": "accuracy"})
     open_sweep.annotate(parent, {"teacher_validation_accuracy": 0.98, "teacher_packed_bytes": 100_000}, {})
     for i in range(12):
         facts = {**FACTS, "bits": 2 + i % 4, "method": HOSTILE if i == 3 else "quantized_distillation"}
