@@ -6,7 +6,7 @@ STAMP := .venv/installed
 STUDY ?= digits
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test cluster-test check clean
+.PHONY: help install sweep test cluster-test check browser screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,14 @@ check: $(STAMP) ## lint, formatting, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+browser: $(STAMP) ## run the tests of the pages in the system's Chromium
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  echo "These tests drive Chromium, and none is installed: apt-get install chromium." >&2; exit 2; }
+	$(BIN)/pytest --numprocesses 0 tests/dashboards/test_browser.py
+
+screenshots: $(STAMP) ## draw every view of rayduce-store, light and dark, into screenshots/
+	$(BIN)/python docs/build_screenshots.py
 
 clean: ## remove .venv, caches and build output; results in rayduce-store stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,84 +1,114 @@
-"""The live page, for this machine only."""
+"""The live pages: one Dash application over one store."""
 
 from __future__ import annotations
 
-import ipaddress
 import logging
+import re
 import socket
 from pathlib import Path
 
 from dash import Dash
-from flask import Response, abort, request
+from flask import Response, abort
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from dashboards.pages import front
-from search.store import Store
+from dashboards import shell
+from dashboards.access import guard
+from dashboards.live import Live
+from dashboards.pages import PAGES
+from search.store import Store, StoreError
 
-# Dash configures its page by inline scripts; nothing comes from, or goes to, another host.
+# Dash configures its page by inline scripts, and Plotly makes the code that draws by WebGL as it goes (eval);
+# nothing comes from, or goes to, another host.
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'none'"
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; form-action 'self'; base-uri 'self'; "
+    "frame-ancestors 'none'"
 )
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class PortInUse(Exception):
     """Another program listens on the port; the message says what to do."""
 
 
-def create_app(store: Store) -> Dash:
-    """The page over ``store``; every refresh reads afresh."""
+def create_app(live: Live, host: str = "127.0.0.1", token: str | None = None) -> Dash:
+    """The pages over ``live``, whose reading somebody else starts and stops.
+
+    Args:
+        live: what is shown.
+        host: the address the pages will be served at.
+        token: asked for where ``host`` lets other machines in; see :func:`dashboards.access.guard`.
+    """
     app = Dash(
         __name__,
         assets_folder=str(Path(__file__).parent / "assets"),
         serve_locally=True,
+        suppress_callback_exceptions=True,  # a page's parts exist while it is shown
         title="Rayduce",
         update_title="",
+        index_string=shell.INDEX,
     )
     # The version check is the one thing by which Dash would ask a host outside.
     app.enable_dev_tools(
         debug=False, dev_tools_ui=False, dev_tools_disable_version_check=True, dev_tools_hot_reload=False
     )
-    app.layout = front.layout
-    front.register(app, store)
+    guard(app.server, host, token)
+    app.layout = shell.layout
+    shell.register(app, live)
+    for page in PAGES:
+        page.register(app, live)
 
-    @app.server.before_request
-    def refuse_other_names() -> None:
-        # A page elsewhere may point its own host name at this machine; the browser still sends that name.
-        if not is_loopback(request.host.rpartition(":")[0] or request.host):
-            abort(403)
+    @app.server.get("/student/<run_id>.rdz")
+    def student(run_id: str) -> Response:
+        """The packed file of a trial, by its run id: the only file that leaves the store."""
+        if not _RUN_ID.fullmatch(run_id):
+            abort(404)
+        try:
+            found = live.find(run_id)
+            content = None if found is None else live.store.download(run_id, "student.rdz")
+        except StoreError:
+            content = None
+        if content is None:
+            abort(404)
+        headers = {"Content-Disposition": f'attachment; filename="student-{run_id[:8]}.rdz"'}
+        return Response(content, mimetype="application/octet-stream", headers=headers)
 
     @app.server.after_request
     def stay_here(response: Response) -> Response:
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
         return response
 
     return app
 
 
-def serve(store: Store, host: str = "127.0.0.1", port: int = 8050) -> None:
-    """Serve the page until the process is interrupted.
+def serve(store: Store, host: str = "127.0.0.1", port: int = 8050, token: str | None = None) -> None:
+    """Serve the pages until the process is interrupted.
 
     Args:
         store: what is shown.
-        host: a loopback address; the page has no login.
+        host: the address to listen on.
         port: 1 to 65535.
+        token: what visitors must know; may be left out on a loopback address only.
 
     Raises:
-        PortInUse: another program listens there; nothing was started.
-        ValueError: ``host`` would let other machines in.
+        PortInUse: another program listens there, or the address is not this machine's; nothing was started.
+        ValueError: ``host`` would let other machines in without a token.
     """
-    server = bind(store, host, port)
+    live = Live(store)
+    server = bind(live, host, port, token)
+    live.start()
     try:
         server.serve_forever()
     finally:
         server.server_close()
+        live.stop()
 
 
-def bind(store: Store, host: str = "127.0.0.1", port: int = 8050) -> BaseWSGIServer:
+def bind(live: Live, host: str = "127.0.0.1", port: int = 8050, token: str | None = None) -> BaseWSGIServer:
     """The server of :func:`serve`, listening; port 0 takes a free one. Raises as :func:`serve` does."""
-    if not is_loopback(host):
-        raise ValueError(f"the page has no login, so host must be a loopback address, got {host!r}")
+    app = create_app(live, host, token)
     address = "127.0.0.1" if host == "localhost" else host.strip("[]")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -89,20 +119,10 @@ def bind(store: Store, host: str = "127.0.0.1", port: int = 8050) -> BaseWSGISer
     except OSError as error:
         listener.close()
         raise PortInUse(
-            f"Cannot listen on {host}:{port}: {error.strerror}; choose another with --port."
+            f"Cannot listen on {host}:{port}: {error.strerror}; choose another with --port or --host."
         ) from error
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per refresh is noise
     with listener:  # the server takes its own copy
         return make_server(
-            address, listener.getsockname()[1], create_app(store).server, threaded=True, fd=listener.fileno()
+            address, listener.getsockname()[1], app.server, threaded=True, fd=listener.fileno()
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` names this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

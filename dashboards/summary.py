@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dashboards.figures import Teacher, method_colours
+from dashboards.figures.front import group_numbers
 from dashboards.text import (
     duration,
     method_label,
@@ -20,6 +20,7 @@ from dashboards.text import (
     size,
     times,
 )
+from dashboards.theme import LIGHT, Theme
 from search.store import Sweep
 from search.units import count
 from trainables.metrics import Quality
@@ -66,13 +67,6 @@ def footnote(sweep: Sweep) -> str:
     return " ".join([_FOOTNOTE, *told])
 
 
-def teacher_of(sweep: Sweep) -> Teacher | None:
-    """The teacher's mark in the figure; None while it is not measured."""
-    if missing(sweep.teacher_validation):
-        return None
-    return Teacher(sweep.teacher_validation, sweep.teacher_bytes)
-
-
 def facts(sweep: Sweep) -> str:
     """One line under the title: study, date, duration."""
     parts = [f"Study {sweep.study}", f"{sweep.start_time:%-d %B %Y, %H:%M} UTC", duration(sweep.seconds)]
@@ -108,9 +102,9 @@ def columns(quality: Quality) -> list[Column]:
     ]
 
 
-def front_rows(trials: pd.DataFrame, sweep: Sweep) -> list[dict[str, str]]:
+def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list[dict[str, str]]:
     """The members of the front as text, smallest file first, and each one's ``colour`` in the figure."""
-    colours = method_colours([method_label(method) for method in trials["method"]])
+    places = group_numbers([method_label(method) for method in trials["method"]])
     front = trials[trials["front"]].sort_values("packed_bytes")
     quality = sweep.quality
     return [
@@ -129,7 +123,7 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep) -> list[dict[str, str]]:
             "loss": points(_gain(row, sweep)[0]),
             "latency": milliseconds(row["latency_ms"]),
             "command": f"rayduce export {row['run_id']} student.rdz",
-            "colour": colours[method_label(row["method"])],
+            "colour": theme.colour(places[method_label(row["method"])]),
         }
         for row in front.to_dict("records")
     ]

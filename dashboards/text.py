@@ -21,6 +21,11 @@ def number(value: Any) -> str:
     return "" if missing(value) else show_number(float(value))
 
 
+def whole(value: Any) -> str:
+    """Every digit, for what is a setting and no measurement: ``1,024``."""
+    return "" if missing(value) else f"{int(value):,}"
+
+
 def size(value: Any) -> str:
     """Bytes: ``950 B``, ``12.3 kB``, ``1.25 MB``."""
     return "" if missing(value) else show_bytes(float(value))

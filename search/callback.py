@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +13,9 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from search.halt import Halt
-from search.mlflow_client import StoreError
+from search.mlflow_client import SEEDLESS_TAG, StoreError
 from search.tracking import SweepTracker, signature_tags
+from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, quality_of
 from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
 from trainables.trial_folder import STUDENT_FILE, StoreTrouble
@@ -138,6 +139,7 @@ class TrialEvents(Callback):
         recipe = record.recipe
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
+        tags[SEEDLESS_TAG] = replace(recipe, seed=0).recipe_id
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)
 
@@ -178,7 +180,11 @@ class TrialEvents(Callback):
             "latency_machine": record.machine or None,
             "copied_from": record.copied_from or None,
         }
-        files = {} if record.packed_file is None else {STUDENT_FILE: record.packed_file}
+        files = {}
+        if record.packed_file is not None:
+            files = {STUDENT_FILE: record.packed_file}
+            if (contents := record.packed_file.with_name(TENSORS_FILE)).exists():
+                files[TENSORS_FILE] = contents
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         self._watcher.changed(self.records)
 

@@ -510,7 +510,11 @@ def _score(quality: Quality, value: float | None) -> str:
     return "-" if value is None else quality.text(value)
 
 
-@app.command(cls=Command, epilog="Examples:\n\n  rayduce front\n\n  rayduce front digits-1 --json")
+@app.command(
+    cls=Command,
+    epilog="Examples:\n\n  rayduce front\n\n  rayduce front digits-1 --json\n\n"
+    "  rayduce front --html front.html --png front.png",
+)
 def front(
     name: Annotated[
         str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest that has a student.")
@@ -518,12 +522,19 @@ def front(
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens without a network.")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Write the figure; uses Chromium.")
+    ] = None,
 ) -> None:
     """List the students on the front of a sweep, smallest first.
 
     Without a name it is that of the newest sweep that has a student.
     """
     from search.front_choice import newest_with_students, why_no_front
+    from search.serving import write_front
     from search.store import open_store
 
     with _problems():
@@ -531,6 +542,8 @@ def front(
         found = opened.sweep(name) if name is not None else newest_with_students(opened)
         rows = _front_rows(opened, found)
         missing = "" if rows else why_no_front(opened, found)
+        for path in write_front(opened, found, html, png) if html or png else ():
+            err.print(f"Wrote {_escape(str(path))}", highlight=False)
     if as_json:
         out.print_json(json.dumps(rows), indent=2)
         return
@@ -819,17 +832,36 @@ def inspect(
     out.print(table)
 
 
-@app.command(cls=Command, epilog="Example:\n\n  rayduce dashboard --port 8050")
-def dashboard(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 8050) -> None:
-    """Serve the Pareto page on 127.0.0.1."""
-    with _problems():
-        _check_port(port)
-        from dashboards.app import serve
-        from search.store import open_store
+@app.command(
+    cls=Command,
+    epilog="Examples:\n\n  rayduce dashboard --port 8050\n\n  rayduce dashboard --host 0.0.0.0",
+)
+def dashboard(
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    port: Port = 8050,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST", help="Address to listen on; another than this machine's own asks for a token."
+        ),
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None, typer.Option(metavar="TOKEN", help="What visitors must know; default a new one, printed.")
+    ] = None,
+) -> None:
+    """Serve the pages of fronts, trials and sweeps."""
+    from search.serving import serve_pages
 
-        opened = open_store(store, tracking_uri)
-        out.print(f"The Pareto page is at http://127.0.0.1:{port} (Ctrl-C ends it).", highlight=False)
-        serve(opened, port=port)
+    with _problems():
+        serve_pages(
+            store,
+            tracking_uri,
+            host,
+            port,
+            token,
+            lambda text: out.print(text, highlight=False, soft_wrap=True),
+        )
 
 
 @app.command(cls=Command, epilog="Example:\n\n  rayduce mlflow --port 5000")

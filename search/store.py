@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -18,11 +19,11 @@ import pandas as pd
 from search.budget import Budget
 from search.front import front_so_far
 from search.mlflow_client import (
-    EXPERIMENT_PREFIX,
     KIND_TAG,
     METRIC_TAG,
     PARENT_TAG,
     RECIPE_TAG,
+    SEEDLESS_TAG,
     SIGNATURE_TAG,
     STATE_TAG,
     STUDY_TAG,
@@ -35,6 +36,8 @@ from search.mlflow_client import (
     reason,
     shown,
 )
+from search.runs import FRONT_TAG, RunRow, ask, experiments_of, row_of, source_of
+from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, Quality, quality_of
 from trainables.metrics.base import VALIDATION
 
@@ -55,7 +58,6 @@ __all__ = [
     "records",
 ]
 
-FRONT_TAG = "front"
 STATES = {
     "RUNNING": "running",
     "SCHEDULED": "running",
@@ -64,8 +66,7 @@ STATES = {
     "KILLED": "stopped",
 }
 """What MLflow's own status says; a tag tells ``pruned`` from ``stopped``."""
-KNOWN_STATES = {*STATES.values(), "pruned"}
-_PAGE = 1000
+KNOWN_STATES = frozenset({*STATES.values(), "pruned"})
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 TEXT, WHOLE, REAL, FLAG, TIME = "string", "Int64", "float64", "bool", "datetime64[ms, UTC]"
@@ -85,7 +86,15 @@ _BEFORE_METRICS = {
     "width": REAL,
     "sparsity_target": REAL,
 }
-_AFTER_METRICS = {"front": FLAG, "recipe_id": TEXT, "start_time": TIME, "feasible": FLAG, "copied_from": TEXT}
+_AFTER_METRICS = {
+    "front": FLAG,
+    "recipe_id": TEXT,
+    "seedless_id": TEXT,
+    "start_time": TIME,
+    "end_time": TIME,
+    "feasible": FLAG,
+    "copied_from": TEXT,
+}
 _TAGS = (
     "copied_from",
     "reason",
@@ -108,6 +117,19 @@ _SWEEP_COLUMNS = {
     "teacher_bytes": WHOLE,
     "seconds": REAL,
     "start_time": TIME,
+}
+
+
+_TENSOR_COLUMNS = {
+    "name": TEXT,
+    "shape": TEXT,
+    "codec": TEXT,
+    "bits": REAL,
+    "sparsity": REAL,
+    "bytes": REAL,
+    "entropy_bytes": REAL,
+    "share": REAL,
+    "levels": "object",
 }
 
 
@@ -240,10 +262,14 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 class Store:
-    """Sweeps and trials, read afresh at each call. Made by :func:`open_store`."""
+    """Sweeps and trials, as they are at each call; only what changed since the last is read. Made by
+    :func:`open_store`, and safe to use from several threads.
+    """
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
+        self._runs = source_of(client)
+        self._frames: dict[str, tuple[Any, pd.DataFrame]] = {}
 
     @property
     def tracking_uri(self) -> str:
@@ -269,7 +295,7 @@ class Store:
                 "seconds": sweep.seconds,
                 "start_time": sweep.start_time,
             }
-            for sweep in self._sweeps()
+            for sweep in self.all_sweeps()
         ]
         return _frame(rows, _SWEEP_COLUMNS)
 
@@ -279,7 +305,7 @@ class Store:
         Raises:
             UnknownSweep: there is none; the message names those there are.
         """
-        sweeps = self._sweeps()
+        sweeps = self.all_sweeps()
         if not sweeps:
             raise UnknownSweep("The store has no sweep yet: run `rayduce sweep STUDY` first.")
         found = next((sweep for sweep in sweeps if name is None or sweep.name == name), None)
@@ -295,21 +321,59 @@ class Store:
         (``running``, ``finished``, ``failed``, ``stopped``, ``pruned``), reason, method, model, bits,
         bucket_size, depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the
         front only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
-        seconds, front, recipe_id, start_time, feasible, copied_from (``<sweep>/<trial>`` that made the
-        student). Qualities and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand
-        behind it and behind ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the
-        sweep's budget. ``front`` is what the sweep marked at its end; before that, the feasible finished
-        trials not dominated in validation quality and bytes so far.
+        seconds, front, recipe_id, seedless_id (equal for recipes that differ in their seed only),
+        start_time, end_time, feasible, copied_from (``<sweep>/<trial>`` that made the student). Qualities
+        and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and behind
+        ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the sweep's budget.
+        ``front`` is what the sweep marked at its end; before that, the feasible finished trials not
+        dominated in validation quality and bytes so far.
 
         Raises:
             UnknownSweep: no such sweep.
             UnknownMetric: its metric is another version's.
         """
-        chosen = self.sweep(sweep)
-        found = self._search(
-            self._experiments(), f"tags.`{PARENT_TAG}` = '{chosen.run_id}'", "start_time ASC"
-        )
-        return _trials(found, chosen)
+        return self.trials_of(self.sweep(sweep))[1]
+
+    def trials_of(self, sweep: Sweep) -> tuple[int, pd.DataFrame]:
+        """How often the trials of ``sweep`` changed since the store was opened, and :meth:`trials`.
+
+        Raises:
+            UnknownMetric: its metric is another version's.
+            StoreError: its limits are none, or the store cannot be read.
+        """
+        changes, rows = self._runs.trials(sweep.run_id)
+        known = self._frames.get(sweep.run_id)
+        # The teacher's quality and the limits decide what is feasible.
+        key = (changes, sweep.teacher_validation, sweep.budget)
+        if known is None or known[0] != key:
+            known = self._frames[sweep.run_id] = (key, _trials(rows, sweep))
+        return changes, known[1].copy(deep=False)
+
+    def parameters(self, sweep: Sweep) -> pd.DataFrame:
+        """What the recipes of a sweep's trials were made of, where they differ.
+
+        Returns:
+            One row per trial with the index ``run_id``; one column per param that has more than one value,
+            named as in MLflow, such as ``quantizer.bits``. A column of numbers is float64, any other
+            string; missing where a trial's recipe has no such param.
+        """
+        found = self._runs.params(sweep.run_id)
+        names = sorted({name for params in found.values() for name in params})
+        frame = pd.DataFrame(index=pd.Index(list(found), name="run_id", dtype=TEXT))
+        columns = {}
+        for name in names:
+            values = [params.get(name) for params in found.values()]
+            if len(set(values)) > 1:
+                columns[name] = _param(values)
+        return frame.assign(**{name: pd.Series(c, index=frame.index) for name, c in columns.items()})
+
+    def experiment_of(self, sweep: Sweep) -> str:
+        """The id of the experiment in MLflow that a sweep belongs to.
+
+        Raises:
+            UnknownRun: the store has no such sweep.
+        """
+        return str(self._run(sweep.run_id, "sweep").info.experiment_id)
 
     def front(self, sweep: str | None = None) -> pd.DataFrame:
         """The rows of :meth:`trials` that are on the front, smallest file first."""
@@ -323,8 +387,9 @@ class Store:
             UnknownRun: the store has no such trial.
         """
         run = self._run(run_id, "trial")
-        parent = self._sweep_of(self._run(run.data.tags[PARENT_TAG], "sweep"))
-        [row] = records(_trials([run], parent))
+        above = self._run(run.data.tags[PARENT_TAG], "sweep")
+        parent = self._sweep_of(row_of(above), above.data.params)
+        [row] = records(_trials([row_of(run)], parent))
         return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
 
     def tags(self, sweep: str, name: str) -> dict[str, str]:
@@ -333,9 +398,8 @@ class Store:
         Raises:
             UnknownSweep: no such sweep.
         """
-        where = f"tags.`{PARENT_TAG}` = '{self.sweep(sweep).run_id}'"
-        runs = self._search(self._experiments(), where, "start_time ASC")
-        return {run.info.run_id: run.data.tags[name] for run in runs if name in run.data.tags}
+        rows = self._runs.trials(self.sweep(sweep).run_id)[1]
+        return {row.run_id: row.tags[name] for row in rows if name in row.tags}
 
     def history(self, run_id: str) -> pd.DataFrame:
         """Metrics of a trial by step: index ``step``, one float column per metric, NaN where not logged.
@@ -383,6 +447,33 @@ class Store:
                     f"its artifacts: {names}."
                 ) from error
 
+    def tensors(self, run_id: str) -> pd.DataFrame:
+        """What is in a finished trial's packed file: one row for its header, one per tensor.
+
+        Columns: name, shape (text such as ``64x3x3``; empty for the header), codec, bits, sparsity, bytes,
+        entropy_bytes, share (of the file), and levels (a list of pairs of value and count).
+        :func:`trainables.packed_file.describe` says what they mean.
+
+        Raises:
+            UnknownRun: the store has no such run.
+            StoreError: the trial has no file, or none that says what is in it.
+        """
+        content = self.download(run_id, TENSORS_FILE)
+        try:
+            rows = [
+                {
+                    "name": str(row["name"]),
+                    "shape": "x".join(map(str, row["shape"] or ())),
+                    "codec": str(row["codec"]),
+                    **{key: row[key] for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")},
+                    "levels": [(float(value), int(count)) for value, count in row["levels"]],
+                }
+                for row in json.loads(content)
+            ]
+            return _frame(rows, _TENSOR_COLUMNS)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"The file {TENSORS_FILE} of the run {run_id} is damaged: {error}.") from error
+
     def complete(self, prefix: str) -> str:
         """The full id of the one run of ours whose id begins with ``prefix`` (6 to 32 hex digits).
 
@@ -391,7 +482,8 @@ class Store:
         """
         if not re.fullmatch(r"[0-9a-f]{6,32}", prefix):
             raise UnknownRun(f"A run id begins with 6 to 32 hex digits, got {prefix!r}.")
-        found = self._search(self._experiments(), f"attributes.run_id LIKE '{prefix}%'", "start_time ASC")
+        experiments, like = experiments_of(self._client), f"attributes.run_id LIKE '{prefix}%'"
+        found = self._ask(lambda: self._client.search_runs(experiments, like)) if experiments else []
         if len(found) != 1:
             what = "no run" if not found else f"{len(found)} runs"
             raise UnknownRun(
@@ -410,50 +502,27 @@ class Store:
         parsed = urlparse(uri)
         return url2pathname(parsed.path) if parsed.scheme == "file" else uri
 
-    def _experiments(self) -> list[str]:
-        like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
-        return [
-            e.experiment_id for e in self._ask(lambda: self._client.search_experiments(filter_string=like))
-        ]
+    def all_sweeps(self) -> list[Sweep]:
+        """Every sweep, newest first."""
+        return [self._sweep_of(row, params) for row, params in self._runs.sweeps() if METRIC_TAG in row.tags]
 
-    def _sweeps(self) -> list[Sweep]:
-        found = self._search(self._experiments(), f"tags.`{KIND_TAG}` = 'sweep'", "start_time DESC")
-        return [self._sweep_of(run) for run in found if METRIC_TAG in run.data.tags]
-
-    def _sweep_of(self, run: Run) -> Sweep:
-        tags = run.data.tags
+    def _sweep_of(self, row: RunRow, params: Mapping[str, str]) -> Sweep:
         return Sweep(
-            run_id=run.info.run_id,
-            name=tags.get(SWEEP_TAG, run.info.run_name),
-            study=tags.get(STUDY_TAG, ""),
-            state=_state(run),
-            metric=tags[METRIC_TAG],
-            start_time=_time(run.info.start_time),
-            seconds=_duration(run),
-            metrics=dict(run.data.metrics),
-            params=dict(run.data.params),
+            run_id=row.run_id,
+            name=row.tags.get(SWEEP_TAG, row.name),
+            study=row.tags.get(STUDY_TAG, ""),
+            state=_state(row),
+            metric=row.tags[METRIC_TAG],
+            start_time=_time(row.start_time),
+            seconds=_duration(row),
+            metrics=row.metrics,
+            params=params,
             signatures={
                 key.removeprefix(SIGNATURE_TAG): text
-                for key, text in tags.items()
+                for key, text in row.tags.items()
                 if key.startswith(SIGNATURE_TAG)
             },
         )
-
-    def _search(self, experiments: list[str], where: str, order: str) -> list[Run]:
-        """All matching runs, page by page; MLflow takes an empty list of experiments for all of them."""
-        runs: list[Run] = []
-        token: str | None = None
-        while experiments:
-            page = self._ask(
-                lambda token=token: self._client.search_runs(
-                    experiments, where, max_results=_PAGE, order_by=[order], page_token=token
-                )
-            )
-            runs += page
-            token = page.token
-            if not token:
-                break
-        return runs
 
     def _run(self, run_id: str, kind: str, *kinds: str) -> Run:
         missing = UnknownRun(
@@ -476,37 +545,34 @@ class Store:
         return run
 
     def _ask(self, question: Any) -> Any:
-        try:
-            return question()
-        except Exception as error:  # the database's driver, the network or MLflow itself
-            raise StoreError(
-                f"Cannot read the MLflow store at {shown(self.tracking_uri)}: {reason(error)}."
-            ) from error
+        return ask(self._client, question)
 
 
-def _trials(runs: Iterable[Run], sweep: Sweep) -> pd.DataFrame:
-    quality = sweep.quality
+def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
+    quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
     costs = {metric.name: WHOLE if metric.whole else REAL for metric in (*COSTS, *quality.costs)}
     columns = {**_BEFORE_METRICS, **qualities, **costs, **_AFTER_METRICS}
     rows, marked = [], []
     for run in runs:
-        tags, metrics = run.data.tags, run.data.metrics
+        tags, metrics = run.tags, run.metrics
         rows.append(
             {
-                "run_id": run.info.run_id,
+                "run_id": run.run_id,
                 "trial_id": tags.get(TRIAL_TAG),
-                "name": run.info.run_name,
+                "name": run.name,
                 "state": _state(run),
                 **{key: tags.get(key) for key in _TAGS},
                 **{key: metrics.get(key) for key in (*qualities, *costs)},
                 "seconds": metrics.get("seconds", _duration(run)),
                 "front": tags.get(FRONT_TAG) == "1",
                 "recipe_id": tags.get(RECIPE_TAG),
-                "start_time": _time(run.info.start_time),
+                "seedless_id": tags.get(SEEDLESS_TAG),
+                "start_time": _time(run.start_time),
+                "end_time": None if run.end_time is None else _time(run.end_time),
             }
         )
-        rows[-1]["feasible"] = not sweep.over_budget(rows[-1])
+        rows[-1]["feasible"] = not budget.exceeded(rows[-1], quality, teacher)
         marked.append(FRONT_TAG in tags)
     trials = _frame(rows, columns)
     if not any(marked):
@@ -531,10 +597,19 @@ def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
     return whole.astype("Int64")
 
 
-def _state(run: Run) -> str:
+def _param(values: list[str | None]) -> pd.api.extensions.ExtensionArray | np.ndarray[Any, Any]:
+    """Numbers if every value that is there reads as one, else text; ``None`` and ``none`` are text."""
+    texts = pd.Series(values, dtype=TEXT)
+    numbers = pd.to_numeric(texts, errors="coerce")
+    if numbers.notna().sum() == texts.notna().sum():
+        return numbers.to_numpy(dtype="float64", na_value=np.nan)
+    return texts.array
+
+
+def _state(run: RunRow) -> str:
     """The tag tells; a run that MLflow ended in another way is what MLflow says."""
-    status: str = STATES.get(run.info.status, "running")
-    tag = run.data.tags.get(STATE_TAG)
+    status: str = STATES.get(run.status, "running")
+    tag = run.tags.get(STATE_TAG)
     return (
         tag
         if tag is not None and tag in KNOWN_STATES and (tag == "running") == (status == "running")
@@ -546,9 +621,8 @@ def _time(milliseconds: int) -> pd.Timestamp:
     return pd.Timestamp(milliseconds, unit="ms", tz="UTC")
 
 
-def _duration(run: Run) -> float:
-    end = run.info.end_time
-    return np.nan if end is None else (end - run.info.start_time) / 1000
+def _duration(run: RunRow) -> float:
+    return np.nan if run.end_time is None else (run.end_time - run.start_time) / 1000
 
 
 def _plain(value: Any) -> Any:

@@ -85,11 +85,12 @@ def add_trial(
     *,
     name: str | None = None,
     state: str = "finished",
+    recipe: Mapping[str, Any] = RECIPE,
     facts: Mapping[str, Any] = FACTS,
     tags: Mapping[str, Any] | None = None,
 ) -> None:
     """One whole trial of one epoch, with ``student.rdz`` holding its id."""
-    open_tracker.start_trial(trial_id, name or f"qd-{trial_id}", RECIPE, facts)
+    open_tracker.start_trial(trial_id, name or f"qd-{trial_id}", recipe, facts)
     open_tracker.log_epoch(trial_id, 1, {"loss": 0.5})
     open_tracker.finish_trial(
         trial_id, state, metrics, tags or {}, kept(open_tracker, trial_id, {"student.rdz": trial_id.encode()})

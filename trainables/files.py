@@ -6,6 +6,9 @@ import os
 import secrets
 from pathlib import Path
 
+TENSORS_FILE = "tensors.json"
+"""Lies beside a packed file, and says what is in it to readers that have no torch."""
+
 
 def write_file(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``: beside it first, flushed to the disk, then renamed over it.

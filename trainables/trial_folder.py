@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainables.checkpoint import CHECKPOINT_FILE, CheckpointError
-from trainables.files import write_file
+from trainables.contents import contents_json
+from trainables.files import TENSORS_FILE, write_file
 from trainables.packed_file import read_file, read_header
 from trainables.trainer import Trainer
 
@@ -108,13 +109,14 @@ class TrialFolder:
         self._cost = self._written - started
 
     def finish(self, data: bytes) -> None:
-        """Keep the student and nothing else.
+        """Keep the student, with what is in it, and nothing else.
 
         Raises:
             StoreTrouble: it cannot be written.
         """
         with writing_to_the_store(self.path):
-            write_file(self.path / STUDENT_FILE, data)
+            write_file(self.path / TENSORS_FILE, contents_json(data))
+            write_file(self.path / STUDENT_FILE, data)  # last: who finds it takes the trial for finished
             (self.path / CHECKPOINT_FILE).unlink(missing_ok=True)
             (self.path / LOCK_FILE).unlink(missing_ok=True)
 

@@ -1,146 +1,307 @@
-"""The front of one sweep, live: selector, headline numbers, figure and table."""
+"""The front: any numbers of all trials against each other, and a table of what is selected."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pandas as pd
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from dashboards.figures import front_data, front_figure
-from dashboards.style import PLOT_CONFIG
-from dashboards.summary import (
-    CAPTION,
-    Card,
-    cards,
-    columns,
-    facts,
-    failures,
-    footnote,
-    front_rows,
-    teacher_of,
+from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
+from dashboards.figures.front import COLOURS, SHOWN_STATES, front_figure, front_view
+from dashboards.live import Live
+from dashboards.pages.common import SWEEP, THEME, URL, VERSION, aria, choice, graph, note
+from dashboards.style import SELECTING_CONFIG
+from dashboards.summary import Card, cards, failures, footnote
+from dashboards.table import ROWS, Column, arranged, columns_of, page_of, to_csv
+from dashboards.theme import theme_of
+from search.store import StoreError, Sweep
+from search.units import count
+
+PATH, TITLE = "/", "Front"
+GRAPH = "front"
+NO_AXIS = "none"
+_CAPTION = (
+    "Each mark is one student; in full colour, no other is better in everything shown. A click opens the "
+    "trial; lasso and box, at the right, choose what the table lists. Shaded: inside the budgets."
 )
-from search.store import Store, StoreError, Sweep
-
-RUNNING_MS, IDLE_MS = 4_000, 30_000
-"""How often the page asks anew: while the sweep on show runs, and otherwise, for a sweep that begins."""
-
-SELECTOR, TIMER, CONTENT, GRAPH = "sweep", "timer", "content", "front"
 
 
-def layout() -> html.Main:
-    """The page before anything is read; its callbacks fill it as soon as it is loaded."""
-    return html.Main(
-        className="page",
-        children=[
-            html.Header(
-                className="masthead",
-                children=[
-                    html.Div(id="headline"),
-                    html.Div(
-                        className="selector",
-                        children=[
-                            html.Label("Sweep", htmlFor=SELECTOR),
-                            dcc.Dropdown(id=SELECTOR, clearable=False, placeholder="No sweep yet"),
-                        ],
-                    ),
-                ],
-            ),
-            html.Div(id=CONTENT),
-            html.Section(
-                id="plot",
-                className="panel",
-                children=[
-                    html.H2("Quality against size"),
-                    html.P(CAPTION, className="caption"),
-                    dcc.Graph(id=GRAPH, className="plot", config=PLOT_CONFIG, animate=False),
-                ],
-            ),
-            html.Div(id="table"),
-            dcc.Interval(id=TIMER, interval=RUNNING_MS),
-        ],
-    )
+def owns(path: str) -> bool:
+    """Whether the view is at this address."""
+    return path == PATH
 
 
-def register(app: Dash, store: Store) -> None:
-    """Connect the page's parts to the store."""
-
-    @app.callback(
-        Output(SELECTOR, "options"),
-        Output(SELECTOR, "value"),
-        Input(TIMER, "n_intervals"),
-        State(SELECTOR, "value"),
-        State(SELECTOR, "options"),
-    )
-    def refresh_selector(_: int | None, value: str | None, options: list[dict[str, str]] | None) -> Any:
-        try:
-            names = [str(name) for name in store.sweeps()["name"]]
-        except StoreError:  # the other callback says so
-            return no_update, no_update
-        new = [{"label": name, "value": name} for name in names]
-        chosen = value if value in names else next(iter(names), None)
-        return no_update if new == options else new, no_update if chosen == value else chosen
-
-    @app.callback(
-        Output("headline", "children"),
-        Output(CONTENT, "children"),
-        Output("plot", "hidden"),
-        Output(GRAPH, "figure"),
-        Output("table", "children"),
-        Output(TIMER, "interval"),
-        Input(TIMER, "n_intervals"),
-        Input(SELECTOR, "value"),
-    )
-    def refresh_view(_: int | None, value: str | None) -> Any:
-        try:
-            if value is None and store.sweeps().empty:
-                return *_empty_view(), IDLE_MS
-            sweep = store.sweep(value)
-            return *view(store.trials(sweep.name), sweep), RUNNING_MS if sweep.state == "running" else IDLE_MS
-        except StoreError as error:
-            return (
-                no_update,
-                html.Div(str(error), className="problem"),
-                no_update,
-                no_update,
-                no_update,
-                RUNNING_MS,
-            )
-
-
-def view(trials: pd.DataFrame, sweep: Sweep) -> tuple[Any, ...]:
-    """Headline, cards, whether the figure is hidden, the figure, and the table with its footnote."""
-    figure = front_figure(front_data(trials, sweep.quality), sweep.quality, teacher=teacher_of(sweep))
-    figure.update_layout(uirevision=sweep.run_id)  # keeps a zoom through a refresh, not into another sweep
-    head = [
-        html.Div("Rayduce", className="brand"),
-        html.H1(sweep.name),
-        html.P([_badge(sweep), " ", facts(sweep)], className="facts"),
+def layout(path: str) -> list[Any]:
+    """The view before its callbacks have run."""
+    return [
+        html.Div(id="cards"),
+        html.Section(
+            className="panel",
+            children=[
+                html.Div(
+                    [
+                        choice("x", "Across", [], None, placeholder="packed size"),
+                        choice("y", "Up", [], None, placeholder="validation quality"),
+                        choice("z", "Third axis", [], None, width=150, placeholder="none"),
+                        choice("colour", "Colour", [*COLOURS.items()], "method", width=130),
+                        choice(
+                            "overlay",
+                            "Over it",
+                            [],
+                            None,
+                            multiple=True,
+                            width=230,
+                            placeholder="other sweeps",
+                        ),
+                    ],
+                    className="controls",
+                ),
+                html.P(_CAPTION, className="caption"),
+                graph(GRAPH, SELECTING_CONFIG, height=480),
+            ],
+        ),
+        html.Section(
+            className="panel",
+            children=[
+                html.Div(
+                    [
+                        html.H2(id="listed"),
+                        html.Div(
+                            [
+                                html.Button("Front only", id="only", type="button", className="quiet"),
+                                html.Button("Clear selection", id="clear", type="button", className="quiet"),
+                                html.Button("Download CSV", id="save", type="button", className="quiet"),
+                            ]
+                        ),
+                    ],
+                    className="titled",
+                ),
+                html.Div(id="table"),
+                html.Div(id="failures"),
+            ],
+        ),
+        html.P(id="footnote", className="footnote"),
+        dcc.Store(id="chosen"),
+        dcc.Store(id="order", data={"key": "packed_bytes", "down": False, "page": 0, "front": True}),
+        dcc.Download(id="csv"),
     ]
-    return (
-        head,
-        html.Section([_card(card) for card in cards(trials, sweep)], className="cards"),
-        False,
-        figure,
-        [_table(trials, sweep), html.P(footnote(sweep), className="footnote")],
+
+
+def register(app: Dash, live: Live) -> None:
+    """Connect the view to what is read."""
+
+    @app.callback(
+        Output("x", "options"),
+        Output("y", "options"),
+        Output("z", "options"),
+        Output("overlay", "options"),
+        Output("x", "value"),
+        Output("y", "value"),
+        Output("z", "value"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+        State("x", "value"),
+        State("y", "value"),
+        State("z", "value"),
     )
+    def offer(_: Any, name: str | None, x: str | None, y: str | None, z: str | None) -> Any:
+        sweep = live.sweep(name)
+        if sweep is None:
+            return [], [], [], [], x, y, z
+        try:
+            quality = sweep.quality
+        except StoreError:
+            return [], [], [], [], x, y, z
+        axes = [{"value": axis.key, "label": axis.label} for axis in axes_of(quality)]
+        others = [
+            {"value": other.name, "label": other.name}
+            for other in live.sweeps
+            if other.metric == sweep.metric and other.name != sweep.name
+        ]
+        known = {axis["value"] for axis in axes}
+        chosen = (
+            x if x in known else SIZE.key,
+            y if y in known else quality.validation,
+            z if z in known else NO_AXIS,
+        )
+        return axes, axes, [{"value": NO_AXIS, "label": "none"}, *axes], others, *chosen
 
-
-def _empty_view() -> tuple[Any, ...]:
-    head = [html.Div("Rayduce", className="brand"), html.H1("No sweep yet")]
-    hint = html.P(
-        [
-            "This store is empty. Start one with ",
-            html.Code("rayduce sweep digits"),
-            "; it appears here by itself.",
-        ],
-        className="empty",
+    @app.callback(
+        Output(GRAPH, "figure"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+        Input("x", "value"),
+        Input("y", "value"),
+        Input("z", "value"),
+        Input("colour", "value"),
+        Input("overlay", "value"),
+        Input(THEME, "data"),
     )
-    return head, html.Section(hint, className="panel"), True, {}, []
+    def draw(
+        _: Any,
+        name: str | None,
+        x: str | None,
+        y: str | None,
+        z: str | None,
+        colour: str | None,
+        overlay: list[str] | None,
+        theme: str | None,
+    ) -> Any:
+        sweep = live.sweep(name)
+        if sweep is None or theme is None:
+            return no_update
+        try:
+            quality = sweep.quality
+            others = [
+                other for other in live.sweeps if other.name in (overlay or ()) and other.name != sweep.name
+            ]
+            shown = [(each, live.trials(each)) for each in (sweep, *others)]
+        except StoreError:
+            return no_update  # the headline says so
+        view = front_view(
+            shown,
+            x=axis_of(quality, x, SIZE),
+            y=axis_of(quality, y, quality_axis(quality)),
+            z=None if z in (None, NO_AXIS) else axis_of(quality, z, SIZE),
+            colour=colour if colour in COLOURS else "method",
+        )
+        figure = front_figure(view, theme_of(theme))
+        # Keeps a zoom through a refresh, not into other axes or another sweep.
+        figure.update_layout(
+            uirevision=f"{sweep.run_id} {x} {y} {z}", selectionrevision=f"{sweep.run_id} {x} {y}"
+        )
+        return figure
+
+    @app.callback(
+        Output("cards", "children"),
+        Output("failures", "children"),
+        Output("footnote", "children"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+    )
+    def tell(_: Any, name: str | None) -> Any:
+        sweep = live.sweep(name)
+        if sweep is None:
+            return [], [], ""
+        try:
+            trials = live.trials(sweep)
+        except StoreError as error:
+            return html.Div(str(error), className="problem"), [], ""
+        return (
+            html.Section([_card(card) for card in cards(trials, sweep)], className="cards"),
+            _failures(trials),
+            footnote(sweep),
+        )
+
+    @app.callback(
+        Output("chosen", "data"),
+        Input(GRAPH, "selectedData"),
+        Input("clear", "n_clicks"),
+        Input(SWEEP, "value"),
+        prevent_initial_call=True,
+    )
+    def choose(selected: dict[str, Any] | None, clicks: int | None, name: str | None) -> Any:
+        if ctx.triggered_id != GRAPH or not selected or not selected.get("points"):
+            return None
+        return [
+            point["customdata"] for point in selected["points"] if isinstance(point.get("customdata"), str)
+        ]
+
+    @app.callback(
+        Output("order", "data"),
+        Input({"type": "sort", "key": ALL}, "n_clicks"),
+        Input({"type": "page", "step": ALL}, "n_clicks"),
+        Input("only", "n_clicks"),
+        State("order", "data"),
+        prevent_initial_call=True,
+    )
+    def arrange(_: Any, steps: Any, only: Any, order: dict[str, Any]) -> Any:
+        pressed = ctx.triggered_id
+        if not any(trigger["value"] for trigger in ctx.triggered):
+            return no_update
+        if pressed == "only":
+            return {**order, "front": not order["front"], "page": 0}
+        if pressed["type"] == "page":
+            return {**order, "page": max(int(order["page"]) + int(pressed["step"]), 0)}
+        again = order["key"] == pressed["key"]
+        return {**order, "key": pressed["key"], "down": not order["down"] if again else False, "page": 0}
+
+    @app.callback(
+        Output("table", "children"),
+        Output("listed", "children"),
+        Output("only", "aria-pressed"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+        Input("chosen", "data"),
+        Input("order", "data"),
+        Input("overlay", "value"),
+    )
+    def tabulate(
+        _: Any, name: str | None, chosen: list[str] | None, order: dict[str, Any], overlay: list[str] | None
+    ) -> Any:
+        sweep = live.sweep(name)
+        if sweep is None:
+            return note("Nothing to list yet."), "Trials", "false"
+        try:
+            trials, what = _listed(live, sweep, chosen, order, overlay)
+            columns = columns_of(sweep.quality)
+        except StoreError as error:
+            return note(str(error)), "Trials", "false"
+        trials = arranged(trials, order["key"], order["down"])
+        rows, page, pages = page_of(trials, order["page"])
+        return _table(rows, columns, order, page, pages, len(trials)), what, str(bool(order["front"])).lower()
+
+    @app.callback(
+        Output("csv", "data"),
+        Input("save", "n_clicks"),
+        State(SWEEP, "value"),
+        State("chosen", "data"),
+        State("order", "data"),
+        State("overlay", "value"),
+        prevent_initial_call=True,
+    )
+    def save(
+        clicks: int | None,
+        name: str | None,
+        chosen: list[str] | None,
+        order: dict[str, Any],
+        overlay: list[str] | None,
+    ) -> Any:
+        sweep = live.sweep(name)
+        if not clicks or sweep is None:
+            return no_update
+        try:
+            trials, _ = _listed(live, sweep, chosen, order, overlay)
+        except StoreError:
+            return no_update
+        content = to_csv(arranged(trials, order["key"], order["down"]))
+        return {"content": content, "filename": f"{sweep.name}.csv", "type": "text/csv"}
+
+    @app.callback(Output(URL, "pathname"), Input(GRAPH, "clickData"), prevent_initial_call=True)
+    def open_trial(click: dict[str, Any] | None) -> Any:
+        points = (click or {}).get("points") or [{}]
+        run_id = points[0].get("customdata")
+        return f"/trial/{run_id}" if isinstance(run_id, str) else no_update
 
 
-def _badge(sweep: Sweep) -> html.Span:
-    return html.Span(sweep.state, className=f"state state-{sweep.state}")
+def _listed(
+    live: Live, sweep: Sweep, chosen: list[str] | None, order: dict[str, Any], overlay: list[str] | None
+) -> tuple[pd.DataFrame, str]:
+    """The trials that the table lists, and what they are."""
+    shown = [live.trials(sweep)]
+    shown += [
+        live.trials(other) for other in live.sweeps if other.name in (overlay or ()) and other is not sweep
+    ]
+    trials = pd.concat(shown, ignore_index=True) if len(shown) > 1 else shown[0]
+    if chosen:
+        selected = trials[trials["run_id"].isin(chosen).to_numpy(dtype=bool)]
+        return selected, f"Selected: {count(len(selected), 'trial')}"
+    if order["front"]:
+        front = trials[trials["front"]]
+        return front, f"On the front: {count(len(front), 'trial')}"
+    ended = trials[trials["state"].isin(SHOWN_STATES).to_numpy(dtype=bool)]
+    return ended, f"All that ended: {count(len(ended), 'trial')}"
 
 
 def _card(card: Card) -> html.Div:
@@ -154,30 +315,78 @@ def _card(card: Card) -> html.Div:
     )
 
 
-def _table(trials: pd.DataFrame, sweep: Sweep) -> html.Section:
-    shown = columns(sweep.quality)
-    head = html.Thead(html.Tr([html.Th(column.title, className=column.style) for column in shown]))
-    body = [
-        html.Tr([html.Td(_cell(column.key, row), className=column.style) for column in shown])
-        for row in front_rows(trials, sweep)
+def _failures(trials: pd.DataFrame) -> list[Any]:
+    failed = failures(trials)
+    if not failed:
+        return []
+    items = [html.Li(f"{name}: {reason}") for name, reason in failed[:100]]
+    more = [html.Li(f"and {len(failed) - 100} more")] if len(failed) > 100 else []
+    return [html.Details([html.Summary(f"{len(failed)} failed"), html.Ul([*items, *more])])]
+
+
+def _table(
+    rows: pd.DataFrame, columns: tuple[Column, ...], order: dict[str, Any], page: int, pages: int, total: int
+) -> Any:
+    if rows.empty:
+        return note("No trial to list: none has finished, or none is selected.")
+    head = [
+        html.Th(
+            html.Button(
+                [column.title, " ", _arrow(column.key, order)],
+                id={"type": "sort", "key": column.key},
+                type="button",
+                className="sort",
+            ),
+            className=column.style,
+            **aria(sort=_sorting(column.key, order)),
+        )
+        for column in columns
     ]
-    table: Any = html.Div(html.Table([head, html.Tbody(body)], className="front"), className="scroll")
-    if not body:
-        table = html.P("No trial has finished yet.", className="empty")
-    failed = [html.Li(f"{name}: {reason}") for name, reason in failures(trials)]
-    details = [html.Details([html.Summary(f"{len(failed)} failed"), html.Ul(failed)])] if failed else []
-    return html.Section([html.H2("The front"), table, *details], className="panel")
+    body = [
+        html.Tr(
+            [
+                html.Td(
+                    dcc.Link(column.show(row[column.key]) or "open", href=f"/trial/{row['run_id']}")
+                    if column.key == "trial_id"
+                    else column.show(row[column.key]),
+                    className=column.style,
+                )
+                for column in columns
+            ]
+        )
+        for row in rows.to_dict("records")
+    ]
+    table = html.Div(
+        html.Table([html.Thead(html.Tr(head)), html.Tbody(body)], className="front"), className="scroll"
+    )
+    if pages == 1:
+        return table
+    place = f"{page * ROWS + 1:,} to {page * ROWS + len(rows):,} of {total:,}"
+    turn = [
+        html.Button(
+            "Earlier", id={"type": "page", "step": -1}, type="button", className="quiet", disabled=page == 0
+        ),
+        html.Span(place),
+        html.Button(
+            "Later",
+            id={"type": "page", "step": 1},
+            type="button",
+            className="quiet",
+            disabled=page == pages - 1,
+        ),
+    ]
+    return [table, html.Div(turn, className="turn")]
 
 
-def _cell(key: str, row: dict[str, str]) -> Any:
-    if key == "name":
-        return [
-            html.Span(className="dot", style={"background": row["colour"]}),
-            html.Span([html.B(row[key]), html.Br(), row["method"]], className="student"),
-        ]
-    if key == "command":
-        return [
-            html.Code(row[key], title="Click selects it all"),
-            dcc.Clipboard(content=row[key], title="Copy", className="copy"),
-        ]
-    return row[key]
+def _arrow(key: str, order: dict[str, Any]) -> str:
+    if order["key"] != key:
+        return ""
+    return (
+        "\N{BLACK DOWN-POINTING SMALL TRIANGLE}" if order["down"] else "\N{BLACK UP-POINTING SMALL TRIANGLE}"
+    )
+
+
+def _sorting(key: str, order: dict[str, Any]) -> str:
+    if order["key"] != key:
+        return "none"
+    return "descending" if order["down"] else "ascending"

@@ -36,16 +36,25 @@ _TRIAL: dict[str, Any] = {
     "seconds": 1.5,
     "front": False,
     "recipe_id": "0123456789abcdef",
+    "seedless_id": None,
     "start_time": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
+    "end_time": pd.Timestamp("2026-01-02 03:05", tz="UTC"),
+    "feasible": True,
+    "copied_from": None,
 }
 _DTYPES = {
     **dict.fromkeys(
-        ["run_id", "trial_id", "name", "state", "reason", "method", "model", "recipe_id"], "string"
+        ["run_id", "trial_id", "name", "state", "reason", "method", "model", "recipe_id", "seedless_id"],
+        "string",
     ),
     **dict.fromkeys(["bits", "bucket_size", "depth", "packed_bytes", "macs", "parameters"], "Int64"),
     **dict.fromkeys(["width", "sparsity_target", "compression_ratio", "latency_ms", "sparsity"], "float64"),
     **dict.fromkeys(["mean_bits", "seconds", "validation_accuracy", "accuracy"], "float64"),
     "front": "bool",
+    "feasible": "bool",
+    "copied_from": "string",
+    "start_time": "datetime64[ms, UTC]",
+    "end_time": "datetime64[ms, UTC]",
 }
 
 

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dash import Dash
 from flask.testing import FlaskClient
 
-from dashboards.app import PortInUse, bind, create_app, is_loopback, serve
-from dashboards.pages.front import IDLE_MS, RUNNING_MS
+from dashboards.access import is_loopback, new_token
+from dashboards.app import PortInUse, bind, create_app, serve
+from dashboards.live import Live
 from search.delivery import SWEEP
 from search.store import Store, open_store
 from tests.stores import RECIPE, add_trial, copy_blank, final, tracker
 
-HEADLINE = (
-    "..headline.children...content.children...plot.hidden...front.figure...table.children...timer.interval.."
-)
-SELECTOR = "..sweep.options...sweep.value.."
 HOSTILE = "<script>alert(1)</script>"
+TOKEN = "correct horse battery staple"
 
 
 @pytest.fixture(scope="module")
@@ -34,30 +33,48 @@ def store(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     ended.finish_sweep("finished", {}, {}, {})
     ended.close()
     running = tracker(folder, "digits-2")
-    running.open({}, {"rayduce.metric": "accuracy"})
+    running.open({"trials": 4}, {"rayduce.metric": "accuracy"})
     running.start_trial("t1", "first", RECIPE, {})
     running.flush()
     return open_store(folder)
 
 
+@pytest.fixture(scope="module")
+def live(store: Store) -> Live:
+    found = Live(store)
+    found.read()
+    return found
+
+
+@pytest.fixture(scope="module")
+def app(live: Live) -> Dash:
+    return create_app(live)
+
+
 @pytest.fixture
-def client(store: Store) -> Iterator[FlaskClient]:
-    with create_app(store).server.test_client() as client:
+def client(app: Dash) -> Iterator[FlaskClient]:
+    with app.server.test_client() as client:
         yield client
 
 
-def ask(client: FlaskClient, output: str, sweep: str | None, options: Any = None) -> dict[str, Any]:
-    """Call a callback as the page would; the new properties by component."""
-    timer, value = ({"id": "timer", "property": "n_intervals", "value": 0}, ("sweep", "value", sweep))
-    selected = dict(zip(("id", "property", "value"), value, strict=True))
-    parts = [part.rpartition(".") for part in output.strip(".").split("...")]
-    body: dict[str, Any] = {
-        "output": output,
-        "outputs": [{"id": name, "property": prop} for name, _, prop in parts],
-        "inputs": [timer] if output == SELECTOR else [timer, selected],
-        "state": [selected, {"id": "sweep", "property": "options", "value": options}]
-        if output == SELECTOR
-        else [],
+def ask(client: FlaskClient, app: Dash, output: str, **inputs: Any) -> dict[str, Any]:
+    """Call the callback that sets ``output`` as a page would; the new properties by component."""
+    name = next(key for key in app.callback_map if output in key.strip(".").split("..."))
+    known = {"version.data": 1, "theme.data": "light", "url.pathname": "/", "sweep.value": "digits-1"}
+    known |= {"order.data": {"key": "packed_bytes", "down": False, "page": 0, "front": True}}
+    known |= {key.replace("__", "."): value for key, value in inputs.items()}
+
+    def state(parts: list[dict[str, str]]) -> list[dict[str, Any]]:
+        return [{**part, "value": known.get(f"{part['id']}.{part['property']}")} for part in parts]
+
+    callback = app.callback_map[name]
+    parts = [part.rpartition(".") for part in name.strip(".").split("...")]
+    outputs = [{"id": part, "property": prop} for part, _, prop in parts]
+    body = {
+        "output": name,
+        "outputs": outputs if name.startswith("..") else outputs[0],
+        "inputs": state(callback["inputs"]),
+        "state": state(callback["state"]),
         "changedPropIds": [],
     }
     answer = client.post("/_dash-update-component", json=body)
@@ -81,75 +98,193 @@ def test_the_page_comes_from_this_machine_only(client: FlaskClient) -> None:
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
     assert "style.css" in page.text
     for part in page.text.split('src="')[1:] + page.text.split('href="')[1:]:
-        assert part.startswith("/"), part[:80]
+        assert part.startswith(("/", "data:,")), part[:80]
     assert '"disable_version_check":true' in page.text.replace(" ", "")
-    graph = client.get("/_dash-layout").text
-    assert '"showSendToCloud":false' in graph.replace(" ", "")
 
 
 def test_another_hosts_name_is_refused(client: FlaskClient) -> None:
-    assert client.get("/", headers={"Host": "evil.example:8050"}).status_code == 403
+    for host in (
+        "evil.example:8050",
+        "",
+        "192.168.1.7:8050",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+    ):
+        assert client.get("/", headers={"Host": host}).status_code == 403, host
     for host in ("127.0.0.1:8050", "localhost:8050", "localhost", "[::1]:8050"):
         assert client.get("/", headers={"Host": host}).status_code == 200
 
 
-def test_the_selector_offers_the_sweeps_newest_first(client: FlaskClient) -> None:
-    new = ask(client, SELECTOR, None)["sweep"]
+def test_the_selector_offers_the_sweeps_newest_first(client: FlaskClient, app: Dash) -> None:
+    new = ask(client, app, "sweep.options", sweep__value=None)["sweep"]
     assert [option["value"] for option in new["options"]] == ["digits-2", "digits-1"]
     assert new["value"] == "digits-2"
-    assert ask(client, SELECTOR, "digits-1", new["options"]) == {}, "nothing new, nothing redrawn"
-    assert ask(client, SELECTOR, "gone", new["options"])["sweep"] == {"value": "digits-2"}
+    known = {"sweep__options": new["options"]}
+    assert ask(client, app, "sweep.options", **known) == {}, "nothing new, nothing redrawn"
+    assert ask(client, app, "sweep.options", sweep__value="gone", **known)["sweep"] == {"value": "digits-2"}
 
 
-def test_an_ended_sweep_is_shown_and_asked_for_rarely(client: FlaskClient) -> None:
-    new = ask(client, HEADLINE, "digits-1")
-    assert "digits-1" in words(new["headline"]["children"])
-    assert "2 students" in words(new["content"]["children"])
-    assert "2 finished, 1 failed" in words(new["content"]["children"])
-    table = words(new["table"]["children"])
-    assert HOSTILE in table, "React shows a string as text"
-    assert table.count("rayduce export") == 2
-    assert "ValueError: no" in table
-    assert "<script" not in str(new["front"]["figure"])
-    assert new["plot"]["hidden"] is False
-    assert new["timer"]["interval"] == IDLE_MS
+def test_a_page_hears_only_of_what_is_new(client: FlaskClient, app: Dash, live: Live) -> None:
+    assert ask(client, app, "version.data", version__data=None)["version"] == {"data": live.version}
+    assert ask(client, app, "version.data", version__data=live.version) == {}
 
 
-def test_a_running_sweep_is_asked_for_often(client: FlaskClient) -> None:
-    new = ask(client, HEADLINE, "digits-2")
-    assert new["timer"]["interval"] == RUNNING_MS
-    assert "1 running" in words(new["content"]["children"])
-    assert "No trial has finished yet" in words(new["table"]["children"])
+def test_the_front_view_shows_figure_cards_and_table(client: FlaskClient, app: Dash) -> None:
+    figure = ask(client, app, "front.figure")["front"]["figure"]
+    assert "&lt;script&gt;" in str(figure) and "<script" not in str(figure)
+    told = ask(client, app, "cards.children")
+    assert "2 students" in words(told["cards"]["children"])
+    assert "2 finished, 1 failed" in words(told["cards"]["children"])
+    assert "ValueError: no" in words(told["failures"]["children"])
+    table = ask(client, app, "table.children")
+    assert "2 trials" in table["listed"]["children"]
+    assert "1 kB" in words(table["table"]["children"]) and "4 kB" in words(table["table"]["children"])
 
 
-def test_an_unknown_sweep_is_told_on_the_page(client: FlaskClient) -> None:
-    assert "no sweep named 'gone'" in words(ask(client, HEADLINE, "gone")["content"]["children"])
+def test_a_selection_limits_table_and_csv(client: FlaskClient, app: Dash, live: Live) -> None:
+    trials = live.store.trials("digits-1")
+    chosen = [trials["run_id"][0], "f" * 32, "../../etc/passwd"]
+    table = ask(client, app, "table.children", chosen__data=chosen)
+    assert table["listed"]["children"] == "Selected: 1 trial"
+    saved = ask(client, app, "csv.data", chosen__data=chosen, save__n_clicks=1)["csv"]["data"]
+    head, row = saved["content"].splitlines()
+    assert head.split(",")[:3] == ["run_id", "trial_id", "name"]
+    assert row.startswith(f"{chosen[0]},t1,{HOSTILE}")
+    assert saved["filename"] == "digits-1.csv"
+
+
+def test_a_trial_tells_its_recipe_neighbours_and_commands(client: FlaskClient, app: Dash, live: Live) -> None:
+    run_id = str(live.store.trials("digits-1")["run_id"][0])
+    told = ask(client, app, "trial-head.children", url__pathname=f"/trial/{run_id}")
+    text = words(told["trial-head"]["children"])
+    for part in (
+        HOSTILE,
+        "Quantized distillation",
+        "95.00 %",
+        f"rayduce export {run_id} student.rdz",
+        "this one",
+    ):
+        assert part in text
+    assert "SoftTargets" in words(told["recipe"]["children"])
+    curves = ask(client, app, "curves.figure", url__pathname=f"/trial/{run_id}")
+    assert "Training loss" in str(curves["curves"]["figure"])
+    # Written without tensors.json, as by an earlier version.
+    bytes_of = ask(client, app, "bytes.children", url__pathname=f"/trial/{run_id}")
+    assert "has no file 'tensors.json'" in words(bytes_of["bytes"]["children"])
+
+
+@pytest.mark.parametrize("path", ["/trial/" + "0" * 32, "/trial/..%2f..", "/trial/x"])
+def test_an_unknown_trial_is_told(client: FlaskClient, app: Dash, path: str) -> None:
+    text = words(ask(client, app, "trial-head.children", url__pathname=path)["trial-head"]["children"])
+    assert "no such trial" in text or "Nothing is on show" in text
+
+
+def test_progress_tells_states_reasons_and_what_runs(client: FlaskClient, app: Dash) -> None:
+    told = ask(client, app, "states.figure")
+    assert "ValueError: no" in words(told["reasons"]["children"])
+    assert "2 finished" in str(told["states"]["figure"])
+    running = ask(client, app, "states.figure", sweep__value="digits-2")
+    assert "first" in words(running["running"]["children"])
+    assert "0 of 4 trials ended" in words(running["left"]["children"])
+    assert "3 to come" in str(running["states"]["figure"])
+    assert "Hypervolume" in str(ask(client, app, "growth.figure", against__value="trials"))
+
+
+def test_parameters_and_compare_say_what_they_lack(client: FlaskClient, app: Dash) -> None:
+    figure = str(ask(client, app, "importance.figure")["importance"]["figure"])
+    assert "Eight finished trials" in figure
+    assert "No finished trial" in str(ask(client, app, "slice.figure")["slice"]["figure"])
+    told = ask(client, app, "fronts.figure")
+    assert "Choose two sweeps" in str(told["fronts"]["figure"])
 
 
 def test_an_empty_store_says_what_to_do(folder: Path) -> None:
-    with create_app(open_store(folder)).server.test_client() as client:
-        new = ask(client, HEADLINE, None)
-        assert "rayduce sweep digits" in words(new["content"]["children"])
-        assert new["plot"]["hidden"] is True
-        assert ask(client, SELECTOR, None)["sweep"] == {"options": []}
+    found = Live(open_store(folder))
+    found.read()
+    app = create_app(found)
+    with app.server.test_client() as client:
+        text = words(ask(client, app, "headline.children", sweep__value=None)["headline"]["children"])
+        assert "rayduce sweep digits" in text
+        for output in (
+            "front.figure",
+            "states.figure",
+            "importance.figure",
+            "fronts.figure",
+            "table.children",
+        ):
+            ask(client, app, output, sweep__value=None)
+
+
+def test_only_a_trials_packed_file_leaves_the_store(client: FlaskClient, live: Live) -> None:
+    run_id = str(live.store.trials("digits-1")["run_id"][0])
+    answer = client.get(f"/student/{run_id}.rdz")
+    assert answer.data == b"t1"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="student-{run_id[:8]}.rdz"'
+    parent = live.store.sweep("digits-1").run_id
+    for path in (
+        f"{parent}.rdz",
+        "0" * 32 + ".rdz",
+        "..%2f..%2fmlflow.db",
+        f"{run_id}.rdz/../x",
+        f"{run_id[:-1]}.rdz",
+    ):
+        answer = client.get(f"/student/{path}")
+        # What is no address of a file is the page, which then says that there is no such view.
+        assert answer.status_code == 404 or answer.mimetype == "text/html", path
 
 
 def test_a_taken_port_is_told_before_anything_starts(store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PortInUse, match=rf"^Cannot listen on 127\.0\.0\.1:{port}: .*--port\.$"):
+        with pytest.raises(PortInUse, match=rf"^Cannot listen on 127\.0\.0\.1:{port}: .*--host\.$"):
             serve(store, port=port)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
-def test_other_machines_are_never_let_in(store: Store, host: str) -> None:
+def test_other_machines_are_never_let_in_without_a_token(store: Store, host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(ValueError, match="loopback"):
         serve(store, host=host)
+    with pytest.raises(ValueError, match="at least 16 characters, got 5"):
+        serve(store, host=host, token="short")
 
 
-def test_the_server_answers(store: Store) -> None:
-    server = bind(store, port=0)
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2"])
+def test_with_the_token_and_only_with_it_a_browser_is_let_in(live: Live, host: str) -> None:
+    with create_app(live, host, TOKEN).server.test_client(use_cookies=False) as client:
+        at = {"Host": "192.168.1.2:8050"}
+        for path in (
+            "/",
+            "/_dash-layout",
+            "/_dash-dependencies",
+            f"/student/{'0' * 32}.rdz",
+            "/assets/style.css",
+        ):
+            answer = client.get(path, headers=at)
+            assert answer.status_code == 401 and "token" in answer.text, path
+            assert "Rayduce</h1>" in answer.text and "digits" not in answer.text
+        assert client.post("/_dash-update-component", json={}, headers=at).status_code == 401
+        wrong = client.get(f"/?token={TOKEN}x", headers=at)
+        assert wrong.status_code == 401 and "Set-Cookie" not in wrong.headers
+        right = client.post("/", data={"token": TOKEN}, headers=at)
+        assert right.status_code == 303 and right.headers["Location"] == "/"
+        cookie = right.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and TOKEN not in cookie
+        pair = cookie.partition(";")[0]
+        assert client.get("/", headers={**at, "Cookie": pair}).status_code == 200
+        assert client.get("/", headers={**at, "Cookie": pair[:-1]}).status_code == 401
+        assert client.get("/", headers={"Host": "evil.example", "Cookie": pair}).status_code == 403
+    assert len(new_token()) >= 43 and new_token() != new_token()
+
+
+def test_a_token_counts_on_loopback_too(live: Live) -> None:
+    with create_app(live, "127.0.0.1", TOKEN).server.test_client() as client:
+        assert client.get("/").status_code == 401
+        assert client.get("/", headers={"Host": "192.168.1.2"}).status_code == 403
+
+
+def test_the_server_answers(live: Live) -> None:
+    server = bind(live, port=0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -1,25 +1,29 @@
 import math
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.figures import (
-    PALETTE,
-    TEMPLATE,
+from dashboards import figures
+from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
+from dashboards.figures.front import (
+    MANY,
     VIEW_POINTS,
-    Teacher,
-    front_data,
+    FrontView,
     front_figure,
-    method_colours,
+    front_view,
     quality_range,
-    size_ticks,
     staircase,
 )
-from tests.dashboards.frames import ACCURACY, BLEU, bleu_trials, trials
-from trainables.metrics import Quality
+from dashboards.figures.parts import round_ticks
+from dashboards.theme import DARK, LIGHT, THEMES, theme_of
+from search.store import StoreError
+from tests.dashboards.frames import ACCURACY, BLEU, bleu_sweep, bleu_trials, sweep, trials
 
 FRONT = trials(
     {"packed_bytes": 1_000, "validation_accuracy": 0.90, "front": True},
@@ -27,63 +31,95 @@ FRONT = trials(
     {"packed_bytes": 9_000, "validation_accuracy": 0.80, "bits": None, "bucket_size": None},
     {"packed_bytes": 8_000, "validation_accuracy": 0.20},
 )
-TEACHER = Teacher(quality=0.98, packed_bytes=400_000)
+BARE: dict[str, Any] = {"metrics": {}}
+
+
+def view_of(frame: pd.DataFrame, **settings: Any) -> FrontView:
+    return front_view([(sweep(), frame)], **settings)
 
 
 def traces(figure: go.Figure, name: str) -> list[go.Scatter]:
     return [trace for trace in figure.data if trace.name == name]
 
 
-def test_front_data_is_in_kilobytes_and_percent() -> None:
-    data = front_data(FRONT, ACCURACY)
-    assert data["kilobytes"].tolist() == [1.0, 4.0, 9.0, 8.0]
-    assert data["quality"].tolist() == pytest.approx([90, 95, 80, 20])
+def notes(figure: go.Figure) -> list[str]:
+    return [annotation.text for annotation in figure.layout.annotations]
+
+
+def test_the_view_is_in_kilobytes_and_percent() -> None:
+    data = view_of(FRONT).data
+    assert data["x"].tolist() == [1.0, 4.0, 9.0, 8.0]
+    assert data["y"].tolist() == pytest.approx([90, 95, 80, 20])
     assert data["front"].tolist() == [True, True, False, False]
-    assert data["method"].tolist()[:2] == ["Quantized distillation", "Full precision"]
+    assert data["group"].tolist()[:2] == ["Quantized distillation", "Full precision"]
 
 
 def test_only_ended_and_measured_trials_are_drawn() -> None:
-    data = front_data(
+    data = view_of(
         trials(
             {"state": "running"},
             {"state": "failed"},
             {"state": "stopped", "name": "kept"},
+            {"state": "pruned", "name": "seen last"},
             {"validation_accuracy": math.nan},
             {"packed_bytes": None},
             {"packed_bytes": 0},
-        ),
-        ACCURACY,
+        )
+    ).data
+    assert len(data) == 2
+    assert "kept" in data["hover"][0] and "stopped" in data["hover"][0]
+    assert "seen last" in data["hover"][1] and "pruned" in data["hover"][1]
+
+
+def test_hover_tells_the_recipe_in_words() -> None:
+    [hover, bare] = view_of(
+        trials({}, {"bits": None, "bucket_size": None, "latency_ms": None, "sparsity": 0.0})
+    ).data["hover"]
+    for part in ("<b>qd-4bit</b>", "4 bit", "buckets of 256", "depth 2", "width 0.5", "29 % zeros"):
+        assert part in hover
+    for part in ("100x smaller", "0.25 ms"):
+        assert part in hover
+    for part in (" bit", "buckets", " ms", "zeros", "nan", "NA", "None", "finished"):
+        assert part not in bare
+
+
+def test_names_from_the_store_are_text_in_every_figure() -> None:
+    hostile = "<script>alert(1)</script><img src=x>"
+    frame = trials(
+        {"name": hostile, "method": hostile, "model": hostile, "front": True},
+        {"name": hostile, "method": "full_precision"},
     )
-    assert len(data) == 1
-    assert "kept" in data["hover"][0]
-
-
-def test_hover_tells_everything_that_was_measured() -> None:
-    [hover, bare] = front_data(
-        trials({"accuracy": 0.94}, {"bits": None, "bucket_size": None, "latency_ms": None}), ACCURACY
-    )["hover"]
-    for part in (
-        "<b>qd-4bit</b>",
-        "Quantized distillation",
-        "4 bit",
-        "buckets of 256",
-        "depth 2",
-        "width 0.5",
+    of = sweep(name=hostile)
+    for colour in figures.COLOURS:
+        for several in ([(of, frame)], [(of, frame), (sweep(name=hostile + "2", run_id="e" * 32), frame)]):
+            shown = front_figure(front_view(several, colour=colour)).to_json()
+            assert "<script" not in shown and "<img" not in shown
+    sides = [figures.Side(hostile, of, frame), figures.Side(hostile + "2", of, frame)]
+    compared = figures.compare(sides)
+    column = pd.Series([hostile, "b"], name=hostile, index=["a", "b"], dtype="string")
+    values = pd.Series([1.0, 2.0], index=["a", "b"])
+    axis, front = quality_axis(ACCURACY), pd.Series([True, False], index=["a", "b"])
+    tensors = pd.DataFrame(
+        {
+            "name": [hostile],
+            "bytes": [3.0],
+            "entropy_bytes": [2.0],
+            "bits": [4.0],
+            "sparsity": [0.0],
+            "share": [1.0],
+        }
+    )
+    for figure in (
+        figures.fronts_figure(compared),
+        figures.growth_figure(compared),
+        figures.slice_figure(column, values, axis, front),
+        figures.contour_figure(column, column, values, axis),
+        figures.parallel_figure(column.to_frame(), values, axis),
+        figures.importance_figure({hostile: pd.Series({hostile: 1.0})}),
+        figures.bytes_figure(tensors),
     ):
-        assert part in hover
-    for part in ("sparsity 29 %", "4 kB", "100x smaller", "0.25 ms", "95.00 % validation", "94.00 % test"):
-        assert part in hover
-    for part in ("bit<", "bit ·", "buckets", " ms", "test", "nan", "NA", "None"):
-        assert part not in bare.replace("qd-4bit", "")
-
-
-def test_names_from_the_store_are_text_in_the_figure() -> None:
-    hostile = trials({"name": "<script>alert(1)</script>", "method": "<img src=x>", "front": True})
-    figure = front_figure(front_data(hostile, ACCURACY), ACCURACY, teacher=TEACHER)
-    shown = figure.to_json()
-    assert "&lt;script&gt;" in front_data(hostile, ACCURACY)["hover"][0]
-    assert "<script" not in shown
-    assert "<img" not in shown
+        shown = figure.to_json()
+        assert "<script" not in shown and "<img" not in shown
 
 
 def test_bleu_is_drawn_as_it_is() -> None:
@@ -92,54 +128,33 @@ def test_bleu_is_drawn_as_it_is() -> None:
         {"packed_bytes": 4_000, "front": True},
         {"packed_bytes": 9_000, "validation_bleu": 0.4},
     )
-    data = front_data(frame, BLEU)
-    assert data["quality"].tolist() == [30.5, 34.2, 0.4]
-    figure = front_figure(data, BLEU, teacher=Teacher(36.0, 400_000))
+    view = front_view([(bleu_sweep(), frame)])
+    assert view.data["y"].tolist() == [30.5, 34.2, 0.4]
+    figure = front_figure(view)
     assert figure.layout.yaxis.title.text == "Validation BLEU"
     low, high = figure.layout.yaxis.range
     assert 25 < low < 30.5 and 36 < high < 40
-    assert [a.text for a in figure.layout.annotations] == ["1 below this view; double-click shows all"]
+    assert notes(figure) == ["1 below this view; double-click shows all"]
     line, star = traces(figure, "Teacher")
     assert list(line.y) == [36, 36] and star.y[0] == 36
-    assert "BLEU 36.00 validation" in star.hovertext[0]
-
-
-def test_hover_tells_what_is_reported_beside_bleu_where_it_was() -> None:
-    measured = {"bleu": 33.9, "chrf": 57.5, "perplexity": 5.456}
-    bare = {"validation_chrf": None, "validation_perplexity": math.inf, "latency_beam_ms": None}
-    [hover, without] = front_data(bleu_trials(measured, bare), BLEU)["hover"]
-    for line in (
-        "latency with a beam of 5: 21.5 ms",
-        "BLEU 34.20 validation · 33.90 test",
-        "chrF 58.11 validation · 57.50 test",
-        "perplexity 5.20 validation · 5.46 test",
-    ):
-        assert line in hover.split("<br>")
-    assert "BLEU 34.20 validation" in without.split("<br>")
-    for part in ("%", "chrF", "perplexity", "beam", "inf", "nan"):
-        assert part not in without.replace("sparsity 29 %", "")
-
-
-@pytest.mark.parametrize("quality", [ACCURACY, BLEU])
-def test_nothing_measured_leaves_the_whole_range(quality: Quality) -> None:
-    assert quality_range(front_data(trials(), ACCURACY), quality, None) == (0, 100)
 
 
 def test_members_of_the_front_stand_out() -> None:
-    figure = front_figure(front_data(FRONT, ACCURACY), ACCURACY, teacher=TEACHER)
+    figure = front_figure(view_of(FRONT))
     dominated, front, legend = traces(figure, "Quantized distillation")
     assert list(front.x) == [1.0]
     assert list(dominated.x) == [9.0, 8.0]
     assert front.marker.size > dominated.marker.size
     assert dominated.marker.opacity < 0.5 < front.marker.opacity == 1
     assert front.marker.color == dominated.marker.color == legend.marker.color
-    assert len(front.customdata) == len(front.hovertext) == 1
+    assert list(front.customdata) == [f"{0:032x}"]
     assert legend.showlegend is None
     assert (front.showlegend, dominated.showlegend) == (False, False)
+    assert all(trace.customdata is None for trace in front_figure(view_of(FRONT), ids=False).data)
 
 
 def test_the_front_is_a_staircase_to_the_right_edge() -> None:
-    figure = front_figure(front_data(FRONT, ACCURACY), ACCURACY, teacher=TEACHER)
+    figure = front_figure(view_of(FRONT))
     [line] = traces(figure, "Front")
     assert line.line.shape == "hv"
     assert list(line.x)[:2] == [1.0, 4.0]
@@ -147,41 +162,131 @@ def test_the_front_is_a_staircase_to_the_right_edge() -> None:
     assert math.log10(line.x[-1]) == pytest.approx(figure.layout.xaxis.range[1])
 
 
-def test_the_teacher_is_a_star_and_a_line() -> None:
-    line, star = traces(front_figure(front_data(FRONT, ACCURACY), ACCURACY, teacher=TEACHER), "Teacher")
+def test_the_teacher_is_a_star_and_a_line_where_it_was_measured() -> None:
+    line, star = traces(front_figure(view_of(FRONT)), "Teacher")
     assert list(line.y) == [98, 98]
     assert (star.x[0], star.y[0], star.marker.symbol) == (400.0, 98, "star")
-    assert "400 kB" in star.hovertext[0]
+    known = {"teacher_validation_accuracy": 0.98}
+    assert len(traces(front_figure(front_view([(sweep(metrics=known), FRONT)])), "Teacher")) == 1
+    assert traces(front_figure(front_view([(sweep(**BARE), FRONT)])), "Teacher") == []
 
 
-def test_a_teacher_of_unknown_size_is_a_line_and_an_unmeasured_one_nothing() -> None:
-    data = front_data(FRONT, ACCURACY)
-    assert len(traces(front_figure(data, ACCURACY, teacher=Teacher(0.98, math.nan)), "Teacher")) == 1
-    assert traces(front_figure(data, ACCURACY, teacher=Teacher(math.nan, 4_000)), "Teacher") == []
-    assert traces(front_figure(data, ACCURACY), "Teacher") == []
+def test_the_best_in_full_precision_are_ringed() -> None:
+    frame = trials(
+        {"method": "full_precision", "packed_bytes": 9_000, "validation_accuracy": 0.97},
+        {"method": "full_precision", "packed_bytes": 9_500, "validation_accuracy": 0.96},
+        {"packed_bytes": 1_000, "front": True},
+    )
+    [rings] = traces(front_figure(view_of(frame)), "Best in full precision")
+    assert list(rings.x) == [9.0] and list(rings.y) == pytest.approx([97])
 
 
 def test_axes_name_their_units_and_show_the_front() -> None:
-    figure = front_figure(front_data(FRONT, ACCURACY), ACCURACY, teacher=TEACHER)
+    figure = front_figure(view_of(FRONT))
     assert figure.layout.xaxis.type == "log"
     assert "kB = 1000 bytes" in figure.layout.xaxis.title.text
     assert figure.layout.yaxis.title.text == "Validation accuracy (%)"
     low, high = figure.layout.yaxis.range
     assert 80 < low < 90, "students that learned nothing do not squeeze the front"
     assert high > 98
-    assert [a.text for a in figure.layout.annotations] == ["2 below this view; double-click shows all"]
-    assert figure.layout.template.layout.colorway == PALETTE
-    assert TEMPLATE in pio.templates
+    assert notes(figure) == ["2 below this view; double-click shows all"]
+
+
+def test_any_two_numbers_have_a_front_of_their_own() -> None:
+    frame = trials(
+        {"latency_ms": 0.5, "validation_accuracy": 0.9, "front": False},
+        {"latency_ms": 0.2, "validation_accuracy": 0.8, "front": False},
+        {"latency_ms": 0.6, "validation_accuracy": 0.7, "front": True},
+        {"latency_ms": 0.1, "validation_accuracy": 0.99, "state": "pruned"},
+        {"latency_ms": None, "validation_accuracy": 0.99},
+    )
+    view = view_of(frame, x=axis_of(ACCURACY, "latency_ms", SIZE))
+    assert view.data["front"].tolist() == [True, True, False, False]
+    figure = front_figure(view)
+    assert figure.layout.xaxis.title.text == "Latency, one input (ms, logarithmic)"
+    assert list(traces(figure, "Front")[0].x)[:2] == [0.2, 0.5]
+
+
+@pytest.mark.parametrize(
+    "quality, frame", [(ACCURACY, FRONT), (BLEU, bleu_trials({}, {"packed_bytes": 100}))]
+)
+def test_every_axis_can_be_drawn_against_every_other(quality, frame) -> None:
+    of = sweep() if quality is ACCURACY else bleu_sweep()
+    for x in axes_of(quality):
+        for y in axes_of(quality):
+            if x.key in frame and y.key in frame:
+                assert front_figure(front_view([(of, frame)], x=x, y=y)).layout.height
+    with pytest.raises(ValueError, match="colour must be one of"):
+        front_view([(of, frame)], colour="shape")
+    with pytest.raises(ValueError, match="at least one sweep"):
+        front_view([])
+
+
+def test_three_numbers_are_drawn_in_space() -> None:
+    view = view_of(FRONT.assign(latency_ms=[0.1, 0.2, 0.05, 0.3]), z=axis_of(ACCURACY, "latency_ms", SIZE))
+    assert view.data["front"].tolist() == [True, True, True, False], "the third is the fastest"
+    figure = front_figure(view, DARK)
+    assert {trace.type for trace in figure.data} == {"scatter3d"}
+    assert figure.layout.scene.zaxis.title.text == "Latency, one input (ms)"
+
+
+def test_sweeps_lie_over_each_other_each_with_its_front() -> None:
+    second = sweep(name="digits-2", run_id="e" * 32)
+    view = front_view([(sweep(), FRONT), (second, FRONT)], colour="sweep")
+    assert view.groups == ("digits-1", "digits-2")
+    figure = front_figure(view)
+    assert len(traces(figure, "Front of digits-1")) == len(traces(figure, "Front of digits-2")) == 1
+    other = (bleu_sweep(), bleu_trials({}))
+    assert len(front_view([(sweep(), FRONT), other]).data) == 4, "another metric cannot stand on the axis"
+
+
+def test_budgets_shade_what_keeps_to_them() -> None:
+    of = sweep(params={"max_bytes": "5000", "max_drop": "3", "max_latency_ms": "None"})
+    assert figures.limits_of(of) == {"packed_bytes": 5.0, "validation_accuracy": 95.0}
+    figure = front_figure(front_view([(of, FRONT)]))
+    [region] = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert (region.x0, region.y0) == (5.0, 95.0)
+    assert region.x1 < 1e-6 and region.y1 > 1e5
+    assert {"budget: at most 5 kB", "budget: at least 95 %"} <= set(notes(figure))
+    assert not front_figure(view_of(FRONT)).layout.shapes
+    with pytest.raises(StoreError, match="limits that are none"):
+        figures.limits_of(sweep(params={"max_bytes": "many"}))
+
+
+def test_what_is_over_the_budget_or_pruned_is_drawn_faint_and_on_no_front() -> None:
+    frame = trials(
+        {"latency_ms": 0.30, "front": True},
+        {"latency_ms": 0.10, "feasible": False},
+        {"latency_ms": 0.05, "state": "pruned"},
+        {"latency_ms": 0.40},
+    )
+    for x in (SIZE, axis_of(ACCURACY, "latency_ms", SIZE)):
+        data = front_view([(sweep(), frame)], x=x).data
+        assert data["front"].tolist() == [True, False, False, False]
+        assert data["state"].tolist() == ["finished", "finished", "pruned", "finished"]
+
+
+def test_repeated_recipes_show_their_spread() -> None:
+    frame = trials(
+        {"validation_accuracy": 0.9, "seedless_id": "same"},
+        {"validation_accuracy": 0.94, "seedless_id": "same"},
+        {"validation_accuracy": 0.5, "seedless_id": "alone"},
+        {"validation_accuracy": 0.1, "seedless_id": "same", "state": "stopped"},
+    )
+    [row] = view_of(frame).spread.to_dict("records")
+    assert (row["low"], row["high"], row["count"]) == (pytest.approx(90), pytest.approx(94), 2)
+    [bars] = traces(front_figure(view_of(frame)), "Mean and spread over seeds")
+    assert list(bars.y) == pytest.approx([92])
+    assert list(bars.error_y.array) == list(bars.error_y.arrayminus) == pytest.approx([2])
 
 
 @pytest.mark.parametrize("rows", [[], [{"state": "failed", "validation_accuracy": None}]])
 def test_nothing_to_draw_is_said(rows: list[dict]) -> None:
-    figure = front_figure(front_data(trials(*rows), ACCURACY), ACCURACY)
-    assert [a.text for a in figure.layout.annotations] == ["No trial has ended yet"]
+    assert notes(front_figure(front_view([(sweep(**BARE), trials(*rows))]))) == ["No trial has ended yet"]
 
 
 def test_one_trial_has_room_around_it() -> None:
-    figure = front_figure(front_data(trials({"front": True}), ACCURACY), ACCURACY)
+    figure = front_figure(front_view([(sweep(**BARE), trials({"front": True}))]))
     low, high = figure.layout.xaxis.range
     assert low < math.log10(4.0) < high
     low, high = figure.layout.yaxis.range
@@ -190,42 +295,71 @@ def test_one_trial_has_room_around_it() -> None:
 
 
 def test_staircase_leaves_out_what_is_no_step() -> None:
-    data = front_data(
+    data = view_of(
         trials(
             {"packed_bytes": 2_000, "validation_accuracy": 0.5, "front": True},
             {"packed_bytes": 1_000, "validation_accuracy": 0.9, "front": True},
             {"packed_bytes": 3_000, "validation_accuracy": 0.95, "front": True},
             {"packed_bytes": 3_000, "validation_accuracy": 0.94, "front": True},
-        ),
-        ACCURACY,
-    )
-    assert staircase(data)["kilobytes"].tolist() == [1.0, 3.0]
-    assert staircase(data)["quality"].tolist() == pytest.approx([90, 95])
+        )
+    ).data
+    assert staircase(data)["x"].tolist() == [1.0, 3.0]
+    assert staircase(data)["y"].tolist() == pytest.approx([90, 95])
 
 
-def test_colours_keep_their_order_as_methods_appear() -> None:
-    before = method_colours(["B", "A", "B"])
-    after = method_colours(["B", "A", "B", "0", "C"])
-    assert before.items() <= after.items()
-    assert len(set(after.values())) == 4
+def test_colours_keep_their_place_as_trials_end() -> None:
+    rows = [{"method": "a", "state": "running"}, {"method": "b"}, {"method": "c"}]
+    before = view_of(trials(*rows))
+    after = view_of(trials({"method": "a"}, *rows[1:], {"method": "d"}))
+    assert before.groups == ("A", "B", "C") and after.groups == ("A", "B", "C", "D")
+    assert {trace.name: trace.marker.color for trace in front_figure(before).data if trace.mode == "markers"}[
+        "B"
+    ] == LIGHT.colour(1)
+
+
+def test_many_marks_are_drawn_by_webgl_in_few_bytes() -> None:
+    rows = [{"packed_bytes": 1000 + i, "validation_accuracy": 0.9 + 1e-6 * i} for i in range(MANY + 1)]
+    figure = front_figure(view_of(trials(*rows)), ids=False)
+    assert "scattergl" in {trace.type for trace in figure.data}
+    assert len(figure.to_json()) / len(rows) < 130
 
 
 @given(st.lists(st.floats(0, 1), max_size=6), st.lists(st.floats(0, 1), max_size=6))
 def test_the_quality_axis_shows_the_whole_front(front: list[float], others: list[float]) -> None:
-    rows = [{"validation_accuracy": q, "front": True} for q in front]
-    rows += [{"validation_accuracy": q, "front": False} for q in others]
-    data = front_data(trials(*rows), ACCURACY)
-    low, high = quality_range(data, ACCURACY, TEACHER)
+    values = 100 * np.array([*front, *others])
+    flags = np.array([True] * len(front) + [False] * len(others), dtype=bool)
+    low, high = quality_range(values, flags, quality_axis(ACCURACY), [98.0])
     assert low < high
     near = [q for q in front if q >= max(front) - VIEW_POINTS / 100 + 1e-9]
-    assert all(low <= 100 * q <= high for q in [*near, TEACHER.quality])
+    assert all(low <= 100 * q <= high for q in [*near, 0.98])
 
 
 @given(st.lists(st.floats(1e-2, 1e7), min_size=1, max_size=5))
-def test_size_ticks_are_round_and_few(sizes: list[float]) -> None:
-    ticks = size_ticks(sizes)
+def test_ticks_are_round_and_few(sizes: list[float]) -> None:
+    ticks = round_ticks(sizes)
     inside = [t for t in ticks if min(sizes) <= t <= max(sizes)]
     assert ticks == sorted(ticks)
     assert len(inside) <= 12
     assert min(ticks) <= min(sizes)
     assert {f"{t:.0e}"[0] for t in ticks} <= {"1", "2", "3", "5"}
+
+
+def _luminance(colour: str) -> float:
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.03928 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("name", [*THEMES])
+def test_both_themes_can_be_read(name: str) -> None:
+    theme = theme_of(name)
+    assert theme.template in pio.templates
+
+    def contrast(colour: str) -> float:
+        light, dark = sorted((_luminance(colour), _luminance(theme.paper)), reverse=True)
+        return (light + 0.05) / (dark + 0.05)
+
+    assert contrast(theme.ink) > 10 and contrast(theme.soft) > 4.5
+    assert all(contrast(colour) > 2 for colour in theme.palette)
+    assert len(set(theme.palette)) == 8
+    assert theme_of("unheard of") is LIGHT

@@ -30,3 +30,7 @@ def test_method_label() -> None:
     assert text.method_label("quantized_distillation") == "Quantized distillation"
     assert text.method_label(pd.NA) == "Unknown method"
     assert text.method_label("") == "Unknown method"
+
+
+def test_a_setting_keeps_every_digit() -> None:
+    assert [text.whole(value) for value in (2, 1024, pd.NA, None)] == ["2", "1,024", "", ""]

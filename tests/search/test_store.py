@@ -47,7 +47,9 @@ DTYPES = {
     "seconds": "float64",
     "front": "bool",
     "recipe_id": "string",
+    "seedless_id": "string",
     "start_time": "datetime64[ms, UTC]",
+    "end_time": "datetime64[ms, UTC]",
     "feasible": "bool",
     "copied_from": "string",
 }

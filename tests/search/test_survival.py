@@ -128,7 +128,11 @@ def check_whole(store, name, trials=8, epochs=4):
         if run.data.tags["rayduce.kind"] == "trial":
             history = client.get_metric_history(run.info.run_id, "validation_accuracy")
             assert sorted(m.step for m in history) == list(range(epochs + 1)), "each epoch once"
-            assert {f.path for f in client.list_artifacts(run.info.run_id)} == {"recipe.json", "student.rdz"}
+            assert {f.path for f in client.list_artifacts(run.info.run_id)} == {
+                "recipe.json",
+                "student.rdz",
+                "tensors.json",
+            }
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal = JournalStorage(JournalFileBackend(str(folder.journal)))
@@ -136,7 +140,7 @@ def check_whole(store, name, trials=8, epochs=4):
     assert states == ["COMPLETE"] * trials
 
     left = sorted(p.relative_to(folder.trials).as_posix() for p in folder.trials.rglob("*") if p.is_file())
-    assert left == [f"{n:05d}/student.rdz" for n in range(trials)]
+    assert left == [f"{n:05d}/{file}" for n in range(trials) for file in ("student.rdz", "tensors.json")]
     assert not list(store.rglob("*.pkl")) and not folder.scratch.exists()
 
 

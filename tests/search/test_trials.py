@@ -205,13 +205,13 @@ def test_a_trial_goes_on_from_its_own_folder(tmp_path, teacher_file, monkeypatch
         k: v for k, v in end.items() if k not in unequal
     }
     assert result["loss"] == end["loss"] and result["seconds"] > 0
-    assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz"}
+    assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz", "tensors.json"}
     assert len((trials / "00000" / "student.rdz").read_bytes()) == end["packed_bytes"]
 
     again = local_trial(recipe, tmp_path, teacher_file, trials=trials).step()  # nobody had heard of its end
     assert trained == [0, 1, 2] and again["state"] == "finished"
     assert {again[k] == result[k] for k in ("epoch", "packed_bytes", "validation_accuracy", "macs")} == {True}
-    assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz"}
+    assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz", "tensors.json"}
 
 
 def test_what_is_in_a_trials_folder_is_its_own_and_whole_or_the_trial_fails(tmp_path, teacher_file):

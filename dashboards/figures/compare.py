@@ -1,0 +1,207 @@
+"""Two searches side by side, after equally many trials."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.axes import SIZE, quality_axis
+from dashboards.figures.front import quality_range, staircase
+from dashboards.figures.parts import empty, padded, round_ticks, styled
+from dashboards.figures.progress import progress_data, reference_bytes, whole_ticks
+from dashboards.text import number
+from dashboards.theme import LIGHT, SYMBOLS, Theme
+from search.front import front_so_far
+from search.store import Sweep
+from trainables.metrics import Quality
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is compared: a sweep, or what one method found in it.
+
+    Attributes:
+        label: how it is called.
+        sweep: where it comes from.
+        trials: of it, as :meth:`search.store.Store.trials` returns them.
+    """
+
+    label: str
+    sweep: Sweep
+    trials: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two or more sides after equally many ended trials.
+
+    Attributes:
+        labels: of the sides.
+        budget: how many trials each had.
+        points: columns side, x (kB), y (points of quality), front; finished trials only.
+        growth: columns side, trial, hypervolume.
+        quality: what was measured.
+        sizes: best quality in points at given sizes in kB: one row per size, one column per side.
+        qualities: smallest size in kB at given qualities: one row per quality, one column per side.
+    """
+
+    labels: tuple[str, ...]
+    budget: int
+    points: pd.DataFrame
+    growth: pd.DataFrame
+    quality: Quality
+    sizes: pd.DataFrame
+    qualities: pd.DataFrame
+
+
+def compare(sides: list[Side]) -> Comparison:
+    """Compare the first trials of each side that ended, as many as the shortest has.
+
+    Raises:
+        ValueError: fewer than two sides, or sides of different metrics.
+    """
+    if len(sides) < 2:
+        raise ValueError(f"sides must hold at least two, got {len(sides)}")
+    metrics = {side.sweep.metric for side in sides}
+    if len(metrics) > 1:
+        raise ValueError(f"sides must be of one metric, got {', '.join(sorted(metrics))}")
+    quality = sides[0].sweep.quality
+    ended = [_ended(side.trials) for side in sides]
+    budget = min(map(len, ended))
+    reference = max(reference_bytes(side.trials, side.sweep) for side in sides)
+    points, growth = [], []
+    for side, trials in zip(sides, ended, strict=True):
+        first = trials.iloc[:budget]
+        points.append(_points(first, quality).assign(side=side.label))
+        grown = progress_data(first, side.sweep, reference)
+        growth.append(grown[["trial", "hypervolume"]].assign(side=side.label))
+    labels = tuple(side.label for side in sides)
+    every = pd.concat(points, ignore_index=True)
+    return Comparison(
+        labels,
+        budget,
+        every,
+        pd.concat(growth, ignore_index=True),
+        quality,
+        _at_sizes(every, labels),
+        _at_qualities(every, labels),
+    )
+
+
+def fronts_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int = 420) -> go.Figure:
+    """The fronts over each other."""
+    points, x, y = comparison.points, SIZE, quality_axis(comparison.quality)
+    if points.empty:
+        return empty(theme, height, "Neither has a finished trial yet")
+    figure = styled(go.Figure(), theme, height)
+    limits = padded(math.log10(points["x"].min()), math.log10(points["x"].max()))
+    for i, label in enumerate(comparison.labels):
+        rows = points[points["side"] == label]
+        name, colour = html.escape(label, quote=False), theme.colour(i)
+        others = rows[~rows["front"]]
+        figure.add_trace(
+            go.Scattergl(
+                x=others["x"].to_numpy(dtype=np.float32),
+                y=others["y"].to_numpy(dtype=np.float32),
+                mode="markers",
+                showlegend=False,
+                legendgroup=str(i),
+                marker={"color": colour, "size": 6, "opacity": 0.25, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+                hoverinfo="skip",
+            )
+        )
+        steps = staircase(rows)
+        if steps.empty:
+            continue
+        figure.add_scatter(
+            x=[*steps["x"], 10 ** limits[1]],
+            y=[*steps["y"], steps["y"].iloc[-1]],
+            mode="lines",
+            showlegend=False,
+            legendgroup=str(i),
+            line={"shape": "hv", "color": colour, "width": 2},
+            hoverinfo="skip",
+        )
+        figure.add_scatter(
+            x=steps["x"].tolist(),
+            y=steps["y"].tolist(),
+            mode="markers",
+            name=name,
+            legendgroup=str(i),
+            marker={"size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)], "color": colour},
+            hovertemplate="%{x:.4~g} kB, %{y:.2f}<extra></extra>",
+        )
+    ticks = round_ticks(points["x"])
+    shown = quality_range(points["y"].to_numpy(dtype=float), points["front"].to_numpy(dtype=bool), y)
+    figure.update_xaxes(
+        type="log",
+        range=list(limits),
+        tickvals=ticks,
+        ticktext=[number(t) for t in ticks],
+        title_text=x.title,
+    )
+    figure.update_yaxes(range=list(shown), title_text=y.title)
+    return figure
+
+
+def growth_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int = 340) -> go.Figure:
+    """The hypervolumes after each trial."""
+    if comparison.growth.empty:
+        return empty(theme, height, "Neither has a trial that ended yet")
+    figure = styled(go.Figure(), theme, height)
+    for i, label in enumerate(comparison.labels):
+        rows = comparison.growth[comparison.growth["side"] == label]
+        figure.add_scatter(
+            x=rows["trial"].tolist(),
+            y=rows["hypervolume"].tolist(),
+            mode="lines",
+            name=html.escape(label, quote=False),
+            line={
+                "shape": "hv",
+                "color": theme.colour(i),
+                "width": 2,
+                "dash": ("solid", "dash", "dot")[i % 3],
+            },
+            hovertemplate="after %{x}: %{y:.3f}<extra></extra>",
+        )
+    figure.update_xaxes(title_text="Trials that ended", rangemode="tozero", **whole_ticks(comparison.budget))
+    figure.update_yaxes(title_text="Hypervolume (halvings of the size)", rangemode="tozero")
+    return figure
+
+
+def _ended(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials[trials["end_time"].notna()].sort_values(["end_time", "trial_id"], kind="stable")
+
+
+def _points(trials: pd.DataFrame, quality: Quality) -> pd.DataFrame:
+    finished = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
+    x, y = SIZE.values(trials), quality_axis(quality).values(trials)
+    front = front_so_far(trials, quality.validation).to_numpy(dtype=bool)
+    rows = pd.DataFrame({"x": x, "y": y, "front": front})
+    return rows[finished & np.isfinite(x) & np.isfinite(y)]
+
+
+def _at_sizes(points: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    ticks = [tick for tick in round_ticks(points["x"]) if points["x"].min() <= tick <= points["x"].max()]
+    rows = {tick: [_best(points, label, tick) for label in labels] for tick in ticks}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(labels), dtype="float64")
+
+
+def _best(points: pd.DataFrame, label: str, size: float) -> float:
+    return float(points.loc[(points["side"] == label) & (points["x"] <= size), "y"].max())
+
+
+def _at_qualities(points: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    best = points["y"].max() if len(points) else math.nan
+    rows = {}
+    for lost in (0.0, 0.5, 1.0, 2.0, 5.0, 10.0) if math.isfinite(best) else ():
+        rows[best - lost] = [
+            float(points.loc[(points["side"] == label) & (points["y"] >= best - lost), "x"].min())
+            for label in labels
+        ]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(labels), dtype="float64")

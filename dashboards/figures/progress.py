@@ -1,0 +1,179 @@
+"""How a sweep goes: the hypervolume of what it has found, and the states of its trials."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.figures.parts import empty, styled
+from dashboards.theme import LIGHT, Theme
+from search.front import non_dominated, size_quality_hypervolume
+from search.store import Sweep
+
+AGAINST = {"trials": "trials that ended", "time": "time"}
+STATES = ("finished", "running", "pruned", "stopped", "failed")
+
+
+def reference_bytes(trials: pd.DataFrame, sweep: Sweep) -> float:
+    """The size from which a sweep's hypervolume counts: the teacher's file, else the largest student."""
+    if math.isfinite(sweep.teacher_bytes) and sweep.teacher_bytes > 0:
+        return float(sweep.teacher_bytes)
+    sizes = trials["packed_bytes"].to_numpy(dtype=float, na_value=np.nan)
+    return float(np.nanmax(sizes, initial=1.0))
+
+
+def progress_data(trials: pd.DataFrame, sweep: Sweep, reference: float | None = None) -> pd.DataFrame:
+    """The hypervolume after each trial that ended.
+
+    Args:
+        trials: as :meth:`search.store.Store.trials` returns them.
+        sweep: theirs.
+        reference: bytes from which it counts; default :func:`reference_bytes`.
+
+    Returns:
+        Columns trial (1, 2, ... in the order of their ends), minutes (since the sweep began), hypervolume
+        (see :func:`search.front.size_quality_hypervolume`) and improved (bool).
+    """
+    quality, ended = sweep.quality, trials[trials["end_time"].notna()]
+    ended = ended.sort_values(["end_time", "trial_id"], kind="stable")
+    corner = reference_bytes(trials, sweep) if reference is None else reference
+    values = ended[["packed_bytes", quality.validation]].to_numpy(dtype=float, na_value=np.nan)
+    values[(ended["state"] != "finished").to_numpy(dtype=bool, na_value=True)] = np.nan
+    front, volume, volumes = np.empty((0, 2)), 0.0, []
+    for row in values:
+        if np.isfinite(row).all() and not (_no_worse(front, row)).any():
+            front = np.vstack([front, row])
+            front = front[non_dominated(front, (False, True))]
+            volume = size_quality_hypervolume(
+                front[:, 0], front[:, 1], quality, reference_bytes=corner, reference_value=quality.lowest
+            )
+        volumes.append(volume)
+    hypervolume = pd.Series(volumes, dtype="float64")
+    minutes = (ended["end_time"] - sweep.start_time).dt.total_seconds() / 60
+    return pd.DataFrame(
+        {
+            "trial": np.arange(1, len(ended) + 1),
+            "minutes": minutes.to_numpy(dtype=float),
+            "hypervolume": hypervolume.to_numpy(),
+            "improved": hypervolume.diff().fillna(hypervolume).to_numpy() > 0,
+        }
+    )
+
+
+def progress_figure(
+    data: pd.DataFrame, against: str = "trials", theme: Theme = LIGHT, *, height: int = 340
+) -> go.Figure:
+    """Draw the hypervolume over trials or over time.
+
+    Args:
+        data: as :func:`progress_data` returns it.
+        against: ``trials`` or ``time``.
+        theme: its colours.
+        height: in pixels.
+
+    Raises:
+        ValueError: neither of the two.
+    """
+    if against not in AGAINST:
+        raise ValueError(f"against must be one of {', '.join(AGAINST)}, got {against=}")
+    if data.empty:
+        return empty(theme, height, "No trial has ended yet")
+    hours = data["minutes"].max() > 180
+    x = data["trial"] if against == "trials" else data["minutes"] / (60 if hours else 1)
+    figure = styled(go.Figure(), theme, height)
+    figure.add_scatter(
+        x=x.to_numpy(dtype=np.float32),
+        y=data["hypervolume"].to_numpy(dtype=np.float32),
+        mode="lines",
+        line={"shape": "hv", "color": theme.colour(0), "width": 2},
+        name="Hypervolume",
+        hovertemplate="%{x:.4~g}: %{y:.3f}<extra></extra>",
+    )
+    better = data["improved"].to_numpy(dtype=bool)
+    figure.add_scatter(
+        x=x[better].to_numpy(dtype=np.float32),
+        y=data.loc[better, "hypervolume"].to_numpy(dtype=np.float32),
+        mode="markers",
+        marker={"color": theme.colour(0), "size": 7},
+        name="A better front",
+        hoverinfo="skip",
+    )
+    title = (
+        "Trials that ended"
+        if against == "trials"
+        else f"Time since the start ({'hours' if hours else 'minutes'})"
+    )
+    figure.update_layout(showlegend=False, margin={"t": 20}, uirevision=against)
+    figure.update_xaxes(title_text=title, rangemode="tozero")
+    if against == "trials":
+        figure.update_xaxes(**whole_ticks(len(data)))
+    figure.update_yaxes(title_text="Hypervolume (halvings of the size)", rangemode="tozero")
+    return figure
+
+
+def whole_ticks(most: int) -> dict[str, Any]:
+    """Ticks of an axis of counts up to ``most``: none between whole numbers."""
+    return {"dtick": 1} if most <= 10 else {"tickformat": ",d"}
+
+
+def states_data(trials: pd.DataFrame) -> pd.Series[int]:
+    """State -> how many trials are in it; states without trials left out."""
+    counts = trials["state"].value_counts()
+    return pd.Series({state: int(counts[state]) for state in STATES if counts.get(state, 0)}, dtype="int64")
+
+
+def states_figure(counts: pd.Series[int], total: int, theme: Theme = LIGHT) -> go.Figure:
+    """One bar of all trials of a sweep, cut by state.
+
+    Args:
+        counts: as :func:`states_data` returns them.
+        total: how many trials the sweep will have; what is missing is shown as to come.
+        theme: its colours.
+    """
+    figure = styled(go.Figure(), theme, 96)
+    colours = dict(zip(STATES, (2, 0, 4, 5, 1), strict=True))
+    waiting = max(total - int(counts.sum()), 0)
+    for state, count in [*counts.items(), *([("to come", waiting)] if waiting else [])]:
+        figure.add_bar(
+            x=[count],
+            y=[""],
+            orientation="h",
+            name=f"{count:,} {state}",
+            marker={"color": theme.colour(colours[str(state)]) if state in colours else theme.line},
+            hovertemplate=f"{count:,} {state}<extra></extra>",
+        )
+    figure.update_layout(
+        showlegend=True,
+        barmode="stack",
+        margin={"l": 6, "r": 6, "t": 34, "b": 6},
+        legend={"traceorder": "normal"},
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp) -> float:
+    """How long a running sweep will take from ``now``, at the pace of its last 30 trials; NaN if unknown."""
+    ends = trials["end_time"].dropna().sort_values()
+    try:
+        total = int(sweep.params.get("trials", ""))
+    except ValueError:
+        return math.nan
+    if sweep.state != "running" or len(ends) < 2:
+        return math.nan
+    recent = ends.iloc[-30:]
+    pace = (recent.iloc[-1] - recent.iloc[0]).total_seconds() / (len(recent) - 1)
+    since = max((now - ends.iloc[-1]).total_seconds(), 0.0)
+    return max((total - len(ends)) * pace - min(since, pace), 0.0)
+
+
+def _no_worse(
+    front: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    row: np.ndarray[tuple[int], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return (front[:, 0] <= row[0]) & (front[:, 1] >= row[1])

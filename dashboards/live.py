@@ -1,0 +1,145 @@
+"""What the pages show, read in the background, so that no page waits for the store and no two read it
+twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from search.store import Store, StoreError, Sweep
+
+READ_SECONDS = 1.0
+"""How long after one reading the next begins; on sqlite a reading that finds nothing new takes under 1 ms."""
+RETRY_SECONDS = 10.0
+"""The longest pause while the store cannot be read."""
+WATCHED_SECONDS = 600.0
+"""How long after it was last asked for a sweep's trials are read on."""
+
+
+@dataclass
+class _Watched:
+    changes: int
+    trials: pd.DataFrame
+    asked: float = field(default_factory=time.monotonic)
+
+
+class Live:
+    """Sweeps and trials as they were at the last reading that succeeded.
+
+    Args:
+        store: what is read.
+        seconds: between readings.
+    """
+
+    def __init__(self, store: Store, seconds: float = READ_SECONDS) -> None:
+        self.store = store
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._sweeps: list[Sweep] = []
+        self._watched: dict[str, _Watched] = {}
+        self._version = 0
+        self._problem = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+
+    def start(self) -> None:
+        """Read once, and on in the background until :meth:`stop`."""
+        self.read()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the background reading."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    @property
+    def version(self) -> int:
+        """Another number whenever something else is to be shown."""
+        return self._version
+
+    @property
+    def problem(self) -> str:
+        """Why the last reading failed, in a sentence; empty if it did not."""
+        return self._problem
+
+    @property
+    def sweeps(self) -> list[Sweep]:
+        """All sweeps, newest first."""
+        return self._sweeps
+
+    def sweep(self, name: str | None) -> Sweep | None:
+        """The sweep called ``name``, else the newest; None if there is none at all."""
+        sweeps = self._sweeps
+        return next((sweep for sweep in sweeps if sweep.name == name), sweeps[0] if sweeps else None)
+
+    def trials(self, sweep: Sweep) -> pd.DataFrame:
+        """Of a sweep, as :meth:`search.store.Store.trials` returns them; read on from now on.
+
+        Raises:
+            StoreError: they were never read, and cannot be now; or the sweep's metric is unknown.
+        """
+        with self._lock:
+            watched = self._watched.get(sweep.run_id)
+            if watched is not None:
+                watched.asked = time.monotonic()
+                return watched.trials
+        changes, trials = self.store.trials_of(sweep)
+        with self._lock:
+            self._watched[sweep.run_id] = _Watched(changes, trials)
+        return trials
+
+    def find(self, run_id: str) -> tuple[Sweep, pd.DataFrame, int] | None:
+        """The sweep of a trial, its trials, and the trial's place among them; None if there is no such trial.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        for sweep in self._sweeps:
+            try:
+                trials = self.trials(sweep)
+            except StoreError:
+                continue
+            places = (trials["run_id"] == run_id).to_numpy().nonzero()[0]
+            if len(places):
+                return sweep, trials, int(places[0])
+        return None
+
+    def read(self) -> None:
+        """Read what is new; a failure becomes :attr:`problem`, and what is known stays."""
+        try:
+            changed = self._read()
+            problem = ""
+        except StoreError as error:
+            changed, problem = False, str(error)
+        with self._lock:
+            if changed or problem != self._problem:
+                self._version += 1
+            self._problem = problem
+
+    def _read(self) -> bool:
+        sweeps = self.store.all_sweeps()
+        changed = sweeps != self._sweeps
+        self._sweeps = sweeps
+        by_id = {sweep.run_id: sweep for sweep in sweeps}
+        with self._lock:
+            watched = dict(self._watched)
+        for run_id, known in watched.items():
+            if run_id not in by_id or time.monotonic() - known.asked > WATCHED_SECONDS:
+                with self._lock:
+                    del self._watched[run_id]
+                continue
+            changes, trials = self.store.trials_of(by_id[run_id])
+            changed = changed or changes != known.changes
+            # Always: what the sweep itself measured, its teacher's quality, decides what is feasible.
+            known.changes, known.trials = changes, trials
+        return changed
+
+    def _work(self) -> None:
+        pause = self._seconds
+        while not self._stop.wait(pause):
+            self.read()
+            pause = min(2 * pause, RETRY_SECONDS) if self._problem else self._seconds

@@ -1,0 +1,173 @@
+"""Two sweeps, or two methods, after equally many trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import Dash, Input, Output, State, html, no_update
+
+from dashboards.figures.compare import Comparison, Side, compare, fronts_figure, growth_figure
+from dashboards.figures.parts import empty
+from dashboards.live import Live
+from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
+from dashboards.text import method_label, missing, size
+from dashboards.theme import theme_of
+from search.store import StoreError, Sweep
+from search.units import count, show_number
+
+PATH, TITLE = "/compare", "Compare"
+_SWEEP, _METHOD = "sweep ", "method "
+
+
+def owns(path: str) -> bool:
+    """Whether the view is at this address."""
+    return path == PATH
+
+
+def layout(path: str) -> list[Any]:
+    """The view before its callbacks have run."""
+    return [
+        html.Section(
+            className="panel",
+            children=[
+                html.Div(
+                    [
+                        choice("left-side", "This", [], None, width=330, placeholder="a sweep or a method"),
+                        choice(
+                            "right-side", "Against", [], None, width=330, placeholder="a sweep or a method"
+                        ),
+                    ],
+                    className="controls",
+                ),
+                html.P(id="budget", className="caption"),
+                graph("fronts", height=420),
+            ],
+        ),
+        panel("Hypervolume", html.P(id="volumes", className="caption"), graph("growths", height=340)),
+        html.Div(id="at"),
+    ]
+
+
+def register(app: Dash, live: Live) -> None:
+    """Connect the view to what is read."""
+
+    @app.callback(
+        Output("left-side", "options"),
+        Output("right-side", "options"),
+        Output("left-side", "value"),
+        Output("right-side", "value"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+        State("left-side", "value"),
+        State("right-side", "value"),
+    )
+    def offer(_: Any, name: str | None, left: str | None, right: str | None) -> Any:
+        sweep = live.sweep(name)
+        if sweep is None:
+            return [], [], None, None
+        try:
+            options = _options(live, sweep)
+        except StoreError:
+            return [], [], None, None
+        values = [option["value"] for option in options]
+        methods = [value for value in values if value.startswith(_METHOD)]
+        fallback = methods if len(methods) > 1 else values
+        left = left if left in values else next(iter(fallback), None)
+        right = right if right in values else next((value for value in fallback if value != left), None)
+        return options, options, left, right
+
+    @app.callback(
+        Output("budget", "children"),
+        Output("fronts", "figure"),
+        Output("growths", "figure"),
+        Output("at", "children"),
+        Output("volumes", "children"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+        Input("left-side", "value"),
+        Input("right-side", "value"),
+        Input(THEME, "data"),
+    )
+    def draw(_: Any, name: str | None, left: str | None, right: str | None, theme: str | None) -> Any:
+        sweep, colours = live.sweep(name), theme_of(theme)
+        try:
+            sides = (
+                []
+                if sweep is None
+                else [side for value in (left, right) if (side := _side(live, sweep, value))]
+            )
+        except StoreError:
+            return no_update, no_update, no_update, no_update, no_update
+        if len(sides) < 2 or left == right:
+            nothing = empty(colours, 340, "Choose two sweeps of one metric, or two methods of the sweep")
+            return "", nothing, nothing, [], ""
+        found = compare(sides)
+        volumes = found.growth.groupby("side", sort=False)["hypervolume"].last()
+        ends = ", ".join(f"{label} {volumes.get(label, 0.0):.3f}" for label in found.labels)
+        told = (
+            f"Of each the first {count(found.budget, 'trial')} that ended: neither had more to choose from."
+        )
+        return (
+            told,
+            fronts_figure(found, colours),
+            growth_figure(found, colours),
+            _tables(found),
+            f"At the end: {ends}.",
+        )
+
+
+def _options(live: Live, sweep: Sweep) -> list[dict[str, str]]:
+    trials = live.trials(sweep)
+    methods = [str(method) for method in trials["method"].value_counts().index]
+    sweeps = [other for other in live.sweeps if other.metric == sweep.metric]
+    return [
+        *({"value": f"{_METHOD}{m}", "label": f"{method_label(m)}, in {sweep.name}"} for m in methods),
+        *({"value": f"{_SWEEP}{other.name}", "label": f"sweep {other.name}"} for other in sweeps),
+    ]
+
+
+def _side(live: Live, sweep: Sweep, value: str | None) -> Side | None:
+    """What a choice means; None if it is no longer there."""
+    if value is None:
+        return None
+    if value.startswith(_METHOD):
+        method = value.removeprefix(_METHOD)
+        trials = live.trials(sweep)
+        rows = trials[(trials["method"] == method).to_numpy(dtype=bool, na_value=False)]
+        return Side(method_label(method), sweep, rows) if len(rows) else None
+    name = value.removeprefix(_SWEEP)
+    other = next((each for each in live.sweeps if each.name == name and each.metric == sweep.metric), None)
+    return None if other is None else Side(other.name, other, live.trials(other))
+
+
+def _tables(found: Comparison) -> Any:
+    if found.points.empty:
+        return html.Section(note("Neither has a finished trial yet."), className="panel")
+    quality = found.quality
+    sizes = [
+        [f"{show_number(kilobytes)} kB", *(_points(value, quality.unit) for value in row)]
+        for kilobytes, row in zip(found.sizes.index, found.sizes.to_numpy(), strict=True)
+    ]
+    qualities = [
+        [_points(level, quality.unit), *("none" if missing(value) else size(1000 * value) for value in row)]
+        for level, row in zip(found.qualities.index, found.qualities.to_numpy(), strict=True)
+    ]
+    return html.Div(
+        [
+            panel(
+                f"Best {quality.label} at a given size",
+                plain_table(["At most", *found.labels], sizes),
+                caption="Of the validation split.",
+            ),
+            panel(
+                f"Smallest file at a given {quality.label}",
+                plain_table(["At least", *found.labels], qualities),
+                caption="From the best of both, downwards.",
+            ),
+        ],
+        className="halves",
+    )
+
+
+def _points(value: float, unit: str) -> str:
+    return "none" if missing(value) else f"{value:.2f} {unit}".rstrip()

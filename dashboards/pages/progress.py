@@ -1,0 +1,158 @@
+"""How a sweep goes: what it has found so far, what runs, what failed and why, and how long it will take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from dash import Dash, Input, Output, dcc, html, no_update
+
+from dashboards.figures.progress import (
+    AGAINST,
+    progress_data,
+    progress_figure,
+    seconds_left,
+    states_data,
+    states_figure,
+)
+from dashboards.live import Live
+from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
+from dashboards.text import duration, method_label, missing, score, size
+from dashboards.theme import theme_of
+from search.store import StoreError, Sweep
+
+PATH, TITLE = "/progress", "Progress"
+MOST_LISTED = 50
+
+
+def owns(path: str) -> bool:
+    """Whether the view is at this address."""
+    return path == PATH
+
+
+def layout(path: str) -> list[Any]:
+    """The view before its callbacks have run."""
+    return [
+        panel("Trials", html.P(id="left", className="caption"), graph("states", height=96)),
+        html.Section(
+            className="panel",
+            children=[
+                html.H2("Hypervolume"),
+                html.P(
+                    "How much of the plane of size and quality the front covers: one unit is a halving of "
+                    "the file at the full range of the quality. Where it is flat, trials found little.",
+                    className="caption",
+                ),
+                html.Div([choice("against", "Over", [*AGAINST.items()], "trials")], className="controls"),
+                graph("growth", height=340),
+            ],
+        ),
+        html.Div(id="running"),
+        html.Div(id="reasons"),
+    ]
+
+
+def register(app: Dash, live: Live) -> None:
+    """Connect the view to what is read."""
+
+    @app.callback(
+        Output("states", "figure"),
+        Output("left", "children"),
+        Output("running", "children"),
+        Output("reasons", "children"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+        Input(THEME, "data"),
+    )
+    def tell(_: Any, name: str | None, theme: str | None) -> Any:
+        sweep = live.sweep(name)
+        if sweep is None:
+            return states_figure(pd.Series(dtype="int64"), 0, theme_of(theme)), "", [], []
+        try:
+            trials = live.trials(sweep)
+        except StoreError as error:
+            return no_update, html.Span(str(error)), [], []
+        counts = states_data(trials)
+        total = _total(sweep, len(trials))
+        return (
+            states_figure(counts, total if sweep.state == "running" else len(trials), theme_of(theme)),
+            _left(trials, sweep),
+            _running(trials, sweep),
+            _reasons(trials),
+        )
+
+    @app.callback(
+        Output("growth", "figure"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+        Input("against", "value"),
+        Input(THEME, "data"),
+    )
+    def grow(_: Any, name: str | None, against: str | None, theme: str | None) -> Any:
+        sweep = live.sweep(name)
+        if sweep is None:
+            return no_update
+        try:
+            data = progress_data(live.trials(sweep), sweep)
+        except StoreError:
+            return no_update
+        return progress_figure(data, against if against in AGAINST else "trials", theme_of(theme))
+
+
+def _total(sweep: Sweep, known: int) -> int:
+    text = sweep.params.get("trials", "")
+    return max(int(text), known) if text.isdecimal() else known
+
+
+def _left(trials: pd.DataFrame, sweep: Sweep) -> str:
+    if sweep.state != "running":
+        return f"The sweep is over: {sweep.state}" + (
+            f" after {duration(sweep.seconds)}." if sweep.seconds else "."
+        )
+    now = pd.Timestamp.now(tz="UTC")
+    elapsed, left = (now - sweep.start_time).total_seconds(), seconds_left(trials, sweep, now)
+    ended = int(trials["end_time"].notna().sum())
+    so_far = f"Running for {duration(elapsed)}, {ended:,} of {_total(sweep, len(trials)):,} trials ended"
+    return f"{so_far}; at this pace about {duration(left)} are left." if not missing(left) else f"{so_far}."
+
+
+def _running(trials: pd.DataFrame, sweep: Sweep) -> Any:
+    rows = trials[(trials["state"] == "running").to_numpy(dtype=bool, na_value=False)]
+    if rows.empty:
+        return []
+    now = pd.Timestamp.now(tz="UTC")
+    quality = sweep.quality
+    body = [
+        [
+            dcc.Link(str(row["trial_id"]), href=f"/trial/{row['run_id']}"),
+            method_label(row["method"]),
+            "" if missing(row["name"]) else str(row["name"]),
+            score(quality, row[quality.validation]),
+            size(row["packed_bytes"]),
+            duration((now - row["start_time"]).total_seconds()),
+        ]
+        for row in rows.iloc[:MOST_LISTED].to_dict("records")
+    ]
+    head = ["Trial", "Method", "Name", f"Validation {quality.label} so far", "Size so far", "For"]
+    return panel("Running", plain_table(head, body, text_columns=3))
+
+
+def _reasons(trials: pd.DataFrame) -> Any:
+    told = trials[trials["state"].isin(["failed", "pruned", "stopped"]).to_numpy(dtype=bool)]
+    if told.empty:
+        return []
+    reasons = told["reason"].fillna("no reason was recorded")
+    groups = told.assign(reason=reasons).groupby(["state", "reason"], sort=False)
+    rows = sorted(groups, key=lambda group: -len(group[1]))
+    body = [
+        [
+            str(state),
+            str(reason),
+            f"{len(group):,}",
+            dcc.Link(str(group["trial_id"].iloc[0]), href=f"/trial/{group['run_id'].iloc[0]}"),
+        ]
+        for (state, reason), group in rows[:MOST_LISTED]
+    ]
+    more = [note(f"and {len(rows) - MOST_LISTED:,} other reasons")] if len(rows) > MOST_LISTED else []
+    table = plain_table(["State", "Reason", "Trials", "Such as"], body, text_columns=2)
+    return panel("Did not finish, and why", table, *more)

@@ -1,0 +1,315 @@
+"""One trial: how it was trained, where its bytes are, and how to take it away."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pandas as pd
+from dash import Dash, Input, Output, State, dcc, html, no_update
+
+from dashboards.figures.trial import bytes_figure, curves_figure, levels_figure
+from dashboards.live import Live
+from dashboards.pages.common import (
+    SWEEP,
+    THEME,
+    URL,
+    VERSION,
+    choice,
+    command,
+    graph,
+    note,
+    panel,
+    plain_table,
+)
+from dashboards.table import Column, columns_of
+from dashboards.text import duration, method_label, milliseconds, missing, number, score, share, size, times
+from dashboards.theme import Theme, theme_of
+from search.store import StoreError, Sweep
+
+PATH, TITLE = "/trial", "Trial"
+_ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
+NEIGHBOURS = 2
+
+
+def owns(path: str) -> bool:
+    """Whether the view is at this address."""
+    return path == PATH or _ADDRESS.fullmatch(path) is not None
+
+
+def layout(path: str) -> list[Any]:
+    """The view before its callbacks have run."""
+    return [
+        html.Div(id="trial-head"),
+        panel("While it trained", graph("curves")),
+        html.Section(
+            className="panel",
+            children=[
+                html.H2("Where its bytes are"),
+                html.P(
+                    "A bar per tensor of the packed file, with stored bits, share of zeros and share of the "
+                    "file; the mark is the order-0 entropy of its levels, which bounds coders that know "
+                    "only their frequencies.",
+                    className="caption",
+                ),
+                html.Div(id="bytes"),
+                html.Div([choice("tensor", "Levels of", [], None, width=340)], className="controls"),
+                graph("levels", height=300),
+            ],
+        ),
+        html.Div(id="recipe"),
+        dcc.Store(id="tensors"),
+    ]
+
+
+def register(app: Dash, live: Live) -> None:
+    """Connect the view to what is read."""
+
+    @app.callback(
+        Output("trial-head", "children"),
+        Output("recipe", "children"),
+        Input(VERSION, "data"),
+        Input(URL, "pathname"),
+        Input(SWEEP, "value"),
+    )
+    def tell(_: Any, path: str | None, name: str | None) -> Any:
+        try:
+            found = _find(live, path, name)
+            if found is None:
+                text = "There is no such trial in this store." if _ADDRESS.fullmatch(path or "") else _NOTHING
+                return html.Section(note(text), className="panel"), []
+            sweep, trials, place = found
+            row = trials.iloc[place].to_dict()
+            return _head(live, sweep, trials, place, row), _recipe(live, sweep, str(row["run_id"]))
+        except StoreError as error:
+            return html.Div(str(error), className="problem"), []
+
+    @app.callback(
+        Output("curves", "figure"),
+        Input(VERSION, "data"),
+        Input(URL, "pathname"),
+        Input(SWEEP, "value"),
+        Input(THEME, "data"),
+    )
+    def curves(_: Any, path: str | None, name: str | None, theme: str | None) -> Any:
+        try:
+            found = _find(live, path, name)
+            history = pd.DataFrame() if found is None else live.store.history(_run_id(found))
+        except StoreError:
+            return no_update
+        if found is None:
+            return no_update
+        return curves_figure(history, found[0].quality, theme_of(theme), teacher=found[0].teacher_validation)
+
+    @app.callback(
+        Output("bytes", "children"),
+        Output("tensor", "options"),
+        Output("tensor", "value"),
+        Output("tensors", "data"),
+        Input(URL, "pathname"),
+        Input(SWEEP, "value"),
+        Input(THEME, "data"),
+        State("tensor", "value"),
+    )
+    def contents(path: str | None, name: str | None, theme: str | None, value: str | None) -> Any:
+        try:
+            found = _find(live, path, name)
+            if found is None:
+                return [], [], None, None
+            run_id = _run_id(found)
+            tensors = live.store.tensors(run_id)
+        except StoreError as error:
+            return note(str(error)), [], None, None
+        named = [
+            str(row.name_) for row in tensors.rename(columns={"name": "name_"}).itertuples() if row.levels
+        ]
+        largest = tensors[tensors["name"].isin(named)].sort_values("bytes", ascending=False)["name"]
+        chosen = value if value in named else next(iter(largest), None)
+        figure = bytes_figure(tensors, theme_of(theme))
+        options = [{"value": each, "label": each} for each in named]
+        return graph("where", figure=figure, height=int(figure.layout.height)), options, chosen, run_id
+
+    @app.callback(
+        Output("levels", "figure"), Input("tensor", "value"), Input("tensors", "data"), Input(THEME, "data")
+    )
+    def levels(tensor: str | None, run_id: str | None, theme: str | None) -> Any:
+        return _levels(live, run_id, tensor, theme_of(theme))
+
+
+_NOTHING = "Nothing is on show yet: click a mark or a number in the front, and the trial opens here."
+
+
+def _find(live: Live, path: str | None, name: str | None) -> tuple[Sweep, pd.DataFrame, int] | None:
+    """The trial of the address; without one, the front's best of the sweep on show."""
+    match = _ADDRESS.fullmatch(path or "")
+    if match:
+        return live.find(match[1])
+    sweep = live.sweep(name)
+    if sweep is None or path != PATH:
+        return None
+    trials = live.trials(sweep)
+    values = trials[sweep.quality.validation].where(trials["front"])
+    return (
+        None
+        if values.isna().all()
+        else (sweep, trials, int(values.to_numpy(dtype=float).argsort()[_best(values)]))
+    )
+
+
+def _best(values: pd.Series[float]) -> int:
+    return int(values.notna().sum()) - 1  # NaN is sorted last
+
+
+def _run_id(found: tuple[Sweep, pd.DataFrame, int]) -> str:
+    _, trials, place = found
+    return str(trials["run_id"].iloc[place])
+
+
+def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[Any, Any]) -> list[Any]:
+    run_id, quality = str(row["run_id"]), sweep.quality
+    state = str(row["state"])
+    title = html.Div(
+        [
+            html.H1(str(row["name"])),
+            html.P(
+                [
+                    html.Span(state, className=f"state state-{state}"),
+                    f" Trial {row['trial_id']} of ",
+                    dcc.Link(sweep.name, href="/"),
+                    "" if missing(row["reason"]) else f": {row['reason']}",
+                    " · on the front" if row["front"] else "",
+                ],
+                className="facts",
+            ),
+        ],
+        className="masthead",
+    )
+    facts = [
+        ("In words", _words(row)),
+        ("Packed", " · ".join(p for p in (size(row["packed_bytes"]), _smaller(row)) if p)),
+        *(
+            (each.label.capitalize() if each.label.islower() else each.label, _scores(each, row))
+            for each in quality.reported
+        ),
+        ("Latency", f"{milliseconds(row['latency_ms'])} ms" if not missing(row["latency_ms"]) else ""),
+        ("Multiply-adds", number(row["macs"])),
+        ("Zeros", share(row["sparsity"])),
+        ("Bits per weight", number(row["mean_bits"])),
+        ("Parameters", number(row["parameters"])),
+        ("Took", duration(row["seconds"])),
+        ("Recipe", "" if missing(row["recipe_id"]) else str(row["recipe_id"])),
+    ]
+    listed = html.Dl(
+        [part for name, text in facts if text for part in (html.Dt(name), html.Dd(text))], className="facts"
+    )
+    take: list[Any] = [note("It shipped no file.")]
+    if state == "finished":
+        take = [
+            html.A(
+                "Download the packed file", href=f"/student/{run_id}.rdz", className="button", download=""
+            ),
+            command(f"rayduce export {run_id} student.rdz"),
+            command(f"rayduce export {run_id} student.onnx"),
+            command("rayduce evaluate student.rdz"),
+        ]
+    link = _mlflow(live, sweep, run_id)
+    left = panel("What it is", listed)
+    right = panel("Take it away", *take, *link)
+    return [title, html.Div([left, right], className="halves"), _neighbours(trials, place, sweep)]
+
+
+def _words(row: dict[Any, Any]) -> str:
+    parts = [
+        method_label(row["method"]),
+        ""
+        if missing(row["model"])
+        else f"{row['model']} of depth {row['depth']} and width {number(row['width'])}",
+        "" if missing(row["bits"]) else f"{row['bits']} bit",
+        "" if missing(row["bucket_size"]) else f"buckets of {row['bucket_size']}",
+        f"{share(row['sparsity_target'])} pruned"
+        if not missing(row["sparsity_target"]) and row["sparsity_target"]
+        else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _smaller(row: dict[Any, Any]) -> str:
+    ratio = times(row["compression_ratio"])
+    return f"{ratio} smaller than the teacher" if ratio else ""
+
+
+def _scores(each: Any, row: dict[Any, Any]) -> str:
+    parts = [("validation", row[each.validation]), ("test", row[each.name])]
+    return " · ".join(f"{score(each, value)} {split}" for split, value in parts if not missing(value))
+
+
+def _mlflow(live: Live, sweep: Sweep, run_id: str) -> list[Any]:
+    uri = live.store.tracking_uri
+    path = f"/#/experiments/{live.store.experiment_of(sweep)}/runs/{run_id}"
+    if re.match(r"https?://", uri) and "@" not in uri:
+        return [html.A("Its run in MLflow", href=uri.rstrip("/") + path, target="_blank", rel="noreferrer")]
+    return [
+        html.P(
+            [
+                html.A(
+                    "Its run in MLflow",
+                    href=f"http://127.0.0.1:5000{path}",
+                    target="_blank",
+                    rel="noreferrer",
+                ),
+                ", while ",
+                html.Code("rayduce mlflow"),
+                " runs.",
+            ],
+            className="caption",
+        )
+    ]
+
+
+def _neighbours(trials: pd.DataFrame, place: int, sweep: Sweep) -> Any:
+    """The members of the front next to the trial by size, with itself between them."""
+    own = trials.iloc[place]
+    front = trials[trials["front"] & (trials["run_id"] != own["run_id"])].sort_values("packed_bytes")
+    if front.empty or missing(own["packed_bytes"]):
+        return []
+    smaller = front[front["packed_bytes"] <= own["packed_bytes"]].iloc[-NEIGHBOURS:]
+    larger = front[front["packed_bytes"] > own["packed_bytes"]].iloc[:NEIGHBOURS]
+    rows = pd.concat([smaller, own.to_frame().T, larger]).to_dict("records")
+    columns = [column for column in columns_of(sweep.quality) if column.key not in ("state", "trial_id")]
+    body = [[_named(row, own), *(column.show(row[column.key]) for column in columns)] for row in rows]
+    return panel("Beside it on the front", plain_table(["Trial", *(_titles(columns))], body, text_columns=2))
+
+
+def _titles(columns: list[Column]) -> list[str]:
+    return [column.title for column in columns]
+
+
+def _named(row: dict[Any, Any], own: pd.Series[Any]) -> Any:
+    if row["run_id"] == own["run_id"]:
+        return html.B("this one")
+    return dcc.Link(str(row["trial_id"]), href=f"/trial/{row['run_id']}")
+
+
+def _recipe(live: Live, sweep: Sweep, run_id: str) -> Any:
+    try:
+        content = live.store.download(run_id, "recipe.json").decode()
+        text = json.dumps(json.loads(content), indent=2, sort_keys=True)
+    except (StoreError, ValueError):
+        return panel("Recipe", note("Its recipe was not kept."))
+    return html.Section(html.Details([html.Summary("The whole recipe"), html.Pre(text)]), className="panel")
+
+
+def _levels(live: Live, run_id: str | None, tensor: str | None, theme: Theme) -> Any:
+    if run_id is None or tensor is None:
+        return levels_figure([], "", theme)
+    try:
+        tensors = live.store.tensors(run_id)
+    except StoreError:
+        return no_update
+    found = tensors[tensors["name"] == tensor]
+    if found.empty:
+        return levels_figure([], "", theme)
+    row = found.iloc[0]
+    stored = "Level, in units of its bucket's scale" if row["bits"] <= 8 else "Value (middles of 32 bins)"
+    return levels_figure(row["levels"], stored, theme)

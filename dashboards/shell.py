@@ -1,0 +1,168 @@
+"""What stands around every view: the heading, the way to the others, the choice of sweep and of light or
+dark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import Dash, Input, Output, State, dcc, html, no_update
+
+from dashboards.live import Live
+from dashboards.pages import PAGES
+from dashboards.pages.common import SWEEP, THEME, URL, VERSION, aria
+from dashboards.summary import facts
+
+TICK_MS = 1_500
+"""How often a page asks whether there is something new; the answer is a number."""
+
+# The choice is applied before anything is drawn, so that a dark page does not flash.
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+{%metas%}
+<title>{%title%}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<script>
+(() => {
+  let chosen = null;
+  try { chosen = JSON.parse(localStorage.getItem("theme")); } catch (error) { chosen = null; }
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const known = chosen === "dark" || chosen === "light";
+  document.documentElement.dataset.theme = known ? chosen : dark ? "dark" : "light";
+})();
+</script>
+{%css%}
+</head>
+<body>
+{%app_entry%}
+<footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>
+"""
+
+_TOGGLE = """
+(clicks, chosen) => {
+  const root = document.documentElement;
+  if (clicks) root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+  return root.dataset.theme;
+}
+"""
+
+
+def layout() -> html.Div:
+    """The page before anything is read; its callbacks fill it as soon as it is loaded."""
+    return html.Div(
+        [
+            html.A("Skip to the view", href="#view", className="skip"),
+            html.Header(
+                className="bar",
+                children=[
+                    html.Div("Rayduce", className="brand"),
+                    html.Nav(id="nav", **aria(label="Views")),
+                    html.Div(
+                        className="choices",
+                        children=[
+                            html.Label("Sweep", htmlFor=SWEEP),
+                            dcc.Dropdown(
+                                id=SWEEP,
+                                clearable=False,
+                                placeholder="",
+                                persistence=True,
+                                persistence_type="session",
+                            ),
+                            html.Button("Light / dark", id="toggle", className="quiet", type="button"),
+                        ],
+                    ),
+                ],
+            ),
+            html.Main(
+                className="page",
+                children=[
+                    html.Div(id="headline", className="masthead"),
+                    html.Div(id="problem", role="status"),
+                    html.Div(id="view", tabIndex=-1),
+                ],
+            ),
+            dcc.Location(id=URL),
+            dcc.Store(id=VERSION),
+            dcc.Store(id=THEME, storage_type="local"),
+            dcc.Interval(id="tick", interval=TICK_MS),
+        ]
+    )
+
+
+def register(app: Dash, live: Live) -> None:
+    """Connect the shell to what is read."""
+    app.clientside_callback(_TOGGLE, Output(THEME, "data"), Input("toggle", "n_clicks"), State(THEME, "data"))
+
+    @app.callback(
+        Output(VERSION, "data"),
+        Output("problem", "children"),
+        Input("tick", "n_intervals"),
+        State(VERSION, "data"),
+    )
+    def tick(_: int | None, known: int | None) -> Any:
+        if known == live.version:
+            return no_update, no_update
+        return live.version, _problem(live.problem)
+
+    @app.callback(Output("view", "children"), Output("nav", "children"), Input(URL, "pathname"))
+    def show(path: str | None) -> Any:
+        path = path or "/"
+        shown = next((page for page in PAGES if page.owns(path)), None)
+        links = [
+            dcc.Link(
+                page.TITLE,
+                href=page.PATH,
+                className="here" if page is shown else "",
+                title="This view is on show" if page is shown else None,
+            )
+            for page in PAGES
+            if page.PATH
+        ]
+        return html.P("There is no such page.", className="empty") if shown is None else shown.layout(
+            path
+        ), links
+
+    @app.callback(
+        Output(SWEEP, "options"),
+        Output(SWEEP, "value"),
+        Input(VERSION, "data"),
+        State(SWEEP, "value"),
+        State(SWEEP, "options"),
+    )
+    def offer(_: int | None, value: str | None, options: list[dict[str, str]] | None) -> Any:
+        names = [sweep.name for sweep in live.sweeps]
+        new = [{"label": name, "value": name} for name in names]
+        chosen = value if value in names else next(iter(names), None)
+        return no_update if new == options else new, no_update if chosen == value else chosen
+
+    @app.callback(
+        Output("headline", "children"), Input(VERSION, "data"), Input(SWEEP, "value"), Input(URL, "pathname")
+    )
+    def head(version: int | None, name: str | None, path: str | None) -> Any:
+        sweep = live.sweep(name)
+        if version is None or (path or "").startswith("/trial"):
+            return []
+        if sweep is None:
+            return html.Section(
+                html.P(
+                    [
+                        "This store has no sweep yet. Start one with ",
+                        html.Code("rayduce sweep digits"),
+                        "; it appears here by itself.",
+                    ],
+                    className="empty",
+                ),
+                className="panel",
+            )
+        badge = html.Span(sweep.state, className=f"state state-{sweep.state}")
+        return [html.H1(sweep.name), html.P([badge, " ", facts(sweep)], className="facts")]
+
+
+def _problem(problem: str) -> Any:
+    if not problem:
+        return []
+    text = f"{problem} What was read before is shown; the page goes on by itself when the store is back."
+    return html.Div(text, className="problem")

@@ -1,0 +1,67 @@
+"""Draws every view of a store, light and dark: ``make screenshots``.
+
+Look at them: no test sees what is ugly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from dashboards.app import bind
+from dashboards.live import Live
+from dashboards.picture import find_browser
+from dashboards.theme import THEMES
+from search.store import open_store
+
+VIEWS = {
+    "front": ("/", "#front .plot-container"),
+    "trial": ("/trial", "#curves .plot-container"),
+    "progress": ("/progress", "#growth .plot-container"),
+    "parameters": ("/parameters", "#importance .plot-container"),
+    "compare": ("/compare", "#fronts .plot-container"),
+}
+ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+SETTLE_MS = 1500
+
+
+def main() -> None:
+    """Parse the command line and draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--store", type=Path, default=Path("rayduce-store"))
+    parser.add_argument("--out", type=Path, default=Path("screenshots"))
+    parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for a view")
+    given = parser.parse_args()
+    path = find_browser()
+    if path is None:
+        parser.error("Chromium is not installed: apt-get install chromium")
+    given.out.mkdir(parents=True, exist_ok=True)
+    live = Live(open_store(given.store))
+    server = bind(live, port=0)
+    live.start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        for theme in THEMES:
+            context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=theme)
+            page = context.new_page()
+            for name, (address, ready) in VIEWS.items():
+                page.goto(f"http://127.0.0.1:{server.port}{address}")
+                page.wait_for_selector(ready, timeout=1000 * given.timeout)
+                page.wait_for_timeout(SETTLE_MS)
+                target = given.out / f"{name}-{theme}.png"
+                page.screenshot(path=target, full_page=True)
+                print(target)
+            context.close()
+        browser.close()
+    server.shutdown()
+    live.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""``rayduce dashboard`` and the files of ``rayduce front``: where the command line meets the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from search.problem import Problem
+from search.store import Store, Sweep, open_store
+
+
+def serve_pages(
+    store: Path, tracking_uri: str | None, host: str, port: int, token: str | None, say: Callable[[str], None]
+) -> None:
+    """Serve the live pages until the process is interrupted.
+
+    Args:
+        store: folder of the store.
+        tracking_uri: as for :func:`search.store.open_store`.
+        host: the address to listen on.
+        port: 1 to 65535.
+        token: what visitors must know; None makes one where other machines are let in.
+        say: tells the user where the pages are.
+
+    Raises:
+        Problem: the address cannot be used, or the token is too short.
+    """
+    from dashboards.access import SHORTEST_TOKEN, is_loopback, new_token
+    from dashboards.app import PortInUse, serve
+
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise Problem(f"--token must have at least {SHORTEST_TOKEN} characters, got {len(token)}.")
+    opened = open_store(store, tracking_uri)
+    shown = f"[{host}]" if ":" in host else host
+    if not is_loopback(host):
+        made = token is None
+        token = token or new_token()
+        say(
+            f"Who reaches {shown}:{port} sees every trial and may download every student, "
+            "and what is sent is not encrypted; so the pages ask for a token."
+        )
+        if made:
+            say(f"The token: {token}")
+    say(f"The pages are at http://{shown}:{port} (Ctrl-C ends them).")
+    try:
+        serve(opened, host, port, token)
+    except PortInUse as error:
+        raise Problem(str(error)) from error
+
+
+def write_front(opened: Store, sweep: Sweep, html: Path | None, png: Path | None) -> list[Path]:
+    """Write the front of a sweep as an offline page, as a picture, or both.
+
+    Returns:
+        What was written.
+
+    Raises:
+        Problem: a file cannot be written, or nothing here can draw a picture.
+    """
+    from dashboards.picture import NoPicture, front_png
+    from dashboards.report import front_html
+
+    trials, written = opened.trials(sweep.name), []
+    try:
+        if html is not None:
+            html.write_text(front_html(trials, sweep), encoding="utf-8")
+            written.append(html)
+        if png is not None:
+            png.write_bytes(front_png(trials, sweep))
+            written.append(png)
+    except NoPicture as error:
+        raise Problem(str(error)) from error
+    except OSError as error:
+        raise Problem(f"{error.filename} cannot be written: {error.strerror}.") from error
+    return written
