@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from search.cli import app
 from search.store import open_store
 from spaces import images
+from tests.stores import copy_blank
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {
@@ -282,13 +283,14 @@ def test_reading_what_is_not_there(tmp_path):
     assert "about ONNX" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.rdz", "--reduced-range")
 
 
-def test_a_taken_port_is_named(tmp_path):
+def test_a_taken_port_is_named(blank, tmp_path):
+    store = copy_blank(blank, tmp_path / "store")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert str(port) in wrong("dashboard", "--port", port, "--store", tmp_path)
-        assert str(port) in wrong("mlflow", "--port", port, "--store", tmp_path)
+        assert str(port) in wrong("dashboard", "--port", port, "--store", store)
+        assert str(port) in wrong("mlflow", "--port", port, "--store", store)
 
 
 @pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.callback.__name__)
