@@ -9,6 +9,7 @@ from search.callback import Record, kept_metrics
 from search.delivery import SWEEP
 from search.event_log import Event
 from trainables.recipe import Recipe, recipe_from_dict
+from trainables.trial_folder import STUDENT_FILE
 
 
 def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, Record]:
@@ -37,8 +38,8 @@ def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, R
             record.reason = event["tags"].get("reason", "")
             record.machine = event["tags"].get("latency_machine", "")
             record.copied_from = event["tags"].get("copied_from", "")
-            for path in event["files"].values():
-                record.packed_file = store / path
+            if STUDENT_FILE in event["files"]:
+                record.packed_file = store / event["files"][STUDENT_FILE]
     return records
 
 
