@@ -165,7 +165,10 @@ class StudentTrial(tune.Trainable):
         self._reported = False
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch, or none if the untrained student was not reported, and measure the packed file.
+        """Train one epoch and measure the packed file; of a trial that has just started, measure where it stands.
+
+        That is the untrained student, or the one of the last checkpoint, whose report a driver that was
+        killed may not have heard.
 
         An error that would come again is a result, ``failed`` with its reason: raised, Ray would train four
         times to see it four times.
@@ -195,13 +198,12 @@ class StudentTrial(tune.Trainable):
             started = time.perf_counter()
             return self._result_of(recipe, self._open(recipe), recipe.epochs, shipped, True, started)
         trainer = self._begin(recipe)
-        untrained = trainer.epoch == 0 and not self._reported
-        idle = untrained or trainer.finished
+        idle = not self._reported or trainer.finished
         result: dict[str, Any] = {} if idle else dict(trainer.train_epoch())
         data = trainer.ship()
         result |= self._result_of(recipe, trainer.task, trainer.epoch, data, trainer.finished, self._started)
         self._reported = True
-        if self._folder is not None and not trainer.finished and not untrained:
+        if self._folder is not None and not idle and not trainer.finished:
             self._folder.save(trainer, time.perf_counter() - self._started)
         return result
 

@@ -37,7 +37,8 @@ def rayduce(*arguments, cwd=ROOT):
 def swept(tmp_path_factory):
     """A store with one sweep of eight trials, made by the command itself."""
     store = tmp_path_factory.mktemp("cli") / "store"
-    done = rayduce("sweep", "digits", "--trials", 8, "--epochs", 2, "--store", store, "--name", "small")
+    small = ("--trials", 8, "--epochs", 2, "--scheduler", "none")
+    done = rayduce("sweep", "digits", *small, "--store", store, "--name", "small")
     assert done.returncode == 0, done.stdout + done.stderr
     return store, done
 
@@ -134,7 +135,7 @@ def test_a_sweep_learns_from_another_and_trains_no_recipe_twice(swept):
     store, _ = swept
     done = rayduce(
         "sweep", "digits", "--from", "small", "--sampler", "gp", "--trials", 9, "--epochs", 2,
-        "--max-bytes", "25kB", "--store", store, "--name", "again",
+        "--max-bytes", "25kB", "--scheduler", "none", "--store", store, "--name", "again",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "learning from 8 earlier trials, with 8 students at hand" in done.stdout

@@ -143,8 +143,8 @@ def first_epoch(trial):
 
 def next_epoch(trial):
     """The result of one epoch, of a trial that may have a checkpoint to go on from."""
-    result = trial.step()
-    return result if result["epoch"] or result["done"] else trial.step()
+    standing = trial.step()
+    return standing if standing["done"] else trial.step()
 
 
 def test_the_first_result_is_of_the_untrained_student(tmp_path, teacher_file):
