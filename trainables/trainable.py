@@ -165,7 +165,7 @@ class StudentTrial(tune.Trainable):
         self._reported = False
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and measure the packed file; a trial that has just started is measured as it stands.
+        """Train one epoch and measure the packed file; one that has just started is measured as it stands.
 
         That is the untrained student, or the one of the last checkpoint, whose report a driver that was
         killed may not have heard.
