@@ -520,23 +520,23 @@ class SweepTracker:
                 run_id, update.tags = self._run(key, update.tags), {}  # tags are cheapest at creation
             else:
                 run_id = self._run_ids[key]
-        except Exception as error:
+        except Exception as error:  # whatever MLflow raises: the other runs go on
             self._fail(key, "nothing of the run", error)
             return
         try:
             self._log(run_id, update)
-        except Exception as error:
+        except Exception as error:  # whatever MLflow raises, the other parts are still tried
             self._fail(key, f"{len(update.metrics)} metrics, {len(update.params)} params, tags", error)
         try:
             self._store(key, run_id, update.files)
-        except Exception as error:
+        except Exception as error:  # whatever MLflow raises, the other parts are still tried
             self._fail(key, f"the files {', '.join(update.files)}", error)
         try:
             if update.status == "RUNNING":
                 self._client.update_run(run_id, status="RUNNING")
             elif update.status is not None:
                 self._client.set_terminated(run_id, update.status, end_time=update.end)
-        except Exception as error:
+        except Exception as error:  # whatever MLflow raises, the other parts are still tried
             self._fail(key, f"its end as {update.status}", error)
 
     def _log(self, run_id: str, update: _Update) -> None:
