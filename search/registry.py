@@ -1,0 +1,59 @@
+"""Which students of a sweep get a name in MLflow's model registry. Imports neither torch nor ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trainables.metrics import Quality
+
+REGISTERED_PREFIX = "rayduce-"
+"""Begins the names of registered models; the study's name follows."""
+
+DROPS = (("half-a-point", 0.5), ("1-point", 1.0), ("2-points", 2.0), ("5-points", 5.0))
+"""How many points of validation quality a student may lose to the teacher, in words and as a number."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished student on the front.
+
+    Attributes:
+        trial_id: of its trial.
+        packed_bytes: length of its file.
+        quality: on the validation split, which selects.
+    """
+
+    trial_id: str
+    packed_bytes: float
+    quality: float
+
+
+def aliases(
+    candidates: Mapping[str, Candidate], quality: Quality, teacher_validation: float
+) -> dict[str, str]:
+    """Alias -> trial id: the students that people ask for by name.
+
+    ``smallest-within-<drop>`` is the smallest file that loses at most that many points of validation quality
+    to the teacher, ``smallest`` the smallest of all, ``best`` the one of the best quality, the smaller of
+    two. An alias that no student earns is left out.
+
+    Args:
+        candidates: the sweep's front by trial id; a budget is the front's business.
+        quality: by which the sweep selects; more is better.
+        teacher_validation: the teacher's, on the validation split.
+    """
+    by_size = sorted(candidates.values(), key=lambda each: (each.packed_bytes, -each.quality, each.trial_id))
+    if not by_size:
+        return {}
+    found = {"smallest": by_size[0].trial_id}
+    best = max(by_size, key=lambda each: (each.quality, -each.packed_bytes))
+    found["best"] = best.trial_id
+    for words, drop in DROPS:
+        for each in by_size:
+            lost = quality.points(teacher_validation) - quality.points(each.quality)
+            if math.isfinite(lost) and round(lost, 9) <= drop:  # 57.00 %, and not 56.99...
+                found[f"smallest-within-{words}"] = each.trial_id
+                break
+    return found

@@ -1,0 +1,41 @@
+"""Recipes in words."""
+
+from dataclasses import replace
+
+from tests.recipes import every_method
+from trainables import methods
+from trainables.models import ConvNet
+from trainables.tasks import Digits
+from trainables.wording import in_words
+
+
+def test_a_recipe_is_told_with_its_numbers() -> None:
+    recipe = methods.quantized_distillation(
+        Digits(), ConvNet(width=0.35), teacher_id="0" * 16, epochs=10, bits=3, sparsity=0.5
+    )
+    text = in_words(replace(recipe, start="1" * 16))
+    assert text.startswith(
+        "Quantized distillation of ConvNet (depth 2, width 0.35): weights by Uniform (bits 3,"
+    )
+    for fact in (
+        "pruned by Magnitude (sparsity 0.5",
+        "weight 0.7",
+        "temperature 2",
+        "begun with the weights of 1",
+    ):
+        assert fact in text
+    assert text.endswith("10 epochs of AdamW (learning rate 0.002, weight decay 0.01).")
+
+
+def test_what_a_recipe_does_not_have_is_not_told() -> None:
+    text = in_words(methods.full_precision(Digits(), ConvNet(), epochs=1))
+    assert text == (
+        "Full precision of ConvNet (depth 2, width 1): 1 epoch of AdamW (learning rate 0.002, weight decay 0.01)."
+    )
+
+
+def test_every_method_differs_from_every_other_in_words() -> None:
+    texts = [in_words(recipe) for recipe in every_method(sparsity=0.25)]
+    assert len(set(texts)) == len(texts)
+    for text in texts:
+        assert "sparsity 0.25" in text and "None" not in text and "(" in text and "'" not in text
