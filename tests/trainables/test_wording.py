@@ -30,7 +30,8 @@ def test_a_recipe_is_told_with_its_numbers() -> None:
 def test_what_a_recipe_does_not_have_is_not_told() -> None:
     text = in_words(methods.full_precision(Digits(), ConvNet(), epochs=1))
     assert text == (
-        "Full precision of ConvNet (depth 2, width 1): 1 epoch of AdamW (learning rate 0.002, weight decay 0.01)."
+        "Full precision of ConvNet (depth 2, width 1): "
+        "1 epoch of AdamW (learning rate 0.002, weight decay 0.01)."
     )
 
 
