@@ -165,7 +165,7 @@ STUDIES: tuple[Study, ...] = (
         student=ConvNet(depth=2, width=0.35, **DIGITS_FAMILY),
         teacher_epochs=40,
         epochs=35,
-        trials=36,
+        trials=100,
         depths=(1, 3),
         widths=(0.1, 0.5),
         teacher_threads=1,
