@@ -488,7 +488,13 @@ def _start_ray(options: Options) -> Machine:
         wanted = options.concurrency or processors
         # Ray counts the GPUs it sees, torch the ones it can use.
         gpus_here = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        connect("local", num_cpus=max(processors, wanted), num_gpus=gpus_here, include_dashboard=False)
+        try:
+            connect("local", num_cpus=max(processors, wanted), num_gpus=gpus_here, include_dashboard=False)
+        except Exception as error:  # it has no class of its own for processes that do not come up
+            text = str(error).strip().splitlines()[0]
+            raise Problem(
+                f"Ray did not start on this machine ({text}). If the machine is only busy, try again later."
+            ) from error
     else:
         with workers_environment(options.own_model) as runtime_env:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from typing import Any
 
@@ -283,7 +284,8 @@ def _name_axis(update: Any, parameter: pd.Series[Any], text: list[str]) -> None:
 def _cells(column: pd.Series[Any]) -> tuple[list[str], list[int]]:
     if column.dtype == "float64" and column.nunique() > CELLS:
         ranges = pd.qcut(column, CELLS, duplicates="drop")
-        names = [f"{number(part.left)} to {number(part.right)}" for part in ranges.cat.categories]
+        edges = [column.min(), *(part.right for part in ranges.cat.categories)]  # pandas begins a bit below
+        names = [f"{number(low)} to {number(high)}" for low, high in itertools.pairwise(edges)]
         codes = [int(code) for code in ranges.cat.codes]
         if -1 in codes:
             names, codes = [NONE, *names], [code + 1 for code in codes]

@@ -23,7 +23,7 @@ GRAPH = "front"
 NO_AXIS = "none"
 _CAPTION = (
     "Each mark is one student; in full colour, no other is better in everything shown. A click opens the "
-    "trial; lasso and box, at the right, choose what the table lists. Shaded: inside the budgets."
+    "trial; lasso and box, at the right, choose what the table lists. Shaded green: inside the budgets."
 )
 
 

@@ -54,7 +54,7 @@ def layout(path: str) -> list[Any]:
                 html.H2("One result over its parameters"),
                 html.Div(
                     [
-                        choice("result", "Result", [], None, width=230, placeholder="validation quality"),
+                        choice("result", "Result", [], None, width=230),
                         choice("first", "Parameter", [], None, width=300),
                         choice("second", "Second parameter", [], None, width=300),
                     ],
@@ -130,29 +130,33 @@ def register(app: Dash, live: Live) -> None:
         Output("result", "options"),
         Output("first", "options"),
         Output("second", "options"),
+        Output("result", "value"),
         Output("first", "value"),
         Output("second", "value"),
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
+        State("result", "value"),
         State("first", "value"),
         State("second", "value"),
     )
-    def offer(_: Any, name: str | None, first: str | None, second: str | None) -> Any:
+    def offer(_: Any, name: str | None, result: str | None, first: str | None, second: str | None) -> Any:
         sweep = live.sweep(name)
         try:
             if sweep is None:
-                return [], [], [], None, None
+                return [], [], [], None, None, None
             trials, parameters = known.parameters(sweep)
         except StoreError:
-            return [], [], [], None, None
-        axes = [{"value": axis.key, "label": axis.label} for axis in _objectives(sweep, every=True)]
+            return [], [], [], None, None, None
+        results = {axis.key: axis.label for axis in _objectives(sweep, every=True)}
+        axes = [{"value": key, "label": label} for key, label in results.items()]
         names = [str(column) for column in parameters]
         labels = labels_of(names)
         options = [{"value": each, "label": labels[each]} for each in names]
         order = _order(sweep, trials, parameters)
         first = first if first in names else next(iter(order), None)
         second = second if second in names else next((each for each in order if each != first), None)
-        return axes, options, options, first, second
+        result = result if result in results else next(iter(results))
+        return axes, options, options, result, first, second
 
     @app.callback(
         Output("importance", "figure"),

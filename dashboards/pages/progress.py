@@ -23,6 +23,7 @@ from search.store import StoreError, Sweep
 
 PATH, TITLE = "/progress", "Progress"
 MOST_LISTED = 50
+_FIGURES = r"\d+(?:[.,]\d+)*|\bnone\b"
 
 
 def owns(path: str) -> bool:
@@ -137,21 +138,33 @@ def _running(trials: pd.DataFrame, sweep: Sweep) -> Any:
     return panel("Running", plain_table(head, body, text_columns=3))
 
 
-def _reasons(trials: pd.DataFrame) -> Any:
+def reasons_of(trials: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """State, reason and trials of those that did not finish, the most frequent first.
+
+    Reasons that differ in their numbers alone are one, with ``…`` for the numbers; each trial's own page
+    has them.
+    """
     told = trials[trials["state"].isin(["failed", "pruned", "stopped"]).to_numpy(dtype=bool)]
-    if told.empty:
+    reasons = told["reason"].fillna("no reason was recorded").astype(str)
+    kinds = reasons.str.replace(_FIGURES, "…", regex=True)
+    alone = kinds.map(reasons.groupby(kinds).nunique()) == 1
+    groups = told.assign(reason=kinds.mask(alone, reasons)).groupby(["state", "reason"], sort=False)
+    found = [(str(state), str(reason), group) for (state, reason), group in groups]
+    return sorted(found, key=lambda group: -len(group[2]))
+
+
+def _reasons(trials: pd.DataFrame) -> Any:
+    rows = reasons_of(trials)
+    if not rows:
         return []
-    reasons = told["reason"].fillna("no reason was recorded")
-    groups = told.assign(reason=reasons).groupby(["state", "reason"], sort=False)
-    rows = sorted(groups, key=lambda group: -len(group[1]))
     body = [
         [
-            str(state),
-            str(reason),
+            state,
+            reason,
             f"{len(group):,}",
             dcc.Link(str(group["trial_id"].iloc[0]), href=f"/trial/{group['run_id'].iloc[0]}"),
         ]
-        for (state, reason), group in rows[:MOST_LISTED]
+        for state, reason, group in rows[:MOST_LISTED]
     ]
     more = [note(f"and {len(rows) - MOST_LISTED:,} other reasons")] if len(rows) > MOST_LISTED else []
     table = plain_table(["State", "Reason", "Trials", "Such as"], body, text_columns=2)

@@ -5,6 +5,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from dash import Dash
 from flask.testing import FlaskClient
@@ -12,6 +13,7 @@ from flask.testing import FlaskClient
 from dashboards.access import is_loopback, new_token
 from dashboards.app import PortInUse, bind, create_app, serve
 from dashboards.live import Live
+from dashboards.pages.progress import reasons_of
 from search.delivery import SWEEP
 from search.store import Store, open_store
 from tests.stores import RECIPE, add_trial, copy_blank, final, tracker
@@ -188,6 +190,27 @@ def test_progress_tells_states_reasons_and_what_runs(client: FlaskClient, app: D
     assert "0 of 4 trials ended" in words(running["left"]["children"])
     assert "3 to come" in str(running["states"]["figure"])
     assert "Hypervolume" in str(ask(client, app, "growth.figure", against__value="trials"))
+
+
+def test_reasons_that_differ_in_numbers_are_one() -> None:
+    reasons = [
+        "after epoch 4, it is number 2 of 2",
+        "after epoch 16, it is number 1,024 of 2.5",
+        "its chance is 7 %: none of 12",
+        "its chance is 7 %: 3 of 12",
+        "loss became nan in epoch 3",
+        None,
+        "left out",
+    ]
+    states = ["pruned"] * 4 + ["failed", "stopped", "finished"]
+    found = reasons_of(pd.DataFrame({"state": states, "reason": reasons}))
+    assert [(state, reason, len(group)) for state, reason, group in found] == [
+        ("pruned", "after epoch …, it is number … of …", 2),
+        ("pruned", "its chance is … %: … of …", 2),
+        ("failed", "loss became nan in epoch 3", 1),
+        ("stopped", "no reason was recorded", 1),
+    ]
+    assert reasons_of(pd.DataFrame({"state": ["finished"], "reason": [None]})) == []
 
 
 def test_parameters_and_compare_say_what_they_lack(client: FlaskClient, app: Dash) -> None:

@@ -184,3 +184,11 @@ def test_a_table_is_sorted_paged_and_saved() -> None:
     saved = to_csv(frame).splitlines()
     assert len(saved) == 6 and ",'=1+1," in saved[5] and "2026-01-02T03:04:00+00:00" in saved[1]
     assert all(column.key in frame for column in columns_of(ACCURACY))
+
+
+def test_ranges_of_cells_begin_and_end_where_the_values_do() -> None:
+    column = pd.Series(np.geomspace(0.0005, 0.01, 40), name="rate")
+    names, _, _ = contour_data(column, column, column, up=True)
+    ends = [name.split(" to ") for name in names]
+    assert float(ends[0][0]) == 0.0005 and float(ends[-1][1]) == 0.01
+    assert [end for _, end in ends[:-1]] == [start for start, _ in ends[1:]]

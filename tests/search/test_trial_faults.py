@@ -1,8 +1,10 @@
-"""Trials whose processes are killed, and a store whose disk is full, on a real Ray."""
+"""Trials whose processes are killed, and a store whose disk is full or read-only, on a real Ray."""
 
+import os
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import ray
@@ -108,50 +110,98 @@ def test_a_killed_process_is_retried_from_its_checkpoint_and_not_for_ever(
     assert sorted(ends) == ["00000", "00001", "00002"]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 24 MB, unmounted afterwards."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def mount(*words):
+    done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"a file system of its own cannot be mounted here: {done.stderr.strip()}")
-    yield path
+
+
+class FullDisk:
+    """A file system of 24 MB that is filled to the last byte."""
+
+    words = r"(?i)no space left|disk is full"
+
+    def __init__(self, folder):
+        self.path = folder
+        mount("-t", "tmpfs", "-o", "size=24m", "tmpfs", folder)
+
+    def spoil(self):
+        with open(self.path / "filler", "wb", buffering=0) as file, pytest.raises(OSError):
+            while True:
+                file.write(b"x" * 4096)
+
+    def mend(self):
+        (self.path / "filler").unlink()
+
+
+class ReadOnlyDisk:
+    """A disk that finds an error in itself, so that the kernel takes no writes any more."""
+
+    words = r"(?i)read-?only"
+
+    def __init__(self, folder):
+        self.path = folder
+        self._image = folder.with_name("image")
+        with self._image.open("wb") as file:
+            file.truncate(64 * 2**20)
+        if shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/sbin:/usr/sbin") is None:
+            pytest.skip("needs mkfs.ext4")
+        environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/sbin:/usr/sbin"}
+        subprocess.run(["mkfs.ext4", "-q", self._image], check=True, env=environment)
+        mount("-o", "loop,errors=remount-ro", self._image, folder)
+        [device] = [line.split()[0] for line in Path("/proc/mounts").read_text().splitlines()
+                    if line.split()[1] == str(folder)]  # fmt: skip
+        self._trigger = Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error")
+
+    def spoil(self):
+        self._trigger.write_text("test")
+
+    def mend(self):
+        """Put a new disk in its place, with what can be read of the old one."""
+        new = self.path.with_name("new")
+        new.mkdir()
+        mount("-t", "tmpfs", "tmpfs", new)
+        shutil.copytree(self.path, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns("lost+found"))
+        subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+        mount("--bind", new, self.path)
+        subprocess.run(["umount", "--lazy", str(new)], check=True)
+
+
+@pytest.fixture(params=[FullDisk, ReadOnlyDisk])
+def disk(request, tmp_path):
+    """A file system of its own, unmounted afterwards."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    yield request.param(path)
     subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-class Filler:
-    """Fills the disk when the first trial has reported twice."""
+class Spoiler:
+    """Spoils the disk when the first trial has reported twice."""
 
-    def __init__(self, path):
-        self.path = path
-        self.full = False
+    def __init__(self, disk):
+        self.disk = disk
+        self.done = False
 
     def changed(self, records):
-        if not self.full and any(record.metrics.get("epoch", 0) >= 2 for record in records.values()):
-            self.full = True
-            with open(self.path, "wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(b"x" * 4096)
-                except OSError:
-                    pass
+        if not self.done and any(record.metrics.get("epoch", 0) >= 2 for record in records.values()):
+            self.done = True
+            self.disk.spoil()
 
 
 @pytest.mark.slow
-def test_a_full_disk_stops_the_sweep_and_spoils_nothing(ray_session, blank, small_disk):
+def test_a_disk_that_takes_no_more_stops_the_sweep_and_spoils_nothing(ray_session, blank, disk):
     recipes = [methods.full_precision(Digits(), STUDENT, epochs=6, seed=seed) for seed in range(4)]
-    store = copy_blank(blank, small_disk / "store")
-    filler = Filler(small_disk / "filler")
-    first = Sweep(store, recipes, filler)
-    with pytest.raises((OSError, StoreError), match=r"(?i)no space left|disk is full"):
+    store = copy_blank(blank, disk.path / "store")
+    spoiler = Spoiler(disk)
+    first = Sweep(store, recipes, spoiler)
+    with pytest.raises((OSError, StoreError), match=disk.words):
         first.run()
-    assert filler.full
+    assert spoiler.done
     first.tracker.abandon()
     assert not any(record.state == "failed" for record in first.events.records.values())
 
-    filler.path.unlink()
+    disk.mend()
     second = Sweep(store, recipes, resume=True)
     second.tracker.go_on()
     records = second.run()
