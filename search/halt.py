@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -36,14 +36,13 @@ class Signals:
     Args:
         halt: told of the first signal while :meth:`deferred`; otherwise it raises ``KeyboardInterrupt``
             where it arrives.
-        farewell: written to standard error at the second.
-        kill: ends the processes that the sweep has started, without waiting for them.
+        farewell: written to standard error at the second. Ray's processes end with this one: nothing of
+            Ray is called here, where the first signal may have interrupted it anywhere.
     """
 
-    def __init__(self, halt: Halt, farewell: str, kill: Callable[[], None]) -> None:
+    def __init__(self, halt: Halt, farewell: str) -> None:
         self._halt = halt
         self._farewell = farewell
-        self._kill = kill
         self._asked = False
         self._deferring = False
 
@@ -74,7 +73,6 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
-            self._kill()
             os.write(sys.stderr.fileno(), f"\n{self._farewell}\n".encode())
             os._exit(130)
         self._asked = True

@@ -211,7 +211,7 @@ def run_sweep(
     }
     halt = Halt()
     again = f"rayduce resume {options.name} --store {options.store}"
-    signals = Signals(halt, f"Left at once. Go on with: {again}", _kill_ray)
+    signals = Signals(halt, f"Left at once. Go on with: {again}")
     with folder.claimed(), signals.handled():
         events = folder.events()
         for text in check_same(options.name, events[0]["settings"], settings) if resume else ():
@@ -288,14 +288,6 @@ def _store_trouble(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return f"{error.strerror}: {error.filename or 'the store'}"
     return ""
-
-
-def _kill_ray() -> None:
-    """End a Ray of our own without a word; from a cluster, the driver's death takes its trials along."""
-    node: Any = ray._private.worker._global_node  # ray.shutdown() would wait
-    if node is not None and node.head:
-        with suppress(Exception):
-            node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 def _search(

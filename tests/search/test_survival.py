@@ -160,7 +160,7 @@ def disturb(how, process, folder, chance):
         assert {run.info.status for run in runs} <= {"KILLED", "FINISHED"}, "nothing is left RUNNING"
         assert open_store(folder.store).sweep(folder.name).state == "stopped"
         return
-    time.sleep(chance.uniform(0, 0.5))
+    time.sleep(chance.uniform(0, 2.5))  # while trials end, while Ray does, or too late
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=WAIT)
     assert process.returncode == 130 and "Traceback" not in errors, errors
