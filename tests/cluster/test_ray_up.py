@@ -183,7 +183,8 @@ def test_a_sweep_survives_a_cut_cable_and_a_killed_node(cluster: Launched) -> No
     store = cluster.shared / "store"
     log = cluster.shared / "sweep.log"
     keep_untrained_teacher(store)
-    sweep = f"rayduce sweep digits --name lost --address auto --trials {trials} --epochs 10 --store {store}"
+    size = f"--trials {trials} --epochs 10 --scheduler none"
+    sweep = f"rayduce sweep digits --name lost --address auto {size} --store {store}"
     driver = cluster.head.start(["bash", "-c", f". ~/.rayduce_env && cd ~ && {sweep}"], log)
     _, killed, cut = cluster.rack.hosts
 

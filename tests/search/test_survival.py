@@ -163,7 +163,8 @@ def disturb(how, process, folder, chance):
     time.sleep(chance.uniform(0, 2.5))  # while trials end, while Ray does, or too late
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=WAIT)
-    assert process.returncode == 130 and "Traceback" not in errors, errors
+    # The second may reach an interpreter that is ending already, and handles no signals any more.
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in errors, errors
 
 
 def test_a_driver_may_be_stopped_at_any_moment(undisturbed, tmp_path):
