@@ -28,7 +28,21 @@ PAINTED = """() => {
   const plot = document.querySelector('#front .js-plotly-plot');
   return plot && plot._fullData?.length > 3 && plot.querySelector('.gl-canvas, .points path');
 }"""
+POINT = """() => {
+  const plot = document.querySelector('#front .js-plotly-plot'), {xaxis, yaxis} = plot._fullLayout;
+  const at = plot.getBoundingClientRect(), area = plot.querySelector('.nsewdrag').getBoundingClientRect();
+  for (const trace of plot._fullData) {
+    if (!trace.customdata || trace.visible !== true || !(trace.mode || '').includes('markers')) continue;
+    for (let i = 0; i < trace.x.length; i++) {
+      const x = at.x + xaxis._offset + xaxis.d2p(trace.x[i]), y = at.y + yaxis._offset + yaxis.d2p(trace.y[i]);
+      const inside = x > area.left + 40 && x < area.right - 40 && y > area.top + 20 && y < area.bottom - 20;
+      if (inside) return [x, y];
+    }
+  }
+}"""
+"""Where on the page a mark is that can be pointed at."""
 REPETITIONS = 5
+SETTLE_MS = 1500
 
 
 def main() -> None:
@@ -141,7 +155,7 @@ def browser(folder: Path) -> list[str]:
 
 def _visit(page: Any, address: str) -> dict[str, float]:
     """What a user does once, each with the seconds from the act to the changed picture."""
-    page.set_default_timeout(300_000)
+    page.set_default_timeout(60_000)
     times: dict[str, float] = {}
 
     def took(name: str, act: Callable[[], object], done: str) -> None:
@@ -151,9 +165,11 @@ def _visit(page: Any, address: str) -> dict[str, float]:
         times[name] = time.perf_counter() - begun
 
     took("first paint of the front", lambda: page.goto(address), PAINTED)
-    area = page.locator("#front .nsewdrag").first.bounding_box()
-    x, y = area["x"] + 0.55 * area["width"], area["y"] + 0.2 * area["height"]
-    page.mouse.move(x - 200, y - 5)
+    page.wait_for_load_state("networkidle")  # what follows is about a page that has come to rest
+    page.wait_for_timeout(SETTLE_MS)
+    x, y = page.evaluate(POINT)
+    page.mouse.move(x - 30, y - 15)
+    page.wait_for_timeout(SETTLE_MS)
     shown = "() => document.querySelector('#front .hoverlayer .hovertext')"
     took("hover to the text", lambda: page.mouse.move(x, y), shown)
     plot = "document.querySelector('#front .js-plotly-plot')"
@@ -165,7 +181,10 @@ def _visit(page: Any, address: str) -> dict[str, float]:
         page.get_by_role("button", name="Bits").click,
         f"() => {first} && {first}.textContent.startsWith('Bits')",
     )
+    page.wait_for_timeout(SETTLE_MS)
+    x, y = page.evaluate(POINT)
     page.mouse.move(x, y)
+    page.wait_for_timeout(SETTLE_MS)
     took("click to the trial", lambda: page.mouse.click(x, y), "() => document.querySelector('dl.facts')")
     return times
 
