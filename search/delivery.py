@@ -27,6 +27,7 @@ from search.mlflow_client import (
     connect,
     reason,
 )
+from search.model_registry import Registration, register
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -149,6 +150,7 @@ class Delivery:
     def steps(self, events: Iterable[Event]) -> deque[Step]:
         """What is to be done for ``events``, in the order in which they were logged, run by run."""
         found: deque[Step] = deque()
+        events = list(events)
         for key, update in _updates(events).items():
             names = ", ".join((*update.texts, *update.files))
             many = f"{len(update.metrics)} metrics, {len(update.params)} params, tags"
@@ -158,6 +160,9 @@ class Delivery:
                 Step(key, f"the files {names}", partial(self._put_files, key, update)),
                 Step(key, f"its end as {update.status}", partial(self._end, key, update)),
             ]
+        chosen = [event for event in events if "aliases" in event]
+        if chosen:  # after the runs, of which the versions are names
+            found.append(Step(SWEEP, "its students' registered names", partial(self._register, chosen[-1])))
         return found
 
     def deliver(
@@ -297,6 +302,12 @@ class Delivery:
             self._client.update_run(self.run_ids[key], status="RUNNING")
         elif update.status is not None:
             self._client.set_terminated(self.run_ids[key], update.status, end_time=update.end)
+
+    def _register(self, event: Event) -> None:
+        wanted = Registration(
+            self._study, self._sweep, event["time"], event["aliases"], event["descriptions"]
+        )
+        register(self._client, wanted, self.run_ids)
 
 
 def _updates(events: Iterable[Event]) -> dict[str, _Update]:

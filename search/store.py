@@ -19,6 +19,7 @@ import pandas as pd
 from search.budget import Budget
 from search.front import front_so_far
 from search.mlflow_client import (
+    FRONT_TAG,
     KIND_TAG,
     METRIC_TAG,
     PARENT_TAG,
@@ -36,7 +37,7 @@ from search.mlflow_client import (
     reason,
     shown,
 )
-from search.runs import FRONT_TAG, RunRow, ask, experiments_of, row_of, source_of
+from search.runs import RunRow, ask, experiments_of, row_of, source_of
 from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, Quality, quality_of
 from trainables.metrics.base import VALIDATION
@@ -325,8 +326,8 @@ class Store:
         start_time, end_time, feasible, copied_from (``<sweep>/<trial>`` that made the student). Qualities
         and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and behind
         ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the sweep's budget.
-        ``front`` is what the sweep marked at its end; before that, the feasible finished trials not
-        dominated in validation quality and bytes so far.
+        ``front`` is what the sweep marked, once it has finished; before that, the feasible finished trials
+        not dominated in validation quality and bytes so far.
 
         Raises:
             UnknownSweep: no such sweep.
@@ -565,7 +566,7 @@ def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
                 **{key: tags.get(key) for key in _TAGS},
                 **{key: metrics.get(key) for key in (*qualities, *costs)},
                 "seconds": metrics.get("seconds", _duration(run)),
-                "front": tags.get(FRONT_TAG) == "1",
+                "front": tags.get(FRONT_TAG) == "true",
                 "recipe_id": tags.get(RECIPE_TAG),
                 "seedless_id": tags.get(SEEDLESS_TAG),
                 "start_time": _time(run.start_time),
@@ -575,7 +576,7 @@ def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
         rows[-1]["feasible"] = not budget.exceeded(rows[-1], quality, teacher)
         marked.append(FRONT_TAG in tags)
     trials = _frame(rows, columns)
-    if not any(marked):
+    if sweep.state != "finished" or not any(marked):  # tags of ended trials arrive after the trials
         trials["front"] = front_so_far(trials, quality.validation)
     return trials
 

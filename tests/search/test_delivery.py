@@ -181,7 +181,7 @@ def test_delivering_everything_again_changes_nothing(folder):
     sweep = tracker(folder)
     sweep.open({"trials": 1}, TAGS)
     log_trial(sweep, "00000")
-    sweep.annotate("00000", {"accuracy": 0.5}, {"front": 1})
+    sweep.annotate("00000", {"accuracy": 0.5}, {"front": "true"})
     sweep.finish_sweep("finished", {}, {}, {})
     sweep.close()
     before = {key: run.to_dictionary() for key, run in in_database(folder / "mlflow.db")[1].items()}

@@ -117,7 +117,7 @@ def check_whole(store, name, trials=8, epochs=4):
     assert ends == {f"{n:05d}": 1 for n in range(trials)}, "each ends exactly once"
 
     client = MlflowClient(own_database(store))
-    runs = [run for run in runs_of(store) if run.data.tags["rayduce.sweep"] == name]
+    runs = [run for run in runs_of(store) if run.data.tags["sweep"] == name]
     kinds = Counter(run.data.tags["rayduce.kind"] for run in runs)
     assert kinds == {"sweep": 1, "trial": trials}
     found = open_store(store).trials(name)

@@ -15,6 +15,7 @@ from search.records import records_of
 from search.searcher import OptunaSearcher, open_study
 from search.sweep import Machine, Options, make_scheduler, mend_journal, run_trials
 from search.tracking import SweepTracker
+from search.yardstick import Yardstick
 from tests.recipes import STUDENT
 from tests.search import dying
 from tests.stores import copy_blank
@@ -51,7 +52,7 @@ class Sweep:
         self.events = TrialEvents(
             self.tracker,
             watcher or Silent(),
-            "accuracy",
+            Yardstick(quality_of("accuracy")),
             records=records_of(before, store, "accuracy"),
             halt=Halt(),
         )
