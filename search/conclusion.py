@@ -124,7 +124,7 @@ def finish_sweep(
         {FRONT_FILE: tracker.folder.front},
         aliases=chosen,
         descriptions={
-            trial_id: f"{records[trial_id].name}: {in_short(records[trial_id].metrics, yardstick)}"
+            trial_id: f"{records[trial_id].name}: {in_short(records[trial_id].metrics, yardstick)}."
             for trial_id in sorted(set(chosen.values()))
         },
     )

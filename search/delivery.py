@@ -9,6 +9,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from search.event_log import Event
 from search.mlflow_client import (
     EXPERIMENT_PREFIX,
     KIND_TAG,
+    NOTE_TAG,
     PARENT_TAG,
     STATE_TAG,
     SWEEP_TAG,
@@ -229,8 +231,9 @@ class Delivery:
         return where if trial_id is None else f"{where} and tags.`{TRIAL_TAG}` = '{trial_id}'"
 
     def _create_experiment(self, name: str) -> str:
+        about = f"Students of the study {self._study}: a run for each sweep, its trials below it."
         if self._on_server:
-            return str(self._client.create_experiment(name))
+            return str(self._client.create_experiment(name, tags={NOTE_TAG: about}))
         root = self._store.absolute() / "artifacts"
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -240,7 +243,8 @@ class Delivery:
             raise StoreError(
                 f"Cannot write artifacts to {root}: {error.strerror}; choose another folder with --store."
             ) from error
-        return str(self._client.create_experiment(name, artifact_location=(root / name).as_uri()))
+        location = (root / name).as_uri()
+        return str(self._client.create_experiment(name, location, tags={NOTE_TAG: about}))
 
     def _remember(self, key: str, run: Run) -> None:
         location = urlparse(run.info.artifact_uri)
@@ -304,9 +308,8 @@ class Delivery:
             self._client.set_terminated(self.run_ids[key], update.status, end_time=update.end)
 
     def _register(self, event: Event) -> None:
-        wanted = Registration(
-            self._study, self._sweep, event["time"], event["aliases"], event["descriptions"]
-        )
+        moment = datetime.fromtimestamp(event["time"] / 1000, UTC).isoformat(timespec="milliseconds")
+        wanted = Registration(self._study, self._sweep, moment, event["aliases"], event["descriptions"])
         register(self._client, wanted, self.run_ids)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 ENDED_TAG = "sweep_ended"
-"""Of a version: when its sweep ended, in milliseconds since 1970. The aliases are the last sweep's."""
+"""Of a version: :attr:`Registration.ended` of its sweep. The aliases are the last sweep's."""
 ABOUT = (
     "Students that sweeps of this study found. A version is the files of a trial's run, student.rdz among "
     "them; an alias names what the last sweep chose: `rayduce export models:/{name}@smallest-within-1-point "
@@ -32,14 +32,14 @@ class Registration:
     Attributes:
         study: the registered model is ``rayduce-<study>``.
         sweep: its name.
-        ended: when it ended, in milliseconds since 1970.
+        ended: when it ended: UTC with milliseconds as ISO 8601 has it, so that the later is the larger text.
         aliases: alias -> trial id.
         descriptions: trial id -> what its version says, as Markdown.
     """
 
     study: str
     sweep: str
-    ended: int
+    ended: str
     aliases: Mapping[str, str]
     descriptions: Mapping[str, str]
 
@@ -98,19 +98,18 @@ def _version(client: MlflowClient, name: str, run_id: str, wanted: Registration,
     found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
     if not found:
         source = client.get_run(run_id).info.artifact_uri
-        tags = {SWEEP_TAG: wanted.sweep, ENDED_TAG: str(wanted.ended)}
+        tags = {SWEEP_TAG: wanted.sweep, ENDED_TAG: wanted.ended}
         made = client.create_model_version(name, source, run_id, tags=tags, description=description)
         return str(made.version)
     first = min(found, key=lambda version: int(version.version))
     version = str(first.version)
     if _ended(first) != wanted.ended:
-        client.set_model_version_tag(name, version, ENDED_TAG, str(wanted.ended))
+        client.set_model_version_tag(name, version, ENDED_TAG, wanted.ended)
     if first.description != description:
         client.update_model_version(name, version, description)
     return version
 
 
-def _ended(version: ModelVersion) -> int:
-    """When its sweep ended; 0 of a version that is not ours."""
-    text = version.tags.get(ENDED_TAG, "")
-    return int(text) if text.isdecimal() else 0
+def _ended(version: ModelVersion) -> str:
+    """When its sweep ended; empty, and so the earliest, of a version that is not ours."""
+    return str(version.tags.get(ENDED_TAG, ""))

@@ -120,18 +120,21 @@ def _table(
 ) -> str:
     quality = yardstick.quality
     qualities = [f"{split} {quality.label}" for split in ("validation", "test")]
-    heads = ["student", "size", "", *qualities, "latency", "alias"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|--:|---|--:|--:|--:|---|"]
+    heads = ["student", "size", "smaller", *qualities, "latency", "alias"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|--:|--:|--:|--:|--:|---|"]
     for trial_id, student in zip(trial_ids, students, strict=True):
         metrics = student.metrics
+        ratio = metrics.get("compression_ratio")
         cells = [
             plain(student.name),
             show_bytes(metrics["packed_bytes"]),
-            _ratio(metrics),
+            "" if ratio is None else f"{show_number(ratio)}x",
             *(quality.text(metrics[n]) if n in metrics else "" for n in (quality.validation, quality.name)),
             f"{show_number(metrics['latency_ms'])} ms" if "latency_ms" in metrics else "",
-            ", ".join(alias for alias, chosen in aliases.items() if chosen == trial_id),
         ]
+        # A narrow page would else put units into lines of their own.
+        cells = [cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells]
+        cells.append(", ".join(alias for alias, chosen in aliases.items() if chosen == trial_id))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -140,9 +143,7 @@ def _sentence(student: Student, yardstick: Yardstick) -> str:
     if student.state == "failed":
         return f"**Failed:** {plain(student.reason)}."
     if student.state == "pruned":
-        epoch = student.metrics.get("epoch", 0)
-        when = f"after {count(int(epoch), 'epoch')}" if epoch else "before it was trained"
-        return f"**Ended early, {when}:** {plain(student.reason)}."
+        return f"**Ended early:** {plain(student.reason)}."
     place = " It is on the front of its sweep." if student.front else ""
     over = yardstick.over(student.metrics)
     beyond = f" It is over the sweep's limits: {plain(over)}." if over else ""
@@ -171,8 +172,7 @@ def _beside(gain: float) -> str:
     """Points over the teacher, in words."""
     if gain == 0:
         return "as the teacher's"
-    points = f"{show_number(abs(gain))} point{'' if abs(gain) == 1 else 's'}"
-    return f"{points} {'above' if gain > 0 else 'below'} the teacher's"
+    return f"{abs(gain):.2f} points {'above' if gain > 0 else 'below'} the teacher's"
 
 
 def _ratio(metrics: Mapping[str, float]) -> str:

@@ -19,6 +19,7 @@ import pandas as pd
 from search.budget import Budget
 from search.front import front_so_far
 from search.mlflow_client import (
+    EXPERIMENT_PREFIX,
     FRONT_TAG,
     KIND_TAG,
     METRIC_TAG,
@@ -69,6 +70,7 @@ STATES = {
 """What MLflow's own status says; a tag tells ``pruned`` from ``stopped``."""
 KNOWN_STATES = frozenset({*STATES.values(), "pruned"})
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
+_REGISTERED = re.compile(r"models:/([\w.-]+)(?:@([\w-]+)|/(\d{1,9}))")
 
 TEXT, WHOLE, REAL, FLAG, TIME = "string", "Int64", "float64", "bool", "datetime64[ms, UTC]"
 
@@ -491,6 +493,41 @@ class Store:
                 f"The store has {what} whose id begins with {prefix}; `rayduce front` lists ids."
             )
         return str(found[0].info.run_id)
+
+    def registered(self, uri: str) -> str:
+        """The run id behind a registered student.
+
+        Args:
+            uri: ``models:/rayduce-<study>@<alias>`` or ``models:/rayduce-<study>/<version>``.
+
+        Raises:
+            StoreError: ``uri`` is neither, or nothing is registered under it; the message says what is.
+        """
+        from mlflow.exceptions import MlflowException
+
+        match = _REGISTERED.fullmatch(uri)
+        if match is None:
+            raise StoreError(
+                f"{uri!r} names no registered student; write models:/rayduce-STUDY@ALIAS, such as "
+                "models:/rayduce-digits@smallest-within-1-point, or models:/rayduce-STUDY/VERSION."
+            )
+        name, alias, version = match.groups()
+        try:
+            if alias is not None:
+                return str(self._client.get_model_version_by_alias(name, alias).run_id)
+            return str(self._client.get_model_version(name, version).run_id)
+        except MlflowException as error:
+            # Of an alias that there is not, MLflow says that the parameter is invalid.
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise StoreError(
+                    f"Cannot read the MLflow store at {shown(self.tracking_uri)}: {reason(error)}."
+                ) from error
+        like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
+        models = self._ask(lambda: self._client.search_registered_models(like))
+        known = [f"models:/{m.name}@{alias}" for m in models for alias in sorted(m.aliases)]
+        raise UnknownRun(
+            f"Nothing is registered as {uri}; there is {', '.join(known) or 'no registered student yet'}."
+        )
 
     def artifact_location(self, run_id: str, artifact: str) -> str:
         """Where one of a run's artifacts lies: a path if it is on this machine, else its URI.
