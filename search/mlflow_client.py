@@ -137,6 +137,11 @@ def _first_contact(uri: str) -> MlflowClient:
     try:
         client = MlflowClient(uri, registry_uri=uri)
         client.search_experiments(max_results=1)
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"The MLflow store at {shown(uri)} needs the driver {error.name}, which is not installed: "
+            "pip install 'rayduce[postgresql]' brings PostgreSQL's."
+        ) from error
     except Exception as error:  # whatever the driver of that database raises
         if uri.startswith("http"):
             raise StoreError(
