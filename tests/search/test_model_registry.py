@@ -37,12 +37,12 @@ def client_of(folder: Path) -> MlflowClient:
 def named(client: MlflowClient) -> dict[str, str]:
     """Alias -> run id."""
     held = client.get_registered_model(MODEL).aliases
-    return {alias: client.get_model_version_by_alias(MODEL, alias).run_id for alias in held}
+    return {alias: str(client.get_model_version_by_alias(MODEL, alias).run_id) for alias in held}
 
 
 def versions(client: MlflowClient) -> Counter[str]:
     """How many versions each run has."""
-    return Counter(version.run_id for version in client.search_model_versions(f"name = '{MODEL}'"))
+    return Counter(str(version.run_id) for version in client.search_model_versions(f"name = '{MODEL}'"))
 
 
 def deliver_again(folder: Path, sweep: str) -> None:
