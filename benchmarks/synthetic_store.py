@@ -71,7 +71,6 @@ def write_store(
         tags = {"rayduce.metric": "accuracy", "rayduce.kind": "sweep", "study": "digits"}
         tags |= {"sweep": sweep, "state": "running" if running else "finished"}
         params = {
-            "study": "digits",
             "trials": str(trials),
             "seed": "0",
             "max_bytes": "200000",

@@ -154,7 +154,7 @@ def test_a_full_disk_stops_the_sweep_and_spoils_nothing(ray_session, blank, smal
 
     filler.path.unlink()
     second = Sweep(store, recipes, resume=True)
-    second.tracker.go_on()
+    second.tracker.go_on("")
     records = second.run()
     second.tracker.finish_sweep("finished", {}, {}, {})
     second.tracker.close()
