@@ -41,7 +41,8 @@ def asked(study: Study, settings: Mapping[str, Any], teacher: Recipe, yardstick:
     trials = f"{count(settings['trials'], 'trial')} of {count(study.epochs, 'epoch')}"
     facts = [
         f"Study {study.name}: {trials}, for {wanted}",
-        f"drawn by {settings['sampler']}, ended early by {settings['scheduler']}, seed {settings['seed']}",
+        f"drawn by {settings['sampler']} with the seed {settings['seed']}",
+        "all trained to the end" if settings["scheduler"] == "none" else "those without a prospect end early",
         f"limits: {limits or 'none'}",
     ]
     if settings["earlier"]:
