@@ -198,6 +198,7 @@ class TrialEvents(Callback):
             "reason": record.reason or None,
             "latency_machine": record.machine or None,
             "copied_from": record.copied_from or None,
+            # Without a word on the front, which may change until the sweep has finished.
             NOTE_TAG: trial_note(record.described(), self._yardstick),
         }
         left: list[Record] = []
