@@ -44,6 +44,7 @@ from search.searcher import OptunaSearcher, open_study  # noqa: E402
 from search.studies import find_study  # noqa: E402
 from search.sweep import Machine, Options, make_scheduler, run_trials  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
+from search.yardstick import Yardstick  # noqa: E402
 from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402
 from trainables.metrics.latency import fingerprint  # noqa: E402
@@ -90,7 +91,7 @@ class Counted(TrialEvents):
     """The sweep's own events, counted without a look at every record."""
 
     def __init__(self, tracker: SweepTracker, clock: Clock) -> None:
-        super().__init__(tracker, clock, "accuracy")
+        super().__init__(tracker, clock, Yardstick(quality_of("accuracy")))
         self._clock = clock
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -68,10 +68,9 @@ def write_store(
             "teacher_accuracy": 0.9972,
             "teacher_packed_bytes": float(TEACHER_BYTES),
         }
-        tags = {"rayduce.metric": "accuracy", "rayduce.kind": "sweep", "rayduce.study": "digits"}
-        tags |= {"rayduce.sweep": sweep, "rayduce.state": "running" if running else "finished"}
+        tags = {"rayduce.metric": "accuracy", "rayduce.kind": "sweep", "study": "digits"}
+        tags |= {"sweep": sweep, "state": "running" if running else "finished"}
         params = {
-            "study": "digits",
             "trials": str(trials),
             "seed": "0",
             "max_bytes": "200000",
@@ -88,7 +87,7 @@ def write_store(
             end = None if state == "running" else start + 7000
             _write(database, run_id, trial["name"], status, start, end, **base)
             tags = {**trial["tags"], "mlflow.parentRunId": parent, "rayduce.trial_id": f"{number:05d}"}
-            tags |= {"rayduce.sweep": sweep, "rayduce.state": state, "mlflow.runName": trial["name"]}
+            tags |= {"sweep": sweep, "state": state, "mlflow.runName": trial["name"]}
             _facts(database, run_id, tags, trial["params"], trial["metrics"], start)
     database.close()
     return path
@@ -160,7 +159,6 @@ def _trials(random: np.random.Generator, count: int) -> Iterator[dict[str, Any]]
             "epochs": EPOCHS,
             "rayduce.recipe_id": f"{number:016x}",
             "rayduce.kind": "trial",
-            "rayduce.study": "digits",
             "latency_machine": json.dumps({"processor": "AMD EPYC", "cores": 2}),
         }
         if state != "finished":

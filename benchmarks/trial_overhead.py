@@ -36,6 +36,7 @@ from search.searcher import OptunaSearcher, open_study  # noqa: E402
 from search.studies import find_study  # noqa: E402
 from search.sweep import Machine, Options, make_scheduler, run_trials  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
+from search.yardstick import Yardstick  # noqa: E402
 from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402
 from trainables.metrics.latency import fingerprint  # noqa: E402
@@ -83,7 +84,7 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
     )
     clock = Clock()
     settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000, trials=tracker.folder.trials)
-    events = TrialEvents(tracker, clock, task.metric)
+    events = TrialEvents(tracker, clock, Yardstick(quality_of(task.metric)))
     start = time.perf_counter()
     scheduler = make_scheduler(quality_of(task.metric), options)
     run_trials(searcher, scheduler, events, arrays, {}, (), settings, options, Machine("cpu", 2, 1.0, 0.0))

@@ -13,12 +13,15 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from search.halt import Halt
-from search.mlflow_client import SEEDLESS_TAG, StoreError
+from search.mlflow_client import FEASIBLE_TAG, FRONT_TAG, NOTE_TAG, SEEDLESS_TAG, StoreError
+from search.notes import Student, trial_note
 from search.tracking import SweepTracker, signature_tags
+from search.yardstick import Yardstick
 from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, quality_of
 from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
 from trainables.trial_folder import STUDENT_FILE, StoreTrouble
+from trainables.wording import in_words
 
 EPOCH_METRICS = ("loss", "packed_bytes", "seconds")
 ENDED = ("finished", "failed", "pruned")
@@ -38,6 +41,7 @@ class Record:
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
         packed_file: the file it shipped, once finished.
+        front: whether MLflow was told last that it is on the front.
     """
 
     trial_id: str
@@ -48,6 +52,7 @@ class Record:
     machine: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     packed_file: Path | None = None
+    front: bool = False
 
     @property
     def name(self) -> str:
@@ -58,6 +63,18 @@ class Record:
     def ended(self) -> bool:
         """Whether it will never go on."""
         return self.state in ENDED
+
+    def described(self) -> Student:
+        """What its description in MLflow is made of."""
+        return Student(
+            self.name,
+            in_words(self.recipe),
+            self.state,
+            self.metrics,
+            reason=self.reason,
+            copied_from=self.copied_from,
+            front=self.front,
+        )
 
 
 class Watcher(Protocol):
@@ -77,7 +94,7 @@ class TrialEvents(Callback):
     Args:
         tracker: is told of every start, epoch and end.
         watcher: likewise.
-        metric: the task's; it says what is reported.
+        yardstick: of the sweep; its quality says what is reported.
         records: of the trials of an interrupted sweep.
         halt: ends the sweep.
     """
@@ -86,7 +103,7 @@ class TrialEvents(Callback):
         self,
         tracker: SweepTracker,
         watcher: Watcher,
-        metric: str,
+        yardstick: Yardstick,
         *,
         records: Mapping[str, Record] | None = None,
         halt: Halt | None = None,
@@ -97,7 +114,8 @@ class TrialEvents(Callback):
         self._tracker = tracker
         self._watcher = watcher
         self._ray_trials: list[Trial] = []
-        kept = kept_metrics(metric)
+        self._yardstick = yardstick
+        kept = kept_metrics(yardstick.quality.name)
         self._qualities, self._costs, self._kept = kept.qualities, kept.costs, kept.names
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -140,6 +158,7 @@ class TrialEvents(Callback):
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
         tags[SEEDLESS_TAG] = replace(recipe, seed=0).recipe_id
+        tags[NOTE_TAG] = trial_note(record.described(), self._yardstick)
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)
 
@@ -179,14 +198,33 @@ class TrialEvents(Callback):
             "reason": record.reason or None,
             "latency_machine": record.machine or None,
             "copied_from": record.copied_from or None,
+            # Without a word on the front, which may change until the sweep has finished.
+            NOTE_TAG: trial_note(record.described(), self._yardstick),
         }
+        left: list[Record] = []
+        if record.state == "finished":
+            left = self._join(record)
+            tags |= standing(record, self._yardstick)
         files = {}
         if record.packed_file is not None:
             files = {STUDENT_FILE: record.packed_file}
             if (contents := record.packed_file.with_name(TENSORS_FILE)).exists():
                 files[TENSORS_FILE] = contents
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
+        for other in left:
+            other.front = False
+            self._tracker.annotate(other.trial_id, {}, standing(other, self._yardstick))
         self._watcher.changed(self.records)
+
+    def _join(self, record: Record) -> list[Record]:
+        """Say whether a finished trial is on the front so far; returns who then is no more.
+
+        It is compared with the front alone: whom another dominates, one of the front dominates.
+        """
+        members = {key: each.metrics for key, each in self.records.items() if each.front}
+        front = self._yardstick.front({**members, record.trial_id: record.metrics})
+        record.front = record.trial_id in front
+        return [self.records[key] for key in members if key not in front]
 
     def _check_store(self, error: str) -> bool:
         """Whether an error is one of the store and none of the trial; then the sweep halts."""
@@ -204,6 +242,12 @@ class TrialEvents(Callback):
             action()
         except OSError as error:
             self.halt.request(error)
+
+
+def standing(record: Record, yardstick: Yardstick) -> dict[str, str]:
+    """The tags of a finished trial that say whether it may ship: ``true`` or ``false``."""
+    feasible = not yardstick.over(record.metrics)
+    return {FEASIBLE_TAG: str(feasible).lower(), FRONT_TAG: str(record.front).lower()}
 
 
 @dataclass(frozen=True)

@@ -657,12 +657,17 @@ def translate(
     cls=Command,
     short_help="Write a student to OUT: packed file, ONNX or plain tensors.",
     epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n"
+    "  rayduce export models:/rayduce-digits@smallest-within-1-point student.rdz\n\n"
     "  rayduce export student.rdz student.onnx\n\n"
     "  rayduce export student.rdz weights.safetensors",
 )
 def export(
     source: Annotated[
-        str, typer.Argument(metavar="RUN_ID|FILE", help="A run (its id, or how it begins), or a packed file.")
+        str,
+        typer.Argument(
+            metavar="RUN_ID|FILE",
+            help="A run (its id, or how it begins; or models:/MODEL@ALIAS, if registered), or a packed file.",
+        ),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
     format: Annotated[
@@ -709,9 +714,9 @@ def export(
         _allow(model)
         if Path(source).is_file():
             content = read_file(Path(source))
-        elif re.fullmatch(r"[0-9a-f]{6,32}", source):
+        elif source.startswith("models:") or re.fullmatch(r"[0-9a-f]{6,32}", source):
             opened = open_store(store, tracking_uri)
-            run_id = opened.complete(source)
+            run_id = opened.registered(source) if ":" in source else opened.complete(source)
             if not force:
                 _check_within_budget(opened, run_id)
             content = opened.download(run_id, "student.rdz")
@@ -873,16 +878,20 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
     with _problems():
         _check_port(port)
         uri = tracking_uri or default_tracking_uri(store)
-        open_store(store, uri)  # refuses a store that is not there, where MLflow would make one
+        opened = open_store(store, uri)  # refuses a store that is not there, where MLflow would make one
         if uri.startswith(("http://", "https://")):
             raise Problem(f"The store is an MLflow server already; open {shown(uri)} in a browser.")
+        sweeps = opened.all_sweeps()
+        # MLflow's own front page, and its page of an experiment, are about chat models.
+        runs = f"experiments/{opened.experiment_of(sweeps[0])}/runs" if sweeps else "experiments"
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes of 240 MB that nothing here uses
         "PYTHONWARNINGS": "ignore",  # its dependencies' business
         "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where everybody sees its password
     }
-    out.print(f"MLflow is starting at http://127.0.0.1:{port} (Ctrl-C ends it).", highlight=False)
+    address = f"http://127.0.0.1:{port}/#/{runs}?workflowType=machine_learning"
+    out.print(f"MLflow is starting at {address} (Ctrl-C ends it).", highlight=False, soft_wrap=True)
     arguments = [
         "server",
         "--host",

@@ -9,6 +9,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from search.event_log import Event
 from search.mlflow_client import (
     EXPERIMENT_PREFIX,
     KIND_TAG,
+    NOTE_TAG,
     PARENT_TAG,
     STATE_TAG,
     SWEEP_TAG,
@@ -27,6 +29,7 @@ from search.mlflow_client import (
     connect,
     reason,
 )
+from search.model_registry import Registration, register
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -149,6 +152,7 @@ class Delivery:
     def steps(self, events: Iterable[Event]) -> deque[Step]:
         """What is to be done for ``events``, in the order in which they were logged, run by run."""
         found: deque[Step] = deque()
+        events = list(events)
         for key, update in _updates(events).items():
             names = ", ".join((*update.texts, *update.files))
             many = f"{len(update.metrics)} metrics, {len(update.params)} params, tags"
@@ -158,6 +162,9 @@ class Delivery:
                 Step(key, f"the files {names}", partial(self._put_files, key, update)),
                 Step(key, f"its end as {update.status}", partial(self._end, key, update)),
             ]
+        chosen = [event for event in events if "aliases" in event]
+        if chosen:  # after the runs, of which the versions are names
+            found.append(Step(SWEEP, "its students' registered names", partial(self._register, chosen[-1])))
         return found
 
     def deliver(
@@ -224,8 +231,9 @@ class Delivery:
         return where if trial_id is None else f"{where} and tags.`{TRIAL_TAG}` = '{trial_id}'"
 
     def _create_experiment(self, name: str) -> str:
+        about = f"Students of the study {self._study}: a run for each sweep, its trials below it."
         if self._on_server:
-            return str(self._client.create_experiment(name))
+            return str(self._client.create_experiment(name, tags={NOTE_TAG: about}))
         root = self._store.absolute() / "artifacts"
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -235,7 +243,8 @@ class Delivery:
             raise StoreError(
                 f"Cannot write artifacts to {root}: {error.strerror}; choose another folder with --store."
             ) from error
-        return str(self._client.create_experiment(name, artifact_location=(root / name).as_uri()))
+        location = (root / name).as_uri()
+        return str(self._client.create_experiment(name, location, tags={NOTE_TAG: about}))
 
     def _remember(self, key: str, run: Run) -> None:
         location = urlparse(run.info.artifact_uri)
@@ -297,6 +306,11 @@ class Delivery:
             self._client.update_run(self.run_ids[key], status="RUNNING")
         elif update.status is not None:
             self._client.set_terminated(self.run_ids[key], update.status, end_time=update.end)
+
+    def _register(self, event: Event) -> None:
+        moment = datetime.fromtimestamp(event["time"] / 1000, UTC).isoformat(timespec="milliseconds")
+        wanted = Registration(self._study, self._sweep, moment, event["aliases"], event["descriptions"])
+        register(self._client, wanted, self.run_ids)
 
 
 def _updates(events: Iterable[Event]) -> dict[str, _Update]:

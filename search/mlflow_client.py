@@ -26,15 +26,20 @@ SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 LOCK_SECONDS = 60.0
 EXPERIMENT_PREFIX = "rayduce-"
 PARENT_TAG = "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+"""A run's description, in Markdown, as MLflow's pages show it."""
+# What people filter by has a plain name; what only programs find and read runs by begins with ``rayduce.``.
+STUDY_TAG = "study"
+SWEEP_TAG = "sweep"
+STATE_TAG = "state"
+FRONT_TAG = "front"
+FEASIBLE_TAG = "feasible"
 KIND_TAG = "rayduce.kind"
-STUDY_TAG = "rayduce.study"
-SWEEP_TAG = "rayduce.sweep"
 METRIC_TAG = "rayduce.metric"
 TRIAL_TAG = "rayduce.trial_id"
 RECIPE_TAG = "rayduce.recipe_id"
 SEEDLESS_TAG = "rayduce.seedless_id"
 """The recipe's id were its seed 0: equal for trials that repeat one recipe with several seeds."""
-STATE_TAG = "rayduce.state"
 SIGNATURE_TAG = "signature."
 """Begins the tags that say how a metric was computed, such as ``signature.bleu``."""
 
@@ -132,6 +137,11 @@ def _first_contact(uri: str) -> MlflowClient:
     try:
         client = MlflowClient(uri, registry_uri=uri)
         client.search_experiments(max_results=1)
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"The MLflow store at {shown(uri)} needs the driver {error.name}, which is not installed: "
+            "pip install 'rayduce[postgresql]' brings PostgreSQL's."
+        ) from error
     except Exception as error:  # whatever the driver of that database raises
         if uri.startswith("http"):
             raise StoreError(

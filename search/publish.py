@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from search.delivery import SWEEP
 from search.mlflow_client import StoreError
+from search.sweep_folder import PAGE_FILE
 from search.tracking import FLUSH_SECONDS, SweepTracker, TrackingError
 from trainables.files import write_file
 
@@ -35,7 +36,7 @@ def publish(
             problems.append(str(error))
         else:
             write_file(tracker.folder.page, page.encode())
-            tracker.annotate(SWEEP, {}, {}, {"front.html": tracker.folder.page})
+            tracker.annotate(SWEEP, {}, {}, {PAGE_FILE: tracker.folder.page})
             _flush(tracker, timeout, problems)
     if tracker.undelivered or (report is not None and not tracker.folder.page.exists()):
         kept = f"It is kept in {tracker.folder.path}; deliver it later:"

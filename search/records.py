@@ -8,6 +8,7 @@ from pathlib import Path
 from search.callback import Record, kept_metrics
 from search.delivery import SWEEP
 from search.event_log import Event
+from search.mlflow_client import FRONT_TAG
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.trial_folder import STUDENT_FILE
 
@@ -24,6 +25,8 @@ def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, R
             records[key] = Record(key, recipe_from_dict(event["recipe"]))
             continue
         record = records[key]
+        if front := event.get("tags", {}).get(FRONT_TAG):
+            record.front = front == "true"
         if kind == "again":
             record.state = "running"
             continue

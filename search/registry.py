@@ -14,6 +14,9 @@ REGISTERED_PREFIX = "rayduce-"
 DROPS = (("half-a-point", 0.5), ("1-point", 1.0), ("2-points", 2.0), ("5-points", 5.0))
 """How many points of validation quality a student may lose to the teacher, in words and as a number."""
 
+ALIASES = frozenset({"smallest", "best", *(f"smallest-within-{words}" for words, _ in DROPS)})
+"""All there are."""
+
 
 @dataclass(frozen=True)
 class Candidate:

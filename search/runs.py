@@ -18,7 +18,9 @@ from urllib.parse import quote
 
 from search.mlflow_client import (
     EXPERIMENT_PREFIX,
+    FRONT_TAG,
     KIND_TAG,
+    NOTE_TAG,
     PARENT_TAG,
     STATE_TAG,
     StoreError,
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-FRONT_TAG = "front"
 WHOLE_SECONDS = 600.0
 """After so long everything is read again: what a user edits by hand leaves no trace that could be
 followed."""
@@ -52,7 +53,7 @@ class RunRow:
         status: MLflow's.
         start_time: milliseconds since 1970, UTC.
         end_time: likewise, or None while it runs.
-        tags: all of them.
+        tags: all but the description, which is as long as all others together.
         metrics: the latest value of each.
     """
 
@@ -259,10 +260,12 @@ def _select(
 def _pairs(database: sqlite3.Connection, table: str, ids: list[str]) -> dict[str, dict[str, Any]]:
     """Run id -> key -> value of ``table``; of metrics NaN where MLflow marks it so."""
     value = "CASE WHEN is_nan THEN 'nan' ELSE value END" if table == "latest_metrics" else "value"
+    skipped = f"AND key != '{NOTE_TAG}'" if table == "tags" else ""
     found: dict[str, dict[str, Any]] = {}
     known: dict[Any, Any] = {}  # the same few strings, kept once
     for chunk in _chunks(ids):
-        statement = f'SELECT run_uuid, "key", {value} FROM {table} WHERE run_uuid IN ({_marks(chunk)})'
+        which = f"run_uuid IN ({_marks(chunk)}) {skipped}"
+        statement = f'SELECT run_uuid, "key", {value} FROM {table} WHERE {which}'
         for run_id, key, content in database.execute(statement, chunk):
             if table == "latest_metrics":
                 content = float(content)
@@ -375,7 +378,7 @@ def row_of(run: Run) -> RunRow:
         info.status,
         info.start_time,
         info.end_time,
-        dict(data.tags),
+        {key: value for key, value in data.tags.items() if key != NOTE_TAG},
         dict(data.metrics),
     )
 

@@ -19,6 +19,8 @@ import pandas as pd
 from search.budget import Budget
 from search.front import front_so_far
 from search.mlflow_client import (
+    EXPERIMENT_PREFIX,
+    FRONT_TAG,
     KIND_TAG,
     METRIC_TAG,
     PARENT_TAG,
@@ -36,7 +38,7 @@ from search.mlflow_client import (
     reason,
     shown,
 )
-from search.runs import FRONT_TAG, RunRow, ask, experiments_of, row_of, source_of
+from search.runs import RunRow, ask, experiments_of, row_of, source_of
 from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, Quality, quality_of
 from trainables.metrics.base import VALIDATION
@@ -68,6 +70,7 @@ STATES = {
 """What MLflow's own status says; a tag tells ``pruned`` from ``stopped``."""
 KNOWN_STATES = frozenset({*STATES.values(), "pruned"})
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
+_REGISTERED = re.compile(r"models:/([\w.-]+)(?:@([\w-]+)|/(\d{1,9}))")
 
 TEXT, WHOLE, REAL, FLAG, TIME = "string", "Int64", "float64", "bool", "datetime64[ms, UTC]"
 
@@ -325,8 +328,8 @@ class Store:
         start_time, end_time, feasible, copied_from (``<sweep>/<trial>`` that made the student). Qualities
         and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and behind
         ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the sweep's budget.
-        ``front`` is what the sweep marked at its end; before that, the feasible finished trials not
-        dominated in validation quality and bytes so far.
+        ``front`` is what the sweep marked, once it has finished; before that, the feasible finished trials
+        not dominated in validation quality and bytes so far.
 
         Raises:
             UnknownSweep: no such sweep.
@@ -491,6 +494,41 @@ class Store:
             )
         return str(found[0].info.run_id)
 
+    def registered(self, uri: str) -> str:
+        """The run id behind a registered student.
+
+        Args:
+            uri: ``models:/rayduce-<study>@<alias>`` or ``models:/rayduce-<study>/<version>``.
+
+        Raises:
+            StoreError: ``uri`` is neither, or nothing is registered under it; the message says what is.
+        """
+        from mlflow.exceptions import MlflowException
+
+        match = _REGISTERED.fullmatch(uri)
+        if match is None:
+            raise StoreError(
+                f"{uri!r} names no registered student; write models:/rayduce-STUDY@ALIAS, such as "
+                "models:/rayduce-digits@smallest-within-1-point, or models:/rayduce-STUDY/VERSION."
+            )
+        name, alias, version = match.groups()
+        try:
+            if alias is not None:
+                return str(self._client.get_model_version_by_alias(name, alias).run_id)
+            return str(self._client.get_model_version(name, version).run_id)
+        except MlflowException as error:
+            # Of an alias that there is not, MLflow says that the parameter is invalid.
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise StoreError(
+                    f"Cannot read the MLflow store at {shown(self.tracking_uri)}: {reason(error)}."
+                ) from error
+        like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
+        models = self._ask(lambda: self._client.search_registered_models(like))
+        known = [f"models:/{m.name}@{alias}" for m in models for alias in sorted(m.aliases)]
+        raise UnknownRun(
+            f"Nothing is registered as {uri}; there is {', '.join(known) or 'no registered student yet'}."
+        )
+
     def artifact_location(self, run_id: str, artifact: str) -> str:
         """Where one of a run's artifacts lies: a path if it is on this machine, else its URI.
 
@@ -565,7 +603,7 @@ def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
                 **{key: tags.get(key) for key in _TAGS},
                 **{key: metrics.get(key) for key in (*qualities, *costs)},
                 "seconds": metrics.get("seconds", _duration(run)),
-                "front": tags.get(FRONT_TAG) == "1",
+                "front": tags.get(FRONT_TAG) == "true",
                 "recipe_id": tags.get(RECIPE_TAG),
                 "seedless_id": tags.get(SEEDLESS_TAG),
                 "start_time": _time(run.start_time),
@@ -575,7 +613,7 @@ def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
         rows[-1]["feasible"] = not budget.exceeded(rows[-1], quality, teacher)
         marked.append(FRONT_TAG in tags)
     trials = _frame(rows, columns)
-    if not any(marked):
+    if sweep.state != "finished" or not any(marked):  # tags of ended trials arrive after the trials
         trials["front"] = front_so_far(trials, quality.validation)
     return trials
 

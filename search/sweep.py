@@ -27,13 +27,14 @@ from ray.tune.search import Searcher
 from search.budget import NO_LIMITS, Budget
 from search.callback import Record, TrialEvents, Watcher
 from search.cluster import check_reachable, share_store, workers_environment
+from search.conclusion import asked, finish_sweep, tell_front, tell_settings
 from search.delivery import SWEEP
 from search.event_log import Event, cut_partial_line
-from search.front import non_dominated
 from search.halt import Halt, Signals
 from search.halving import Rules
 from search.limits import check_students
-from search.mlflow_client import METRIC_TAG, StoreError, shown
+from search.mlflow_client import METRIC_TAG, NOTE_TAG, StoreError, shown
+from search.notes import unfinished_note
 from search.problem import Problem
 from search.publish import publish
 from search.recorded_searcher import RecordedSearcher
@@ -63,6 +64,7 @@ from search.teacher import (
 from search.tracking import SweepExists, SweepTracker, signature_tags
 from search.units import count, show_bytes
 from search.warm_start import Known, Reading, find_earlier, look_back
+from search.yardstick import Yardstick
 from spaces import Context
 from trainables.checkpoint import CHECKPOINT_FILE
 from trainables.evaluation import evaluate_file, rebuild
@@ -192,10 +194,11 @@ def run_sweep(
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)
     check_students(study.space, context, opened, options.budget)
-    params = _settings(study, task, teacher_recipe, opened.fingerprint(), options)
+    params = _settings(study, teacher_recipe, opened.fingerprint(), options)
     earlier: tuple[Sweep, ...] = ()
     if options.earlier:
-        earlier = find_earlier(open_store(options.store, options.tracking_uri), options.earlier, params)
+        kind = {**params, "study": study.name, "metric": task.metric}
+        earlier = find_earlier(open_store(options.store, options.tracking_uri), options.earlier, kind)
     if not resume and (folder.log.exists() or folder.journal.exists() or folder.trials.exists()):
         raise SweepExists(
             f"The store has a sweep named {options.name} already; go on with it by `rayduce resume "
@@ -218,11 +221,14 @@ def run_sweep(
             reporter.say(text)
         reporter.say("opening the store")
         tracker = SweepTracker(options.tracking_uri, options.store, study.name, options.name)
-        tags = {METRIC_TAG: task.metric, **signature_tags(task.signatures())}
+        yardstick = Yardstick(quality_of(task.metric), {}, options.budget, options.minimize_latency)
+        about = asked(study, params, teacher_recipe, yardstick)
+        tags = {METRIC_TAG: task.metric, NOTE_TAG: about, **signature_tags(task.signatures())}
         tracker.open(params=params, tags=tags, settings=settings, resume=resume)
         try:
             if resume:
-                tracker.go_on()
+                tracker.go_on(about)
+            tell_settings(tracker, study, context, params, teacher_recipe)
             reporter.say("starting Ray")
             machine = _start_ray(options)
             signals.install()  # Ray's own handler prints a crash report and aborts
@@ -241,14 +247,14 @@ def run_sweep(
                 signals,
                 halt,
             )
-            facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
-            tracker.finish_sweep("finished", {**facts, "front_size": len(outcome.front)}, {}, {})
+            yardstick = replace(yardstick, teacher=outcome.teacher)
+            finish_sweep(tracker, outcome.records, outcome.front, yardstick, about)
             reporter.say("delivering to MLflow")
             return replace(outcome, undelivered=publish(tracker, options.name, report))
         except BaseException as error:
             if ray.is_initialized():
                 ray.shutdown()  # before anything is waited for: nobody hears what trials do now
-            _end_early(tracker, error)
+            _end_early(tracker, error, about)
             if not isinstance(error, StoreError) and (text := _store_trouble(error)):
                 error = StoreError(text)
             if isinstance(error, StoreError):
@@ -271,15 +277,17 @@ def _kept(options: Options) -> dict[str, Any]:
     return {**found, "tracking_uri": None if uri == own_database(options.store) else shown(uri)}
 
 
-def _end_early(tracker: SweepTracker, error: BaseException) -> None:
+def _end_early(tracker: SweepTracker, error: BaseException, about: str) -> None:
     """Say in the store that the sweep stopped or failed, as far as the store lets us."""
     stopped = isinstance(error, (KeyboardInterrupt, StoreError)) or _store_trouble(error)
-    tags = (
-        {} if isinstance(error, KeyboardInterrupt) else {"reason": f"{type(error).__name__}: {error}"[:300]}
-    )
+    state = "stopped" if stopped else "failed"
+    reason = "" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"[:300]
+    tags = {NOTE_TAG: unfinished_note(about, state, reason, tracker.folder.name)}
+    if reason:
+        tags["reason"] = reason
     with suppress(OSError, StoreError):
         tracker.stop_trials()
-        tracker.finish_sweep("stopped" if stopped else "failed", {}, tags, {})
+        tracker.finish_sweep(state, {}, tags, {})
         tracker.flush(LAST_WORDS_SECONDS)
 
 
@@ -392,7 +400,8 @@ def _search(
         constraints=constraints,
     )
     records = records_of(before, options.store, task.metric)
-    events = TrialEvents(tracker, reporter, task.metric, records=records, halt=halt)
+    yardstick = Yardstick(quality, dict(teacher), options.budget, options.minimize_latency)
+    events = TrialEvents(tracker, reporter, yardstick, records=records, halt=halt)
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
     measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
@@ -407,10 +416,11 @@ def _search(
         path.unlink()
 
     reporter.say("measuring the front on the test split")
-    front = choose_front(events.records, quality, teacher[quality.validation], options)
-    _measure_front(front, events.records, data, task, tracker, settings)
+    front = choose_front(events.records, yardstick)
+    _measure_front(front, events.records, data, task, settings)
     tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
     teacher |= tested
+    tell_front(tracker, events.records, front, replace(yardstick, teacher=teacher))
     return Outcome(events.records, tuple(front), quality, teacher, undelivered="")
 
 
@@ -736,36 +746,10 @@ def run_trials(
     events.halt.check()
 
 
-def choose_front(
-    records: Mapping[str, Record], quality: Quality, teacher_validation: float, options: Options
-) -> list[str]:
-    """Trial ids of the non-dominated students within the budget, smallest file first.
-
-    One whose quality is the lowest there is, such as a BLEU of 0, has learnt nothing, and is no choice
-    however small it is. Better is more validation quality, fewer bytes and, where it is an objective, less
-    latency.
-
-    Args:
-        records: every trial.
-        quality: by which the sweep selects.
-        teacher_validation: the teacher's.
-        options: of the sweep.
-    """
-    names = [quality.validation, "packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
-    fit = [
-        record
-        for record in records.values()
-        if record.state == "finished"
-        and not options.budget.exceeded(record.metrics, quality, teacher_validation)
-        and all(name in record.metrics for name in names)
-        and record.metrics[quality.validation] > quality.lowest
-    ]
-    if not fit:
-        return []
-    values = np.array([[record.metrics[name] for name in names] for record in fit], dtype=float)
-    kept = non_dominated(values, (True, False, False)[: len(names)])
-    front = [record for record, on_front in zip(fit, kept, strict=True) if on_front]
-    return [record.trial_id for record in sorted(front, key=lambda record: record.metrics["packed_bytes"])]
+def choose_front(records: Mapping[str, Record], yardstick: Yardstick) -> list[str]:
+    """Trial ids of the finished students on the front, smallest file first."""
+    finished = {key: record.metrics for key, record in records.items() if record.state == "finished"}
+    return yardstick.front(finished)
 
 
 def _measure_front(
@@ -773,7 +757,6 @@ def _measure_front(
     records: Mapping[str, Record],
     data: Any,
     task: Task,
-    tracker: SweepTracker,
     settings: TrialSettings,
 ) -> None:
     """The one use of the test split, and latency again now that the machine is quiet."""
@@ -782,16 +765,14 @@ def _measure_front(
     measured = ray.get([_evaluate.remote(file, data, task, "test", settings) for file in files])
     latencies, machine = ray.get(_latencies.remote(files, settings))
     for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
-        metrics = {**quality, **latency}
-        records[trial_id].metrics |= metrics
-        tracker.annotate(trial_id, metrics, {"front": "1", "latency_machine": machine})
+        records[trial_id].metrics |= {**quality, **latency}
+        records[trial_id].machine = machine
 
 
-def _settings(study: Study, task: Task, teacher: Recipe, data: str, options: Options) -> dict[str, Any]:
-    """What the parent run says of the sweep; paths of this machine stay out."""
+def _settings(study: Study, teacher: Recipe, data: str, options: Options) -> dict[str, Any]:
+    """The params of the parent run, beside the study and the metric, which are tags; no paths of this
+    machine."""
     return {
-        "study": study.name,
-        "metric": task.metric,
         "teacher": teacher.recipe_id,
         "data": data,
         "trials": options.trials,

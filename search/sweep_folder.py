@@ -14,6 +14,9 @@ from pathlib import Path
 from search.event_log import Event, read_events
 from search.problem import Problem
 
+FRONT_FILE, PAGE_FILE, SETTINGS_FILE = "front.csv", "front.html", "settings.json"
+"""Artifacts of the parent run; in the sweep's folder they have the same names."""
+
 
 @dataclass(frozen=True)
 class SweepFolder:
@@ -45,7 +48,17 @@ class SweepFolder:
     @property
     def page(self) -> Path:
         """The report of the finished sweep."""
-        return self.path / "front.html"
+        return self.path / PAGE_FILE
+
+    @property
+    def front(self) -> Path:
+        """The front of the finished sweep as CSV."""
+        return self.path / FRONT_FILE
+
+    @property
+    def settings(self) -> Path:
+        """What the sweep was asked for."""
+        return self.path / SETTINGS_FILE
 
     @property
     def lock(self) -> Path:

@@ -21,6 +21,7 @@ from search.event_log import Event, EventLog
 from search.mlflow_client import (
     KIND_TAG,
     METRIC_TAG,
+    NOTE_TAG,
     RECIPE_TAG,
     SIGNATURE_TAG,
     STATE_TAG,
@@ -209,9 +210,9 @@ class SweepTracker:
                 "choose another with --store."
             ) from error
 
-    def go_on(self) -> None:
-        """Log that a sweep that had ended runs again."""
-        self._write("again", SWEEP, tags={"reason": ""})  # of the end that was none
+    def go_on(self, note: str) -> None:
+        """Log that a sweep that had ended runs again; ``note`` is its description until the next end."""
+        self._write("again", SWEEP, tags={"reason": "", NOTE_TAG: note})  # not those of the end that was none
 
     def start_trial(
         self, trial_id: str, name: str, recipe: Mapping[str, Any], tags: Mapping[str, Any]
@@ -231,7 +232,6 @@ class SweepTracker:
             return
         own = {
             KIND_TAG: "trial",
-            STUDY_TAG: self._study,
             SWEEP_TAG: self._sweep,
             TRIAL_TAG: trial_id,
             STATE_TAG: "running",
@@ -300,9 +300,28 @@ class SweepTracker:
         metrics: Mapping[str, float | None],
         tags: Mapping[str, Any],
         files: Mapping[str, Path],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        descriptions: Mapping[str, str] | None = None,
     ) -> None:
-        """Log the parent run's end; arguments as for :meth:`finish_trial`."""
-        self._end(SWEEP, state, metrics, tags, files)
+        """Log the parent run's end; arguments as for :meth:`finish_trial`, and
+
+        Args:
+            aliases: of the registered model, each with the trial that it names; None leaves the registry
+                alone.
+            descriptions: of those trials' versions, as Markdown.
+
+        Raises:
+            ValueError: an alias of a trial that was never started, or one without a description.
+        """
+        more: dict[str, Any] = {}
+        if aliases is not None:
+            for trial_id in aliases.values():
+                self._known(trial_id)
+                if trial_id not in (descriptions or {}):
+                    raise ValueError(f"the version of the trial {trial_id!r} needs a description")
+            more = {"aliases": dict(aliases), "descriptions": dict(descriptions or {})}
+        self._end(SWEEP, state, metrics, tags, files, **more)
 
     def stop_trials(self) -> None:
         """End what still runs as ``stopped``; it may go on later."""
@@ -359,12 +378,13 @@ class SweepTracker:
         metrics: Mapping[str, float | None],
         tags: Mapping[str, Any],
         files: Mapping[str, Path],
+        **more: Any,
     ) -> None:
         step = self._known(key).step
         if state not in STATUSES:
             raise ValueError(f"state must be one of {', '.join(STATUSES)}, got {state!r}")
         rows, plain, paths = _metrics(metrics), _tags(tags), self._paths(files)
-        self._write("end", key, step=step, state=state, metrics=rows, tags=plain, files=paths)
+        self._write("end", key, step=step, state=state, metrics=rows, tags=plain, files=paths, **more)
 
     def _paths(self, files: Mapping[str, Path]) -> dict[str, str]:
         for name, path in files.items():

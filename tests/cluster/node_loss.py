@@ -27,6 +27,7 @@ from search.callback import Record, TrialEvents  # noqa: E402
 from search.searcher import OptunaSearcher, open_study  # noqa: E402
 from search.sweep import Machine, Options, make_scheduler, run_trials  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
+from search.yardstick import Yardstick  # noqa: E402
 from tests.recipes import STUDENT  # noqa: E402
 from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402
@@ -50,7 +51,7 @@ class Killer(TrialEvents):
     """
 
     def __init__(self, tracker: SweepTracker, raylet: int) -> None:
-        super().__init__(tracker, Silent(), "accuracy")
+        super().__init__(tracker, Silent(), Yardstick(quality_of("accuracy")))
         self.raylet = raylet
         self.lost: list[str] = []
         self.processes: dict[str, list[int]] = {}

@@ -13,12 +13,15 @@ import numpy as np
 import onnxruntime
 import pytest
 import safetensors.numpy
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from search.cli import app
 from search.store import open_store
 from spaces import images
+from tests.search import mlflow_table
 from tests.stores import copy_blank
+from trainables.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {
@@ -83,6 +86,66 @@ def test_the_store_holds_every_trial_with_a_true_end(swept):
         assert list(epochs.index) == list(range(len(epochs))) and 1 <= len(epochs) <= 3
     methods = list(trials["method"])
     assert set(methods) == set(images.methods)  # the methods' own defaults come first
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+def test_mlflow_has_what_its_page_lists_and_nothing_else(swept):
+    """Both ways: what a sweep logs is in docs/mlflow.md, and what is there is logged where it says."""
+    store, _ = swept
+    client = MlflowClient(f"sqlite:///{store / 'mlflow.db'}")
+    runs = client.search_runs(["1"], "tags.sweep = 'small'")
+    kinds = {"sweep": [], "trial": [], "student": [], "front": []}
+    for run in runs:
+        tags = run.data.tags
+        kinds[tags["rayduce.kind"]].append(run)
+        if tags["rayduce.kind"] == "trial" and tags["state"] == "finished":
+            kinds["student"].append(run)
+        if tags.get("front") == "true":
+            kinds["front"].append(run)
+    kinds["finished sweep"] = kinds["sweep"]
+    assert len(kinds["sweep"]) == 1 and len(kinds["trial"]) == 8 and kinds["front"]
+
+    def names(run, section):
+        if section == "Artifacts":
+            return [file.path for file in client.list_artifacts(run.info.run_id)]
+        return list({"Metrics": run.data.metrics, "Tags": run.data.tags, "Params": run.data.params}[section])
+
+    seldom = {"translation", "now and then"}  # not in a sweep of digits
+    for section in ("Metrics", "Tags", "Params", "Artifacts"):
+        table = mlflow_table.rows(section)
+        for run in runs:
+            own = {kind for kind, members in kinds.items() if run in members} | {"some", "now and then"}
+            documented = [row for row in table if row.where & own]
+            for name in names(run, section):
+                assert any(row.matches(name) for row in documented), f"{section} of {own}: {name}"
+        for row in table:
+            for where in row.where - seldom:
+                logged = [any(map(row.matches, names(run, section))) for run in kinds.get(where, runs)]
+                if row.below and row.name.startswith("losses"):
+                    where = "some"  # a recipe without terms of its own has `losses` = `none`
+                assert any(logged) if where == "some" else all(logged), f"{section} of {where}: {row.name}"
+    units = {row.name: row.unit for row in mlflow_table.rows("Metrics")}
+    for metric in METRICS:
+        assert units[metric.name] == metric.unit, metric.name
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+def test_a_registered_student_can_be_taken_away(swept, tmp_path):
+    store, _ = swept
+    front = open_store(store).front("small")
+
+    def export(alias, target):
+        return CliRunner().invoke(
+            app, ["export", f"models:/rayduce-digits@{alias}", str(target), "--store", str(store)]
+        )
+
+    done = export("smallest", tmp_path / "s.rdz")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "s.rdz").stat().st_size == front["packed_bytes"].min()
+    unknown = export("tiny", tmp_path / "t.rdz")
+    assert unknown.exit_code == 2 and "@smallest" in unknown.output
 
 
 @pytest.mark.slow

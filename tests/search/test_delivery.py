@@ -2,12 +2,7 @@
 
 import contextlib
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import requests
@@ -19,41 +14,7 @@ from search.delivery import SWEEP
 from search.tracking import SweepTracker, TrackingError
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, kept, tracker
 
-ROOT = Path(__file__).resolve().parents[2]
 TAGS = {"rayduce.metric": "accuracy"}
-
-
-class Server:
-    """MLflow's server on a port of its own, which can be killed and started again."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self):
-        arguments = [self.folder / "mlflow.db", self.folder / "kept", self.port]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.search.mlflow_server", *map(str, arguments)],
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert self.process.stdout.readline() == "up\n"
-
-    def kill(self):
-        self.process.kill()
-        self.process.communicate()
-
-
-@pytest.fixture
-def server(blank, tmp_path):
-    found = Server(copy_blank(blank, tmp_path / "server"))
-    found.start()
-    yield found
-    found.kill()
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +142,7 @@ def test_delivering_everything_again_changes_nothing(folder):
     sweep = tracker(folder)
     sweep.open({"trials": 1}, TAGS)
     log_trial(sweep, "00000")
-    sweep.annotate("00000", {"accuracy": 0.5}, {"front": 1})
+    sweep.annotate("00000", {"accuracy": 0.5}, {"front": "true"})
     sweep.finish_sweep("finished", {}, {}, {})
     sweep.close()
     before = {key: run.to_dictionary() for key, run in in_database(folder / "mlflow.db")[1].items()}

@@ -49,13 +49,14 @@ def test_what_changes_is_read_whichever_way(source: RunSource, folder: Path) -> 
     assert more > changes and by_trial(rows)["00001"].metrics == {"validation_accuracy": 0.7}
 
     sweep.finish_trial("00001", "finished", final(0.8, 2_000), {}, {})
-    sweep.annotate("00000", {"accuracy": 0.88}, {"front": "1"})
+    sweep.annotate("00000", {"accuracy": 0.88}, {"front": "true"})
     sweep.finish_sweep("finished", {}, {}, {})
     sweep.close()
     _, rows = source.trials(parent)
     assert by_trial(rows)["00001"].status == "FINISHED"
     assert (
-        by_trial(rows)["00000"].tags["front"] == "1" and by_trial(rows)["00000"].metrics["accuracy"] == 0.88
+        by_trial(rows)["00000"].tags["front"] == "true"
+        and by_trial(rows)["00000"].metrics["accuracy"] == 0.88
     )
     [(above, params)] = source.sweeps()
     assert (above.run_id, above.status, params) == (parent, "FINISHED", {"trials": "3"})
@@ -86,17 +87,17 @@ def test_both_ways_read_the_same(folder: Path) -> None:
 def test_what_a_user_edits_in_place_is_seen(folder: Path) -> None:
     sweep = tracker(folder)
     parent = opened(sweep, folder, {})
-    add_trial(sweep, "00000", final(0.9, 1_000), tags={"front": "1"})
+    add_trial(sweep, "00000", final(0.9, 1_000), tags={"front": "true"})
     add_trial(sweep, "00001", final(0.9, 1_000))
     sweep.close()
     runs = SqliteRuns(f"sqlite:///{folder / 'mlflow.db'}")
     before = runs.trials(parent)[1]
     client = connect(f"sqlite:///{folder / 'mlflow.db'}", create=False)
-    client.set_tag(before[0].run_id, "front", "0")
+    client.set_tag(before[0].run_id, "front", "false")
     client.set_tag(before[0].run_id, "mlflow.runName", "renamed")
     client.delete_run(before[1].run_id)
     [row] = runs.trials(parent)[1]
-    assert (row.tags["front"], row.name) == ("0", "renamed")
+    assert (row.tags["front"], row.name) == ("false", "renamed")
 
 
 def test_a_compacted_database_is_read_again(folder: Path) -> None:

@@ -16,6 +16,7 @@ from search.searcher import OptunaSearcher, open_study
 from search.store import open_store
 from search.sweep import Machine, Options, make_scheduler, run_trials
 from search.tracking import SweepTracker
+from search.yardstick import Yardstick
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.metrics import quality_of
@@ -131,7 +132,7 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, 
         trials=3,
         parameters={},
     )
-    events = TrialEvents(tracker, Silent(), "accuracy")
+    events = TrialEvents(tracker, Silent(), Yardstick(ACCURACY))
     scheduler = scheduler_of(RANK, limit=1400)
     arrays = Digits().load(None)
     settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)

@@ -69,7 +69,7 @@ def filled(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         sweep, "t3", final(0.80, 9_000), facts={"method": "full_precision", "bits": None, "depth": "two"}
     )
     add_trial(sweep, "t4", {}, state="failed", tags={"reason": "ValueError: no"})
-    sweep.annotate("t1", {"accuracy": 0.94}, {"front": 1})
+    sweep.annotate("t1", {"accuracy": 0.94}, {"front": "true"})
     sweep.finish_sweep("finished", {}, {}, kept(sweep, "page", {"front.html": b"<html>"}))
     sweep.close()
 
@@ -184,7 +184,7 @@ def test_a_sweep_says_how_its_metric_is_read_and_was_computed(store: Store) -> N
 def test_a_metric_of_another_version_is_told(folder: Path) -> None:
     client = connect(f"sqlite:///{folder / 'mlflow.db'}", create=True)
     experiment = client.create_experiment("rayduce-new")
-    tags = {"rayduce.kind": "sweep", "rayduce.sweep": "new-1", "rayduce.metric": "f1"}
+    tags = {"rayduce.kind": "sweep", "sweep": "new-1", "rayduce.metric": "f1"}
     client.create_run(experiment, tags=tags, run_name="new-1")
     store = open_store(folder)
     assert store.sweeps()["metric"].tolist() == ["f1"]

@@ -117,7 +117,7 @@ def check_whole(store, name, trials=8, epochs=4):
     assert ends == {f"{n:05d}": 1 for n in range(trials)}, "each ends exactly once"
 
     client = MlflowClient(own_database(store))
-    runs = [run for run in runs_of(store) if run.data.tags["rayduce.sweep"] == name]
+    runs = [run for run in runs_of(store) if run.data.tags["sweep"] == name]
     kinds = Counter(run.data.tags["rayduce.kind"] for run in runs)
     assert kinds == {"sweep": 1, "trial": trials}
     found = open_store(store).trials(name)
@@ -133,6 +133,13 @@ def check_whole(store, name, trials=8, epochs=4):
                 "student.rdz",
                 "tensors.json",
             }
+    tags = {run.info.run_id: run.data.tags for run in runs}
+    front = {own["rayduce.trial_id"] for own in tags.values() if own.get("front") == "true"}
+    assert front == summary(store, name)[1].keys(), "what MLflow marks was measured on the test split"
+    registered = client.search_model_versions("name = 'rayduce-digits'")
+    versions = Counter(version.run_id for version in registered if version.run_id in tags)
+    assert versions and set(versions.values()) == {1}, "a student is registered once"
+    assert {tags[run_id]["front"] for run_id in versions} == {"true"}
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal = JournalStorage(JournalFileBackend(str(folder.journal)))

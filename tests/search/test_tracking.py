@@ -54,7 +54,7 @@ def test_a_sweep_is_a_parent_with_one_child_per_trial(opened: SweepTracker, fold
     opened.finish_trial("t1", "finished", {"packed_bytes": 1234}, {}, packed)
     opened.start_trial("t2", "dq-2bit", RECIPE, FACTS)
     opened.finish_trial("t2", "failed", {}, {"reason": "ValueError: no"}, {})
-    opened.annotate("t1", {"accuracy": 0.91}, {"front": 1})
+    opened.annotate("t1", {"accuracy": 0.91}, {"front": "true"})
     page = kept(opened, "page", {"front.html": b"<html>"})
     opened.finish_sweep("finished", {"teacher_accuracy": 0.95}, {}, page)
     opened.flush()
@@ -69,10 +69,10 @@ def test_a_sweep_is_a_parent_with_one_child_per_trial(opened: SweepTracker, fold
         parent.data.tags.items()
         >= {
             "rayduce.kind": "sweep",
-            "rayduce.sweep": "digits-1",
-            "rayduce.study": "digits",
+            "sweep": "digits-1",
+            "study": "digits",
             "rayduce.metric": "accuracy",
-            "rayduce.state": "finished",
+            "state": "finished",
         }.items()
     )
 
@@ -83,14 +83,14 @@ def test_a_sweep_is_a_parent_with_one_child_per_trial(opened: SweepTracker, fold
         >= {
             "mlflow.parentRunId": parent.info.run_id,
             "rayduce.kind": "trial",
-            "rayduce.sweep": "digits-1",
+            "sweep": "digits-1",
             "rayduce.trial_id": "t1",
             "rayduce.recipe_id": "0123456789abcdef",
-            "rayduce.state": "finished",
+            "state": "finished",
             "method": "quantized_distillation",
             "bits": "4",
             "sparsity_target": "0.3",
-            "front": "1",
+            "front": "true",
         }.items()
     )
     assert child.data.params["quantizer"] == "Uniform"
@@ -135,12 +135,12 @@ def test_a_later_value_is_the_latest_even_within_a_millisecond(opened: SweepTrac
 def test_annotate_adds_to_trials_and_to_the_sweep(opened: SweepTracker, folder: Path) -> None:
     add_trial(opened, "t1", {})
     opened.flush()
-    opened.annotate("t1", {"accuracy": 0.5}, {"front": 0})
+    opened.annotate("t1", {"accuracy": 0.5}, {"front": "false"})
     opened.annotate(SWEEP, {"teacher_accuracy": 0.6}, {})
     opened.flush()
     found = runs(folder)
     assert found["qd-t1"].data.metrics["accuracy"] == 0.5
-    assert found["qd-t1"].data.tags["front"] == "0"
+    assert found["qd-t1"].data.tags["front"] == "false"
     assert found["digits-1"].data.metrics["teacher_accuracy"] == 0.6
 
 
@@ -165,7 +165,7 @@ def test_close_leaves_nothing_running(folder: Path) -> None:
         "open": "KILLED",
         "ended": "FINISHED",
     }
-    assert found["open"].data.tags["rayduce.state"] == "stopped"
+    assert found["open"].data.tags["state"] == "stopped"
     with pytest.raises(RuntimeError, match="not open"):
         sweep.log_epoch("t1", 1, {"loss": 1.0})
 
@@ -181,10 +181,11 @@ def test_resume_goes_on_in_the_same_runs(folder: Path) -> None:
 
     second = tracker(folder)
     second.open({"trials": 10}, TAGS, resume=True)
-    second.go_on()
+    second.go_on("goes on")
     second.start_trial("t1", "cut short", RECIPE, FACTS)
     second.flush()
     assert runs(folder)["cut short"].info.status == "RUNNING"
+    assert runs(folder)["digits-1"].data.tags["mlflow.note.content"] == "goes on"
     second.finish_trial("t1", "finished", {"loss": 0.9}, {}, {})
     second.annotate("t2", {"packed_bytes": 5}, {})
     second.finish_sweep("finished", {}, {}, {})

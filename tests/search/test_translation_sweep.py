@@ -19,6 +19,7 @@ from search.delivery import SWEEP
 from search.display import Display
 from search.store import Store, open_store, records
 from search.tracking import signature_tags
+from search.yardstick import Yardstick
 from tests.stores import copy_blank, tracker
 from trainables import methods
 from trainables.metrics import METRICS, quality_of
@@ -83,12 +84,12 @@ def folder(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     teacher = {"bleu": 36.0, "chrf": 60.0, "perplexity": 4.0}
     facts = {"teacher_packed_bytes": 100_000} | {f"teacher_{name}": value for name, value in teacher.items()}
     open_tracker.annotate(SWEEP, facts | {f"teacher_validation_{k}": v for k, v in teacher.items()}, {})
-    events = TrialEvents(open_tracker, Silent(), RECIPE.task.metric)
+    events = TrialEvents(open_tracker, Silent(), Yardstick(PHRASES))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MEMBERS, "Phrases", Phrases)
         run(events, "t1", made / "trials" / "phrases-1" / "t1", 35.25, 8_000)
         run(events, "t2", made / "trials" / "phrases-1" / "t2", 30.0, 9_000)
-    open_tracker.annotate("t1", {"bleu": 34.5, "chrf": 57.0, "perplexity": 5.5}, {"front": "1"})
+    open_tracker.annotate("t1", {"bleu": 34.5, "chrf": 57.0, "perplexity": 5.5}, {"front": "true"})
     open_tracker.finish_sweep("finished", {}, {}, {})
     open_tracker.close()
     return made

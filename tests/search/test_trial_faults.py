@@ -17,6 +17,7 @@ from search.records import records_of
 from search.searcher import OptunaSearcher, open_study
 from search.sweep import Machine, Options, make_scheduler, mend_journal, run_trials
 from search.tracking import SweepTracker
+from search.yardstick import Yardstick
 from tests.recipes import STUDENT
 from tests.search import dying
 from tests.stores import copy_blank
@@ -53,7 +54,7 @@ class Sweep:
         self.events = TrialEvents(
             self.tracker,
             watcher or Silent(),
-            "accuracy",
+            Yardstick(quality_of("accuracy")),
             records=records_of(before, store, "accuracy"),
             halt=Halt(),
         )
@@ -203,7 +204,7 @@ def test_a_disk_that_takes_no_more_stops_the_sweep_and_spoils_nothing(ray_sessio
 
     disk.mend()
     second = Sweep(store, recipes, resume=True)
-    second.tracker.go_on()
+    second.tracker.go_on("")
     records = second.run()
     second.tracker.finish_sweep("finished", {}, {}, {})
     second.tracker.close()

@@ -16,6 +16,7 @@ from search.store import open_store
 from search.sweep import Machine, Options, choose_front, make_scheduler, run_trials
 from search.teacher import ask_teacher
 from search.tracking import SweepTracker
+from search.yardstick import Yardstick
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods
 from trainables.compressed_weight import compress
@@ -68,7 +69,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
         trials=len(recipes),
         parameters={},
     )
-    events = TrialEvents(tracker, Silent(), "accuracy")
+    events = TrialEvents(tracker, Silent(), Yardstick(quality_of("accuracy")))
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000, trials=tracker.folder.trials)
     arrays = Digits().load(None)
     run_trials(
@@ -104,16 +105,18 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     assert sorted(t.state.name for t in study.trials) == ["COMPLETE"] * len(good) + ["FAIL"] * 2
 
     quality = quality_of("accuracy")
-    front = choose_front(events.records, quality, 1.0, options)
+    yardstick = Yardstick(quality, {"validation_accuracy": 1.0})
+    front = choose_front(events.records, yardstick)
     assert front and all(events.records[t].state == "finished" for t in front)
     sizes = [events.records[t].metrics["packed_bytes"] for t in front]
     assert sizes == sorted(sizes)
-    tight = replace(options, budget=Budget(max_bytes=int(sizes[0])))
-    assert choose_front(events.records, quality, 1.0, tight) == front[:1]
-    assert choose_front(events.records, quality, 1.1, replace(options, budget=Budget(max_drop=0))) == []
+    tight = replace(yardstick, budget=Budget(max_bytes=int(sizes[0])))
+    assert choose_front(events.records, tight) == front[:1]
+    better = Yardstick(quality, {"validation_accuracy": 1.1}, Budget(max_drop=0))
+    assert choose_front(events.records, better) == []
     smallest = events.records[front[0]]
     smallest.metrics["validation_accuracy"] = 0.0  # nothing learnt
-    assert smallest.trial_id not in choose_front(events.records, quality, 1.0, options)
+    assert smallest.trial_id not in choose_front(events.records, yardstick)
 
 
 def recipe_of(method, epochs):

@@ -1,0 +1,164 @@
+"""What MLflow is told of a sweep beside its trials: what was asked for, and what was found."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import distribution_to_json
+
+from search.callback import Record, kept_metrics, standing
+from search.delivery import SWEEP
+from search.mlflow_client import NOTE_TAG
+from search.notes import in_short, plain, sweep_note, trial_note
+from search.registry import Candidate, aliases
+from search.settings import code_version
+from search.studies import Study
+from search.sweep_folder import FRONT_FILE, SETTINGS_FILE
+from search.tracking import SweepTracker
+from search.units import count
+from search.yardstick import Yardstick
+from spaces import Context
+from trainables.files import write_file
+from trainables.recipe import Recipe, summary
+from trainables.wording import in_words
+
+
+def asked(study: Study, settings: Mapping[str, Any], teacher: Recipe, yardstick: Yardstick) -> str:
+    """What a sweep was asked for, as Markdown.
+
+    Args:
+        study: what it searches.
+        settings: as its parent run has them.
+        teacher: how the teacher is trained.
+        yardstick: of the sweep.
+    """
+    quality, limits = yardstick.quality, yardstick.budget.text(yardstick.quality)
+    wanted = f"{quality.label}{', size and latency' if yardstick.minimize_latency else ' and size'}"
+    trials = f"{count(settings['trials'], 'trial')} of {count(study.epochs, 'epoch')}"
+    facts = [
+        f"Study {study.name}: {trials}, for {wanted}",
+        f"drawn by {settings['sampler']} with the seed {settings['seed']}",
+        "all trained to the end" if settings["scheduler"] == "none" else "those without a prospect end early",
+        f"limits: {limits or 'none'}",
+    ]
+    if settings["earlier"]:
+        facts.append(f"learnt from {', '.join(settings['earlier'])}")
+    return f"{plain('; '.join(facts))}.\n\nTeacher: {plain(in_words(teacher))}"
+
+
+def tell_settings(
+    tracker: SweepTracker, study: Study, context: Context, settings: Mapping[str, Any], teacher: Recipe
+) -> None:
+    """Keep what the sweep searches as :data:`SETTINGS_FILE` of the parent run; no paths of this machine."""
+    ranges = study.space.parameters(context)
+    content = {
+        "study": study.name,
+        "metric": context.task.metric,
+        "settings": dict(settings),
+        "task": context.task.to_dict(),
+        "teacher": teacher.to_dict(),
+        "parameters": {name: json.loads(distribution_to_json(each)) for name, each in ranges.items()},
+        "code": code_version(),
+    }
+    write_file(tracker.folder.settings, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    tracker.annotate(SWEEP, {}, {}, {SETTINGS_FILE: tracker.folder.settings})
+
+
+def tell_front(
+    tracker: SweepTracker, records: Mapping[str, Record], front: Sequence[str], yardstick: Yardstick
+) -> None:
+    """Say of each trial on the front what it is, and of each that was told to be there that it is not.
+
+    Args:
+        tracker: of the sweep.
+        records: every trial; those on the front with what was measured of them last.
+        front: trial ids.
+        yardstick: with the teacher's qualities on both splits.
+    """
+    quality = yardstick.quality
+    last = {*(each.name for each in quality.reported), "latency_ms", *(cost.name for cost in quality.costs)}
+    for trial_id, record in records.items():
+        was, record.front = record.front, trial_id in front
+        if not (was or record.front):
+            continue
+        metrics = {name: value for name, value in record.metrics.items() if name in last}
+        tags = standing(record, yardstick) | {NOTE_TAG: trial_note(record.described(), yardstick)}
+        if record.front:
+            tags["latency_machine"] = record.machine
+        tracker.annotate(trial_id, metrics if record.front else {}, tags)
+
+
+def finish_sweep(
+    tracker: SweepTracker,
+    records: Mapping[str, Record],
+    front: Sequence[str],
+    yardstick: Yardstick,
+    about: str,
+) -> None:
+    """End the parent run: the teacher, the front in words and as a table, the students to be registered.
+
+    Args:
+        tracker: of the sweep.
+        records: every trial.
+        front: trial ids, smallest file first.
+        yardstick: with the teacher's qualities on both splits.
+        about: of :func:`asked`.
+    """
+    quality = yardstick.quality
+    candidates = {
+        trial_id: Candidate(trial_id, metrics["packed_bytes"], metrics[quality.validation])
+        for trial_id in front
+        for metrics in [records[trial_id].metrics]
+    }
+    chosen = aliases(candidates, quality, yardstick.teacher_validation)
+    described = {trial_id: record.described() for trial_id, record in records.items()}
+    write_file(tracker.folder.front, front_csv(records, front, yardstick, chosen).encode())
+    facts = {f"teacher_{name}": value for name, value in yardstick.teacher.items()}
+    tracker.finish_sweep(
+        "finished",
+        {**facts, "front_size": len(front)},
+        {NOTE_TAG: sweep_note(about, described, front, yardstick, chosen)},
+        {FRONT_FILE: tracker.folder.front},
+        aliases=chosen,
+        descriptions={
+            trial_id: f"{records[trial_id].name}: {in_short(records[trial_id].metrics, yardstick)}."
+            for trial_id in sorted(set(chosen.values()))
+        },
+    )
+
+
+def front_csv(
+    records: Mapping[str, Record], front: Sequence[str], yardstick: Yardstick, chosen: Mapping[str, str]
+) -> str:
+    """The front as CSV, smallest file first; numbers as measured, empty where nothing was.
+
+    Columns: trial, name, the handles of :func:`trainables.recipe.summary` (sparsity as ``sparsity_target``),
+    the qualities on both splits, the costs, recipe_id, aliases (separated by spaces).
+    """
+    quality, kept = yardstick.quality, kept_metrics(yardstick.quality.name)
+    metrics = [*kept.qualities, *(each.name for each in quality.reported), *kept.costs]
+    rows = []
+    for trial_id in front:
+        record = records[trial_id]
+        facts = summary(record.recipe)
+        facts["sparsity_target"] = facts.pop("sparsity")
+        rows.append(
+            {
+                "trial": trial_id,
+                "name": record.name,
+                **facts,
+                **{name: record.metrics.get(name) for name in metrics},
+                "recipe_id": record.recipe.recipe_id,
+                "aliases": " ".join(alias for alias, of in chosen.items() if of == trial_id),
+            }
+        )
+    text = io.StringIO()
+    heads = list(rows[0]) if rows else ["trial", "name", *metrics, "recipe_id", "aliases"]
+    writer = csv.DictWriter(text, heads, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
