@@ -34,7 +34,8 @@ POINT = """() => {
   for (const trace of plot._fullData) {
     if (!trace.customdata || trace.visible !== true || !(trace.mode || '').includes('markers')) continue;
     for (let i = 0; i < trace.x.length; i++) {
-      const x = at.x + xaxis._offset + xaxis.d2p(trace.x[i]), y = at.y + yaxis._offset + yaxis.d2p(trace.y[i]);
+      const x = at.x + xaxis._offset + xaxis.d2p(trace.x[i]);
+      const y = at.y + yaxis._offset + yaxis.d2p(trace.y[i]);
       const inside = x > area.left + 40 && x < area.right - 40 && y > area.top + 20 && y < area.bottom - 20;
       if (inside) return [x, y];
     }
