@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from optuna.distributions import IntDistribution
 
 from search.callback import TrialEvents
@@ -166,6 +167,8 @@ class ReadOnlyDisk:
         subprocess.run(["umount", "--lazy", str(self.path)], check=True)
         mount("--bind", new, self.path)
         subprocess.run(["umount", "--lazy", str(new)], check=True)
+        for engine in SqlAlchemyStore._engine_map.values():
+            engine.dispose()  # a process of its own, as a user's, would have no file of the old disk open
 
 
 @pytest.fixture(params=[FullDisk, ReadOnlyDisk])
