@@ -386,13 +386,15 @@ class Store:
     def find_run(self, run_id: str) -> dict[str, Any]:
         """One trial as a row of :meth:`trials` in plain values, and its ``sweep``, ``study`` and ``metric``.
 
+        Without ``front``, which needs the other trials.
+
         Raises:
             UnknownRun: the store has no such trial.
         """
         run = self._run(run_id, "trial")
         above = self._run(run.data.tags[PARENT_TAG], "sweep")
         parent = self._sweep_of(row_of(above), above.data.params)
-        [row] = records(_trials([row_of(run)], parent))
+        [row] = records(_trials([row_of(run)], parent).drop(columns="front"))
         return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
 
     def tags(self, sweep: str, name: str) -> dict[str, str]:
