@@ -31,16 +31,18 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.digits_grid import draw
+from benchmarks.digits_grid import AXES, Axes
 from benchmarks.digits_table import Table, load_table
 from benchmarks.efficiency_figure import draw_figure
-from benchmarks.searches import SAMPLERS, Everything, OptunaSearch, Ours, Rows, WeightedASHA
+from benchmarks.searches import Everything, Grid, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.front import size_quality_hypervolume
 from search.halving import Rules
+from search.samplers import find_sampler
 from trainables.files import write_file
 from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint
+from trainables.recipe import canonical_json
 
 TABLE = Path(__file__).parent / "data" / "digits-grid.npz"
 RESULT = Path(__file__).parent / "results" / "2026-11-21-search-efficiency.md"
@@ -86,20 +88,21 @@ class Simulation:
     Args:
         table: what recipes do.
         trials: of random search; what these cost on average is what every search may spend.
+        axes: values that may be drawn.
     """
 
-    def __init__(self, table: Table, trials: int) -> None:
+    def __init__(self, table: Table, trials: int, axes: Axes = AXES) -> None:
         self.table = table
-        self.rows = Rows(table)
+        self.grid = Grid(table, axes)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(sampler=SAMPLERS["random"](0))
-        drawn = [self.rows[draw(study.ask())] for _ in range(2000)]
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        drawn = [self.grid.row(canonical_json(self.grid.draw(study.ask()))) for _ in range(2000)]
         spent = [table.seconds[row].sum() + START_SECONDS for row in drawn]
         self.compute = float(np.mean(spent)) * trials
 
     def run(self, sampler: str, judge: Judge, seed: int) -> Run:
         """One search."""
-        search = OptunaSearch(self.table, self.rows, SAMPLERS[sampler](seed), seed)
+        search = ReplayedSearch(self.table, self.grid, find_sampler(sampler), seed)
         ended = simulate(self.table, search, judge, workers=WORKERS, compute=self.compute)
         return Run(
             curve=tuple(self.hypervolumes(ended).tolist()),

@@ -28,8 +28,8 @@ class Asked:
 class Search(Protocol):
     """What suggests trials and hears how they went."""
 
-    def ask(self) -> Asked:
-        """The next trial."""
+    def ask(self) -> Asked | None:
+        """The next trial; None if there is none left."""
         ...
 
     def tell(self, asked: Asked, epoch: int, finished: bool) -> None:
@@ -70,7 +70,7 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
     """Search until the workers have been given ``compute`` seconds in all.
 
     Each worker takes a trial, reports it untrained and after each epoch, and goes on to the next trial when
-    it ends. Suggesting takes no time. Trials that still run at the end are lost.
+    it ends, or rests if there is none. Suggesting takes no time. Trials that still run at the end are lost.
     """
     last = table.packed_bytes.shape[1] - 1
     ended: list[Ended] = []
@@ -78,8 +78,10 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
     events: list[tuple[float, int, Asked, int]] = []
     count = 0
 
-    def schedule(when: float, asked: Asked, epoch: int) -> None:
+    def schedule(when: float, asked: Asked | None, epoch: int) -> None:
         nonlocal count
+        if asked is None:
+            return
         count += 1
         started = START_SECONDS if epoch == 0 else 0.0
         heapq.heappush(events, (when + started + float(table.seconds[asked.row, epoch]), count, asked, epoch))

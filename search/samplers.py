@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,9 +39,10 @@ class Sampler:
     Attributes:
         name: what the user types.
         summary: one line for ``--help``.
-        make: a fresh sampler of trial ``number`` (0, 1, ...) in a sweep of ``seed``: what it draws is a
-            function of these two and of the trials it sees, so that a resumed sweep draws as one that was
-            never interrupted.
+        make: a fresh sampler of trial ``number`` (0, 1, ...) in a sweep of ``seed``, for one ``attempt`` (0,
+            1, ...) at it: what it draws is a function of these three and of the trials it sees, so that a
+            resumed sweep draws as one that was never interrupted.
+        attempts: how often it is asked for a recipe that the sweep does not have yet, at least 1.
         whole: whether each trial has a value of every parameter of the space, used or not. Samplers that
             draw all parameters at once need that; the others draw those that the recipe asks for.
         ahead: whether it takes seconds, so that the next trial is drawn while others run. It then sees a
@@ -52,19 +53,39 @@ class Sampler:
 
     name: str
     summary: str
-    make: Callable[[int, int], BaseSampler]
+    make: Callable[[int, int, int], BaseSampler]
+    attempts: int = 16
     whole: bool = False
     ahead: bool = False
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
-def seed_of(seed: int, number: int) -> int:
-    """A seed in [0, 2**32) for trial ``number`` of a sweep of ``seed``; neighbours have nothing in common."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
+RANDOM_ATTEMPTS = 64
+"""Draws at random, where all of a sampler's were known: one recipe in twenty is left, and they find it with a
+probability of 0.96."""
+
+
+def seed_of(seed: int, number: int, attempt: int) -> int:
+    """A seed in [0, 2**32) of one attempt at trial ``number`` of a sweep of ``seed``.
+
+    Those of neighbours have nothing in common.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed} {number} {attempt}".encode()).digest()[:4], "big")
+
+
+def attempts(sampler: Sampler, seed: int, number: int) -> Iterator[BaseSampler]:
+    """Whom to ask for trial ``number``, one after the other, until one draws a recipe that is new.
+
+    First ``sampler``, which on a space of few recipes may insist on one, then random draws.
+    """
+    for attempt in range(sampler.attempts):
+        yield sampler.make(seed, number, attempt)
+    for attempt in range(RANDOM_ATTEMPTS):
+        yield RandomSampler(seed=seed_of(seed, number, sampler.attempts + attempt))
 
 
 class SobolSampler(BaseSampler):
-    """Point ``number`` of the scrambled Sobol sequence over the whole space (Sobol 1967, Owen 1998).
+    """Point ``number`` of the Sobol sequence over the whole space, scrambled by ``seed`` (Sobol 1967, Owen 1998).
 
     Optuna's ``QMCSampler`` takes the parameters of the first finished trial for the space, which here are
     those of one method, and draws the others at random.
@@ -136,7 +157,7 @@ def at(distribution: BaseDistribution, share: float) -> Any:
 TPE = Sampler(
     "tpe",
     "tree-structured Parzen estimators, parameter by parameter",
-    lambda seed, number: TPESampler(seed=seed_of(seed, number)),
+    lambda seed, number, attempt: TPESampler(seed=seed_of(seed, number, attempt)),
 )
 
 SAMPLERS: tuple[Sampler, ...] = (
@@ -144,26 +165,29 @@ SAMPLERS: tuple[Sampler, ...] = (
     Sampler(
         "gp",
         "Gaussian processes and expected hypervolume improvement; up to some hundred trials",
-        lambda seed, number: GPSampler(seed=seed_of(seed, number)),
+        lambda seed, number, attempt: GPSampler(seed=seed_of(seed, number, attempt)),
+        attempts=3,
         whole=True,
         ahead=True,
     ),
     Sampler(
         "nsga2",
         f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
-        lambda seed, number: GeneticSampler(seed=seed_of(seed, number), population_size=POPULATION),
+        lambda seed, number, attempt: GeneticSampler(
+            seed=seed_of(seed, number, attempt), population_size=POPULATION
+        ),
         whole=True,
         given={"GeneticSampler:generation": 0},  # the first generation is whoever is there
     ),
     Sampler(
         "random",
         "independent draws",
-        lambda seed, number: RandomSampler(seed=seed_of(seed, number)),
+        lambda seed, number, attempt: RandomSampler(seed=seed_of(seed, number, attempt)),
     ),
     Sampler(
         "qmc",
         "a Sobol sequence: even coverage, learns nothing",
-        lambda seed, number: SobolSampler(seed, number),
+        lambda seed, number, attempt: SobolSampler(seed_of(seed, 0, attempt), number),
         whole=True,
     ),
 )

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, TrialState
 from ray.tune.search import Searcher
 
-from search.proposals import Ahead, AtOnce, Draw, Proposal, Proposals
+from search.proposals import Ahead, AtOnce, Draw, NothingNew, Proposal, Proposals
 from search.samplers import SEEN_VALUES, TPE, Sampler, middle
 from trainables.recipe import canonical_json
 
@@ -68,7 +68,10 @@ class OptunaSearcher(Searcher):
     memory: a trial gets into it whole, by one line, before it is handed out. Over a study that has trials
     already, those that are open are handed out again first, under their names; then new ones, as if nothing
     had happened in between, since what is drawn for a trial is a function of the seed, its number and the
-    trials that the journal has (docs/decisions/0011).
+    trials that the journal has (docs/decisions/0011). No recipe is drawn twice.
+
+    Attributes:
+        exhausted: whether the space had no recipe left before all trials were handed out.
     """
 
     def __init__(
@@ -114,13 +117,15 @@ class OptunaSearcher(Searcher):
         self._end = self._earlier + trials
         self._again = deque(trial for trial in kept if trial.state == TrialState.RUNNING)
         self._open: dict[str, int] = {}
+        self.exhausted = False
         ask = Ahead if sampler.ahead else AtOnce
         self._proposals: Proposals = ask(study, sampler, seed, parameters, space)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
         """A config: ``recipe``, canonical JSON, and ``trial``, which names the trial in store and records.
 
-        None while the sampler is at work, ``Searcher.FINISHED`` after the last trial.
+        None while the sampler is at work, ``Searcher.FINISHED`` after the last trial, and as soon as there is
+        no recipe left that the study does not have.
         """
         if self._again:
             kept = self._again.popleft()
@@ -129,7 +134,12 @@ class OptunaSearcher(Searcher):
             if self._number >= self._end:
                 self._proposals.close()
                 return str(Searcher.FINISHED)
-            proposal = self._proposal()
+            try:
+                proposal = self._proposal()
+            except NothingNew:
+                self.exhausted = True
+                self._proposals.close()
+                return str(Searcher.FINISHED)
             if proposal is None:
                 return None
             self._study.add_trial(proposal.trial(TrialState.WAITING))

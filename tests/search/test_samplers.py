@@ -1,6 +1,7 @@
 """Samplers: places in distributions, the Sobol sequence, and trials as a Gaussian process sees them."""
 
 import math
+from itertools import product
 
 import numpy as np
 import optuna
@@ -70,7 +71,8 @@ def test_no_space_has_more_parameters_than_the_sequence():
 
 
 def test_seeds_of_neighbours_differ():
-    assert len({seed_of(seed, number) for seed in range(20) for number in range(20)}) == 400
+    seeds = {seed_of(*at) for at in product(range(20), range(20), range(5))}
+    assert len(seeds) == 2000
 
 
 def trial(number, state, params, values=None, constraints=None, **attributes):
