@@ -102,7 +102,7 @@ class Simulation:
 
     def run(self, sampler: str, judge: Judge, seed: int) -> Run:
         """One search."""
-        search = ReplayedSearch(self.table, self.grid, find_sampler(sampler), seed)
+        search = ReplayedSearch(self.table, self.grid, find_sampler(sampler), judge, seed)
         ended = simulate(self.table, search, judge, workers=WORKERS, compute=self.compute)
         return Run(
             curve=tuple(self.hypervolumes(ended).tolist()),

@@ -1,4 +1,4 @@
-"""Searches of the digits grid for the simulated cluster: the project's own searcher, and who ends trials early."""
+"""Searches of the digits grid for the simulated cluster: our searcher, and who ends trials early."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ray.tune.search import Searcher
 
 from benchmarks.digits_grid import AXES, EPOCHS, Axes, draw, parameters, recipe_of, study_and_context
 from benchmarks.digits_table import Table
-from benchmarks.simulated_cluster import Asked
+from benchmarks.simulated_cluster import Asked, Judge
 from search.halving import ParetoHalving, Rules
-from search.samplers import Sampler
-from search.searcher import OptunaSearcher
+from search.samplers import CONTINUES, Sampler, name_of
+from search.searcher import Never, OptunaSearcher
 from trainables.recipe import Recipe, canonical_json
 
 
@@ -35,7 +35,7 @@ class Grid:
         study, context = study_and_context()
         self.parameters = parameters(axes)
         self._axes = axes
-        self._recipes: dict[str, Recipe] = {}
+        self._recipes: dict[tuple[tuple[str, Any], ...], Recipe] = {}
         self._rows: dict[str, int] = {}
         for row, point in enumerate(table.points):
             recipe = recipe_of(point, study, context)
@@ -62,10 +62,11 @@ class ReplayedSearch:
         table: what recipes do.
         grid: its recipes.
         sampler: how to draw.
+        judge: knows which trials are taken up again.
         seed: of the sweep.
     """
 
-    def __init__(self, table: Table, grid: Grid, sampler: Sampler, seed: int) -> None:
+    def __init__(self, table: Table, grid: Grid, sampler: Sampler, judge: Judge, seed: int) -> None:
         self._table = table
         self._grid = grid
         self._searcher = OptunaSearcher(
@@ -76,27 +77,31 @@ class ReplayedSearch:
             parameters=grid.parameters,
             sampler=sampler,
             seed=seed,
+            revisits=judge,
         )
-        self._asked = 0
+        self._reached: dict[str, int] = {}
 
     def ask(self) -> Asked | None:
         """The next trial; None if there is none left."""
-        while (config := self._searcher.suggest(str(self._asked))) is None:
+        number = len(self._reached)
+        while (config := self._searcher.suggest(str(number))) is None:
             time.sleep(0.001)  # the sampler is at work on its thread
         if not isinstance(config, dict):
             assert config == Searcher.FINISHED
             return None
-        self._asked += 1
-        return Asked(self._asked - 1, self._grid.row(config["recipe"]))
+        epoch = self._reached.get(config.get(CONTINUES, ""), 0)
+        self._reached[config["trial"]] = epoch
+        return Asked(number, self._grid.row(config["recipe"]), epoch)
 
     def tell(self, asked: Asked, epoch: int, finished: bool) -> None:
         """How it ended, and with what."""
+        self._reached[name_of(asked.number)] = epoch
         error, size = losses_of(self._table, asked.row, epoch)
         state = "finished" if finished else "pruned"
         self._searcher.on_trial_complete(str(asked.number), {"state": state, "values": [1.0 - error, size]})
 
 
-class Everything:
+class Everything(Never):
     """Lets every trial train to its end."""
 
     def judge(self, asked: Asked, epoch: int) -> bool:
@@ -116,12 +121,23 @@ class Ours:
 
     def judge(self, asked: Asked, epoch: int) -> bool:
         """See :meth:`search.halving.ParetoHalving.report`."""
-        losses = losses_of(self._table, asked.row, epoch)
-        return not self._halving.report(str(asked.number), epoch, losses, epochs=EPOCHS)
+        losses, name = losses_of(self._table, asked.row, epoch), name_of(asked.number)
+        goes_on = not self._halving.report(name, epoch, losses, epochs=EPOCHS)
+        if not goes_on:
+            self._halving.stop(name)
+        return goes_on
 
     def finish(self, asked: Asked) -> None:
         """The last report ends nothing, but is learnt from."""
         self.judge(asked, EPOCHS)
+
+    def promising(self) -> str | None:
+        """See :meth:`search.halving.ParetoHalving.promising`."""
+        return self._halving.promising()
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """See :meth:`search.halving.ParetoHalving.take_up`."""
+        self._halving.take_up(name, as_name)
 
 
 def losses_of(table: Table, row: int, epoch: int) -> tuple[float, float]:
@@ -129,7 +145,7 @@ def losses_of(table: Table, row: int, epoch: int) -> tuple[float, float]:
     return 1.0 - float(table.validation[row, epoch]), math.log2(table.packed_bytes[row, epoch])
 
 
-class WeightedASHA:
+class WeightedASHA(Never):
     """Ray's own asynchronous successive halving on a weighted sum of both objectives.
 
     Half of the sum is the accuracy, half how many halvings the file is below the teacher's, as a share of the

@@ -19,10 +19,12 @@ class Asked:
     Attributes:
         number: of the trial.
         row: of the table: its recipe.
+        epoch: where it begins: 0, or where a trial that was ended is taken up again.
     """
 
     number: int
     row: int
+    epoch: int = 0
 
 
 class Search(Protocol):
@@ -48,6 +50,14 @@ class Judge(Protocol):
         """The trial has reported its last epoch."""
         ...
 
+    def promising(self) -> str | None:
+        """A trial that was ended and should go on, by its number as a searcher names it."""
+        ...
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """That one goes on as another."""
+        ...
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -58,12 +68,14 @@ class Ended:
         row: of the table.
         epoch: how far it came.
         finished: whether that was its last.
+        began: epoch that it began at; not 0 where it took another trial up.
     """
 
     compute: float
     row: int
     epoch: int
     finished: bool
+    began: int = 0
 
 
 def simulate(table: Table, search: Search, judge: Judge, *, workers: int, compute: float) -> list[Ended]:
@@ -78,16 +90,22 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
     events: list[tuple[float, int, Asked, int]] = []
     count = 0
 
-    def schedule(when: float, asked: Asked | None, epoch: int) -> None:
+    def schedule(when: float, asked: Asked, epoch: int) -> None:
         nonlocal count
-        if asked is None:
-            return
         count += 1
-        started = START_SECONDS if epoch == 0 else 0.0
-        heapq.heappush(events, (when + started + float(table.seconds[asked.row, epoch]), count, asked, epoch))
+        heapq.heappush(events, (when + float(table.seconds[asked.row, epoch]), count, asked, epoch))
+
+    def start(when: float) -> None:
+        nonlocal count
+        asked = search.ask()
+        if asked is not None:
+            count += 1
+            # Wherever it begins, it reports where it stands, which takes as long as it does at the beginning.
+            begun = when + START_SECONDS + float(table.seconds[asked.row, 0])
+            heapq.heappush(events, (begun, count, asked, asked.epoch))
 
     for _ in range(workers):
-        schedule(0.0, search.ask(), 0)
+        start(0.0)
     while events:
         when, _, asked, epoch = heapq.heappop(events)
         if when * workers > compute:
@@ -98,6 +116,6 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
             schedule(when, asked, epoch + 1)
             continue
         search.tell(asked, epoch, epoch == last)
-        ended.append(Ended(when * workers, asked.row, epoch, epoch == last))
-        schedule(when, search.ask(), 0)
+        ended.append(Ended(when * workers, asked.row, epoch, epoch == last, asked.epoch))
+        start(when)
     return ended

@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 
 from search.halt import Halt
 from search.mlflow_client import SEEDLESS_TAG, StoreError
+from search.samplers import CONTINUES
 from search.tracking import SweepTracker, signature_tags
 from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, quality_of
@@ -139,6 +140,7 @@ class TrialEvents(Callback):
         recipe = record.recipe
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
+        tags[CONTINUES] = trial.config.get(CONTINUES)
         tags[SEEDLESS_TAG] = replace(recipe, seed=0).recipe_id
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)

@@ -468,6 +468,8 @@ def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
             style="dim",
             highlight=False,
         )
+    if outcome.short:
+        out.print(f"  It {outcome.short}.", style="yellow", highlight=False)
     for record in outcome.records.values():
         if record.reason and record.state != "pruned":
             word = "failed: " if record.state == "failed" else ""

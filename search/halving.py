@@ -9,7 +9,7 @@ reported, in the order in which they did: equal reports give equal decisions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import moocore
@@ -27,11 +27,13 @@ class Rules:
             the one before, rounded up to whole epochs.
         chance: a trial whose chance of reaching the front is estimated at less than this ends, in [0, 1); at
             0 none does.
+        revive: whether a trial that ended by these rules is taken up again once they would let it go on.
     """
 
     reduction: float = 2.0
     grace: int = 2
     chance: float = 0.25
+    revive: bool = True
 
     def __post_init__(self) -> None:
         if not self.reduction > 1:
@@ -93,20 +95,26 @@ def spread(losses: ArrayLike) -> list[int]:
     return order
 
 
-def place_of(losses: ArrayLike, row: int) -> int:
-    """How many rows are ahead of ``row``: those of better fronts, and on its own those that spread better.
+def places(losses: ArrayLike) -> NDArray[np.int64]:
+    """How many rows are ahead of each: those of better fronts, and on its own those that spread better.
 
     The ranking of multi-objective asynchronous successive halving (Schmucker et al. 2021, MO-ASHA).
 
     Args:
         losses: shape (n, d), finite.
-        row: in [0, n).
+
+    Returns:
+        int64, shape (n,): 0 to n - 1, each once.
     """
     table = np.asarray(losses, dtype=float)
     fronts = layers(table)
-    own = np.flatnonzero(fronts == fronts[row])
-    order = own[spread(table[own])]
-    return int((fronts < fronts[row]).sum()) + int(np.flatnonzero(order == row)[0])
+    found = np.empty(len(table), dtype=np.int64)
+    ahead = 0
+    for front in range(int(fronts.max(initial=-1)) + 1):
+        own = np.flatnonzero(fronts == front)
+        found[own[spread(table[own])]] = ahead + np.arange(len(own))
+        ahead += len(own)
+    return found
 
 
 @dataclass
@@ -117,6 +125,10 @@ class ParetoHalving:
     the accuracy, then the costs, such as log2 of the bytes, which are known before training but for what
     coding gains by it.
 
+    A trial that was ended (:meth:`stop`) may be taken up again as another one (:meth:`promising`,
+    :meth:`take_up`), as trials are promoted in asynchronous successive halving (Li et al. 2020, ASHA,
+    algorithm 2): what it reported counts as that one's.
+
     Attributes:
         rules: how strict to be.
     """
@@ -124,6 +136,11 @@ class ParetoHalving:
     rules: Rules
     _shown: dict[int, dict[str, tuple[float, ...]]] = field(default_factory=dict)
     _ends: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    _last: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Trial -> epoch of its last report, epochs of its whole training."""
+    _stopped: dict[str, None] = field(default_factory=dict)
+    _allowed: dict[str, int] = field(default_factory=dict)
+    """Trial that was taken up -> epoch up to which it has been judged."""
 
     def report(self, trial: str, epoch: int, losses: Sequence[float], *, epochs: int) -> str:
         """Why ``trial`` should end now; an empty string where it should go on.
@@ -141,12 +158,65 @@ class ParetoHalving:
             self._ends[trial] = own
             return ""
         self._shown.setdefault(epoch, {})[trial] = own
-        reason = self._by_chance(epoch, own)
+        self._last[trial] = epoch, epochs
+        if epoch <= self._allowed.get(trial, -1):
+            return ""
+        reason = self._by_chance(own, epoch, self._peers(epoch))
         if not reason and epoch in self.rules.rungs(epochs):
-            reason = self._by_rank(trial, epoch)
+            reason = self._by_rank(trial, self._shown[epoch], epoch)
         return reason
 
-    def _by_chance(self, epoch: int, own: tuple[float, ...]) -> str:
+    def stop(self, trial: str) -> None:
+        """``trial`` has ended by these rules; one that they have heard nothing of is left alone."""
+        if trial in self._last:
+            self._stopped[trial] = None
+
+    def promising(self) -> str | None:
+        """The stopped trial that should go on first, of those that would not be ended by what is known now.
+
+        That is one that came farthest, and of these the best by rank.
+        """
+        if not self.rules.revive:
+            return None
+        groups: dict[tuple[int, int], list[str]] = {}
+        for trial in self._stopped:
+            groups.setdefault(self._last[trial], []).append(trial)
+        for epoch, epochs in sorted(groups, reverse=True):
+            shown, peers = self._shown[epoch], self._peers(epoch)
+            able = [
+                trial for trial in groups[epoch, epochs] if not self._by_chance(shown[trial], epoch, peers)
+            ]
+            if not able:
+                continue
+            ranked = dict(zip(shown, places(list(shown.values())).tolist(), strict=True))
+            best = min(able, key=ranked.__getitem__)
+            if epoch not in self.rules.rungs(epochs) or not self._by_rank(best, shown, epoch, ranked[best]):
+                return best
+        return None
+
+    def take_up(self, trial: str, name: str) -> None:
+        """The stopped ``trial`` goes on as the trial ``name``, which is not ended where ``trial`` was.
+
+        Saying so again changes nothing.
+        """
+        if trial not in self._stopped:
+            return
+        del self._stopped[trial]
+        for epoch, shown in self._shown.items():
+            if trial in shown:  # in the same place: ties are broken by the order of reports
+                self._shown[epoch] = {name if k == trial else k: value for k, value in shown.items()}
+        self._last[name] = self._last.pop(trial)
+        self._allowed[name] = self._last[name][0]
+
+    def _peers(self, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Losses of the finished trials after ``epoch`` and at their ends, a row for each."""
+        shown = self._shown[epoch]
+        names = [name for name in self._ends if name in shown]
+        return np.array([shown[name] for name in names]), np.array([self._ends[name] for name in names])
+
+    def _by_chance(
+        self, own: tuple[float, ...], epoch: int, peers: tuple[NDArray[np.float64], NDArray[np.float64]]
+    ) -> str:
         """Whether enough finished trials got from where this one is to where it would have to get.
 
         To reach the front it must end better than the best finished student that is no larger. Of n finished
@@ -155,12 +225,9 @@ class ParetoHalving:
         end, shrank by the factor that its own would have to. Were it drawn like them, it would be as lucky
         with a chance of (k + 1) / (n + 2): Laplace's rule of succession, so that few trials prove little.
         """
-        shown = self._shown[epoch]
-        peers = [name for name in self._ends if name in shown]
-        if not peers:
+        then, ends = peers
+        if not len(ends):
             return ""
-        then = np.array([shown[name] for name in peers])
-        ends = np.array([self._ends[name] for name in peers])
         # What coding may still gain: as much as it did for any other.
         costs = np.array(own[1:]) + np.minimum((ends[:, 1:] - then[:, 1:]).min(axis=0), 0.0)
         smaller = (ends[:, 1:] <= costs).all(axis=1)
@@ -186,17 +253,20 @@ class ParetoHalving:
             "improved from there as much as it would have to"
         )
 
-    def _by_rank(self, trial: str, epoch: int) -> str:
+    def _by_rank(
+        self, trial: str, rung: Mapping[str, tuple[float, ...]], epoch: int, place: int | None = None
+    ) -> str:
         """Asynchronous successive halving: one in so many of all that came by goes on.
 
-        A trial is never ended by its rank while nobody dominates it.
+        A trial is never ended by its rank while nobody dominates it. ``place`` is its place among the
+        ``rung``, if that is known already.
         """
-        rung = self._shown[epoch]
         table, own = np.array(list(rung.values())), rung[trial]
         dominated = (table <= own).all(axis=1) & (table < own).any(axis=1)
         if not dominated.any():
             return ""
-        place = place_of(table, list(rung).index(trial))
+        if place is None:
+            place = int(places(table)[list(rung).index(trial)])
         if place < len(table) / self.rules.reduction:
             return ""
         return (

@@ -11,7 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from search.samplers import Sampler, as_complete, attempts
+from search.samplers import CONTINUES, Sampler, as_complete, attempts
 from trainables.recipe import Recipe
 
 Draw = Callable[[optuna.trial.BaseTrial], Recipe]
@@ -34,12 +34,14 @@ class Proposal:
         params: its parameters.
         distributions: what they were drawn from.
         system_attrs: what the sampler wants to be remembered of it, such as its generation.
+        continues: name of the pruned trial that it takes up again; empty for a trial from its beginning.
     """
 
     recipe: Recipe
     params: Mapping[str, Any]
     distributions: Mapping[str, BaseDistribution]
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    continues: str = ""
 
     def trial(self, state: TrialState) -> FrozenTrial:
         """As a trial of Optuna's, to be added to a study."""
@@ -48,7 +50,8 @@ class Proposal:
             params=dict(self.params),
             distributions=dict(self.distributions),
             system_attrs=dict(self.system_attrs),
-            user_attrs={RECIPE: self.recipe.recipe_id},
+            user_attrs={RECIPE: self.recipe.recipe_id}
+            | ({CONTINUES: self.continues} if self.continues else {}),
         )
 
 
@@ -67,7 +70,7 @@ class Proposals(Protocol):
         ...
 
     def add(self, proposal: Proposal) -> None:
-        """The next trial was not drawn here: it is a starting point."""
+        """The next trial was not drawn here: it is a starting point, or continues a trial."""
         ...
 
     def prepare(self, number: int) -> None:

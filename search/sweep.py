@@ -37,7 +37,7 @@ from search.mlflow_client import METRIC_TAG, StoreError, shown
 from search.problem import Problem
 from search.publish import publish
 from search.recorded_searcher import RecordedSearcher
-from search.records import records_of, reports_of, sweep_tag
+from search.records import records_of, sweep_tag, tell_again
 from search.samplers import TPE, Sampler, find_sampler
 from search.scheduler import ParetoScheduler
 from search.searcher import OptunaSearcher, open_study
@@ -138,6 +138,7 @@ class Outcome:
         teacher: the teacher's qualities on both splits, by the names they are logged under, and
             ``packed_bytes``.
         undelivered: what MLflow lacks and how to deliver it; empty if it has everything.
+        short: why there were fewer trials than asked for; empty if there were not.
     """
 
     records: Mapping[str, Record]
@@ -145,6 +146,7 @@ class Outcome:
     quality: Quality
     teacher: Mapping[str, float]
     undelivered: str
+    short: str
 
 
 class Reporter(Watcher, Protocol):
@@ -242,7 +244,8 @@ def run_sweep(
                 halt,
             )
             facts = {f"teacher_{name}": value for name, value in outcome.teacher.items()}
-            tracker.finish_sweep("finished", {**facts, "front_size": len(outcome.front)}, {}, {})
+            ended = {"reason": outcome.short or None}
+            tracker.finish_sweep("finished", {**facts, "front_size": len(outcome.front)}, ended, {})
             reporter.say("delivering to MLflow")
             return replace(outcome, undelivered=publish(tracker, options.name, report))
         except BaseException as error:
@@ -388,6 +391,8 @@ def _search(
         reporter.say(known.text)
         if not begun:  # the journal keeps them
             optuna_study.add_trials(known.trials)
+    scheduler = make_scheduler(quality, options)
+    tell_again(before, scheduler)
     searcher = OptunaSearcher(
         optuna_study,
         draw,
@@ -398,20 +403,22 @@ def _search(
         sampler=sampler,
         starting_points=study.space.starting_points(context),
         constraints=constraints,
+        revisits=scheduler,
     )
     records = records_of(before, options.store, task.metric)
     events = TrialEvents(tracker, reporter, task.metric, records=records, halt=halt)
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
     measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
-    scheduler = make_scheduler(quality, options)
-    for report in reports_of(before):
-        scheduler.learn(*report)
     with signals.deferred():
         run_trials(
             searcher, scheduler, events, data, teachers, remembered, settings, options, machine, measured
         )
-    for path in folder.trials.glob(f"*/{CHECKPOINT_FILE}"):  # of trials that will not go on
+    short = ""
+    if searcher.exhausted:
+        short = _why_short(len(events.records), options.trials)
+        reporter.say(short)
+    for path in folder.trials.glob(f"*/{CHECKPOINT_FILE}"):  # of trials that will not go on any more
         path.unlink()
 
     reporter.say("measuring the front on the test split")
@@ -419,7 +426,7 @@ def _search(
     _measure_front(front, events.records, data, task, tracker, settings)
     tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
     teacher |= tested
-    return Outcome(events.records, tuple(front), quality, teacher, undelivered="")
+    return Outcome(events.records, tuple(front), quality, teacher, undelivered="", short=short)
 
 
 def _check_facts(before: Sequence[Event], facts: Mapping[str, str]) -> None:
@@ -646,6 +653,14 @@ def _of_the_teacher(study: Study, machine: Machine) -> tuple[int, int]:
 def _smallest_object_store() -> float:
     """Bytes; trials run on every node, and each keeps a copy of what they share."""
     return min(node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"])
+
+
+def _why_short(trials: int, wanted: int) -> str:
+    """Said of a sweep that ran out of recipes."""
+    return (
+        f"ended after {count(trials, 'trial')} of {wanted}: the space has no recipe, or hardly one, that was "
+        "not drawn, and the same recipe would train to the same student"
+    )
 
 
 def _why_live(wanted: int | None, views: int | None, size: int) -> str:
