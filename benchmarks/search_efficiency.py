@@ -63,7 +63,7 @@ SEARCHES: Mapping[str, tuple[str, str]] = {
     "NSGA-II": ("nsga2", "none"),
     "GP": ("gp", "none"),
 }
-"""Name -> sampler and what ends trials early: our rules, the same without taking trials up again, or Ray's."""
+"""Name -> sampler and what ends trials early: our rules, the same with nobody taken up again, or Ray's."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +203,8 @@ def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: in
     means = {name: curve.mean(axis=0) for name, curve in curves.items()}
     best = simulation.hypervolume(range(len(simulation.table.points)))
     lines = [
-        "search                  seeds  hypervolume at 1/8, 1/4, 1/2 and all of the compute (standard deviation)"
-        "     trials  finished  untrained",
+        "search                  seeds  hypervolume at 1/8, 1/4, 1/2 and all of the compute "
+        "(standard deviation)     trials  finished  untrained",
     ]
     for name, curve in curves.items():
         cells = "  ".join(

@@ -161,7 +161,7 @@ class ParetoHalving:
         self._last[trial] = epoch, epochs
         if epoch <= self._allowed.get(trial, -1):
             return ""
-        reason = self._by_chance(own, epoch, self._peers(epoch))
+        reason = self._by_chance(own, epoch)
         if not reason and epoch in self.rules.rungs(epochs):
             reason = self._by_rank(trial, self._shown[epoch], epoch)
         return reason
@@ -182,10 +182,10 @@ class ParetoHalving:
         for trial in self._stopped:
             groups.setdefault(self._last[trial], []).append(trial)
         for epoch, epochs in sorted(groups, reverse=True):
-            shown, peers = self._shown[epoch], self._peers(epoch)
-            able = [
-                trial for trial in groups[epoch, epochs] if not self._by_chance(shown[trial], epoch, peers)
-            ]
+            shown, (then, ends) = self._shown[epoch], self._peers(epoch)
+            group = groups[epoch, epochs]
+            found, _, _ = chances([shown[trial] for trial in group], then, ends, untrained=epoch == 0)
+            able = [trial for trial, chance in zip(group, found, strict=True) if chance >= self.rules.chance]
             if not able:
                 continue
             ranked = dict(zip(shown, places(list(shown.values())).tolist(), strict=True))
@@ -214,32 +214,13 @@ class ParetoHalving:
         names = [name for name in self._ends if name in shown]
         return np.array([shown[name] for name in names]), np.array([self._ends[name] for name in names])
 
-    def _by_chance(
-        self, own: tuple[float, ...], epoch: int, peers: tuple[NDArray[np.float64], NDArray[np.float64]]
-    ) -> str:
+    def _by_chance(self, own: tuple[float, ...], epoch: int) -> str:
         """Whether enough finished trials got from where this one is to where it would have to get.
 
-        To reach the front it must end better than the best finished student that is no larger. Of n finished
-        trials, k show that it could: before training those at least as large that ended that well, since
-        larger students can do at least what this one can; later those whose loss, from this epoch to their
-        end, shrank by the factor that its own would have to. Were it drawn like them, it would be as lucky
-        with a chance of (k + 1) / (n + 2): Laplace's rule of succession, so that few trials prove little.
+        See :func:`chances`.
         """
-        then, ends = peers
-        if not len(ends):
-            return ""
-        # What coding may still gain: as much as it did for any other.
-        costs = np.array(own[1:]) + np.minimum((ends[:, 1:] - then[:, 1:]).min(axis=0), 0.0)
-        smaller = (ends[:, 1:] <= costs).all(axis=1)
-        if not smaller.any():
-            return ""
-        wanted = ends[smaller, 0].min()
-        if epoch == 0:
-            reached = ends[(ends[:, 1:] >= costs).all(axis=1), 0]
-        else:
-            reached = _carried(own[0], then[:, 0], ends[:, 0])
-        count, lucky = len(reached), int((reached < wanted).sum())
-        chance = (lucky + 1) / (count + 2)
+        then, ends = self._peers(epoch)
+        (chance,), (lucky,), (count,) = chances([own], then, ends, untrained=epoch == 0)
         if chance >= self.rules.chance:
             return ""
         share = f"{100 * chance:.0f} %: {lucky or 'none'} of {count}"
@@ -275,10 +256,48 @@ class ParetoHalving:
         )
 
 
-def _carried(loss: float, then: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``loss`` multiplied as other losses were on their way from ``then`` to ``ends``; 0 stays 0."""
-    if loss == 0:
-        return np.zeros_like(ends)
+def chances(
+    losses: ArrayLike, then: ArrayLike, ends: ArrayLike, *, untrained: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """How likely students reach the front, from what finished ones did.
+
+    To reach it a student must end better than the best finished one that is no larger; where there is none,
+    its chance is 1. Of n finished ones, k show that it could: before training those at least as large that
+    ended that well, since larger students can do at least what this one can; later those whose loss, from
+    this epoch to their end, shrank by the factor that its own would have to. Were it drawn like them, it
+    would be as lucky with a chance of (k + 1) / (n + 2): Laplace's rule of succession, so that few prove
+    little.
+
+    Args:
+        losses: shape (m, d): quality's first, then costs, which may still gain by coding as much as they did
+            for any that finished.
+        then: of the finished ones at the same epoch, shape (n, d).
+        ends: of them at their ends, same shape.
+        untrained: whether that epoch is the one before training.
+
+    Returns:
+        The chance, k and n of each, shape (m,).
+    """
+    own = np.asarray(losses, dtype=float)
+    shape = (-1, own.shape[1])
+    before, after = np.reshape(then, shape), np.reshape(ends, shape)
+    gained = np.minimum((after[:, 1:] - before[:, 1:]).min(axis=0, initial=0.0), 0.0)
+    costs = (own[:, 1:] + gained)[:, None]
+    smaller = (after[:, 1:] <= costs).all(axis=2)
+    wanted = np.where(smaller, after[:, 0], math.inf).min(axis=1, initial=math.inf)[:, None]
+    if untrained:
+        counted, reached = (after[:, 1:] >= costs).all(axis=2), after[:, 0]
+    else:
+        counted, reached = np.ones(smaller.shape, dtype=bool), _carried(own[:, 0], before[:, 0], after[:, 0])
+    lucky, count = (counted & (reached < wanted)).sum(axis=1), counted.sum(axis=1)
+    return np.where(smaller.any(axis=1), (lucky + 1) / (count + 2), 1.0), lucky, count
+
+
+def _carried(
+    losses: NDArray[np.float64], then: NDArray[np.float64], ends: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Each of ``losses``, a row, multiplied as others were from ``then`` to ``ends``; 0 stays 0."""
     factors = np.divide(ends, then, out=np.full_like(ends, math.inf), where=then > 0)
     factors[(then == 0) & (ends == 0)] = 1.0
-    return loss * factors
+    own = losses[:, None]
+    return np.multiply(own, factors, out=np.zeros((len(own), len(factors))), where=own > 0)

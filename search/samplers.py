@@ -57,7 +57,7 @@ class Sampler:
     name: str
     summary: str
     make: Callable[[int, int, int], BaseSampler]
-    attempts: int = 8
+    attempts: int = 4
     whole: bool = False
     ahead: bool = False
     given: Mapping[str, Any] = field(default_factory=dict)
