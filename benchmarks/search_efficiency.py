@@ -56,14 +56,15 @@ GUESSING = 0.1
 SEARCHES: Mapping[str, tuple[str, str]] = {
     "random": ("random", "none"),
     "random + ours": ("random", "ours"),
-    "random + ours, for good": ("random", "for good"),
+    "random + ours, revived": ("random", "revive"),
     "random + ASHA": ("random", "asha"),
     "TPE": ("tpe", "none"),
     "TPE + ours": ("tpe", "ours"),
+    "TPE + ours, revived": ("tpe", "revive"),
     "NSGA-II": ("nsga2", "none"),
     "GP": ("gp", "none"),
 }
-"""Name -> sampler and what ends trials early: our rules, the same with nobody taken up again, or Ray's."""
+"""Name -> sampler and what ends trials early: our rules, the same with trials taken up again, or Ray's."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ class Simulation:
         """What ends trials early, by name."""
         if name == "ours":
             return self.ours(Rules())
-        if name == "for good":
-            return self.ours(Rules(revive=False))
+        if name == "revive":
+            return self.ours(Rules(revive=True))
         if name == "asha":
             return WeightedASHA(self.table, 3, 1)
         return Everything()

@@ -33,7 +33,7 @@ class Rules:
     reduction: float = 2.0
     grace: int = 2
     chance: float = 0.25
-    revive: bool = True
+    revive: bool = False
 
     def __post_init__(self) -> None:
         if not self.reduction > 1:

@@ -106,7 +106,8 @@ class Options:
         concurrency: trials at a time, or None for one per processor (or two per GPU).
         address: of a running Ray cluster, or None for this machine.
         own_model: ``module:Class`` of the user's student, or None.
-        scheduler: ``pareto``, which ends trials without a prospect of the front early, or ``none``.
+        scheduler: ``pareto``, which ends trials without a prospect of the front early; ``revive``, which also
+            takes them up again once they have one; or ``none``.
     """
 
     name: str
@@ -124,7 +125,7 @@ class Options:
     concurrency: int | None = None
     address: str | None = None
     own_model: str | None = None
-    scheduler: Literal["pareto", "none"] = "pareto"
+    scheduler: Literal["pareto", "revive", "none"] = "pareto"
 
 
 @dataclass(frozen=True)
@@ -340,7 +341,7 @@ def _search(
             own_models=() if options.own_model is None else (options.own_model,),
             device=machine.device,
             latency_first=options.budget.max_latency_ms is not None
-            or (options.scheduler == "pareto" and options.minimize_latency),
+            or (options.scheduler != "none" and options.minimize_latency),
             store_mark=machine.store_mark,
             trials=folder.trials.absolute(),
         )
@@ -658,8 +659,8 @@ def _smallest_object_store() -> float:
 def _why_short(trials: int, wanted: int) -> str:
     """Said of a sweep that ran out of recipes."""
     return (
-        f"ended after {count(trials, 'trial')} of {wanted}: the space has no recipe, or hardly one, that was "
-        "not drawn, and the same recipe would train to the same student"
+        f"ended after {trials} of {count(wanted, 'trial')}: none of the space's recipes is left, or hardly "
+        "any, and one that was tried already would become the same student again"
     )
 
 
@@ -674,7 +675,7 @@ def _why_live(wanted: int | None, views: int | None, size: int) -> str:
 def make_scheduler(quality: Quality, options: Options) -> ParetoScheduler:
     """What ends trials early, as ``options`` have it."""
     costs = ["packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
-    rules = Rules() if options.scheduler == "pareto" else None
+    rules = None if options.scheduler == "none" else Rules(revive=options.scheduler == "revive")
     return ParetoScheduler(quality, costs, rules, options.budget.sure_before_training)
 
 

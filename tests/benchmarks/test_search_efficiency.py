@@ -173,7 +173,7 @@ def test_a_search_replayed_is_the_same_search(table, sampler):
 
 def test_who_is_taken_up_again_pays_only_for_what_is_left(table):
     """One worker: the clock is the sum of the epochs that were trained, each once."""
-    judge = Ours(table, Rules(reduction=3, grace=1))
+    judge = Ours(table, Rules(reduction=3, grace=1, revive=True))
     search = ReplayedSearch(table, Grid(table), find_sampler("random"), judge, 1)
     ended = simulate(table, search, judge, workers=1, compute=100.0)
     clock, reached = 0.0, {}

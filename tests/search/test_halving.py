@@ -210,7 +210,7 @@ def a_line(halving, names, epoch=1):
 
 
 def test_who_was_ended_too_early_is_taken_up_once_others_fall_behind():
-    halving = ParetoHalving(Rules(reduction=2, grace=1, chance=0.0))
+    halving = ParetoHalving(Rules(reduction=2, grace=1, chance=0.0, revive=True))
     a_line(halving, ["1", "3", "2"])
     assert halving.promising() is None  # 3 was number 2 of 2 and is number 3 of 3
     a_line(halving, ["8"])
@@ -231,13 +231,13 @@ def test_who_was_ended_too_early_is_taken_up_once_others_fall_behind():
 
 
 def test_without_the_rule_nobody_is_taken_up():
-    halving = ParetoHalving(Rules(reduction=2, grace=1, chance=0.0, revive=False))
+    halving = ParetoHalving(Rules(reduction=2, grace=1, chance=0.0))
     a_line(halving, ["1", "3", "2", "8", "9", "10", "11"])
     assert halving.promising() is None
 
 
 def test_who_is_unknown_or_goes_on_is_not_taken_up():
-    halving = ParetoHalving(Rules())
+    halving = ParetoHalving(Rules(revive=True))
     halving.stop("over budget")  # it never reported here
     halving.report("a", 0, (0.5, 5.0), epochs=4)
     assert halving.promising() is None
@@ -250,7 +250,7 @@ def test_who_is_taken_up_would_not_be_ended_now_and_counts_once(reports, chance,
     """Against the rules themselves: the same reports, with that one's as the last."""
 
     def told(order):
-        halving = ParetoHalving(Rules(reduction=reduction, grace=1, chance=chance))
+        halving = ParetoHalving(Rules(reduction=reduction, grace=1, chance=chance, revive=True))
         for number in order:
             for epoch in (0, 1):
                 if reason := halving.report(str(number), epoch, reports[number], epochs=3):

@@ -53,7 +53,7 @@ def drive(journal, log, sampler):
     """One driver, from the start or from what the one before left, to the end or until it is killed."""
     study = open_study(journal, "s", ("maximize", "minimize"), resume=journal.exists())
     scheduler = ParetoScheduler(
-        quality_of("accuracy"), ("packed_bytes",), Rules(reduction=2, grace=1, chance=0.1)
+        quality_of("accuracy"), ("packed_bytes",), Rules(reduction=2, grace=1, chance=0.1, revive=True)
     )
     tell_again(log, scheduler)
     searcher = OptunaSearcher(
@@ -120,7 +120,7 @@ def test_who_is_over_budget_stays_so():
     scheduler = ParetoScheduler(
         quality_of("accuracy"),
         ("packed_bytes",),
-        Rules(reduction=2, grace=1, chance=0.0),
+        Rules(reduction=2, grace=1, chance=0.0, revive=True),
         lambda result: "too large" if result["packed_bytes"] > limit else "",
     )
     recipe = images(random_trial(), CONTEXT)
@@ -143,7 +143,9 @@ def random_trial():
 
 def test_latency_that_is_known_only_at_first_goes_over_to_who_goes_on():
     scheduler = ParetoScheduler(
-        quality_of("accuracy"), ("packed_bytes", "latency_ms"), Rules(reduction=2, grace=1, chance=0.0)
+        quality_of("accuracy"),
+        ("packed_bytes", "latency_ms"),
+        Rules(reduction=2, grace=1, chance=0.0, revive=True),
     )
     recipe = images(random_trial(), CONTEXT)
     for number in range(5):

@@ -25,7 +25,7 @@ from trainables.tasks import Digits
 from trainables.trainable import TrialSettings
 
 ACCURACY = quality_of("accuracy")
-RANK = Rules(reduction=2, grace=1, chance=0.0)
+RANK = Rules(reduction=2, grace=1, chance=0.0, revive=True)
 
 
 def recipe_of(epochs=4, **arguments):
@@ -205,11 +205,15 @@ def test_a_quality_without_a_best_value_is_refused():
 def test_the_command_line_chooses(tmp_path):
     options = Options("s", 1, 0, tmp_path, "")
     recipe = recipe_of(12)
-    for name, ends in (("pareto", True), ("none", False)):
+    for name, ends in (("pareto", True), ("revive", True), ("none", False)):
         scheduler = make_scheduler(ACCURACY, replace(options, scheduler=name))
         reasons = []
         for number in range(40):
             for epoch in range(12):
                 shown = result_of(epoch, 0.9 - 0.01 * number, 500 + number)
                 reasons.append(scheduler.learn(f"{number:05d}", recipe, shown))
+                if reasons[-1]:
+                    scheduler.let_go(f"{number:05d}")
+                    break
         assert any(reasons) == ends
+        assert (scheduler.promising() is not None) == (name == "revive")
