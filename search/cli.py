@@ -170,8 +170,8 @@ def sweep(
     scheduler: Annotated[
         Literal["pareto", "revive", "none"],
         typer.Option(
-            help="End students early that have no prospect of the front; the same, and take them up again once "
-            "they have one; or train all to the end."
+            help="End students early that have no prospect of the front; the same, and take them up again "
+            "once they have one; or train all to the end."
         ),
     ] = "pareto",
     concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,

@@ -25,6 +25,9 @@ from search.problem import Problem
 POPULATION = 20
 """Of NSGA-II. Optuna's 50 would make a sweep of our usual 36 to 100 trials one random generation or two."""
 
+CHILDREN = 16
+"""Of NSGA-II's, that are tried for one trial: parents that are alike have few that are new."""
+
 SEEN_VALUES = "seen_values"
 """User attribute of a pruned trial: its objectives as they were seen last."""
 
@@ -141,6 +144,12 @@ class GeneticSampler(NSGAIISampler):
     has kept who they are, by age.
     """
 
+    @classmethod
+    def of(cls, seed: int, number: int, attempt: int) -> GeneticSampler:
+        """A child that is known mutates the more, the more often it was, at last in every parameter."""
+        mutation = attempt / (CHILDREN - 1) if attempt else None  # None: one in the number of parameters
+        return cls(seed=seed_of(seed, number, attempt), population_size=POPULATION, mutation_prob=mutation)
+
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
         """The parents of ``generation``, by age."""
         return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
@@ -181,9 +190,8 @@ SAMPLERS: tuple[Sampler, ...] = (
     Sampler(
         "nsga2",
         f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
-        lambda seed, number, attempt: GeneticSampler(
-            seed=seed_of(seed, number, attempt), population_size=POPULATION
-        ),
+        GeneticSampler.of,
+        attempts=CHILDREN,
         whole=True,
         given={"GeneticSampler:generation": 0},  # the first generation is whoever is there
     ),
