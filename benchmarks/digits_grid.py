@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from search.studies import Study, find_study
 from spaces import Context
@@ -17,7 +18,9 @@ from trainables.tasks.base import Task
 EPOCHS = 12
 """Of every trial; the study itself has 35. Phases keep their shares of the whole."""
 
-AXES: Mapping[str, tuple[Any, ...]] = {
+Axes = Mapping[str, tuple[Any, ...]]
+
+AXES: Axes = {
     "depth": (1, 2),
     "width": (0.1, 0.16, 0.25, 0.4),
     "learning_rate": (1.5e-3, 5e-3),
@@ -32,6 +35,9 @@ AXES: Mapping[str, tuple[Any, ...]] = {
 Widths are about equally far apart in their logarithms; bits are every second of the space's; learning rates
 are the study's own and a third of it. The study's depths go on to 3 and its widths to 0.5.
 """
+
+HALF: Axes = {**AXES, "learning_rate": AXES["learning_rate"][1:]}
+"""What rules may be chosen on: the half of the grid with the larger learning rate."""
 
 FIXED: Mapping[str, float] = {"temperature": 2.0, "distillation_weight": 0.7, "points_learning_rate": 1e-5}
 """Parameters of the space that the grid leaves at what the study's first trials have."""
@@ -88,30 +94,28 @@ def recipe_of(point: Point, study: Study, context: Context) -> Recipe:
     return study.space(optuna.trial.FixedTrial({**point, **FIXED}), context)
 
 
-def draw(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-    """A point of the grid, asked of Optuna under the space's own names and in its order.
+def parameters(axes: Axes = AXES) -> dict[str, BaseDistribution]:
+    """Every parameter that a point may have. Ordered axes are numbers of values: neighbours are alike."""
+    found: dict[str, BaseDistribution] = {"method": CategoricalDistribution(tuple(METHODS))}
+    for name, values in axes.items():
+        found[name] = (
+            CategoricalDistribution(values) if name == "prune" else IntDistribution(0, len(values) - 1)
+        )
+    return found
 
-    Ordered axes are integers, numbers of values, as neighbours on them are alike.
-    """
+
+def draw(trial: optuna.trial.BaseTrial, axes: Axes = AXES) -> dict[str, Any]:
+    """A point of the grid, asked of Optuna under the space's own names and in its order."""
+
+    def value(name: str) -> Any:
+        return axes[name][trial.suggest_int(name, 0, len(axes[name]) - 1)]
+
     point: dict[str, Any] = {"method": trial.suggest_categorical("method", tuple(METHODS))}
     for name in BASE:
-        point[name] = _draw(trial, name)
-    point["prune"] = trial.suggest_categorical("prune", AXES["prune"])
+        point[name] = value(name)
+    point["prune"] = trial.suggest_categorical("prune", axes["prune"])
     if point["prune"]:
-        point["sparsity"] = _draw(trial, "sparsity")
+        point["sparsity"] = value("sparsity")
     for name in METHODS[point["method"]]:
-        point[name] = _draw(trial, name)
+        point[name] = value(name)
     return point
-
-
-def numbered(point: Point) -> dict[str, Any]:
-    """``point`` as :func:`draw` asks for it: numbers of values on ordered axes."""
-    return {
-        name: value if name in ("method", "prune") else AXES[name].index(value)
-        for name, value in point.items()
-    }
-
-
-def _draw(trial: optuna.trial.BaseTrial, name: str) -> Any:
-    values: Sequence[Any] = AXES[name]
-    return values[trial.suggest_int(name, 0, len(values) - 1)]

@@ -2,13 +2,13 @@
 
 Every recipe of a grid of the digits space was trained beforehand (``benchmarks/record_digits.py``), so that a
 search can be replayed on a simulated cluster: four workers, a clock, the recorded processor time of every
-epoch, and 0.05 s for each trial's start. Optuna's real samplers suggest, the project's real rules
-(``search/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A recipe is tried once: a
-sampler that suggests it again is told what is known. A search ends when the workers have been given what
-random search spends on ``--trials`` trials; the hypervolume is that of the finished students, in log2 of the
-bytes and validation accuracy, against the teacher's size and an accuracy of 0.1.
+epoch, and 0.05 s for each trial's start. The project's real searcher suggests (``search/searcher.py``, which
+draws no recipe twice), its real rules (``search/halving.py``) or Ray's real ASHA rule on a weighted sum end
+trials. A search ends when the workers have been given what random search spends on ``--trials`` trials; the
+hypervolume is that of the finished students, in log2 of the bytes and validation accuracy, against the
+teacher's size and an accuracy of 0.1.
 
-    python -m benchmarks.search_efficiency --tune            # rules by seeds from 1,000 on
+    python -m benchmarks.search_efficiency --tune            # rules, on half of the grid, seeds from 1,000 on
     python -m benchmarks.search_efficiency --runs runs/      # 20 seeds, the table and the figure
 
 A finished run is kept in ``--runs``; the same command goes on where it was stopped. The test split is not
@@ -31,16 +31,18 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.digits_grid import draw
+from benchmarks.digits_grid import AXES, HALF, Axes
 from benchmarks.digits_table import Table, load_table
 from benchmarks.efficiency_figure import draw_figure
-from benchmarks.searches import SAMPLERS, Everything, OptunaSearch, Ours, Rows, WeightedASHA
+from benchmarks.searches import Everything, Grid, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.front import size_quality_hypervolume
 from search.halving import Rules
+from search.samplers import find_sampler
 from trainables.files import write_file
 from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint
+from trainables.recipe import canonical_json
 
 TABLE = Path(__file__).parent / "data" / "digits-grid.npz"
 RESULT = Path(__file__).parent / "results" / "2026-11-21-search-efficiency.md"
@@ -54,13 +56,15 @@ GUESSING = 0.1
 SEARCHES: Mapping[str, tuple[str, str]] = {
     "random": ("random", "none"),
     "random + ours": ("random", "ours"),
+    "random + ours, revived": ("random", "revive"),
     "random + ASHA": ("random", "asha"),
     "TPE": ("tpe", "none"),
     "TPE + ours": ("tpe", "ours"),
+    "TPE + ours, revived": ("tpe", "revive"),
     "NSGA-II": ("nsga2", "none"),
     "GP": ("gp", "none"),
 }
-"""Name -> sampler and what ends trials early."""
+"""Name -> sampler and what ends trials early: our rules, the same with trials taken up again, or Ray's."""
 
 
 @dataclass(frozen=True)
@@ -86,20 +90,21 @@ class Simulation:
     Args:
         table: what recipes do.
         trials: of random search; what these cost on average is what every search may spend.
+        axes: values that may be drawn.
     """
 
-    def __init__(self, table: Table, trials: int) -> None:
+    def __init__(self, table: Table, trials: int, axes: Axes = AXES) -> None:
         self.table = table
-        self.rows = Rows(table)
+        self.grid = Grid(table, axes)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(sampler=SAMPLERS["random"](0))
-        drawn = [self.rows[draw(study.ask())] for _ in range(2000)]
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        drawn = [self.grid.row(canonical_json(self.grid.draw(study.ask()))) for _ in range(2000)]
         spent = [table.seconds[row].sum() + START_SECONDS for row in drawn]
         self.compute = float(np.mean(spent)) * trials
 
     def run(self, sampler: str, judge: Judge, seed: int) -> Run:
         """One search."""
-        search = OptunaSearch(self.table, self.rows, SAMPLERS[sampler](seed), seed)
+        search = ReplayedSearch(self.table, self.grid, find_sampler(sampler), judge, seed)
         ended = simulate(self.table, search, judge, workers=WORKERS, compute=self.compute)
         return Run(
             curve=tuple(self.hypervolumes(ended).tolist()),
@@ -116,6 +121,8 @@ class Simulation:
         """What ends trials early, by name."""
         if name == "ours":
             return self.ours(Rules())
+        if name == "revive":
+            return self.ours(Rules(revive=True))
         if name == "asha":
             return WeightedASHA(self.table, 3, 1)
         return Everything()
@@ -151,11 +158,12 @@ def reached(curve: NDArray[np.float64], target: float) -> float:
 
 
 def tune(simulation: Simulation, seeds: Sequence[int]) -> None:
-    """Print how far each choice of rules gets, on seeds that report nothing."""
+    """Print how far each choice of rules gets, on seeds and recipes that report nothing."""
     choices = [
-        Rules(reduction, grace, chance)
-        for chance in (0.0, 0.05, 0.1, 0.15)
-        for reduction, grace in ((1.5, 3), (2, 3), (3, 3), (1.5, 4), (2, 4), (3, 4), (2, 6), (3, 6), (2, 99))
+        Rules(reduction, grace, chance, revive)
+        for chance in (0.0, 0.1, 0.25, 0.4)
+        for reduction, grace in ((1.5, 2), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (3, 3), (4, 2), (2, 99))
+        for revive in (False, True)
     ]
     for sampler in ("random", "tpe"):
         plain = np.array([simulation.run(sampler, Everything(), seed).curve for seed in seeds])
@@ -173,12 +181,13 @@ def tune(simulation: Simulation, seeds: Sequence[int]) -> None:
 
 
 def collect(simulation: Simulation, folder: Path, seeds: Mapping[str, int]) -> dict[str, list[Run]]:
-    """All runs, those that are missing in ``folder`` made now."""
+    """The runs of so many ``seeds`` of each search, those that are missing in ``folder`` made now."""
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Run]] = {}
-    for name, (sampler, judge) in SEARCHES.items():
+    for name, number in seeds.items():
+        sampler, judge = SEARCHES[name]
         found[name] = []
-        for seed in range(seeds[name]):
+        for seed in range(number):
             path = folder / f"{name.replace(' ', '')}-{seed}.json"
             if not path.exists():
                 run = simulation.run(sampler, simulation.judge(judge), seed)
@@ -195,8 +204,8 @@ def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: in
     means = {name: curve.mean(axis=0) for name, curve in curves.items()}
     best = simulation.hypervolume(range(len(simulation.table.points)))
     lines = [
-        "search        seeds  hypervolume at 1/8, 1/4, 1/2 and all of the compute (standard deviation)"
-        "     trials  finished  untrained",
+        "search                  seeds  hypervolume at 1/8, 1/4, 1/2 and all of the compute "
+        "(standard deviation)     trials  finished  untrained",
     ]
     for name, curve in curves.items():
         cells = "  ".join(
@@ -205,10 +214,10 @@ def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: in
         )
         ended = np.mean([(run.trials, run.finished, run.untrained) for run in runs[name]], axis=0)
         counts = f"{ended[0]:6.0f}  {ended[1]:8.0f}  {ended[2]:9.0f}"
-        lines.append(f"{name:<14}{len(curve):5}  {cells}    {counts}")
+        lines.append(f"{name:<24}{len(curve):5}  {cells}    {counts}")
     lines += ["", "share of the compute after which the mean is where another ends", ""]
     targets = ("random", "TPE")
-    lines.append(f"{'search':<14}" + "".join(f"{target + ' ends':>26}" for target in targets))
+    lines.append(f"{'search':<24}" + "".join(f"{target + ' ends':>26}" for target in targets))
     for name, mean in means.items():
         ends = []
         for target in targets:
@@ -216,7 +225,7 @@ def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: in
             each = [reached(np.array(run.curve), goal) for run in runs[name]]
             low, high = np.quantile(each, [0.25, 0.75], method="nearest")
             ends.append(f"{_share(reached(mean, goal)):>12} ({_share(low)} to {_share(high)})")
-        lines.append(f"{name:<14}" + "".join(f"{end:>26}" for end in ends))
+        lines.append(f"{name:<24}" + "".join(f"{end:>26}" for end in ends))
     machine = fingerprint()
     versions = ", ".join(f"{name} {version(name)}" for name in ("optuna", "ray", "moocore", "numpy"))
     return "\n".join(
@@ -244,18 +253,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--gp-seeds", type=int, default=3, help="a suggestion of GP takes seconds")
     parser.add_argument("--trials", type=int, default=100, help="of random search: what all may spend")
+    parser.add_argument("--only", action="append", choices=tuple(SEARCHES), help="run this, report nothing")
     parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
-    simulation = Simulation(load_table(arguments.table), arguments.trials)
+    axes = HALF if arguments.tune else AXES
+    simulation = Simulation(load_table(arguments.table), arguments.trials, axes)
     if arguments.tune:
         tune(simulation, range(TUNING, TUNING + arguments.seeds))
         return
     if arguments.runs is None:
         parser.error("--runs DIR is needed, or --tune")
     seeds: dict[str, Any] = {
-        name: arguments.gp_seeds if name == "GP" else arguments.seeds for name in SEARCHES
+        name: arguments.gp_seeds if name == "GP" else arguments.seeds for name in arguments.only or SEARCHES
     }
     runs = collect(simulation, arguments.runs, seeds)
+    if arguments.only:
+        return
     print(report(simulation, runs, arguments.trials))
     figure = draw_figure(
         {name: np.array([run.curve for run in each]) for name, each in runs.items()},

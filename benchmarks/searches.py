@@ -1,104 +1,107 @@
-"""Searches of the digits grid for the simulated cluster: Optuna's samplers, and who ends trials early."""
+"""Searches of the digits grid for the simulated cluster: our searcher, and who ends trials early."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import optuna
-from optuna.trial import TrialState
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
+from ray.tune.search import Searcher
 
-from benchmarks.digits_grid import EPOCHS, Point, draw, numbered
+from benchmarks.digits_grid import AXES, EPOCHS, Axes, draw, parameters, recipe_of, study_and_context
 from benchmarks.digits_table import Table
-from benchmarks.simulated_cluster import Asked
+from benchmarks.simulated_cluster import Asked, Judge
 from search.halving import ParetoHalving, Rules
-
-SAMPLERS: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-}
+from search.samplers import CONTINUES, Sampler, name_of
+from search.searcher import Never, OptunaSearcher
+from trainables.recipe import Recipe, canonical_json
 
 
-class Rows:
-    """Finds a point's row in a table."""
+class Grid:
+    """The points of a table as the recipes that a searcher suggests.
 
-    def __init__(self, table: Table) -> None:
-        self._rows = {_key(point): row for row, point in enumerate(table.points)}
-
-    def __getitem__(self, point: Point) -> int:
-        return self._rows[_key(point)]
-
-
-def _key(point: Point) -> str:
-    return json.dumps(point, sort_keys=True)
-
-
-REPEATS = 5
-"""After how many suggestions in a row that are known already a new point is drawn at random."""
-
-
-class OptunaSearch:
-    """Asks an Optuna sampler for points of the grid, and tells it quality and log2 of the bytes.
-
-    A recipe that was tried is not tried again, since it would do the same: the sampler is told what is known
-    and asked for another. On a grid it may then insist; a point drawn at random helps it on.
+    Args:
+        table: what they did.
+        axes: values that may be drawn.
     """
 
-    def __init__(self, table: Table, rows: Rows, sampler: optuna.samplers.BaseSampler, seed: int) -> None:
-        self._table = table
-        self._rows = rows
-        self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-        self._open: dict[int, optuna.Trial] = {}
-        self._known: dict[int, tuple[int, bool] | None] = {}
-        self._random = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    def __init__(self, table: Table, axes: Axes = AXES) -> None:
+        study, context = study_and_context()
+        self.parameters = parameters(axes)
+        self._axes = axes
+        self._recipes: dict[tuple[tuple[str, Any], ...], Recipe] = {}
+        self._rows: dict[str, int] = {}
+        for row, point in enumerate(table.points):
+            recipe = recipe_of(point, study, context)
+            self._recipes[_key(point)] = recipe
+            self._rows[canonical_json(recipe)] = row
 
-    def ask(self) -> Asked:
-        """The sampler's next point that was not tried."""
-        repeats = 0
-        while True:
-            if repeats == REPEATS:
-                self._study.enqueue_trial(numbered(self._new()))
-            trial = self._study.ask()
-            row = self._rows[draw(trial)]
-            if row not in self._known:
-                self._known[row] = None
-                self._open[trial.number] = trial
-                return Asked(trial.number, row)
-            repeats += 1
-            end = self._known[row]
-            if end is None:  # it is being trained
-                self._study.tell(trial, state=TrialState.FAIL)
-            else:
-                self._tell(trial, row, *end)
+    def draw(self, trial: optuna.trial.BaseTrial) -> Recipe:
+        """A space of the grid's recipes."""
+        return self._recipes[_key(draw(trial, self._axes))]
+
+    def row(self, recipe: str) -> int:
+        """Where the table has a recipe, given as canonical JSON."""
+        return self._rows[recipe]
+
+
+def _key(point: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(point.items()))
+
+
+class ReplayedSearch:
+    """The searcher of ``rayduce sweep``, told quality and log2 of the bytes of the recorded table.
+
+    Args:
+        table: what recipes do.
+        grid: its recipes.
+        sampler: how to draw.
+        judge: knows which trials are taken up again.
+        seed: of the sweep.
+    """
+
+    def __init__(self, table: Table, grid: Grid, sampler: Sampler, judge: Judge, seed: int) -> None:
+        self._table = table
+        self._grid = grid
+        self._searcher = OptunaSearcher(
+            optuna.create_study(directions=["maximize", "minimize"]),
+            grid.draw,
+            lambda result: result["values"],
+            trials=len(table.points),
+            parameters=grid.parameters,
+            sampler=sampler,
+            seed=seed,
+            revisits=judge,
+        )
+        self._reached: dict[str, int] = {}
+
+    def ask(self) -> Asked | None:
+        """The next trial; None if there is none left."""
+        number = len(self._reached)
+        while (config := self._searcher.suggest(str(number))) is None:
+            time.sleep(0.001)  # the sampler is at work on its thread
+        if not isinstance(config, dict):
+            assert config == Searcher.FINISHED
+            return None
+        epoch = self._reached.get(config.get(CONTINUES, ""), 0)
+        self._reached[config["trial"]] = epoch
+        return Asked(number, self._grid.row(config["recipe"]), epoch)
 
     def tell(self, asked: Asked, epoch: int, finished: bool) -> None:
-        """Finished trials have values; the others are pruned, without any."""
-        self._known[asked.row] = epoch, finished
-        self._tell(self._open.pop(asked.number), asked.row, epoch, finished)
-
-    def _tell(self, trial: optuna.Trial, row: int, epoch: int, finished: bool) -> None:
-        if not finished:
-            self._study.tell(trial, state=TrialState.PRUNED)
-            return
-        error, size = losses_of(self._table, row, epoch)
-        self._study.tell(trial, [1.0 - error, size])
-
-    def _new(self) -> Point:
-        while True:
-            point = draw(self._random.ask())
-            if self._rows[point] not in self._known:
-                return point
+        """How it ended, and with what."""
+        self._reached[name_of(asked.number)] = epoch
+        error, size = losses_of(self._table, asked.row, epoch)
+        state = "finished" if finished else "pruned"
+        self._searcher.on_trial_complete(str(asked.number), {"state": state, "values": [1.0 - error, size]})
 
 
-class Everything:
+class Everything(Never):
     """Lets every trial train to its end."""
 
     def judge(self, asked: Asked, epoch: int) -> bool:
@@ -118,12 +121,23 @@ class Ours:
 
     def judge(self, asked: Asked, epoch: int) -> bool:
         """See :meth:`search.halving.ParetoHalving.report`."""
-        losses = losses_of(self._table, asked.row, epoch)
-        return not self._halving.report(str(asked.number), epoch, losses, epochs=EPOCHS)
+        losses, name = losses_of(self._table, asked.row, epoch), name_of(asked.number)
+        goes_on = not self._halving.report(name, epoch, losses, epochs=EPOCHS)
+        if not goes_on:
+            self._halving.stop(name)
+        return goes_on
 
     def finish(self, asked: Asked) -> None:
         """The last report ends nothing, but is learnt from."""
         self.judge(asked, EPOCHS)
+
+    def promising(self) -> str | None:
+        """See :meth:`search.halving.ParetoHalving.promising`."""
+        return self._halving.promising()
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """See :meth:`search.halving.ParetoHalving.take_up`."""
+        self._halving.take_up(name, as_name)
 
 
 def losses_of(table: Table, row: int, epoch: int) -> tuple[float, float]:
@@ -131,7 +145,7 @@ def losses_of(table: Table, row: int, epoch: int) -> tuple[float, float]:
     return 1.0 - float(table.validation[row, epoch]), math.log2(table.packed_bytes[row, epoch])
 
 
-class WeightedASHA:
+class WeightedASHA(Never):
     """Ray's own asynchronous successive halving on a weighted sum of both objectives.
 
     Half of the sum is the accuracy, half how many halvings the file is below the teacher's, as a share of the

@@ -19,17 +19,19 @@ class Asked:
     Attributes:
         number: of the trial.
         row: of the table: its recipe.
+        epoch: where it begins: 0, or where a trial that was ended is taken up again.
     """
 
     number: int
     row: int
+    epoch: int = 0
 
 
 class Search(Protocol):
     """What suggests trials and hears how they went."""
 
-    def ask(self) -> Asked:
-        """The next trial."""
+    def ask(self) -> Asked | None:
+        """The next trial; None if there is none left."""
         ...
 
     def tell(self, asked: Asked, epoch: int, finished: bool) -> None:
@@ -48,6 +50,14 @@ class Judge(Protocol):
         """The trial has reported its last epoch."""
         ...
 
+    def promising(self) -> str | None:
+        """A trial that was ended and should go on, by its number as a searcher names it."""
+        ...
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """That one goes on as another."""
+        ...
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -58,19 +68,21 @@ class Ended:
         row: of the table.
         epoch: how far it came.
         finished: whether that was its last.
+        began: epoch that it began at; not 0 where it took another trial up.
     """
 
     compute: float
     row: int
     epoch: int
     finished: bool
+    began: int = 0
 
 
 def simulate(table: Table, search: Search, judge: Judge, *, workers: int, compute: float) -> list[Ended]:
     """Search until the workers have been given ``compute`` seconds in all.
 
     Each worker takes a trial, reports it untrained and after each epoch, and goes on to the next trial when
-    it ends. Suggesting takes no time. Trials that still run at the end are lost.
+    it ends, or rests if there is none. Suggesting takes no time. Trials that still run at the end are lost.
     """
     last = table.packed_bytes.shape[1] - 1
     ended: list[Ended] = []
@@ -81,11 +93,19 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
     def schedule(when: float, asked: Asked, epoch: int) -> None:
         nonlocal count
         count += 1
-        started = START_SECONDS if epoch == 0 else 0.0
-        heapq.heappush(events, (when + started + float(table.seconds[asked.row, epoch]), count, asked, epoch))
+        heapq.heappush(events, (when + float(table.seconds[asked.row, epoch]), count, asked, epoch))
+
+    def start(when: float) -> None:
+        nonlocal count
+        asked = search.ask()
+        if asked is not None:
+            count += 1
+            # Wherever it begins, it reports where it stands, which takes as long as it does at the beginning.
+            begun = when + START_SECONDS + float(table.seconds[asked.row, 0])
+            heapq.heappush(events, (begun, count, asked, asked.epoch))
 
     for _ in range(workers):
-        schedule(0.0, search.ask(), 0)
+        start(0.0)
     while events:
         when, _, asked, epoch = heapq.heappop(events)
         if when * workers > compute:
@@ -96,6 +116,6 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
             schedule(when, asked, epoch + 1)
             continue
         search.tell(asked, epoch, epoch == last)
-        ended.append(Ended(when * workers, asked.row, epoch, epoch == last))
-        schedule(when, search.ask(), 0)
+        ended.append(Ended(when * workers, asked.row, epoch, epoch == last, asked.epoch))
+        start(when)
     return ended

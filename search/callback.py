@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 from search.halt import Halt
 from search.mlflow_client import FEASIBLE_TAG, FRONT_TAG, NOTE_TAG, SEEDLESS_TAG, StoreError
 from search.notes import Student, trial_note
+from search.samplers import CONTINUES
 from search.tracking import SweepTracker, signature_tags
 from search.yardstick import Yardstick
 from trainables.files import TENSORS_FILE
@@ -157,6 +158,7 @@ class TrialEvents(Callback):
         recipe = record.recipe
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
+        tags[CONTINUES] = trial.config.get(CONTINUES)
         tags[SEEDLESS_TAG] = replace(recipe, seed=0).recipe_id
         tags[NOTE_TAG] = trial_note(record.described(), self._yardstick)
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)

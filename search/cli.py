@@ -168,8 +168,11 @@ def sweep(
     ] = None,
     latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
     scheduler: Annotated[
-        Literal["pareto", "none"],
-        typer.Option(help="End students early that have no prospect of the front, or train all to the end."),
+        Literal["pareto", "revive", "none"],
+        typer.Option(
+            help="End students early that have no prospect of the front; the same, and take them up again "
+            "once they have one; or train all to the end."
+        ),
     ] = "pareto",
     concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
     address: Annotated[
@@ -468,6 +471,8 @@ def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
             style="dim",
             highlight=False,
         )
+    if outcome.short:
+        out.print(f"  It {outcome.short}.", style="yellow", highlight=False)
     for record in outcome.records.values():
         if record.reason and record.state != "pruned":
             word = "failed: " if record.state == "failed" else ""

@@ -98,6 +98,7 @@ def finish_sweep(
     front: Sequence[str],
     yardstick: Yardstick,
     about: str,
+    short: str,
 ) -> None:
     """End the parent run: the teacher, the front in words and as a table, the students to be registered.
 
@@ -107,6 +108,7 @@ def finish_sweep(
         front: trial ids, smallest file first.
         yardstick: with the teacher's qualities on both splits.
         about: of :func:`asked`.
+        short: why there were fewer trials than asked for; empty if there were not.
     """
     quality = yardstick.quality
     candidates = {
@@ -116,12 +118,13 @@ def finish_sweep(
     }
     chosen = aliases(candidates, quality, yardstick.teacher_validation)
     described = {trial_id: record.described() for trial_id, record in records.items()}
+    about = f"The sweep {plain(short)}.\n\n{about}" if short else about
     write_file(tracker.folder.front, front_csv(records, front, yardstick, chosen).encode())
     facts = {f"teacher_{name}": value for name, value in yardstick.teacher.items()}
     tracker.finish_sweep(
         "finished",
         {**facts, "front_size": len(front)},
-        {NOTE_TAG: sweep_note(about, described, front, yardstick, chosen)},
+        {NOTE_TAG: sweep_note(about, described, front, yardstick, chosen), "reason": short or None},
         {FRONT_FILE: tracker.folder.front},
         aliases=chosen,
         descriptions={

@@ -9,7 +9,7 @@ reported, in the order in which they did: equal reports give equal decisions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import moocore
@@ -27,11 +27,13 @@ class Rules:
             the one before, rounded up to whole epochs.
         chance: a trial whose chance of reaching the front is estimated at less than this ends, in [0, 1); at
             0 none does.
+        revive: whether a trial that ended by these rules is taken up again once they would let it go on.
     """
 
     reduction: float = 2.0
     grace: int = 2
     chance: float = 0.25
+    revive: bool = False
 
     def __post_init__(self) -> None:
         if not self.reduction > 1:
@@ -93,20 +95,26 @@ def spread(losses: ArrayLike) -> list[int]:
     return order
 
 
-def place_of(losses: ArrayLike, row: int) -> int:
-    """How many rows are ahead of ``row``: those of better fronts, and on its own those that spread better.
+def places(losses: ArrayLike) -> NDArray[np.int64]:
+    """How many rows are ahead of each: those of better fronts, and on its own those that spread better.
 
     The ranking of multi-objective asynchronous successive halving (Schmucker et al. 2021, MO-ASHA).
 
     Args:
         losses: shape (n, d), finite.
-        row: in [0, n).
+
+    Returns:
+        int64, shape (n,): 0 to n - 1, each once.
     """
     table = np.asarray(losses, dtype=float)
     fronts = layers(table)
-    own = np.flatnonzero(fronts == fronts[row])
-    order = own[spread(table[own])]
-    return int((fronts < fronts[row]).sum()) + int(np.flatnonzero(order == row)[0])
+    found = np.empty(len(table), dtype=np.int64)
+    ahead = 0
+    for front in range(int(fronts.max(initial=-1)) + 1):
+        own = np.flatnonzero(fronts == front)
+        found[own[spread(table[own])]] = ahead + np.arange(len(own))
+        ahead += len(own)
+    return found
 
 
 @dataclass
@@ -117,6 +125,10 @@ class ParetoHalving:
     the accuracy, then the costs, such as log2 of the bytes, which are known before training but for what
     coding gains by it.
 
+    A trial that was ended (:meth:`stop`) may be taken up again as another one (:meth:`promising`,
+    :meth:`take_up`), as trials are promoted in asynchronous successive halving (Li et al. 2020, ASHA,
+    algorithm 2): what it reported counts as that one's.
+
     Attributes:
         rules: how strict to be.
     """
@@ -124,6 +136,11 @@ class ParetoHalving:
     rules: Rules
     _shown: dict[int, dict[str, tuple[float, ...]]] = field(default_factory=dict)
     _ends: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    _last: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Trial -> epoch of its last report, epochs of its whole training."""
+    _stopped: dict[str, None] = field(default_factory=dict)
+    _allowed: dict[str, int] = field(default_factory=dict)
+    """Trial that was taken up -> epoch up to which it has been judged."""
 
     def report(self, trial: str, epoch: int, losses: Sequence[float], *, epochs: int) -> str:
         """Why ``trial`` should end now; an empty string where it should go on.
@@ -141,38 +158,69 @@ class ParetoHalving:
             self._ends[trial] = own
             return ""
         self._shown.setdefault(epoch, {})[trial] = own
-        reason = self._by_chance(epoch, own)
+        self._last[trial] = epoch, epochs
+        if epoch <= self._allowed.get(trial, -1):
+            return ""
+        reason = self._by_chance(own, epoch)
         if not reason and epoch in self.rules.rungs(epochs):
-            reason = self._by_rank(trial, epoch)
+            reason = self._by_rank(trial, self._shown[epoch], epoch)
         return reason
 
-    def _by_chance(self, epoch: int, own: tuple[float, ...]) -> str:
+    def stop(self, trial: str) -> None:
+        """``trial`` has ended by these rules; one that they have heard nothing of is left alone."""
+        if trial in self._last:
+            self._stopped[trial] = None
+
+    def promising(self) -> str | None:
+        """The stopped trial that should go on first, of those that would not be ended by what is known now.
+
+        That is one that came farthest, and of these the best by rank.
+        """
+        if not self.rules.revive:
+            return None
+        groups: dict[tuple[int, int], list[str]] = {}
+        for trial in self._stopped:
+            groups.setdefault(self._last[trial], []).append(trial)
+        for epoch, epochs in sorted(groups, reverse=True):
+            shown, (then, ends) = self._shown[epoch], self._peers(epoch)
+            group = groups[epoch, epochs]
+            found, _, _ = chances([shown[trial] for trial in group], then, ends, untrained=epoch == 0)
+            able = [trial for trial, chance in zip(group, found, strict=True) if chance >= self.rules.chance]
+            if not able:
+                continue
+            ranked = dict(zip(shown, places(list(shown.values())).tolist(), strict=True))
+            best = min(able, key=ranked.__getitem__)
+            if epoch not in self.rules.rungs(epochs) or not self._by_rank(best, shown, epoch, ranked[best]):
+                return best
+        return None
+
+    def take_up(self, trial: str, name: str) -> None:
+        """The stopped ``trial`` goes on as the trial ``name``, which is not ended where ``trial`` was.
+
+        Saying so again changes nothing.
+        """
+        if trial not in self._stopped:
+            return
+        del self._stopped[trial]
+        for epoch, shown in self._shown.items():
+            if trial in shown:  # in the same place: ties are broken by the order of reports
+                self._shown[epoch] = {name if k == trial else k: value for k, value in shown.items()}
+        self._last[name] = self._last.pop(trial)
+        self._allowed[name] = self._last[name][0]
+
+    def _peers(self, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Losses of the finished trials after ``epoch`` and at their ends, a row for each."""
+        shown = self._shown[epoch]
+        names = [name for name in self._ends if name in shown]
+        return np.array([shown[name] for name in names]), np.array([self._ends[name] for name in names])
+
+    def _by_chance(self, own: tuple[float, ...], epoch: int) -> str:
         """Whether enough finished trials got from where this one is to where it would have to get.
 
-        To reach the front it must end better than the best finished student that is no larger. Of n finished
-        trials, k show that it could: before training those at least as large that ended that well, since
-        larger students can do at least what this one can; later those whose loss, from this epoch to their
-        end, shrank by the factor that its own would have to. Were it drawn like them, it would be as lucky
-        with a chance of (k + 1) / (n + 2): Laplace's rule of succession, so that few trials prove little.
+        See :func:`chances`.
         """
-        shown = self._shown[epoch]
-        peers = [name for name in self._ends if name in shown]
-        if not peers:
-            return ""
-        then = np.array([shown[name] for name in peers])
-        ends = np.array([self._ends[name] for name in peers])
-        # What coding may still gain: as much as it did for any other.
-        costs = np.array(own[1:]) + np.minimum((ends[:, 1:] - then[:, 1:]).min(axis=0), 0.0)
-        smaller = (ends[:, 1:] <= costs).all(axis=1)
-        if not smaller.any():
-            return ""
-        wanted = ends[smaller, 0].min()
-        if epoch == 0:
-            reached = ends[(ends[:, 1:] >= costs).all(axis=1), 0]
-        else:
-            reached = _carried(own[0], then[:, 0], ends[:, 0])
-        count, lucky = len(reached), int((reached < wanted).sum())
-        chance = (lucky + 1) / (count + 2)
+        then, ends = self._peers(epoch)
+        (chance,), (lucky,), (count,) = chances([own], then, ends, untrained=epoch == 0)
         if chance >= self.rules.chance:
             return ""
         share = f"{100 * chance:.0f} %: {lucky or 'none'} of {count}"
@@ -186,17 +234,20 @@ class ParetoHalving:
             "improved from there as much as it would have to"
         )
 
-    def _by_rank(self, trial: str, epoch: int) -> str:
+    def _by_rank(
+        self, trial: str, rung: Mapping[str, tuple[float, ...]], epoch: int, place: int | None = None
+    ) -> str:
         """Asynchronous successive halving: one in so many of all that came by goes on.
 
-        A trial is never ended by its rank while nobody dominates it.
+        A trial is never ended by its rank while nobody dominates it. ``place`` is its place among the
+        ``rung``, if that is known already.
         """
-        rung = self._shown[epoch]
         table, own = np.array(list(rung.values())), rung[trial]
         dominated = (table <= own).all(axis=1) & (table < own).any(axis=1)
         if not dominated.any():
             return ""
-        place = place_of(table, list(rung).index(trial))
+        if place is None:
+            place = int(places(table)[list(rung).index(trial)])
         if place < len(table) / self.rules.reduction:
             return ""
         return (
@@ -205,10 +256,48 @@ class ParetoHalving:
         )
 
 
-def _carried(loss: float, then: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``loss`` multiplied as other losses were on their way from ``then`` to ``ends``; 0 stays 0."""
-    if loss == 0:
-        return np.zeros_like(ends)
+def chances(
+    losses: ArrayLike, then: ArrayLike, ends: ArrayLike, *, untrained: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """How likely students reach the front, from what finished ones did.
+
+    To reach it a student must end better than the best finished one that is no larger; where there is none,
+    its chance is 1. Of n finished ones, k show that it could: before training those at least as large that
+    ended that well, since larger students can do at least what this one can; later those whose loss, from
+    this epoch to their end, shrank by the factor that its own would have to. Were it drawn like them, it
+    would be as lucky with a chance of (k + 1) / (n + 2): Laplace's rule of succession, so that few prove
+    little.
+
+    Args:
+        losses: shape (m, d): quality's first, then costs, which may still gain by coding as much as they did
+            for any that finished.
+        then: of the finished ones at the same epoch, shape (n, d).
+        ends: of them at their ends, same shape.
+        untrained: whether that epoch is the one before training.
+
+    Returns:
+        The chance, k and n of each, shape (m,).
+    """
+    own = np.asarray(losses, dtype=float)
+    shape = (-1, own.shape[1])
+    before, after = np.reshape(then, shape), np.reshape(ends, shape)
+    gained = np.minimum((after[:, 1:] - before[:, 1:]).min(axis=0, initial=0.0), 0.0)
+    costs = (own[:, 1:] + gained)[:, None]
+    smaller = (after[:, 1:] <= costs).all(axis=2)
+    wanted = np.where(smaller, after[:, 0], math.inf).min(axis=1, initial=math.inf)[:, None]
+    if untrained:
+        counted, reached = (after[:, 1:] >= costs).all(axis=2), after[:, 0]
+    else:
+        counted, reached = np.ones(smaller.shape, dtype=bool), _carried(own[:, 0], before[:, 0], after[:, 0])
+    lucky, count = (counted & (reached < wanted)).sum(axis=1), counted.sum(axis=1)
+    return np.where(smaller.any(axis=1), (lucky + 1) / (count + 2), 1.0), lucky, count
+
+
+def _carried(
+    losses: NDArray[np.float64], then: NDArray[np.float64], ends: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Each of ``losses``, a row, multiplied as others were from ``then`` to ``ends``; 0 stays 0."""
     factors = np.divide(ends, then, out=np.full_like(ends, math.inf), where=then > 0)
     factors[(then == 0) & (ends == 0)] = 1.0
-    return loss * factors
+    own = losses[:, None]
+    return np.multiply(own, factors, out=np.zeros((len(own), len(factors))), where=own > 0)

@@ -219,7 +219,9 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         disk_needed=len(teacher_file)
         + remembered
         + options.trials * (2 * sizes[1] + RECORD_BYTES)
-        + concurrency * 16 * weights,  # a checkpoint: weights and two moments, in float32, and as much beside
+        # Of each trial a checkpoint: weights and two moments, in float32, and as much beside. Those of
+        # trials that were ended early stay until the sweep has finished.
+        + options.trials * 16 * weights,
         disk_free=shutil.disk_usage(_existing(options.store)).free,
         memory_needed=(concurrency + 3) * PROCESS_BYTES
         + concurrency * 24 * weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,11 +11,18 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from search.samplers import Sampler, as_complete
+from search.samplers import CONTINUES, Sampler, as_complete, attempts
 from trainables.recipe import Recipe
 
 Draw = Callable[[optuna.trial.BaseTrial], Recipe]
 """A space: a recipe from the parameters that it asks a trial for."""
+
+RECIPE = "recipe_id"
+"""User attribute of every trial."""
+
+
+class NothingNew(Exception):
+    """Every recipe that was drawn is one that the study has: the space has no other, or hardly one."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,14 @@ class Proposal:
         params: its parameters.
         distributions: what they were drawn from.
         system_attrs: what the sampler wants to be remembered of it, such as its generation.
+        continues: name of the pruned trial that it takes up again; empty for a trial from its beginning.
     """
 
     recipe: Recipe
     params: Mapping[str, Any]
     distributions: Mapping[str, BaseDistribution]
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    continues: str = ""
 
     def trial(self, state: TrialState) -> FrozenTrial:
         """As a trial of Optuna's, to be added to a study."""
@@ -41,19 +50,27 @@ class Proposal:
             params=dict(self.params),
             distributions=dict(self.distributions),
             system_attrs=dict(self.system_attrs),
-            user_attrs={"recipe_id": self.recipe.recipe_id},
+            user_attrs={RECIPE: self.recipe.recipe_id}
+            | ({CONTINUES: self.continues} if self.continues else {}),
         )
 
 
 class Proposals(Protocol):
-    """Draws trials, and hears of all others of the study."""
+    """Draws trials of recipes that the study does not have yet, and hears of all others of the study.
+
+    The same recipe would train to the same student again, however it ended: finished, pruned or failed.
+    """
 
     def propose(self, number: int) -> Proposal | None:
-        """Trial ``number``, or None if it is not ready yet."""
+        """Trial ``number``, or None if it is not ready yet.
+
+        Raises:
+            NothingNew: no recipe is left to propose.
+        """
         ...
 
     def add(self, proposal: Proposal) -> None:
-        """The next trial was not drawn here: it is a starting point."""
+        """The next trial was not drawn here: it is a starting point, or continues a trial."""
         ...
 
     def prepare(self, number: int) -> None:
@@ -95,18 +112,30 @@ class AtOnce:
     ) -> None:
         self._sampler, self._seed, self._parameters, self._space = sampler, seed, dict(parameters), space
         self._copy = optuna.create_study(directions=study.directions)
-        self._copy.add_trials(study.get_trials(deepcopy=False))
+        kept = study.get_trials(deepcopy=False)
+        self._copy.add_trials(kept)
+        self._known = recipe_ids(kept)
+        # What was drawn in vain stays in the copy, failed, which no sampler looks at.
+        self._places = list(range(len(kept)))
 
     def propose(self, number: int) -> Proposal:
         """See :class:`Proposals`."""
-        self._copy.sampler = self._sampler.make(self._seed, number)
-        trial = self._copy.ask(self._parameters if self._sampler.whole else None)
-        recipe = self._space(trial)
-        kept = self._kept(number)
-        return Proposal(recipe, kept.params, kept.distributions, kept.system_attrs)
+        for asked in attempts(self._sampler, self._seed, number):
+            self._copy.sampler = asked
+            trial = self._copy.ask(self._parameters if self._sampler.whole else None)
+            recipe = self._space(trial)
+            if recipe.recipe_id not in self._known:
+                self._known.add(recipe.recipe_id)
+                self._places.append(trial.number)
+                kept = self._kept(number)
+                return Proposal(recipe, kept.params, kept.distributions, kept.system_attrs)
+            self._copy.tell(trial, state=TrialState.FAIL)
+        raise NothingNew
 
     def add(self, proposal: Proposal) -> None:
         """See :class:`Proposals`."""
+        self._known.add(proposal.recipe.recipe_id)
+        self._places.append(len(self._copy.get_trials(deepcopy=False)))
         self._copy.add_trial(proposal.trial(TrialState.RUNNING))
 
     def prepare(self, number: int) -> None:
@@ -125,7 +154,7 @@ class AtOnce:
         """See :class:`Proposals`."""
 
     def _kept(self, number: int) -> FrozenTrial:
-        return self._copy.get_trials(deepcopy=False)[number]
+        return self._copy.get_trials(deepcopy=False)[self._places[number]]
 
 
 class Ahead:
@@ -172,11 +201,21 @@ class Ahead:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _draw(self, number: int, trials: Sequence[FrozenTrial]) -> Proposal:
-        copy = optuna.create_study(
-            directions=self._study.directions, sampler=self._sampler.make(self._seed, number)
-        )
+        copy = optuna.create_study(directions=self._study.directions)
         copy.add_trials(as_complete(trials, copy.directions, self._parameters))
-        drawn = FixedTrial(copy.ask(self._parameters).params)
-        recipe = self._space(drawn)
-        # Of the parameters only those that the recipe has: the others are no fact about it.
-        return Proposal(recipe, drawn.params, drawn.distributions)
+        known = recipe_ids(trials)
+        for asked in attempts(self._sampler, self._seed, number):
+            copy.sampler = asked
+            trial = copy.ask(self._parameters)
+            drawn = FixedTrial(trial.params)
+            recipe = self._space(drawn)
+            if recipe.recipe_id not in known:
+                # Of the parameters only those that the recipe has: the others are no fact about it.
+                return Proposal(recipe, drawn.params, drawn.distributions)
+            copy.tell(trial, state=TrialState.FAIL)
+        raise NothingNew
+
+
+def recipe_ids(trials: Iterable[FrozenTrial]) -> set[str]:
+    """The recipes of ``trials``."""
+    return {trial.user_attrs[RECIPE] for trial in trials}

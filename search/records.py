@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from search.callback import Record, kept_metrics
 from search.delivery import SWEEP
 from search.event_log import Event
 from search.mlflow_client import FRONT_TAG
+from search.samplers import CONTINUES
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.trial_folder import STUDENT_FILE
 
@@ -55,12 +57,34 @@ def sweep_tag(events: Iterable[Event], tag: str) -> str:
     return found
 
 
-def reports_of(events: Iterable[Event]) -> Iterator[tuple[str, Recipe, dict[str, float]]]:
-    """What trials reported, in the order in which they did: trial, recipe and an epoch's metrics."""
+class Hearer(Protocol):
+    """What learns from what trials report, such as :class:`search.scheduler.ParetoScheduler`."""
+
+    def learn(self, name: str, recipe: Recipe, result: Mapping[str, Any]) -> str:
+        """A trial reported."""
+        ...
+
+    def let_go(self, name: str) -> None:
+        """A trial was pruned."""
+        ...
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """A pruned trial went on as another one."""
+        ...
+
+
+def tell_again(events: Iterable[Event], hearer: Hearer) -> None:
+    """Tell ``hearer`` what it heard in a driver that logged ``events``, in the same order."""
     recipes: dict[str, Recipe] = {}
     for event in events:
-        key = event["run"]
-        if event["kind"] == "start" and key != SWEEP:
+        key, kind = event["run"], event["kind"]
+        if key == SWEEP:
+            continue
+        if kind == "start":
             recipes[key] = recipe_from_dict(event["recipe"])
-        elif event["kind"] == "epoch":
-            yield key, recipes[key], {**event["metrics"], "epoch": event["step"]}
+            if CONTINUES in event["tags"]:
+                hearer.take_up(event["tags"][CONTINUES], key)
+        elif kind == "epoch":
+            hearer.learn(key, recipes[key], {**event["metrics"], "epoch": event["step"]})
+        elif kind == "end" and event["state"] == "pruned":
+            hearer.let_go(key)

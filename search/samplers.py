@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,8 +25,14 @@ from search.problem import Problem
 POPULATION = 20
 """Of NSGA-II. Optuna's 50 would make a sweep of our usual 36 to 100 trials one random generation or two."""
 
+CHILDREN = 16
+"""Of NSGA-II's, that are tried for one trial: parents that are alike have few that are new."""
+
 SEEN_VALUES = "seen_values"
 """User attribute of a pruned trial: its objectives as they were seen last."""
+
+CONTINUES = "continues"
+"""User attribute of a trial that takes a pruned one up again: its name."""
 
 DIMENSIONS = 32
 """Of the Sobol sequence: no fewer than a space has parameters. The scrambling depends on their number."""
@@ -39,9 +45,10 @@ class Sampler:
     Attributes:
         name: what the user types.
         summary: one line for ``--help``.
-        make: a fresh sampler of trial ``number`` (0, 1, ...) in a sweep of ``seed``: what it draws is a
-            function of these two and of the trials it sees, so that a resumed sweep draws as one that was
-            never interrupted.
+        make: a fresh sampler of trial ``number`` (0, 1, ...) in a sweep of ``seed``, for one ``attempt`` (0,
+            1, ...) at it: what it draws is a function of these three and of the trials it sees, so that a
+            resumed sweep draws as one that was never interrupted.
+        attempts: how often it is asked for a recipe that the sweep does not have yet, at least 1.
         whole: whether each trial has a value of every parameter of the space, used or not. Samplers that
             draw all parameters at once need that; the others draw those that the recipe asks for.
         ahead: whether it takes seconds, so that the next trial is drawn while others run. It then sees a
@@ -52,15 +59,40 @@ class Sampler:
 
     name: str
     summary: str
-    make: Callable[[int, int], BaseSampler]
+    make: Callable[[int, int, int], BaseSampler]
+    attempts: int = 4
     whole: bool = False
     ahead: bool = False
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
-def seed_of(seed: int, number: int) -> int:
-    """A seed in [0, 2**32) for trial ``number`` of a sweep of ``seed``; neighbours have nothing in common."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
+RANDOM_ATTEMPTS = 64
+"""Draws at random, where all of a sampler's were known: one recipe in twenty is left, and they find it with a
+probability of 0.96."""
+
+
+def name_of(number: int) -> str:
+    """The name of trial ``number`` in store, records and logs: five digits."""
+    return f"{number:05d}"
+
+
+def seed_of(seed: int, number: int, attempt: int) -> int:
+    """A seed in [0, 2**32) of one attempt at trial ``number`` of a sweep of ``seed``.
+
+    Those of neighbours have nothing in common.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed} {number} {attempt}".encode()).digest()[:4], "big")
+
+
+def attempts(sampler: Sampler, seed: int, number: int) -> Iterator[BaseSampler]:
+    """Whom to ask for trial ``number``, one after the other, until one draws a recipe that is new.
+
+    First ``sampler``, which on a space of few recipes may insist on one, then random draws.
+    """
+    for attempt in range(sampler.attempts):
+        yield sampler.make(seed, number, attempt)
+    for attempt in range(RANDOM_ATTEMPTS):
+        yield RandomSampler(seed=seed_of(seed, number, sampler.attempts + attempt))
 
 
 class SobolSampler(BaseSampler):
@@ -112,6 +144,12 @@ class GeneticSampler(NSGAIISampler):
     has kept who they are, by age.
     """
 
+    @classmethod
+    def of(cls, seed: int, number: int, attempt: int) -> GeneticSampler:
+        """A child that is known mutates the more, the more often it was, at last in every parameter."""
+        mutation = attempt / (CHILDREN - 1) if attempt else None  # None: one in the number of parameters
+        return cls(seed=seed_of(seed, number, attempt), population_size=POPULATION, mutation_prob=mutation)
+
     def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
         """The parents of ``generation``, by age."""
         return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
@@ -136,7 +174,7 @@ def at(distribution: BaseDistribution, share: float) -> Any:
 TPE = Sampler(
     "tpe",
     "tree-structured Parzen estimators, parameter by parameter",
-    lambda seed, number: TPESampler(seed=seed_of(seed, number)),
+    lambda seed, number, attempt: TPESampler(seed=seed_of(seed, number, attempt)),
 )
 
 SAMPLERS: tuple[Sampler, ...] = (
@@ -144,26 +182,28 @@ SAMPLERS: tuple[Sampler, ...] = (
     Sampler(
         "gp",
         "Gaussian processes and expected hypervolume improvement; up to some hundred trials",
-        lambda seed, number: GPSampler(seed=seed_of(seed, number)),
+        lambda seed, number, attempt: GPSampler(seed=seed_of(seed, number, attempt)),
+        attempts=3,
         whole=True,
         ahead=True,
     ),
     Sampler(
         "nsga2",
         f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
-        lambda seed, number: GeneticSampler(seed=seed_of(seed, number), population_size=POPULATION),
+        GeneticSampler.of,
+        attempts=CHILDREN,
         whole=True,
         given={"GeneticSampler:generation": 0},  # the first generation is whoever is there
     ),
     Sampler(
         "random",
         "independent draws",
-        lambda seed, number: RandomSampler(seed=seed_of(seed, number)),
+        lambda seed, number, attempt: RandomSampler(seed=seed_of(seed, number, attempt)),
     ),
     Sampler(
         "qmc",
         "a Sobol sequence: even coverage, learns nothing",
-        lambda seed, number: SobolSampler(seed, number),
+        lambda seed, number, attempt: SobolSampler(seed_of(seed, 0, attempt), number),
         whole=True,
     ),
 )
@@ -197,13 +237,15 @@ def as_complete(
     imputation of Levesque et al. 2017, "Bayesian optimization for conditional hyperparameter spaces"). A
     pruned trial counts with what was seen of it: a student of that size and quality was there. A failed one
     counts with the worst that was seen of each objective, or the maximum of what is expected would stay
-    where training diverges. Only trials that run stay open.
+    where training diverges. Only trials that run stay open. What another trial continues is left out.
 
     Args:
         trials: of the sweep, in any state. Pruned ones hold what was seen under :data:`SEEN_VALUES`.
         directions: of the objectives.
         parameters: the whole space.
     """
+    continued = {trial.user_attrs.get(CONTINUES) for trial in trials}
+    trials = [trial for trial in trials if name_of(trial.number) not in continued]
     seen = {trial.number: _values(trial) for trial in trials}
     known = [values for values in seen.values() if values is not None]
     worst = [

@@ -69,6 +69,22 @@ class ParetoScheduler(FIFOScheduler):
             return ""
         return self._halving.report(name, epoch, losses, epochs=recipe.epochs)
 
+    def let_go(self, name: str) -> None:
+        """The trial ``name`` was pruned; it may be taken up again, unless that was for the budget."""
+        if self._halving is not None:
+            self._halving.stop(name)
+
+    def promising(self) -> str | None:
+        """A trial that was pruned and that would now go on; see :class:`search.searcher.Revisits`."""
+        return None if self._halving is None else self._halving.promising()
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """The pruned trial ``name`` goes on as another one; saying so again changes nothing."""
+        if self._halving is not None:
+            self._halving.take_up(name, as_name)
+        if name in self._first:
+            self._first[as_name] = self._first.pop(name)
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP or CONTINUE; Ray does not ask about a trial's last result."""
         if result.get("state") != "running":
@@ -89,7 +105,9 @@ class ParetoScheduler(FIFOScheduler):
         name = str(trial.config["trial"])
         if name in self._pruned:
             trial.last_result.update(state="pruned", reason=self._pruned.pop(name))
-        elif result.get("state") == "finished":
+            self.let_go(name)
+            return
+        if result.get("state") == "finished":
             self.learn(name, _recipe(trial), result)
         self._first.pop(name, None)
 

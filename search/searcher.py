@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -16,8 +16,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, TrialState
 from ray.tune.search import Searcher
 
-from search.proposals import Ahead, AtOnce, Draw, Proposal, Proposals
-from search.samplers import SEEN_VALUES, TPE, Sampler, middle
+from search.proposals import Ahead, AtOnce, Draw, NothingNew, Proposal, Proposals
+from search.samplers import CONTINUES, SEEN_VALUES, TPE, Sampler, middle, name_of
 from trainables.recipe import canonical_json
 
 Objectives = Callable[[Mapping[str, Any]], list[float]]
@@ -31,6 +31,32 @@ SEEN = "seen"
 
 STATES = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 """How a trial ended, of those ends that tell something of its recipe."""
+
+
+class Revisits(Protocol):
+    """Knows which trials were ended too early."""
+
+    def promising(self) -> str | None:
+        """The name of a pruned trial that should go on, before another is drawn; None if there is none."""
+        ...
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """The pruned trial ``name`` goes on as another one. It may be told so more than once."""
+        ...
+
+
+class Never:
+    """What was ended stays so."""
+
+    def promising(self) -> str | None:
+        """See :class:`Revisits`."""
+        return None
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """See :class:`Revisits`."""
+
+
+NEVER = Never()
 
 
 def open_study(
@@ -68,7 +94,10 @@ class OptunaSearcher(Searcher):
     memory: a trial gets into it whole, by one line, before it is handed out. Over a study that has trials
     already, those that are open are handed out again first, under their names; then new ones, as if nothing
     had happened in between, since what is drawn for a trial is a function of the seed, its number and the
-    trials that the journal has (docs/decisions/0011).
+    trials that the journal has (docs/decisions/0011). No recipe is drawn twice.
+
+    Attributes:
+        exhausted: whether the space had no recipe left before all trials were handed out.
     """
 
     def __init__(
@@ -83,6 +112,7 @@ class OptunaSearcher(Searcher):
         sampler: Sampler = TPE,
         starting_points: Sequence[Mapping[str, Any]] = (),
         constraints: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda result: {},
+        revisits: Revisits = NEVER,
     ) -> None:
         """Search ``space``.
 
@@ -96,6 +126,8 @@ class OptunaSearcher(Searcher):
             sampler: how to draw.
             starting_points: parameters of the first trials.
             constraints: of a trial's last result, by name; at most 0 where they hold.
+            revisits: which pruned trials to take up again, after the starting points. Each is a trial of its
+                own, of the same recipe, and counts as one.
         """
         super().__init__()
         study.sampler = optuna.samplers.RandomSampler()  # it draws nothing: trials come with all parameters
@@ -106,6 +138,7 @@ class OptunaSearcher(Searcher):
         self._space = space
         self._objectives = objectives
         self._constraints = constraints
+        self._revisits = revisits
         self._parameters = dict(parameters)
         self._sampler = sampler
         self._starting_points = [dict(point) for point in starting_points]
@@ -114,32 +147,46 @@ class OptunaSearcher(Searcher):
         self._end = self._earlier + trials
         self._again = deque(trial for trial in kept if trial.state == TrialState.RUNNING)
         self._open: dict[str, int] = {}
+        self.exhausted = False
         ask = Ahead if sampler.ahead else AtOnce
         self._proposals: Proposals = ask(study, sampler, seed, parameters, space)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
         """A config: ``recipe``, canonical JSON, and ``trial``, which names the trial in store and records.
 
-        None while the sampler is at work, ``Searcher.FINISHED`` after the last trial.
+        One that takes a pruned trial up again has that one's name under ``continues``.
+
+        None while the sampler is at work, ``Searcher.FINISHED`` after the last trial, and as soon as there is
+        no recipe left that the study does not have.
         """
         if self._again:
             kept = self._again.popleft()
             number, recipe = kept.number, self._space(FixedTrial(kept.params))
+            continues = kept.user_attrs.get(CONTINUES, "")
         else:
             if self._number >= self._end:
                 self._proposals.close()
                 return str(Searcher.FINISHED)
-            proposal = self._proposal()
+            try:
+                proposal = self._proposal()
+            except NothingNew:
+                self.exhausted = True
+                self._proposals.close()
+                return str(Searcher.FINISHED)
             if proposal is None:
                 return None
             self._study.add_trial(proposal.trial(TrialState.WAITING))
             self._study.ask()  # takes the one that waits
-            number, recipe = self._number, proposal.recipe
+            number, recipe, continues = self._number, proposal.recipe, proposal.continues
             self._number += 1
         if not self._again and self._starting_point() is None and self._number < self._end:
             self._proposals.prepare(self._number)
         self._open[trial_id] = number
-        return {"recipe": canonical_json(recipe), "trial": f"{number:05d}"}
+        config = {"recipe": canonical_json(recipe), "trial": name_of(number)}
+        if not continues:
+            return config
+        self._revisits.take_up(continues, config["trial"])
+        return {**config, CONTINUES: continues}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Values of several objectives have no intermediate form in Optuna."""
@@ -183,13 +230,21 @@ class OptunaSearcher(Searcher):
     def _proposal(self) -> Proposal | None:
         point = self._starting_point()
         if point is None:
-            return self._proposals.propose(self._number)
+            name = self._revisits.promising()
+            return self._proposals.propose(self._number) if name is None else self._continued(name)
         trial = FixedTrial(dict(point))
         recipe = self._space(trial)
         proposal = Proposal(recipe, trial.params, trial.distributions)
         if self._sampler.whole and not self._sampler.ahead:
             params = middle(self._parameters) | trial.params
             proposal = Proposal(recipe, params, self._parameters, self._sampler.given)
+        self._proposals.add(proposal)
+        return proposal
+
+    def _continued(self, name: str) -> Proposal:
+        kept = self._study.get_trials(deepcopy=False)[int(name)]
+        recipe = self._space(FixedTrial(kept.params))
+        proposal = Proposal(recipe, kept.params, kept.distributions, continues=name)
         self._proposals.add(proposal)
         return proposal
 

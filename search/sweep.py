@@ -38,7 +38,7 @@ from search.notes import unfinished_note
 from search.problem import Problem
 from search.publish import publish
 from search.recorded_searcher import RecordedSearcher
-from search.records import records_of, reports_of, sweep_tag
+from search.records import records_of, sweep_tag, tell_again
 from search.samplers import TPE, Sampler, find_sampler
 from search.scheduler import ParetoScheduler
 from search.searcher import OptunaSearcher, open_study
@@ -108,7 +108,8 @@ class Options:
         concurrency: trials at a time, or None for one per processor (or two per GPU).
         address: of a running Ray cluster, or None for this machine.
         own_model: ``module:Class`` of the user's student, or None.
-        scheduler: ``pareto``, which ends trials without a prospect of the front early, or ``none``.
+        scheduler: ``pareto``, which ends trials without a prospect of the front early; ``revive``, which also
+            takes them up again once they have one; or ``none``.
     """
 
     name: str
@@ -126,7 +127,7 @@ class Options:
     concurrency: int | None = None
     address: str | None = None
     own_model: str | None = None
-    scheduler: Literal["pareto", "none"] = "pareto"
+    scheduler: Literal["pareto", "revive", "none"] = "pareto"
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class Outcome:
         teacher: the teacher's qualities on both splits, by the names they are logged under, and
             ``packed_bytes``.
         undelivered: what MLflow lacks and how to deliver it; empty if it has everything.
+        short: why there were fewer trials than asked for; empty if there were not.
     """
 
     records: Mapping[str, Record]
@@ -147,6 +149,7 @@ class Outcome:
     quality: Quality
     teacher: Mapping[str, float]
     undelivered: str
+    short: str
 
 
 class Reporter(Watcher, Protocol):
@@ -248,7 +251,7 @@ def run_sweep(
                 halt,
             )
             yardstick = replace(yardstick, teacher=outcome.teacher)
-            finish_sweep(tracker, outcome.records, outcome.front, yardstick, about)
+            finish_sweep(tracker, outcome.records, outcome.front, yardstick, about, outcome.short)
             reporter.say("delivering to MLflow")
             return replace(outcome, undelivered=publish(tracker, options.name, report))
         except BaseException as error:
@@ -337,7 +340,7 @@ def _search(
             own_models=() if options.own_model is None else (options.own_model,),
             device=machine.device,
             latency_first=options.budget.max_latency_ms is not None
-            or (options.scheduler == "pareto" and options.minimize_latency),
+            or (options.scheduler != "none" and options.minimize_latency),
             store_mark=machine.store_mark,
             trials=folder.trials.absolute(),
         )
@@ -388,6 +391,8 @@ def _search(
         reporter.say(known.text)
         if not begun:  # the journal keeps them
             optuna_study.add_trials(known.trials)
+    scheduler = make_scheduler(quality, options)
+    tell_again(before, scheduler)
     searcher = OptunaSearcher(
         optuna_study,
         draw,
@@ -398,6 +403,7 @@ def _search(
         sampler=sampler,
         starting_points=study.space.starting_points(context),
         constraints=constraints,
+        revisits=scheduler,
     )
     records = records_of(before, options.store, task.metric)
     yardstick = Yardstick(quality, dict(teacher), options.budget, options.minimize_latency)
@@ -405,14 +411,15 @@ def _search(
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
     measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
-    scheduler = make_scheduler(quality, options)
-    for report in reports_of(before):
-        scheduler.learn(*report)
     with signals.deferred():
         run_trials(
             searcher, scheduler, events, data, teachers, remembered, settings, options, machine, measured
         )
-    for path in folder.trials.glob(f"*/{CHECKPOINT_FILE}"):  # of trials that will not go on
+    short = ""
+    if searcher.exhausted:
+        short = _why_short(len(events.records), options.trials)
+        reporter.say(short)
+    for path in folder.trials.glob(f"*/{CHECKPOINT_FILE}"):  # of trials that will not go on any more
         path.unlink()
 
     reporter.say("measuring the front on the test split")
@@ -421,7 +428,7 @@ def _search(
     tested: dict[str, float] = ray.get(_evaluate.remote(teacher_file, data, task, "test", settings))
     teacher |= tested
     tell_front(tracker, events.records, front, replace(yardstick, teacher=teacher))
-    return Outcome(events.records, tuple(front), quality, teacher, undelivered="")
+    return Outcome(events.records, tuple(front), quality, teacher, undelivered="", short=short)
 
 
 def _check_facts(before: Sequence[Event], facts: Mapping[str, str]) -> None:
@@ -656,6 +663,14 @@ def _smallest_object_store() -> float:
     return min(node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"])
 
 
+def _why_short(trials: int, wanted: int) -> str:
+    """Said of a sweep that ran out of recipes."""
+    return (
+        f"ended after {trials} of {count(wanted, 'trial')}: none of the space's recipes is left, or hardly "
+        "any, and one that was tried already would become the same student again"
+    )
+
+
 def _why_live(wanted: int | None, views: int | None, size: int) -> str:
     """Said where outputs of ``size`` bytes per view are too large in the ``wanted`` views."""
     if wanted is None or views is not None:
@@ -667,7 +682,7 @@ def _why_live(wanted: int | None, views: int | None, size: int) -> str:
 def make_scheduler(quality: Quality, options: Options) -> ParetoScheduler:
     """What ends trials early, as ``options`` have it."""
     costs = ["packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
-    rules = Rules() if options.scheduler == "pareto" else None
+    rules = None if options.scheduler == "none" else Rules(revive=options.scheduler == "revive")
     return ParetoScheduler(quality, costs, rules, options.budget.sure_before_training)
 
 

@@ -18,7 +18,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from search.problem import Problem
 from search.proposals import Draw
-from search.samplers import SEEN_VALUES, Sampler, middle
+from search.samplers import CONTINUES, SEEN_VALUES, Sampler, middle, name_of
 from search.searcher import EARLIER, SEEN, Objectives
 from search.store import Store, Sweep, records
 from search.units import count
@@ -137,10 +137,12 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
     for sweep in sweeps:
         rows = {row["trial_id"]: row for row in records(store.trials(sweep.name))}
         machines = store.tags(sweep.name, MACHINE_TAG)
-        for kept in _journal(studies, sweep.name):
-            if EARLIER in kept.user_attrs:  # that sweep's own `--from`
-                continue
-            row = rows.get(f"{kept.number:05d}", {})
+        trials = _journal(studies, sweep.name)
+        continued = {kept.user_attrs.get(CONTINUES) for kept in trials}
+        for kept in trials:
+            if EARLIER in kept.user_attrs or name_of(kept.number) in continued:
+                continue  # that sweep's own `--from`, or the first part of another trial
+            row = rows.get(name_of(kept.number), {})
             machine = machines.get(row.get("run_id", ""), "")
             result = _result(kept, row, sweep.quality)
             if result is None:
@@ -149,7 +151,7 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
             if reading.latency and machine != here:
                 known.left["timed on another machine"] += 1
                 continue
-            source = f"{sweep.name}/{kept.number:05d}"
+            source = f"{sweep.name}/{name_of(kept.number)}"
             trial = _trial(kept, result, source, reading)
             if trial is None:
                 known.left["outside this space"] += 1

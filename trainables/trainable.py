@@ -124,7 +124,8 @@ class StudentTrial(tune.Trainable):
     the only result is that sweep's, with ``copied_from``.
 
     What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
-    it is started, it goes on from there. Ray's checkpoints hold nothing.
+    it is started, it goes on from there. With the name of a trial that was ended early as
+    ``config["continues"]`` it begins where that one's last checkpoint is. Ray's checkpoints hold nothing.
     """
 
     def setup(
@@ -161,6 +162,8 @@ class StudentTrial(tune.Trainable):
         self._recipe = config["recipe"]
         folder = self._settings.trials
         self._folder = None if folder is None else TrialFolder(folder / config["trial"])
+        continues = config.get("continues")
+        self._before = None if folder is None or continues is None else folder / continues
         self._trainer: Trainer | None = None
         self._reported = False
 
@@ -215,6 +218,8 @@ class StudentTrial(tune.Trainable):
         if self._trainer is None:
             started = time.perf_counter()
             trainer = Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
+            if self._folder is not None and self._before is not None:
+                self._folder.take_over(self._before)
             before = 0.0 if self._folder is None else self._folder.load(trainer)
             self._started = started - before
             self._trainer = trainer

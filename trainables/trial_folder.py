@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainables.checkpoint import CHECKPOINT_FILE, CheckpointError
+from trainables.checkpoint import CHECKPOINT_FILE, CheckpointError, read_checkpoint, write_checkpoint
 from trainables.contents import contents_json
 from trainables.files import TENSORS_FILE, write_file
 from trainables.packed_file import read_file, read_header
@@ -81,6 +81,25 @@ class TrialFolder:
         if (found := read_header(data).recipe_id) != recipe_id:
             raise CheckpointError(f"{path} is of recipe {found}, not {recipe_id}")
         return data
+
+    def take_over(self, other: Path) -> None:
+        """Go on from the checkpoint of the ended trial in ``other``, unless this one has its own already.
+
+        It is copied whole and checked, and then it is removed there: a process that is killed in between
+        leaves both, and that here counts. The seconds it took stay the other trial's. Where there is none,
+        this trial begins from its beginning.
+
+        Raises:
+            CheckpointError: it is damaged.
+            StoreTrouble: it cannot be written.
+        """
+        there = other / CHECKPOINT_FILE
+        if (self.path / CHECKPOINT_FILE).exists() or not there.exists():
+            return
+        tensors, facts = read_checkpoint(other)
+        with writing_to_the_store(self.path):
+            write_checkpoint(self.path, tensors, {**facts, "seconds": 0.0})
+            there.unlink()
 
     def load(self, trainer: Trainer) -> float:
         """Continue ``trainer`` from the checkpoint, if there is one; returns the seconds of training so far.

@@ -6,15 +6,29 @@ import math
 import numpy as np
 import optuna
 import pytest
+from optuna.trial import FixedTrial
 
-from benchmarks.digits_grid import AXES, EPOCHS, METHODS, draw, numbered, points, recipe_of, study_and_context
+from benchmarks.digits_grid import (
+    AXES,
+    EPOCHS,
+    HALF,
+    METHODS,
+    draw,
+    parameters,
+    points,
+    recipe_of,
+    study_and_context,
+)
 from benchmarks.digits_table import Table, load_table, pack_table
 from benchmarks.efficiency_figure import draw_figure
 from benchmarks.record_digits import read_lines
 from benchmarks.search_efficiency import POINTS, Simulation, reached
-from benchmarks.searches import SAMPLERS, Everything, OptunaSearch, Ours, Rows, WeightedASHA
+from benchmarks.searches import Everything, Grid, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Asked, simulate
 from search.halving import Rules
+from search.samplers import find_sampler
+from search.searcher import Never
+from trainables.recipe import canonical_json
 
 COMPUTE = 16.0
 """Seconds that simulated searches may spend: some twenty trials."""
@@ -51,13 +65,18 @@ def test_the_grid_is_part_of_the_space():
         assert recipe.pruner.sparsity == point["sparsity"] and recipe.model.width == point["width"]
 
 
-def test_what_is_drawn_is_a_point_and_back(table):
-    rows, study = Rows(table), optuna.create_study(sampler=SAMPLERS["random"](3))
-    for _ in range(30):
-        trial = study.ask()
-        point = draw(trial)
-        assert table.points[rows[point]] == point
-        assert trial.params == numbered(point)
+def test_what_is_drawn_is_a_point_and_its_recipe(table):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
+    for axes in (AXES, HALF):
+        grid, known = Grid(table, axes), parameters(axes)
+        for _ in range(30):
+            trial = study.ask()
+            point = draw(trial, axes)
+            assert point in table.points
+            assert trial.distributions == {name: known[name] for name in trial.params}
+            row = grid.row(canonical_json(grid.draw(FixedTrial(trial.params))))
+            assert table.points[row] == point
+            assert axes is AXES or point["learning_rate"] == 5e-3
 
 
 def test_a_packed_table_is_read_back_and_a_short_one_refused(tmp_path):
@@ -106,7 +125,7 @@ class InOrder:
         self.told.append((asked.row, epoch, finished))
 
 
-class StopOdd:
+class StopOdd(Never):
     def judge(self, asked, epoch):
         return asked.row % 2 == 0 or epoch < 2
 
@@ -141,21 +160,48 @@ def test_more_workers_do_not_make_time(table):
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
 def test_a_search_replayed_is_the_same_search(table, sampler):
     def run(judge):
-        search = OptunaSearch(table, Rows(table), SAMPLERS[sampler](1), 1)
+        search = ReplayedSearch(table, Grid(table), find_sampler(sampler), judge, 1)
         return simulate(table, search, judge, workers=4, compute=COMPUTE)
 
     ours = run(Ours(table, Rules()))
     assert ours == run(Ours(table, Rules()))
-    rows = [end.row for end in ours]
-    assert len(rows) == len(set(rows))  # nothing is tried twice
+    assert len({end.row for end in ours}) == sum(end.began == 0 for end in ours)  # nothing is tried twice
     everything = run(Everything())
     assert all(end.finished for end in everything)
     assert len(ours) > len(everything)
 
 
+def test_who_is_taken_up_again_pays_only_for_what_is_left(table):
+    """One worker: the clock is the sum of the epochs that were trained, each once."""
+    judge = Ours(table, Rules(reduction=3, grace=1, revive=True))
+    search = ReplayedSearch(table, Grid(table), find_sampler("random"), judge, 1)
+    ended = simulate(table, search, judge, workers=1, compute=100.0)
+    clock, reached = 0.0, {}
+    for end in ended:
+        clock += (
+            START_SECONDS
+            + table.seconds[end.row, 0]
+            + table.seconds[end.row, end.began + 1 : end.epoch + 1].sum()
+        )
+        assert end.compute == pytest.approx(clock)
+        assert reached.get(end.row, 0) == end.began
+        reached[end.row] = end.epoch
+    assert len(reached) < len(ended)
+
+
+def test_a_search_of_all_recipes_ends(table):
+    few = {**AXES, "depth": (1,), "width": (0.1,), "learning_rate": (5e-3,), "sparsity": (0.5,), "bits": (3,)}
+    few |= {"log2_bucket_size": (6,), "symmetric_bits": (4,)}  # 7 methods, pruned or not
+    judge = Everything()
+    search = ReplayedSearch(table, Grid(table, few), find_sampler("tpe"), judge, 1)
+    ended = simulate(table, search, judge, workers=4, compute=1e9)
+    assert len({end.row for end in ended}) == len(ended) == 14
+
+
 def test_rays_rule_ends_trials_too(table):
-    search = OptunaSearch(table, Rows(table), SAMPLERS["random"](1), 1)
-    ended = simulate(table, search, WeightedASHA(table, 3, 1), workers=4, compute=60.0)
+    asha = WeightedASHA(table, 3, 1)
+    search = ReplayedSearch(table, Grid(table), find_sampler("random"), asha, 1)
+    ended = simulate(table, search, asha, workers=4, compute=60.0)
     assert {end.epoch for end in ended if not end.finished} <= {1, 3, 9}
     assert 0 < sum(end.finished for end in ended) < len(ended)
 

@@ -112,7 +112,7 @@ def conclude(tracker: SweepTracker, events: TrialEvents, about: str) -> tuple[di
         record = events.records[trial_id]
         record.metrics |= {"accuracy": record.metrics["validation_accuracy"] - 0.01, "latency_ms": 0.125}
     tell_front(tracker, events.records, front, yardstick)
-    finish_sweep(tracker, events.records, front, yardstick, about)
+    finish_sweep(tracker, events.records, front, yardstick, about, short="")
     return events.records, front
 
 

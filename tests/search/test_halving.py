@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.halving import ParetoHalving, Rules, layers, place_of, spread
+from search.halving import ParetoHalving, Rules, layers, places, spread
 
 coordinate = st.integers(0, 6).map(float)
 tables = st.integers(1, 3).flatmap(
@@ -37,10 +37,16 @@ def test_fronts_are_those_of_the_definition(rows):
 
 @given(tables)
 def test_places_are_a_permutation_front_by_front(rows):
-    places = [place_of(rows, row) for row in range(len(rows))]
-    assert sorted(places) == list(range(len(rows)))
+    found = places(rows)
+    assert sorted(found) == list(range(len(rows)))
     fronts = peeled(rows)
-    assert [fronts[row] for row in np.argsort(places)] == sorted(fronts)
+    order = np.argsort(found).tolist()
+    assert [fronts[row] for row in order] == sorted(fronts)
+    for front in set(fronts):  # on its own, each is spread
+        own = [row for row in range(len(rows)) if fronts[row] == front]
+        assert [row for row in order if fronts[row] == front] == [
+            own[k] for k in spread([rows[k] for k in own])
+        ]
 
 
 @given(tables)
@@ -194,3 +200,72 @@ def test_coding_may_gain_what_it_gained_before():
 def test_what_is_no_loss_is_refused(wrong):
     with pytest.raises(ValueError, match="losses must be finite and the first at least 0"):
         ParetoHalving(Rules()).report("a", 1, wrong, epochs=3)
+
+
+def a_line(halving, names, epoch=1):
+    """Students each of which dominates those with a larger number; those that are ended are let go."""
+    for name in names:
+        if halving.report(name, epoch, (float(name), float(name)), epochs=4):
+            halving.stop(name)
+
+
+def test_who_was_ended_too_early_is_taken_up_once_others_fall_behind():
+    halving = ParetoHalving(Rules(reduction=2, grace=1, chance=0.0, revive=True))
+    a_line(halving, ["1", "3", "2"])
+    assert halving.promising() is None  # 3 was number 2 of 2 and is number 3 of 3
+    a_line(halving, ["8"])
+    assert halving.promising() is None
+    a_line(halving, ["9"])
+    assert halving.promising() == "3"
+    halving.take_up("3", "new")
+    halving.take_up("3", "new")
+    assert halving.promising() is None  # 8 is number 4 of 5, and not of 6
+    a_line(halving, ["10", "11"])
+    assert halving.promising() == "8"
+    assert halving.report("new", 1, (3.0, 3.0), epochs=4) == ""  # where it stands: that has been judged
+    for name, loss in (("1", 1.0), ("new", 3.0)):
+        reason = halving.report(name, 2, (loss, loss), epochs=4)
+    assert reason.startswith("after epoch 2, it is number 2 of 2")
+    halving.stop("new")
+    assert halving.promising() == "8"  # what came farthest is asked about first, but is still dominated
+
+
+def test_without_the_rule_nobody_is_taken_up():
+    halving = ParetoHalving(Rules(reduction=2, grace=1, chance=0.0))
+    a_line(halving, ["1", "3", "2", "8", "9", "10", "11"])
+    assert halving.promising() is None
+
+
+def test_who_is_unknown_or_goes_on_is_not_taken_up():
+    halving = ParetoHalving(Rules(revive=True))
+    halving.stop("over budget")  # it never reported here
+    halving.report("a", 0, (0.5, 5.0), epochs=4)
+    assert halving.promising() is None
+    halving.take_up("a", "b")
+    assert halving.report("a", 1, (0.5, 5.0), epochs=4) == ""
+
+
+@given(st.lists(losses, min_size=2, max_size=24), st.sampled_from([0.0, 0.3]), st.sampled_from([1.5, 3.0]))
+def test_who_is_taken_up_would_not_be_ended_now_and_counts_once(reports, chance, reduction):
+    """Against the rules themselves: the same reports, with that one's as the last."""
+
+    def told(order):
+        halving = ParetoHalving(Rules(reduction=reduction, grace=1, chance=chance, revive=True))
+        for number in order:
+            for epoch in (0, 1):
+                if reason := halving.report(str(number), epoch, reports[number], epochs=3):
+                    halving.stop(str(number))
+                    break
+            if not reason and number % 2:
+                halving.report(str(number), 3, reports[number], epochs=3)
+        return halving
+
+    halving = told(range(len(reports)))
+    found = halving.promising()
+    if found is None:
+        return
+    halving.take_up(found, "new")
+    epoch = max(e for e in (0, 1) if "new" in halving._shown.get(e, {}))
+    assert all(found not in shown for shown in halving._shown.values())
+    del halving._allowed["new"]  # judged again, as if it had not been
+    assert halving.report("new", epoch, reports[int(found)], epochs=3) == ""

@@ -1,6 +1,7 @@
 """Samplers: places in distributions, the Sobol sequence, and trials as a Gaussian process sees them."""
 
 import math
+from itertools import product
 
 import numpy as np
 import optuna
@@ -13,6 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from search.problem import Problem
 from search.samplers import (
+    CONTINUES,
     DIMENSIONS,
     SEEN_VALUES,
     SobolSampler,
@@ -70,7 +72,8 @@ def test_no_space_has_more_parameters_than_the_sequence():
 
 
 def test_seeds_of_neighbours_differ():
-    assert len({seed_of(seed, number) for seed in range(20) for number in range(20)}) == 400
+    seeds = {seed_of(*at) for at in product(range(20), range(20), range(5))}
+    assert len(seeds) == 2000
 
 
 def trial(number, state, params, values=None, constraints=None, **attributes):
@@ -108,6 +111,9 @@ def test_a_gaussian_process_sees_whole_trials_in_two_states():
     assert all(each.params.keys() == SPACE.keys() for each in seen)
     assert seen[0].params["x"] == 0.5 and seen[1].params["x"] == 1.0
     assert as_complete(trials[2:4], DIRECTIONS, SPACE) == []  # nothing to compare with yet
+    goes_on = trial(5, TrialState.COMPLETE, used, [0.8, 11.0], **{CONTINUES: "00001"})
+    values = [each.values for each in as_complete([*trials, goes_on], DIRECTIONS, SPACE)]
+    assert [0.8, 11.0] in values and [0.2, 12.0] not in values  # what it continues is no other student
 
 
 def test_an_unknown_sampler_is_told_with_those_there_are():

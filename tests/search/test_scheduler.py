@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import ray
+from optuna.distributions import IntDistribution
 from ray.tune.schedulers import TrialScheduler
 
 from search.callback import TrialEvents
@@ -25,7 +26,7 @@ from trainables.tasks import Digits
 from trainables.trainable import TrialSettings
 
 ACCURACY = quality_of("accuracy")
-RANK = Rules(reduction=2, grace=1, chance=0.0)
+RANK = Rules(reduction=2, grace=1, chance=0.0, revive=True)
 
 
 def recipe_of(epochs=4, **arguments):
@@ -107,12 +108,13 @@ class Silent:
         pass
 
 
-def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, monkeypatch):
-    good = recipe_of(2)
-    worse = recipe_of(2, bits=6, learning_rate=1e-6)  # larger, and learns nothing
-    large = recipe_of(2, bits=8, bucket_size=32)
-    order = [good, worse, large]
-    options = Options("s", 3, 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=1)
+def test_pruned_trials_of_a_real_sweep_are_recorded_once_and_taken_up(ray_session, tmp_path, monkeypatch):
+    good = recipe_of(3)
+    worse = recipe_of(3, bits=6, learning_rate=1e-3)  # larger, and learns slowly
+    worst = recipe_of(3, bits=7, learning_rate=1e-6)  # larger still, and learns nothing
+    large = recipe_of(3, bits=8, bucket_size=32)
+    order = [good, worse, large, worst]
+    options = Options("s", 5, 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=1)
     tracker = SweepTracker(options.tracking_uri, tmp_path, "digits", "s")
     tracker.open({}, {"rayduce.metric": "accuracy"})
     told, ends, plain = Counter(), Counter(), tracker.finish_trial
@@ -124,16 +126,17 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, 
     monkeypatch.setattr(
         study, "tell", lambda trial, *rest, **more: (told.update([trial.number]), tell(trial, *rest, **more))
     )
-    recipes = iter(order)
+    scheduler = scheduler_of(RANK, limit=1500)
     searcher = OptunaSearcher(
         study,
-        lambda trial: next(recipes),
+        lambda trial: order[trial.suggest_int("which", 0, 3)],
         lambda r: [r["validation_accuracy"], r["packed_bytes"]],
-        trials=3,
+        trials=5,
         parameters={},
+        starting_points=[{"which": number} for number in range(4)],
+        revisits=scheduler,
     )
     events = TrialEvents(tracker, Silent(), Yardstick(ACCURACY))
-    scheduler = scheduler_of(RANK, limit=1400)
     arrays = Digits().load(None)
     settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
     run_trials(
@@ -143,16 +146,56 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once(ray_session, tmp_path, 
     tracker.close()
 
     records = list(events.records.values())
-    assert [(r.state, r.metrics["epoch"]) for r in records] == [("finished", 2), ("pruned", 1), ("pruned", 0)]
+    assert [(r.state, r.metrics["epoch"]) for r in records] == [
+        ("finished", 3),
+        ("pruned", 1),
+        ("pruned", 0),
+        ("pruned", 1),
+        ("pruned", 2),  # goes on with the second, which now is second of three, to the next rung
+    ]
     assert "number 2 of 2" in records[1].reason and records[2].reason == "too large"
+    assert "after epoch 2, it is number 2 of 2" in records[4].reason
     assert records[1].packed_file is None
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
-    assert set(told.values()) == set(ends.values()) == {1} and len(told) == len(ends) == 3
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", *["PRUNED"] * 4]
+    assert set(told.values()) == set(ends.values()) == {1} and len(told) == len(ends) == 5
+    assert [trial.user_attrs.get("continues") for trial in study.trials] == [None] * 4 + ["00001"]
+    logged = [event for event in tracker.folder.events() if event["run"] == "00004"]
+    assert logged[0]["tags"]["continues"] == "00001"
+    assert [event["step"] for event in logged if event["kind"] == "epoch"] == [1, 2]
+    kept = {path.parent.name for path in tracker.folder.trials.glob("*/state.safetensors")}
+    assert kept == {"00003", "00004"}  # until the sweep has finished
     opened = open_store(tmp_path, options.tracking_uri)
     trials = opened.trials("s")
-    assert list(trials["state"]) == ["finished", "pruned", "pruned"]
+    assert list(trials["state"]) == ["finished", *["pruned"] * 4]
     assert list(trials["reason"].fillna(""))[1:] == [record.reason for record in records[1:]]
-    assert list(trials["front"]) == [True, False, False]
+    assert list(trials["front"]) == [True, *[False] * 4]
+
+
+def test_a_real_sweep_of_few_recipes_ends_and_goes_on_to_nothing(ray_session, tmp_path):
+    """36 trials of a space of two recipes; and once more, after all that it can do was done."""
+    recipes = [recipe_of(1, bits=bits) for bits in (2, 4)]
+    options = Options("s", 36, 0, tmp_path, f"sqlite:///{tmp_path}/mlflow.db", concurrency=1)
+    arrays = ray.put(Digits().load(None))
+    records = {}
+    for resume in (False, True):
+        tracker = SweepTracker(options.tracking_uri, tmp_path, "digits", "s")
+        tracker.open({}, {"rayduce.metric": "accuracy"}, resume=resume)
+        searcher = OptunaSearcher(
+            open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"), resume=resume),
+            lambda trial: recipes[trial.suggest_int("which", 0, 1)],
+            lambda r: [r["validation_accuracy"], r["packed_bytes"]],
+            trials=36,
+            parameters={"which": IntDistribution(0, 1)},
+        )
+        events = TrialEvents(tracker, Silent(), "accuracy", records=records)
+        settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
+        machine = Machine("cpu", 1, 1.0, 0.0)
+        run_trials(searcher, scheduler_of(None), events, arrays, {}, (), settings, options, machine)
+        records = events.records
+        assert searcher.exhausted
+        assert sorted(r.recipe.quantizer.bits for r in records.values()) == [2, 4]
+        assert {record.state for record in records.values()} == {"finished"}
+        tracker.close()
 
 
 def test_a_quality_without_a_best_value_is_refused():
@@ -163,11 +206,15 @@ def test_a_quality_without_a_best_value_is_refused():
 def test_the_command_line_chooses(tmp_path):
     options = Options("s", 1, 0, tmp_path, "")
     recipe = recipe_of(12)
-    for name, ends in (("pareto", True), ("none", False)):
+    for name, ends in (("pareto", True), ("revive", True), ("none", False)):
         scheduler = make_scheduler(ACCURACY, replace(options, scheduler=name))
         reasons = []
         for number in range(40):
             for epoch in range(12):
                 shown = result_of(epoch, 0.9 - 0.01 * number, 500 + number)
                 reasons.append(scheduler.learn(f"{number:05d}", recipe, shown))
+                if reasons[-1]:
+                    scheduler.let_go(f"{number:05d}")
+                    break
         assert any(reasons) == ends
+        assert (scheduler.promising() is not None) == (name == "revive")

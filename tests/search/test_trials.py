@@ -124,7 +124,7 @@ def recipe_of(method, epochs):
     return recipe
 
 
-def local_trial(recipe, tmp_path, teacher_file, outputs=None, trials=None):
+def local_trial(recipe, tmp_path, teacher_file, outputs=None, trials=None, **config):
     class Local(StudentTrial):
         def setup(self, config):
             super().setup(
@@ -135,7 +135,7 @@ def local_trial(recipe, tmp_path, teacher_file, outputs=None, trials=None):
                 settings=TrialSettings(tmp_path / "latency", 100_000, trials=trials),
             )
 
-    return Local({"recipe": canonical_json(recipe), "trial": "00000"})
+    return Local({"recipe": canonical_json(recipe), "trial": "00000", **config})
 
 
 def first_epoch(trial):
@@ -215,6 +215,49 @@ def test_a_trial_goes_on_from_its_own_folder(tmp_path, teacher_file, monkeypatch
     assert trained == [0, 1, 2] and again["state"] == "finished"
     assert {again[k] == result[k] for k in ("epoch", "packed_bytes", "validation_accuracy", "macs")} == {True}
     assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz", "tensors.json"}
+
+
+def test_a_trial_goes_on_where_another_was_ended(tmp_path, teacher_file, monkeypatch):
+    """Its process may be killed at any moment of taking over; each epoch is trained once."""
+    monkeypatch.setattr("trainables.trial_folder.LEAST_RATIO", 0.0)
+    recipe, trials = recipe_of("quantized_distillation", 3), tmp_path / "trials"
+    straight = local_trial(recipe, tmp_path, teacher_file)
+    for _ in range(4):
+        end = straight.step()
+    old = local_trial(recipe, tmp_path, teacher_file, trials=trials)
+    for _ in range(3):
+        shown = old.step()
+    assert shown["epoch"] == 2  # there it was ended
+
+    def new():
+        return local_trial(recipe, tmp_path, teacher_file, trials=trials, trial="00007", continues="00000")
+
+    states = [trials / name / "state.safetensors" for name in ("00000", "00007")]
+    whole = states[0].read_bytes()
+    with monkeypatch.context() as killed:
+        killed.setattr("pathlib.Path.unlink", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):  # after the copy was written, before the other went
+            new().step()
+    assert all(state.exists() for state in states)
+    states[0].write_bytes(b"is not looked at any more")
+    standing = new().step()
+    assert standing["seconds"] < shown["seconds"], "what it took before is the other trial's"
+    for key in ("epoch", "validation_accuracy", "packed_bytes"):
+        assert standing[key] == shown[key]
+    states[1].unlink()
+    states[0].write_bytes(whole)  # killed before the copy was written
+    again = new()
+    assert again.step()["epoch"] == 2
+    assert [state.exists() for state in states] == [False, True]
+    last = again.step()
+    assert last["state"] == "finished" and last["loss"] == end["loss"]
+    assert {last[key] == end[key] for key in ("epoch", "packed_bytes", "validation_accuracy")} == {True}
+
+    states[0].write_bytes(whole[:-1])
+    damaged = local_trial(recipe, tmp_path, teacher_file, trials=trials, trial="00008", continues="00000")
+    assert "cannot be read" in damaged.step()["reason"]
+    none = local_trial(recipe, tmp_path, teacher_file, trials=trials, trial="00009", continues="00005")
+    assert none.step()["epoch"] == 0  # ended before it trained, or before a checkpoint was worth its time
 
 
 def test_what_is_in_a_trials_folder_is_its_own_and_whole_or_the_trial_fails(tmp_path, teacher_file):
