@@ -187,7 +187,7 @@ def test_a_real_sweep_of_few_recipes_ends_and_goes_on_to_nothing(ray_session, tm
             trials=36,
             parameters={"which": IntDistribution(0, 1)},
         )
-        events = TrialEvents(tracker, Silent(), "accuracy", records=records)
+        events = TrialEvents(tracker, Silent(), Yardstick(ACCURACY), records=records)
         settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
         machine = Machine("cpu", 1, 1.0, 0.0)
         run_trials(searcher, scheduler_of(None), events, arrays, {}, (), settings, options, machine)
