@@ -32,10 +32,12 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: E402
 from ray.tune.search.optuna import OptunaSearch  # noqa: E402
 
 from search.callback import Record, TrialEvents  # noqa: E402
+from search.machine import Machine  # noqa: E402
+from search.options import Options  # noqa: E402
 from search.searcher import OptunaSearcher, open_study  # noqa: E402
 from search.studies import find_study  # noqa: E402
-from search.sweep import Machine, Options, make_scheduler, run_trials  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
+from search.trials import make_scheduler, run_trials  # noqa: E402
 from search.yardstick import Yardstick  # noqa: E402
 from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402

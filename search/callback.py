@@ -86,6 +86,14 @@ class Watcher(Protocol):
         ...
 
 
+class Reporter(Watcher, Protocol):
+    """A watcher that also hears of what comes before and after the trials."""
+
+    def say(self, text: str) -> None:
+        """What is happening now, in a few words."""
+        ...
+
+
 class TrialEvents(Callback):
     """Ray Tune's callback: keeps the records, tells the tracker and the watcher.
 

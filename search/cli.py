@@ -26,9 +26,10 @@ from trainables.metrics import Quality, quality_of
 
 if TYPE_CHECKING:
     from search.budget import Budget
+    from search.options import Options
     from search.store import Store, Sweep
     from search.studies import Study
-    from search.sweep import Options, Outcome
+    from search.sweep import Outcome
     from trainables.recipe import Recipe
 
 T = TypeVar("T")
@@ -185,9 +186,9 @@ def sweep(
 
     with _problems():
         prepare_environment(address)
+    from search.options import Options
     from search.store import default_tracking_uri, next_name
     from search.studies import find_study
-    from search.sweep import Options
 
     with _problems():
         _allow(model)
@@ -309,9 +310,9 @@ def resume(
             out.print(f"The sweep {name} has finished: rayduce front {name} --store {store}", highlight=False)
             return
         prepare_environment(address or kept["address"])
+    from search.options import Options
     from search.settings import from_json
     from search.studies import find_study
-    from search.sweep import Options
 
     with _problems():
         if model != kept["own_model"]:
@@ -404,10 +405,10 @@ def plan(
     A few batches are trained to time them; nothing is written. Times are those of a machine that has nothing
     else to do. The exit code is 1 where disk or memory is short.
     """
+    from search.options import Options
     from search.plan import make_plan
     from search.plan_table import plan_record, plan_table
     from search.studies import find_study
-    from search.sweep import Options
 
     with _problems():
         _allow(model)

@@ -23,7 +23,7 @@ from trainables.metrics import Quality, quality_of
 class Display:
     """A live display on a terminal; one line per finished trial elsewhere.
 
-    It is a context manager and a :class:`search.sweep.Reporter`.
+    It is a context manager and a :class:`search.callback.Reporter`.
     """
 
     def __init__(self, console: Console, name: str, trials: int) -> None:

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from search.limits import check_students, latency_of, untrained
+from search.options import Options
 from search.studies import Study
-from search.sweep import Options
 from search.teacher import cached_teacher, view_bytes
 from spaces import Context
 from trainables.evaluation import open_student

@@ -16,10 +16,11 @@ from dashboards.report import front_html  # noqa: E402
 from search.callback import Record  # noqa: E402
 from search.cli import err  # noqa: E402
 from search.mlflow_client import StoreError  # noqa: E402
+from search.options import Options  # noqa: E402
 from search.problem import Problem  # noqa: E402
 from search.store import open_store, own_database  # noqa: E402
 from search.studies import find_study  # noqa: E402
-from search.sweep import Options, run_sweep  # noqa: E402
+from search.sweep import run_sweep  # noqa: E402
 from trainables.models import ConvNet  # noqa: E402
 
 NET = ConvNet(stages=((8,), (16,)), hidden=(16,), kernel_size=3)

@@ -11,10 +11,10 @@ from search.budget import Budget
 from search.callback import Record, TrialEvents
 from search.conclusion import asked, finish_sweep, tell_front, tell_settings
 from search.delivery import SWEEP
+from search.measuring import choose_front
 from search.mlflow_client import NOTE_TAG
 from search.publish import publish
 from search.studies import find_study
-from search.sweep import choose_front
 from search.tracking import SweepTracker
 from search.yardstick import Yardstick
 from tests.recipes import STUDENT, TEACHER_ID

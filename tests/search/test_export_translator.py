@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from search.cli import app
-from search.sweep import _latencies
+from search.measuring import latencies_of_all
 from trainables import methods
 from trainables.compressed_weight import compress
 from trainables.decoding import greedy
@@ -92,7 +92,7 @@ def test_a_translator_is_counted_and_timed_where_others_are(tmp_path) -> None:
     assert found["compression_ratio"] == 10.0
     assert found["macs"] == macs(network, EncoderDecoder(64)) > 0
     assert found["parameters"] == sum(parameter.numel() for parameter in network.parameters())
-    again, machine = cast(Any, _latencies)._function([data, data], settings)
+    again, machine = cast(Any, latencies_of_all)._function([data, data], settings)
     assert json.loads(machine) == fingerprint()
     for row in (latencies(recipe, data, network, settings), *again):
         assert min(row["latency_ms"], row["latency_beam_ms"]) > 0

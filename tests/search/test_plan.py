@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from search.budget import Budget
+from search.options import Options
 from search.plan import Plan, Resources, make_plan
 from search.plan_table import plan_record, plan_table
 from search.studies import find_study
-from search.sweep import Options
 from trainables.metrics import quality_of
 
 ENOUGH = Resources(disk_needed=1e6, disk_free=1e9, memory_needed=1e9, memory_free=2e9)

@@ -7,8 +7,9 @@ import pytest
 import ray
 import torch
 
+from search.machine import Machine
 from search.studies import find_study
-from search.sweep import Machine, Trained, _outputs, _product
+from search.teaching import Trained, teacher_outputs, teacher_product
 from tests.trainables.translation import STUDENTS, write_pairs
 from trainables import methods
 from trainables.compressed_weight import compress
@@ -52,10 +53,10 @@ def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_a
     (make,) = STUDY.taught
     taught = make(task, trained.recipe.recipe_id)
     rest = (data, tmp_path, SETTINGS, MACHINE, STUDY, said)
-    made = _product(trained, taught, *rest)
-    outputs = _outputs(trained, 1, *rest)
+    made = teacher_product(trained, taught, *rest)
+    outputs = teacher_outputs(trained, 1, *rest)
     assert len(said) == 2 and "beam5" in said[0]
-    again, outputs_again = _product(trained, taught, *rest), _outputs(trained, 1, *rest)
+    again, outputs_again = teacher_product(trained, taught, *rest), teacher_outputs(trained, 1, *rest)
     assert len(said) == 2, "asked again"
     names = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "teachers").iterdir())
     assert names == [f"{trained.recipe.recipe_id}-{name}" for name in ("beam5", "top32-1views")]

@@ -12,11 +12,13 @@ from ray.tune.schedulers import TrialScheduler
 
 from search.callback import TrialEvents
 from search.halving import Rules
+from search.machine import Machine
+from search.options import Options
 from search.scheduler import ParetoScheduler
 from search.searcher import OptunaSearcher, open_study
 from search.store import open_store
-from search.sweep import Machine, Options, make_scheduler, run_trials
 from search.tracking import SweepTracker
+from search.trials import make_scheduler, run_trials
 from search.yardstick import Yardstick
 from tests.recipes import STUDENT
 from trainables import methods

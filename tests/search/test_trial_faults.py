@@ -13,11 +13,14 @@ from optuna.distributions import IntDistribution
 
 from search.callback import TrialEvents
 from search.halt import Halt
+from search.machine import Machine
 from search.mlflow_client import StoreError
+from search.options import Options
 from search.records import records_of
 from search.searcher import OptunaSearcher, open_study
-from search.sweep import Machine, Options, make_scheduler, mend_journal, run_trials
+from search.sweep import mend_journal
 from search.tracking import SweepTracker
+from search.trials import make_scheduler, run_trials
 from search.yardstick import Yardstick
 from tests.recipes import STUDENT
 from tests.search import dying

@@ -11,11 +11,14 @@ import torch
 
 from search.budget import Budget
 from search.callback import TrialEvents
+from search.machine import Machine
+from search.measuring import choose_front
+from search.options import Options
 from search.searcher import OptunaSearcher, open_study
 from search.store import open_store
-from search.sweep import Machine, Options, choose_front, make_scheduler, run_trials
 from search.teacher import ask_teacher
 from search.tracking import SweepTracker
+from search.trials import make_scheduler, run_trials
 from search.yardstick import Yardstick
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods

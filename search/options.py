@@ -1,0 +1,53 @@
+"""What the command line says about a sweep. Imports neither torch nor ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from search.budget import NO_LIMITS, Budget
+from search.samplers import TPE
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about a sweep.
+
+    Attributes:
+        name: of the sweep, unique in the store.
+        trials: how many to start, at least 1.
+        seed: of the search and of every trial.
+        store: folder of the sweep's files.
+        tracking_uri: MLflow's store.
+        data: directory of the data set, or None.
+        about_data: further options about the data that were given, such as ``image_size``.
+        download: whether a published data set may be fetched.
+        budget: what students may take and lose.
+        sampler: name of how parameters are drawn.
+        earlier: names of sweeps of the store that this one learns from.
+        minimize_latency: whether latency is an objective too.
+        concurrency: trials at a time, or None for one per processor (or two per GPU).
+        address: of a running Ray cluster, or None for this machine.
+        own_model: ``module:Class`` of the user's student, or None.
+        scheduler: ``pareto``, which ends trials without a prospect of the front early; ``revive``, which also
+            takes them up again once they have one; or ``none``.
+    """
+
+    name: str
+    trials: int
+    seed: int
+    store: Path
+    tracking_uri: str
+    data: Path | None = None
+    about_data: Mapping[str, Any] = field(default_factory=dict)
+    download: bool = False
+    budget: Budget = NO_LIMITS
+    sampler: str = TPE.name
+    earlier: tuple[str, ...] = ()
+    minimize_latency: bool = False
+    concurrency: int | None = None
+    address: str | None = None
+    own_model: str | None = None
+    scheduler: Literal["pareto", "revive", "none"] = "pareto"
