@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 60, 150, 16, 44
-COLOURS = ("#888888", "#444444", "#c9a227", "#2f7fb8", "#b3261e", "#5b8c5a", "#7b4fa3")
+COLOURS = ("#888888", "#444444", "#c9a227", "#2f7fb8", "#b3261e", "#5b8c5a", "#7b4fa3", "#d9772b", "#20a39e")
 
 
 def draw_figure(curves: Mapping[str, NDArray[np.float64]], across: str, up: str) -> str:

@@ -164,7 +164,7 @@ class OptunaSearcher(Searcher):
             number, recipe = kept.number, self._space(FixedTrial(kept.params))
             continues = kept.user_attrs.get(CONTINUES, "")
         else:
-            if self._number >= self._end:
+            if self._number >= self._end or self.exhausted:
                 self._proposals.close()
                 return str(Searcher.FINISHED)
             try:
