@@ -15,7 +15,8 @@ from dashboards.summary import facts
 TICK_MS = 1_500
 """How often a page asks whether there is something new; the answer is a number."""
 
-# The choice is applied before anything is drawn, so that a dark page does not flash.
+# The choice is applied before anything is drawn, so that a dark page does not flash. Dash asks for Plotly,
+# which is larger than all the rest, only when the first figure is there.
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -23,6 +24,7 @@ INDEX = """<!DOCTYPE html>
 <title>{%title%}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
+<link rel="preload" href="/_dash-component-suites/plotly/package_data/plotly.min.js" as="script">
 <script>
 (() => {
   let chosen = null;
@@ -84,7 +86,7 @@ def layout() -> html.Div:
                     html.Div(id="view", tabIndex=-1),
                 ],
             ),
-            dcc.Location(id=URL),
+            dcc.Location(id=URL, refresh="callback-nav"),  # a click on a mark changes the view, not the page
             dcc.Store(id=VERSION),
             dcc.Store(id=THEME, storage_type="local"),
             dcc.Interval(id="tick", interval=TICK_MS),

@@ -1,3 +1,4 @@
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -102,6 +103,11 @@ def test_the_page_comes_from_this_machine_only(client: FlaskClient) -> None:
     for part in page.text.split('src="')[1:] + page.text.split('href="')[1:]:
         assert part.startswith(("/", "data:,")), part[:80]
     assert '"disable_version_check":true' in page.text.replace(" ", "")
+
+
+def test_what_the_page_asks_for_ahead_is_what_it_needs(client: FlaskClient) -> None:
+    [address] = re.findall(r'rel="preload" href="([^"]+)"', client.get("/").text)
+    assert b"plotly.js" in client.get(address).data[:200]
 
 
 def test_another_hosts_name_is_refused(client: FlaskClient) -> None:
