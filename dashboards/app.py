@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from dash import Dash
@@ -83,7 +84,13 @@ def create_app(live: Live, host: str = "127.0.0.1", token: str | None = None) ->
     return app
 
 
-def serve(store: Store, host: str = "127.0.0.1", port: int = 8050, token: str | None = None) -> None:
+def serve(
+    store: Store,
+    host: str = "127.0.0.1",
+    port: int = 8050,
+    token: str | None = None,
+    listening: Callable[[], None] = lambda: None,
+) -> None:
     """Serve the pages until the process is interrupted.
 
     Args:
@@ -91,6 +98,7 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 8050, token: str | 
         host: the address to listen on.
         port: 1 to 65535.
         token: what visitors must know; may be left out on a loopback address only.
+        listening: called once visitors can come.
 
     Raises:
         PortInUse: another program listens there, or the address is not this machine's; nothing was started.
@@ -99,6 +107,7 @@ def serve(store: Store, host: str = "127.0.0.1", port: int = 8050, token: str | 
     live = Live(store)
     server = bind(live, host, port, token)
     live.start()
+    listening()
     try:
         server.serve_forever()
     finally:

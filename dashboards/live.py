@@ -72,9 +72,14 @@ class Live:
         return self._sweeps
 
     def sweep(self, name: str | None) -> Sweep | None:
-        """The sweep called ``name``, else the newest; None if there is none at all."""
+        """The sweep called ``name``, else the newest that runs or came to its end, else the newest.
+
+        None if there is none at all.
+        """
         sweeps = self._sweeps
-        return next((sweep for sweep in sweeps if sweep.name == name), sweeps[0] if sweeps else None)
+        named = [sweep for sweep in sweeps if sweep.name == name]
+        whole = [sweep for sweep in sweeps if sweep.state in ("running", "finished")]
+        return next(iter([*named, *whole, *sweeps]), None)
 
     def trials(self, sweep: Sweep) -> pd.DataFrame:
         """Of a sweep, as :meth:`search.store.Store.trials` returns them; read on from now on.

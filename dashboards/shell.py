@@ -137,8 +137,9 @@ def register(app: Dash, live: Live) -> None:
     def offer(_: int | None, value: str | None, options: list[dict[str, str]] | None) -> Any:
         names = [sweep.name for sweep in live.sweeps]
         new = [{"label": name, "value": name} for name in names]
-        chosen = value if value in names else next(iter(names), None)
-        return no_update if new == options else new, no_update if chosen == value else chosen
+        chosen = live.sweep(value)
+        name = None if chosen is None else chosen.name
+        return no_update if new == options else new, no_update if name == value else name
 
     @app.callback(
         Output("headline", "children"), Input(VERSION, "data"), Input(SWEEP, "value"), Input(URL, "pathname")

@@ -18,7 +18,7 @@ class Budget:
     Attributes:
         max_bytes: length of its packed file, at least 1; None (default) is no limit, as below.
         max_latency_ms: ``latency_ms``, above 0.
-        max_drop: points of validation quality that it may lose to the teacher, at least 0.
+        max_drop: points of validation quality that it may lose to the teacher, from 0 to 100.
 
     Raises:
         ValueError: a limit is out of range.
@@ -33,8 +33,8 @@ class Budget:
             raise ValueError(f"max_bytes must be at least 1, got {self.max_bytes}")
         if self.max_latency_ms is not None and not 0 < self.max_latency_ms < math.inf:
             raise ValueError(f"max_latency_ms must be above 0 and finite, got {self.max_latency_ms}")
-        if self.max_drop is not None and not 0 <= self.max_drop < math.inf:
-            raise ValueError(f"max_drop must be at least 0 and finite, got {self.max_drop}")
+        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
+            raise ValueError(f"max_drop must be at least 0 and at most 100, got {self.max_drop}")
 
     def params(self) -> dict[str, float | None]:
         """The limits by name, as a sweep's parent run keeps them."""
@@ -56,7 +56,7 @@ class Budget:
         )
 
     def text(self, quality: Quality) -> str:
-        """The limits in words, or an empty string: ``at most 16 kB, 0.5 ms, 1 point below the teacher``."""
+        """The limits in words, or an empty string: ``at most 16 kB, 0.5 ms``."""
         words = []
         if self.max_bytes is not None:
             words.append(show_bytes(self.max_bytes))
@@ -64,7 +64,7 @@ class Budget:
             words.append(f"{show_number(self.max_latency_ms)} ms")
         if self.max_drop is not None:
             points = f"{show_number(self.max_drop)} point{'' if self.max_drop == 1 else 's'}"
-            words.append(f"{points} of {quality.label} below the teacher")
+            words.append(f"{points} of validation {quality.label} below the teacher")
         return f"at most {', '.join(words)}" if words else ""
 
     def exceeded(self, result: Mapping[str, Any], quality: Quality, teacher_validation: float) -> str:

@@ -171,8 +171,9 @@ def sweep(
     scheduler: Annotated[
         Literal["pareto", "revive", "none"],
         typer.Option(
-            help="End students early that have no prospect of the front; the same, and take them up again "
-            "once they have one; or train all to the end."
+            metavar="NAME",
+            help="pareto: end students early that have no prospect of the front; revive: the same, and take "
+            "them up again once they have one; none: train all to the end.",
         ),
     ] = "pareto",
     concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
@@ -243,11 +244,22 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     out.print(_front_table(_front_rows(opened, found), found.quality, "Front, smallest first"))
     out.print(
         f"The page: {opened.artifact_location(found.run_id, 'front.html')}\n"
-        "Next: rayduce front, rayduce inspect, rayduce export RUN student.onnx, "
-        "rayduce dashboard, rayduce mlflow",
+        f"Next{_where(store, options.tracking_uri, ', with')}: rayduce front, rayduce inspect, "
+        "rayduce export RUN student.onnx, rayduce dashboard, rayduce mlflow",
         highlight=False,
         style="dim",
     )
+
+
+def _where(store: Path, tracking_uri: str | None, before: str = "") -> str:
+    """What a command needs to be told to find this store; nothing for the one it would look for by itself."""
+    from search.mlflow_client import shown
+    from search.store import own_database
+
+    words = [] if store.absolute() == DEFAULT_STORE.absolute() else [f"--store {store}"]
+    if tracking_uri is not None and tracking_uri != own_database(store.absolute()):
+        words.append(f"--tracking-uri {shown(tracking_uri)}")
+    return " ".join([before, *words]) if words else ""
 
 
 def _report(store: Path, tracking_uri: str) -> Callable[[str], str]:
@@ -456,12 +468,18 @@ def _about_data(
 
 
 def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
-    finished = sum(r.state == "finished" for r in outcome.records.values())
-    teacher = f"{outcome.quality.label} {outcome.quality.text(outcome.teacher[outcome.quality.name])}"
+    ended = [record for record in outcome.records.values() if record.state == "finished"]
+    quality, teacher = outcome.quality, outcome.teacher
+    told = f"{quality.label} {quality.text(teacher[quality.name])}"
+    told += f" (validation {quality.text(teacher[quality.validation])})"
+    within = ""
+    if options.budget.text(quality):
+        over = [options.budget.exceeded(r.metrics, quality, teacher[quality.validation]) for r in ended]
+        within = f"{sum(not text for text in over)} of them within the limits, "
     out.print(
-        f"[bold]{_escape(options.name)}[/]: {count(finished, 'student')} in {show_seconds(seconds)}, "
-        f"{len(outcome.front)} on the front. Teacher: {teacher}, "
-        f"{show_bytes(outcome.teacher['packed_bytes'])}.",
+        f"[bold]{_escape(options.name)}[/]: {count(len(ended), 'student')} in {show_seconds(seconds)}, "
+        f"{within}{len(outcome.front)} on the front. Teacher: {told}, "
+        f"{show_bytes(teacher['packed_bytes'])}.",
         highlight=False,
     )
     pruned = sum(r.state == "pruned" for r in outcome.records.values())
@@ -558,11 +576,22 @@ def front(
         return
     out.print(_front_table(rows, found.quality, f"Front of {_escape(found.name)}"))
     if limits := found.budget.text(found.quality):
-        out.print(f"Budget: {_escape(limits)}.", style="dim", highlight=False)
+        teacher = found.quality.text(found.teacher_validation)
+        out.print(
+            f"Budget: {_escape(limits)}. The teacher's validation {found.quality.label} is {teacher}.",
+            style="dim",
+            highlight=False,
+        )
     for metric, signature in sorted(found.signatures.items()):
         out.print(f"{_escape(metric)}: {_escape(signature)}", style="dim", highlight=False)
     best = rows[-1]["run_id"][:8]
-    out.print(f"Take one away with: rayduce export {best} student.rdz", style="dim", highlight=False)
+    where = _where(store, tracking_uri)
+    out.print(
+        f"Take one away with: rayduce export {best} student.rdz{_escape(where)}",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command(

@@ -26,6 +26,12 @@ from trainables.files import write_file
 from trainables.recipe import Recipe, summary
 from trainables.wording import in_words
 
+SCHEDULERS = {
+    "pareto": "those without a prospect end early",
+    "revive": "those without a prospect end early, and are taken up again once they have one",
+    "none": "all trained to the end",
+}
+
 
 def asked(study: Study, settings: Mapping[str, Any], teacher: Recipe, yardstick: Yardstick) -> str:
     """What a sweep was asked for, as Markdown.
@@ -42,7 +48,7 @@ def asked(study: Study, settings: Mapping[str, Any], teacher: Recipe, yardstick:
     facts = [
         f"Study {study.name}: {trials}, for {wanted}",
         f"drawn by {settings['sampler']} with the seed {settings['seed']}",
-        "all trained to the end" if settings["scheduler"] == "none" else "those without a prospect end early",
+        SCHEDULERS[settings["scheduler"]],
         f"limits: {limits or 'none'}",
     ]
     if settings["earlier"]:

@@ -68,6 +68,8 @@ def find_sweep(store: Path, name: str) -> Earlier:
         Problem: there is none; the message names those there are.
         StoreError: its log is damaged.
     """
+    if not store.is_dir():
+        raise Problem(f"There is no store at {store.absolute()}; give the right folder with --store.")
     folder = SweepFolder(store.absolute(), name)
     events = folder.events()
     if events:

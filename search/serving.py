@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,19 +32,21 @@ def serve_pages(
     if token is not None and len(token) < SHORTEST_TOKEN:
         raise Problem(f"--token must have at least {SHORTEST_TOKEN} characters, got {len(token)}.")
     opened = open_store(store, tracking_uri)
-    shown = f"[{host}]" if ":" in host else host
+    # "0.0.0.0" is every address of this machine, and none that could be typed elsewhere.
+    shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    said: list[str] = []
     if not is_loopback(host):
         made = token is None
         token = token or new_token()
-        say(
+        said.append(
             f"Who reaches {shown}:{port} sees every trial and may download every student, "
             "and what is sent is not encrypted; so the pages ask for a token."
         )
         if made:
-            say(f"The token: {token}")
-    say(f"The pages are at http://{shown}:{port} (Ctrl-C ends them).")
+            said.append(f"The token: {token}")
+    said.append(f"The pages are at http://{shown}:{port} (Ctrl-C ends them).")
     try:
-        serve(opened, host, port, token)
+        serve(opened, host, port, token, lambda: say("\n".join(said)))
     except PortInUse as error:
         raise Problem(str(error)) from error
 

@@ -71,7 +71,7 @@ def compare(sides: list[Side]) -> Comparison:
     if len(metrics) > 1:
         raise ValueError(f"sides must be of one metric, got {', '.join(sorted(metrics))}")
     quality = sides[0].sweep.quality
-    ended = [_ended(side.trials) for side in sides]
+    ended = [ended_trials(side.trials) for side in sides]
     budget = min(map(len, ended))
     reference = max(reference_bytes(side.trials, side.sweep) for side in sides)
     points, growth = [], []
@@ -174,7 +174,8 @@ def growth_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int =
     return figure
 
 
-def _ended(trials: pd.DataFrame) -> pd.DataFrame:
+def ended_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """Those that have ended, in the order in which they did."""
     return trials[trials["end_time"].notna()].sort_values(["end_time", "trial_id"], kind="stable")
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, html, no_update
 
-from dashboards.figures.compare import Comparison, Side, compare, fronts_figure, growth_figure
+from dashboards.figures.compare import (
+    Comparison,
+    Side,
+    compare,
+    ended_trials,
+    fronts_figure,
+    growth_figure,
+)
 from dashboards.figures.parts import empty
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
@@ -102,6 +109,11 @@ def register(app: Dash, live: Live) -> None:
             nothing = empty(colours, 340, "Choose two sweeps of one metric, or two methods of the sweep")
             return "", nothing, nothing, [], ""
         found = compare(sides)
+        if not found.budget:
+            bare = " and ".join(side.label for side in sides if ended_trials(side.trials).empty)
+            text = f"Nothing to compare yet: no trial of {bare} has ended"
+            nothing = empty(colours, 340, text)
+            return "", nothing, nothing, [], ""
         volumes = found.growth.groupby("side", sort=False)["hypervolume"].last()
         ends = ", ".join(f"{label} {volumes.get(label, 0.0):.3f}" for label in found.labels)
         told = (

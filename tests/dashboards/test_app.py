@@ -227,6 +227,26 @@ def test_parameters_and_compare_say_what_they_lack(client: FlaskClient, app: Das
     assert "Choose two sweeps" in str(told["fronts"]["figure"])
 
 
+def test_who_has_no_trial_that_ended_is_not_compared(client: FlaskClient, app: Dash) -> None:
+    sides = {"left-side__value": "sweep digits-1", "right-side__value": "sweep digits-2"}
+    told = ask(client, app, "fronts.figure", **sides)
+    assert "no trial of digits-2 has ended" in str(told["fronts"]["figure"])
+    assert told["budget"]["children"] == "" and not told["at"]["children"]
+
+
+def test_a_page_opens_on_a_sweep_that_has_something_to_show(folder: Path) -> None:
+    for name, state in (("whole", "finished"), ("broken", "stopped")):
+        made = tracker(folder, name)
+        made.open(params={}, tags={"rayduce.metric": "accuracy"})
+        made.finish_sweep(state, {}, {}, {})
+        made.close()
+    live = Live(open_store(folder))
+    live.read()
+    assert [sweep.name for sweep in live.sweeps] == ["broken", "whole"]
+    opened, asked = live.sweep(None), live.sweep("broken")
+    assert opened is not None and asked is not None and (opened.name, asked.name) == ("whole", "broken")
+
+
 def test_an_empty_store_says_what_to_do(folder: Path) -> None:
     found = Live(open_store(folder))
     found.read()
@@ -266,7 +286,7 @@ def test_a_taken_port_is_told_before_anything_starts(store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortInUse, match=rf"^Cannot listen on 127\.0\.0\.1:{port}: .*--host\.$"):
-            serve(store, port=port)
+            serve(store, port=port, listening=lambda: pytest.fail("said to be listening"))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])

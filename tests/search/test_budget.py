@@ -59,7 +59,7 @@ def test_mlflow_keeps_a_budget(budget):
 
 def test_the_sentences():
     budget = Budget(10_000, 0.5, 1.0)
-    assert budget.text(ACCURACY) == "at most 10 kB, 0.5 ms, 1 point of accuracy below the teacher"
+    assert budget.text(ACCURACY) == "at most 10 kB, 0.5 ms, 1 point of validation accuracy below the teacher"
     result = {"packed_bytes": 12_300, "latency_ms": 0.52, "validation_accuracy": 0.976}
     assert budget.exceeded(result, ACCURACY, 0.99) == (
         "its packed file of 12,300 bytes is 2,300 over 10,000; its latency of 0.52 ms is 0.02 over 0.5; "
@@ -84,7 +84,14 @@ def test_a_point_is_what_the_quality_says():
 
 
 @pytest.mark.parametrize(
-    "limits", [{"max_bytes": 0}, {"max_latency_ms": 0.0}, {"max_latency_ms": math.inf}, {"max_drop": -0.1}]
+    "limits",
+    [
+        {"max_bytes": 0},
+        {"max_latency_ms": 0.0},
+        {"max_latency_ms": math.inf},
+        {"max_drop": -0.1},
+        {"max_drop": 101},
+    ],
 )
 def test_limits_out_of_range_are_refused(limits):
     [(name, value)] = limits.items()

@@ -206,6 +206,8 @@ def test_going_on_needs_a_sweep_that_can_go_on(undisturbed, tmp_path):
     assert code == 0 and "has finished" in text
     code, text = answer("nobody")
     assert code == 2 and "no sweep named 'nobody'; it has calm, other" in text
+    nowhere = CliRunner().invoke(app, ["resume", "calm", "--store", str(tmp_path / "none")])
+    assert nowhere.exit_code == 2 and "There is no store at" in nowhere.stderr
     store = with_teacher(undisturbed, tmp_path / "store")
     shutil.copytree(undisturbed / "sweeps", store / "sweeps")
     log = SweepFolder(store, "calm").log
