@@ -9,7 +9,8 @@ from typing import Protocol
 from benchmarks.digits_table import Table
 
 START_SECONDS = 0.05
-"""Of a trial that trains nothing: benchmarks/results/2026-11-21-trial-overhead.md."""
+"""Of a trial that trains nothing, as it was when the grid was recorded; now it is 0.08
+(benchmarks/results/2026-11-22-trial-overhead.md)."""
 
 
 @dataclass(frozen=True)
