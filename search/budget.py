@@ -123,7 +123,8 @@ class Budget:
             return ""
         if size is None:
             return "its packed file was not measured"
-        return f"its packed file of {size:,.0f} bytes is {size - self.max_bytes:,.0f} over {self.max_bytes:,}"
+        more = f"{size - self.max_bytes:,.0f} more than {self.max_bytes:,}"
+        return f"its packed file has {size:,.0f} bytes, {more}"
 
     def _too_slow(self, latency: float | None) -> str:
         if self.max_latency_ms is None or (latency is not None and latency <= self.max_latency_ms):
@@ -131,7 +132,7 @@ class Budget:
         if latency is None:
             return "its latency was not measured"
         more, limit = show_number(latency - self.max_latency_ms), show_number(self.max_latency_ms)
-        return f"its latency of {show_number(latency)} ms is {more} over {limit}"
+        return f"its latency is {show_number(latency)} ms, {more} more than {limit}"
 
 
 TRAINED_SHARE = 0.6

@@ -39,6 +39,8 @@ class Record:
         state: ``running``, ``finished``, ``failed``, ``stopped`` or ``pruned``.
         reason: why it failed, was pruned, or has no latency.
         copied_from: ``<sweep>/<trial>`` of the earlier trial that made its student, or nothing.
+        continues: the trial of the sweep that it takes up again after that was pruned, or nothing.
+        over: by how much it is over the sweep's limits; empty unless it finished over one.
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
         packed_file: the file it shipped, once finished.
@@ -50,6 +52,8 @@ class Record:
     state: str = "running"
     reason: str = ""
     copied_from: str = ""
+    continues: str = ""
+    over: str = ""
     machine: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     packed_file: Path | None = None
@@ -74,6 +78,7 @@ class Record:
             self.metrics,
             reason=self.reason,
             copied_from=self.copied_from,
+            continues=self.continues,
             front=self.front,
         )
 
@@ -124,6 +129,9 @@ class TrialEvents(Callback):
         self._watcher = watcher
         self._ray_trials: list[Trial] = []
         self._yardstick = yardstick
+        for record in self.records.values():
+            if record.state == "finished":
+                record.over = yardstick.over(record.metrics)
         kept = kept_metrics(yardstick.quality.name)
         self._qualities, self._costs, self._kept = kept.qualities, kept.costs, kept.names
 
@@ -144,6 +152,12 @@ class TrialEvents(Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._check_store(_error_text(trial))
 
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        _forget(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        _forget(trial)
+
     def ended(self, ray_id: str, result: Mapping[str, Any] | None, error: bool) -> None:
         """Note a trial's end, before the searcher hears of it; noted once, it stays.
 
@@ -161,12 +175,13 @@ class TrialEvents(Callback):
             return
         if record is None:
             recipe = recipe_from_dict(json.loads(trial.config["recipe"]))
-            record = self.records[_key(trial)] = Record(_key(trial), recipe)
+            continues = trial.config.get(CONTINUES, "")
+            record = self.records[_key(trial)] = Record(_key(trial), recipe, continues=continues)
         record.state = "running"
         recipe = record.recipe
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
-        tags[CONTINUES] = trial.config.get(CONTINUES)
+        tags[CONTINUES] = record.continues or None
         tags[SEEDLESS_TAG] = replace(recipe, seed=0).recipe_id
         tags[NOTE_TAG] = trial_note(record.described(), self._yardstick)
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
@@ -213,8 +228,9 @@ class TrialEvents(Callback):
         }
         left: list[Record] = []
         if record.state == "finished":
+            record.over = self._yardstick.over(record.metrics)
             left = self._join(record)
-            tags |= standing(record, self._yardstick)
+            tags |= standing(record)
         files = {}
         if record.packed_file is not None:
             files = {STUDENT_FILE: record.packed_file}
@@ -223,7 +239,7 @@ class TrialEvents(Callback):
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         for other in left:
             other.front = False
-            self._tracker.annotate(other.trial_id, {}, standing(other, self._yardstick))
+            self._tracker.annotate(other.trial_id, {}, standing(other))
         self._watcher.changed(self.records)
 
     def _join(self, record: Record) -> list[Record]:
@@ -254,10 +270,9 @@ class TrialEvents(Callback):
             self.halt.request(error)
 
 
-def standing(record: Record, yardstick: Yardstick) -> dict[str, str]:
+def standing(record: Record) -> dict[str, str]:
     """The tags of a finished trial that say whether it may ship: ``true`` or ``false``."""
-    feasible = not yardstick.over(record.metrics)
-    return {FEASIBLE_TAG: str(feasible).lower(), FRONT_TAG: str(record.front).lower()}
+    return {FEASIBLE_TAG: str(not record.over).lower(), FRONT_TAG: str(record.front).lower()}
 
 
 @dataclass(frozen=True)
@@ -289,6 +304,12 @@ def kept_metrics(metric: str) -> Kept:
 
 def _key(trial: Trial) -> str:
     return str(trial.config["trial"])
+
+
+def _forget(trial: Trial) -> None:
+    """Drop Ray's running averages of a trial that has ended: 26 kB of each, for as long as the sweep runs."""
+    trial.run_metadata.metric_analysis.clear()
+    trial.run_metadata.metric_n_steps.clear()
 
 
 def root_cause(text: str) -> str:

@@ -75,6 +75,13 @@ MaxDrop = Annotated[
     float | None,
     typer.Option(metavar="POINTS", help="Budget: points of quality below the teacher, on validation."),
 ]
+StudentSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN_ID|FILE",
+        help="A run (its id, or how it begins; or models:/MODEL@ALIAS, if registered), or a packed file.",
+    ),
+]
 StudyName = Annotated[
     str,
     typer.Argument(
@@ -233,7 +240,8 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     except KeyboardInterrupt:
         err.print(f"Stopped. Go on with: rayduce resume {name} --store {store}", soft_wrap=True)
         raise typer.Exit(130) from None
-    _print_outcome(outcome, options, time.monotonic() - started)
+    took = f"{show_seconds(time.monotonic() - started)}{' since it was resumed' if resume else ''}"
+    _print_outcome(outcome, options, took)
     if not any(record.state == "finished" for record in outcome.records.values()):
         raise typer.Exit(1)
     if outcome.undelivered:
@@ -467,17 +475,16 @@ def _about_data(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _print_outcome(outcome: Outcome, options: Options, seconds: float) -> None:
+def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
     ended = [record for record in outcome.records.values() if record.state == "finished"]
     quality, teacher = outcome.quality, outcome.teacher
     told = f"{quality.label} {quality.text(teacher[quality.name])}"
     told += f" (validation {quality.text(teacher[quality.validation])})"
     within = ""
     if options.budget.text(quality):
-        over = [options.budget.exceeded(r.metrics, quality, teacher[quality.validation]) for r in ended]
-        within = f"{sum(not text for text in over)} of them within the limits, "
+        within = f"{sum(not record.over for record in ended)} of them within the limits, "
     out.print(
-        f"[bold]{_escape(options.name)}[/]: {count(len(ended), 'student')} in {show_seconds(seconds)}, "
+        f"[bold]{_escape(options.name)}[/]: {count(len(ended), 'student')} in {took}, "
         f"{within}{len(outcome.front)} on the front. Teacher: {told}, "
         f"{show_bytes(teacher['packed_bytes'])}.",
         highlight=False,
@@ -597,28 +604,31 @@ def front(
 @app.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n"
+    "  rayduce evaluate models:/rayduce-digits@smallest-within-1-point\n\n"
     "  rayduce evaluate student.rdz --data photos --json",
 )
 def evaluate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.rdz).")],
+    source: StudentSource,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
     data: DataDir = None,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="test, validation or train.")] = "test",
     model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a student's quality again, rebuilt from FILE alone."""
+    """Measure a student's quality again, rebuilt from its packed file alone."""
     import torch
 
     from trainables.evaluation import evaluate_file
-    from trainables.packed_file import read_file, read_header
+    from trainables.packed_file import read_header
     from trainables.tasks.base import SPLITS, DataError
 
     with _problems():
         if split not in SPLITS:
             raise Problem(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
         _allow(model)
-        content = read_file(file)
-        recipe = _named(file, lambda: read_header(content))
+        content = _packed(source, store, tracking_uri)
+        recipe = _named(source, lambda: read_header(content))
         _check_own(model, recipe)
         torch.set_num_threads(1)  # as in the sweep: sums are added in the same order
         try:
@@ -626,9 +636,9 @@ def evaluate(
         except DataError as error:
             raise Problem(f"The student's data cannot be read: {error}") from error
         task = recipe.task.open(arrays, torch.device("cpu"), recipe.seed)
-        measured = _named(file, lambda: _with_own_model(lambda: evaluate_file(content, task, split)))
+        measured = _named(source, lambda: _with_own_model(lambda: evaluate_file(content, task, split)))
     result = {
-        "file": str(file),
+        "source": source,
         "method": recipe.method,
         "recipe_id": recipe.recipe_id,
         "split": split,
@@ -642,7 +652,7 @@ def evaluate(
     qualities = quality_of(recipe.task.metric).reported
     scores = ", ".join(f"{quality.label} {quality.text(measured[quality.name])}" for quality in qualities)
     out.print(
-        f"{_escape(str(file))}: {scores} on the {split} split, {len(content):,} bytes ({recipe.method})",
+        f"{_escape(source)}: {scores} on the {split} split, {len(content):,} bytes ({recipe.method})",
         highlight=False,
     )
 
@@ -697,13 +707,7 @@ def translate(
     "  rayduce export student.rdz weights.safetensors",
 )
 def export(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN_ID|FILE",
-            help="A run (its id, or how it begins; or models:/MODEL@ALIAS, if registered), or a packed file.",
-        ),
-    ],
+    source: StudentSource,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="onnx, rdz or safetensors; default by OUT's suffix.")
@@ -729,10 +733,9 @@ def export(
     that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx and
     student-vocabulary.model.
     """
-    from search.store import open_store
     from trainables.evaluation import assets_of, rebuild
     from trainables.export import integer_kind, to_onnx, to_safetensors
-    from trainables.packed_file import read_file, unpack, write_file
+    from trainables.packed_file import unpack, write_file
 
     with _problems():
         if target.is_dir():
@@ -747,16 +750,7 @@ def export(
         if not target.absolute().parent.is_dir():
             raise Problem(f"The folder {target.absolute().parent} does not exist.")
         _allow(model)
-        if Path(source).is_file():
-            content = read_file(Path(source))
-        elif source.startswith("models:") or re.fullmatch(r"[0-9a-f]{6,32}", source):
-            opened = open_store(store, tracking_uri)
-            run_id = opened.registered(source) if ":" in source else opened.complete(source)
-            if not force:
-                _check_within_budget(opened, run_id)
-            content = opened.download(run_id, "student.rdz")
-        else:
-            raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
+        content = _packed(source, store, tracking_uri, within_budget=not force)
         recipe, tensors = _named(source, lambda: unpack(content))
         _check_own(model, recipe)
         metadata = {
@@ -796,6 +790,22 @@ def export(
         out.print(f"{_escape(str(path))}: {len(data):,} bytes{note}", highlight=False)
 
 
+def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget: bool = False) -> bytes:
+    """The packed file that a command is about: a file, or that of a run of the store."""
+    from search.store import open_store
+    from trainables.packed_file import read_file
+
+    if Path(source).exists():
+        return read_file(Path(source))
+    if not source.startswith("models:") and not re.fullmatch(r"[0-9a-f]{6,32}", source):
+        raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
+    opened = open_store(store, tracking_uri)
+    run_id = opened.registered(source) if ":" in source else opened.complete(source)
+    if within_budget:
+        _check_within_budget(opened, run_id)
+    return opened.download(run_id, "student.rdz")
+
+
 def _check_within_budget(opened: Store, run_id: str) -> None:
     row = opened.find_run(run_id)
     if over := opened.sweep(row["sweep"]).over_budget(row):
@@ -815,26 +825,28 @@ def _graph_files(target: Path, graphs: Mapping[str, bytes]) -> dict[Path, bytes]
 
 @app.command(
     cls=Command,
-    epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect student.rdz --account\n\n"
+    epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect 4f0c81aa --account\n\n"
     "  rayduce inspect student.rdz --json",
 )
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A packed file (.rdz).")],
+    source: StudentSource,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
     accounts: Annotated[
         bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show where the bytes of FILE are."""
+    """Show where the bytes of a packed file are."""
     from search.account_table import account_records, account_tables
     from trainables.accounting import account
-    from trainables.packed_file import describe, read_file, read_header, unpack
+    from trainables.packed_file import describe, read_header, unpack
     from trainables.recipe import short_name
 
     with _problems():
-        content = read_file(file)
-        rows, recipe = _named(file, lambda: (describe(content), read_header(content)))
-    title = f"{file}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
+        content = _packed(source, store, tracking_uri)
+        rows, recipe = _named(source, lambda: (describe(content), read_header(content)))
+    title = f"{source}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
     if accounts:
         counted = account(unpack(content)[1], rows)
         if as_json:

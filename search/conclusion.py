@@ -13,7 +13,7 @@ from optuna.distributions import distribution_to_json
 from search.callback import Record, kept_metrics, standing
 from search.delivery import SWEEP
 from search.mlflow_client import NOTE_TAG
-from search.notes import in_short, plain, sweep_note, trial_note
+from search.notes import in_short, on_validation, plain, sweep_note, trial_note
 from search.registry import Candidate, aliases
 from search.settings import code_version
 from search.studies import Study
@@ -91,8 +91,9 @@ def tell_front(
         was, record.front = record.front, trial_id in front
         if not (was or record.front):
             continue
+        record.over = yardstick.over(record.metrics)
         metrics = {name: value for name, value in record.metrics.items() if name in last}
-        tags = standing(record, yardstick) | {NOTE_TAG: trial_note(record.described(), yardstick)}
+        tags = standing(record) | {NOTE_TAG: trial_note(record.described(), yardstick)}
         if record.front:
             tags["latency_machine"] = record.machine
         tracker.annotate(trial_id, metrics if record.front else {}, tags)
@@ -134,7 +135,8 @@ def finish_sweep(
         {FRONT_FILE: tracker.folder.front},
         aliases=chosen,
         descriptions={
-            trial_id: f"{records[trial_id].name}: {in_short(records[trial_id].metrics, yardstick)}."
+            trial_id: f"{records[trial_id].name}: {in_short(records[trial_id].metrics, yardstick)}. "
+            f"{on_validation(records[trial_id].metrics, yardstick)}"
             for trial_id in sorted(set(chosen.values()))
         },
     )

@@ -30,6 +30,7 @@ from search.mlflow_client import (
     reason,
 )
 from search.model_registry import Registration, register
+from trainables.files import write_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -146,7 +147,7 @@ class Delivery:
             return self._find_runs()
         except StoreError:
             raise
-        except Exception as error:
+        except Exception as error:  # of a database's driver, of HTTP, of MLflow: there is no common kind
             raise StoreError(f"Cannot start the sweep in the MLflow store: {reason(error)}.") from error
 
     def steps(self, events: Iterable[Event]) -> deque[Step]:
@@ -187,7 +188,9 @@ class Delivery:
             step = steps[0]
             try:
                 step.do()
-            except Exception as error:
+            except (
+                Exception
+            ) as error:  # likewise; what may pass is raised again, the rest is told to the user
                 _raise_if_passing(error, at_any_price)
                 refused.append((step.run, f"lacks {step.what}: {reason(error)}"))
                 while step.run not in self.run_ids and len(steps) > 1 and steps[1].run == step.run:
@@ -367,10 +370,7 @@ def _json(recipe: Mapping[str, Any]) -> bytes:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write beside and rename, so that a reader never sees half a file."""
+    """Every file whole, and on the disk before its event counts as delivered."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.part")
-        beside.write_bytes(content)
-        os.replace(beside, path)
+        write_file(folder / name, content)

@@ -64,16 +64,22 @@ class Display:
         for record in records.values():
             if record.state != "running" and record.trial_id not in self._told:
                 self._told.add(record.trial_id)
-                self._console.print(
-                    f"  {len(self._told):>4}/{self._trials}  {self._line(record)}", markup=False
-                )
+                line = f"  {len(self._told):>4}/{self._trials}  {self._line(record)}"
+                # Why a trial ended early is of one kind or another, and MLflow has it whole.
+                if record.state == "pruned":
+                    self._console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
+                else:
+                    self._console.print(line, markup=False, soft_wrap=True)
 
     def _line(self, record: Record) -> str:
+        name = f"{record.name}, going on from {record.continues}" if record.continues else record.name
         if record.state == "finished":
             quality, size = _quality(record), show_bytes(record.metrics["packed_bytes"])
             score = quality.text(record.metrics[quality.validation])
-            return f"{record.name:<28} {quality.label} {score:>8}  {size}"
-        return f"{record.name:<28} {record.state} {record.reason}".rstrip()
+            over = f"  over the limits: {record.over}" if record.over else ""
+            return f"{name:<28} {quality.label} {score:>8}  {size}{over}"
+        state = "ended early:" if record.state == "pruned" else record.state
+        return f"{name:<28} {state} {record.reason}".rstrip()
 
     def _render(self) -> RenderableType:
         records = list(self._records.values())
@@ -108,7 +114,7 @@ class Display:
         return text
 
     def _front(self, ended: list[Record]) -> RenderableType:
-        finished = [r for r in ended if r.state == "finished"]
+        finished = [r for r in ended if r.state == "finished" and not r.over]
         if not finished:
             return Text("")
         quality = _quality(finished[0])

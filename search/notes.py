@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from search.units import count, show_bytes, show_number
 from search.yardstick import Yardstick
+from trainables.metrics import Quality
 
 MOST_ROWS = 30
 """Of the table of a front; MLflow takes 8,000 characters."""
@@ -33,6 +34,7 @@ class Student:
         metrics: what it measured; the test split's quality only on the front.
         reason: why it failed or was pruned.
         copied_from: ``<sweep>/<trial>`` that made its file, or nothing.
+        continues: the trial that it takes up again after that was ended, or nothing.
         front: whether it is on the front of the finished sweep.
     """
 
@@ -42,13 +44,14 @@ class Student:
     metrics: Mapping[str, float]
     reason: str = ""
     copied_from: str = ""
+    continues: str = ""
     front: bool = False
 
 
 def trial_note(student: Student, yardstick: Yardstick) -> str:
     """How a trial ended and what it trained: one sentence, what else was measured, the recipe."""
     if student.state == "running":
-        return plain(student.words)
+        return f"{_taken_up(student)} {plain(student.words)}".strip()
     facts = _facts(student, yardstick)
     listed = "\n".join(f"- {fact}" for fact in facts)
     return "\n\n".join(filter(None, [_sentence(student, yardstick), listed, plain(student.words)]))
@@ -66,6 +69,15 @@ def in_short(metrics: Mapping[str, float], yardstick: Yardstick) -> str:
         words.append(show_bytes(metrics["packed_bytes"]))
     ratio = _ratio(metrics)
     return " in ".join(words) + (f", {ratio} than the teacher" if ratio else "")
+
+
+def on_validation(metrics: Mapping[str, float], yardstick: Yardstick) -> str:
+    """By what a student was chosen: ``Chosen on the validation split: 98.89 %, 0.28 points below the
+    teacher's.``"""
+    quality = yardstick.quality
+    value = metrics[quality.validation]
+    beside = _beside(quality, value, yardstick.teacher_validation)
+    return f"Chosen on the validation split: {quality.text(value)}{beside}."
 
 
 def sweep_note(
@@ -156,23 +168,30 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
         value, teacher = metrics.get(name), yardstick.teacher.get(name, math.nan)
         if value is None or not math.isfinite(value):
             continue
-        gain = round(quality.points(value) - quality.points(teacher), 9)
-        beside = "" if math.isnan(gain) else f", {_beside(gain)}"
-        found.append(f"{split} {quality.label} {quality.text(value)}{beside}")
+        found.append(f"{split} {quality.label} {quality.text(value)}{_beside(quality, value, teacher)}")
     if student.state == "finished" and "latency_ms" in metrics:
         found.append(f"latency {show_number(metrics['latency_ms'])} ms")
     if student.state == "finished" and student.reason:  # such as why it has no latency
         found.append(plain(student.reason))
     if student.copied_from:
         found.append(f"not trained again: its file is that of {plain(student.copied_from)}")
+    if student.continues:
+        found.append(_taken_up(student))
     return found
 
 
-def _beside(gain: float) -> str:
-    """Points over the teacher, in words."""
+def _taken_up(student: Student) -> str:
+    return f"Goes on where trial {plain(student.continues)} was ended." if student.continues else ""
+
+
+def _beside(quality: Quality, value: float, teacher: float) -> str:
+    """Points over the teacher, as words that follow the value; nothing if the teacher's is NaN."""
+    gain = round(quality.points(value) - quality.points(teacher), 9)
+    if math.isnan(gain):
+        return ""
     if gain == 0:
-        return "as the teacher's"
-    return f"{abs(gain):.2f} points {'above' if gain > 0 else 'below'} the teacher's"
+        return ", as the teacher's"
+    return f", {abs(gain):.2f} points {'above' if gain > 0 else 'below'} the teacher's"
 
 
 def _ratio(metrics: Mapping[str, float]) -> str:

@@ -64,7 +64,7 @@ class RecordedSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing of Ray's is ever loaded."""
-        raise NotImplementedError("a sweep is resumed from its own log, not from Ray's state")
+        raise RuntimeError("a sweep is resumed from its own log, not from Ray's state")
 
     def _ended(self, config: dict[str, Any] | None) -> Record | None:
         if not isinstance(config, dict):  # nothing now, or nothing any more

@@ -24,7 +24,8 @@ def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, R
         if key == SWEEP:
             continue
         if kind == "start":
-            records[key] = Record(key, recipe_from_dict(event["recipe"]))
+            continues = event["tags"].get(CONTINUES) or ""
+            records[key] = Record(key, recipe_from_dict(event["recipe"]), continues=continues)
             continue
         record = records[key]
         if front := event.get("tags", {}).get(FRONT_TAG):

@@ -97,9 +97,11 @@ _AFTER_METRICS = {
     "end_time": TIME,
     "feasible": FLAG,
     "copied_from": TEXT,
+    "continues": TEXT,
 }
 _TAGS = (
     "copied_from",
+    "continues",
     "reason",
     "method",
     "model",
@@ -325,11 +327,11 @@ class Store:
         bucket_size, depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the
         front only), packed_bytes, compression_ratio, latency_ms, macs, sparsity, mean_bits, parameters,
         seconds, front, recipe_id, seedless_id (equal for recipes that differ in their seed only),
-        start_time, end_time, feasible, copied_from (``<sweep>/<trial>`` that made the student). Qualities
-        and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and behind
-        ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the sweep's budget.
-        ``front`` is what the sweep marked, once it has finished; before that, the feasible finished trials
-        not dominated in validation quality and bytes so far.
+        start_time, end_time, feasible, copied_from (``<sweep>/<trial>`` that made the student), continues
+        (the trial that it takes up again). Qualities and costs that the sweep's metric brings along
+        (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``feasible`` is whether the trial, as
+        far as it got, is within the sweep's budget. ``front`` is what the sweep marked, once it has finished;
+        before that, the feasible finished trials not dominated in validation quality and bytes so far.
 
         Raises:
             UnknownSweep: no such sweep.

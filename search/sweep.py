@@ -42,7 +42,7 @@ from search.teaching import Trained, teacher_outputs, teacher_product, trained_t
 from search.tracking import SweepExists, SweepTracker, signature_tags
 from search.trials import make_scheduler, run_trials
 from search.units import count, show_bytes
-from search.warm_start import Known, Reading, find_earlier, look_back
+from search.warm_start import Known, Reading, check_kinds, look_back
 from search.yardstick import Yardstick
 from spaces import Context
 from trainables.checkpoint import CHECKPOINT_FILE
@@ -108,6 +108,15 @@ def run_sweep(
     """
     sampler = find_sampler(options.sampler)
     folder = SweepFolder(options.store, options.name)
+    if not resume and (folder.log.exists() or folder.journal.exists() or folder.trials.exists()):
+        raise SweepExists(
+            f"The store has a sweep named {options.name} already; go on with it by `rayduce resume "
+            f"{options.name}`, or choose another with --name."
+        )
+    earlier: list[Sweep] = []  # a name that is not there is told before anything is read
+    if options.earlier:
+        store = open_store(options.store, options.tracking_uri)
+        earlier = [store.sweep(name) for name in dict.fromkeys(options.earlier)]
     reporter.say("reading the data")
     if options.address is not None:
         check_reachable(options.address)
@@ -118,15 +127,7 @@ def run_sweep(
     opened = task.open(arrays, torch.device("cpu"), 0)
     check_students(study.space, context, opened, options.budget)
     params = _settings(study, teacher_recipe, opened.fingerprint(), options)
-    earlier: tuple[Sweep, ...] = ()
-    if options.earlier:
-        kind = {**params, "study": study.name, "metric": task.metric}
-        earlier = find_earlier(open_store(options.store, options.tracking_uri), options.earlier, kind)
-    if not resume and (folder.log.exists() or folder.journal.exists() or folder.trials.exists()):
-        raise SweepExists(
-            f"The store has a sweep named {options.name} already; go on with it by `rayduce resume "
-            f"{options.name}`, or choose another with --name."
-        )
+    check_kinds(earlier, {**params, "study": study.name, "metric": task.metric})
     cached_teacher(options.store, teacher_recipe)  # a damaged one is told before anything is started
     settings = {
         "options": _kept(options),
@@ -174,7 +175,7 @@ def run_sweep(
             finish_sweep(tracker, outcome.records, outcome.front, yardstick, about, outcome.short)
             reporter.say("delivering to MLflow")
             return replace(outcome, undelivered=publish(tracker, options.name, report))
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C too; it is raised again once the store knows
             if ray.is_initialized():
                 ray.shutdown()  # before anything is waited for: nobody hears what trials do now
             _end_early(tracker, error, about)

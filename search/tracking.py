@@ -448,7 +448,7 @@ class SweepTracker:
             try:
                 there = self._delivery.connect()
                 break
-            except Exception as error:
+            except Exception as error:  # whatever it is, the caller waits in open() to be told
                 text = f"Cannot start the sweep in the MLflow store at {self._uri}: {reason(error)}."
                 if not (resume and (self._on_server or self._late)):
                     ready.set_exception(error if isinstance(error, StoreError) else StoreError(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,20 +72,17 @@ class Known:
         return f"{found} (left out: {left})" if left else found
 
 
-def find_earlier(store: Store, names: Sequence[str], settings: Mapping[str, Any]) -> tuple[Sweep, ...]:
-    """The sweeps called ``names``, if they are of the same kind.
+def check_kinds(sweeps: Iterable[Sweep], settings: Mapping[str, Any]) -> None:
+    """Refuse to learn from sweeps of another kind.
 
     Args:
-        store: has them.
-        names: repeated ones count once.
+        sweeps: earlier ones.
         settings: of the new sweep; those named in :data:`KINDS` must be equal.
 
     Raises:
         Problem: one is of another kind.
-        UnknownSweep: there is none of that name.
     """
-    found = tuple(store.sweep(name) for name in dict.fromkeys(names))
-    for sweep in found:
+    for sweep in sweeps:
         theirs = {**sweep.params, "study": sweep.study, "metric": sweep.metric}
         for name, sentence in KINDS.items():
             if theirs.get(name, "None") != str(settings[name]):
@@ -93,7 +90,6 @@ def find_earlier(store: Store, names: Sequence[str], settings: Mapping[str, Any]
                 shown = ["none" if value == "None" else value for value in shown]
                 words = {"name": sweep.name, "theirs": shown[0], "ours": shown[1]}
                 raise Problem(f"The sweep {sentence.format(**words)}; leave out --from {sweep.name}.")
-    return found
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
 
     Args:
         store: of their runs.
-        sweeps: as :func:`find_earlier` gives them.
+        sweeps: that :func:`check_kinds` lets pass; each once.
         studies: folder of the journals; they are only read.
         reading: how.
 

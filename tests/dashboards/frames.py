@@ -41,6 +41,7 @@ _TRIAL: dict[str, Any] = {
     "end_time": pd.Timestamp("2026-01-02 03:05", tz="UTC"),
     "feasible": True,
     "copied_from": None,
+    "continues": None,
 }
 _DTYPES = {
     **dict.fromkeys(
@@ -53,6 +54,7 @@ _DTYPES = {
     "front": "bool",
     "feasible": "bool",
     "copied_from": "string",
+    "continues": "string",
     "start_time": "datetime64[ms, UTC]",
     "end_time": "datetime64[ms, UTC]",
 }

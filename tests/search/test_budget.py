@@ -48,7 +48,7 @@ def test_what_is_sure_before_training_is_over_the_limits_afterwards(budget, resu
 def test_a_size_that_coding_may_still_bring_down_is_let_train():
     budget = Budget(max_bytes=900)
     assert budget.sure_before_training({"packed_bytes": 1500}) == ""
-    assert "1,600 bytes is 700 over 900" in budget.sure_before_training({"packed_bytes": 1600})
+    assert "1,600 bytes, 700 more than 900" in budget.sure_before_training({"packed_bytes": 1600})
 
 
 @given(LIMITS)
@@ -62,7 +62,8 @@ def test_the_sentences():
     assert budget.text(ACCURACY) == "at most 10 kB, 0.5 ms, 1 point of validation accuracy below the teacher"
     result = {"packed_bytes": 12_300, "latency_ms": 0.52, "validation_accuracy": 0.976}
     assert budget.exceeded(result, ACCURACY, 0.99) == (
-        "its packed file of 12,300 bytes is 2,300 over 10,000; its latency of 0.52 ms is 0.02 over 0.5; "
+        "its packed file has 12,300 bytes, 2,300 more than 10,000; "
+        "its latency is 0.52 ms, 0.02 more than 0.5; "
         "it loses 1.4 points of accuracy to the teacher, 0.4 more than 1"
     )
     assert budget.exceeded({}, ACCURACY, 0.99) == (

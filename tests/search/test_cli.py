@@ -61,6 +61,12 @@ def test_a_sweep_ends_with_a_front_that_evaluates_to_what_it_says(swept, tmp_pat
         assert again["packed_bytes"] == row["packed_bytes"] == Path(row["packed_file"]).stat().st_size
         validation = rayduce("evaluate", row["packed_file"], "--split", "validation", "--json", cwd=tmp_path)
         assert json.loads(validation.stdout)["accuracy"] == row["validation_accuracy"]
+    where = ("--store", store, "--json")
+    for source in (front[0]["run_id"][:8], "models:/rayduce-digits@smallest"):
+        again = json.loads(rayduce("evaluate", source, *where).stdout)
+        assert (again["source"], again["accuracy"]) == (source, front[0]["accuracy"])
+    parts = json.loads(rayduce("inspect", front[0]["run_id"], *where).stdout)
+    assert sum(part["bytes"] for part in parts) == front[0]["packed_bytes"]
 
 
 @pytest.mark.slow
@@ -336,7 +342,8 @@ def test_reading_what_is_not_there(tmp_path):
     assert "no store" in wrong("dashboard", *missing)
     assert "no store" in wrong("mlflow", *missing)
     assert not (tmp_path / "none").exists()
-    assert "cannot read" in wrong("evaluate", tmp_path / "none.rdz")
+    assert "neither a file nor a run" in wrong("evaluate", tmp_path / "none.rdz")
+    assert "cannot read" in wrong("evaluate", tmp_path)
     (tmp_path / "bad.rdz").write_bytes(b"\x8bRDZ\x01" + b"\0" * 50)
     assert "bad.rdz" in wrong("inspect", tmp_path / "bad.rdz")
     assert "bad.rdz" in wrong("evaluate", tmp_path / "bad.rdz")

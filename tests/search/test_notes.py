@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from search.budget import Budget
-from search.notes import MOST_ROWS, Student, in_short, plain, sweep_note, trial_note, unfinished_note
+from search.notes import (
+    MOST_ROWS,
+    Student,
+    in_short,
+    on_validation,
+    plain,
+    sweep_note,
+    trial_note,
+    unfinished_note,
+)
 from search.yardstick import Yardstick
 from trainables.metrics import quality_of
 
@@ -71,9 +80,22 @@ def test_how_other_trials_ended() -> None:
     )
     assert pruned.startswith("**Ended early:** late.\n\n- validation accuracy 50.00 %, 48.89 points below")
     large = trial_note(student(metrics={**MEASURED, "packed_bytes": 16_001.0}, front=False), YARDSTICK)
-    assert "It is over the sweep's limits: its packed file of 16,001 bytes is 1 over 16,000." in large
+    assert "It is over the sweep's limits: its packed file has 16,001 bytes, 1 more than 16,000." in large
     copied = trial_note(student(copied_from="digits-1/00003"), YARDSTICK)
     assert "- not trained again: its file is that of digits-1/00003" in copied
+    again = trial_note(student(continues="00012"), YARDSTICK)
+    assert "- Goes on where trial 00012 was ended.\n" in again
+    running = trial_note(student(state="running", continues="00012"), YARDSTICK)
+    assert running == "Goes on where trial 00012 was ended. Words."
+
+
+def test_a_registered_student_says_what_chose_it() -> None:
+    assert on_validation(MEASURED, YARDSTICK) == (
+        "Chosen on the validation split: 98.61 %, 0.28 points below the teacher's."
+    )
+    assert on_validation(MEASURED, Yardstick(quality_of("accuracy"))) == (
+        "Chosen on the validation split: 98.61 %."
+    )
 
 
 def rows_of(note: str) -> list[list[str]]:

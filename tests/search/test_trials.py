@@ -41,6 +41,13 @@ class Silent:
         pass
 
 
+class Kept(TrialEvents):
+    """Keeps what Ray keeps of its trials."""
+
+    def on_experiment_end(self, trials, **info):
+        self.ray_trials = list(trials)
+
+
 @pytest.fixture(scope="module")
 def teacher_file():
     recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
@@ -72,7 +79,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
         trials=len(recipes),
         parameters={},
     )
-    events = TrialEvents(tracker, Silent(), Yardstick(quality_of("accuracy")))
+    events = Kept(tracker, Silent(), Yardstick(quality_of("accuracy")))
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000, trials=tracker.folder.trials)
     arrays = Digits().load(None)
     run_trials(
@@ -88,6 +95,10 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     )
     tracker.finish_sweep("finished", {}, {}, {})
     tracker.close()
+
+    # Or the driver would grow by 26 kB with every trial.
+    assert len(events.ray_trials) == len(recipes)
+    assert not any(trial.metric_analysis or trial.metric_n_steps for trial in events.ray_trials)
 
     ends = {record.recipe.recipe_id: record for record in events.records.values()}
     for recipe in good:

@@ -15,7 +15,7 @@ from search.problem import Problem
 from search.samplers import SAMPLERS, TPE, find_sampler
 from search.searcher import EARLIER, OptunaSearcher, open_study
 from search.store import open_store
-from search.warm_start import Reading, find_earlier, look_back
+from search.warm_start import Reading, check_kinds, look_back
 from spaces import Context, images
 from tests.stores import final, kept, tracker
 from trainables.metrics import quality_of
@@ -84,7 +84,8 @@ def earlier(folder):
 
 def test_trials_and_students_are_taken_over(earlier):
     store = open_store(earlier)
-    sweeps = find_earlier(store, ["old", "old"], SETTINGS)
+    sweeps = [store.sweep("old")]
+    check_kinds(sweeps, SETTINGS)
     journal = earlier / "studies" / "old.journal"
     before = journal.read_bytes()
     known = look_back(store, sweeps, earlier / "studies", reading())
@@ -105,7 +106,7 @@ def test_trials_and_students_are_taken_over(earlier):
 
 def test_a_latency_of_another_machine_is_of_no_use_where_latency_counts(earlier):
     store = open_store(earlier)
-    sweeps = find_earlier(store, ["old"], SETTINGS)
+    sweeps = [store.sweep("old")]
     known = look_back(store, sweeps, earlier / "studies", reading(latency=True))
     assert [trial.user_attrs[EARLIER] for trial in known.trials] == ["old/00000"]
     assert known.left["timed on another machine"] == 2
@@ -115,7 +116,7 @@ def test_students_of_another_seed_teach_but_are_not_taken(earlier):
     store = open_store(earlier)
     known = look_back(
         store,
-        find_earlier(store, ["old"], SETTINGS),
+        [store.sweep("old")],
         earlier / "studies",
         reading(replace(CONTEXT, seed=1)),
     )
@@ -126,7 +127,7 @@ def test_trials_outside_the_new_space_are_left_out(earlier):
     store = open_store(earlier)
     known = look_back(
         store,
-        find_earlier(store, ["old"], SETTINGS),
+        [store.sweep("old")],
         earlier / "studies",
         reading(replace(CONTEXT, widths=(0.1, 0.2))),
     )
@@ -136,7 +137,7 @@ def test_trials_outside_the_new_space_are_left_out(earlier):
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
 def test_every_sampler_goes_on_from_earlier_trials(earlier, sampler):
     store = open_store(earlier)
-    sweeps = find_earlier(store, ["old"], SETTINGS)
+    sweeps = [store.sweep("old")]
     known = look_back(store, sweeps, earlier / "studies", reading(sampler=sampler))
     study = open_study(earlier / "studies" / "new.journal", "new", DIRECTIONS)
     study.add_trials(known.trials * 8)  # more than each of them draws at random at first
@@ -182,13 +183,13 @@ def test_every_sampler_goes_on_from_earlier_trials(earlier, sampler):
 )
 def test_sweeps_of_another_kind_are_refused(earlier, change, text):
     with pytest.raises(Problem, match=f"^The sweep old .*{text}.*; leave out --from old\\.$"):
-        find_earlier(open_store(earlier), ["old"], {**SETTINGS, **change})
+        check_kinds([open_store(earlier).sweep("old")], {**SETTINGS, **change})
 
 
 def test_a_sweep_of_another_folder_is_refused(earlier, tmp_path):
     store = open_store(earlier)
     with pytest.raises(Problem, match="no journal"):
-        look_back(store, find_earlier(store, ["old"], SETTINGS), tmp_path / "elsewhere", reading())
+        look_back(store, [store.sweep("old")], tmp_path / "elsewhere", reading())
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -220,9 +221,7 @@ def test_the_front_is_of_the_newest_sweep_with_students(earlier):
 def test_optuna_counts_what_was_added(earlier):
     """What is added to a study is a trial to Optuna: its own front holds it, if it is within the limits."""
     store = open_store(earlier)
-    known = look_back(
-        store, find_earlier(store, ["old"], SETTINGS), earlier / "studies", reading(budget=Budget(1500))
-    )
+    known = look_back(store, [store.sweep("old")], earlier / "studies", reading(budget=Budget(1500)))
     study = optuna.create_study(directions=DIRECTIONS)
     study.add_trials(known.trials)
     assert [trial.user_attrs[EARLIER] for trial in study.best_trials] == ["old/00000"]

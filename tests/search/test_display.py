@@ -1,0 +1,54 @@
+"""What is printed of a sweep where there is no terminal: a line for each trial that ended."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from search.callback import Record
+from search.display import Display
+from tests.recipes import every_method
+
+RECIPE = every_method(2)[0]
+MEASURED = {"validation_accuracy": 0.9861, "packed_bytes": 9_280.0, "compression_ratio": 141.2}
+
+
+def record(trial_id: str, **values: Any) -> Record:
+    return Record(trial_id, RECIPE, metrics=dict(MEASURED), **values)
+
+
+def printed(*records: Record) -> list[str]:
+    text = io.StringIO()
+    with Display(Console(file=text, width=100), "digits-1", 20) as display:
+        for _ in range(2):  # what was told once is not told again
+            display.changed({each.trial_id: each for each in records})
+    return text.getvalue().splitlines()
+
+
+def test_a_student_is_told_with_its_quality_and_size() -> None:
+    (line,) = printed(record("00001", state="finished"), record("00002"))
+    assert line.startswith(f"     1/20  {record('00001').name} ")
+    assert line.rstrip().endswith("accuracy  98.61 %  9.28 kB")
+
+
+def test_a_student_over_the_limits_says_by_how_much() -> None:
+    over = "its packed file has 9,280 bytes, 1,280 more than 8,000"
+    (line,) = printed(record("00001", state="finished", over=over))
+    assert line.endswith(f"9.28 kB  over the limits: {over}")
+
+
+def test_why_a_trial_ended_early_is_one_line_and_a_failure_is_told_whole() -> None:
+    long = "after epoch 4, " + "for this and that " * 20
+    early, failed = printed(
+        record("00001", state="pruned", reason=long), record("00002", state="failed", reason=long + "end")
+    )
+    assert "ended early: after epoch 4, for this" in early
+    assert len(early) <= 100 and early.endswith("\N{HORIZONTAL ELLIPSIS}")
+    assert failed.endswith("end")
+
+
+def test_a_trial_that_was_taken_up_again_names_the_one_before() -> None:
+    (line,) = printed(record("00007", state="finished", continues="00003"))
+    assert "going on from 00003" in line
