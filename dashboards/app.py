@@ -54,7 +54,7 @@ def create_app(live: Live, host: str = "127.0.0.1", token: str | None = None) ->
         debug=False, dev_tools_ui=False, dev_tools_disable_version_check=True, dev_tools_hot_reload=False
     )
     guard(app.server, host, token)
-    app.layout = shell.layout
+    app.layout = lambda: shell.layout(live)
     shell.register(app, live)
     for page in PAGES:
         page.register(app, live)

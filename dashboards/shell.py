@@ -8,7 +8,7 @@ from typing import Any
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.live import Live
-from dashboards.pages import PAGES
+from dashboards.pages import PAGES, page_at
 from dashboards.pages.common import SWEEP, THEME, URL, VERSION, aria
 from dashboards.summary import facts
 
@@ -52,8 +52,9 @@ _TOGGLE = """
 """
 
 
-def layout() -> html.Div:
-    """The page before anything is read; its callbacks fill it as soon as it is loaded."""
+def layout(live: Live) -> html.Div:
+    """The page without a view, which depends on the address."""
+    shown = live.sweep(None)
     return html.Div(
         [
             html.A("Skip to the view", href="#view", className="skip"),
@@ -68,6 +69,8 @@ def layout() -> html.Div:
                             html.Label("Sweep", htmlFor=SWEEP),
                             dcc.Dropdown(
                                 id=SWEEP,
+                                options=_options(live),
+                                value=None if shown is None else shown.name,
                                 clearable=False,
                                 placeholder="",
                                 persistence=True,
@@ -82,12 +85,12 @@ def layout() -> html.Div:
                 className="page",
                 children=[
                     html.Div(id="headline", className="masthead"),
-                    html.Div(id="problem", role="status"),
+                    html.Div(_problem(live.problem), id="problem", role="status"),
                     html.Div(id="view", tabIndex=-1),
                 ],
             ),
             dcc.Location(id=URL, refresh="callback-nav"),  # a click on a mark changes the view, not the page
-            dcc.Store(id=VERSION),
+            dcc.Store(id=VERSION, data=live.version),
             dcc.Store(id=THEME, storage_type="local"),
             dcc.Interval(id="tick", interval=TICK_MS),
         ]
@@ -103,16 +106,22 @@ def register(app: Dash, live: Live) -> None:
         Output("problem", "children"),
         Input("tick", "n_intervals"),
         State(VERSION, "data"),
+        prevent_initial_call=True,
     )
     def tick(_: int | None, known: int | None) -> Any:
         if known == live.version:
             return no_update, no_update
         return live.version, _problem(live.problem)
 
-    @app.callback(Output("view", "children"), Output("nav", "children"), Input(URL, "pathname"))
-    def show(path: str | None) -> Any:
+    @app.callback(
+        Output("view", "children"),
+        Output("nav", "children"),
+        Input(URL, "pathname"),
+        State(SWEEP, "value"),
+    )
+    def show(path: str | None, name: str | None) -> Any:
         path = path or "/"
-        shown = next((page for page in PAGES if page.owns(path)), None)
+        shown = page_at(path)
         links = [
             dcc.Link(
                 page.TITLE,
@@ -123,9 +132,9 @@ def register(app: Dash, live: Live) -> None:
             for page in PAGES
             if page.PATH
         ]
-        return html.P("There is no such page.", className="empty") if shown is None else shown.layout(
-            path
-        ), links
+        if shown is None:
+            return html.P("There is no such page.", className="empty"), links
+        return shown.layout(live, live.sweep(name), path), links
 
     @app.callback(
         Output(SWEEP, "options"),
@@ -133,10 +142,10 @@ def register(app: Dash, live: Live) -> None:
         Input(VERSION, "data"),
         State(SWEEP, "value"),
         State(SWEEP, "options"),
+        prevent_initial_call=True,  # the layout has them
     )
     def offer(_: int | None, value: str | None, options: list[dict[str, str]] | None) -> Any:
-        names = [sweep.name for sweep in live.sweeps]
-        new = [{"label": name, "value": name} for name in names]
+        new = _options(live)
         chosen = live.sweep(value)
         name = None if chosen is None else chosen.name
         return no_update if new == options else new, no_update if name == value else name
@@ -162,6 +171,10 @@ def register(app: Dash, live: Live) -> None:
             )
         badge = html.Span(sweep.state, className=f"state state-{sweep.state}")
         return [html.H1(sweep.name), html.P([badge, " ", facts(sweep)], className="facts")]
+
+
+def _options(live: Live) -> list[dict[str, str]]:
+    return [{"label": sweep.name, "value": sweep.name} for sweep in live.sweeps]
 
 
 def _problem(problem: str) -> Any:

@@ -431,6 +431,8 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
 def _add_steps(figure: go.Figure, view: FrontView, theme: Theme, limits: tuple[float, float]) -> None:
     edge = limits[0] if view.x.up else limits[1]
     edge = 10**edge if view.x.log else edge
+    if (limit := view.limits.get(view.x.key)) is not None:  # beyond it nothing is promised
+        edge = max(edge, limit) if view.x.up else min(edge, limit)
     for i, (sweep, rows) in enumerate(view.data.groupby("sweep", sort=False)):
         steps = staircase(rows, view.x.up, view.y.up)
         if steps.empty:

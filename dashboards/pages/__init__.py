@@ -1,5 +1,14 @@
-"""One view per file: ``PATH`` and ``TITLE`` for the way there, ``owns``, ``layout`` and ``register``."""
+"""One view per file: ``PATH`` and ``TITLE`` for the way there, ``layout`` and ``register``."""
+
+from types import ModuleType
 
 from dashboards.pages import compare, front, parameters, progress, trial
 
 PAGES = (front, trial, progress, parameters, compare)
+
+
+def page_at(path: str) -> ModuleType | None:
+    """The view at an address; None if there is none."""
+    if trial.ADDRESS.fullmatch(path):
+        return trial
+    return next((page for page in PAGES if path == page.PATH), None)

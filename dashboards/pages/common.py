@@ -31,6 +31,11 @@ def aria(**values: str) -> Any:
     return {f"aria-{name}": value for name, value in values.items()}
 
 
+def menu(options: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """Values and what is shown for each, as a drop-down menu takes them."""
+    return [{"value": value, "label": text} for value, text in options]
+
+
 def choice(
     name: str,
     label: str,
@@ -47,7 +52,7 @@ def choice(
             html.Label(label, htmlFor=name),
             dcc.Dropdown(
                 id=name,
-                options=[{"value": key, "label": text} for key, text in options],
+                options=menu(options),
                 value=value,
                 clearable=multiple,
                 multi=multiple,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
 from dashboards.figures.front import COLOURS, SHOWN_STATES, front_figure, front_view
 from dashboards.live import Live
-from dashboards.pages.common import SWEEP, THEME, URL, VERSION, aria, choice, graph, note
+from dashboards.pages.common import SWEEP, THEME, URL, VERSION, choice, graph, menu
 from dashboards.style import SELECTING_CONFIG
 from dashboards.summary import Card, cards, failures, footnote
-from dashboards.table import ROWS, Column, arranged, columns_of, page_of, to_csv
+from dashboards.table import ROWS, arranged, columns_of, page_of, to_csv
 from dashboards.theme import theme_of
 from search.store import StoreError, Sweep
 from search.units import count
+from trainables.metrics import Quality
 
 PATH, TITLE = "/", "Front"
 GRAPH = "front"
@@ -27,13 +28,20 @@ _CAPTION = (
 )
 
 
-def owns(path: str) -> bool:
-    """Whether the view is at this address."""
-    return path == PATH
+_FRONT_ONLY = """
+(clicks, order) => clicks ? {...order, front: !order.front, page: 0} : dash_clientside.no_update
+"""
+_OPEN = """
+(click) => {
+  const run = click?.points?.[0]?.customdata;
+  return /^[0-9a-f]{32}$/.test(run) ? `/trial/${run}` : dash_clientside.no_update;
+}
+"""
 
 
-def layout(path: str) -> list[Any]:
-    """The view before its callbacks have run."""
+def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+    """The view of ``sweep`` before its callbacks have run."""
+    found = _choices(live, sweep)
     return [
         html.Div(id="cards"),
         html.Section(
@@ -41,14 +49,14 @@ def layout(path: str) -> list[Any]:
             children=[
                 html.Div(
                     [
-                        choice("x", "Across", [], None, placeholder="packed size"),
-                        choice("y", "Up", [], None, placeholder="validation quality"),
-                        choice("z", "Third axis", [], None, width=150, placeholder="none"),
+                        choice("x", "Across", found.axes, found.x, placeholder="packed size"),
+                        choice("y", "Up", found.axes, found.y, placeholder="validation quality"),
+                        choice("z", "Third axis", found.third, NO_AXIS, width=150, placeholder="none"),
                         choice("colour", "Colour", [*COLOURS.items()], "method", width=130),
                         choice(
                             "overlay",
                             "Over it",
-                            [],
+                            found.others,
                             None,
                             multiple=True,
                             width=230,
@@ -83,6 +91,8 @@ def layout(path: str) -> list[Any]:
         ),
         html.P(id="footnote", className="footnote"),
         dcc.Store(id="chosen"),
+        dcc.Store(id="listing"),
+        dcc.Store(id="drawn"),
         dcc.Store(id="order", data={"key": "packed_bytes", "down": False, "page": 0, "front": True}),
         dcc.Download(id="csv"),
     ]
@@ -104,28 +114,18 @@ def register(app: Dash, live: Live) -> None:
         State("x", "value"),
         State("y", "value"),
         State("z", "value"),
+        prevent_initial_call=True,  # the layout has them
     )
     def offer(_: Any, name: str | None, x: str | None, y: str | None, z: str | None) -> Any:
-        sweep = live.sweep(name)
-        if sweep is None:
-            return [], [], [], [], x, y, z
-        try:
-            quality = sweep.quality
-        except StoreError:
-            return [], [], [], [], x, y, z
-        axes = [{"value": axis.key, "label": axis.label} for axis in axes_of(quality)]
-        others = [
-            {"value": other.name, "label": other.name}
-            for other in live.sweeps
-            if other.metric == sweep.metric and other.name != sweep.name
-        ]
-        known = {axis["value"] for axis in axes}
+        found = _choices(live, live.sweep(name))
+        known = dict(found.axes)
         chosen = (
-            x if x in known else SIZE.key,
-            y if y in known else quality.validation,
+            x if x in known else found.x,
+            y if y in known else found.y,
             z if z in known else NO_AXIS,
         )
-        return axes, axes, [{"value": NO_AXIS, "label": "none"}, *axes], others, *chosen
+        axes = menu(found.axes)
+        return axes, axes, menu(found.third), menu(found.others), *chosen
 
     @app.callback(
         Output(GRAPH, "figure"),
@@ -208,27 +208,16 @@ def register(app: Dash, live: Live) -> None:
             point["customdata"] for point in selected["points"] if isinstance(point.get("customdata"), str)
         ]
 
-    @app.callback(
+    app.clientside_callback(
+        _FRONT_ONLY,
         Output("order", "data"),
-        Input({"type": "sort", "key": ALL}, "n_clicks"),
-        Input({"type": "page", "step": ALL}, "n_clicks"),
         Input("only", "n_clicks"),
         State("order", "data"),
         prevent_initial_call=True,
     )
-    def arrange(_: Any, steps: Any, only: Any, order: dict[str, Any]) -> Any:
-        pressed = ctx.triggered_id
-        if not any(trigger["value"] for trigger in ctx.triggered):
-            return no_update
-        if pressed == "only":
-            return {**order, "front": not order["front"], "page": 0}
-        if pressed["type"] == "page":
-            return {**order, "page": max(int(order["page"]) + int(pressed["step"]), 0)}
-        again = order["key"] == pressed["key"]
-        return {**order, "key": pressed["key"], "down": not order["down"] if again else False, "page": 0}
 
     @app.callback(
-        Output("table", "children"),
+        Output("listing", "data"),
         Output("listed", "children"),
         Output("only", "aria-pressed"),
         Input(VERSION, "data"),
@@ -242,15 +231,18 @@ def register(app: Dash, live: Live) -> None:
     ) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
-            return note("Nothing to list yet."), "Trials", "false"
+            return {"note": "Nothing to list yet."}, "Trials", "false"
         try:
             trials, what = _listed(live, sweep, chosen, order, overlay)
-            columns = columns_of(sweep.quality)
+            listing = _listing(arranged(trials, order["key"], order["down"]), sweep.quality, order)
         except StoreError as error:
-            return note(str(error)), "Trials", "false"
-        trials = arranged(trials, order["key"], order["down"])
-        rows, page, pages = page_of(trials, order["page"])
-        return _table(rows, columns, order, page, pages, len(trials)), what, str(bool(order["front"])).lower()
+            return {"note": str(error)}, "Trials", "false"
+        return listing, what, str(bool(order["front"])).lower()
+
+    # What is drawn are a few hundred cells: as many components of Dash's would take most of a second.
+    app.clientside_callback(
+        ClientsideFunction("rayduce", "table"), Output("drawn", "data"), Input("listing", "data")
+    )
 
     @app.callback(
         Output("csv", "data"),
@@ -278,11 +270,35 @@ def register(app: Dash, live: Live) -> None:
         content = to_csv(arranged(trials, order["key"], order["down"]))
         return {"content": content, "filename": f"{sweep.name}.csv", "type": "text/csv"}
 
-    @app.callback(Output(URL, "pathname"), Input(GRAPH, "clickData"), prevent_initial_call=True)
-    def open_trial(click: dict[str, Any] | None) -> Any:
-        points = (click or {}).get("points") or [{}]
-        run_id = points[0].get("customdata")
-        return f"/trial/{run_id}" if isinstance(run_id, str) else no_update
+    app.clientside_callback(
+        _OPEN, Output(URL, "pathname"), Input(GRAPH, "clickData"), prevent_initial_call=True
+    )
+
+
+class _Choices(NamedTuple):
+    """What the menus offer, and what of it is chosen at first."""
+
+    axes: list[tuple[str, str]]
+    third: list[tuple[str, str]]
+    others: list[tuple[str, str]]
+    x: str | None
+    y: str | None
+
+
+def _choices(live: Live, sweep: Sweep | None) -> _Choices:
+    try:
+        quality = None if sweep is None else sweep.quality
+    except StoreError:
+        quality = None
+    if sweep is None or quality is None:
+        return _Choices([], [], [], None, None)
+    axes = [(axis.key, axis.label) for axis in axes_of(quality)]
+    others = [
+        (other.name, other.name)
+        for other in live.sweeps
+        if other.metric == sweep.metric and other.name != sweep.name
+    ]
+    return _Choices(axes, [(NO_AXIS, "none"), *axes], others, SIZE.key, quality.validation)
 
 
 def _listed(
@@ -324,69 +340,20 @@ def _failures(trials: pd.DataFrame) -> list[Any]:
     return [html.Details([html.Summary(f"{len(failed)} failed"), html.Ul([*items, *more])])]
 
 
-def _table(
-    rows: pd.DataFrame, columns: tuple[Column, ...], order: dict[str, Any], page: int, pages: int, total: int
-) -> Any:
+def _listing(trials: pd.DataFrame, quality: Quality, order: dict[str, Any]) -> dict[str, Any]:
+    """What assets/table.js draws: one page of the ``trials``, every cell as text."""
+    rows, page, pages = page_of(trials, order["page"])
     if rows.empty:
-        return note("No trial to list: none has finished, or none is selected.")
-    head = [
-        html.Th(
-            html.Button(
-                [column.title, " ", _arrow(column.key, order)],
-                id={"type": "sort", "key": column.key},
-                type="button",
-                className="sort",
-            ),
-            className=column.style,
-            **aria(sort=_sorting(column.key, order)),
-        )
-        for column in columns
-    ]
-    body = [
-        html.Tr(
-            [
-                html.Td(
-                    dcc.Link(column.show(row[column.key]) or "open", href=f"/trial/{row['run_id']}")
-                    if column.key == "trial_id"
-                    else column.show(row[column.key]),
-                    className=column.style,
-                )
-                for column in columns
-            ]
-        )
-        for row in rows.to_dict("records")
-    ]
-    table = html.Div(
-        html.Table([html.Thead(html.Tr(head)), html.Tbody(body)], className="front"), className="scroll"
-    )
-    if pages == 1:
-        return table
-    place = f"{page * ROWS + 1:,} to {page * ROWS + len(rows):,} of {total:,}"
-    turn = [
-        html.Button(
-            "Earlier", id={"type": "page", "step": -1}, type="button", className="quiet", disabled=page == 0
-        ),
-        html.Span(place),
-        html.Button(
-            "Later",
-            id={"type": "page", "step": 1},
-            type="button",
-            className="quiet",
-            disabled=page == pages - 1,
-        ),
-    ]
-    return [table, html.Div(turn, className="turn")]
-
-
-def _arrow(key: str, order: dict[str, Any]) -> str:
-    if order["key"] != key:
-        return ""
-    return (
-        "\N{BLACK DOWN-POINTING SMALL TRIANGLE}" if order["down"] else "\N{BLACK UP-POINTING SMALL TRIANGLE}"
-    )
-
-
-def _sorting(key: str, order: dict[str, Any]) -> str:
-    if order["key"] != key:
-        return "none"
-    return "descending" if order["down"] else "ascending"
+        return {"note": "No trial to list: none has finished, or none is selected."}
+    columns = columns_of(quality)
+    return {
+        "columns": [{"key": c.key, "title": c.title, "style": c.style} for c in columns],
+        "rows": [
+            {"href": f"/trial/{row['run_id']}", "cells": [column.show(row[column.key]) for column in columns]}
+            for row in rows.to_dict("records")
+        ],
+        "order": order,
+        "page": page,
+        "pages": pages,
+        "place": f"{page * ROWS + 1:,} to {page * ROWS + len(rows):,} of {len(trials):,}",
+    }

@@ -27,13 +27,8 @@ PATH, TITLE = "/parameters", "Parameters"
 MOST_LINES = 8
 
 
-def owns(path: str) -> bool:
-    """Whether the view is at this address."""
-    return path == PATH
-
-
-def layout(path: str) -> list[Any]:
-    """The view before its callbacks have run."""
+def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+    """The view of ``sweep`` before its callbacks have run."""
     return [
         html.Section(
             className="panel",

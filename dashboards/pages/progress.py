@@ -26,13 +26,8 @@ MOST_LISTED = 50
 _FIGURES = r"\d+(?:[.,]\d+)*|\bnone\b"
 
 
-def owns(path: str) -> bool:
-    """Whether the view is at this address."""
-    return path == PATH
-
-
-def layout(path: str) -> list[Any]:
-    """The view before its callbacks have run."""
+def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+    """The view of ``sweep`` before its callbacks have run."""
     return [
         panel("Trials", html.P(id="left", className="caption"), graph("states", height=96)),
         html.Section(

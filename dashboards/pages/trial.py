@@ -29,19 +29,14 @@ from dashboards.theme import Theme, theme_of
 from search.store import StoreError, Sweep
 
 PATH, TITLE = "/trial", "Trial"
-_ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
+ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
 NEIGHBOURS = 2
 
 
-def owns(path: str) -> bool:
-    """Whether the view is at this address."""
-    return path == PATH or _ADDRESS.fullmatch(path) is not None
-
-
-def layout(path: str) -> list[Any]:
-    """The view before its callbacks have run."""
+def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+    """The view of ``sweep`` before its callbacks have run."""
     return [
-        html.Div(id="trial-head"),
+        html.Div(_told(live, path, None if sweep is None else sweep.name), id="trial-head"),
         panel("While it trained", graph("curves")),
         html.Section(
             className="panel",
@@ -68,31 +63,30 @@ def register(app: Dash, live: Live) -> None:
 
     @app.callback(
         Output("trial-head", "children"),
-        Output("recipe", "children"),
         Input(VERSION, "data"),
-        Input(URL, "pathname"),
         Input(SWEEP, "value"),
+        State(URL, "pathname"),
+        prevent_initial_call=True,  # the layout has it already
     )
-    def tell(_: Any, path: str | None, name: str | None) -> Any:
+    def tell(_: Any, name: str | None, path: str | None) -> Any:
+        return _told(live, path, name)
+
+    @app.callback(Output("recipe", "children"), Input(SWEEP, "value"), State(URL, "pathname"))
+    def recipe(name: str | None, path: str | None) -> Any:
         try:
             found = _find(live, path, name)
-            if found is None:
-                text = "There is no such trial in this store." if _ADDRESS.fullmatch(path or "") else _NOTHING
-                return html.Section(note(text), className="panel"), []
-            sweep, trials, place = found
-            row = trials.iloc[place].to_dict()
-            return _head(live, sweep, trials, place, row), _recipe(live, sweep, str(row["run_id"]))
-        except StoreError as error:
-            return html.Div(str(error), className="problem"), []
+        except StoreError:
+            return []
+        return [] if found is None else _recipe(live, _run_id(found))
 
     @app.callback(
         Output("curves", "figure"),
         Input(VERSION, "data"),
-        Input(URL, "pathname"),
         Input(SWEEP, "value"),
         Input(THEME, "data"),
+        State(URL, "pathname"),
     )
-    def curves(_: Any, path: str | None, name: str | None, theme: str | None) -> Any:
+    def curves(_: Any, name: str | None, theme: str | None, path: str | None) -> Any:
         try:
             found = _find(live, path, name)
             history = pd.DataFrame() if found is None else live.store.history(_run_id(found))
@@ -107,12 +101,12 @@ def register(app: Dash, live: Live) -> None:
         Output("tensor", "options"),
         Output("tensor", "value"),
         Output("tensors", "data"),
-        Input(URL, "pathname"),
         Input(SWEEP, "value"),
         Input(THEME, "data"),
+        State(URL, "pathname"),
         State("tensor", "value"),
     )
-    def contents(path: str | None, name: str | None, theme: str | None, value: str | None) -> Any:
+    def contents(name: str | None, theme: str | None, path: str | None, value: str | None) -> Any:
         try:
             found = _find(live, path, name)
             if found is None:
@@ -140,9 +134,22 @@ def register(app: Dash, live: Live) -> None:
 _NOTHING = "Nothing is on show yet: click a mark or a number in the front, and the trial opens here."
 
 
+def _told(live: Live, path: str | None, name: str | None) -> Any:
+    """What is said of the trial above its figures."""
+    try:
+        found = _find(live, path, name)
+        if found is None:
+            text = "There is no such trial in this store." if ADDRESS.fullmatch(path or "") else _NOTHING
+            return html.Section(note(text), className="panel")
+        sweep, trials, place = found
+        return _head(live, sweep, trials, place, trials.iloc[place].to_dict())
+    except StoreError as error:
+        return html.Div(str(error), className="problem")
+
+
 def _find(live: Live, path: str | None, name: str | None) -> tuple[Sweep, pd.DataFrame, int] | None:
     """The trial of the address; without one, the front's best of the sweep on show."""
-    match = _ADDRESS.fullmatch(path or "")
+    match = ADDRESS.fullmatch(path or "")
     if match:
         return live.find(match[1])
     sweep = live.sweep(name)
@@ -198,6 +205,8 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
         ("Bits per weight", number(row["mean_bits"])),
         ("Parameters", number(row["parameters"])),
         ("Took", duration(row["seconds"])),
+        ("Goes on from", _trial(row["continues"])),
+        ("Made by", _trial(row["copied_from"])),
         ("Recipe", "" if missing(row["recipe_id"]) else str(row["recipe_id"])),
     ]
     listed = html.Dl(
@@ -232,6 +241,10 @@ def _words(row: dict[Any, Any]) -> str:
         else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _trial(name: Any) -> str:
+    return "" if missing(name) else f"trial {name}"
 
 
 def _smaller(row: dict[Any, Any]) -> str:
@@ -291,7 +304,7 @@ def _named(row: dict[Any, Any], own: pd.Series[Any]) -> Any:
     return dcc.Link(str(row["trial_id"]), href=f"/trial/{row['run_id']}")
 
 
-def _recipe(live: Live, sweep: Sweep, run_id: str) -> Any:
+def _recipe(live: Live, run_id: str) -> Any:
     try:
         content = live.store.download(run_id, "recipe.json").decode()
         text = json.dumps(json.loads(content), indent=2, sort_keys=True)

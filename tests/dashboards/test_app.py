@@ -63,7 +63,12 @@ def client(app: Dash) -> Iterator[FlaskClient]:
 def ask(client: FlaskClient, app: Dash, output: str, **inputs: Any) -> dict[str, Any]:
     """Call the callback that sets ``output`` as a page would; the new properties by component."""
     name = next(key for key in app.callback_map if output in key.strip(".").split("..."))
-    known = {"version.data": 1, "theme.data": "light", "url.pathname": "/", "sweep.value": "digits-1"}
+    known: dict[str, Any] = {
+        "version.data": 1,
+        "theme.data": "light",
+        "url.pathname": "/",
+        "sweep.value": "digits-1",
+    }
     known |= {"order.data": {"key": "packed_bytes", "down": False, "page": 0, "front": True}}
     known |= {key.replace("__", "."): value for key, value in inputs.items()}
 
@@ -144,15 +149,25 @@ def test_the_front_view_shows_figure_cards_and_table(client: FlaskClient, app: D
     assert "2 students" in words(told["cards"]["children"])
     assert "2 finished, 1 failed" in words(told["cards"]["children"])
     assert "ValueError: no" in words(told["failures"]["children"])
-    table = ask(client, app, "table.children")
+    table = ask(client, app, "listing.data")
     assert "2 trials" in table["listed"]["children"]
-    assert "1 kB" in words(table["table"]["children"]) and "4 kB" in words(table["table"]["children"])
+    listing = table["listing"]["data"]
+    assert [column["title"] for column in listing["columns"]][:3] == ["Trial", "Method", "Bits"]
+    small, large = listing["rows"]
+    assert "1 kB" in small["cells"] and "4 kB" in large["cells"]
+    assert listing["place"] == "1 to 2 of 2" and listing["pages"] == 1
+
+
+def test_the_table_turns_to_the_page_that_there_is(client: FlaskClient, app: Dash) -> None:
+    order = {"key": "nothing", "down": True, "page": 7, "front": False}
+    listing = ask(client, app, "listing.data", order__data=order)["listing"]["data"]
+    assert listing["page"] == 0 and len(listing["rows"]) == 2
 
 
 def test_a_selection_limits_table_and_csv(client: FlaskClient, app: Dash, live: Live) -> None:
     trials = live.store.trials("digits-1")
     chosen = [trials["run_id"][0], "f" * 32, "../../etc/passwd"]
-    table = ask(client, app, "table.children", chosen__data=chosen)
+    table = ask(client, app, "listing.data", chosen__data=chosen)
     assert table["listed"]["children"] == "Selected: 1 trial"
     saved = ask(client, app, "csv.data", chosen__data=chosen, save__n_clicks=1)["csv"]["data"]
     head, row = saved["content"].splitlines()
@@ -173,7 +188,8 @@ def test_a_trial_tells_its_recipe_neighbours_and_commands(client: FlaskClient, a
         "this one",
     ):
         assert part in text
-    assert "SoftTargets" in words(told["recipe"]["children"])
+    recipe = ask(client, app, "recipe.children", url__pathname=f"/trial/{run_id}")
+    assert "SoftTargets" in words(recipe["recipe"]["children"])
     curves = ask(client, app, "curves.figure", url__pathname=f"/trial/{run_id}")
     assert "Training loss" in str(curves["curves"]["figure"])
     # Written without tensors.json, as by an earlier version.
@@ -259,7 +275,7 @@ def test_an_empty_store_says_what_to_do(folder: Path) -> None:
             "states.figure",
             "importance.figure",
             "fronts.figure",
-            "table.children",
+            "listing.data",
         ):
             ask(client, app, output, sweep__value=None)
 

@@ -108,6 +108,63 @@ def test_hover_tells_and_click_opens_the_trial(browser: Any, address: str, folde
     page.context.close()
 
 
+def groups_shown(page: Any) -> list[str]:
+    return list(
+        page.evaluate(
+            "[...new Set(document.querySelector('#front .js-plotly-plot')._fullData"
+            ".filter(trace => trace.visible === true && trace.legendgroup).map(trace => trace.name))]"
+        )
+    )
+
+
+def test_a_click_on_the_legend_hides_at_once_and_two_show_a_group_alone(browser: Any, address: str) -> None:
+    page, wrong = opened(browser, address)
+    page.wait_for_selector(DOT)
+    before = groups_shown(page)
+    toggles = page.locator("#front .legendtoggle")
+    page.evaluate(
+        "window.waits = []; const set = window.setTimeout;"
+        "window.setTimeout = (work, wait, ...rest) => (window.waits.push(wait), set(work, wait, ...rest));"
+    )
+    toggles.first.click()
+    page.wait_for_function("document.querySelector('#front .js-plotly-plot')._fullData[1].visible !== true")
+    assert groups_shown(page) == before[1:]
+    assert 500 not in page.evaluate("window.waits"), "Plotly's wait for a second click"
+    page.wait_for_timeout(700)
+    toggles.first.click()
+    page.wait_for_timeout(700)
+    assert groups_shown(page) == before
+    for expected in (before[:1], before):  # alone, and then all again
+        toggles.first.dblclick(delay=50)
+        page.wait_for_timeout(700)
+        assert groups_shown(page) == expected
+    assert wrong == []
+    page.context.close()
+
+
+def test_the_sweep_on_show_stays_after_a_reload(browser: Any, blank: Path, tmp_path: Path) -> None:
+    folder = copy_blank(blank, tmp_path / "two")
+    for name, size in (("first", 1_000), ("second", 2_000)):
+        made = tracker(folder, name)
+        made.open({}, {"rayduce.metric": "accuracy"})
+        add_trial(made, "00000", final(0.9, size))
+        made.finish_sweep("finished", {}, {}, {})
+        made.close()
+    with served(open_store(folder)) as address:
+        page, wrong = opened(browser, address)
+        page.wait_for_selector("h1:has-text('second')")
+        page.locator("#sweep").click()
+        page.get_by_role("option", name="first").click()
+        page.wait_for_selector("h1:has-text('first')")
+        page.reload()
+        page.wait_for_selector(DOT)
+        page.wait_for_selector("h1:has-text('first')")
+        page.wait_for_selector("table.front td:has-text('1 kB')")
+        assert page.locator("#front .xtitle").text_content().startswith("Packed size")
+        assert wrong == []
+        page.context.close()
+
+
 def test_lasso_chooses_what_the_table_lists_and_csv_holds(browser: Any, address: str) -> None:
     page, wrong = opened(browser, address)
     page.wait_for_selector(DOT)
