@@ -54,7 +54,7 @@ _TOGGLE = """
 
 def layout(live: Live) -> html.Div:
     """The page without a view, which depends on the address."""
-    shown = live.sweep(None)
+    version = live.version  # before what is read by it: what comes between is told at the next tick
     return html.Div(
         [
             html.A("Skip to the view", href="#view", className="skip"),
@@ -70,7 +70,6 @@ def layout(live: Live) -> html.Div:
                             dcc.Dropdown(
                                 id=SWEEP,
                                 options=_options(live),
-                                value=None if shown is None else shown.name,
                                 clearable=False,
                                 placeholder="",
                                 persistence=True,
@@ -90,7 +89,7 @@ def layout(live: Live) -> html.Div:
                 ],
             ),
             dcc.Location(id=URL, refresh="callback-nav"),  # a click on a mark changes the view, not the page
-            dcc.Store(id=VERSION, data=live.version),
+            dcc.Store(id=VERSION, data=version),
             dcc.Store(id=THEME, storage_type="local"),
             dcc.Interval(id="tick", interval=TICK_MS),
         ]
@@ -142,7 +141,6 @@ def register(app: Dash, live: Live) -> None:
         Input(VERSION, "data"),
         State(SWEEP, "value"),
         State(SWEEP, "options"),
-        prevent_initial_call=True,  # the layout has them
     )
     def offer(_: int | None, value: str | None, options: list[dict[str, str]] | None) -> Any:
         new = _options(live)

@@ -73,7 +73,7 @@ DARK = Theme(
     paper="#171d26",
     allowed="rgba(45, 190, 146, 0.10)",
     palette=("#4EA3E0", "#F08A4B", "#2DBE92", "#E29AC6", "#F2B632", "#9BD5F7", "#A695E0", "#C9B56B"),
-    scale=("#22384f", "#2a5c8a", "#3d87c4", "#76b4e3", "#cfe6f8"),
+    scale=("#35597f", "#3c74a8", "#4f93cf", "#86bce8", "#d3e8f9"),
 )
 THEMES = {"light": LIGHT, "dark": DARK}
 

@@ -492,7 +492,7 @@ def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
     pruned = sum(r.state == "pruned" for r in outcome.records.values())
     if pruned:
         out.print(
-            f"  {count(pruned, 'more student')} ended early with no prospect of the front; "
+            f"  {count(pruned, 'more student')} ended early, over a limit or with no prospect of the front; "
             "rayduce mlflow shows why, trial by trial.",
             style="dim",
             highlight=False,
@@ -795,9 +795,10 @@ def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget
     from search.store import open_store
     from trainables.packed_file import read_file
 
-    if Path(source).exists():
+    named = source.startswith("models:") or re.fullmatch(r"[0-9a-f]{6,32}", source)
+    if Path(source).is_file() or (source and Path(source).exists() and not named):
         return read_file(Path(source))
-    if not source.startswith("models:") and not re.fullmatch(r"[0-9a-f]{6,32}", source):
+    if not named:
         raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
     opened = open_store(store, tracking_uri)
     run_id = opened.registered(source) if ":" in source else opened.complete(source)

@@ -188,9 +188,7 @@ class Delivery:
             step = steps[0]
             try:
                 step.do()
-            except (
-                Exception
-            ) as error:  # likewise; what may pass is raised again, the rest is told to the user
+            except Exception as error:  # likewise; what does not pass is told to the user
                 _raise_if_passing(error, at_any_price)
                 refused.append((step.run, f"lacks {step.what}: {reason(error)}"))
                 while step.run not in self.run_ids and len(steps) > 1 and steps[1].run == step.run:

@@ -18,6 +18,20 @@
     });
   }
 
+  // Plotly takes two quick clicks on two entries for a double click on the second.
+  let last = "";
+  document.addEventListener(
+    "mousedown",
+    ({ target }) => {
+      const graph = target.closest?.(".js-plotly-plot");
+      if (!graph || !target.classList.contains("legendtoggle")) return;
+      const entry = `${graph.parentNode.id} ${[...graph.querySelectorAll(".legendtoggle")].indexOf(target)}`;
+      if (entry !== last) graph._legendMouseDownTime = 0;
+      last = entry;
+    },
+    true,
+  );
+
   new MutationObserver(() => document.querySelectorAll(".js-plotly-plot").forEach(hasten)).observe(document, {
     childList: true,
     subtree: true,

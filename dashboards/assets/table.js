@@ -2,6 +2,9 @@
 (() => {
   const tell = (id, props) => window.dash_clientside.set_props(id, props);
 
+  // What is wanted, and not what it comes to: the order on show may be about to change already.
+  const press = (wanted) => tell("pressed", { data: { ...wanted, at: performance.now() } });
+
   function made(tag, properties, ...children) {
     const element = Object.assign(document.createElement(tag), properties);
     element.append(...children);
@@ -12,7 +15,7 @@
     const chosen = order.key === key;
     const arrow = chosen ? (order.down ? " \u25be" : " \u25b4") : "";
     const button = made("button", { type: "button", className: "sort", id: `sort-${key}` }, title + arrow);
-    button.onclick = () => tell("order", { data: { ...order, key, down: chosen && !order.down, page: 0 } });
+    button.onclick = () => press({ key });
     const cell = made("th", { className: style, scope: "col" }, button);
     cell.setAttribute("aria-sort", chosen ? (order.down ? "descending" : "ascending") : "none");
     return cell;
@@ -21,21 +24,21 @@
   function link(href, text) {
     const anchor = made("a", { href }, text);
     anchor.onclick = (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab or window
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // a new tab, or a download
       event.preventDefault();
       tell("url", { pathname: href });
     };
     return anchor;
   }
 
-  function turn({ order, page, pages, place }) {
-    const step = (text, to) => {
-      const properties = { type: "button", className: "quiet", disabled: to < 0 || to >= pages };
-      const button = made("button", { ...properties, id: `page-${text}` }, text);
-      button.onclick = () => tell("order", { data: { ...order, page: to } });
-      return button;
+  function turn({ page, pages, place }) {
+    const button = (text, step) => {
+      const disabled = page + step < 0 || page + step >= pages;
+      const element = made("button", { type: "button", className: "quiet", disabled, id: `page-${text}` }, text);
+      element.onclick = () => press({ step, pages });
+      return element;
     };
-    return made("div", { className: "turn" }, step("Earlier", page - 1), made("span", {}, place), step("Later", page + 1));
+    return made("div", { className: "turn" }, button("Earlier", -1), made("span", {}, place), button("Later", 1));
   }
 
   function drawn(listing) {
@@ -54,12 +57,19 @@
   }
 
   // Whoever works without a mouse goes on where they were, and not at the top of the page.
+  let shown = "";
   function table(listing) {
     const place = document.getElementById("table");
     if (!listing || !place) return window.dash_clientside.no_update;
-    const held = place.contains(document.activeElement) ? document.activeElement.id : "";
+    const text = JSON.stringify(listing);
+    if (place.hasChildNodes() && shown === text) return window.dash_clientside.no_update;
+    shown = text;
+    const held = place.contains(document.activeElement) ? document.activeElement : null;
+    const left = place.querySelector(".scroll")?.scrollLeft ?? 0;
     place.replaceChildren(...drawn(listing));
-    if (held) document.getElementById(held)?.focus();
+    place.querySelector(".scroll")?.scrollTo({ left });
+    const address = held?.getAttribute("href");
+    if (held) place.querySelector(address ? `a[href="${CSS.escape(address)}"]` : `#${CSS.escape(held.id)}`)?.focus();
     return window.dash_clientside.no_update;
   }
 

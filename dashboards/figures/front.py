@@ -172,9 +172,9 @@ def front_figure(view: FrontView, theme: Theme = LIGHT, *, height: int = 480, id
     x_range, y_range = _range(view, view.x, "x"), _range(view, view.y, "y")
     _add_limits(figure, view, theme)
     _add_steps(figure, view, theme, x_range)
+    _add_spread(figure, view, theme)  # below the marks, which are what a click opens
     _add_marks(figure, view, theme, ids)
     _add_reference(figure, view, theme)
-    _add_spread(figure, view, theme)
     for mark in view.teachers:
         _add_teacher(figure, view, theme, mark, x_range)
     _add_note(figure, view, theme, y_range)
@@ -488,14 +488,9 @@ def _add_spread(figure: go.Figure, view: FrontView, theme: Theme) -> None:
         },
         mode="markers",
         name="Mean and spread over seeds",
-        marker={
-            "symbol": "line-ew",
-            "size": 10,
-            "color": theme.soft,
-            "line": {"width": 1.6, "color": theme.soft},
-        },
-        hovertemplate="%{y:.2f} on average of %{customdata} seeds<extra></extra>",
-        customdata=[int(count) for count in rows["count"]],
+        marker={"symbol": "diamond", "size": 7, "color": theme.soft},
+        hovertext=[f"Mean of {int(number)} seeds" for number in rows["count"]],
+        hovertemplate=_template(view),
         legendrank=2950,
     )
 

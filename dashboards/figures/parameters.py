@@ -276,7 +276,8 @@ def _name_axis(update: Any, parameter: pd.Series[Any], text: list[str]) -> None:
     title = html.escape(parameter_label(str(parameter.name)), quote=False)
     if text:
         safe = [html.escape(value, quote=False) for value in text]
-        update(title_text=title, tickvals=list(range(len(text))), ticktext=safe)
+        places = list(range(len(text)))
+        update(title_text=title, tickvals=places, ticktext=safe, range=[-0.5, len(text) - 0.5])
         return
     update(title_text=title, **_ticks(parameter))
 

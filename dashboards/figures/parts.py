@@ -34,12 +34,15 @@ def empty(theme: Theme, height: int, text: str) -> go.Figure:
 
 
 def round_ticks(values: Iterable[float]) -> list[float]:
-    """Round values of a logarithmic axis: 1, 2 and 5 times powers of ten; fewer over a wide range."""
+    """Round values of a logarithmic axis: 1, 2 and 5 times powers of ten; fewer over a wide
+    range, more over a narrow one."""
     numbers = [value for value in values if math.isfinite(value) and value > 0]
     if not numbers:
         return []
     low, high = math.log10(min(numbers)), math.log10(max(numbers))
-    steps = (1, 2, 5) if high - low < 3.2 else (1, 3) if high - low < 5 else (1,)
+    steps: tuple[float, ...] = (1, 2, 5) if high - low < 3.2 else (1, 3) if high - low < 5 else (1,)
+    if high - low < 0.7:
+        steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
     exponents = range(math.floor(low) - 1, math.ceil(high) + 1)
     return [float(f"{step}e{e}") for e in exponents for step in steps]
 

@@ -125,7 +125,10 @@ def register(app: Dash, live: Live) -> None:
 
 def _options(live: Live, sweep: Sweep) -> list[dict[str, str]]:
     trials = live.trials(sweep)
-    methods = [str(method) for method in trials["method"].value_counts().index]
+    # Those of which there is most to see come first, and are compared if nobody chooses.
+    finished = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
+    methods = [*trials["method"][finished].value_counts().index, *trials["method"].value_counts().index]
+    methods = list(dict.fromkeys(str(method) for method in methods))
     sweeps = [other for other in live.sweeps if other.metric == sweep.metric]
     return [
         *({"value": f"{_METHOD}{m}", "label": f"{method_label(m)}, in {sweep.name}"} for m in methods),

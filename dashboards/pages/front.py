@@ -28,8 +28,15 @@ _CAPTION = (
 )
 
 
-_FRONT_ONLY = """
-(clicks, order) => clicks ? {...order, front: !order.front, page: 0} : dash_clientside.no_update
+_ARRANGE = """
+(clicks, pressed, order) => {
+  const by = dash_clientside.callback_context.triggered_id;
+  if (by === "only" && clicks) return {...order, front: !order.front, page: 0};
+  if (by !== "pressed" || !pressed) return dash_clientside.no_update;
+  const {key, step, pages} = pressed;
+  if (key) return {...order, key, down: order.key === key && !order.down, page: 0};
+  return {...order, page: Math.min(Math.max(order.page + step, 0), pages - 1)};
+}
 """
 _OPEN = """
 (click) => {
@@ -93,6 +100,7 @@ def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
         dcc.Store(id="chosen"),
         dcc.Store(id="listing"),
         dcc.Store(id="drawn"),
+        dcc.Store(id="pressed"),
         dcc.Store(id="order", data={"key": "packed_bytes", "down": False, "page": 0, "front": True}),
         dcc.Download(id="csv"),
     ]
@@ -209,9 +217,10 @@ def register(app: Dash, live: Live) -> None:
         ]
 
     app.clientside_callback(
-        _FRONT_ONLY,
+        _ARRANGE,
         Output("order", "data"),
         Input("only", "n_clicks"),
+        Input("pressed", "data"),
         State("order", "data"),
         prevent_initial_call=True,
     )
@@ -291,7 +300,7 @@ def _choices(live: Live, sweep: Sweep | None) -> _Choices:
     except StoreError:
         quality = None
     if sweep is None or quality is None:
-        return _Choices([], [], [], None, None)
+        return _Choices([], [], [], SIZE.key, None)
     axes = [(axis.key, axis.label) for axis in axes_of(quality)]
     others = [
         (other.name, other.name)
@@ -315,7 +324,7 @@ def _listed(
         return selected, f"Selected: {count(len(selected), 'trial')}"
     if order["front"]:
         front = trials[trials["front"]]
-        return front, f"On the front: {count(len(front), 'trial')}"
+        return front, f"On the sweep's front: {count(len(front), 'trial')}"
     ended = trials[trials["state"].isin(SHOWN_STATES).to_numpy(dtype=bool)]
     return ended, f"All that ended: {count(len(ended), 'trial')}"
 

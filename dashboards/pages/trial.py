@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pandas as pd
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.figures.trial import bytes_figure, curves_figure, levels_figure
 from dashboards.live import Live
@@ -71,14 +71,6 @@ def register(app: Dash, live: Live) -> None:
     def tell(_: Any, name: str | None, path: str | None) -> Any:
         return _told(live, path, name)
 
-    @app.callback(Output("recipe", "children"), Input(SWEEP, "value"), State(URL, "pathname"))
-    def recipe(name: str | None, path: str | None) -> Any:
-        try:
-            found = _find(live, path, name)
-        except StoreError:
-            return []
-        return [] if found is None else _recipe(live, _run_id(found))
-
     @app.callback(
         Output("curves", "figure"),
         Input(VERSION, "data"),
@@ -101,20 +93,31 @@ def register(app: Dash, live: Live) -> None:
         Output("tensor", "options"),
         Output("tensor", "value"),
         Output("tensors", "data"),
+        Output("recipe", "children"),
+        Input(VERSION, "data"),
         Input(SWEEP, "value"),
         Input(THEME, "data"),
         State(URL, "pathname"),
         State("tensor", "value"),
+        State("tensors", "data"),
     )
-    def contents(name: str | None, theme: str | None, path: str | None, value: str | None) -> Any:
+    def contents(
+        _: Any, name: str | None, theme: str | None, path: str | None, value: str | None, known: str | None
+    ) -> Any:
         try:
             found = _find(live, path, name)
-            if found is None:
-                return [], [], None, None
-            run_id = _run_id(found)
+        except StoreError as error:
+            return note(str(error)), [], None, None, []
+        if found is None:
+            return [], [], None, None, []
+        run_id = _run_id(found)
+        if run_id == known and ctx.triggered_id == VERSION:
+            return (no_update,) * 5  # a file that was shipped stays as it is
+        recipe = _recipe(live, run_id)
+        try:
             tensors = live.store.tensors(run_id)
         except StoreError as error:
-            return note(str(error)), [], None, None
+            return note(str(error)), [], None, None, recipe
         named = [
             str(row.name_) for row in tensors.rename(columns={"name": "name_"}).itertuples() if row.levels
         ]
@@ -122,7 +125,8 @@ def register(app: Dash, live: Live) -> None:
         chosen = value if value in named else next(iter(largest), None)
         figure = bytes_figure(tensors, theme_of(theme))
         options = [{"value": each, "label": each} for each in named]
-        return graph("where", figure=figure, height=int(figure.layout.height)), options, chosen, run_id
+        where = graph("where", figure=figure, height=int(figure.layout.height))
+        return where, options, chosen, run_id, recipe
 
     @app.callback(
         Output("levels", "figure"), Input("tensor", "value"), Input("tensors", "data"), Input(THEME, "data")

@@ -144,18 +144,26 @@ def test_a_click_on_the_legend_hides_at_once_and_two_show_a_group_alone(browser:
 
 def test_the_sweep_on_show_stays_after_a_reload(browser: Any, blank: Path, tmp_path: Path) -> None:
     folder = copy_blank(blank, tmp_path / "two")
-    for name, size in (("first", 1_000), ("second", 2_000)):
+
+    def make(name: str, size: float) -> None:
         made = tracker(folder, name)
         made.open({}, {"rayduce.metric": "accuracy"})
         add_trial(made, "00000", final(0.9, size))
         made.finish_sweep("finished", {}, {}, {})
         made.close()
+
+    make("first", 1_000)
+    make("second", 2_000)
     with served(open_store(folder)) as address:
         page, wrong = opened(browser, address)
         page.wait_for_selector("h1:has-text('second')")
         page.locator("#sweep").click()
         page.get_by_role("option", name="first").click()
         page.wait_for_selector("h1:has-text('first')")
+        make("third", 3_000)
+        page.locator("#sweep").click()
+        page.get_by_role("option", name="third").wait_for()
+        page.keyboard.press("Escape")
         page.reload()
         page.wait_for_selector(DOT)
         page.wait_for_selector("h1:has-text('first')")
@@ -187,7 +195,7 @@ def test_lasso_chooses_what_the_table_lists_and_csv_holds(browser: Any, address:
         page.get_by_role("button", name="Download CSV").click()
     assert len(download.value.path().read_text().splitlines()) == count + 1
     page.get_by_role("button", name="Clear selection").click()
-    page.wait_for_selector("#listed:has-text('On the front')")
+    page.wait_for_selector("#listed:has-text('On the sweep')")
     assert wrong == []
     page.context.close()
 
@@ -235,6 +243,8 @@ def test_a_running_sweep_grows_on_two_pages_at_once(browser: Any, blank: Path, t
         pages = [opened(browser, address), opened(browser, address, color_scheme="dark")]
         for page, _ in pages:
             page.wait_for_selector("text=rayduce sweep digits")
+        follower, followed = opened(browser, f"{address}/trial")
+        follower.wait_for_selector("text=Nothing is on show yet")
         writer = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(WRITER), str(folder)],
             stdin=subprocess.PIPE,
@@ -251,8 +261,17 @@ def test_a_running_sweep_grows_on_two_pages_at_once(browser: Any, blank: Path, t
                 for page, _ in pages:
                     page.wait_for_function(f"document.querySelectorAll('{DOT}').length === {i}")
                     page.wait_for_selector(f".card:has-text('Trials') >> text={i} finished")
+                # The better of the two, with its own recipe below.
+                follower.wait_for_selector(f"#trial-head >> text=Trial {i - 1:05d}")
+                follower.wait_for_function(
+                    "n => document.querySelectorAll('#recipe details').length === 1"
+                    " && document.querySelector('#trial-head').textContent.includes(`Trial 0000${n}`)",
+                    arg=i - 1,
+                )
             writer.stdin.write("\n")
             writer.stdin.close()
+            assert followed == []
+            follower.context.close()
             for page, wrong in pages:
                 page.wait_for_selector(".state-finished")
                 assert wrong == []
