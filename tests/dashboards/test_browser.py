@@ -145,7 +145,7 @@ def test_a_click_on_the_legend_hides_at_once_and_two_show_a_group_alone(browser:
 def test_the_sweep_on_show_stays_after_a_reload(browser: Any, blank: Path, tmp_path: Path) -> None:
     folder = copy_blank(blank, tmp_path / "two")
 
-    def make(name: str, size: float) -> None:
+    def make(name: str, size: int) -> None:
         made = tracker(folder, name)
         made.open({}, {"rayduce.metric": "accuracy"})
         add_trial(made, "00000", final(0.9, size))
