@@ -616,7 +616,7 @@ def evaluate(
     model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a student's quality again, rebuilt from its packed file alone."""
+    """Measure a student's quality again, from its file alone."""
     import torch
 
     from trainables.evaluation import evaluate_file

@@ -222,7 +222,7 @@ def test_a_sweep_learns_from_another_and_trains_no_recipe_twice(swept):
     assert new.loc[new["front"], "feasible"].all() and not new["feasible"].all()
     over = new[~new["feasible"]].iloc[0]
     refused = wrong("export", over["run_id"][:8], store / "over.rdz", "--store", store)
-    assert f"{over['packed_bytes'] - 25_000:,} over 25,000" in refused and "--force" in refused
+    assert f"{over['packed_bytes'] - 25_000:,} more than 25,000" in refused and "--force" in refused
     forced = CliRunner().invoke(
         app, ["export", over["run_id"][:8], str(store / "over.rdz"), "--store", str(store), "--force"]
     )

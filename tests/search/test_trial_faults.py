@@ -142,7 +142,7 @@ class FullDisk:
 class ReadOnlyDisk:
     """A disk that finds an error in itself, so that the kernel takes no writes any more."""
 
-    words = r"(?i)read-?only"
+    words = r"(?i)read-?only|disk I/O error"  # the kernel's words, or SQLite's, if it comes upon it first
 
     def __init__(self, folder):
         self.path = folder
