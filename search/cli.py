@@ -492,7 +492,8 @@ def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
     pruned = sum(r.state == "pruned" for r in outcome.records.values())
     if pruned:
         out.print(
-            f"  {count(pruned, 'more student')} ended early, over a limit or with no prospect of the front; "
+            f"  {count(pruned, 'more student')} ended early, {'over a limit or ' if within else ''}"
+            "with no prospect of the front; "
             "rayduce mlflow shows why, trial by trial.",
             style="dim",
             highlight=False,
