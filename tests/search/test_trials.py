@@ -63,7 +63,7 @@ def outputs_of(teacher_file, views=16, **change):
 
 def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):
     good = every_method(2)
-    diverging = replace(good[0], phases=(Phase(3, SGD(100.0)),))
+    diverging = replace(good[0], phases=(Phase(3, SGD(100.0, weight_decay=1.0)),))
     raising = replace(good[0], model=Custom(target="nobody:Allowed", depth=1, width=1.0))
     recipes = [good[0], diverging, raising, *good[1:]]
     order = iter(recipes)

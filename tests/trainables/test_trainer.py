@@ -125,7 +125,7 @@ def test_the_points_phase_moves_points_and_leaves_weights(arrays):
 
 def test_divergence_is_an_error_that_says_where(arrays):
     recipe = methods.full_precision(Digits(), STUDENT, epochs=3)
-    wild = replace(recipe, phases=(Phase(3, SGD(100.0)),))
+    wild = replace(recipe, phases=(Phase(3, SGD(100.0, weight_decay=1.0)),))
     trainer = trainer_of(wild, arrays)
     with pytest.raises(Diverged, match="epoch"):
         while not trainer.finished:
