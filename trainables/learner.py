@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -75,8 +76,8 @@ class Learner:
         output: Tensor = self.network(batch.inputs)
         return output
 
-    def recorded(self) -> Any:
-        """A context in which the features are recorded that the losses look at."""
+    def recorded(self) -> list[AbstractContextManager[None]]:
+        """Contexts in which the features are recorded that the losses look at; none if they look at none."""
         return self._probe.recorded()
 
     def loss(self, step: Step) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,6 +54,11 @@ class Features:
         """The output of a watched module in the last forward pass, with its gradient, padding included."""
         return self._seen[name]
 
+    @property
+    def watched(self) -> bool:
+        """Whether any module is."""
+        return bool(self._wanted)
+
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Within it, forward passes are recorded; what was recorded before is forgotten."""
@@ -96,11 +101,7 @@ class Probe:
             )
         return self.imitated
 
-    @contextmanager
-    def recorded(self) -> Iterator[None]:
-        """Within it, forward passes of both are recorded."""
-        with ExitStack() as both:
-            both.enter_context(self.student.recorded())
-            if self.imitated is not None:
-                both.enter_context(self.imitated.recorded())
-            yield
+    def recorded(self) -> list[AbstractContextManager[None]]:
+        """Contexts that record forward passes: one for each network of which a module is watched."""
+        both = (self.student, self.imitated)
+        return [each.recorded() for each in both if each is not None and each.watched]

@@ -75,25 +75,24 @@ class Trainer:
         Raises:
             Diverged: a loss, or a weight, is not finite.
         """
-        total = torch.zeros(len(self.learners), device=self.device)
+        totals = [torch.zeros((), device=self.device) for _ in self.learners]
         with torch.random.fork_rng(devices=cuda_devices(self.device)):
             torch.manual_seed(self.recipe.seed * 1_000_003 + self.epoch + 1)
             for learner in self.learners:
                 learner.train()
             for number, batch in enumerate(self.task.batches("train", self.epoch, self._view())):
                 progress = (self.epoch + number / self._steps) / self.recipe.epochs
-                with ExitStack() as contexts:
-                    contexts.enter_context(parametrize.cached())
-                    contexts.enter_context(_precision(self.device))
+                with parametrize.cached(), _precision(self.device), ExitStack() as recording:
                     for learner in self.learners:
-                        contexts.enter_context(learner.recorded())
+                        for context in learner.recorded():
+                            recording.enter_context(context)
                     steps = moments(self.learners, batch, progress)
                     losses = [each.loss(step) for each, step in zip(self.learners, steps, strict=True)]
-                for learner, loss in zip(self.learners, losses, strict=True):
+                for learner, loss, total in zip(self.learners, losses, totals, strict=True):
                     learner.step(loss, self.epoch, number)
-                total += torch.stack(losses).detach()
+                    total += loss.detach()
         self.epoch += 1
-        means = [float(loss) / self._steps for loss in total]
+        means = [float(total) / self._steps for total in totals]
         for mean in means:
             if not math.isfinite(mean):
                 raise Diverged(f"the loss became {mean} in epoch {self.epoch}")

@@ -1,5 +1,6 @@
 """What the loop promises to teachers that learn, losses that look inside, masks that ask, and peers."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import pytest
@@ -277,7 +278,9 @@ def test_features_are_those_of_the_step(arrays):
     trainer = trainer_of(recipe_of(Fixed(TEACHER_ID), (Hint(),)), arrays)
     learner, batch = trainer.learners[0], next(trainer.task.batches("train", 0))
     probe = learner.losses[0].probe
-    with learner.recorded():
+    with ExitStack() as recording:
+        for context in learner.recorded():
+            recording.enter_context(context)
         learner.answer(batch)
         seen = probe.student["0.0"]
     expected = trainer.student.get_submodule("0.0")(batch.inputs)
