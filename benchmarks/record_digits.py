@@ -160,7 +160,7 @@ class Recorder:
             raise ValueError(f"the students of {trainer.recipe.method} do not share {missing} {unexpected}")
         trainer.epoch = shared.epoch
         started = time.thread_time()
-        trainer._enter_due_phases()
+        trainer.learners[0].enter_due_phases(trainer.epoch)
         return time.thread_time() - started
 
     def family(self, methods: tuple[str, ...], base: Point) -> list[Course]:

@@ -34,6 +34,7 @@ class CompressedWeight(nn.Module):
         quantizing: whether the forward pass quantizes; the mask is always in force.
         quantizer: the recipe's.
         guest: a phase's own quantizer, in force instead while it is there.
+        dense_gradient: whether masked elements, which are zero in the forward pass, get that zero's gradient.
     """
 
     def __init__(self, mask: Mask, quantizer: WeightQuantizer) -> None:
@@ -42,6 +43,7 @@ class CompressedWeight(nn.Module):
         self.quantizer = quantizer
         self.guest: WeightQuantizer | None = None
         self.quantizing = False
+        self.dense_gradient = False
 
     @property
     def active(self) -> WeightQuantizer:
@@ -50,9 +52,13 @@ class CompressedWeight(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         keep = self.mask.current()
-        if not self.quantizing:
-            return weight if keep is None else weight * keep
-        return _quantized(self.active, weight, keep)
+        if self.quantizing:
+            used = _quantized(self.active, weight, keep)
+        else:
+            used = weight if keep is None else weight * keep
+        if keep is None or not self.dense_gradient:
+            return used
+        return used + (weight - weight.detach()) * ~keep  # adds nothing but a gradient
 
     def start_quantizing(self, weight: Tensor) -> None:
         """Quantize from now on; learned state starts from the current ``weight``."""

@@ -56,6 +56,8 @@ class Phase(Part):
         optimizer: the update rule.
         quantizer: used in this phase instead of the recipe's; when the phase ends, the weights become
             what it made of them. None (default) is the recipe's own.
+        dense_gradient: whether masked weights get the gradient of the zero that the forward pass sees in
+            their place, so that they move on and may return; default False: they get none.
     """
 
     epochs: int
@@ -64,6 +66,7 @@ class Phase(Part):
     prune: bool = False
     quantize: bool = False
     quantizer: Quantizer | None = None
+    dense_gradient: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +101,8 @@ class Recipe(Part):
         seed: drives initialisation, shuffling, augmentation and dropout.
         start: recipe id of the trained network whose weights the student, of the same architecture, begins
             with; None draws fresh ones.
+        peers: recipes of other students that are trained together with this one, on the same batches and for
+            as many epochs; default none. Each student's teacher hears what the others answer.
     """
 
     method: str
@@ -115,6 +120,7 @@ class Recipe(Part):
     exempt_dtype: str = "float16"
     seed: int = 0
     start: str | None = None
+    peers: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,6 +137,13 @@ class Recipe(Part):
             )
         for loss in self.losses:
             loss.check_temperature(self.teacher.temperature(self.task))
+        for peer in self.peers:
+            if peer.task != self.task or peer.epochs != self.epochs or peer.peers:
+                raise ValueError(
+                    "peers are students of the same task, trained for as many epochs, without peers of their "
+                    f"own; got one of {type(peer.task).__name__} for {peer.epochs} epochs with "
+                    f"{len(peer.peers)} peers, beside {self.epochs} epochs of {type(self.task).__name__}"
+                )
 
         if self.task.interface.pads and self.activations != NoActivationQuantizer():
             raise ValueError(

@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.trainables.steps import NO_FEATURES, imitation, step_of
 from trainables import methods
 from trainables.answers import Logits
+from trainables.lesson import Lesson
 from trainables.losses import LOSSES, SoftTargets
 from trainables.models import ConvNet
 from trainables.schedules import Constant, Cosine, Linear
@@ -21,21 +23,19 @@ MEMBERS = [cls() for cls in LOSSES]
 def test_a_loss_is_a_scalar_with_a_gradient_and_zero_at_equality(part):
     teacher = torch.randn(7, 5)
     student = torch.randn(7, 5, requires_grad=True)
-    module = part.build()
-    loss = module(student, Logits(teacher), None, 0.0)
+    loss = imitation(part, student, Logits(teacher))
     assert loss.shape == () and loss.item() > 0
     loss.backward()
     assert bool(student.grad.abs().sum() > 0)
-    assert float(module(teacher.clone(), Logits(teacher), None, 0.0)) == pytest.approx(0.0, abs=1e-6)
+    assert float(imitation(part, teacher.clone(), Logits(teacher))) == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("part", MEMBERS, ids=str)
 def test_a_missing_or_foreign_teacher_is_an_error(part):
-    module = part.build()
     with pytest.raises(ValueError, match="NoTeacher"):
-        module(torch.randn(2, 3), None, None, 0.0)
+        imitation(part, torch.randn(2, 3), None)
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 4\)"):
-        module(torch.randn(2, 3), Logits(torch.randn(2, 4)), None, 0.0)
+        imitation(part, torch.randn(2, 3), Logits(torch.randn(2, 4)))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
@@ -48,15 +48,15 @@ def test_soft_targets_against_the_definition_in_float64(temperature):
         p, q = [v / sum(p) for v in p], [v / sum(q) for v in q]
         total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     expected = temperature**2 * total / 6  # the mean over the batch, not over the classes
-    ours = float(SoftTargets(Constant(temperature)).build()(student, Logits(teacher), None, 0.0))
+    ours = float(imitation(SoftTargets(Constant(temperature)), student, Logits(teacher)))
     assert ours == pytest.approx(expected, rel=1e-4)
 
 
 def test_soft_targets_do_not_see_a_constant_added_to_the_logits():
     student, teacher = torch.randn(4, 6), torch.randn(4, 6)
-    loss = SoftTargets(Constant(3.0)).build()
-    shifted = loss(student + 5.0, Logits(teacher - 2.0), None, 0.0)
-    assert float(shifted) == pytest.approx(float(loss(student, Logits(teacher), None, 0.0)), rel=1e-4)
+    loss = SoftTargets(Constant(3.0))
+    shifted = imitation(loss, student + 5.0, Logits(teacher - 2.0))
+    assert float(shifted) == pytest.approx(float(imitation(loss, student, Logits(teacher))), rel=1e-4)
 
 
 def test_at_high_temperature_the_gradient_is_logit_regression():
@@ -65,7 +65,7 @@ def test_at_high_temperature_the_gradient_is_logit_regression():
     student = (student - student.mean(1, keepdim=True)).requires_grad_()
     teacher = torch.randn(3, 8, dtype=torch.float64)
     teacher = teacher - teacher.mean(1, keepdim=True)
-    SoftTargets(Constant(100.0)).build()(student, Logits(teacher), None, 0.0).backward()
+    imitation(SoftTargets(Constant(100.0)), student, Logits(teacher)).backward()
     expected = (student - teacher).detach() / 8 / 3
     assert F.cosine_similarity(student.grad.flatten(), expected.flatten(), dim=0) > 0.9999
     assert torch.allclose(student.grad, expected, atol=0.02 * float(expected.abs().max()))
@@ -75,10 +75,10 @@ def test_weight_and_temperature_are_schedules():
     assert SoftTargets(weight=Linear(1.0, 0.0)).weight(0.25) == 0.75
     assert SoftTargets() == SoftTargets(Constant(2.0), Constant(0.7))
     student, teacher = torch.randn(4, 6), Logits(torch.randn(4, 6))
-    cooling = SoftTargets(Linear(4.0, 1.0)).build()
+    cooling = SoftTargets(Linear(4.0, 1.0))
     for progress, temperature in ((0.0, 4.0), (0.5, 2.5), (1.0, 1.0)):
-        still = SoftTargets(Constant(temperature)).build()
-        assert torch.equal(cooling(student, teacher, None, progress), still(student, teacher, None, 0.0))
+        still = SoftTargets(Constant(temperature))
+        assert torch.equal(imitation(cooling, student, teacher, progress), imitation(still, student, teacher))
 
 
 @pytest.mark.parametrize("schedule", [Constant(0.0), Linear(2.0, 0.0), Linear(0.05, 2.0), Cosine(2.0, 200.0)])
@@ -96,13 +96,15 @@ def test_teacher_annealing_has_the_gradient_of_mixed_targets():
     """The paper's loss is the cross entropy with p * onehot + (1 - p) * teacher (Clark et al. 2019)."""
     recipe = methods.teacher_annealing(Digits(), ConvNet(), teacher_id="0" * 16, epochs=4)
     (part,) = recipe.losses
-    term = part.build()
+    term = part.build(NO_FEATURES)
     labels = torch.tensor([3, 0, 9, 5])
     teacher = 3 * torch.randn(4, 10)
     for progress in (0.0, 0.3, 1.0):
         student = torch.randn(4, 10, requires_grad=True)
         ours = recipe.task_weight(progress) * F.cross_entropy(student, labels)
-        ours = ours + part.weight(progress) * term(student, Logits(teacher), None, progress)
+        ours = ours + part.weight(progress) * term(
+            step_of(student, progress=progress), Lesson(Logits(teacher))
+        )
         target = progress * F.one_hot(labels, 10) + (1 - progress) * teacher.softmax(1)
         published = -(target * student.log_softmax(1)).sum(1).mean()
         (a,), (b,) = torch.autograd.grad(ours, student), torch.autograd.grad(published, student)

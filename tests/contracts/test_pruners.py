@@ -21,7 +21,7 @@ def test_nothing_is_masked_before_the_first_update_and_the_end_is_what_ships(par
     announced = mask.shipped(weight)
     previous = 0
     for step in range(1, 101):
-        mask.update(weight, step / 100)
+        mask.update(weight, None, step / 100)
         keep = mask.current()
         zeros = 0 if keep is None else int((~keep).sum())
         assert zeros >= previous
@@ -52,7 +52,7 @@ def test_magnitude_follows_the_cubic_ramp():
     weight = torch.randn(1000)
     mask = part.build(weight)
     for stage in range(1, 11):
-        mask.update(weight, stage / 10)
+        mask.update(weight, None, stage / 10)
         t = min(max((stage / 10 - 0.2) / 0.5, 0), 1)
         expected = 0.8 + (0.0 - 0.8) * (1 - t) ** 3  # Zhu & Gupta, eq. 1, from 0
         assert float((~mask.current()).float().mean() if mask.current() is not None else 0) == pytest.approx(
@@ -64,9 +64,9 @@ def test_the_mask_is_frozen_when_the_ramp_is_over():
     part = Magnitude(0.5, Cubic(0.0, 1.0, 0.0, 0.5), updates=10)
     weight = torch.arange(10.0)
     mask = part.build(weight)
-    mask.update(weight, 0.5)
+    mask.update(weight, None, 0.5)
     before = mask.current().clone()
-    mask.update(-weight.flip(0) * 7, 1.0)
+    mask.update(-weight.flip(0) * 7, None, 1.0)
     assert torch.equal(mask.current(), before)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.trainables.steps import STUDENT, step_of
 from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages
 from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered
 from trainables.teachers.remembered import remember
@@ -44,11 +45,12 @@ def test_every_member_is_tried():
 @pytest.mark.parametrize("part", MEMBERS, ids=str)
 def test_outputs_are_detached_and_the_teacher_stands_still(part):
     task = opened()
-    policy = part.build(LocalSources(network), task)
+    policy = part.build(LocalSources(network), task, STUDENT)
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     policy.train()  # as a trainer would do to everything it holds
     batch = next(task.batches("train", 1, part.view(1)))
-    first, second = policy(batch, 0.0), policy(batch, 1.0)
+    said = torch.zeros(len(batch.index), 7)
+    first, second = (policy(step_of(said, batch, progress)).answers for progress in (0.0, 1.0))
     if isinstance(part, NoTeacher):
         assert first is None
         return
@@ -62,17 +64,17 @@ def test_outputs_are_detached_and_the_teacher_stands_still(part):
 @pytest.mark.parametrize("part", MEMBERS, ids=str)
 def test_without_sources_only_nobody_is_imitated(part):
     if isinstance(part, NoTeacher):
-        part.build(NoSources(), opened())
+        part.build(NoSources(), opened(), STUDENT)
         return
     with pytest.raises(ValueError, match=ID):
-        part.build(NoSources(), opened())
+        part.build(NoSources(), opened(), STUDENT)
 
 
 def test_the_network_is_asked_for_by_id():
     asked = []
     sources = LocalSources(lambda recipe_id: asked.append(recipe_id) or network(recipe_id))
     for part in (Fixed("00000000000000ab"), Remembered("00000000000000cd", 1)):
-        part.build(sources, opened())
+        part.build(sources, opened(), STUDENT)
     assert asked == ["00000000000000ab", "00000000000000cd"]
 
 
@@ -89,12 +91,13 @@ def test_remembered_outputs_are_the_live_teachers_but_for_rounding(count):
     """Of the same inputs, in every epoch and every batch, the last short one and a lone sample included."""
     task = opened(count, batch_size=8)
     sources = LocalSources(network)
-    remembered, live = Remembered(ID, VIEWS).build(sources, task), Fixed(ID).build(sources, task)
     part = Remembered(ID, VIEWS)
+    remembered, live = (each.build(sources, task, STUDENT) for each in (part, Fixed(ID)))
     answers, sizes = {}, set()
     for epoch in range(2 * VIEWS + 1):
         for batch in task.batches("train", epoch, part.view(epoch)):
-            looked_up, asked = remembered(batch, 0.0).values, live(batch, 0.0).values
+            step = step_of(torch.zeros(len(batch.index), 7), batch)
+            looked_up, asked = remembered(step).answers.values, live(step).answers.values
             # Half a unit of float16's last place, and some of float32's: batches are of other sizes.
             bound = asked.abs() * 2**-11 + 2**-20
             assert bool(((looked_up - asked).abs() <= bound).all())
@@ -135,10 +138,10 @@ def test_outputs_are_computed_once_per_teacher_views_and_inputs():
 
 def test_a_batch_of_another_view_is_refused():
     task = opened()
-    policy = Remembered(ID, VIEWS).build(LocalSources(network), task)
+    policy = Remembered(ID, VIEWS).build(LocalSources(network), task, STUDENT)
     for view in (None, VIEWS):
         with pytest.raises(ValueError, match=rf"views 0 to 2, got a batch of view={view}"):
-            policy(next(task.batches("train", 0, view)), 0.0)
+            policy(step_of(torch.zeros(8, 7), next(task.batches("train", 0, view))))
 
 
 def test_outputs_beyond_float16_are_refused():

@@ -190,7 +190,8 @@ def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
     trial = local_trial(first, tmp_path, teacher_file)
     trial.step()
     old = [
-        weakref.ref(part) for part in (trial._trainer.student, trial._trainer.teacher, trial._trainer.task)
+        weakref.ref(part)
+        for part in (trial._trainer.student, trial._trainer.learners[0].policy, trial._trainer.task)
     ]
     assert trial.reset_config({"recipe": canonical_json(second), "trial": "00001"})
     gc.collect()
@@ -323,7 +324,7 @@ def test_outputs_lie_in_the_object_store_once_and_are_not_copied(ray_session, te
         sources = TrialSources({}, outputs)
         task = Digits().open(Digits().load(None), torch.device("cpu"), 3)
         served = sources.outputs(TEACHER_ID, 16, task)
-        policy = Remembered(TEACHER_ID).build(sources, task)
+        policy = Remembered(TEACHER_ID).build(sources, task, torch.nn.Identity())
         array, served = kept.values["outputs"], served["outputs"]
         same = served.data_ptr() == policy.to("cpu").outputs.data_ptr() == array.ctypes.data
         return same, array.flags.writeable, served.sum(dtype=torch.float64).item()

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trainables.steps import imitation
 from trainables.answers import Logits, TopClasses, merge
 from trainables.losses import SoftTargets
 from trainables.memory import Top, Whole
 from trainables.schedules import Constant
 
-HARD = SoftTargets(Constant(1.0)).build()
+HARD = SoftTargets(Constant(1.0))
 
 
 def logits(rows, classes, seed, scale=3.0, dtype=torch.float64):
@@ -39,8 +40,8 @@ def exactly(teacher, count):
 def test_with_all_classes_kept_the_divergence_is_the_whole_one(seed, classes, scale):
     teacher, student = logits(3, classes, seed, scale), logits(3, classes, seed + 1, scale)
     expected = sum(map(full_divergence, teacher.tolist(), student.tolist())) / 3
-    whole = float(HARD(student, Logits(teacher), None, 0.0))
-    merged = float(HARD(student, exactly(teacher, classes), None, 0.0))
+    whole = float(imitation(HARD, student, Logits(teacher)))
+    merged = float(imitation(HARD, student, exactly(teacher, classes)))
     assert whole == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert merged == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
@@ -51,8 +52,8 @@ def test_merging_classes_never_raises_the_divergence(seed, classes, data):
     """The data processing inequality, and its chain: the more classes are kept, the more is left of it."""
     teacher, student = logits(4, classes, seed), logits(4, classes, seed + 1)
     count = data.draw(st.integers(1, classes - 1))
-    fewer, more = (float(HARD(student, exactly(teacher, k), None, 0.0)) for k in (count, count + 1))
-    whole = float(HARD(student, Logits(teacher), None, 0.0))
+    fewer, more = (float(imitation(HARD, student, exactly(teacher, k))) for k in (count, count + 1))
+    whole = float(imitation(HARD, student, Logits(teacher)))
     assert -1e-12 <= fewer <= more + 1e-12 <= whole + 2e-12
 
 
@@ -60,8 +61,8 @@ def test_merging_classes_never_raises_the_divergence(seed, classes, data):
 def test_gradients_in_float64(count):
     teacher, student = logits(4, 7, 0), logits(4, 7, 1).requires_grad_()
     answers = exactly(teacher, count)
-    assert torch.autograd.gradcheck(lambda s: HARD(s, answers, None, 0.0), (student,))
-    loss = HARD(student, answers, None, 0.0)
+    assert torch.autograd.gradcheck(lambda s: imitation(HARD, s, answers), (student,))
+    loss = imitation(HARD, student, answers)
     (gradient,) = torch.autograd.grad(loss, student)
     # Softmax cross entropy on merged outcomes: q_i - p_i of a kept class; the others share in proportion.
     q = student.detach().softmax(1)
@@ -80,7 +81,7 @@ def test_a_student_that_gives_the_others_nothing_still_has_a_loss_and_a_gradient
     teacher = torch.tensor([[2.0, 1.0, 0.0, 0.0, 0.0]])
     answers = Top(2).recall(Top(2).keep(teacher))
     student = torch.tensor([[70.0, 69.0, 0.0, 0.0, 0.0]], requires_grad=True)
-    loss = HARD(student, answers, None, 0.0)
+    loss = imitation(HARD, student, answers)
     p = answers.log_probabilities.double().exp()[0].tolist()
     exact = sum(a * (math.log(a) - b) for a, b in zip(p, _merged([70.0, 69.0, 0.0, 0.0, 0.0]), strict=True))
     assert loss.item() == pytest.approx(exact, rel=1e-5)
@@ -125,7 +126,7 @@ def test_a_teacher_that_is_sure_beyond_any_doubt_is_kept():
     answers = Top(1).recall(Top(1).keep(torch.tensor([[1e6, 0.0, 0.0]])))
     assert answers.log_probabilities.exp().tolist() == [[1.0, 0.0]]
     student = torch.zeros(1, 3, requires_grad=True)
-    loss = HARD(student, answers, None, 0.0)
+    loss = imitation(HARD, student, answers)
     assert loss.item() == pytest.approx(math.log(3.0))
     (gradient,) = torch.autograd.grad(loss, student)
     torch.testing.assert_close(gradient, torch.tensor([[1 / 3 - 1, 1 / 3, 1 / 3]]))
@@ -134,23 +135,23 @@ def test_a_teacher_that_is_sure_beyond_any_doubt_is_kept():
 def test_half_precision_students_are_computed_in_single():
     teacher, student = (logits(4, 50, seed, dtype=torch.float32) for seed in (0, 1))
     answers = exactly(teacher, 8)
-    ours = HARD(student.bfloat16(), answers, None, 0.0)
+    ours = imitation(HARD, student.bfloat16(), answers)
     assert ours.dtype == torch.float32
-    assert float(ours) == pytest.approx(float(HARD(student.bfloat16().float(), answers, None, 0.0)))
+    assert float(ours) == pytest.approx(float(imitation(HARD, student.bfloat16().float(), answers)))
 
 
 def test_another_temperature_is_refused_with_both_values():
     teacher = logits(2, 5, 0)
     with pytest.raises(ValueError, match=r"temperature 1\.0.*temperature=2\.0"):
-        SoftTargets(Constant(2.0)).build()(teacher, exactly(teacher, 2), None, 0.0)
+        imitation(SoftTargets(Constant(2.0)), teacher, exactly(teacher, 2))
 
 
 def test_foreign_rows_are_refused():
     with pytest.raises(ValueError, match=r"differ in shape"):
-        HARD(logits(2, 5, 0), Logits(logits(3, 5, 0)), None, 0.0)
+        imitation(HARD, logits(2, 5, 0), Logits(logits(3, 5, 0)))
     with pytest.raises(ValueError, match=r"differ in shape: \(2, 5\) and \(2, 4\)"):
         answers = TopClasses(F.log_softmax(logits(2, 4, 0), 1), torch.tensor([[0, 1, 2, 3]] * 2))
-        HARD(logits(2, 9, 0), answers, None, 0.0)
+        imitation(HARD, logits(2, 9, 0), answers)
 
 
 @pytest.mark.parametrize("memory", [Whole(), Top(2)], ids=str)

@@ -165,7 +165,7 @@ def test_shipping_before_they_are_in_force_calibrates_the_network_that_is_shippe
     recipe, tensors = unpack(data)
     network = rebuild(recipe, tensors)
     again = copy.deepcopy(network)
-    calibrate(again, trainer._inputs)
+    calibrate(again, trainer.learners[0].inputs)
     for (name, quantizer), (_, other) in zip(input_quantizers(network), input_quantizers(again), strict=True):
         assert quantizer.range[1] > 0
         assert torch.equal(quantizer.grid().scale, other.grid().scale), name
@@ -221,7 +221,7 @@ def test_clips_are_trained_in_every_quantized_phase_without_weight_decay(train, 
     trainer = trainer_of(recipe, arrays)
     before = {k: v.clone() for k, v in trainer.student.state_dict().items()}
     ends = {id(q.range) for _, q in input_quantizers(trainer.student)}
-    for group in trainer._optimizer.param_groups:
+    for group in trainer.learners[0]._optimizer.param_groups:
         held = {id(p) for p in group["params"]} & ends
         assert held in (set(), ends)
         assert not held or group["weight_decay"] == 0.0
@@ -269,6 +269,6 @@ def test_symmetric_weights_of_a_quantized_phase_are_in_force_while_it_calibrates
     with parametrize.cached():
         for _, joint, _ in compressed_weights(trainer.student):
             joint.quantizing = False
-        calibrate(trainer.student, trainer._inputs)
+        calibrate(trainer.student, trainer.learners[0].inputs)
     others = [q.range for _, q in input_quantizers(trainer.student)]
     assert torch.equal(ranges[0], others[0]) and not torch.equal(ranges[-1], others[-1])

@@ -8,6 +8,7 @@ import torch
 
 from tests.recipes import TEACHER_ID
 from tests.trainables.resuming import check_resuming
+from tests.trainables.steps import NO_FEATURES, STUDENT, step_of
 from tests.trainables.teachers import data_of, local_sources, small_teacher
 from tests.trainables.translation import STUDENTS, every_translation_method, write_pairs
 from trainables import methods
@@ -115,7 +116,7 @@ def test_remembered_outputs_are_the_live_teachers(seed, task, arrays):
     sources = local_sources(task)
     loaded = opened(task, arrays, seed, batch_tokens=60 + 8 * seed)
     part = Remembered(TEACHER_ID, 4)
-    remembered, live = part.build(sources, loaded), Fixed(TEACHER_ID).build(sources, loaded)
+    remembered, live = part.build(sources, loaded, STUDENT), Fixed(TEACHER_ID).build(sources, loaded, STUDENT)
     counts = set()
     for epoch in range(3):
         for batch in loaded.batches("train", epoch, part.view(epoch)):
@@ -166,7 +167,9 @@ def test_a_distilled_trial_asks_no_teacher(task, arrays):
     second = trainer_of(replace(recipe, seed=1), arrays, sources)
     second.train_epoch()
     assert asked == [TEACHER_ID]
-    assert not any(isinstance(module, type(small_teacher(task))) for module in first.teacher.modules())
+    assert not any(
+        isinstance(module, type(small_teacher(task))) for module in first.learners[0].policy.modules()
+    )
 
 
 @pytest.mark.parametrize("views", [None, 1])
@@ -176,17 +179,17 @@ def test_the_same_sentences_in_other_batches_have_the_same_loss(views, task, arr
         task, STUDENTS[0], teacher_id=TEACHER_ID, epochs=1, temperature=1.0, teacher_views=views
     ).teacher
     student = STUDENTS[1].build(task.input_shape, task.outputs).eval()
-    term = methods.SoftTargets(methods.Constant(1.0)).build()
+    term = methods.SoftTargets(methods.Constant(1.0)).build(NO_FEATURES)
     sums, tokens = [], []
     for seed, batch_tokens in ((0, 40), (1, 90), (2, 400), (3, 10_000)):
         loaded = opened(task, arrays, seed, batch_tokens=batch_tokens)
-        policy = teacher.build(local_sources(task), loaded)
+        policy = teacher.build(local_sources(task), loaded, STUDENT)
         total = count = 0.0
         with torch.no_grad():
             for batch in loaded.batches("train", 0, teacher.view(0)):
-                rows = batch.rows(student(batch.inputs))
-                total += float(term(rows, policy(batch, 0.0), batch, 0.0)) * len(rows)
-                count += len(rows)
+                step = step_of(student(batch.inputs), batch)
+                total += float(term(step, policy(step))) * len(step.logits)
+                count += len(step.logits)
         sums.append(total)
         tokens.append(count)
     assert len(set(tokens)) == 1
@@ -196,10 +199,11 @@ def test_the_same_sentences_in_other_batches_have_the_same_loss(views, task, arr
 def test_padded_positions_have_no_gradient(task, arrays):
     loaded = opened(task, arrays)
     batch = next(batch for batch in loaded.batches("train", 0, 0) if batch.counted is not None)
-    policy = Remembered(TEACHER_ID, 1).build(local_sources(task), loaded)
+    policy = Remembered(TEACHER_ID, 1).build(local_sources(task), loaded, STUDENT)
     output = torch.randn(*batch.targets.shape, 64, requires_grad=True)
-    term = methods.SoftTargets(methods.Constant(1.0)).build()
-    term(batch.rows(output), policy(batch, 0.0), batch, 0.0).backward()
+    term = methods.SoftTargets(methods.Constant(1.0)).build(NO_FEATURES)
+    step = step_of(output, batch)
+    term(step, policy(step)).backward()
     moved = (output.grad != 0).any(2)
     assert torch.equal(moved, batch.targets != PAD)
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from trainables.answers import Answers
 from trainables.part import Part
+from trainables.probe import Probe
 from trainables.schedules import Schedule
 
 
@@ -17,12 +18,19 @@ class Loss(Part):
     weight: Schedule
 
     @abstractmethod
-    def build(self) -> nn.Module:
-        """A module ``(student, answers, batch, progress) -> scalar``, averaged over rows.
+    def build(self, probe: Probe) -> nn.Module:
+        """A module ``(step, lesson) -> scalar``, averaged over the rows that count.
 
-        ``student`` are its logits, shape (rows, classes), and ``answers`` what the teacher said to the same
-        rows, or None. Rows of padding are in neither, see :class:`trainables.tasks.base.Batch`. It owns its
-        projections. ``progress`` in [0, 1] is that of the whole training.
+        ``step`` is a :class:`trainables.lesson.Step`, ``lesson`` what the teacher said to it. The module owns
+        its projections and memories: parameters are trained with the student's weights, buffers are in
+        checkpoints.
+
+        Args:
+            probe: gives features of both networks; those that the loss looks at are named here, once, by
+                :meth:`trainables.probe.Features.watch`.
+
+        Raises:
+            ValueError: a network has no such feature.
         """
 
     @abstractmethod

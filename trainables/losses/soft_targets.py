@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.answers import Answers
+from trainables.lesson import Lesson, Step
 from trainables.losses.base import Loss, check_answers
+from trainables.probe import Probe
 from trainables.schedules import Constant, Schedule, bounds, check_bounds
 
 
@@ -18,9 +18,9 @@ class _SoftTargets(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, student: Tensor, answers: Answers | None, batch: Any, progress: float) -> Tensor:
-        temperature = self.temperature(progress)
-        log_p, log_q = check_answers(answers).outcomes(student, temperature)
+    def forward(self, step: Step, lesson: Lesson) -> Tensor:
+        temperature = self.temperature(step.progress)
+        log_p, log_q = check_answers(lesson.answers).outcomes(step.logits, temperature)
         return temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
@@ -47,7 +47,7 @@ class SoftTargets(Loss):
         check_bounds("temperature", self.temperature, 0.1, 100.0)
         check_bounds("weight", self.weight, 0.0, 1000.0)
 
-    def build(self) -> nn.Module:
+    def build(self, probe: Probe) -> nn.Module:
         """See the contract."""
         return _SoftTargets(self.temperature)
 

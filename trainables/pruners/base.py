@@ -10,11 +10,24 @@ from trainables.part import Part
 
 
 class Mask(nn.Module):
-    """What a :class:`Pruner` builds for one weight tensor: which of its elements stay."""
+    """What a :class:`Pruner` builds for one weight tensor: which of its elements stay.
+
+    Attributes:
+        needs_gradient: whether :meth:`update` is to be given gradients.
+    """
+
+    needs_gradient = False
 
     @abstractmethod
-    def update(self, weight: Tensor, progress: float) -> None:
-        """Called after each step of a pruning phase, with progress in (0, 1] over all of them."""
+    def update(self, weight: Tensor, gradient: Tensor | None, progress: float) -> None:
+        """Called after each step of a pruning phase.
+
+        Args:
+            weight: with all its elements, those that are masked included.
+            gradient: of the step's loss, of the same shape; None unless ``needs_gradient``. At masked
+                elements it is zero unless the phase trains them, see :class:`trainables.recipe.Phase`.
+            progress: in (0, 1], over all pruning phases.
+        """
 
     @abstractmethod
     def current(self) -> Tensor | None:

@@ -22,7 +22,7 @@ class _Magnitude(Mask):
         self.register_buffer("keep", torch.ones(weight.shape, dtype=torch.bool, device=weight.device))
         self.register_buffer("stage", torch.tensor(0))
 
-    def update(self, weight: Tensor, progress: float) -> None:
+    def update(self, weight: Tensor, gradient: Tensor | None, progress: float) -> None:
         stage = int(progress * self.part.updates)
         if stage <= int(self.stage):
             return

@@ -10,7 +10,7 @@ from trainables.pruners.base import Mask, Pruner
 
 
 class _KeepAll(Mask):
-    def update(self, weight: Tensor, progress: float) -> None:
+    def update(self, weight: Tensor, gradient: Tensor | None, progress: float) -> None:
         pass
 
     def current(self) -> None:

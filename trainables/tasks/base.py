@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.batch import Batch
 from trainables.interfaces.base import Interface
 from trainables.memory import Memory
 from trainables.part import Part
@@ -19,31 +20,6 @@ Arrays = Mapping[str, np.ndarray]
 """A task's data as named arrays: what travels through an object store."""
 
 SPLITS = ("train", "validation", "test")
-
-
-class Batch(NamedTuple):
-    """What one step sees.
-
-    ``inputs`` (a tensor, or what else the task's networks take, such as
-    :class:`~trainables.sentences.Sentences`) and ``targets`` are on the training device; ``index`` (int64,
-    shape (n,)) are the samples' numbers within their split. ``view`` is the shared augmentation view they
-    are seen in, so that (split, view, index) names an input exactly, in every run on the task; None is a
-    view that is the run's own, or no augmentation.
-
-    ``counted`` says which rows of a network's output are of the data and not of padding: int64, shape
-    (rows,), ascending numbers of rows of the output as it is flattened to (..., classes); None is all.
-    """
-
-    inputs: Any
-    targets: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
-    view: int | None
-    counted: Tensor | None = None
-
-    def rows(self, output: Tensor) -> Tensor:
-        """The rows of a network's ``output`` (..., classes) that count, shape (rows, classes)."""
-        rows = output.flatten(0, -2)
-        return rows if self.counted is None else rows.index_select(0, self.counted)
 
 
 class LoadedTask(Protocol):

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from trainables.answers import Answers
+from trainables.lesson import Lesson, Step
 from trainables.part import Part
-from trainables.tasks.base import Batch, LoadedTask, Task
+from trainables.tasks.base import LoadedTask, Task
 
 
 class Sources(Protocol):
@@ -38,19 +38,39 @@ class Sources(Protocol):
 
 
 class TeacherPolicy(nn.Module):
-    """What a :class:`Teacher` builds."""
+    """What a :class:`Teacher` builds: who says what at each step. What it says may change with progress.
+
+    Args:
+        network: that is asked, whose features losses may look at; None where none is.
+        own: networks that learn, and memories that fill, while the student trains.
+
+    Attributes:
+        network: see above.
+        own: see above; parameters are trained with the student's weights, and everything is in checkpoints.
+    """
+
+    def __init__(self, network: nn.Module | None = None, own: dict[str, nn.Module] | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.own = nn.ModuleDict(own)
 
     @abstractmethod
-    def forward(self, batch: Batch, progress: float) -> Answers | None:
-        """What to imitate in the rows of this batch that count; None where nobody is imitated."""
+    def forward(self, step: Step) -> Lesson:
+        """What the student is taught at this step."""
 
 
 class Teacher(Part):
     """A policy, not a network: which trained networks are asked, and when."""
 
     @abstractmethod
-    def build(self, sources: Sources, task: LoadedTask) -> TeacherPolicy:
-        """The policy for training on ``task``."""
+    def build(self, sources: Sources, task: LoadedTask, student: nn.Module) -> TeacherPolicy:
+        """The policy for training ``student`` on ``task``.
+
+        Args:
+            sources: where it finds trained networks and their outputs.
+            task: the data.
+            student: the network that will be trained, its weights compressed while in use.
+        """
 
     @abstractmethod
     def view(self, epoch: int) -> int | None:

@@ -7,22 +7,24 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from trainables.answers import Answers, Logits
-from trainables.tasks.base import Batch, LoadedTask, Task
+from trainables.answers import Logits
+from trainables.lesson import Lesson, Step
+from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
 
 
 class _Frozen(TeacherPolicy):
+    network: nn.Module
+
     def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.requires_grad_(False).eval()
+        super().__init__(network.requires_grad_(False).eval())
 
     def train(self, mode: bool = True) -> _Frozen:
         return super().train(False)  # a teacher in train mode would move its own statistics
 
     @torch.no_grad()
-    def forward(self, batch: Batch, progress: float) -> Answers:
-        return Logits(batch.rows(self.network(batch.inputs)))
+    def forward(self, step: Step) -> Lesson:
+        return Lesson(Logits(step.batch.rows(self.network(step.batch.inputs))))
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Fixed(Teacher):
         super().__post_init__()
         check_recipe_id(self.recipe_id)
 
-    def build(self, sources: Sources, task: LoadedTask) -> TeacherPolicy:
+    def build(self, sources: Sources, task: LoadedTask, student: nn.Module) -> TeacherPolicy:
         """See the contract."""
         return _Frozen(sources.network(self.recipe_id))
 

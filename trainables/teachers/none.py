@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.tasks.base import Batch, LoadedTask, Task
+from torch import nn
+
+from trainables.lesson import Lesson, Step
+from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy
 
 
 class _Nobody(TeacherPolicy):
-    def forward(self, batch: Batch, progress: float) -> None:
-        return None
+    def forward(self, step: Step) -> Lesson:
+        return Lesson()
 
 
 @dataclass(frozen=True)
 class NoTeacher(Teacher):
     """Training from labels alone."""
 
-    def build(self, sources: Sources, task: LoadedTask) -> TeacherPolicy:
+    def build(self, sources: Sources, task: LoadedTask, student: nn.Module) -> TeacherPolicy:
         """See the contract."""
         return _Nobody()
 

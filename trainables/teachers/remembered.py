@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainables.answers import Answers
+from trainables.lesson import Lesson, Step
 from trainables.part import check_range
-from trainables.tasks.base import Batch, LoadedTask, Task
+from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
 
 
@@ -23,7 +23,8 @@ class _Lookup(TeacherPolicy):
             # Buffers, so that they move to the device with the policy: once per trial, not at every step.
             self.register_buffer(name, tensor, persistent=False)
 
-    def forward(self, batch: Batch, progress: float) -> Answers:
+    def forward(self, step: Step) -> Lesson:
+        batch = step.batch
         if batch.view is None or not 0 <= batch.view < self._views:
             raise ValueError(
                 f"the teacher's outputs are of the shared views 0 to {self._views - 1}, "
@@ -31,7 +32,7 @@ class _Lookup(TeacherPolicy):
             )
         rows = self._task.row_numbers(batch)
         kept = {name: tensor[batch.view].index_select(0, rows) for name, tensor in self.named_buffers()}
-        return self._task.memory.recall(kept)
+        return Lesson(self._task.memory.recall(kept))
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Remembered(Teacher):
         check_recipe_id(self.recipe_id)
         check_range(self, "views", 1, 1024)
 
-    def build(self, sources: Sources, task: LoadedTask) -> TeacherPolicy:
+    def build(self, sources: Sources, task: LoadedTask, student: nn.Module) -> TeacherPolicy:
         """See the contract.
 
         Raises:
