@@ -50,11 +50,11 @@ class Live:
         self.read()
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the background reading."""
+    def stop(self, patience: float = 30) -> None:
+        """End the background reading; a reading that goes on is waited for ``patience`` seconds."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(30)
+            self._thread.join(patience)
 
     @property
     def version(self) -> int:

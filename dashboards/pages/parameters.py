@@ -9,6 +9,7 @@ import pandas as pd
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.axes import SIZE, Axis, axis_of, quality_axis
+from dashboards.callbacks import Count, Text
 from dashboards.figures.parameters import (
     contour_figure,
     importance_figure,
@@ -134,7 +135,9 @@ def register(app: Dash, live: Live) -> None:
         State("first", "value"),
         State("second", "value"),
     )
-    def offer(_: Any, name: str | None, result: str | None, first: str | None, second: str | None) -> Any:
+    def offer(
+        _: Count | None, name: Text | None, result: Text | None, first: Text | None, second: Text | None
+    ) -> Any:
         sweep = live.sweep(name)
         try:
             if sweep is None:
@@ -159,7 +162,7 @@ def register(app: Dash, live: Live) -> None:
         Input(SWEEP, "value"),
         Input(THEME, "data"),
     )
-    def matter(_: Any, name: str | None, theme: str | None) -> Any:
+    def matter(_: Count | None, name: Text | None, theme: Text | None) -> Any:
         sweep = live.sweep(name)
         try:
             shares = {} if sweep is None else known.shares(sweep)
@@ -179,7 +182,12 @@ def register(app: Dash, live: Live) -> None:
         Input(THEME, "data"),
     )
     def draw(
-        _: Any, name: str | None, result: str | None, first: str | None, second: str | None, theme: str | None
+        _: Count | None,
+        name: Text | None,
+        result: Text | None,
+        first: Text | None,
+        second: Text | None,
+        theme: Text | None,
     ) -> Any:
         sweep, colours = live.sweep(name), theme_of(theme)
         nothing = empty(colours, 360, "No finished trial with parameters that differ yet")

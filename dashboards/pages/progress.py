@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from dash import Dash, Input, Output, dcc, html, no_update
 
+from dashboards.callbacks import Count, Text
 from dashboards.figures.progress import (
     AGAINST,
     progress_data,
@@ -60,7 +61,7 @@ def register(app: Dash, live: Live) -> None:
         Input(SWEEP, "value"),
         Input(THEME, "data"),
     )
-    def tell(_: Any, name: str | None, theme: str | None) -> Any:
+    def tell(_: Count | None, name: Text | None, theme: Text | None) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
             return states_figure(pd.Series(dtype="int64"), 0, theme_of(theme)), "", [], []
@@ -84,7 +85,7 @@ def register(app: Dash, live: Live) -> None:
         Input("against", "value"),
         Input(THEME, "data"),
     )
-    def grow(_: Any, name: str | None, against: str | None, theme: str | None) -> Any:
+    def grow(_: Count | None, name: Text | None, against: Text | None, theme: Text | None) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
             return no_update

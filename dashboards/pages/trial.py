@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from dashboards.callbacks import Count, Text
 from dashboards.figures.trial import bytes_figure, curves_figure, levels_figure
 from dashboards.live import Live
 from dashboards.pages.common import (
@@ -68,7 +69,7 @@ def register(app: Dash, live: Live) -> None:
         State(URL, "pathname"),
         prevent_initial_call=True,  # the layout has it already
     )
-    def tell(_: Any, name: str | None, path: str | None) -> Any:
+    def tell(_: Count | None, name: Text | None, path: Text | None) -> Any:
         return _told(live, path, name)
 
     @app.callback(
@@ -78,7 +79,7 @@ def register(app: Dash, live: Live) -> None:
         Input(THEME, "data"),
         State(URL, "pathname"),
     )
-    def curves(_: Any, name: str | None, theme: str | None, path: str | None) -> Any:
+    def curves(_: Count | None, name: Text | None, theme: Text | None, path: Text | None) -> Any:
         try:
             found = _find(live, path, name)
             history = pd.DataFrame() if found is None else live.store.history(_run_id(found))
@@ -102,7 +103,12 @@ def register(app: Dash, live: Live) -> None:
         State("tensors", "data"),
     )
     def contents(
-        _: Any, name: str | None, theme: str | None, path: str | None, value: str | None, known: str | None
+        _: Count | None,
+        name: Text | None,
+        theme: Text | None,
+        path: Text | None,
+        value: Text | None,
+        known: Text | None,
     ) -> Any:
         try:
             found = _find(live, path, name)
@@ -131,7 +137,7 @@ def register(app: Dash, live: Live) -> None:
     @app.callback(
         Output("levels", "figure"), Input("tensor", "value"), Input("tensors", "data"), Input(THEME, "data")
     )
-    def levels(tensor: str | None, run_id: str | None, theme: str | None) -> Any:
+    def levels(tensor: Text | None, run_id: Text | None, theme: Text | None) -> Any:
         return _levels(live, run_id, tensor, theme_of(theme))
 
 
