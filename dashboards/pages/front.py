@@ -15,6 +15,7 @@ from dashboards.pages.common import SWEEP, THEME, URL, VERSION, choice, graph, m
 from dashboards.style import SELECTING_CONFIG
 from dashboards.summary import Card, cards, failures, footnote
 from dashboards.table import ROWS, arranged, columns_of, page_of, to_csv
+from dashboards.text import told
 from dashboards.theme import theme_of
 from search.store import StoreError, Sweep
 from search.units import count
@@ -204,7 +205,7 @@ def register(app: Dash, live: Live) -> None:
         try:
             trials = live.trials(sweep)
         except StoreError as error:
-            return html.Div(str(error), className="problem"), [], ""
+            return html.Div(told(error), className="problem"), [], ""
         return (
             html.Section([_card(card) for card in cards(trials, sweep)], className="cards"),
             _failures(trials),
@@ -253,7 +254,7 @@ def register(app: Dash, live: Live) -> None:
             trials, what = _listed(live, sweep, chosen, order, overlay)
             listing = _listing(arranged(trials, order["key"], order["down"]), sweep.quality, order)
         except StoreError as error:
-            return {"note": str(error)}, "Trials", "false"
+            return {"note": told(error)}, "Trials", "false"
         return listing, what, str(bool(order["front"])).lower()
 
     # What is drawn are a few hundred cells: as many components of Dash's would take most of a second.

@@ -20,9 +20,11 @@ from dashboards.figures.parameters import (
 from dashboards.figures.parts import empty
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph
+from dashboards.text import fit_trials, told
 from dashboards.theme import theme_of
 from search.importance import MOST_TRIALS, free, importance, ranked
 from search.store import StoreError, Sweep
+from trainables.foreign import shown
 
 PATH, TITLE = "/parameters", "Parameters"
 MOST_LINES = 8
@@ -97,7 +99,8 @@ class _Known:
         key = (sweep.run_id, len(trials))
         with self._lock:
             if key not in self._parameters:
-                found = free(self._live.store.parameters(sweep).reindex(trials.index))
+                found = fit_trials(self._live.store.parameters(sweep)).rename(columns=shown)
+                found = free(found.reindex(trials.index))
                 self._parameters = {**_latest(self._parameters), key: found}
             return trials, self._parameters[key]
 
@@ -167,7 +170,7 @@ def register(app: Dash, live: Live) -> None:
         try:
             shares = {} if sweep is None else known.shares(sweep)
         except StoreError as error:
-            return empty(theme_of(theme), 300, str(error))
+            return empty(theme_of(theme), 300, told(error))
         return importance_figure(shares, theme_of(theme))
 
     @app.callback(

@@ -25,9 +25,22 @@ from dashboards.pages.common import (
     plain_table,
 )
 from dashboards.table import Column, columns_of
-from dashboards.text import duration, method_label, milliseconds, missing, number, score, share, size, times
+from dashboards.text import (
+    duration,
+    fit_trials,
+    method_label,
+    milliseconds,
+    missing,
+    number,
+    score,
+    share,
+    size,
+    times,
+    told,
+)
 from dashboards.theme import Theme, theme_of
 from search.store import StoreError, Sweep
+from trainables.foreign import parse_json
 
 PATH, TITLE = "/trial", "Trial"
 ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
@@ -82,7 +95,7 @@ def register(app: Dash, live: Live) -> None:
     def curves(_: Count | None, name: Text | None, theme: Text | None, path: Text | None) -> Any:
         try:
             found = _find(live, path, name)
-            history = pd.DataFrame() if found is None else live.store.history(_run_id(found))
+            history = pd.DataFrame() if found is None else fit_trials(live.store.history(_run_id(found)))
         except StoreError:
             return no_update
         if found is None:
@@ -113,7 +126,7 @@ def register(app: Dash, live: Live) -> None:
         try:
             found = _find(live, path, name)
         except StoreError as error:
-            return note(str(error)), [], None, None, []
+            return note(told(error)), [], None, None, []
         if found is None:
             return [], [], None, None, []
         run_id = _run_id(found)
@@ -123,7 +136,7 @@ def register(app: Dash, live: Live) -> None:
         try:
             tensors = live.store.tensors(run_id)
         except StoreError as error:
-            return note(str(error)), [], None, None, recipe
+            return note(told(error)), [], None, None, recipe
         named = [
             str(row.name_) for row in tensors.rename(columns={"name": "name_"}).itertuples() if row.levels
         ]
@@ -154,7 +167,7 @@ def _told(live: Live, path: str | None, name: str | None) -> Any:
         sweep, trials, place = found
         return _head(live, sweep, trials, place, trials.iloc[place].to_dict())
     except StoreError as error:
-        return html.Div(str(error), className="problem")
+        return html.Div(told(error), className="problem")
 
 
 def _find(live: Live, path: str | None, name: str | None) -> tuple[Sweep, pd.DataFrame, int] | None:
@@ -316,10 +329,13 @@ def _named(row: dict[Any, Any], own: pd.Series[Any]) -> Any:
 
 def _recipe(live: Live, run_id: str) -> Any:
     try:
-        content = live.store.download(run_id, "recipe.json").decode()
-        text = json.dumps(json.loads(content), indent=2, sort_keys=True)
-    except (StoreError, ValueError):
-        return panel("Recipe", note("Its recipe was not kept."))
+        content = live.store.download(run_id, "recipe.json")
+    except StoreError as error:
+        return panel("Recipe", note(told(error)))
+    try:
+        text = json.dumps(parse_json(content), indent=2, sort_keys=True)
+    except ValueError as error:
+        return panel("Recipe", note(f"The file recipe.json of the run {run_id} is damaged: {told(error)}."))
     return html.Section(html.Details([html.Summary("The whole recipe"), html.Pre(text)]), className="panel")
 
 
