@@ -152,7 +152,7 @@ def browser(folder: Path) -> list[str]:
     live.read()
     live.trials(live.sweeps[0])
     server = bind(live, port=0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.run, daemon=True).start()
     address = f"http://127.0.0.1:{server.port}"
     options: Any = {
         "executable_path": find_browser(),
@@ -179,7 +179,7 @@ def browser(folder: Path) -> list[str]:
             page.close()
         found["first paint of the front, in a browser that was here before"] = paints[EARLIER_VISITS:]
         kept.close()
-    server.shutdown()
+    server.stop()
     return [f"| {name} | {_seconds(statistics.median(times))} | |" for name, times in found.items()]
 
 

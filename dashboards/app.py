@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from dash import Dash
-from flask import Response, abort
-from werkzeug.serving import BaseWSGIServer, make_server
+from dash.exceptions import DependencyException
+from flask import Response, abort, request
 
 from dashboards import shell
 from dashboards.access import guard
+from dashboards.callbacks import check_callbacks
 from dashboards.live import Live
-from dashboards.pages import PAGES
+from dashboards.pages import PAGES, page_at
+from dashboards.server import BODY_BYTES, Server
 from search.store import Store, StoreError
 
 # Dash configures its page by inline scripts, and Plotly makes the code that draws by WebGL as it goes (eval);
@@ -53,11 +54,13 @@ def create_app(live: Live, host: str = "127.0.0.1", token: str | None = None) ->
     app.enable_dev_tools(
         debug=False, dev_tools_ui=False, dev_tools_disable_version_check=True, dev_tools_hot_reload=False
     )
+    app.server.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     guard(app.server, host, token)
     app.layout = lambda: shell.layout(live)
     shell.register(app, live)
     for page in PAGES:
         page.register(app, live)
+    check_callbacks(app)
 
     @app.server.get("/student/<run_id>.rdz")
     def student(run_id: str) -> Response:
@@ -74,8 +77,19 @@ def create_app(live: Live, host: str = "127.0.0.1", token: str | None = None) ->
         headers = {"Content-Disposition": f'attachment; filename="student-{run_id[:8]}.rdz"'}
         return Response(content, mimetype="application/octet-stream", headers=headers)
 
+    @app.server.errorhandler(DependencyException)
+    def no_such_script(_: DependencyException) -> tuple[str, int]:
+        return "There is no such script.", 404  # Dash would answer 500, with a list of those there are
+
     @app.server.after_request
-    def stay_here(response: Response) -> Response:
+    def finish(response: Response) -> Response:
+        # Dash answers every address with the page, which says itself that there is no such view.
+        if (
+            request.endpoint == "/<path:path>"
+            and response.status_code == 200
+            and page_at(request.path) is None
+        ):
+            response.status_code = 404
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
@@ -106,16 +120,16 @@ def serve(
     """
     live = Live(store)
     server = bind(live, host, port, token)
-    live.start()
-    listening()
     try:
-        server.serve_forever()
+        live.start()
+        listening()
+        server.run()
     finally:
-        server.server_close()
-        live.stop()
+        server.close()
+        live.stop(patience=1)
 
 
-def bind(live: Live, host: str = "127.0.0.1", port: int = 8050, token: str | None = None) -> BaseWSGIServer:
+def bind(live: Live, host: str = "127.0.0.1", port: int = 8050, token: str | None = None) -> Server:
     """The server of :func:`serve`, listening; port 0 takes a free one. Raises as :func:`serve` does."""
     app = create_app(live, host, token)
     address = "127.0.0.1" if host == "localhost" else host.strip("[]")
@@ -125,13 +139,13 @@ def bind(live: Live, host: str = "127.0.0.1", port: int = 8050, token: str | Non
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         listener.listen(128)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of what cannot be a host's name
         listener.close()
         raise PortInUse(
-            f"Cannot listen on {host}:{port}: {error.strerror}; choose another with --port or --host."
+            f"Cannot listen on {host}:{port}: {_why(error)}; choose another with --port or --host."
         ) from error
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per refresh is noise
-    with listener:  # the server takes its own copy
-        return make_server(
-            address, listener.getsockname()[1], app.server, threaded=True, fd=listener.fileno()
-        )
+    return Server(app.server, listener)
+
+
+def _why(error: OSError | UnicodeError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else "that is no name of a host"

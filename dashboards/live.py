@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from dashboards.text import fit_sweep, fit_trials, told
 from search.store import Store, StoreError, Sweep
 
 READ_SECONDS = 1.0
@@ -21,6 +22,7 @@ WATCHED_SECONDS = 600.0
 
 @dataclass
 class _Watched:
+    sweep: Sweep
     changes: int
     trials: pd.DataFrame
     asked: float = field(default_factory=time.monotonic)
@@ -50,11 +52,11 @@ class Live:
         self.read()
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the background reading."""
+    def stop(self, patience: float = 30) -> None:
+        """End the background reading; a reading that goes on is waited for ``patience`` seconds."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(30)
+            self._thread.join(patience)
 
     @property
     def version(self) -> int:
@@ -93,8 +95,9 @@ class Live:
                 watched.asked = time.monotonic()
                 return watched.trials
         changes, trials = self.store.trials_of(sweep)
+        trials = fit_trials(trials)
         with self._lock:
-            self._watched[sweep.run_id] = _Watched(changes, trials)
+            self._watched[sweep.run_id] = _Watched(sweep, changes, trials)
         return trials
 
     def find(self, run_id: str) -> tuple[Sweep, pd.DataFrame, int] | None:
@@ -119,14 +122,14 @@ class Live:
             changed = self._read()
             problem = ""
         except StoreError as error:
-            changed, problem = False, str(error)
+            changed, problem = False, told(error)
         with self._lock:
             if changed or problem != self._problem:
                 self._version += 1
             self._problem = problem
 
     def _read(self) -> bool:
-        sweeps = self.store.all_sweeps()
+        sweeps = [fit_sweep(sweep) for sweep in self.store.all_sweeps()]
         changed = sweeps != self._sweeps
         self._sweeps = sweeps
         by_id = {sweep.run_id: sweep for sweep in sweeps}
@@ -137,10 +140,12 @@ class Live:
                 with self._lock:
                     del self._watched[run_id]
                 continue
-            changes, trials = self.store.trials_of(by_id[run_id])
-            changed = changed or changes != known.changes
-            # Always: what the sweep itself measured, its teacher's quality, decides what is feasible.
-            known.changes, known.trials = changes, trials
+            sweep = by_id[run_id]
+            changes, trials = self.store.trials_of(sweep)
+            # What the sweep itself measured, its teacher's quality, decides what is feasible.
+            if changes != known.changes or sweep != known.sweep:
+                changed = changed or changes != known.changes
+                known.sweep, known.changes, known.trials = sweep, changes, fit_trials(trials)
         return changed
 
     def _work(self) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from dashboards.figures.front import front_figure, front_view
+from dashboards.text import fit_sweep, fit_trials
 from dashboards.theme import LIGHT, Theme
 from search.store import Sweep
 
@@ -47,6 +48,7 @@ def front_png(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> bytes
             "A picture is drawn by Chromium or Chrome, and neither is installed: install one "
             "(apt-get install chromium), or write --html instead."
         )
+    trials, sweep = fit_trials(trials), fit_sweep(sweep)
     figure = front_figure(front_view([(sweep, trials)]), theme, height=HEIGHT, ids=False)
     figure.update_layout(width=WIDTH)
     plot = figure.to_html(full_html=False, include_plotlyjs=False, config={"staticPlot": True})

@@ -19,6 +19,7 @@ from dashboards.summary import (
     footnote,
     front_rows,
 )
+from dashboards.text import fit_sweep, fit_trials
 from search.store import Sweep
 
 # Nothing is fetched, whatever a string in the page may hold.
@@ -38,6 +39,7 @@ def front_html(trials: pd.DataFrame, sweep: Sweep) -> str:
     Returns:
         A complete document of about 5 MB, nearly all of it Plotly's own code.
     """
+    trials, sweep = fit_trials(trials), fit_sweep(sweep)
     # Without run ids, for which an offline page has no use: 35 bytes each.
     figure = front_figure(front_view([(sweep, trials)]), ids=False)
     plot = figure.to_html(full_html=False, include_plotlyjs=False, config=PLOT_CONFIG, div_id="front")

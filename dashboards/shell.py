@@ -7,6 +7,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
+from dashboards.callbacks import Count, Text
 from dashboards.live import Live
 from dashboards.pages import PAGES, page_at
 from dashboards.pages.common import SWEEP, THEME, URL, VERSION, aria
@@ -107,7 +108,7 @@ def register(app: Dash, live: Live) -> None:
         State(VERSION, "data"),
         prevent_initial_call=True,
     )
-    def tick(_: int | None, known: int | None) -> Any:
+    def tick(_: Count | None, known: Count | None) -> Any:
         if known == live.version:
             return no_update, no_update
         return live.version, _problem(live.problem)
@@ -118,7 +119,7 @@ def register(app: Dash, live: Live) -> None:
         Input(URL, "pathname"),
         State(SWEEP, "value"),
     )
-    def show(path: str | None, name: str | None) -> Any:
+    def show(path: Text | None, name: Text | None) -> Any:
         path = path or "/"
         shown = page_at(path)
         links = [
@@ -142,7 +143,7 @@ def register(app: Dash, live: Live) -> None:
         State(SWEEP, "value"),
         State(SWEEP, "options"),
     )
-    def offer(_: int | None, value: str | None, options: list[dict[str, str]] | None) -> Any:
+    def offer(_: Count | None, value: Text | None, options: list[dict[Text, Text]] | None) -> Any:
         new = _options(live)
         chosen = live.sweep(value)
         name = None if chosen is None else chosen.name
@@ -151,7 +152,7 @@ def register(app: Dash, live: Live) -> None:
     @app.callback(
         Output("headline", "children"), Input(VERSION, "data"), Input(SWEEP, "value"), Input(URL, "pathname")
     )
-    def head(version: int | None, name: str | None, path: str | None) -> Any:
+    def head(version: Count | None, name: Text | None, path: Text | None) -> Any:
         sweep = live.sweep(name)
         if version is None or (path or "").startswith("/trial"):
             return []

@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from search.store import Sweep
 from search.units import show_bytes, show_number, show_seconds
+from trainables.foreign import shown
 from trainables.metrics import Quality
+
+LONGEST = 2_000
+"""Letters of a name or a reason on a page; a reason is a sentence."""
+LARGEST = 1e60
+"""What is larger was not measured; figures may raise what is not to the fourth power."""
 
 
 def missing(value: Any) -> bool:
     """Whether nothing was measured: None, NA, NaN or infinite."""
     return bool(pd.isna(value)) or (isinstance(value, float) and not math.isfinite(value))
+
+
+def fit_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """``trials`` with texts that may be shown and numbers that can be drawn, whoever wrote them."""
+    fit: dict[str, Any] = {}
+    for column in trials.columns:
+        values: pd.Series[Any] = trials[column]
+        if values.dtype == "string":
+            known = values.dropna()
+            if not all(text.isprintable() and len(text) <= LONGEST for text in known):
+                fit[column] = values.map(lambda text: text if missing(text) else shown(text, LONGEST))
+        elif values.dtype == "float64" and (values.abs() > LARGEST).any():
+            fit[column] = values.where(values.abs() <= LARGEST)
+    return trials.assign(**{column: values.astype(trials[column].dtype) for column, values in fit.items()})
+
+
+def fit_sweep(sweep: Sweep) -> Sweep:
+    """``sweep`` with names that may be shown and numbers that can be drawn, whoever wrote them."""
+    return replace(
+        sweep,
+        name=shown(sweep.name),
+        study=shown(sweep.study),
+        metrics={name: value for name, value in sweep.metrics.items() if abs(value) <= LARGEST},
+        signatures={name: shown(text) for name, text in sweep.signatures.items()},
+    )
+
+
+def told(error: Exception) -> str:
+    """What an error says; it may hold text from the store."""
+    return shown(str(error), LONGEST)
 
 
 def number(value: Any) -> str:

@@ -44,7 +44,7 @@ def main() -> None:
     live = Live(open_store(given.store))
     server = bind(live, port=0)
     live.start()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.run, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         for theme in THEMES:
@@ -59,7 +59,7 @@ def main() -> None:
                 print(target)
             context.close()
         browser.close()
-    server.shutdown()
+    server.stop()
     live.stop()
 
 

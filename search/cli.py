@@ -734,13 +734,12 @@ def export(
     that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx and
     student-vocabulary.model.
     """
+    from search.outputs import check_outputs, write_outputs
     from trainables.evaluation import assets_of, rebuild
     from trainables.export import integer_kind, to_onnx, to_safetensors
-    from trainables.packed_file import unpack, write_file
+    from trainables.packed_file import unpack
 
     with _problems():
-        if target.is_dir():
-            raise Problem(f"{target} is a folder; name the file to write.")
         kind = format or target.suffix.removeprefix(".")
         if not kind:
             raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
@@ -748,8 +747,8 @@ def export(
             raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
         if reduced_range is not None and kind != "onnx":
             raise Problem(f"--reduced-range and --full-range are about ONNX files, and {target} is none.")
-        if not target.absolute().parent.is_dir():
-            raise Problem(f"The folder {target.absolute().parent} does not exist.")
+        # Several files are named after it; what cannot be one of them is refused before the work.
+        check_outputs([target], force=True)
         _allow(model)
         content = _packed(source, store, tracking_uri, within_budget=not force)
         recipe, tensors = _named(source, lambda: unpack(content))
@@ -778,14 +777,8 @@ def export(
             exported = {target: to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)}
         else:
             exported = {target: content}
-        for path in exported:
-            if path.exists() and not force:
-                raise Problem(f"{path} exists; give --force to replace it.")
-        for path, data in exported.items():
-            try:
-                write_file(path, data)
-            except OSError as error:
-                raise Problem(f"{path} cannot be written: {error.strerror}.") from error
+        read = Path(source) if Path(source).is_file() else None
+        write_outputs(exported, force=force, source=read)
     for path, data in exported.items():
         note = ", checked against the student" if path in checked else ""
         out.print(f"{_escape(str(path))}: {len(data):,} bytes{note}", highlight=False)
@@ -922,6 +915,7 @@ def dashboard(
 def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 5000) -> None:
     """Serve MLflow's pages over this store on 127.0.0.1."""
     from search.mlflow_client import shown
+    from search.serving import LOOPBACK_HOSTS
     from search.store import default_tracking_uri, open_store
 
     with _problems():
@@ -947,6 +941,8 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
         "127.0.0.1",
         "--port",
         str(port),
+        "--allowed-hosts",
+        LOOPBACK_HOSTS,
         "--workers",
         "1",
         "--uvicorn-opts",

@@ -6,8 +6,12 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from search.outputs import check_outputs, write_outputs
 from search.problem import Problem
 from search.store import Store, Sweep, open_store
+
+LOOPBACK_HOSTS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*,[::1],[[]::1]:*"
+"""Names by which MLflow's server may be asked for; its own list has ``10.*``, and so ``10.evil.example``."""
 
 
 def serve_pages(
@@ -52,27 +56,28 @@ def serve_pages(
 
 
 def write_front(opened: Store, sweep: Sweep, html: Path | None, png: Path | None) -> list[Path]:
-    """Write the front of a sweep as an offline page, as a picture, or both.
+    """Write the front of a sweep as an offline page, as a picture, or both; files that exist are replaced.
 
     Returns:
         What was written.
 
     Raises:
-        Problem: a file cannot be written, or nothing here can draw a picture.
+        Problem: a file cannot be written, or nothing here can draw a picture; then neither is written.
     """
     from dashboards.picture import NoPicture, front_png
     from dashboards.report import front_html
 
-    trials, written = opened.trials(sweep.name), []
+    named = [path for path in (html, png) if path is not None]
+    if len(named) > len(set(named)):
+        raise Problem(f"--html and --png are both {html}; name two files.")
+    check_outputs(named, force=True)  # before anything is drawn
+    trials, contents = opened.trials(sweep.name), {}
     try:
         if html is not None:
-            html.write_text(front_html(trials, sweep), encoding="utf-8")
-            written.append(html)
+            contents[html] = front_html(trials, sweep).encode()
         if png is not None:
-            png.write_bytes(front_png(trials, sweep))
-            written.append(png)
+            contents[png] = front_png(trials, sweep)
     except NoPicture as error:
         raise Problem(str(error)) from error
-    except OSError as error:
-        raise Problem(f"{error.filename} cannot be written: {error.strerror}.") from error
-    return written
+    write_outputs(contents, force=True)
+    return named

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -39,6 +38,7 @@ from search.mlflow_client import (
     shown,
 )
 from search.runs import RunRow, ask, experiments_of, row_of, source_of
+from trainables import foreign
 from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, Quality, quality_of
 from trainables.metrics.base import VALIDATION
@@ -467,19 +467,11 @@ class Store:
         """
         content = self.download(run_id, TENSORS_FILE)
         try:
-            rows = [
-                {
-                    "name": str(row["name"]),
-                    "shape": "x".join(map(str, row["shape"] or ())),
-                    "codec": str(row["codec"]),
-                    **{key: row[key] for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")},
-                    "levels": [(float(value), int(count)) for value, count in row["levels"]],
-                }
-                for row in json.loads(content)
-            ]
+            rows = [_tensor(row) for row in foreign.parse_json(content)]
             return _frame(rows, _TENSOR_COLUMNS)
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"The file {TENSORS_FILE} of the run {run_id} is damaged: {error}.") from error
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            told = foreign.shown(str(error))
+            raise StoreError(f"The file {TENSORS_FILE} of the run {run_id} is damaged: {told}.") from error
 
     def complete(self, prefix: str) -> str:
         """The full id of the one run of ours whose id begins with ``prefix`` (6 to 32 hex digits).
@@ -628,6 +620,22 @@ def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFra
     )
 
 
+def _tensor(row: Any) -> dict[str, Any]:
+    """A row of :meth:`Store.tensors`; Raises ValueError, TypeError, KeyError or OverflowError."""
+    numbers = {key: row[key] for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")}
+    levels = [(float(value), int(count)) for value, count in row["levels"]]
+    for key, value in (*numbers.items(), *(("a level", value) for value, _ in levels)):
+        if value is not None and not (isinstance(value, int | float) and np.isfinite(float(value))):
+            raise ValueError(f"{key} is {value!r}")
+    return {
+        "name": foreign.shown(str(row["name"])),
+        "shape": foreign.shown("x".join(map(str, row["shape"] or ()))),
+        "codec": foreign.shown(str(row["codec"])),
+        **numbers,
+        "levels": levels,
+    }
+
+
 def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
     """A column of exactly ``dtype``; a number that does not read as one is missing."""
     if dtype not in (WHOLE, REAL):
@@ -635,7 +643,7 @@ def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
     numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype("float64")
     if dtype == REAL:
         return numbers
-    whole = numbers.where(np.isfinite(numbers) & (numbers == numbers.round()))
+    whole = numbers.where((numbers.abs() <= 2**53) & (numbers == numbers.round()))
     return whole.astype("Int64")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, html, no_update
 
+from dashboards.callbacks import Count, Text
 from dashboards.figures.compare import (
     Comparison,
     Side,
@@ -63,7 +64,7 @@ def register(app: Dash, live: Live) -> None:
         State("left-side", "value"),
         State("right-side", "value"),
     )
-    def offer(_: Any, name: str | None, left: str | None, right: str | None) -> Any:
+    def offer(_: Count | None, name: Text | None, left: Text | None, right: Text | None) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
             return [], [], None, None
@@ -90,7 +91,9 @@ def register(app: Dash, live: Live) -> None:
         Input("right-side", "value"),
         Input(THEME, "data"),
     )
-    def draw(_: Any, name: str | None, left: str | None, right: str | None, theme: str | None) -> Any:
+    def draw(
+        _: Count | None, name: Text | None, left: Text | None, right: Text | None, theme: Text | None
+    ) -> Any:
         sweep, colours = live.sweep(name), theme_of(theme)
         try:
             sides = (

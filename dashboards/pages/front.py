@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pandas as pd
-from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
+from dashboards.callbacks import Count, Order, Text
 from dashboards.figures.front import COLOURS, SHOWN_STATES, front_figure, front_view
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, URL, VERSION, choice, graph, menu
 from dashboards.style import SELECTING_CONFIG
 from dashboards.summary import Card, cards, failures, footnote
 from dashboards.table import ROWS, arranged, columns_of, page_of, to_csv
+from dashboards.text import told
 from dashboards.theme import theme_of
 from search.store import StoreError, Sweep
 from search.units import count
@@ -36,6 +38,14 @@ _ARRANGE = """
   const {key, step, pages} = pressed;
   if (key) return {...order, key, down: order.key === key && !order.down, page: 0};
   return {...order, page: Math.min(Math.max(order.page + step, 0), pages - 1)};
+}
+"""
+# Plotly tells some 300 bytes of a selected point; the server needs its run id.
+_CHOOSE = """
+(selected) => {
+  const by = dash_clientside.callback_context.triggered_id;
+  if (by !== "front" || !selected?.points?.length) return null;
+  return selected.points.map((point) => point.customdata).filter((run) => typeof run === "string");
 }
 """
 _OPEN = """
@@ -124,7 +134,7 @@ def register(app: Dash, live: Live) -> None:
         State("z", "value"),
         prevent_initial_call=True,  # the layout has them
     )
-    def offer(_: Any, name: str | None, x: str | None, y: str | None, z: str | None) -> Any:
+    def offer(_: Count | None, name: Text | None, x: Text | None, y: Text | None, z: Text | None) -> Any:
         found = _choices(live, live.sweep(name))
         known = dict(found.axes)
         chosen = (
@@ -147,14 +157,14 @@ def register(app: Dash, live: Live) -> None:
         Input(THEME, "data"),
     )
     def draw(
-        _: Any,
-        name: str | None,
-        x: str | None,
-        y: str | None,
-        z: str | None,
-        colour: str | None,
-        overlay: list[str] | None,
-        theme: str | None,
+        _: Count | None,
+        name: Text | None,
+        x: Text | None,
+        y: Text | None,
+        z: Text | None,
+        colour: Text | None,
+        overlay: list[Text] | None,
+        theme: Text | None,
     ) -> Any:
         sweep = live.sweep(name)
         if sweep is None or theme is None:
@@ -188,33 +198,28 @@ def register(app: Dash, live: Live) -> None:
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
     )
-    def tell(_: Any, name: str | None) -> Any:
+    def tell(_: Count | None, name: Text | None) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
             return [], [], ""
         try:
             trials = live.trials(sweep)
         except StoreError as error:
-            return html.Div(str(error), className="problem"), [], ""
+            return html.Div(told(error), className="problem"), [], ""
         return (
             html.Section([_card(card) for card in cards(trials, sweep)], className="cards"),
             _failures(trials),
             footnote(sweep),
         )
 
-    @app.callback(
+    app.clientside_callback(
+        _CHOOSE,
         Output("chosen", "data"),
         Input(GRAPH, "selectedData"),
         Input("clear", "n_clicks"),
         Input(SWEEP, "value"),
         prevent_initial_call=True,
     )
-    def choose(selected: dict[str, Any] | None, clicks: int | None, name: str | None) -> Any:
-        if ctx.triggered_id != GRAPH or not selected or not selected.get("points"):
-            return None
-        return [
-            point["customdata"] for point in selected["points"] if isinstance(point.get("customdata"), str)
-        ]
 
     app.clientside_callback(
         _ARRANGE,
@@ -236,7 +241,11 @@ def register(app: Dash, live: Live) -> None:
         Input("overlay", "value"),
     )
     def tabulate(
-        _: Any, name: str | None, chosen: list[str] | None, order: dict[str, Any], overlay: list[str] | None
+        _: Count | None,
+        name: Text | None,
+        chosen: list[Text] | None,
+        order: Order,
+        overlay: list[Text] | None,
     ) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
@@ -245,7 +254,7 @@ def register(app: Dash, live: Live) -> None:
             trials, what = _listed(live, sweep, chosen, order, overlay)
             listing = _listing(arranged(trials, order["key"], order["down"]), sweep.quality, order)
         except StoreError as error:
-            return {"note": str(error)}, "Trials", "false"
+            return {"note": told(error)}, "Trials", "false"
         return listing, what, str(bool(order["front"])).lower()
 
     # What is drawn are a few hundred cells: as many components of Dash's would take most of a second.
@@ -263,11 +272,11 @@ def register(app: Dash, live: Live) -> None:
         prevent_initial_call=True,
     )
     def save(
-        clicks: int | None,
-        name: str | None,
-        chosen: list[str] | None,
-        order: dict[str, Any],
-        overlay: list[str] | None,
+        clicks: Count | None,
+        name: Text | None,
+        chosen: list[Text] | None,
+        order: Order,
+        overlay: list[Text] | None,
     ) -> Any:
         sweep = live.sweep(name)
         if not clicks or sweep is None:
@@ -311,7 +320,7 @@ def _choices(live: Live, sweep: Sweep | None) -> _Choices:
 
 
 def _listed(
-    live: Live, sweep: Sweep, chosen: list[str] | None, order: dict[str, Any], overlay: list[str] | None
+    live: Live, sweep: Sweep, chosen: list[str] | None, order: Order, overlay: list[str] | None
 ) -> tuple[pd.DataFrame, str]:
     """The trials that the table lists, and what they are."""
     shown = [live.trials(sweep)]
@@ -349,7 +358,7 @@ def _failures(trials: pd.DataFrame) -> list[Any]:
     return [html.Details([html.Summary(f"{len(failed)} failed"), html.Ul([*items, *more])])]
 
 
-def _listing(trials: pd.DataFrame, quality: Quality, order: dict[str, Any]) -> dict[str, Any]:
+def _listing(trials: pd.DataFrame, quality: Quality, order: Order) -> dict[str, Any]:
     """What assets/table.js draws: one page of the ``trials``, every cell as text."""
     rows, page, pages = page_of(trials, order["page"])
     if rows.empty:

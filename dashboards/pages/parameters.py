@@ -9,6 +9,7 @@ import pandas as pd
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.axes import SIZE, Axis, axis_of, quality_axis
+from dashboards.callbacks import Count, Text
 from dashboards.figures.parameters import (
     contour_figure,
     importance_figure,
@@ -19,9 +20,11 @@ from dashboards.figures.parameters import (
 from dashboards.figures.parts import empty
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph
+from dashboards.text import fit_trials, told
 from dashboards.theme import theme_of
 from search.importance import MOST_TRIALS, free, importance, ranked
 from search.store import StoreError, Sweep
+from trainables.foreign import shown
 
 PATH, TITLE = "/parameters", "Parameters"
 MOST_LINES = 8
@@ -96,7 +99,8 @@ class _Known:
         key = (sweep.run_id, len(trials))
         with self._lock:
             if key not in self._parameters:
-                found = free(self._live.store.parameters(sweep).reindex(trials.index))
+                found = fit_trials(self._live.store.parameters(sweep)).rename(columns=shown)
+                found = free(found.reindex(trials.index))
                 self._parameters = {**_latest(self._parameters), key: found}
             return trials, self._parameters[key]
 
@@ -134,7 +138,9 @@ def register(app: Dash, live: Live) -> None:
         State("first", "value"),
         State("second", "value"),
     )
-    def offer(_: Any, name: str | None, result: str | None, first: str | None, second: str | None) -> Any:
+    def offer(
+        _: Count | None, name: Text | None, result: Text | None, first: Text | None, second: Text | None
+    ) -> Any:
         sweep = live.sweep(name)
         try:
             if sweep is None:
@@ -159,12 +165,12 @@ def register(app: Dash, live: Live) -> None:
         Input(SWEEP, "value"),
         Input(THEME, "data"),
     )
-    def matter(_: Any, name: str | None, theme: str | None) -> Any:
+    def matter(_: Count | None, name: Text | None, theme: Text | None) -> Any:
         sweep = live.sweep(name)
         try:
             shares = {} if sweep is None else known.shares(sweep)
         except StoreError as error:
-            return empty(theme_of(theme), 300, str(error))
+            return empty(theme_of(theme), 300, told(error))
         return importance_figure(shares, theme_of(theme))
 
     @app.callback(
@@ -179,7 +185,12 @@ def register(app: Dash, live: Live) -> None:
         Input(THEME, "data"),
     )
     def draw(
-        _: Any, name: str | None, result: str | None, first: str | None, second: str | None, theme: str | None
+        _: Count | None,
+        name: Text | None,
+        result: Text | None,
+        first: Text | None,
+        second: Text | None,
+        theme: Text | None,
     ) -> Any:
         sweep, colours = live.sweep(name), theme_of(theme)
         nothing = empty(colours, 360, "No finished trial with parameters that differ yet")

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from dash import Dash, Input, Output, dcc, html, no_update
 
+from dashboards.callbacks import Count, Text
 from dashboards.figures.progress import (
     AGAINST,
     progress_data,
@@ -17,7 +18,7 @@ from dashboards.figures.progress import (
 )
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
-from dashboards.text import duration, method_label, missing, score, size
+from dashboards.text import duration, method_label, missing, score, size, told
 from dashboards.theme import theme_of
 from search.store import StoreError, Sweep
 
@@ -60,14 +61,14 @@ def register(app: Dash, live: Live) -> None:
         Input(SWEEP, "value"),
         Input(THEME, "data"),
     )
-    def tell(_: Any, name: str | None, theme: str | None) -> Any:
+    def tell(_: Count | None, name: Text | None, theme: Text | None) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
             return states_figure(pd.Series(dtype="int64"), 0, theme_of(theme)), "", [], []
         try:
             trials = live.trials(sweep)
         except StoreError as error:
-            return no_update, html.Span(str(error)), [], []
+            return no_update, html.Span(told(error)), [], []
         counts = states_data(trials)
         total = _total(sweep, len(trials))
         return (
@@ -84,7 +85,7 @@ def register(app: Dash, live: Live) -> None:
         Input("against", "value"),
         Input(THEME, "data"),
     )
-    def grow(_: Any, name: str | None, against: str | None, theme: str | None) -> Any:
+    def grow(_: Count | None, name: Text | None, against: Text | None, theme: Text | None) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
             return no_update
@@ -139,11 +140,11 @@ def reasons_of(trials: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     Reasons that differ in their numbers alone are one, with ``…`` for the numbers; each trial's own page
     has them.
     """
-    told = trials[trials["state"].isin(["failed", "pruned", "stopped"]).to_numpy(dtype=bool)]
-    reasons = told["reason"].fillna("no reason was recorded").astype(str)
+    ended = trials[trials["state"].isin(["failed", "pruned", "stopped"]).to_numpy(dtype=bool)]
+    reasons = ended["reason"].fillna("no reason was recorded").astype(str)
     kinds = reasons.str.replace(_FIGURES, "…", regex=True)
     alone = kinds.map(reasons.groupby(kinds).nunique()) == 1
-    groups = told.assign(reason=kinds.mask(alone, reasons)).groupby(["state", "reason"], sort=False)
+    groups = ended.assign(reason=kinds.mask(alone, reasons)).groupby(["state", "reason"], sort=False)
     found = [(str(state), str(reason), group) for (state, reason), group in groups]
     return sorted(found, key=lambda group: -len(group[2]))
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from dashboards.callbacks import Count, Text
 from dashboards.figures.trial import bytes_figure, curves_figure, levels_figure
 from dashboards.live import Live
 from dashboards.pages.common import (
@@ -24,9 +25,22 @@ from dashboards.pages.common import (
     plain_table,
 )
 from dashboards.table import Column, columns_of
-from dashboards.text import duration, method_label, milliseconds, missing, number, score, share, size, times
+from dashboards.text import (
+    duration,
+    fit_trials,
+    method_label,
+    milliseconds,
+    missing,
+    number,
+    score,
+    share,
+    size,
+    times,
+    told,
+)
 from dashboards.theme import Theme, theme_of
 from search.store import StoreError, Sweep
+from trainables.foreign import parse_json
 
 PATH, TITLE = "/trial", "Trial"
 ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
@@ -68,7 +82,7 @@ def register(app: Dash, live: Live) -> None:
         State(URL, "pathname"),
         prevent_initial_call=True,  # the layout has it already
     )
-    def tell(_: Any, name: str | None, path: str | None) -> Any:
+    def tell(_: Count | None, name: Text | None, path: Text | None) -> Any:
         return _told(live, path, name)
 
     @app.callback(
@@ -78,10 +92,10 @@ def register(app: Dash, live: Live) -> None:
         Input(THEME, "data"),
         State(URL, "pathname"),
     )
-    def curves(_: Any, name: str | None, theme: str | None, path: str | None) -> Any:
+    def curves(_: Count | None, name: Text | None, theme: Text | None, path: Text | None) -> Any:
         try:
             found = _find(live, path, name)
-            history = pd.DataFrame() if found is None else live.store.history(_run_id(found))
+            history = pd.DataFrame() if found is None else fit_trials(live.store.history(_run_id(found)))
         except StoreError:
             return no_update
         if found is None:
@@ -102,12 +116,17 @@ def register(app: Dash, live: Live) -> None:
         State("tensors", "data"),
     )
     def contents(
-        _: Any, name: str | None, theme: str | None, path: str | None, value: str | None, known: str | None
+        _: Count | None,
+        name: Text | None,
+        theme: Text | None,
+        path: Text | None,
+        value: Text | None,
+        known: Text | None,
     ) -> Any:
         try:
             found = _find(live, path, name)
         except StoreError as error:
-            return note(str(error)), [], None, None, []
+            return note(told(error)), [], None, None, []
         if found is None:
             return [], [], None, None, []
         run_id = _run_id(found)
@@ -117,7 +136,7 @@ def register(app: Dash, live: Live) -> None:
         try:
             tensors = live.store.tensors(run_id)
         except StoreError as error:
-            return note(str(error)), [], None, None, recipe
+            return note(told(error)), [], None, None, recipe
         named = [
             str(row.name_) for row in tensors.rename(columns={"name": "name_"}).itertuples() if row.levels
         ]
@@ -131,7 +150,7 @@ def register(app: Dash, live: Live) -> None:
     @app.callback(
         Output("levels", "figure"), Input("tensor", "value"), Input("tensors", "data"), Input(THEME, "data")
     )
-    def levels(tensor: str | None, run_id: str | None, theme: str | None) -> Any:
+    def levels(tensor: Text | None, run_id: Text | None, theme: Text | None) -> Any:
         return _levels(live, run_id, tensor, theme_of(theme))
 
 
@@ -148,7 +167,7 @@ def _told(live: Live, path: str | None, name: str | None) -> Any:
         sweep, trials, place = found
         return _head(live, sweep, trials, place, trials.iloc[place].to_dict())
     except StoreError as error:
-        return html.Div(str(error), className="problem")
+        return html.Div(told(error), className="problem")
 
 
 def _find(live: Live, path: str | None, name: str | None) -> tuple[Sweep, pd.DataFrame, int] | None:
@@ -310,10 +329,13 @@ def _named(row: dict[Any, Any], own: pd.Series[Any]) -> Any:
 
 def _recipe(live: Live, run_id: str) -> Any:
     try:
-        content = live.store.download(run_id, "recipe.json").decode()
-        text = json.dumps(json.loads(content), indent=2, sort_keys=True)
-    except (StoreError, ValueError):
-        return panel("Recipe", note("Its recipe was not kept."))
+        content = live.store.download(run_id, "recipe.json")
+    except StoreError as error:
+        return panel("Recipe", note(told(error)))
+    try:
+        text = json.dumps(parse_json(content), indent=2, sort_keys=True)
+    except ValueError as error:
+        return panel("Recipe", note(f"The file recipe.json of the run {run_id} is damaged: {told(error)}."))
     return html.Section(html.Details([html.Summary("The whole recipe"), html.Pre(text)]), className="panel")
 
 

@@ -39,13 +39,13 @@ def served(store: Store) -> Iterator[str]:
     live = Live(store)
     live.start()
     server = bind(live, port=0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.port}"
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
+        server.close()
         thread.join(30)
         live.stop()
 

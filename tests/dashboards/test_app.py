@@ -350,7 +350,7 @@ def test_a_token_counts_on_loopback_too(live: Live) -> None:
 
 def test_the_server_answers(live: Live) -> None:
     server = bind(live, port=0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -360,6 +360,6 @@ def test_the_server_answers(live: Live) -> None:
         assert b"Rayduce" in answer.read()
         connection.close()
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
+        server.close()
         thread.join(30)
