@@ -26,9 +26,16 @@ class Codec(Part):
         return None
 
     @abstractmethod
-    def decode(self, data: bytes, limit: int) -> Stored:
-        """Inverse of :meth:`encode`; never allocates more than ``limit`` elements.
+    def decode(self, data: bytes | memoryview, memory: int) -> Stored:
+        """Inverse of :meth:`encode`.
+
+        What that takes, the tensor in float32 and temporaries included, is known from the first bytes of
+        ``data`` and spent (:meth:`trainables.codecs.binary.Reader.spend`) before it is allocated.
+
+        Args:
+            data: what ``encode`` wrote.
+            memory: bytes that reading may take beside ``data``, at least 0.
 
         Raises:
-            ValueError: ``data`` is not what ``encode`` writes, or announces more than ``limit`` elements.
+            ValueError: ``data`` is not what ``encode`` writes, or takes more than ``memory``.
         """

@@ -22,14 +22,35 @@ def varint(value: int) -> bytes:
 
 
 class Reader:
-    """Reads from the front of ``data``; every method raises ``ValueError`` where the bytes run out."""
+    """Reads from the front of ``data``; every method raises ``ValueError`` where the bytes run out.
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    Args:
+        data: of any length; nothing of it is copied.
+        memory: bytes that those who read may :meth:`spend`, at least 0.
+    """
+
+    def __init__(self, data: bytes | memoryview, memory: int = 0) -> None:
+        self._data = memoryview(data)
         self._position = 0
+        self._memory = memory
 
-    def take(self, count: int) -> bytes:
-        """The next ``count`` bytes."""
+    @property
+    def size(self) -> int:
+        """Bytes of ``data``, read or not."""
+        return len(self._data)
+
+    def spend(self, size: int, what: str) -> None:
+        """Count ``size`` bytes that are about to be allocated for ``what``.
+
+        Raises:
+            ValueError: they are more than what is left of ``memory``.
+        """
+        if size > self._memory:
+            raise ValueError(f"{what} would take {size} bytes of memory where {self._memory} are allowed")
+        self._memory -= size
+
+    def take(self, count: int) -> memoryview:
+        """The next ``count`` bytes, as a view."""
         end = self._position + count
         if end > len(self._data):
             raise ValueError(f"{count} bytes are announced where {len(self._data) - self._position} are left")
@@ -57,8 +78,8 @@ class Reader:
                 return value
         raise ValueError(f"a variable-length integer does not end within {MAX_VARINT_BYTES} bytes")
 
-    def rest(self) -> bytes:
-        """Everything that is left."""
+    def rest(self) -> memoryview:
+        """Everything that is left, as a view."""
         return self.take(len(self._data) - self._position)
 
     def finish(self) -> None:
@@ -88,7 +109,7 @@ def pack_bits(values: np.ndarray, bits: int) -> bytes:
     return words.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :bits].tobytes()[: packed_size(count, bits)]
 
 
-def unpack_bits(data: bytes, count: int, bits: int) -> np.ndarray:
+def unpack_bits(data: bytes | memoryview, count: int, bits: int) -> np.ndarray:
     """Inverse of :func:`pack_bits`: uint8 (count,) from ``packed_size(count, bits)`` bytes."""
     groups = -(-count // 8)
     packed = np.zeros(groups * bits, dtype=np.uint8)

@@ -169,6 +169,6 @@ def _pack_entries(entries: np.ndarray, width: int) -> bytes:
     return pack_bits(bits.astype(np.uint8).reshape(-1), 1)
 
 
-def _unpack_entries(data: bytes, count: int, width: int) -> np.ndarray:
+def _unpack_entries(data: bytes | memoryview, count: int, width: int) -> np.ndarray:
     bits = unpack_bits(data, count * width, 1).reshape(count, width)
     return bits.astype(np.int64) @ (1 << np.arange(width))
