@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import collections
 import copy
+import functools
 import json
 import platform
 import random
@@ -32,11 +33,11 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import constriction
 import numpy as np
 import torch
 
@@ -58,7 +59,9 @@ from trainables.tasks.vocabulary import Vocabulary, VocabularyError, learn
 MEMORY = 500 * 2**20
 SECONDS = 2.0
 LONGEST_MESSAGE = 500
-SIZES = (0, 1, 2, 3, 127, 128, *(2**power for power in (14, 16, 20, 22, 24, 26, 28, 31, 48)), 2**63 - 1)
+NEAR = (800_000, 3_000_000, 12_000_000)
+"""Elements that a small file may just announce, or just not."""
+SIZES = (0, 1, 2, 3, 127, 128, *(2**power for power in (14, 20, 22, 24, 28, 31, 48)), 2**63 - 1, *NEAR)
 VALUES: tuple[Any, ...] = (
     *(0, 1, -1, 2, 7, 255, 2**16, 2**31, 2**53, 2**64, 10**400, 0.5, -0.0, 1e-300, 1e308, True, None),
     *("", "x", "\x1b]0;title\x07", "\ud800", "\u202e", "[bold]x[/bold]", "x" * 800_000),
@@ -142,25 +145,10 @@ def files() -> list[bytes]:
         "counter": Dense(torch.tensor(7)),
         "flags": Dense(torch.tensor([True, False])),
         "bias": Dense(torch.zeros(8)),
+        **idle_tensors(),
     }
-    words = [
-        "der",
-        "alte",
-        "Koffer",
-        "steht",
-        "im",
-        "Flur",
-        "und",
-        "zwei",
-        "junge",
-        "Katzen",
-        "schlafen",
-        "heute",
-        "neben",
-        "dem",
-        "warmen",
-        "Ofen",
-    ]
+    text = "der alte Koffer steht im Flur und zwei junge Katzen schlafen neben dem warmen Ofen"
+    words = text.split()
     lines = [" ".join(words[start:] + words[:start]) for start in range(len(words))] * 5
     lstm = full_precision(Phrases(vocabulary_size=40), LSTM(), epochs=2)
     vocabularies = {
@@ -177,6 +165,21 @@ def files() -> list[bytes]:
         pack(replace(recipe, phases=phases), {"n" * 2000: tensors["few"]}),
         pack(recipe, {"large": Codes(large, (1000, 500), 4, None, torch.zeros(1), torch.ones(1))}),
     ]
+
+
+def idle_tensors() -> dict[str, Stored]:
+    """Tensors of one value, which take no more bytes if they are announced larger."""
+    index, ones = torch.zeros(4096, dtype=torch.uint8), torch.ones(64).half()
+    none, every = torch.zeros(64, 64, dtype=torch.bool), torch.ones(64, 64, dtype=torch.bool)
+    every[0, 0] = False
+    return {
+        "idle": Codes(index, (4096, 1), 1, None, ones[:1], ones[:1]),
+        "idle buckets": Codes(index, (64, 64), 8, 64, ones, ones),
+        "idle centre": Codes(index, (64, 8, 8), 8, 1, None, torch.ones(4096), zero=0),
+        "all dropped": Codes(index[:0], (64, 64), 2, None, ones[:0], ones[:0], None, none),
+        "all but one": Codes(index[1:], (64, 64), 2, None, ones[:1], ones[:1], None, every),
+        "dense dropped": Dense(torch.zeros(64, 64, dtype=torch.float64), none),
+    }
 
 
 def at_random(data: bytes, other: bytes, chance: random.Random) -> bytes:
@@ -344,22 +347,33 @@ def of_a_vocabulary(data: bytes, other: bytes, chance: random.Random) -> bytes:
     pieces = bytearray(zlib.decompress(whole[6:]))
     what = chance.randrange(5)
     if what == 0:
-        pieces = bytearray(b"a" * chance.choice([10, 2**24, 2**25, 2**28]))
+        squeezed = _bomb(chance.choice([10, 2**24, 2**25, 2**28]))
     elif what == 1:
-        pieces = bytearray(b"\n".join(b"%d" % n for n in range(chance.choice([60, 65_532, 2**20]))))
+        squeezed = _numbers(chance.choice([60, 65_532, 2**20]))
     else:
         for _ in range(chance.randint(1, 3)):
             pieces[chance.randrange(len(pieces))] = chance.randrange(256)
+        squeezed = zlib.compress(bytes(pieces), 9)
     head = (
         whole[:6]
         if what > 1
         else bytes([1, chance.randrange(2)]) + chance.choice([40, 65_536]).to_bytes(4, "little")
     )
-    made = head + zlib.compress(bytes(pieces), 9)
+    made = head + squeezed
     if what == 4:
         made = made[: chance.randrange(len(made))]
     values = torch.from_numpy(np.frombuffer(made, dtype=np.uint8).copy())
     return pack(recipe, tensors | {"task:vocabulary": Dense(values)})
+
+
+@functools.cache
+def _bomb(size: int) -> bytes:
+    return zlib.compress(bytes(size).replace(b"\0", b"a"), 9)
+
+
+@functools.cache
+def _numbers(count: int) -> bytes:
+    return zlib.compress(b"\n".join(b"%d" % number for number in range(count)), 9)
 
 
 MUTATIONS: tuple[tuple[int, Callable[[bytes, bytes, random.Random], bytes]], ...] = (
@@ -471,6 +485,7 @@ def _measured(data: bytes) -> tuple[float, int, str]:
     found = outcome(data)
     seconds = time.process_time() - started
     signal.setitimer(signal.ITIMER_PROF, 0)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return seconds, _memory()["VmHWM"] - before["VmRSS"], found
 
 
@@ -518,7 +533,7 @@ def tally_of(found: dict[str, Any]) -> Tally:
 
 def report(tally: Tally) -> str:
     """Machine, versions, outcomes and the worst, as lines."""
-    versions = f"constriction {constriction.__version__}, numpy {np.__version__}, torch {torch.__version__}"
+    versions = f"constriction {version('constriction')}, numpy {np.__version__}, torch {torch.__version__}"
     lines = [
         ", ".join(f"{name} {value}" for name, value in fingerprint().items() if name != "onnxruntime"),
         f"{versions}, {platform.platform()}",

@@ -61,12 +61,12 @@ class Limits:
         memory_bytes: for all tensors together, once read and in float32, with what reading the largest of
             them takes on the way and ``TENSOR_BYTES`` for each. None (default) is 128 MiB and 1024 times
             the file's bytes, at most 16 GiB.
-        tensors: how many; default 16,384.
+        tensors: how many; default 8,192.
         header_bytes: of the recipe and all names, decompressed; default 1 MiB.
     """
 
     memory_bytes: int | None = None
-    tensors: int = 2**14
+    tensors: int = 2**13
     header_bytes: int = 2**20
 
     def memory(self, file_bytes: int) -> int:
@@ -285,7 +285,7 @@ def _tensors(
             tensor = recipe.codec.decode(record, max(left, 0))
             _check_finite("it", tensor)
         except ValueError as error:
-            raise _damaged(error, f"{shown(name, 80)!r}: ") from error
+            raise _damaged(error, f"'{shown(name, 80)}': ") from error
         left -= kept_memory(tensor)
         found += math.prod(tensor.shape)
         if found > elements:
