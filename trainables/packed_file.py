@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from trainables.codecs.base import Stored
-from trainables.codecs.binary import Reader, varint
+from trainables.codecs.binary import Memory, Reader, varint
 from trainables.codecs.frequencies import count_symbols
-from trainables.codecs.layout import affine_size, kept_memory
+from trainables.codecs.layout import affine_size
 from trainables.codecs.smallest import Smallest
 from trainables.files import write_file
 from trainables.foreign import parse_json, shown
@@ -49,8 +49,8 @@ VERSION = 2
 CHECKSUM_BYTES = 8
 MAX_FILE_BYTES = 2**31
 HEADER_ROW = "(header)"
-TENSOR_BYTES = 2048
-"""What a tensor takes beside its elements: its name, its objects, its row in :func:`describe`."""
+TENSOR_BYTES = 2**14
+"""What a tensor counts for beside its elements: for its objects, and for the time that it takes."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Limits:
     """What reading a packed file may cost; whatever costs more is refused before it is allocated.
 
     Attributes:
-        memory_bytes: for all tensors together, once read and in float32, with what reading the largest of
-            them takes on the way and ``TENSOR_BYTES`` for each. None (default) is 128 MiB and 1024 times
-            the file's bytes, at most 16 GiB.
+        memory_bytes: for everything that is allocated on the way, float32 in the end included, as if
+            nothing were freed, and ``TENSOR_BYTES`` for each tensor. None (default) is 128 MiB and 512
+            times the file's bytes, at most 16 GiB.
         tensors: how many; default 8,192.
         header_bytes: of the recipe and all names, decompressed; default 1 MiB.
     """
@@ -73,7 +73,7 @@ class Limits:
         """Bytes of memory that a file of ``file_bytes`` bytes may take."""
         if self.memory_bytes is not None:
             return self.memory_bytes
-        return min(2**34, 2**27 + 1024 * file_bytes)
+        return min(2**34, 2**27 + 512 * file_bytes)
 
 
 DEFAULT_LIMITS = Limits()
@@ -125,7 +125,7 @@ def pack(recipe: Recipe, tensors: Mapping[str, Stored], limits: Limits = DEFAULT
 
 def _surely_readable(elements: int, tensors: int, file_bytes: int, limits: Limits) -> bool:
     """Whether reading stays within ``limits`` whatever the codec: no need to try it."""
-    return tensors <= limits.tensors and 256 * elements + 2**16 * tensors <= limits.memory(file_bytes)
+    return tensors <= limits.tensors and 256 * elements + 2**19 * tensors <= limits.memory(file_bytes)
 
 
 def unpack(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Recipe, dict[str, Stored]]:
@@ -278,15 +278,15 @@ def _tensors(
 ) -> Iterator[tuple[str, Stored, memoryview]]:
     """Name, tensor and record of each, while they cost no more than ``limits``."""
     found = 0
-    left = limits.memory(reader.size + CHECKSUM_BYTES) - TENSOR_BYTES * len(names)
+    memory = Memory(limits.memory(reader.size + CHECKSUM_BYTES))
     for name in names:
         try:
             record = reader.take(reader.varint())
-            tensor = recipe.codec.decode(record, max(left, 0))
+            memory.spend(TENSOR_BYTES, "one tensor more")
+            tensor = recipe.codec.decode(record, memory)
             _check_finite("it", tensor)
         except ValueError as error:
             raise _damaged(error, f"'{shown(name, 80)}': ") from error
-        left -= kept_memory(tensor)
         found += math.prod(tensor.shape)
         if found > elements:
             break

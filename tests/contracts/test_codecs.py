@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainables.codecs import CODECS, BitPacked, Raw, Smallest, Sparse
 from trainables.codecs.base import Codec, Stored
+from trainables.codecs.binary import Memory
 from trainables.codecs.layout import DTYPES
 from trainables.part import part_from_dict
 from trainables.quantizers.base import Codes, Dense
@@ -114,7 +115,7 @@ def check_valid(tensor: Stored) -> None:
     """A decoded tensor is one that could have been encoded, and can be used."""
     assert math.prod(tensor.shape) <= ENOUGH
     codec = next(c for c in (Raw(), BitPacked(), Sparse()) if c.accepts(tensor))
-    assert same(codec.decode(codec.encode(tensor), 8 * ENOUGH), tensor)
+    assert same(codec.decode(codec.encode(tensor), Memory(8 * ENOUGH)), tensor)
     assert tuple(tensor.decode().shape) == tuple(tensor.shape)
 
 
@@ -127,12 +128,12 @@ def test_round_trip(codec: Codec, tensors: tuple[Stored, ...]) -> None:
     for tensor in accepted:
         data = codec.encode(tensor)
         elements = math.prod(tensor.shape)
-        again = codec.decode(data, ENOUGH)
+        again = codec.decode(data, Memory(ENOUGH))
         assert same(again, tensor)
         assert codec.encode(again) == data
         if elements:
             with pytest.raises(ValueError, match=r"would take \d+ bytes of memory where \d+ are allowed"):
-                codec.decode(data, elements)
+                codec.decode(data, Memory(elements))
 
 
 @EACH_CODEC
@@ -145,7 +146,7 @@ def test_garbage_is_refused_or_harmless(codec: Codec, tensors: tuple[Stored, ...
         for _ in range(10):
             broken = damaged(data, chance)
             try:
-                result = codec.decode(broken, ENOUGH)
+                result = codec.decode(broken, Memory(ENOUGH))
             except ValueError:
                 continue
             check_valid(result)
@@ -170,7 +171,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 @given(data=st.binary(max_size=60))
 def test_noise_is_refused_or_harmless(codec: Codec, data: bytes) -> None:
     try:
-        result = codec.decode(data, ENOUGH)
+        result = codec.decode(data, Memory(ENOUGH))
     except ValueError:
         return
     check_valid(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from trainables.codecs.binary import Memory
 from trainables.part import Part
 from trainables.quantizers.base import Codes, Dense
 
@@ -26,15 +27,15 @@ class Codec(Part):
         return None
 
     @abstractmethod
-    def decode(self, data: bytes | memoryview, memory: int) -> Stored:
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Stored:
         """Inverse of :meth:`encode`.
 
         What that takes, the tensor in float32 and temporaries included, is known from the first bytes of
-        ``data`` and spent (:meth:`trainables.codecs.binary.Reader.spend`) before it is allocated.
+        ``data`` and spent (:meth:`trainables.codecs.binary.Memory.spend`) before it is allocated.
 
         Args:
             data: what ``encode`` wrote.
-            memory: bytes that reading may take beside ``data``, at least 0.
+            memory: what reading may take beside ``data``.
 
         Raises:
             ValueError: ``data`` is not what ``encode`` writes, or takes more than ``memory``.

@@ -21,33 +21,46 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-class Reader:
-    """Reads from the front of ``data``; every method raises ``ValueError`` where the bytes run out.
+class Memory:
+    """What reading may still allocate: whoever allocates says so before.
 
-    Args:
-        data: of any length; nothing of it is copied.
-        memory: bytes that those who read may :meth:`spend`, at least 0.
+    Nothing is given back, so that it bounds the time as well, in which memory could be used again and again.
+
+    Attributes:
+        left: bytes.
     """
 
-    def __init__(self, data: bytes | memoryview, memory: int = 0) -> None:
-        self._data = memoryview(data)
-        self._position = 0
-        self._memory = memory
-
-    @property
-    def size(self) -> int:
-        """Bytes of ``data``, read or not."""
-        return len(self._data)
+    def __init__(self, left: int) -> None:
+        self.left = left
 
     def spend(self, size: int, what: str) -> None:
         """Count ``size`` bytes that are about to be allocated for ``what``.
 
         Raises:
-            ValueError: they are more than what is left of ``memory``.
+            ValueError: they are more than what is left.
         """
-        if size > self._memory:
-            raise ValueError(f"{what} would take {size} bytes of memory where {self._memory} are allowed")
-        self._memory -= size
+        if size > self.left:
+            raise ValueError(f"{what} would take {size} bytes of memory where {self.left} are allowed")
+        self.left -= size
+
+
+class Reader:
+    """Reads from the front of ``data``; every method raises ``ValueError`` where the bytes run out.
+
+    Args:
+        data: of any length; nothing of it is copied.
+        memory: of those who read, None (default) is none at all.
+    """
+
+    def __init__(self, data: bytes | memoryview, memory: Memory | None = None) -> None:
+        self._data = memoryview(data)
+        self._position = 0
+        self.memory = memory or Memory(0)
+
+    @property
+    def size(self) -> int:
+        """Bytes of ``data``, read or not."""
+        return len(self._data)
 
     def take(self, count: int) -> memoryview:
         """The next ``count`` bytes, as a view."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits
+from trainables.codecs.binary import Memory, Reader, pack_bits, packed_size, unpack_bits
 from trainables.codecs.layout import (
     affine_bytes,
     affine_size,
@@ -44,7 +44,7 @@ class BitPacked(Codec):
         indices = packed_size(tensor.index.numel(), tensor.bits)
         return len(write_head(tensor)) + mask + affine_size(tensor) + indices
 
-    def decode(self, data: bytes | memoryview, memory: int) -> Codes:
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Codes:
         reader = Reader(data, memory)
         head = read_head(reader)
         keep = None

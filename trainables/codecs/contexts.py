@@ -115,7 +115,7 @@ def read_model(
         number = reader.byte()
         if not 2 <= number <= MOST_CLASSES:
             raise ValueError(f"segments have 2 to {MOST_CLASSES} classes, got {number}")
-        reader.spend(SEGMENT_BYTES * segments[k].number, f"classes of {segments[k].number} segments")
+        reader.memory.spend(SEGMENT_BYTES * segments[k].number, f"classes of {segments[k].number} segments")
         parts.append((segments[k], number, read_frequencies(reader, number)))
     contexts = int(np.prod([number for _, number, _ in parts]))
     tables = [_read_table(reader, size) for _ in range(contexts)]

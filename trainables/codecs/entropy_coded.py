@@ -9,7 +9,7 @@ import torch
 from trainables.codecs.affine import code_affine, read_affine
 from trainables.codecs.ans import SEED_BYTES, AnsDecoder, ans_encode
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Reader
+from trainables.codecs.binary import Memory, Reader
 from trainables.codecs.layout import join_codes, read_head, write_head
 from trainables.codecs.levels import code_levels, read_levels, restore_levels
 from trainables.quantizers.base import Codes
@@ -40,7 +40,7 @@ class EntropyCoded(Codec):
         coded = ans_encode([*streams, *affine.streams], seed)
         return write_head(tensor, form) + table + affine.table + plain + coded
 
-    def decode(self, data: bytes | memoryview, memory: int) -> Codes:
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Codes:
         reader = Reader(data, memory)
         head = read_head(reader)
         count = head.elements

@@ -47,6 +47,9 @@ per symbol would be too many. Rounding costs more in general; of few frequencies
 PATIENCE = 2
 """Forms in a row that are worse than the one before, after which no better one is expected."""
 
+TABLE_BYTES = 2**13
+"""What reading a table takes: its entries, weights, and those of the entropy coder."""
+
 MAX_SHIFT = 7
 """``2^shift`` neighbouring symbols share an entry."""
 
@@ -133,6 +136,7 @@ def count_symbols(symbols: np.ndarray, size: int) -> np.ndarray:
 
 def read_frequencies(reader: Reader, symbols: int) -> np.ndarray:
     """The ``weights`` of a stored table; ``ValueError`` if it is none."""
+    reader.memory.spend(TABLE_BYTES, "a frequency table")
     form = reader.byte()
     shift, number = form >> 4, form & 15
     if shift > MAX_SHIFT or number >= len(ENTRY_BITS):

@@ -89,7 +89,7 @@ def write_shape(shape: tuple[int, ...], low: int = 0) -> bytes:
 
 
 def read_shape(reader: Reader) -> tuple[tuple[int, ...], int]:
-    """The shape and ``low``. Whoever reads on says what its elements take (:meth:`Reader.spend`)."""
+    """The shape and ``low``. Whoever reads on says what its elements take (:meth:`Memory.spend`)."""
     first = reader.byte()
     shape = tuple(reader.varint() for _ in range(first >> 4))
     if math.prod(max(size, 1) for size in shape) > MAX_EXTENT:
@@ -186,7 +186,7 @@ def write_head(codes: Codes, form: int = 0) -> bytes:
 def spend_affine(reader: Reader, head: Head, kept: int) -> None:
     """Count what offsets, scales and codebook with ``kept`` indices take, temporaries included."""
     buckets = bucket_count(kept, head.bucket_size)
-    reader.spend(BUCKET_BYTES * (buckets + (head.levels or 0)), f"scales of {buckets} buckets")
+    reader.memory.spend(BUCKET_BYTES * (buckets + (head.levels or 0)), f"scales of {buckets} buckets")
 
 
 def dense_memory(shape: tuple[int, ...], dtype: torch.dtype, masked: bool = False) -> int:
@@ -194,23 +194,14 @@ def dense_memory(shape: tuple[int, ...], dtype: torch.dtype, masked: bool = Fals
     return math.prod(shape) * (2 * dtype.itemsize + (2 if masked else 0))
 
 
-def kept_memory(tensor: Codes | Dense) -> int:
-    """Bytes that ``tensor`` takes once it has been read; a quantized one in float32 too."""
-    arrays = [*affine_arrays(tensor), tensor.index] if isinstance(tensor, Codes) else [tensor.values]
-    if tensor.keep is not None:
-        arrays.append(tensor.keep)
-    floats = 4 * math.prod(tensor.shape) if isinstance(tensor, Codes) else 0
-    return sum(array.nbytes for array in arrays) + floats
-
-
 def read_head(reader: Reader) -> Head:
-    """Inverse of :func:`write_head`; counts what its elements take (:meth:`Reader.spend`)."""
+    """Inverse of :func:`write_head`; counts what its elements take (:meth:`Memory.spend`)."""
     flags = reader.byte()
     if flags & IS_DENSE:
         raise ValueError("a dense tensor stands where a quantized one is expected")
     bits = (flags & 7) + 1
     shape, form = read_shape(reader)
-    reader.spend(CODE_BYTES * math.prod(shape), f"a quantized tensor of {math.prod(shape)} elements")
+    reader.memory.spend(CODE_BYTES * math.prod(shape), f"a quantized tensor of {math.prod(shape)} elements")
     bucket_size = reader.varint() if flags & HAS_BUCKETS else None
     if bucket_size == 0:
         raise ValueError("bucket_size must be at least 1, got 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainables.codecs.base import Codec, Stored
+from trainables.codecs.binary import Memory
 from trainables.codecs.bit_packed import BitPacked
 from trainables.codecs.entropy_coded import EntropyCoded
 from trainables.codecs.raw import Raw
@@ -48,7 +49,7 @@ class Smallest(Codec):
         best = min(sizes, key=lambda tag: (sizes[tag], tag))
         return bytes([best]) + (coded[best] if best in coded else self.members[best].encode(tensor))
 
-    def decode(self, data: bytes | memoryview, memory: int) -> Stored:
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Stored:
         member, rest = self._member(data)
         return member.decode(rest, memory)
 

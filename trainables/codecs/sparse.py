@@ -11,7 +11,7 @@ import torch
 from trainables.codecs.affine import code_affine, read_affine
 from trainables.codecs.ans import SEED_BYTES, AnsDecoder, ans_encode
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Reader, varint
+from trainables.codecs.binary import Memory, Reader, varint
 from trainables.codecs.layout import (
     DTYPES,
     IS_DENSE,
@@ -58,7 +58,7 @@ class Sparse(Codec):
             return _encode_codes(tensor, positions)
         return _encode_dense(tensor, positions)
 
-    def decode(self, data: bytes | memoryview, memory: int) -> Stored:
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Stored:
         reader = Reader(data, memory)
         return _decode_dense(reader) if reader.peek() & IS_DENSE else _decode_codes(reader)
 
@@ -117,9 +117,9 @@ def _decode_dense(reader: Reader) -> Dense:
     shape, number = read_shape(reader)
     dtype = read_dtype(number)
     elements = math.prod(shape)
-    reader.spend(dense_memory(shape, dtype, masked=True), "a pruned tensor")
+    reader.memory.spend(dense_memory(shape, dtype, masked=True), "a pruned tensor")
     kept = _read_kept(reader, elements)
-    reader.spend(3 * kept * dtype.itemsize, "kept elements")
+    reader.memory.spend(3 * kept * dtype.itemsize, "kept elements")
     pop_keep = read_positions(reader, shape, kept, bool(form & GAPS))
     size = kept * dtype.itemsize
     plain = bytes(reader.take(size - min(size, SEED_BYTES)))
