@@ -22,6 +22,7 @@ import collections
 import copy
 import functools
 import json
+import math
 import platform
 import random
 import re
@@ -41,10 +42,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainables.codecs import Smallest
 from trainables.codecs.base import Stored
 from trainables.codecs.binary import Reader, varint
 from trainables.codecs.layout import IS_DENSE, read_shape, write_shape
-from trainables.evaluation import assets_of, rebuild
+from trainables.compressed_weight import compress
+from trainables.evaluation import assets_of, rebuild, ship
 from trainables.methods import full_precision, quantized_distillation
 from trainables.metrics.latency import fingerprint
 from trainables.models import LSTM, ConvNet
@@ -156,7 +159,9 @@ def files() -> list[bytes]:
     }
     large = torch.randint(0, 16, (500_000,), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
     phases = tuple(replace(phase, epochs=number) for number in range(20) for phase in recipe.phases)
+    plain = full_precision(Digits(), ConvNet(depth=1, width=0.25), epochs=2)
     return [
+        *(ship(each, compress(each.build(), each)) for each in (plain, recipe)),
         pack(recipe, tensors),
         *(pack(recipe, {name: tensor, "bias": Dense(torch.zeros(3))}) for name, tensor in tensors.items()),
         pack(lstm, {"task:vocabulary": vocabularies["task:bpe"], "embedding": tensors["even"]}),
@@ -249,6 +254,30 @@ def of_sizes(data: bytes, other: bytes, chance: random.Random) -> bytes:
         return at_random(data, other, chance)
     records = [*parts.records[:number], grown, *parts.records[number + 1 :]]
     return replace(parts, records=records, elements=announced).whole()
+
+
+def of_idle_tensors(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """Tensors of one value, in sizes that a small file may just announce or just not; all else fits."""
+    parts = taken_apart(data)
+    records, names, elements = list(parts.records), list(parts.names), parts.elements
+    for number in range(chance.choice([1, 1, 2, 30])):
+        kind, record = chance.choice(list(_idle_records().items()))
+        start = 1 if record[0] == 0 else 2
+        reader = Reader(record[start:])
+        shape, low = read_shape(reader)
+        sizes = [*shape[:-1], max(1, int(2 ** chance.uniform(12, 27)) // max(1, math.prod(shape[:-1])))]
+        if chance.random() < 0.2:
+            sizes.reverse()
+        records.append(record[:start] + write_shape(tuple(sizes), low) + bytes(reader.rest()))
+        names.append(f"{kind} {number}")
+        elements += math.prod(sizes)
+    return replace(parts, records=records, names=names, elements=elements).whole()
+
+
+@functools.cache
+def _idle_records() -> dict[str, bytes]:
+    codec = Smallest()
+    return {name: codec.encode(tensor) for name, tensor in idle_tensors().items()}
 
 
 def of_records(data: bytes, other: bytes, chance: random.Random) -> bytes:
@@ -347,7 +376,7 @@ def of_a_vocabulary(data: bytes, other: bytes, chance: random.Random) -> bytes:
     pieces = bytearray(zlib.decompress(whole[6:]))
     what = chance.randrange(5)
     if what == 0:
-        squeezed = _bomb(chance.choice([10, 2**24, 2**25, 2**28]))
+        squeezed = _bomb(chance.choice([10, 2**24, 2**25, 2**26]))
     elif what == 1:
         squeezed = _numbers(chance.choice([60, 65_532, 2**20]))
     else:
@@ -368,7 +397,7 @@ def of_a_vocabulary(data: bytes, other: bytes, chance: random.Random) -> bytes:
 
 @functools.cache
 def _bomb(size: int) -> bytes:
-    return zlib.compress(bytes(size).replace(b"\0", b"a"), 9)
+    return zlib.compress(b"a" * size, 9)
 
 
 @functools.cache
@@ -379,7 +408,8 @@ def _numbers(count: int) -> bytes:
 MUTATIONS: tuple[tuple[int, Callable[[bytes, bytes, random.Random], bytes]], ...] = (
     (20, at_random),
     (25, in_a_record),
-    (25, of_sizes),
+    (19, of_sizes),
+    (6, of_idle_tensors),
     (6, of_records),
     (12, of_the_recipe),
     (4, of_names),
