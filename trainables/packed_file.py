@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trainables.codecs.base import Stored
-from trainables.codecs.binary import Memory, Reader, varint
+from trainables.codecs.binary import Memory, Reader, TooMuch, varint
 from trainables.codecs.frequencies import count_symbols
 from trainables.codecs.layout import affine_size
 from trainables.codecs.smallest import Smallest
@@ -285,6 +285,9 @@ def _tensors(
             memory.spend(TENSOR_BYTES, "one tensor more")
             tensor = recipe.codec.decode(record, memory)
             _check_finite("it", tensor)
+        except TooMuch as error:
+            where = f"'{shown(name, 80)}': {error} (Limits.memory_bytes)"
+            raise PackedFileError(f"the packed file takes too much to read: {where}") from error
         except ValueError as error:
             raise _damaged(error, f"'{shown(name, 80)}': ") from error
         found += math.prod(tensor.shape)

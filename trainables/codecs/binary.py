@@ -21,6 +21,10 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+class TooMuch(ValueError):
+    """Reading would take more memory than is allowed."""
+
+
 class Memory:
     """What reading may still allocate: whoever allocates says so before.
 
@@ -37,10 +41,10 @@ class Memory:
         """Count ``size`` bytes that are about to be allocated for ``what``.
 
         Raises:
-            ValueError: they are more than what is left.
+            TooMuch: they are more than what is left.
         """
         if size > self.left:
-            raise ValueError(f"{what} would take {size} bytes of memory where {self.left} are allowed")
+            raise TooMuch(f"{what} would take {size} bytes of memory where {self.left} are allowed")
         self.left -= size
 
 
