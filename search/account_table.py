@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainables.accounting import FP32, Account
+from trainables.foreign import shown
 from trainables.packed_file import HEADER_ROW
 
 COLUMNS_PER_TABLE = 6
@@ -41,12 +42,12 @@ def account_tables(title: str, accounts: Sequence[Account]) -> list[Table | Text
     """What ``rayduce inspect --account`` prints: bytes per tensor, then the totals with what they count."""
     notes = list(dict.fromkeys(s.note for account in accounts for s in account.sizes.values() if s.note))
     marks = dict(zip(notes, ascii_lowercase, strict=False))
-    shown: list[Table | Text] = [Text(title, style="italic")]
+    parts: list[Table | Text] = [Text(shown(title, 1000), style="italic")]
     for start in range(0, len(accounts), COLUMNS_PER_TABLE):
-        shown += [_per_tensor(accounts[start : start + COLUMNS_PER_TABLE], marks), Text()]
-    shown.append(_totals(accounts))
-    shown += [Text(), *(Text(f"{mark}  {note}") for note, mark in marks.items())]
-    return shown
+        parts += [_per_tensor(accounts[start : start + COLUMNS_PER_TABLE], marks), Text()]
+    parts.append(_totals(accounts))
+    parts += [Text(), *(Text(f"{mark}  {shown(note)}") for note, mark in marks.items())]
+    return parts
 
 
 def _per_tensor(accounts: Sequence[Account], marks: dict[str, str]) -> Table:
@@ -61,7 +62,7 @@ def _per_tensor(accounts: Sequence[Account], marks: dict[str, str]) -> Table:
     for name in accounts[0].sizes:
         sizes = [account.sizes[name] for account in accounts]
         cells = [f"{size.bytes:,.0f} {marks[size.note] if size.note else ' '}" for size in sizes]
-        table.add_row(Text(name), *cells)
+        table.add_row(Text(shown(name)), *cells)
     return table
 
 

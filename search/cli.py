@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from rich.table import Table
 from search.command_help import Command
 from search.problem import Problem
 from search.units import count, parse_bytes, show_bytes, show_seconds
+from trainables.foreign import LONGEST, shown
 from trainables.metrics import Quality, quality_of
 
 if TYPE_CHECKING:
@@ -43,8 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # with it, help is not Command's and shows the type of each switch
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console() if sys.stdout.isatty() else Console(width=160)  # a pipe has no width: do not cut tables
-err = Console(stderr=True)
+# A pipe has no width: do not cut tables. No emoji: a name may hold ":heart:".
+out = Console(emoji=False) if sys.stdout.isatty() else Console(width=160, emoji=False)
+err = Console(stderr=True, emoji=False)
 
 StoreDir = Annotated[
     Path, typer.Option("--store", metavar="DIR", help="Folder of teachers, trials and MLflow's database.")
@@ -108,6 +111,33 @@ VocabularySize = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set into --data.")]
 DEFAULT_STORE = Path("rayduce-store")
+LONGEST_LINE = 4000
+"""Letters of an error or of a line that names files: no path is longer, and whatever quotes a file is cut."""
+
+
+@app.callback(invoke_without_command=True)
+def rayduce(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Find the smallest student of a trained network that stays accurate."""
+    from search.own_packages import strangers
+
+    if version:
+        out.print(f"rayduce {_version()}", highlight=False)
+        raise typer.Exit
+    if warning := strangers():
+        err.print(f"[bold yellow]Warning:[/] {_line(warning)}", highlight=False, soft_wrap=True)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    try:
+        return version_of("rayduce")
+    except PackageNotFoundError:
+        err.print("[bold red]Error:[/] Rayduce is not installed here; run pip install .", highlight=False)
+        raise typer.Exit(2) from None
 
 
 @contextmanager
@@ -125,14 +155,25 @@ def _problems() -> Iterator[None]:
     try:
         yield
     except caught as error:
-        err.print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]Error:[/] {_line(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
 
 
-def _escape(text: str) -> str:
+def _escape(text: str, longest: int = LONGEST) -> str:
+    """Text from a file, a store, a server or the command line as the console may print it, markup and all."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(shown(text, longest))
+
+
+def _line(text: str) -> str:
+    """The same for a whole line, which may name paths."""
+    return _escape(text, LONGEST_LINE)
+
+
+def _print_json(value: Any) -> None:
+    """JSON in ASCII: what is in a file cannot speak to the terminal, and every encoding can write it."""
+    out.print_json(json.dumps(value, allow_nan=False), ensure_ascii=True)
 
 
 @app.command(
@@ -238,7 +279,7 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
         with Display(out, name, options.trials) as display:
             outcome = run_sweep(study, options, display, _report(store, options.tracking_uri), resume=resume)
     except KeyboardInterrupt:
-        err.print(f"Stopped. Go on with: rayduce resume {name} --store {store}", soft_wrap=True)
+        err.print(_line(f"Stopped. Go on with: rayduce resume {name} --store {store}"), soft_wrap=True)
         raise typer.Exit(130) from None
     took = f"{show_seconds(time.monotonic() - started)}{' since it was resumed' if resume else ''}"
     _print_outcome(outcome, options, took)
@@ -251,8 +292,8 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     found = opened.sweep(name)
     out.print(_front_table(_front_rows(opened, found), found.quality, "Front, smallest first"))
     out.print(
-        f"The page: {opened.artifact_location(found.run_id, 'front.html')}\n"
-        f"Next{_where(store, options.tracking_uri, ', with')}: rayduce front, rayduce inspect, "
+        f"The page: {_line(opened.artifact_location(found.run_id, 'front.html'))}\n"
+        f"Next{_line(_where(store, options.tracking_uri, ', with'))}: rayduce front, rayduce inspect, "
         "rayduce export RUN student.onnx, rayduce dashboard, rayduce mlflow",
         highlight=False,
         style="dim",
@@ -261,12 +302,12 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
 
 def _where(store: Path, tracking_uri: str | None, before: str = "") -> str:
     """What a command needs to be told to find this store; nothing for the one it would look for by itself."""
-    from search.mlflow_client import shown
+    from search.mlflow_client import shown as masked
     from search.store import own_database
 
     words = [] if store.absolute() == DEFAULT_STORE.absolute() else [f"--store {store}"]
     if tracking_uri is not None and tracking_uri != own_database(store.absolute()):
-        words.append(f"--tracking-uri {shown(tracking_uri)}")
+        words.append(f"--tracking-uri {masked(tracking_uri)}")
     return " ".join([before, *words]) if words else ""
 
 
@@ -294,7 +335,7 @@ def _undelivered_front(outcome: Outcome) -> Table:
             _score(quality, record.metrics[quality.name]),
             _score(quality, record.metrics[quality.validation]),
             show_bytes(record.metrics["packed_bytes"]),
-            _escape(str(record.packed_file)),
+            _line(str(record.packed_file)),
         )
     return table
 
@@ -327,7 +368,8 @@ def resume(
         found = find_sweep(store, _checked_name(name))
         kept = found.settings["options"]
         if found.finished:
-            out.print(f"The sweep {name} has finished: rayduce front {name} --store {store}", highlight=False)
+            said = f"The sweep {name} has finished: rayduce front {name} --store {store}"
+            out.print(_line(said), highlight=False)
             return
         prepare_environment(address or kept["address"])
     from search.options import Options
@@ -453,7 +495,7 @@ def plan(
         )
         made = make_plan(chosen, options, nodes)
     if as_json:
-        out.print_json(json.dumps(plan_record(made, hours, node_price)))
+        _print_json(plan_record(made, hours, node_price))
     else:
         quality = quality_of(made.metric)
         out.print(plan_table(made, options.budget, quality, hours, node_price), highlight=False)
@@ -499,15 +541,15 @@ def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
             highlight=False,
         )
     if outcome.short:
-        out.print(f"  It {outcome.short}.", style="yellow", highlight=False)
+        out.print(f"  It {_line(outcome.short)}.", style="yellow", highlight=False)
     for record in outcome.records.values():
         if record.reason and record.state != "pruned":
             word = "failed: " if record.state == "failed" else ""
             out.print(
-                f"  {word}{_escape(record.name)}: {_escape(record.reason)}", style="yellow", highlight=False
+                f"  {word}{_escape(record.name)}: {_line(record.reason)}", style="yellow", highlight=False
             )
     if outcome.undelivered:
-        out.print(_escape(outcome.undelivered), style="yellow", highlight=False, soft_wrap=True)
+        out.print(_line(outcome.undelivered), style="yellow", highlight=False, soft_wrap=True)
 
 
 def _front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
@@ -527,7 +569,7 @@ def _front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Ta
     for row in rows:
         latency = row["latency_ms"]
         table.add_row(
-            row["run_id"][:8],
+            _escape(row["run_id"][:8]),
             _escape(row["name"]),
             _score(quality, row[quality.name]),
             _score(quality, row[quality.validation]),
@@ -575,12 +617,12 @@ def front(
         rows = _front_rows(opened, found)
         missing = "" if rows else why_no_front(opened, found)
         for path in write_front(opened, found, html, png) if html or png else ():
-            err.print(f"Wrote {_escape(str(path))}", highlight=False)
+            err.print(f"Wrote {_line(str(path))}", highlight=False, soft_wrap=True)
     if as_json:
-        out.print_json(json.dumps(rows), indent=2)
+        _print_json(rows)
         return
     if missing:
-        out.print(_escape(missing), highlight=False)
+        out.print(_line(missing), highlight=False)
         return
     out.print(_front_table(rows, found.quality, f"Front of {_escape(found.name)}"))
     if limits := found.budget.text(found.quality):
@@ -592,10 +634,10 @@ def front(
         )
     for metric, signature in sorted(found.signatures.items()):
         out.print(f"{_escape(metric)}: {_escape(signature)}", style="dim", highlight=False)
-    best = rows[-1]["run_id"][:8]
+    best = _escape(rows[-1]["run_id"][:8])
     where = _where(store, tracking_uri)
     out.print(
-        f"Take one away with: rayduce export {best} student.rdz{_escape(where)}",
+        f"Take one away with: rayduce export {best} student.rdz{_line(where)}",
         style="dim",
         highlight=False,
         soft_wrap=True,
@@ -648,13 +690,14 @@ def evaluate(
         "packed_bytes": len(content),
     }
     if as_json:
-        out.print_json(json.dumps(result))
+        _print_json(result)
         return
     qualities = quality_of(recipe.task.metric).reported
     scores = ", ".join(f"{quality.label} {quality.text(measured[quality.name])}" for quality in qualities)
     out.print(
-        f"{_escape(source)}: {scores} on the {split} split, {len(content):,} bytes ({recipe.method})",
+        f"{_line(source)}: {scores} on the {split} split, {len(content):,} bytes ({_escape(recipe.method)})",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -781,7 +824,7 @@ def export(
         write_outputs(exported, force=force, source=read)
     for path, data in exported.items():
         note = ", checked against the student" if path in checked else ""
-        out.print(f"{_escape(str(path))}: {len(data):,} bytes{note}", highlight=False)
+        out.print(f"{_line(str(path))}: {len(data):,} bytes{note}", highlight=False, soft_wrap=True)
 
 
 def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget: bool = False) -> bytes:
@@ -845,16 +888,14 @@ def inspect(
     if accounts:
         counted = account(unpack(content)[1], rows)
         if as_json:
-            out.print_json(json.dumps(account_records(counted)))
+            _print_json(account_records(counted))
         else:
             out.print(*account_tables(title, counted), sep="\n")
         return
     if as_json:
-        out.print_json(json.dumps(rows))
+        _print_json(rows)
         return
-    table = Table(
-        title=_escape(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True
-    )
+    table = Table(title=_line(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True)
     total = sum(row["bytes"] for row in rows)
     table.add_column("name", "total")
     table.add_column("shape")
@@ -907,14 +948,14 @@ def dashboard(
             host,
             port,
             token,
-            lambda text: out.print(text, highlight=False, soft_wrap=True),
+            lambda text: out.print("\n".join(map(_line, text.split("\n"))), highlight=False, soft_wrap=True),
         )
 
 
 @app.command(cls=Command, epilog="Example:\n\n  rayduce mlflow --port 5000")
 def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 5000) -> None:
     """Serve MLflow's pages over this store on 127.0.0.1."""
-    from search.mlflow_client import shown
+    from search.mlflow_client import shown as masked
     from search.serving import LOOPBACK_HOSTS
     from search.store import default_tracking_uri, open_store
 
@@ -923,7 +964,7 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
         uri = tracking_uri or default_tracking_uri(store)
         opened = open_store(store, uri)  # refuses a store that is not there, where MLflow would make one
         if uri.startswith(("http://", "https://")):
-            raise Problem(f"The store is an MLflow server already; open {shown(uri)} in a browser.")
+            raise Problem(f"The store is an MLflow server already; open {masked(uri)} in a browser.")
         sweeps = opened.all_sweeps()
         # MLflow's own front page, and its page of an experiment, are about chat models.
         runs = f"experiments/{opened.experiment_of(sweeps[0])}/runs" if sweeps else "experiments"
@@ -934,7 +975,7 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
         "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where everybody sees its password
     }
     address = f"http://127.0.0.1:{port}/#/{runs}?workflowType=machine_learning"
-    out.print(f"MLflow is starting at {address} (Ctrl-C ends it).", highlight=False, soft_wrap=True)
+    out.print(f"MLflow is starting at {_line(address)} (Ctrl-C ends it).", highlight=False, soft_wrap=True)
     arguments = [
         "server",
         "--host",
@@ -984,11 +1025,14 @@ def _allow(target: str | None) -> None:
     """Let ``module:Class`` of the command line be imported, from the current folder too."""
     if target is None:
         return
+    from search.own_packages import strangers
     from trainables.models.custom import allow
 
     sys.path.insert(0, str(Path.cwd()))
     try:
         allow(target)
+        if warning := strangers():
+            err.print(f"[bold yellow]Warning:[/] {_line(warning)}", highlight=False, soft_wrap=True)
     except ValueError as error:
         raise Problem(f"--model {target}: {error}") from error
 
@@ -1029,6 +1073,9 @@ def _with_own_model(build: Callable[[], T]) -> T:
 
 def main() -> None:
     """Entry point of ``rayduce``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None if it is closed
+            stream.reconfigure(errors="backslashreplace")  # a letter that the terminal's encoding lacks
     app(prog_name="rayduce")
 
 

@@ -17,7 +17,11 @@ from rich.text import Text
 from search.callback import Record
 from search.front import non_dominated
 from search.units import count, show_bytes, show_seconds
+from trainables.foreign import shown
 from trainables.metrics import Quality, quality_of
+
+LONGEST_LINE = 1000
+"""Letters of a reason or a stage that are shown."""
 
 
 class Display:
@@ -50,9 +54,11 @@ class Display:
 
     def say(self, text: str) -> None:
         """What is happening now."""
-        self._stage = text
+        self._stage = shown(text, LONGEST_LINE)
         if not self._console.is_terminal:
-            self._console.print(f"[{show_seconds(time.monotonic() - self._started)}] {text}", markup=False)
+            self._console.print(
+                f"[{show_seconds(time.monotonic() - self._started)}] {self._stage}", markup=False
+            )
 
     def changed(self, records: Mapping[str, Record]) -> None:
         """A trial started, reported or ended."""
@@ -72,14 +78,16 @@ class Display:
                     self._console.print(line, markup=False, soft_wrap=True)
 
     def _line(self, record: Record) -> str:
-        name = f"{record.name}, going on from {record.continues}" if record.continues else record.name
+        name = shown(record.name)
+        if record.continues:
+            name += f", going on from {shown(record.continues)}"
         if record.state == "finished":
             quality, size = _quality(record), show_bytes(record.metrics["packed_bytes"])
             score = quality.text(record.metrics[quality.validation])
             over = f"  over the limits: {record.over}" if record.over else ""
             return f"{name:<28} {quality.label} {score:>8}  {size}{over}"
         state = "ended early:" if record.state == "pruned" else record.state
-        return f"{name:<28} {state} {record.reason}".rstrip()
+        return f"{name:<28} {state} {shown(record.reason, LONGEST_LINE)}".rstrip()
 
     def _render(self) -> RenderableType:
         records = list(self._records.values())
@@ -87,7 +95,7 @@ class Display:
         failed = sum(r.state == "failed" for r in ended)
         head = Table.grid(padding=(0, 2))
         head.add_row(
-            Spinner("dots", Text(f"{self._name}: {self._stage}", style="bold")),
+            Spinner("dots", Text(f"{shown(self._name)}: {self._stage}", style="bold")),
             Text(self._time_left(len(ended))),
         )
         if not records:
@@ -95,7 +103,7 @@ class Display:
         done = f"{len(ended)} of {count(self._trials, 'trial')}" + (f", {failed} failed" if failed else "")
         head.add_row(ProgressBar(total=self._trials, completed=len(ended), width=40), Text(done))
         running = ", ".join(
-            f"{r.name} (epoch {r.metrics.get('epoch', 0):.0f} of {r.recipe.epochs})"
+            f"{shown(r.name)} (epoch {r.metrics.get('epoch', 0):.0f} of {r.recipe.epochs})"
             for r in records
             if r.state == "running"
         )
@@ -127,7 +135,7 @@ class Display:
         table.add_column("ratio", justify="right")
         for r in sorted(front, key=lambda r: r.metrics["packed_bytes"])[-12:]:
             table.add_row(
-                r.name,
+                Text(shown(r.name)),
                 quality.text(r.metrics[quality.validation]),
                 show_bytes(r.metrics["packed_bytes"]),
                 f"{r.metrics['compression_ratio']:.0f}x",

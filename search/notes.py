@@ -9,15 +9,18 @@ from dataclasses import dataclass
 
 from search.units import count, show_bytes, show_number
 from search.yardstick import Yardstick
+from trainables.foreign import shown
 from trainables.metrics import Quality
 
+LONGEST_LINE = 2000
+"""Letters of a text from outside; MLflow takes 8,000 characters of a description in all."""
 MOST_ROWS = 30
 """Of the table of a front; MLflow takes 8,000 characters."""
 
 
 def plain(text: str) -> str:
-    """``text`` in one line that Markdown shows as it stands, HTML in it too."""
-    line = " ".join(text.split())
+    """``text`` in one line that Markdown shows as it stands, HTML in it too; no control characters."""
+    line = shown(" ".join(text.split()), LONGEST_LINE)
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
         line = line.replace(character, entity)
     return re.sub(r"([\\`*_\[\]~])", r"\\\1", line)

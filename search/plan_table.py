@@ -11,6 +11,7 @@ from rich.table import Table
 from search.budget import Budget
 from search.plan import Plan
 from search.units import count, show_bytes, show_number, show_seconds
+from trainables.foreign import LONGEST, shown
 from trainables.metrics import Quality
 
 
@@ -40,7 +41,7 @@ def plan_table(
     trials = f"{count(plan.trials, 'trial')} of {count(plan.epochs, 'epoch')}"
     per_node = f"{plan.concurrency} at a time{'' if plan.nodes == 1 else ' each'}"
     table = Table(
-        title=f"Plan of {escape(plan.study)}: {trials}, {per_node} on {where} ({plan.device})",
+        title=f"Plan of {_fit(plan.study)}: {trials}, {per_node} on {where} ({_fit(plan.device)})",
         title_justify="left",
         box=None,
         show_header=False,
@@ -48,7 +49,7 @@ def plan_table(
     )
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    splits = ", ".join(f"{number:,} {split}" for split, number in plan.samples.items())
+    splits = ", ".join(f"{number:,} {_fit(split)}" for split, number in plan.samples.items())
     table.add_row("data", f"{splits} samples; {show_bytes(plan.data_bytes)}")
     trained = f"about {_short(plan.teacher)} to train" if plan.teacher else "kept from an earlier sweep"
     asked = f", {_short(plan.outputs)} to ask about every sample" if plan.outputs else ""
@@ -77,8 +78,12 @@ def plan_table(
         short = name in found.short
         table.add_row(name, f"{text}: too little" if short else text, style="red" if short else None)
     if plan.not_counted:
-        table.add_row("not in it", plan.not_counted)
+        table.add_row("not in it", _fit(plan.not_counted, 1000))
     return table
+
+
+def _fit(text: str, longest: int = LONGEST) -> str:
+    return escape(shown(text, longest))
 
 
 def _short(seconds: float) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trainables.compressed_weight import check_finite, compressible, narrowed, stored_tensors
 from trainables.folding import fold_batch_norms
+from trainables.foreign import shown
 from trainables.models import Custom
 from trainables.packed_file import PackedFileError, pack, unpack
 from trainables.quantized_inputs import InputBatches, calibrate, input_quantizers, quantize_inputs
@@ -103,18 +104,20 @@ def _fitted(network: nn.Module, recipe: Recipe) -> nn.Module:
     try:
         names = compressible(network, recipe)
     except ValueError as error:
-        raise PackedFileError(f"the recipe does not fit its network: {error}") from error
+        raise PackedFileError(f"the recipe does not fit its network: {shown(str(error))}") from error
     return quantize_inputs(fold_batch_norms(network), recipe, names, quantizing=True)
 
 
 def _check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Codes | Dense]) -> None:
     if expected.keys() != tensors.keys():
         odd = sorted(expected.keys() ^ tensors.keys())
-        raise PackedFileError(f"the tensors do not fit the recipe's network; first difference: {odd[0]}")
+        raise PackedFileError(
+            f"the tensors do not fit the recipe's network; first difference: {shown(odd[0])}"
+        )
     for name, tensor in tensors.items():
         ours, theirs = tuple(expected[name].shape), tuple(tensor.shape)
         if ours != theirs:
-            raise PackedFileError(f"{name} has shape {theirs}, but the recipe's network has {ours}")
+            raise PackedFileError(f"{shown(name)} has shape {theirs}, but the recipe's network has {ours}")
 
 
 def open_student(data: bytes) -> tuple[Recipe, nn.Module]:
@@ -138,6 +141,8 @@ def evaluate_file(data: bytes, task: LoadedTask, split: str) -> dict[str, float]
     stored, wanted = assets_of(tensors), task.assets()
     for name in sorted({*stored, *wanted}):
         if name not in stored or name not in wanted or not torch.equal(stored[name], wanted[name]):
-            raise PackedFileError(f"the student's {name} is not that of the data it is to be evaluated on")
+            raise PackedFileError(
+                f"the student's {shown(name)} is not that of the data it is to be evaluated on"
+            )
     network = rebuild(recipe, tensors)
     return task.evaluate(network.to(task.device), split)

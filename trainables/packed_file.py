@@ -9,17 +9,21 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Reader, varint
-from trainables.codecs.layout import affine_bytes
+from trainables.codecs.base import Stored
+from trainables.codecs.binary import Memory, Reader, TooMuch, varint
+from trainables.codecs.frequencies import count_symbols
+from trainables.codecs.layout import affine_size
 from trainables.codecs.smallest import Smallest
 from trainables.files import write_file
+from trainables.foreign import parse_json, shown
 from trainables.packed_dictionary import DICTIONARY
 from trainables.quantizers.base import Codes
 from trainables.recipe import Recipe, canonical_json, recipe_from_dict
@@ -28,6 +32,7 @@ __all__ = [
     "MAGIC",
     "SUFFIX",
     "VERSION",
+    "Limits",
     "PackedFileError",
     "describe",
     "pack",
@@ -42,68 +47,109 @@ MAGIC = b"\x8bRDZ"
 VERSION = 2
 
 CHECKSUM_BYTES = 8
-MAX_HEADER_BYTES = 2**20  # decompressed
 MAX_FILE_BYTES = 2**31
-MAX_ELEMENTS = 2**31
 HEADER_ROW = "(header)"
+TENSOR_BYTES = 2**14
+"""What a tensor counts for beside its elements: for its objects, and for the time that it takes."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What reading a packed file may cost; whatever costs more is refused before it is allocated.
+
+    Attributes:
+        memory_bytes: for everything that is allocated on the way, float32 in the end included, as if
+            nothing were freed, and ``TENSOR_BYTES`` for each tensor. None (default) is 128 MiB and 512
+            times the file's bytes, at most 16 GiB.
+        tensors: how many; default 8,192.
+        header_bytes: of the recipe and all names, decompressed; default 1 MiB.
+    """
+
+    memory_bytes: int | None = None
+    tensors: int = 2**13
+    header_bytes: int = 2**20
+
+    def memory(self, file_bytes: int) -> int:
+        """Bytes of memory that a file of ``file_bytes`` bytes may take."""
+        if self.memory_bytes is not None:
+            return self.memory_bytes
+        return min(2**34, 2**27 + 512 * file_bytes)
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class PackedFileError(ValueError):
     """Not a packed file, a damaged one, or one of another version; the message is one sentence."""
 
 
-def pack(recipe: Recipe, tensors: Mapping[str, Stored]) -> bytes:
+def pack(recipe: Recipe, tensors: Mapping[str, Stored], limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The file's bytes; each tensor is stored by ``recipe.codec``, in the order given.
 
+    Args:
+        recipe: of the student.
+        tensors: by name.
+        limits: of whoever is going to read the file.
+
     Raises:
-        ValueError: a tensor that the codec does not store or that breaks the promises of its class, a
-            recipe too large for a header, or tensors larger than any reader would accept.
+        ValueError: a tensor that the codec does not store, that breaks the promises of its class or holds a
+            value that is not finite; or a file that a reader with these ``limits`` would refuse.
     """
     codec = recipe.codec
     records = []
     for name, tensor in tensors.items():
         if not codec.accepts(tensor):
             raise ValueError(f"{codec} does not store {name}, {_spell(tensor)}; Smallest() stores everything")
+        _check_finite(name, tensor)
         data = codec.encode(tensor)
         records.append(varint(len(data)) + data)
     elements = sum(math.prod(tensor.shape) for tensor in tensors.values())
     header = f"[{canonical_json(recipe)},{json.dumps(list(tensors), separators=(',', ':'))}]".encode("ascii")
-    if len(header) > MAX_HEADER_BYTES:
-        raise ValueError(f"recipe and names take {len(header)} bytes, at most {MAX_HEADER_BYTES} are allowed")
     squeezed = _deflate(header)
     start = MAGIC + bytes([VERSION]) + varint(elements) + varint(len(squeezed)) + squeezed
     body = start + b"".join(records)
-    size = len(body) + CHECKSUM_BYTES
-    if size > MAX_FILE_BYTES or elements > _plausible_elements(size):
-        raise ValueError(f"{elements} elements in {size} bytes are more than a reader accepts")
-    return body + _checksum(body)
+    file = body + _checksum(body)
+    if len(header) > limits.header_bytes:
+        raise ValueError(
+            f"recipe and names take {len(header)} bytes, at most {limits.header_bytes} are allowed"
+        )
+    if len(file) > MAX_FILE_BYTES:
+        raise ValueError(f"the packed file has {len(file)} bytes, at most {MAX_FILE_BYTES} are allowed")
+    if not _surely_readable(elements, len(tensors), len(file), limits):
+        try:
+            unpack(file, limits)
+        except PackedFileError as error:
+            raise ValueError(f"a reader would refuse the packed file: {error}") from error
+    return file
 
 
-def unpack(data: bytes) -> tuple[Recipe, dict[str, Stored]]:
+def _surely_readable(elements: int, tensors: int, file_bytes: int, limits: Limits) -> bool:
+    """Whether reading stays within ``limits`` whatever the codec: no need to try it."""
+    return tensors <= limits.tensors and 256 * elements + 2**19 * tensors <= limits.memory(file_bytes)
+
+
+def unpack(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Recipe, dict[str, Stored]]:
     """Inverse of :func:`pack`.
 
+    Args:
+        data: of a packed file.
+        limits: what reading may cost.
+
     Raises:
-        PackedFileError: ``data`` is no packed file, is damaged, or holds a recipe that this version of the
-            code does not know. Nothing beyond the announced and plausible number of elements is allocated.
+        PackedFileError: ``data`` is no packed file, is damaged, holds a recipe that this version of the
+            code does not know or a value that is not finite, or costs more than ``limits``.
     """
-    recipe, names, elements, reader = _open(data)
-    tensors: dict[str, Stored] = {}
-    left = elements
-    for name, record in _records(names, reader):
-        tensors[name] = _decode(recipe.codec, name, record, left)
-        left -= math.prod(tensors[name].shape)
-    if left:
-        raise PackedFileError(f"damaged packed file: it holds {elements - left} of {elements} elements")
-    return recipe, tensors
+    recipe, names, elements, reader = _open(data, limits)
+    return recipe, {name: tensor for name, tensor, _ in _tensors(recipe, names, elements, reader, limits)}
 
 
-def read_header(data: bytes) -> Recipe:
+def read_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Recipe:
     """The recipe alone, without decoding a tensor; the checksum is verified all the same.
 
     Raises:
         PackedFileError: as :func:`unpack`.
     """
-    return _open(data)[0]
+    return _open(data, limits)[0]
 
 
 def read_file(path: Path) -> bytes:
@@ -124,7 +170,7 @@ def read_file(path: Path) -> bytes:
         raise PackedFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def describe(data: bytes) -> list[dict[str, Any]]:
+def describe(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[dict[str, Any]]:
     """What is in a packed file: one row for the header, one per tensor; ``bytes`` add up to the file.
 
     Keys of a row: ``name``, ``shape`` (a list), ``codec`` (class name), ``bits`` (per index, or of a
@@ -138,11 +184,9 @@ def describe(data: bytes) -> list[dict[str, Any]]:
     Raises:
         PackedFileError: as :func:`unpack`.
     """
-    recipe, tensors = unpack(data)
-    _, names, _, reader = _open(data)
+    recipe, names, elements, reader = _open(data, limits)
     rows: list[dict[str, Any]] = []
-    for name, record in _records(names, reader):
-        tensor = tensors[name]
+    for name, tensor, record in _tensors(recipe, names, elements, reader, limits):
         writer = recipe.codec.writer(record) if isinstance(recipe.codec, Smallest) else recipe.codec
         rows.append(
             {
@@ -185,22 +229,22 @@ def entropy_bytes(tensor: Stored) -> float:
     """What an ideal order-0 coder that knows all frequencies would need; see :func:`describe`."""
     mask = 0.0 if tensor.keep is None else _entropy_bytes(tensor.keep)
     if isinstance(tensor, Codes):
-        return mask + _entropy_bytes(tensor.index) + len(affine_bytes(tensor))
+        return mask + _entropy_bytes(tensor.index) + affine_size(tensor)
     kept = tensor.values.numel() if tensor.keep is None else int(tensor.keep.count_nonzero())
     return mask + float(kept * tensor.values.itemsize)
 
 
 def _entropy_bytes(symbols: Tensor) -> float:
-    counts = np.bincount(symbols.reshape(-1).numpy().view(np.uint8))
+    counts = count_symbols(symbols.reshape(-1).view(torch.uint8).numpy(), 256)
     counts = counts[counts > 0]
     return float((counts * np.log2(counts.sum() / counts)).sum()) / 8
 
 
-def _open(data: bytes) -> tuple[Recipe, list[str], int, Reader]:
+def _open(data: bytes, limits: Limits) -> tuple[Recipe, list[str], int, Reader]:
     """Recipe, names, announced elements, and a reader that stands before the first record."""
     if not data.startswith(MAGIC):
         raise PackedFileError("not a packed file: it does not begin as one")
-    body, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
+    body, checksum = memoryview(data)[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
     if len(data) <= len(MAGIC) + CHECKSUM_BYTES or _checksum(body) != checksum:
         raise PackedFileError("damaged packed file: the checksum does not match; it may be cut short")
     version = body[len(MAGIC)]
@@ -210,51 +254,85 @@ def _open(data: bytes) -> tuple[Recipe, list[str], int, Reader]:
     try:
         reader.take(len(MAGIC) + 1)
         elements = reader.varint()
-        if elements > _plausible_elements(len(data)):
+        if elements > limits.memory(len(data)):
             raise ValueError(f"{elements} elements in {len(data)} bytes are not plausible")
-        header = json.loads(_inflate(reader.take(reader.varint())).decode("ascii"))
+        header = parse_json(_inflate(reader.take(reader.varint()), limits.header_bytes).decode("ascii"))
         if not isinstance(header, list) or len(header) != 2:
             raise ValueError("the header is not a recipe and a list of names")
         recipe, names = recipe_from_dict(header[0]), header[1]
     except (ValueError, OverflowError) as error:  # overflow: a whole number too large to be a float
         raise _damaged(error) from error
-    except RecursionError as error:
-        raise PackedFileError("damaged packed file: the header is nested too deeply") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise PackedFileError("damaged packed file: the names of its tensors are no list of strings")
     if len(set(names)) != len(names):
         raise PackedFileError("damaged packed file: two tensors have the same name")
+    if len(names) > limits.tensors:
+        raise PackedFileError(
+            f"the packed file holds {len(names)} tensors; a reader accepts at most {limits.tensors}"
+        )
     return recipe, names, elements, reader
 
 
-def _records(names: list[str], reader: Reader) -> Iterator[tuple[str, bytes]]:
+def _tensors(
+    recipe: Recipe, names: list[str], elements: int, reader: Reader, limits: Limits
+) -> Iterator[tuple[str, Stored, memoryview]]:
+    """Name, tensor and record of each, while they cost no more than ``limits``."""
+    found = 0
+    memory = Memory(limits.memory(reader.size + CHECKSUM_BYTES))
+    for name in names:
+        try:
+            record = reader.take(reader.varint())
+            memory.spend(TENSOR_BYTES, "one tensor more")
+            tensor = recipe.codec.decode(record, memory)
+            _check_finite("it", tensor)
+        except TooMuch as error:
+            where = f"'{shown(name, 80)}': {error} (Limits.memory_bytes)"
+            raise PackedFileError(f"the packed file takes too much to read: {where}") from error
+        except ValueError as error:
+            raise _damaged(error, f"'{shown(name, 80)}': ") from error
+        found += math.prod(tensor.shape)
+        if found > elements:
+            break
+        yield name, tensor, record
+    if found != elements:
+        raise PackedFileError(
+            f"damaged packed file: it holds {'more than' if found > elements else f'{found} of'} "
+            f"{elements} elements"
+        )
     try:
-        for name in names:
-            yield name, reader.take(reader.varint())
         reader.finish()
     except ValueError as error:
         raise _damaged(error) from error
 
 
-def _decode(codec: Codec, name: str, record: bytes, limit: int) -> Stored:
-    try:
-        return codec.decode(record, limit)
-    except ValueError as error:
-        raise _damaged(error, f"{name!r:.80}: ") from error
+def _check_finite(name: str, tensor: Stored) -> None:
+    """Refuse a tensor with a value that is not finite in float32: no student that is of use has one."""
+    if isinstance(tensor, Codes):
+        scale = _largest(tensor.scale)
+        offset = 0.0 if tensor.offset is None else _largest(tensor.offset)
+        book = 0.0 if tensor.codebook is None else _largest(tensor.codebook)
+        steps = 1.0 if tensor.zero is None else 2.0**tensor.bits
+        found = scale * max(book, steps) + offset + book
+    else:
+        found = _largest(tensor.values) if tensor.values.is_floating_point() else 0.0
+    if not found <= torch.finfo(torch.float32).max:  # which NaN is not
+        raise ValueError(f"{name} holds a value that is not finite")
+
+
+def _largest(values: Tensor) -> float:
+    """The largest magnitude among ``values``: NaN if one is NaN, 0 of none."""
+    if not values.numel():
+        return 0.0
+    low, high = values.aminmax()
+    return max(abs(float(low)), abs(float(high)))
 
 
 def _damaged(error: Exception, where: str = "") -> PackedFileError:
-    """One line of bounded length: what it quotes comes out of the file."""
-    words = " ".join(str(error).split())
-    return PackedFileError(f"damaged packed file: {where}{words[:200]}{'...' if len(words) > 200 else ''}")
+    """One line of bounded length, fit to show: what it quotes comes out of the file."""
+    return PackedFileError(f"damaged packed file: {where}{shown(' '.join(str(error).split()))}")
 
 
-def _plausible_elements(file_bytes: int) -> int:
-    """No student shrinks by more than this; a hostile file must not make a reader fill its memory."""
-    return min(MAX_ELEMENTS, 2**24 + 1024 * file_bytes)
-
-
-def _checksum(body: bytes) -> bytes:
+def _checksum(body: bytes | memoryview) -> bytes:
     return hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest()
 
 
@@ -263,10 +341,10 @@ def _deflate(header: bytes) -> bytes:
     return squeezer.compress(header) + squeezer.flush()
 
 
-def _inflate(squeezed: bytes) -> bytes:
+def _inflate(squeezed: memoryview, most: int) -> bytes:
     inflater = zlib.decompressobj(-15, DICTIONARY)
     try:
-        header = inflater.decompress(squeezed, MAX_HEADER_BYTES)
+        header = inflater.decompress(squeezed, most)
     except zlib.error as error:
         raise ValueError(f"the header cannot be decompressed ({error})") from error
     if not inflater.eof or inflater.unused_data:

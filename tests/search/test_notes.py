@@ -24,6 +24,7 @@ from search.notes import (
     unfinished_note,
 )
 from search.yardstick import Yardstick
+from trainables import foreign
 from trainables.metrics import quality_of
 
 TEACHER = {"accuracy": 0.9972, "validation_accuracy": 0.9889, "packed_bytes": 1_310_000.0}
@@ -137,7 +138,7 @@ def test_a_sweep_that_did_not_finish_says_how_to_go_on() -> None:
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.text("\\`*_{}[]<>|~&;#!()ab \n"))
 def test_plain_text_is_shown_as_it_stands(text: str) -> None:
-    line = " ".join(text.split())
+    line = foreign.shown(" ".join(text.split()), 2000)
     markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     shown = markdown.render(f"x {plain(text)} x")
     assert not re.findall(r"<(?!/?p>)", shown), "an element"

@@ -21,6 +21,7 @@ from trainables.codecs.layout import (
     Head,
     affine_arrays,
     affine_bytes,
+    spend_affine,
     split_affine,
     tensor_bytes,
     tensor_from_bytes,
@@ -85,6 +86,7 @@ def read_affine(
         How many plain bytes there are, and what pops the upper parts; its result joins them with the
         plain bytes to the arrays.
     """
+    spend_affine(reader, head, kept)
     if not coded:
         return head.affine_size(kept), lambda stream: lambda plain: split_affine(head, kept, plain)
     parts = [
@@ -116,13 +118,15 @@ class _Form(NamedTuple):
     def pop(self, stream: AnsDecoder) -> np.ndarray | None:
         return None if self.weights is None else stream.pop(self.weights, self.length)
 
-    def patterns(self, top: np.ndarray | None, plain: bytes) -> np.ndarray:
+    def patterns(self, top: np.ndarray | None, plain: memoryview) -> np.ndarray:
         """uint64 patterns, still ordered or differences."""
         width = 8 * self.dtype.itemsize
         if self.low_bits is None or top is None:
             return np.frombuffer(plain, dtype=f"<u{self.dtype.itemsize}").astype(np.uint64)
         bits = unpack_bits(plain, self.length * self.low_bits, 1).reshape(self.length, self.low_bits)
-        low = bits.astype(np.uint64) @ (np.uint64(1) << np.arange(self.low_bits, dtype=np.uint64))
+        low = np.zeros(self.length, dtype=np.uint64)
+        for place in range(self.low_bits):  # one by one: all at once would be 64-fold
+            low |= bits[:, place].astype(np.uint64) << np.uint64(place)
         high = top.astype(np.uint64) << np.uint64(self.low_bits)
         return (high + low + np.uint64(self.base)) & np.uint64(2**width - 1)
 

@@ -44,7 +44,8 @@ def ans_encode(streams: Sequence[tuple[np.ndarray, np.ndarray]], seed: bytes) ->
 class AnsDecoder:
     """Pops what :func:`ans_encode` pushed."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
+        data = bytes(data)
         if data.endswith(b"\0"):
             raise AnsError("an entropy-coded stream ends in a zero")
         self.size = len(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+from trainables.codecs.binary import Memory
 from trainables.part import Part
 from trainables.quantizers.base import Codes, Dense
 
@@ -26,9 +27,16 @@ class Codec(Part):
         return None
 
     @abstractmethod
-    def decode(self, data: bytes, limit: int) -> Stored:
-        """Inverse of :meth:`encode`; never allocates more than ``limit`` elements.
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Stored:
+        """Inverse of :meth:`encode`.
+
+        What that takes, the tensor in float32 and temporaries included, is known from the first bytes of
+        ``data`` and spent (:meth:`trainables.codecs.binary.Memory.spend`) before it is allocated.
+
+        Args:
+            data: what ``encode`` wrote.
+            memory: what reading may take beside ``data``.
 
         Raises:
-            ValueError: ``data`` is not what ``encode`` writes, or announces more than ``limit`` elements.
+            ValueError: ``data`` is not what ``encode`` writes, or takes more than ``memory``.
         """

@@ -21,15 +21,53 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+class TooMuch(ValueError):
+    """Reading would take more memory than is allowed."""
+
+
+class Memory:
+    """What reading may still allocate: whoever allocates says so before.
+
+    Nothing is given back, so that it bounds the time as well, in which memory could be used again and again.
+
+    Attributes:
+        left: bytes.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, size: int, what: str) -> None:
+        """Count ``size`` bytes that are about to be allocated for ``what``.
+
+        Raises:
+            TooMuch: they are more than what is left.
+        """
+        if size > self.left:
+            raise TooMuch(f"{what} would take {size} bytes of memory where {self.left} are allowed")
+        self.left -= size
+
+
 class Reader:
-    """Reads from the front of ``data``; every method raises ``ValueError`` where the bytes run out."""
+    """Reads from the front of ``data``; every method raises ``ValueError`` where the bytes run out.
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    Args:
+        data: of any length; nothing of it is copied.
+        memory: of those who read, None (default) is none at all.
+    """
+
+    def __init__(self, data: bytes | memoryview, memory: Memory | None = None) -> None:
+        self._data = memoryview(data)
         self._position = 0
+        self.memory = memory or Memory(0)
 
-    def take(self, count: int) -> bytes:
-        """The next ``count`` bytes."""
+    @property
+    def size(self) -> int:
+        """Bytes of ``data``, read or not."""
+        return len(self._data)
+
+    def take(self, count: int) -> memoryview:
+        """The next ``count`` bytes, as a view."""
         end = self._position + count
         if end > len(self._data):
             raise ValueError(f"{count} bytes are announced where {len(self._data) - self._position} are left")
@@ -57,8 +95,8 @@ class Reader:
                 return value
         raise ValueError(f"a variable-length integer does not end within {MAX_VARINT_BYTES} bytes")
 
-    def rest(self) -> bytes:
-        """Everything that is left."""
+    def rest(self) -> memoryview:
+        """Everything that is left, as a view."""
         return self.take(len(self._data) - self._position)
 
     def finish(self) -> None:
@@ -88,7 +126,7 @@ def pack_bits(values: np.ndarray, bits: int) -> bytes:
     return words.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :bits].tobytes()[: packed_size(count, bits)]
 
 
-def unpack_bits(data: bytes, count: int, bits: int) -> np.ndarray:
+def unpack_bits(data: bytes | memoryview, count: int, bits: int) -> np.ndarray:
     """Inverse of :func:`pack_bits`: uint8 (count,) from ``packed_size(count, bits)`` bytes."""
     groups = -(-count // 8)
     packed = np.zeros(groups * bits, dtype=np.uint8)

@@ -44,6 +44,9 @@ FEWEST_TRIED = 2**14
 PER_SEGMENT = 48
 """Symbols of a segment that say to which class it belongs."""
 
+SEGMENT_BYTES = 24
+"""What reading the class of a segment takes: itself, whether it is the class in turn, and its number."""
+
 LARGE = 2**18
 USUAL_CLASSES = 4
 CLASS_COUNTS = (2, 4, 8)
@@ -112,6 +115,7 @@ def read_model(
         number = reader.byte()
         if not 2 <= number <= MOST_CLASSES:
             raise ValueError(f"segments have 2 to {MOST_CLASSES} classes, got {number}")
+        reader.memory.spend(SEGMENT_BYTES * segments[k].number, f"classes of {segments[k].number} segments")
         parts.append((segments[k], number, read_frequencies(reader, number)))
     contexts = int(np.prod([number for _, number, _ in parts]))
     tables = [_read_table(reader, size) for _ in range(contexts)]
@@ -152,7 +156,7 @@ class _Context(NamedTuple):
     @property
     def length(self) -> int:
         if self.columns is None:
-            return int(self.first.lengths()[self.rows].sum())
+            return self.first.count(self.rows)
         return self.rows.size * self.columns.size
 
     def take(self, symbols: np.ndarray) -> np.ndarray:
@@ -172,14 +176,17 @@ class _Context(NamedTuple):
 def _contexts(classes: list[tuple[Segments, int, np.ndarray]]) -> Iterator[_Context]:
     """The contexts in the order of their tables; that of the first kind's classes comes first."""
     first, number, chosen = classes[0]
+    columns = []
+    if len(classes) == 2:
+        _, others, of_columns = classes[1]
+        columns = [np.flatnonzero(of_columns == other) for other in range(others)]
     for one in range(number):
         rows = np.flatnonzero(chosen == one)
         if len(classes) == 1:
             yield _Context(first, rows, None)
             continue
-        _, others, of_columns = classes[1]
-        for other in range(others):
-            yield _Context(first, rows, np.flatnonzero(of_columns == other))
+        for some in columns:
+            yield _Context(first, rows, some)
 
 
 def _single(symbols: np.ndarray, size: int) -> Model:

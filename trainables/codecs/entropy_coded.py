@@ -9,7 +9,7 @@ import torch
 from trainables.codecs.affine import code_affine, read_affine
 from trainables.codecs.ans import SEED_BYTES, AnsDecoder, ans_encode
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Reader
+from trainables.codecs.binary import Memory, Reader
 from trainables.codecs.layout import join_codes, read_head, write_head
 from trainables.codecs.levels import code_levels, read_levels, restore_levels
 from trainables.quantizers.base import Codes
@@ -40,15 +40,15 @@ class EntropyCoded(Codec):
         coded = ans_encode([*streams, *affine.streams], seed)
         return write_head(tensor, form) + table + affine.table + plain + coded
 
-    def decode(self, data: bytes, limit: int) -> Codes:
-        reader = Reader(data)
-        head = read_head(reader, limit)
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Codes:
+        reader = Reader(data, memory)
+        head = read_head(reader)
         count = head.elements
         if head.masked or head.form > (AFFINE | ALIGNED if count else AFFINE):
             raise ValueError(f"EntropyCoded does not write {head}")
         pop_levels = read_levels(reader, head, count) if count else None
         size, pop_affine = read_affine(reader, head, count, bool(head.form & AFFINE))
-        plain = reader.take(size - min(size, SEED_BYTES))
+        plain = bytes(reader.take(size - min(size, SEED_BYTES)))
         stream = AnsDecoder(reader.rest())
         index = torch.empty(0, dtype=torch.uint8).numpy() if pop_levels is None else pop_levels(stream)
         join_affine = pop_affine(stream)

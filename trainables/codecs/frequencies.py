@@ -47,6 +47,9 @@ per symbol would be too many. Rounding costs more in general; of few frequencies
 PATIENCE = 2
 """Forms in a row that are worse than the one before, after which no better one is expected."""
 
+TABLE_BYTES = 2**13
+"""What reading a table takes: its entries, weights, and those of the entropy coder."""
+
 MAX_SHIFT = 7
 """``2^shift`` neighbouring symbols share an entry."""
 
@@ -133,6 +136,7 @@ def count_symbols(symbols: np.ndarray, size: int) -> np.ndarray:
 
 def read_frequencies(reader: Reader, symbols: int) -> np.ndarray:
     """The ``weights`` of a stored table; ``ValueError`` if it is none."""
+    reader.memory.spend(TABLE_BYTES, "a frequency table")
     form = reader.byte()
     shift, number = form >> 4, form & 15
     if shift > MAX_SHIFT or number >= len(ENTRY_BITS):
@@ -169,6 +173,6 @@ def _pack_entries(entries: np.ndarray, width: int) -> bytes:
     return pack_bits(bits.astype(np.uint8).reshape(-1), 1)
 
 
-def _unpack_entries(data: bytes, count: int, width: int) -> np.ndarray:
+def _unpack_entries(data: bytes | memoryview, count: int, width: int) -> np.ndarray:
     bits = unpack_bits(data, count * width, 1).reshape(count, width)
     return bits.astype(np.int64) @ (1 << np.arange(width))

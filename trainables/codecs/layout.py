@@ -27,6 +27,12 @@ DTYPES: tuple[torch.dtype, ...] = (
 """By number; the file format, so new ones go to the end."""
 
 MAX_RANK = 15
+
+CODE_BYTES = 8
+"""What reading an element of a quantized tensor takes at most: its index, its place in the mask, a copy of
+one of them or its aligned index in 16 bits; and in the end float32."""
+BUCKET_BYTES = 128
+"""Of a bucket: offset and scale, their patterns in 64 bits, and its level of zero."""
 MAX_EXTENT = 2**48  # of the product of all dimensions, zeros counted as ones
 
 HAS_BUCKETS, OTHER_GRID, FLOAT32_SCALES, HAS_KEEP, IS_DENSE = 8, 16, 32, 64, 128  # bits 0-2: bits - 1
@@ -82,13 +88,10 @@ def write_shape(shape: tuple[int, ...], low: int = 0) -> bytes:
     return bytes([len(shape) << 4 | low]) + b"".join(map(varint, shape))
 
 
-def read_shape(reader: Reader, limit: int) -> tuple[tuple[int, ...], int]:
-    """The shape and ``low``; ``ValueError`` beyond ``limit`` elements."""
+def read_shape(reader: Reader) -> tuple[tuple[int, ...], int]:
+    """The shape and ``low``. Whoever reads on says what its elements take (:meth:`Memory.spend`)."""
     first = reader.byte()
     shape = tuple(reader.varint() for _ in range(first >> 4))
-    elements = math.prod(shape)
-    if elements > limit:
-        raise ValueError(f"a tensor of {elements} elements is announced where at most {limit} are allowed")
     if math.prod(max(size, 1) for size in shape) > MAX_EXTENT:
         raise ValueError(f"shape {shape} is too large")
     return shape, first & 15
@@ -180,13 +183,25 @@ def write_head(codes: Codes, form: int = 0) -> bytes:
     return bytes([flags]) + write_shape(codes.shape, form) + tail
 
 
-def read_head(reader: Reader, limit: int) -> Head:
-    """Inverse of :func:`write_head`."""
+def spend_affine(reader: Reader, head: Head, kept: int) -> None:
+    """Count what offsets, scales and codebook with ``kept`` indices take, temporaries included."""
+    buckets = bucket_count(kept, head.bucket_size)
+    reader.memory.spend(BUCKET_BYTES * (buckets + (head.levels or 0)), f"scales of {buckets} buckets")
+
+
+def dense_memory(shape: tuple[int, ...], dtype: torch.dtype, masked: bool = False) -> int:
+    """Bytes that reading a dense tensor takes: the values twice, while they are copied, and the mask."""
+    return math.prod(shape) * (2 * dtype.itemsize + (2 if masked else 0))
+
+
+def read_head(reader: Reader) -> Head:
+    """Inverse of :func:`write_head`; counts what its elements take (:meth:`Memory.spend`)."""
     flags = reader.byte()
     if flags & IS_DENSE:
         raise ValueError("a dense tensor stands where a quantized one is expected")
     bits = (flags & 7) + 1
-    shape, form = read_shape(reader, limit)
+    shape, form = read_shape(reader)
+    reader.memory.spend(CODE_BYTES * math.prod(shape), f"a quantized tensor of {math.prod(shape)} elements")
     bucket_size = reader.varint() if flags & HAS_BUCKETS else None
     if bucket_size == 0:
         raise ValueError("bucket_size must be at least 1, got 0")
@@ -213,7 +228,12 @@ def affine_bytes(codes: Codes) -> bytes:
     return b"".join(map(tensor_bytes, affine_arrays(codes)))
 
 
-def split_affine(head: Head, kept: int, affine: bytes) -> list[Tensor]:
+def affine_size(codes: Codes) -> int:
+    """The length of :func:`affine_bytes`."""
+    return sum(array.nbytes for array in affine_arrays(codes))
+
+
+def split_affine(head: Head, kept: int, affine: bytes | memoryview) -> list[Tensor]:
     """Inverse of :func:`affine_bytes`, which gave ``head.affine_size(kept)`` bytes."""
     arrays, start = [], 0
     for count, dtype in head.affine_arrays(kept):
@@ -259,10 +279,10 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     return flat.copy_(tensor.detach().reshape(-1)).view(torch.uint8).numpy().tobytes()
 
 
-def tensor_from_bytes(data: bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+def tensor_from_bytes(data: bytes | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     """Inverse of :func:`tensor_bytes`, in memory of its own."""
     if not data:
         return torch.zeros(shape, dtype=dtype)
-    if dtype == torch.bool and max(data) > 1:
+    if dtype == torch.bool and np.frombuffer(data, dtype=np.uint8).max() > 1:
         raise ValueError("a bool is stored as 0 or 1")
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)

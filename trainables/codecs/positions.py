@@ -11,12 +11,13 @@ import numpy as np
 from trainables.codecs.ans import UNIFORM_BYTES, AnsDecoder
 from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits
 from trainables.codecs.contexts import fit_model, read_model
-from trainables.codecs.frequencies import fit_frequencies, read_frequencies
+from trainables.codecs.frequencies import count_symbols, fit_frequencies, read_frequencies
 from trainables.codecs.segments import shape_segments
 
 DIRECT = 16  # gaps below this are their own token
 MANTISSA = 2  # bits of a longer gap, behind its leading one, that are part of its token
 LARGE, FEWEST_GAPS = 2**18, 8  # gaps of a large tensor are not tried if they are shorter on average
+GAPS_AT_A_TIME = 2**14  # turned into places: what they take on the way stays small
 MAX_TOKENS = DIRECT + (32 - 4 << MANTISSA)  # gaps are below 2^32
 
 
@@ -83,21 +84,33 @@ def _checked(keep: np.ndarray, kept: int) -> np.ndarray:
 
 
 def _pop_gaps(stream: AnsDecoder, weights: np.ndarray, elements: int, kept: int) -> np.ndarray:
-    gaps = stream.pop(weights, kept).astype(np.int64)
-    long = gaps >= DIRECT
-    far = gaps[long] - DIRECT
-    widths = (far >> MANTISSA) + 4 - MANTISSA
-    size = packed_size(int(widths.sum()), 1)
+    tokens = stream.pop(weights, kept)
+    counts = count_symbols(tokens, weights.size)
+    lower = int(sum(int(count) * _lower_bits(token) for token, count in enumerate(counts)))
+    size = packed_size(lower, 1)
     if size > stream.size + 8:  # before the bits are spread out; the coder's own state holds at most 8 bytes
         raise ValueError(f"gaps need {size} bytes where {stream.size} are left")
-    extra = stream.pop(UNIFORM_BYTES, size).tobytes()
-    gaps[long] = ((1 << MANTISSA) + (far & 3) << widths) + _unpack_ragged(extra, widths)
-    positions = np.cumsum(gaps + 1) - 1
-    if positions[-1] >= elements:
-        raise ValueError(f"a kept element lies at {positions[-1]} of {elements}")
+    bits = unpack_bits(stream.pop(UNIFORM_BYTES, size).tobytes(), lower, 1)
     keep = np.zeros(elements, dtype=np.bool_)
-    keep[positions] = True
+    last, used = -1, 0
+    for begin in range(0, kept, GAPS_AT_A_TIME):
+        gaps = tokens[begin : begin + GAPS_AT_A_TIME].astype(np.int64)
+        long = gaps >= DIRECT
+        far = gaps[long] - DIRECT
+        widths = (far >> MANTISSA) + 4 - MANTISSA
+        end = used + int(widths.sum())
+        gaps[long] = ((1 << MANTISSA) + (far & 3) << widths) + _unpack_ragged(bits[used:end], widths)
+        positions = np.cumsum(gaps + 1) + last
+        last, used = int(positions[-1]), end
+        if last >= elements:
+            raise ValueError(f"a kept element lies at {last} of {elements}")
+        keep[positions] = True
     return keep
+
+
+def _lower_bits(token: int) -> int:
+    """Bits of a gap that follow its ``token``."""
+    return 0 if token < DIRECT else (token - DIRECT >> MANTISSA) + 4 - MANTISSA
 
 
 def _pack_ragged(values: np.ndarray, widths: np.ndarray) -> bytes:
@@ -106,10 +119,9 @@ def _pack_ragged(values: np.ndarray, widths: np.ndarray) -> bytes:
     return pack_bits(bits.astype(np.uint8), 1)
 
 
-def _unpack_ragged(data: bytes, widths: np.ndarray) -> np.ndarray:
-    places = _places(widths)
-    bits = unpack_bits(data, places.size, 1).astype(np.int64) << places
-    total = np.concatenate([[0], np.cumsum(bits)])
+def _unpack_ragged(bits: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Inverse of :func:`_pack_ragged`, of bits uint8 (sum of ``widths``,)."""
+    total = np.concatenate([[0], np.cumsum(bits.astype(np.int64) << _places(widths))])
     ends = np.cumsum(widths)
     return total[ends] - total[ends - widths]
 

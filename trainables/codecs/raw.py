@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Reader
+from trainables.codecs.binary import Memory, Reader
 from trainables.codecs.layout import (
     DTYPES,
+    dense_memory,
     dtype_number,
     read_dtype,
     read_shape,
@@ -31,10 +32,12 @@ class Raw(Codec):
             raise ValueError("Raw stores dense tensors without a mask only")
         return write_shape(tensor.shape, dtype_number(tensor)) + tensor_bytes(tensor.values)
 
-    def decode(self, data: bytes, limit: int) -> Dense:
-        reader = Reader(data)
-        shape, number = read_shape(reader, limit)
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Dense:
+        reader = Reader(data, memory)
+        shape, number = read_shape(reader)
         dtype = read_dtype(number)
-        values = reader.take(math.prod(shape) * dtype.itemsize)
+        size = math.prod(shape) * dtype.itemsize
+        reader.memory.spend(dense_memory(shape, dtype), "a dense tensor")
+        values = reader.take(size)
         reader.finish()
         return Dense(tensor_from_bytes(values, dtype, shape))

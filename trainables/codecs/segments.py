@@ -28,12 +28,10 @@ class Segments(NamedTuple):
         """How many segments there are."""
         return self.whole + (self.last > 0)
 
-    def lengths(self) -> np.ndarray:
-        """Symbols per segment, int64 (count,)."""
-        full = np.full(self.number, self.outer * self.inner, dtype=np.int64)
-        if self.last:
-            full[-1] = self.last
-        return full
+    def count(self, chosen: np.ndarray) -> int:
+        """Symbols of the ``chosen`` segments (ascending numbers)."""
+        within, with_last = self._split(chosen)
+        return within.size * self.outer * self.inner + (self.last if with_last else 0)
 
     def take(self, symbols: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """The symbols of the ``chosen`` segments (ascending numbers), in the order of ``symbols``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainables.codecs.base import Codec, Stored
+from trainables.codecs.binary import Memory
 from trainables.codecs.bit_packed import BitPacked
 from trainables.codecs.entropy_coded import EntropyCoded
 from trainables.codecs.raw import Raw
@@ -48,15 +49,16 @@ class Smallest(Codec):
         best = min(sizes, key=lambda tag: (sizes[tag], tag))
         return bytes([best]) + (coded[best] if best in coded else self.members[best].encode(tensor))
 
-    def decode(self, data: bytes, limit: int) -> Stored:
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Stored:
         member, rest = self._member(data)
-        return member.decode(rest, limit)
+        return member.decode(rest, memory)
 
-    def writer(self, data: bytes) -> Codec:
+    def writer(self, data: bytes | memoryview) -> Codec:
         """The member that wrote ``data``."""
         return self._member(data)[0]
 
-    def _member(self, data: bytes) -> tuple[Codec, bytes]:
+    def _member(self, data: bytes | memoryview) -> tuple[Codec, memoryview]:
+        data = memoryview(data)
         if not data or data[0] >= len(self.members):
             raise ValueError(f"codec {data[0]} of {len(self.members)}" if data else "an empty record")
         return self.members[data[0]], data[1:]

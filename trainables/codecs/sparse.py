@@ -11,11 +11,12 @@ import torch
 from trainables.codecs.affine import code_affine, read_affine
 from trainables.codecs.ans import SEED_BYTES, AnsDecoder, ans_encode
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Reader, varint
+from trainables.codecs.binary import Memory, Reader, varint
 from trainables.codecs.layout import (
     DTYPES,
     IS_DENSE,
     check_keep,
+    dense_memory,
     dtype_number,
     join_codes,
     read_dtype,
@@ -57,9 +58,9 @@ class Sparse(Codec):
             return _encode_codes(tensor, positions)
         return _encode_dense(tensor, positions)
 
-    def decode(self, data: bytes, limit: int) -> Stored:
-        reader = Reader(data)
-        return _decode_dense(reader, limit) if reader.peek() & IS_DENSE else _decode_codes(reader, limit)
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Stored:
+        reader = Reader(data, memory)
+        return _decode_dense(reader) if reader.peek() & IS_DENSE else _decode_codes(reader)
 
 
 def _encode_codes(codes: Codes, positions: Positions) -> bytes:
@@ -89,15 +90,15 @@ def _join(head: bytes, plain: bytes, streams: list[tuple[np.ndarray, np.ndarray]
     return head + plain[: len(plain) - len(seed)] + ans_encode(streams, seed)
 
 
-def _decode_codes(reader: Reader, limit: int) -> Codes:
-    head = read_head(reader, limit)
+def _decode_codes(reader: Reader) -> Codes:
+    head = read_head(reader)
     kept = _read_kept(reader, head.elements)
     if not head.masked or head.form > GAPS | AFFINE | ALIGNED or (head.form & ALIGNED and not kept):
         raise ValueError(f"Sparse does not write {head}")
     pop_keep = read_positions(reader, head.shape, kept, bool(head.form & GAPS))
     pop_levels = read_levels(reader, head, kept) if kept else None
     size, pop_affine = read_affine(reader, head, kept, bool(head.form & AFFINE))
-    plain = reader.take(size - min(size, SEED_BYTES))
+    plain = bytes(reader.take(size - min(size, SEED_BYTES)))
     stream = AnsDecoder(reader.rest())
     keep = pop_keep(stream)
     index = np.empty(0, dtype=np.uint8) if pop_levels is None else pop_levels(stream)
@@ -109,17 +110,19 @@ def _decode_codes(reader: Reader, limit: int) -> Codes:
     return codes
 
 
-def _decode_dense(reader: Reader, limit: int) -> Dense:
+def _decode_dense(reader: Reader) -> Dense:
     form = reader.byte() - IS_DENSE
     if form not in (0, GAPS):
         raise ValueError(f"unknown form {form} of a sparse dense tensor")
-    shape, number = read_shape(reader, limit)
+    shape, number = read_shape(reader)
     dtype = read_dtype(number)
     elements = math.prod(shape)
+    reader.memory.spend(dense_memory(shape, dtype, masked=True), "a pruned tensor")
     kept = _read_kept(reader, elements)
+    reader.memory.spend(3 * kept * dtype.itemsize, "kept elements")
     pop_keep = read_positions(reader, shape, kept, bool(form & GAPS))
     size = kept * dtype.itemsize
-    plain = reader.take(size - min(size, SEED_BYTES))
+    plain = bytes(reader.take(size - min(size, SEED_BYTES)))
     stream = AnsDecoder(reader.rest())
     keep = torch.from_numpy(pop_keep(stream)).reshape(shape)
     plain += stream.finish(min(size, SEED_BYTES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from trainables.part import Part
+
+PIECE = 2**18
+"""Elements that are decoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,33 @@ class Codes:
     zero: int | None = None
 
     def decode(self) -> Tensor:
-        """The float32 tensor these codes stand for, of ``shape``; the same bits on every machine."""
-        count = self.index.numel()
-        bucket = count if self.bucket_size is None else self.bucket_size
-        which = torch.arange(count) // max(bucket, 1)
-        values = self.scale.float()[which] * self._levels()[self.index.long()]
-        if self.offset is not None:
-            values = values + self.offset.float()[which]
-        return scatter_kept(values, self.keep, self.shape)
+        """The float32 tensor these codes stand for, of ``shape``; the same bits on every machine.
+
+        It is made piece by piece, so that it takes little more memory than the result.
+        """
+        elements = math.prod(self.shape)
+        levels, scale = self._levels(), self.scale.float()
+        offset = None if self.offset is None else self.offset.float()
+        keep = None if self.keep is None else self.keep.reshape(-1)
+        decoded = torch.zeros(elements)
+        first = 0
+        for begin in range(0, elements, PIECE):
+            piece = decoded[begin : begin + PIECE]
+            kept = piece.numel() if keep is None else int(keep[begin : begin + PIECE].count_nonzero())
+            values = self._values(first, first + kept, levels, scale, offset)
+            first += kept
+            if keep is None:
+                piece.copy_(values)
+            else:
+                piece.masked_scatter_(keep[begin : begin + PIECE], values)
+        return decoded.reshape(self.shape)
+
+    def _values(self, begin: int, end: int, levels: Tensor, scale: Tensor, offset: Tensor | None) -> Tensor:
+        """What the kept elements from ``begin`` to ``end`` are worth."""
+        bucket = self.index.numel() if self.bucket_size is None else self.bucket_size
+        which = torch.arange(begin, end) // max(bucket, 1)
+        values = scale[which] * levels[self.index[begin:end].long()]
+        return values if offset is None else values + offset[which]
 
     def _levels(self) -> Tensor:
         if self.codebook is not None:

@@ -13,6 +13,7 @@ import numpy as np
 import sentencepiece
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]  # made at import; needs protobuf, as onnx does
 
+from trainables.foreign import shown
 from trainables.sentences import BEGIN, END, PAD, UNKNOWN
 
 SUBWORDS = ("bpe", "unigram")
@@ -192,7 +193,9 @@ def _unpacked(data: bytes) -> tuple[list[str], Sequence[float], str]:
         raise VocabularyError(f"the vocabulary must name {count} different pieces, and none that is special")
     for piece in pieces:  # what is said goes to terminals, a line each
         if piece.translate(_CONTROL).split() != [piece]:
-            raise VocabularyError(f"the vocabulary has a piece with blanks or control characters: {piece!r}")
+            raise VocabularyError(
+                f"the vocabulary has a piece with blanks or control characters: '{shown(piece, 80)}'"
+            )
     if not all(np.isfinite(scores)):
         raise VocabularyError("the vocabulary has scores that are not finite")
     return pieces, scores, subwords
