@@ -158,12 +158,14 @@ class Delivery:
         found: deque[Step] = deque()
         events = list(events)
         for key, update in _updates(events).items():
-            names = ", ".join((*update.texts, *update.files))
             many = f"{len(update.metrics)} metrics, {len(update.params)} params, tags"
             found += [
                 Step(key, "everything", partial(self._create, key, update)),
                 Step(key, many, partial(self._log, key, update)),
-                Step(key, f"the files {names}", partial(self._put_files, key, update)),
+                *(
+                    Step(key, f"the file {name}", partial(self._put_file, key, name, update))
+                    for name in (*update.texts, *update.files)
+                ),
                 Step(key, f"its end as {update.status}", partial(self._end, key, update)),
             ]
         chosen = [event for event in events if "aliases" in event]
@@ -324,18 +326,18 @@ class Delivery:
             self._client.log_batch(self.run_ids[key], *part)
             del metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
 
-    def _put_files(self, key: str, update: _Update) -> None:
-        if not update.texts and not update.files:
-            return
+    def _put_file(self, key: str, name: str, update: _Update) -> None:
+        """Write one file among the run's artifacts."""
         folder = self._folder(key)
-        files = {name: read_inside(self._store, path) for name, path in update.files.items()}
-        files |= update.texts
+        content = update.texts.get(name)
+        if content is None:
+            content = read_inside(self._store, update.files[name])
         # MLflow would read the run again before each artifact only to learn this folder.
         if folder is not None and not self._on_server:
-            _write(folder, files)
+            _write(folder, name, content)
             return
         with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
-            _write(Path(scratch), files)
+            _write(Path(scratch), name, content)
             self._client.log_artifacts(self.run_ids[key], scratch)
 
     def _end(self, key: str, update: _Update) -> None:
@@ -447,8 +449,7 @@ def _json(recipe: Mapping[str, Any]) -> bytes:
     return (json.dumps(recipe, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Every file whole, and on the disk before its event counts as delivered."""
+def _write(folder: Path, name: str, content: bytes) -> None:
+    """A file whole, and on the disk before its event counts as delivered."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_file(folder / name, content)
+    write_file(folder / name, content)

@@ -170,7 +170,7 @@ def check_files(files: Mapping[str, str], sweep: str) -> None:
     """Raise ``ValueError`` unless each file is the sweep's own: of ``sweeps/NAME`` or ``trials/NAME``."""
     for path in files.values():
         if tuple(path.split("/")[:2]) not in (("sweeps", sweep), ("trials", sweep)):
-            raise ValueError(f"the file {_said(path)} is none of the sweep's own")
+            raise ValueError(f"the file {_said(path)} is not one of the sweep's own")
 
 
 def check_address(uri: Any) -> None:

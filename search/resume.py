@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,9 @@ class Earlier:
         Raises:
             Problem: another version wrote it, or it makes no sense.
         """
-        kept = {**self._settings()["options"], "download": False}
+        here = {"store": str(self.folder.store), "tracking_uri": tracking_uri}
         try:
-            return from_json(Options, {**kept, "store": str(self.folder.store), "tracking_uri": tracking_uri})
+            return replace(from_json(Options, {**self._settings()["options"], **here}), download=False)
         except ValueError as error:
             raise Problem(f"The settings of {self.folder.name} cannot be used: {error}.") from error
 

@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 
 from search.delivery import PARAM_LENGTH, STATUSES, SWEEP, TAG_LENGTH, Away, Delivery, NoRoom
 from search.event_log import START, EventLog, Place
-from search.events import NAME, Event, check_event
+from search.events import NAME, Event, check_event, check_files
 from search.mlflow_client import (
     KIND_TAG,
     METRIC_TAG,
@@ -270,12 +270,12 @@ class SweepTracker:
             state: ``finished``, ``failed``, ``pruned`` or ``stopped``; what was stopped may go on.
             metrics: final values, logged at the trial's last step.
             tags: further facts; ``reason`` says in one line why a trial failed or was pruned.
-            files: artifact name -> file in the store, such as ``student.rdz``. It must stay there until it
-                has been delivered.
+            files: artifact name -> file in one of the sweep's own folders, such as ``student.rdz``. It must
+                stay there until it has been delivered.
 
         Raises:
             ValueError: unknown trial or state, a metric that is no number, an artifact name that leaves
-                the run's folder, a file outside of the store.
+                the run's folder, a file that is not the sweep's own.
         """
         self._end(trial_id, state, metrics, tags, files)
 
@@ -397,8 +397,10 @@ class SweepTracker:
         for name, path in files.items():
             check_artifact_name(name)
             if not path.absolute().is_relative_to(self._store):
-                raise ValueError(f"a file must be in the store {self._store}, got {path}")
-        return {name: path.absolute().relative_to(self._store).as_posix() for name, path in files.items()}
+                raise ValueError(f"a file must be the sweep's own, in the store {self._store}, got {path}")
+        found = {name: path.absolute().relative_to(self._store).as_posix() for name, path in files.items()}
+        check_files(found, self._sweep)
+        return found
 
     def _known(self, run: str) -> _Trial:
         if run not in self._trials:

@@ -276,7 +276,7 @@ def test_files_that_cannot_be_written_are_told(opened: SweepTracker, folder: Pat
     artifacts = Path(folder / "artifacts" / "rayduce-digits" / opened.run_ids["t1"] / "artifacts")
     (artifacts / "student.rdz").mkdir()
     opened.finish_trial("t1", "finished", {"packed_bytes": 1}, {}, kept(opened, "t1", {"student.rdz": b"x"}))
-    with pytest.raises(TrackingError, match=r"lacks the files student\.rdz"):
+    with pytest.raises(TrackingError, match=r"lacks the file student\.rdz"):
         opened.flush()
     assert runs(folder)["no room"].info.status == "FINISHED"
 
@@ -330,10 +330,11 @@ def test_artifact_names_stay_in_the_runs_folder(opened: SweepTracker, name: str)
         opened.finish_trial("t1", "finished", {}, {}, {name: opened.folder.log})
 
 
-def test_files_stay_in_the_store(opened: SweepTracker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["../elsewhere", "mlflow.db", "trials/other/t1/student.rdz"])
+def test_files_are_the_sweeps_own(opened: SweepTracker, folder: Path, place: str) -> None:
     opened.start_trial("t1", "x", RECIPE, FACTS)
-    with pytest.raises(ValueError, match="in the store"):
-        opened.finish_trial("t1", "finished", {}, {}, {"student.rdz": tmp_path / "elsewhere"})
+    with pytest.raises(ValueError, match="sweep's own"):
+        opened.finish_trial("t1", "finished", {}, {}, {"student.rdz": folder / place})
 
 
 @pytest.mark.parametrize(
@@ -435,8 +436,10 @@ folder = Path({str(tmp_path)!r})
 sweep = SweepTracker(f"sqlite:///{{folder}}/mlflow.db", folder, "digits", "digits-1")
 sweep.open({{}}, {{"rayduce.metric": "accuracy"}})
 sweep.start_trial("t1", "x", {{"type": "Recipe"}}, {{}})
-(folder / "student.rdz").write_bytes(b"1")
-sweep.finish_trial("t1", "finished", {{}}, {{}}, {{"student.rdz": folder / "student.rdz"}})
+packed = sweep.folder.trials / "t1" / "student.rdz"
+packed.parent.mkdir(parents=True)
+packed.write_bytes(b"1")
+sweep.finish_trial("t1", "finished", {{}}, {{}}, {{"student.rdz": packed}})
 sweep.finish_sweep("finished", {{}}, {{}}, {{}})
 sweep.close()
 store = open_store(folder)
