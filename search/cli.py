@@ -29,6 +29,7 @@ from trainables.metrics import Quality, quality_of
 if TYPE_CHECKING:
     from search.budget import Budget
     from search.options import Options
+    from search.resume import Earlier
     from search.store import Store, Sweep
     from search.studies import Study
     from search.sweep import Outcome
@@ -111,6 +112,7 @@ VocabularySize = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set into --data.")]
 DEFAULT_STORE = Path("rayduce-store")
+DELIVERY_SECONDS = 600.0
 LONGEST_LINE = 4000
 """Letters of an error or of a line that names files: no path is longer, and whatever quotes a file is cut."""
 
@@ -271,7 +273,7 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     """Run a sweep, or go on with one, and print how it ended."""
     from search.display import Display
     from search.store import open_store
-    from search.sweep import run_sweep
+    from search.sweep import go_on_with, run_sweep
 
     store, name = options.store, options.name
     started = time.monotonic()
@@ -279,7 +281,7 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
         with Display(out, name, options.trials) as display:
             outcome = run_sweep(study, options, display, _report(store, options.tracking_uri), resume=resume)
     except KeyboardInterrupt:
-        err.print(_line(f"Stopped. Go on with: rayduce resume {name} --store {store}"), soft_wrap=True)
+        err.print(_line(f"Stopped. Go on with: {go_on_with(options)}"), soft_wrap=True)
         raise typer.Exit(130) from None
     took = f"{show_seconds(time.monotonic() - started)}{' since it was resumed' if resume else ''}"
     _print_outcome(outcome, options, took)
@@ -362,43 +364,42 @@ def resume(
     checkpoints.
     """
     from search.environment import prepare_environment
+    from search.options import command
     from search.resume import find_sweep
 
     with _problems():
         found = find_sweep(store, _checked_name(name))
-        kept = found.settings["options"]
-        if found.finished:
+        if found.finished and found.has_arrived(tracking_uri):
             said = f"The sweep {name} has finished: rayduce front {name} --store {store}"
             out.print(_line(said), highlight=False)
             return
-        prepare_environment(address or kept["address"])
-    from search.options import Options
-    from search.settings import from_json
+        uri = found.tracking_uri("resume", tracking_uri)
+        if found.finished:
+            out.print(f"The sweep {name} has finished; MLflow gets what it lacks.", highlight=False)
+            _deliver(found, uri, DELIVERY_SECONDS)
+            return
+        options = found.options(uri)
+        if address is None and options.address is not None:
+            again = command("resume", name, options.store, tracking_uri=uri, address=options.address)
+            raise Problem(
+                f"The sweep {name} ran on the Ray cluster {options.address}, which only its log says: it is "
+                f"not joined unless you name it: {again}"
+            )
+        prepare_environment(address)
     from search.studies import find_study
 
     with _problems():
-        if model != kept["own_model"]:
-            own = kept["own_model"]
+        if model != options.own_model:
+            own = options.own_model
             raise Problem(
                 f"The students of {name} are {own}: give --model {own}, so that it may be imported."
                 if own
                 else f"The students of {name} are Rayduce's own; leave out --model."
             )
         _allow(model)
-        given = {"data": data, "concurrency": concurrency, "address": address}
-        try:
-            options = from_json(
-                Options,
-                {
-                    **kept,
-                    "store": store.absolute(),
-                    "tracking_uri": found.tracking_uri(tracking_uri),
-                    **{key: value for key, value in given.items() if value is not None},
-                },
-            )
-        except ValueError as error:
-            raise Problem(f"The settings of {name} cannot be used: {error}.") from error
-        study = replace(find_study(found.study, own_model=model), epochs=found.settings["study"]["epochs"])
+        given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
+        options = replace(options, **{key: value for key, value in given.items() if value is not None})
+        study = replace(find_study(found.study, own_model=model), epochs=found.epochs)
         _run(study, options, resume=True)
 
 
@@ -409,23 +410,28 @@ def deliver(
     tracking_uri: TrackingUri = None,
     seconds: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long to wait for MLflow.")
-    ] = 600.0,
+    ] = DELIVERY_SECONDS,
 ) -> None:
     """Send MLflow what it lacks of a sweep.
 
     A sweep keeps everything in the store and delivers it while it runs; this is for what MLflow could not
     take. Whatever is delivered twice is there once.
     """
-    from search.resume import deliver as deliver_rest
     from search.resume import find_sweep
 
     with _problems():
         found = find_sweep(store, _checked_name(name))
-        uri = found.tracking_uri(tracking_uri)
-        problem = deliver_rest(found, uri, _report(store, uri), seconds)
-        if problem:
-            raise Problem(problem)
-    out.print(f"MLflow has everything of {name}.", highlight=False)
+        _deliver(found, found.tracking_uri("deliver", tracking_uri), seconds)
+
+
+def _deliver(found: Earlier, tracking_uri: str, seconds: float) -> None:
+    """Send MLflow what it lacks, and say so."""
+    from search.resume import deliver
+
+    problem = deliver(found, tracking_uri, _report(found.folder.store, tracking_uri), seconds)
+    if problem:
+        raise Problem(problem)
+    out.print(f"MLflow has everything of {found.folder.name}.", highlight=False)
 
 
 @app.command(

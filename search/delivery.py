@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import posixpath
+import re
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from search.event_log import Event
+from search.events import STATUSES, SWEEP, Event
 from search.mlflow_client import (
     EXPERIMENT_PREFIX,
     KIND_TAG,
@@ -27,31 +30,31 @@ from search.mlflow_client import (
     TRIAL_TAG,
     StoreError,
     connect,
+    database_path,
     reason,
 )
 from search.model_registry import Registration, register
-from trainables.files import write_file
+from trainables.files import read_inside, write_file
+from trainables.foreign import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-SWEEP = ""
-"""The parent run's place among the trial ids."""
-STATUSES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "pruned": "KILLED"}
+__all__ = ["PARAM_LENGTH", "STATUSES", "SWEEP", "TAG_LENGTH", "Away", "Delivery", "NoRoom", "Step"]
+
 RECIPE_FILE = "recipe.json"
 PARAMS_PER_BATCH, TAGS_PER_BATCH, METRICS_PER_BATCH = 100, 100, 800  # MLflow: 100, 100 and 1000 in all
 PARAM_LENGTH, TAG_LENGTH = 6000, 8000  # what MLflow stores
-# What MLflow will not take however often it is asked.
-_REFUSALS = {
-    "INVALID_PARAMETER_VALUE",
-    "BAD_REQUEST",
-    "INVALID_STATE",
-    "RESOURCE_DOES_NOT_EXIST",
-    "RESOURCE_ALREADY_EXISTS",
-    "MALFORMED_REQUEST",
-}
+KEY_LENGTH, NAME_LENGTH, DESCRIPTION_LENGTH = 250, 200, 5000  # likewise
+_PASSING = {401, 403, 408, 425, 429}
+"""Of what an HTTP server answers with 4xx, what another time, or another word of the user, may mend."""
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_NO_SUCH = re.compile(r"no such (table|column)|database disk image is malformed|file is not a database")
+"""Of a damaged database, which no waiting mends."""
+_REFUSED = re.compile(r"[^/\w.\- :]")
+"""What cannot stand in the name of a param, metric or tag."""
 _NO_ROOM_WORDS = ("database or disk is full", "readonly database", "disk I/O error")
 
 
@@ -86,7 +89,7 @@ class _Update:
 
     creation: _Creation | None = None
     params: dict[str, str] = field(default_factory=dict)
-    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    metrics: list[tuple[str, tuple[float, int, int]]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -130,7 +133,7 @@ class Delivery:
         self._on_server = urlparse(tracking_uri).scheme in ("http", "https")
         self._experiment = ""
         self._client: MlflowClient
-        self._folders: dict[str, Path | None] = {}
+        self._artifacts: dict[str, str] = {}
         self._doubtful: set[str] = set()
         self.run_ids: dict[str, str] = {}
 
@@ -155,12 +158,14 @@ class Delivery:
         found: deque[Step] = deque()
         events = list(events)
         for key, update in _updates(events).items():
-            names = ", ".join((*update.texts, *update.files))
             many = f"{len(update.metrics)} metrics, {len(update.params)} params, tags"
             found += [
                 Step(key, "everything", partial(self._create, key, update)),
                 Step(key, many, partial(self._log, key, update)),
-                Step(key, f"the files {names}", partial(self._put_files, key, update)),
+                *(
+                    Step(key, f"the file {name}", partial(self._put_file, key, name, update))
+                    for name in (*update.texts, *update.files)
+                ),
                 Step(key, f"its end as {update.status}", partial(self._end, key, update)),
             ]
         chosen = [event for event in events if "aliases" in event]
@@ -248,11 +253,40 @@ class Delivery:
         return str(self._client.create_experiment(name, location, tags={NOTE_TAG: about}))
 
     def _remember(self, key: str, run: Run) -> None:
-        location = urlparse(run.info.artifact_uri)
-        # MLflow would read the run again before each artifact only to learn this folder.
-        local = location.scheme == "file" and not self._on_server
-        self._folders[key] = Path(url2pathname(location.path)) if local else None
+        if not _RUN_ID.fullmatch(run.info.run_id):
+            raise StoreError(f"MLflow names a run {shown(run.info.run_id, 40)!r}, which is no run's id")
+        self._artifacts[key] = run.info.artifact_uri
         self.run_ids[key] = run.info.run_id
+
+    def _folder(self, key: str) -> Path | None:
+        """Where a run's files belong on this machine; None if MLflow sends them elsewhere.
+
+        MLflow's database may come from somebody else, too. So in the store's own database artifacts are
+        always in the store's own folder, and any other address must lead to a folder of that very run.
+
+        Raises:
+            StoreError: it does not.
+        """
+        location = urlparse(self._artifacts[key])
+        if location.scheme not in ("", "file"):
+            return None
+        named = Path(url2pathname(location.path))
+        last = (self.run_ids[key], "artifacts")
+        found = named.resolve()
+        if self._is_own():
+            root = (self._store / "artifacts").resolve()
+            found = root.joinpath(*named.parts[1:][-3:]).resolve()
+            if not found.is_relative_to(root) or not found.parent.parent.name.startswith(EXPERIMENT_PREFIX):
+                raise StoreError(f"its files would lie in {shown(str(named))}, which is not in the store")
+        if found.parts[-2:] != last or named.parts[-2:] != last:
+            raise StoreError(f"its files would lie in {shown(str(named))}, which is not that run's folder")
+        return found
+
+    def _is_own(self) -> bool:
+        """Whether MLflow's store is the database that a store has unless another is named."""
+        if not self._uri.startswith("sqlite:"):
+            return False
+        return database_path(self._uri) == self._store.absolute() / "mlflow.db"
 
     def _create(self, key: str, update: _Update) -> None:
         """Make the run if it is not there yet."""
@@ -272,7 +306,10 @@ class Delivery:
             tags[PARENT_TAG] = self.run_ids[SWEEP]
         self._doubtful.add(key)  # until an answer comes, nobody knows
         run = self._client.create_run(
-            self._experiment, start_time=update.creation.start, tags=tags, run_name=update.creation.name
+            self._experiment,
+            start_time=update.creation.start,
+            tags={_key(name): _fit(value, TAG_LENGTH) for name, value in tags.items()},
+            run_name=shown(update.creation.name, NAME_LENGTH),
         )
         self._doubtful.discard(key)
         self._remember(key, run)
@@ -281,25 +318,26 @@ class Delivery:
     def _log(self, key: str, update: _Update) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        params = [Param(key, value) for key, value in update.params.items()]
-        tags = [RunTag(key, value) for key, value in update.tags.items()]
-        metrics = [Metric(*row) for row in update.metrics]
+        params = [Param(_key(name), _fit(value, PARAM_LENGTH)) for name, value in update.params.items()]
+        tags = [RunTag(_key(name), _fit(value, TAG_LENGTH)) for name, value in update.tags.items()]
+        metrics = [Metric(_key(name), *row) for name, row in update.metrics]
         while params or tags or metrics:
             part = metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
             self._client.log_batch(self.run_ids[key], *part)
             del metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
 
-    def _put_files(self, key: str, update: _Update) -> None:
-        if not update.texts and not update.files:
-            return
-        files = {name: (self._store / path).read_bytes() for name, path in update.files.items()}
-        files |= update.texts
-        folder = self._folders[key]
-        if folder is not None:
-            _write(folder, files)
+    def _put_file(self, key: str, name: str, update: _Update) -> None:
+        """Write one file among the run's artifacts."""
+        folder = self._folder(key)
+        content = update.texts.get(name)
+        if content is None:
+            content = read_inside(self._store, update.files[name])
+        # MLflow would read the run again before each artifact only to learn this folder.
+        if folder is not None and not self._on_server:
+            _write(folder, name, content)
             return
         with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
-            _write(Path(scratch), files)
+            _write(Path(scratch), name, content)
             self._client.log_artifacts(self.run_ids[key], scratch)
 
     def _end(self, key: str, update: _Update) -> None:
@@ -310,7 +348,8 @@ class Delivery:
 
     def _register(self, event: Event) -> None:
         moment = datetime.fromtimestamp(event["time"] / 1000, UTC).isoformat(timespec="milliseconds")
-        wanted = Registration(self._study, self._sweep, moment, event["aliases"], event["descriptions"])
+        told = {trial: _fit(text, DESCRIPTION_LENGTH) for trial, text in event["descriptions"].items()}
+        wanted = Registration(self._study, self._sweep, moment, event["aliases"], told)
         register(self._client, wanted, self.run_ids)
 
 
@@ -331,7 +370,7 @@ def _updates(events: Iterable[Event]) -> dict[str, _Update]:
             update.tags |= {**event.get("tags", {}), STATE_TAG: "running"}
         else:
             rows = event["metrics"].items()
-            update.metrics += [(name, float(value), time, event["step"]) for name, value in rows]
+            update.metrics += [(name, (float(value), time, event["step"])) for name, value in rows]
             update.tags |= event.get("tags", {})
             update.files |= event.get("files", {})
         if kind == "end":
@@ -341,34 +380,76 @@ def _updates(events: Iterable[Event]) -> dict[str, _Update]:
 
 
 def _raise_if_passing(error: Exception, at_any_price: bool) -> None:
-    """Raise :class:`NoRoom` or :class:`Away` where the same request may succeed later."""
-    from mlflow.exceptions import MlflowException, RestException
+    """Raise :class:`NoRoom` or :class:`Away` where the same request may succeed later.
+
+    What fails because of what it says, such as a text that cannot be encoded, fails every time: it is none.
+    """
+    from mlflow.exceptions import MlflowException
     from requests import RequestException
 
+    chain = _chain(error)
     text = str(error)
-    if (isinstance(error, OSError) and error.errno in _NO_ROOM) or any(w in text for w in _NO_ROOM_WORDS):
+    if any(isinstance(each, OSError) and each.errno in _NO_ROOM for each in chain) or any(
+        words in text for words in _NO_ROOM_WORDS
+    ):
         raise NoRoom(reason(error)) from error
-    if isinstance(error, RestException):
-        failed = error.error_code == "INTERNAL_ERROR"
-        if error.error_code not in _REFUSALS and not (failed and at_any_price):
+    if any(getattr(each, "connection_invalidated", False) for each in chain):  # of SQLAlchemy
+        raise Away(reason(error)) from error
+    if any(isinstance(each, json.JSONDecodeError) for each in chain):  # a proxy's page in place of an answer
+        if not at_any_price:
+            raise Away(reason(error), answered=True) from error
+        return
+    # A bad certificate is a ValueError too, but one that somebody may mend.
+    bug = any(isinstance(each, (ValueError, TypeError)) and not isinstance(each, OSError) for each in chain)
+    if bug or isinstance(error, StoreError) or _NO_SUCH.search(text):
+        return
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+        # What MLflow has no word for failed inside it: of a server that is its trouble, for a while.
+        failed = status == 500 and error.error_code == "INTERNAL_ERROR"
+        refused = (400 <= status < 500 and status not in _PASSING) or error.error_code == "INVALID_STATE"
+        if not refused and not (failed and at_any_price):
             raise Away(reason(error), answered=failed) from error
-    elif isinstance(error, MlflowException):
-        if error.error_code not in _REFUSALS:
-            raise Away(reason(error)) from error
     elif isinstance(error, RequestException):
-        status = None if error.response is None else error.response.status_code
-        if status is None or status in (401, 403, 408, 429) or (status >= 500 and not at_any_price):
-            raise Away(reason(error), answered=status is not None and status >= 500) from error
+        code = None if error.response is None else error.response.status_code
+        failed = code is not None and code >= 500
+        if code is None or code in _PASSING or (failed and not at_any_price):
+            raise Away(reason(error), answered=failed) from error
     elif isinstance(error, (ConnectionError, TimeoutError)):
         raise Away(reason(error)) from error
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception and those that it was made of."""
+    found: list[BaseException] = []
+    inner: BaseException | None = error
+    while inner is not None and inner not in found:
+        found.append(inner)
+        inner = inner.__cause__ or inner.__context__
+    return found
+
+
+def _key(name: str) -> str:
+    """``name`` as MLflow takes it for a param, metric or tag: others get another, always the same one."""
+    usual = len(name) <= KEY_LENGTH and not _REFUSED.search(name)
+    if usual and posixpath.normpath(name) == name and name != "." and not name.startswith(("..", "/")):
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{_REFUSED.sub('_', name).replace('/', '_')[: KEY_LENGTH - 10]}_{digest}"
+
+
+def _fit(text: str, length: int) -> str:
+    """``text`` so that every database takes it: without what cannot be encoded, and not too long."""
+    if not text.isprintable():
+        text = "\n".join(shown(line, 8 + 8 * len(line)) for line in text.split("\n"))
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _json(recipe: Mapping[str, Any]) -> bytes:
     return (json.dumps(recipe, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Every file whole, and on the disk before its event counts as delivered."""
+def _write(folder: Path, name: str, content: bytes) -> None:
+    """A file whole, and on the disk before its event counts as delivered."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_file(folder / name, content)
+    write_file(folder / name, content)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from search.budget import NO_LIMITS, Budget
+from search.events import NAME
+from search.mlflow_client import shown
 from search.samplers import TPE
+from search.store import own_database
+from trainables.foreign import shown as printable
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class Options:
         own_model: ``module:Class`` of the user's student, or None.
         scheduler: ``pareto``, which ends trials without a prospect of the front early; ``revive``, which also
             takes them up again once they have one; or ``none``.
+
+    Raises:
+        ValueError: a name that cannot name a folder, a number out of range.
     """
 
     name: str
@@ -51,3 +59,41 @@ class Options:
     address: str | None = None
     own_model: str | None = None
     scheduler: Literal["pareto", "revive", "none"] = "pareto"
+
+    def __post_init__(self) -> None:
+        for name in (self.name, *self.earlier):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no sweep's name")
+        for key, least in (("trials", 1), ("seed", 0), ("concurrency", 1)):
+            value = getattr(self, key)
+            if value is not None and not least <= value < 2**53:
+                raise ValueError(f"{key} must be at least {least}, got {value}")
+
+
+def command(
+    what: str,
+    name: str,
+    store: Path,
+    *,
+    tracking_uri: str | None = None,
+    address: str | None = None,
+    own_model: str | None = None,
+) -> str:
+    """The whole command that a user types to go on with a sweep; ready for a shell, without passwords.
+
+    Args:
+        what: ``resume`` or ``deliver``.
+        name: of the sweep.
+        store: folder of the store.
+        tracking_uri: MLflow's store; left out if it is the store's own.
+        address: of a Ray cluster.
+        own_model: ``module:Class`` of the user's student.
+    """
+    words = ["rayduce", what, name, "--store", str(store)]
+    if tracking_uri is not None and tracking_uri != own_database(store):
+        words += ["--tracking-uri", shown(tracking_uri)]
+    if address is not None:
+        words += ["--address", address]
+    if own_model is not None:
+        words += ["--model", own_model]
+    return printable(shlex.join(words), 4000)

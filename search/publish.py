@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from search.delivery import SWEEP
 from search.mlflow_client import StoreError
+from search.options import command
 from search.sweep_folder import PAGE_FILE
 from search.tracking import FLUSH_SECONDS, SweepTracker, TrackingError
 from trainables.files import write_file
@@ -29,7 +30,7 @@ def publish(
     """
     problems: list[str] = []
     _flush(tracker, timeout, problems)
-    if report is not None and not tracker.undelivered and not tracker.folder.page.exists():
+    if report is not None and not tracker.undelivered and not tracker.has_file(SWEEP, PAGE_FILE):
         try:
             page = report(name)
         except StoreError as error:
@@ -38,9 +39,10 @@ def publish(
             write_file(tracker.folder.page, page.encode())
             tracker.annotate(SWEEP, {}, {}, {PAGE_FILE: tracker.folder.page})
             _flush(tracker, timeout, problems)
-    if tracker.undelivered or (report is not None and not tracker.folder.page.exists()):
+    if tracker.undelivered or (report is not None and not tracker.has_file(SWEEP, PAGE_FILE)):
         kept = f"It is kept in {tracker.folder.path}; deliver it later:"
-        problems.append(f"{kept} rayduce deliver {name} --store {tracker.folder.store}")
+        again = command("deliver", name, tracker.folder.store, tracking_uri=tracker.address)
+        problems.append(f"{kept} {again}")
     return " ".join(problems)
 
 

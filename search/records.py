@@ -6,17 +6,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import optuna
+
 from search.callback import Record, kept_metrics
-from search.delivery import SWEEP
-from search.event_log import Event
-from search.mlflow_client import FRONT_TAG
+from search.events import SWEEP, Event
+from search.mlflow_client import FRONT_TAG, StoreError
 from search.samplers import CONTINUES
+from trainables.foreign import shown
+from trainables.packed_file import PackedFileError, read_file, read_header
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.trial_folder import STUDENT_FILE
 
 
 def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, Record]:
-    """The records that a driver had that logged ``events`` of a sweep by ``metric`` in ``store``."""
+    """The records that a driver had that logged ``events`` of a sweep by ``metric`` in ``store``.
+
+    Raises:
+        StoreError: a recipe of the log is none.
+    """
     kept = kept_metrics(metric)
     records: dict[str, Record] = {}
     for event in events:
@@ -25,7 +32,7 @@ def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, R
             continue
         if kind == "start":
             continues = event["tags"].get(CONTINUES) or ""
-            records[key] = Record(key, recipe_from_dict(event["recipe"]), continues=continues)
+            records[key] = Record(key, _recipe(event), continues=continues)
             continue
         record = records[key]
         if front := event.get("tags", {}).get(FRONT_TAG):
@@ -47,6 +54,50 @@ def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, R
             if STUDENT_FILE in event["files"]:
                 record.packed_file = store / event["files"][STUDENT_FILE]
     return records
+
+
+def _recipe(event: Event) -> Recipe:
+    """The recipe of a trial's start."""
+    try:
+        recipe = recipe_from_dict(event["recipe"])
+    except ValueError as error:
+        raise StoreError(
+            f"The log has a recipe of the trial {event['run']} that this version cannot read: "
+            f"{shown(str(error)).rstrip('.')}; go on with the version that wrote it, or start a new sweep."
+        ) from error
+    return recipe
+
+
+def lost_trials(records: Mapping[str, Record], study: optuna.Study) -> dict[str, str]:
+    """Which trials can neither be used nor go on, and why.
+
+    Those that have finished and whose student is gone, and those that Optuna has as ended while the end of
+    the log, where their own end stood, is lost: Optuna does not hand them out again.
+
+    Args:
+        records: of the log.
+        study: of Optuna's journal.
+    """
+    ended = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
+    found: dict[str, str] = {}
+    for key, record in records.items():
+        if record.state == "finished":
+            if trouble := _trouble_with(record):
+                found[key] = trouble
+        elif not record.ended and key.isdecimal() and int(key) in ended:
+            found[key] = "its end was lost with the end of the sweep's log"
+    return found
+
+
+def _trouble_with(record: Record) -> str:
+    """Why a finished trial's student cannot be used; empty if it can."""
+    if record.packed_file is None:
+        return "the sweep's log names no file of its student"
+    try:
+        recipe_id = read_header(read_file(record.packed_file)).recipe_id
+    except PackedFileError as error:
+        return f"its student is lost: {shown(str(error))}"
+    return "" if recipe_id == record.recipe.recipe_id else f"its student is another one: {recipe_id}"
 
 
 def sweep_tag(events: Iterable[Event], tag: str) -> str:
@@ -82,7 +133,7 @@ def tell_again(events: Iterable[Event], hearer: Hearer) -> None:
         if key == SWEEP:
             continue
         if kind == "start":
-            recipes[key] = recipe_from_dict(event["recipe"])
+            recipes[key] = _recipe(event)
             if CONTINUES in event["tags"]:
                 hearer.take_up(event["tags"][CONTINUES], key)
         elif kind == "epoch":

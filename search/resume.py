@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from search.delivery import SWEEP
-from search.event_log import Event
-from search.mlflow_client import METRIC_TAG
+from search.event_log import read_log
+from search.events import Event
+from search.mlflow_client import METRIC_TAG, shown
+from search.options import Options, command
 from search.problem import Problem
 from search.publish import publish
+from search.settings import from_json
 from search.store import own_database
-from search.sweep_folder import SweepFolder
+from search.sweep_folder import PAGE_FILE, DeliveryMark, SweepFolder
 from search.tracking import SweepTracker
+from trainables.foreign import shown as printable
 
 
 @dataclass(frozen=True)
@@ -23,22 +28,22 @@ class Earlier:
 
     Attributes:
         folder: where it is.
-        events: its log, which begins with how it was asked for.
+        events: its log, which begins with how it was asked for; each was checked when it was read.
     """
 
     folder: SweepFolder
     events: list[Event]
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """As :func:`search.sweep.run_sweep` wrote them."""
-        found: Mapping[str, Any] = self.events[0]["settings"]
+    def epochs(self) -> int:
+        """Of each trial."""
+        found: int = self._settings()["study"]["epochs"]
         return found
 
     @property
     def study(self) -> str:
         """What is searched."""
-        return str(self.events[0]["study"])
+        return self.events[0]["study"]
 
     @property
     def finished(self) -> bool:
@@ -46,19 +51,58 @@ class Earlier:
         ends = [e.get("state") for e in self.events if e["run"] == SWEEP and e["kind"] in ("again", "end")]
         return ends[-1:] == ["finished"]
 
-    def tracking_uri(self, given: str | None) -> str:
-        """MLflow's store: ``given``, else the one the sweep had.
+    def tracking_uri(self, what: str, given: str | None) -> str:
+        """MLflow's store: ``given``, else the one that the sweep had, if the user names it or it is our own.
+
+        A log may come from somebody else, who would get what the sweep's folders hold.
+
+        Args:
+            what: the command that asks, to be typed again.
+            given: by the user.
 
         Raises:
-            Problem: that had a password, which is written down nowhere.
+            Problem: it is named in the log, and neither by ``given`` nor by MLFLOW_TRACKING_URI.
         """
-        kept = self.settings["options"]["tracking_uri"]
-        if given is None and kept is not None and "***@" in kept:
+        options = self._settings()["options"] if self.events[0]["settings"] else {}
+        kept: str | None = options.get("tracking_uri")
+        named = given or os.environ.get("MLFLOW_TRACKING_URI")
+        if given is None and kept is None:
+            return own_database(self.folder.store)
+        if named is None or (given is None and shown(named) != kept):
+            again = command(what, self.folder.name, self.folder.store, tracking_uri=kept)
             raise Problem(
-                f"The sweep {self.folder.name} is tracked at {kept}, and its password is kept nowhere: "
-                "give --tracking-uri."
+                f"The sweep {self.folder.name} was tracked at {printable(str(kept))}, which only its log "
+                f"says: nothing is sent there unless you name it: {again}"
             )
-        return str(given or kept or own_database(self.folder.store))
+        return named
+
+    def options(self, tracking_uri: str) -> Options:
+        """How the sweep was asked for. Nothing is fetched again, as what was fetched is there.
+
+        Raises:
+            Problem: another version wrote it, or it makes no sense.
+        """
+        here = {"store": str(self.folder.store), "tracking_uri": tracking_uri}
+        try:
+            return replace(from_json(Options, {**self._settings()["options"], **here}), download=False)
+        except ValueError as error:
+            raise Problem(f"The settings of {self.folder.name} cannot be used: {error}.") from error
+
+    def has_arrived(self, given: str | None) -> bool:
+        """Whether MLflow has everything of a sweep that came to its end, its page too.
+
+        Args:
+            given: the address of MLflow's store; None for the one that it was delivered to last.
+        """
+        pages = (PAGE_FILE in event.get("files", {}) for event in self.events if event["run"] == SWEEP)
+        end = read_log(self.folder.log, self.folder.name).end
+        return any(pages) and DeliveryMark(self.folder, given).read() == end
+
+    def _settings(self) -> Mapping[str, Any]:
+        found = self.events[0]["settings"]
+        if not found:
+            raise Problem(f"The log of {self.folder.name} does not say how it was asked for.")
+        return found
 
 
 def find_sweep(store: Path, name: str) -> Earlier:
@@ -66,7 +110,7 @@ def find_sweep(store: Path, name: str) -> Earlier:
 
     Raises:
         Problem: there is none; the message names those there are.
-        StoreError: its log is damaged.
+        StoreError: its log is damaged, or leads out of the store.
     """
     if not store.is_dir():
         raise Problem(f"There is no store at {store.absolute()}; give the right folder with --store.")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import hashlib
 import types
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from search.problem import Problem
+from trainables.foreign import shown
 
 T = TypeVar("T")
 
@@ -39,21 +41,31 @@ def from_json(kind: type[T], data: Mapping[str, Any]) -> T:
     if unknown := data.keys() - hints.keys():
         raise ValueError(f"this version knows nothing of {', '.join(sorted(unknown))}")
     try:
-        return kind(**{name: _value(hints[name], value) for name, value in data.items()})
+        return kind(**{name: _value(hints[name], value, name) for name, value in data.items()})
     except TypeError as error:
         raise ValueError(str(error)) from error
 
 
-def _value(hint: Any, value: Any) -> Any:
-    if value is None:
+def _value(hint: Any, value: Any, name: str) -> Any:
+    """``value`` as a field with that annotation has it; ``ValueError`` if it is of another kind."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
         return None
-    if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (each for each in get_args(hint) if each is not type(None))
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    (hint,) = (each for each in options if each is not type(None))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
         return from_json(hint, value)
-    if hint is Path:
+    origin = get_origin(hint)
+    if hint is Path and isinstance(value, str) and "\0" not in value:
         return Path(value)
-    return tuple(value) if get_origin(hint) is tuple else value
+    if origin is tuple and isinstance(value, list):
+        return tuple(_value(get_args(hint)[0], item, name) for item in value)
+    if origin is collections.abc.Mapping and isinstance(value, Mapping):
+        return dict(value)
+    if (origin is Literal and value in get_args(hint)) or type(value) is hint:
+        return value
+    if hint is float and type(value) is int:
+        return value
+    raise ValueError(f"{name} cannot be {shown(repr(value), 60)}")
 
 
 def code_version() -> dict[str, str]:

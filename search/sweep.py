@@ -25,12 +25,12 @@ from search.halt import Halt, Signals
 from search.limits import check_students
 from search.machine import Machine, smallest_object_store, start_ray
 from search.measuring import choose_front, evaluate_packed, measure_front
-from search.mlflow_client import METRIC_TAG, NOTE_TAG, StoreError, shown
+from search.mlflow_client import FRONT_TAG, METRIC_TAG, NOTE_TAG, StoreError, shown
 from search.notes import unfinished_note
-from search.options import Options
+from search.options import Options, command
 from search.problem import Problem
 from search.publish import publish
-from search.records import records_of, sweep_tag, tell_again
+from search.records import lost_trials, records_of, sweep_tag, tell_again
 from search.samplers import Sampler, find_sampler
 from search.searcher import OptunaSearcher, open_study
 from search.settings import check_same, code_version, to_json
@@ -137,7 +137,7 @@ def run_sweep(
         "code": code_version(),
     }
     halt = Halt()
-    again = f"rayduce resume {options.name} --store {options.store}"
+    again = go_on_with(options)
     signals = Signals(halt, f"Left at once. Go on with: {again}")
     with folder.claimed(), signals.handled():
         events = folder.events()
@@ -191,6 +191,18 @@ def run_sweep(
             tracker.abandon()
             if ray.is_initialized():
                 ray.shutdown()
+
+
+def go_on_with(options: Options) -> str:
+    """The command by which a user goes on with a sweep of these ``options``."""
+    return command(
+        "resume",
+        options.name,
+        options.store,
+        tracking_uri=options.tracking_uri,
+        address=options.address,
+        own_model=options.own_model,
+    )
 
 
 def _kept(options: Options) -> dict[str, Any]:
@@ -331,6 +343,7 @@ def _search(
     records = records_of(before, options.store, task.metric)
     yardstick = Yardstick(quality, dict(teacher), options.budget, options.minimize_latency)
     events = TrialEvents(tracker, reporter, yardstick, records=records, halt=halt)
+    _leave_out(lost_trials(records, optuna_study), records, tracker, reporter)
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
     measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
@@ -363,6 +376,19 @@ def _check_facts(before: Sequence[Event], facts: Mapping[str, str]) -> None:
                 f"The sweep was started with {name} {was[:16]}, and now that is {now[:16]}: put back the "
                 "teacher's file and run it where there is as much memory, or start a new sweep."
             )
+
+
+def _leave_out(
+    lost: Mapping[str, str], records: Mapping[str, Record], tracker: SweepTracker, reporter: Reporter
+) -> None:
+    """End trials that are lost as failed, and say so: the rest of the sweep needs none of them."""
+    for trial_id, why in lost.items():
+        record = records[trial_id]
+        record.state, record.reason, record.packed_file, record.front = "failed", why, None, False
+        tracker.finish_trial(trial_id, "failed", {}, {"reason": why, FRONT_TAG: "false"}, {})
+    if lost:
+        named = ", ".join(list(lost)[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        reporter.say(f"leaving out {count(len(lost), 'trial')} whose students are lost: {named}")
 
 
 def mend_journal(journal: Path) -> bool:

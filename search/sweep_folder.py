@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 import socket
@@ -10,9 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from search.event_log import Event, read_events
+from search.event_log import START, Event, Place, holds, read_log
+from search.mlflow_client import StoreError
 from search.problem import Problem
+from trainables.files import read_inside, write_file
+from trainables.foreign import parse_json, shown
 
 FRONT_FILE, PAGE_FILE, SETTINGS_FILE = "front.csv", "front.html", "settings.json"
 """Artifacts of the parent run; in the sweep's folder they have the same names."""
@@ -84,9 +90,31 @@ class SweepFolder:
         """What happened so far; empty if there is no such sweep.
 
         Raises:
-            StoreError: the log cannot be read, or is damaged.
+            StoreError: the log cannot be read, or is damaged, or a link leads out of the store.
         """
-        return read_events(self.log)[0] if self.log.exists() else []
+        self.check_links()
+        return read_log(self.log, self.name).events if self.log.exists() else []
+
+    def check_links(self) -> None:
+        """Refuse a sweep whose files would be written or read somewhere else.
+
+        Raises:
+            StoreError: one of its folders is a link, or one of its files that are written.
+        """
+        own = (
+            self.path.parent,
+            self.path,
+            self.trials.parent,
+            self.trials,
+            self.journal.parent,
+            self.journal,
+        )
+        for path in (*own, self.log, self.lock):
+            if path.is_symlink():
+                raise StoreError(
+                    f"{shown(str(path))} is a link, and the files of a sweep must lie in its store: put the "
+                    "files themselves there; the store's own folder may be a link."
+                )
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -96,10 +124,12 @@ class SweepFolder:
 
         Raises:
             Problem: another process is, or the folder cannot be written.
+            StoreError: a link leads out of the store.
         """
+        self.check_links()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            file = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise Problem(
                 f"Cannot write to the store's folder {self.store}: {error.strerror}; "
@@ -134,3 +164,52 @@ class SweepFolder:
             os.ftruncate(file, 0)
             os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         return True
+
+
+class DeliveryMark:
+    """How far the log of a sweep was delivered to one MLflow store; kept in the sweep's folder.
+
+    Whatever is doubtful about it means the beginning: what is delivered twice is there once.
+
+    Args:
+        folder: of the sweep.
+        tracking_uri: of MLflow's store; None for whichever it was delivered to last.
+    """
+
+    def __init__(self, folder: SweepFolder, tracking_uri: str | None) -> None:
+        self._folder = folder
+        self._store = None if tracking_uri is None else _address(tracking_uri)
+
+    def read(self) -> Place:
+        """Where what is to be delivered begins: the beginning also if MLflow refused something before."""
+        found = _read_mark(self._folder)
+        if found is None or not found["whole"] or self._store not in (None, found["store"]):
+            return START
+        place = Place(found["bytes"], found["check"])
+        return place if holds(self._folder.log, place) else START
+
+    def write(self, end: Place, *, whole: bool) -> None:
+        """Everything before ``end`` was delivered; ``whole`` says whether MLflow took all of it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        content = {"store": self._store, "bytes": end.bytes, "check": end.check, "whole": whole}
+        write_file(self._folder.delivered, json.dumps(content).encode())
+
+
+def _address(uri: str) -> str:
+    """A hash: the address itself may hold a password."""
+    return hashlib.sha256(uri.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _read_mark(folder: SweepFolder) -> dict[str, Any] | None:
+    """What :class:`DeliveryMark` wrote; None if it wrote nothing, or something else stands there."""
+    try:
+        found = parse_json(read_inside(folder.path, folder.delivered.name))
+    except (OSError, ValueError):
+        return None
+    kinds = {"store": str, "bytes": int, "check": str, "whole": bool}
+    if not isinstance(found, dict) or {key: type(value) for key, value in found.items()} != kinds:
+        return None
+    return found if 0 <= found["bytes"] < 2**62 else None

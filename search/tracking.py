@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import re
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from search.delivery import PARAM_LENGTH, STATUSES, SWEEP, TAG_LENGTH, Away, Delivery, NoRoom
-from search.event_log import Event, EventLog
+from search.event_log import START, EventLog, Place
+from search.events import NAME, Event, check_event, check_files
 from search.mlflow_client import (
     KIND_TAG,
     METRIC_TAG,
@@ -33,8 +31,7 @@ from search.mlflow_client import (
     reason,
     shown,
 )
-from search.sweep_folder import SweepFolder
-from trainables.files import write_file
+from search.sweep_folder import DeliveryMark, SweepFolder
 from trainables.metrics import quality_of
 
 STORED_AS = {"recipe_id": RECIPE_TAG, "sparsity": "sparsity_target"}
@@ -47,7 +44,6 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between attempts at a 
 EVENTS_PER_BATCH = 500
 ATTEMPTS = 5
 """At what a server says it fails at; then that is left out, for the rest cannot wait."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class SweepExists(StoreError):
@@ -65,6 +61,7 @@ class _Trial:
     name: str
     step: int = 0
     ended: bool = False
+    files: set[str] = field(default_factory=set)
 
 
 class SweepTracker:
@@ -92,7 +89,7 @@ class SweepTracker:
 
     def __init__(self, tracking_uri: str, store: Path, study: str, sweep: str) -> None:
         for kind, name in (("study", study), ("sweep", sweep)):
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 raise ValueError(
                     f"{kind} must be 1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit, "
                     f"got {name!r}"
@@ -105,12 +102,13 @@ class SweepTracker:
         self._sweep = sweep
         self._clock = 0
         self._trials: dict[str, _Trial] = {}
-        self._address = hashlib.sha256(tracking_uri.encode()).hexdigest()[:16]
+        self._mark = DeliveryMark(self.folder, tracking_uri)
         self._delivery = Delivery(tracking_uri, self._store, study, sweep)
         self._log: EventLog | None = None
         # Shared with the thread, under the condition.
         self._changed = threading.Condition()
-        self._delivered = 0
+        self._delivered = START
+        self._whole = True
         self._errors: list[str] = []
         self._raised = 0
         self._trouble = ""
@@ -133,7 +131,16 @@ class SweepTracker:
     def undelivered(self) -> bool:
         """Whether events wait to be delivered."""
         with self._changed:
-            return self._log is not None and self._delivered < self._log.size
+            return self._log is not None and self._delivered.bytes < self._log.end.bytes
+
+    @property
+    def address(self) -> str:
+        """MLflow's store, without a password."""
+        return self._uri
+
+    def has_file(self, run: str, name: str) -> bool:
+        """Whether the log tells of the artifact ``name`` of a run."""
+        return run in self._trials and name in self._trials[run].files
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -185,7 +192,7 @@ class SweepTracker:
                     f"The MLflow store at {self._uri} did not answer within {OPEN_SECONDS:.0f} s."
                 ) from None
         try:
-            self._log = EventLog(self.folder.log)
+            self._log = EventLog(self.folder.log, self._sweep)
             if events:
                 return
             plain_tags = {
@@ -263,12 +270,12 @@ class SweepTracker:
             state: ``finished``, ``failed``, ``pruned`` or ``stopped``; what was stopped may go on.
             metrics: final values, logged at the trial's last step.
             tags: further facts; ``reason`` says in one line why a trial failed or was pruned.
-            files: artifact name -> file in the store, such as ``student.rdz``. It must stay there until it
-                has been delivered.
+            files: artifact name -> file in one of the sweep's own folders, such as ``student.rdz``. It must
+                stay there until it has been delivered.
 
         Raises:
             ValueError: unknown trial or state, a metric that is no number, an artifact name that leaves
-                the run's folder, a file outside of the store.
+                the run's folder, a file that is not the sweep's own.
         """
         self._end(trial_id, state, metrics, tags, files)
 
@@ -390,8 +397,10 @@ class SweepTracker:
         for name, path in files.items():
             check_artifact_name(name)
             if not path.absolute().is_relative_to(self._store):
-                raise ValueError(f"a file must be in the store {self._store}, got {path}")
-        return {name: path.absolute().relative_to(self._store).as_posix() for name, path in files.items()}
+                raise ValueError(f"a file must be the sweep's own, in the store {self._store}, got {path}")
+        found = {name: path.absolute().relative_to(self._store).as_posix() for name, path in files.items()}
+        check_files(found, self._sweep)
+        return found
 
     def _known(self, run: str) -> _Trial:
         if run not in self._trials:
@@ -404,7 +413,7 @@ class SweepTracker:
             raise RuntimeError(f"the tracker of the sweep {self._sweep!r} is not open")
         # Of two values with equal step and time MLflow calls the larger one the latest.
         now = max(self._clock + 1, time.time_ns() // 1_000_000)
-        event: Event = {"kind": kind, "run": run, "time": now, **content}
+        event = check_event({"kind": kind, "run": run, "time": now, **content})
         self._log.append(event, durable=kind in ("open", "end"))
         self._recall(event)
         with self._changed:
@@ -416,6 +425,7 @@ class SweepTracker:
             self._trials[event["run"]] = _Trial(event["name"])
         trial = self._trials[event["run"]]
         trial.step = max(trial.step, event.get("step", 0))
+        trial.files |= event.get("files", {}).keys()
         if event["kind"] in ("again", "end"):
             trial.ended = event["kind"] == "end"
 
@@ -427,10 +437,10 @@ class SweepTracker:
         with self._changed:
             self._urgent = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._delivered >= log.size, timeout)
+            self._changed.wait_for(lambda: self._delivered.bytes >= log.end.bytes, timeout)
             delivered, trouble = self._delivered, self._trouble
             new, self._raised = self._errors[self._raised :], len(self._errors)
-        if delivered < log.size:
+        if delivered.bytes < log.end.bytes:
             events, _ = log.read(delivered)
             late = _some(list(dict.fromkeys(self._label(event["run"]) for event in events)))
             why = f": {trouble}" if trouble else f" within {timeout:g} s"
@@ -468,7 +478,7 @@ class SweepTracker:
             return
         with self._changed:
             self._trouble = ""
-            self._delivered = self._remembered() if there else 0  # a store that knows nothing gets all
+            self._delivered = self._mark.read() if there else START  # a store that knows nothing gets all
         if not ready.done():
             ready.set_result(None)
         while self._awaited():
@@ -477,18 +487,33 @@ class SweepTracker:
     def _awaited(self) -> bool:
         """Wait for something to deliver; False once the tracker is closed."""
         with self._changed:
-            if self._log is None or self._delivered >= self._log.size:
+            if not self._has_more():
                 self._urgent = False
-            self._changed.wait_for(
-                lambda: self._closing or (self._log is not None and self._delivered < self._log.size)
-            )
+            self._changed.wait_for(lambda: self._closing or self._has_more())
             self._changed.wait_for(lambda: self._urgent or self._closing, LINGER_SECONDS)
             return not self._closing
 
+    def _has_more(self) -> bool:
+        return self._log is not None and self._delivered.bytes < self._log.end.bytes
+
+    def _next_events(self) -> tuple[list[Event], Place] | None:
+        """The next batch, once the disk has it; None if the tracker was closed before."""
+        assert self._log is not None
+        while not self._closing:
+            try:
+                return self._log.read(self._delivered, EVENTS_PER_BATCH)
+            except (OSError, StoreError) as error:
+                with self._changed:
+                    self._trouble = self._no_room = reason(error)
+                self._sleep(LONGEST_PAUSE_SECONDS)
+        return None
+
     def _deliver(self) -> None:
         """Deliver one batch, however long the store does not answer."""
-        assert self._log is not None
-        events, end = self._log.read(self._delivered, EVENTS_PER_BATCH)
+        batch = self._next_events()
+        if batch is None:
+            return
+        events, end = batch
         steps = self._delivery.steps(events)
         refused: list[tuple[str, str]] = []
         pause, attempts, left = FIRST_PAUSE_SECONDS, 0, len(steps)
@@ -508,8 +533,9 @@ class SweepTracker:
             with self._changed:
                 self._trouble = self._no_room = ""
                 self._errors += [f"{self._label(key)} {text}" for key, text in refused]
+            self._whole &= not refused
             try:
-                self._remember(end)
+                self._mark.write(end, whole=self._whole)
             except OSError as error:
                 with self._changed:
                     self._no_room = reason(error)
@@ -521,17 +547,6 @@ class SweepTracker:
     def _sleep(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._closing, seconds)
-
-    def _remembered(self) -> int:
-        """How far this log was delivered to this store, in bytes."""
-        try:
-            found = json.loads(self.folder.delivered.read_text())
-            return int(found["bytes"]) if found["store"] == self._address else 0
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0  # delivered again, nothing is doubled
-
-    def _remember(self, end: int) -> None:
-        write_file(self.folder.delivered, json.dumps({"store": self._address, "bytes": end}).encode())
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

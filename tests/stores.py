@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from search.event_log import seal
 from search.mlflow_client import connect
 from search.tracking import SweepTracker
 
@@ -95,3 +97,33 @@ def add_trial(
     open_tracker.finish_trial(
         trial_id, state, metrics, tags or {}, kept(open_tracker, trial_id, {"student.rdz": trial_id.encode()})
     )
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The events of a log, unchecked and without the hash that each line ends with."""
+    events: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+    for event in events:
+        del event["check"]
+    return events
+
+
+def write_lines(path: Path, events: Iterable[Mapping[str, Any]]) -> None:
+    """A log of ``events`` with the hashes that belong there: somebody's who knows how it is done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check, lines = "", []
+    for event in events:
+        line, check = seal(event, check)
+        lines.append(line)
+    path.write_bytes(b"".join(lines))
+
+
+def settings_of(name: str, **options: Any) -> dict[str, Any]:
+    """What a log says of how a sweep of the digits was asked for."""
+    asked: dict[str, Any] = {
+        "name": name, "trials": 2, "seed": 0, "tracking_uri": None, "data": None, "about_data": {},
+        "download": False, "budget": {"max_bytes": None, "max_latency_ms": None, "max_drop": None},
+        "sampler": "random", "earlier": [], "minimize_latency": False, "concurrency": None, "address": None,
+        "own_model": None, "scheduler": "none",
+    }  # fmt: skip
+    study = {"name": "digits", "epochs": 2}
+    return {"options": asked | options, "study": study, "data": "00", "teacher": "00", "code": {}}

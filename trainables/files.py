@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -46,3 +47,37 @@ def write_file(path: Path, data: bytes, like: os.stat_result | None = None) -> N
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def read_inside(folder: Path, name: str) -> bytes:
+    """The content of a file below ``folder``; nothing below it is followed as a link.
+
+    Each step is opened from the one before, so that nobody can put a link in its place meanwhile.
+
+    Args:
+        folder: where to begin; it may be reached by links.
+        name: parts separated by ``/``, none of them ``.`` or ``..``.
+
+    Raises:
+        ValueError: ``name`` leads out of the folder.
+        OSError: it is missing or unreadable, a link is on the way, or it is no regular file.
+    """
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"a file's name must stay inside its folder, got {name!r}")
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    handle = os.open(folder, flags | os.O_DIRECTORY)
+    try:
+        for count, part in enumerate(parts, start=1):
+            if stat.S_ISLNK(os.stat(part, dir_fd=handle, follow_symlinks=False).st_mode):
+                raise OSError(errno.ELOOP, "it is a link, and none is followed", "/".join(parts[:count]))
+            kind = os.O_NONBLOCK if count == len(parts) else os.O_DIRECTORY
+            inner = os.open(part, flags | os.O_NOFOLLOW | kind, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", name)
+        with open(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)

@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from search.delivery import SWEEP
 from search.mlflow_client import StoreError
@@ -243,9 +244,10 @@ def test_close_gives_up_on_a_store_that_hangs(folder: Path) -> None:
 def test_an_error_under_way_is_not_hidden_by_what_close_finds(folder: Path) -> None:
     sweep = tracker(folder)
     sweep.open({}, TAGS)
+    refuse(sweep, "poison")
     with pytest.raises(KeyError, match="the real one") as caught:
         try:
-            add_trial(sweep, "t1", {"no*star": 1.0})
+            add_trial(sweep, "t1", {"poison": 1.0})
             raise KeyError("the real one")
         finally:
             sweep.close()
@@ -255,7 +257,8 @@ def test_an_error_under_way_is_not_hidden_by_what_close_finds(folder: Path) -> N
 def test_what_cannot_be_written_is_told_once_and_the_rest_is_written(
     opened: SweepTracker, folder: Path
 ) -> None:
-    add_trial(opened, "t1", {"packed_bytes": 1, "no*star": 2.0}, name="bad metric")
+    refuse(opened, "poison")
+    add_trial(opened, "t1", {"packed_bytes": 1, "poison": 2.0}, name="bad metric")
     add_trial(opened, "t2", {"packed_bytes": 2}, name="fine")
     with pytest.raises(TrackingError, match=r"the trial bad metric \(t1\) lacks \d metrics"):
         opened.flush()
@@ -273,7 +276,7 @@ def test_files_that_cannot_be_written_are_told(opened: SweepTracker, folder: Pat
     artifacts = Path(folder / "artifacts" / "rayduce-digits" / opened.run_ids["t1"] / "artifacts")
     (artifacts / "student.rdz").mkdir()
     opened.finish_trial("t1", "finished", {"packed_bytes": 1}, {}, kept(opened, "t1", {"student.rdz": b"x"}))
-    with pytest.raises(TrackingError, match=r"lacks the files student\.rdz"):
+    with pytest.raises(TrackingError, match=r"lacks the file student\.rdz"):
         opened.flush()
     assert runs(folder)["no room"].info.status == "FINISHED"
 
@@ -327,10 +330,11 @@ def test_artifact_names_stay_in_the_runs_folder(opened: SweepTracker, name: str)
         opened.finish_trial("t1", "finished", {}, {}, {name: opened.folder.log})
 
 
-def test_files_stay_in_the_store(opened: SweepTracker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["../elsewhere", "mlflow.db", "trials/other/t1/student.rdz"])
+def test_files_are_the_sweeps_own(opened: SweepTracker, folder: Path, place: str) -> None:
     opened.start_trial("t1", "x", RECIPE, FACTS)
-    with pytest.raises(ValueError, match="in the store"):
-        opened.finish_trial("t1", "finished", {}, {}, {"student.rdz": tmp_path / "elsewhere"})
+    with pytest.raises(ValueError, match="sweep's own"):
+        opened.finish_trial("t1", "finished", {}, {}, {"student.rdz": folder / place})
 
 
 @pytest.mark.parametrize(
@@ -432,8 +436,10 @@ folder = Path({str(tmp_path)!r})
 sweep = SweepTracker(f"sqlite:///{{folder}}/mlflow.db", folder, "digits", "digits-1")
 sweep.open({{}}, {{"rayduce.metric": "accuracy"}})
 sweep.start_trial("t1", "x", {{"type": "Recipe"}}, {{}})
-(folder / "student.rdz").write_bytes(b"1")
-sweep.finish_trial("t1", "finished", {{}}, {{}}, {{"student.rdz": folder / "student.rdz"}})
+packed = sweep.folder.trials / "t1" / "student.rdz"
+packed.parent.mkdir(parents=True)
+packed.write_bytes(b"1")
+sweep.finish_trial("t1", "finished", {{}}, {{}}, {{"student.rdz": packed}})
 sweep.finish_sweep("finished", {{}}, {{}}, {{}})
 sweep.close()
 store = open_store(folder)
@@ -471,3 +477,16 @@ def count_calls(sweep: SweepTracker, method: str) -> list[Any]:
 
     setattr(sweep._delivery._client, method, counted)
     return calls
+
+
+def refuse(sweep: SweepTracker, metric: str) -> None:
+    """Let MLflow refuse every request that has this metric."""
+    sweep.flush()
+    real = sweep._delivery._client.log_batch
+
+    def refusing(run_id: str, metrics: Any, *rest: Any) -> Any:
+        if any(each.key == metric for each in metrics):
+            raise MlflowException.invalid_parameter_value(f"no metric {metric}")
+        return real(run_id, metrics, *rest)
+
+    sweep._delivery._client.log_batch = refusing
