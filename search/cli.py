@@ -6,7 +6,10 @@ import json
 import math
 import os
 import re
+import shlex
+import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +25,7 @@ from rich.table import Table
 from search.command_help import Command
 from search.problem import Problem
 from search.units import count, parse_bytes, show_bytes, show_seconds
+from trainables import foreign
 from trainables.metrics import Quality, quality_of
 
 if TYPE_CHECKING:
@@ -46,8 +50,22 @@ app = typer.Typer(
 out = Console() if sys.stdout.isatty() else Console(width=160)  # a pipe has no width: do not cut tables
 err = Console(stderr=True)
 
+
+def _store_folder(text: str) -> Path:
+    """An empty name would be the current folder, which nobody means who writes it."""
+    if not str(text):
+        raise typer.BadParameter("it must name a folder; write . for the current one.")
+    return Path(text)
+
+
 StoreDir = Annotated[
-    Path, typer.Option("--store", metavar="DIR", help="Folder of teachers, trials and MLflow's database.")
+    Path,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        parser=_store_folder,
+        help="Folder of teachers, trials and MLflow's database.",
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -129,6 +147,11 @@ def _problems() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
+def _tell(text: str) -> None:
+    """Say something that is no result."""
+    err.print(_escape(text), style="dim", highlight=False, soft_wrap=True)
+
+
 def _escape(text: str) -> str:
     from rich.markup import escape
 
@@ -194,6 +217,7 @@ def sweep(
 
     with _problems():
         prepare_environment(address)
+    from search.mlflow_client import settle
     from search.options import Options
     from search.store import default_tracking_uri, next_name
     from search.studies import find_study
@@ -203,7 +227,8 @@ def sweep(
         chosen = find_study(study, own_model=model)
         if epochs is not None:
             chosen = replace(chosen, epochs=epochs)
-        uri = tracking_uri or default_tracking_uri(store)
+        uri = default_tracking_uri(store, tracking_uri)
+        settle(uri, _tell)
         options = Options(
             name=next_name(store, uri, study) if name is None else _checked_name(name),
             trials=trials or chosen.trials,
@@ -238,7 +263,9 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
         with Display(out, name, options.trials) as display:
             outcome = run_sweep(study, options, display, _report(store, options.tracking_uri), resume=resume)
     except KeyboardInterrupt:
-        err.print(f"Stopped. Go on with: rayduce resume {name} --store {store}", soft_wrap=True)
+        err.print(
+            f"Stopped. Go on with: rayduce resume {name} --store {_escape(_quoted(store))}", soft_wrap=True
+        )
         raise typer.Exit(130) from None
     took = f"{show_seconds(time.monotonic() - started)}{' since it was resumed' if resume else ''}"
     _print_outcome(outcome, options, took)
@@ -251,8 +278,8 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     found = opened.sweep(name)
     out.print(_front_table(_front_rows(opened, found), found.quality, "Front, smallest first"))
     out.print(
-        f"The page: {opened.artifact_location(found.run_id, 'front.html')}\n"
-        f"Next{_where(store, options.tracking_uri, ', with')}: rayduce front, rayduce inspect, "
+        f"The page: {_escape(foreign.shown(opened.artifact_location(found.run_id, 'front.html'), 1000))}\n"
+        f"Next{_escape(_where(store, options.tracking_uri, ', with'))}: rayduce front, rayduce inspect, "
         "rayduce export RUN student.onnx, rayduce dashboard, rayduce mlflow",
         highlight=False,
         style="dim",
@@ -264,10 +291,15 @@ def _where(store: Path, tracking_uri: str | None, before: str = "") -> str:
     from search.mlflow_client import shown
     from search.store import own_database
 
-    words = [] if store.absolute() == DEFAULT_STORE.absolute() else [f"--store {store}"]
+    words = [] if store.absolute() == DEFAULT_STORE.absolute() else [f"--store {_quoted(store)}"]
     if tracking_uri is not None and tracking_uri != own_database(store.absolute()):
-        words.append(f"--tracking-uri {shown(tracking_uri)}")
+        words.append(f"--tracking-uri {shlex.quote(shown(tracking_uri))}")
     return " ".join([before, *words]) if words else ""
+
+
+def _quoted(path: Path) -> str:
+    """``path`` as a shell takes it, on one line."""
+    return shlex.quote(foreign.shown(str(path), 1000))
 
 
 def _report(store: Path, tracking_uri: str) -> Callable[[str], str]:
@@ -327,9 +359,14 @@ def resume(
         found = find_sweep(store, _checked_name(name))
         kept = found.settings["options"]
         if found.finished:
-            out.print(f"The sweep {name} has finished: rayduce front {name} --store {store}", highlight=False)
+            out.print(
+                f"The sweep {name} has finished: rayduce front {name} --store {_escape(_quoted(store))}",
+                highlight=False,
+                soft_wrap=True,
+            )
             return
         prepare_environment(address or kept["address"])
+    from search.mlflow_client import settle
     from search.options import Options
     from search.settings import from_json
     from search.studies import find_study
@@ -356,6 +393,7 @@ def resume(
             )
         except ValueError as error:
             raise Problem(f"The settings of {name} cannot be used: {error}.") from error
+        settle(options.tracking_uri, _tell)
         study = replace(find_study(found.study, own_model=model), epochs=found.settings["study"]["epochs"])
         _run(study, options, resume=True)
 
@@ -374,12 +412,14 @@ def deliver(
     A sweep keeps everything in the store and delivers it while it runs; this is for what MLflow could not
     take. Whatever is delivered twice is there once.
     """
+    from search.mlflow_client import settle
     from search.resume import deliver as deliver_rest
     from search.resume import find_sweep
 
     with _problems():
         found = find_sweep(store, _checked_name(name))
         uri = found.tracking_uri(tracking_uri)
+        settle(uri, _tell)
         problem = deliver_rest(found, uri, _report(store, uri), seconds)
         if problem:
             raise Problem(problem)
@@ -570,7 +610,7 @@ def front(
     from search.store import open_store
 
     with _problems():
-        opened = open_store(store, tracking_uri)
+        opened = open_store(store, tracking_uri, _tell)
         found = opened.sweep(name) if name is not None else newest_with_students(opened)
         rows = _front_rows(opened, found)
         missing = "" if rows else why_no_front(opened, found)
@@ -801,7 +841,7 @@ def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget
         return read_file(Path(source))
     if not named:
         raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
-    opened = open_store(store, tracking_uri)
+    opened = open_store(store, tracking_uri, _tell)
     run_id = opened.registered(source) if ":" in source else opened.complete(source)
     if within_budget:
         _check_within_budget(opened, run_id)
@@ -926,13 +966,24 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
 
     with _problems():
         _check_port(port)
-        uri = tracking_uri or default_tracking_uri(store)
-        opened = open_store(store, uri)  # refuses a store that is not there, where MLflow would make one
+        uri = default_tracking_uri(store, tracking_uri)
+        opened = open_store(
+            store, uri, _tell
+        )  # refuses a store that is not there, where MLflow would make one
         if uri.startswith(("http://", "https://")):
             raise Problem(f"The store is an MLflow server already; open {shown(uri)} in a browser.")
         sweeps = opened.all_sweeps()
         # MLflow's own front page, and its page of an experiment, are about chat models.
         runs = f"experiments/{opened.experiment_of(sweeps[0])}/runs" if sweeps else "experiments"
+        with opened.served() as served:
+            _serve_mlflow(served, store, port, runs, copied=served != opened.tracking_uri)
+
+
+def _serve_mlflow(uri: str, store: Path, port: int, runs: str, *, copied: bool) -> None:
+    """Run MLflow's server until it ends; ``runs`` is its page to begin with.
+
+    A copy of the database is removed when this process ends, which therefore must not become the server.
+    """
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes of 240 MB that nothing here uses
@@ -953,7 +1004,14 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
         "--log-level warning",
     ]
     arguments += ["--default-artifact-root", (store / "artifacts").absolute().as_uri()]
-    os.execve(sys.executable, [sys.executable, "-m", "mlflow", *arguments], environment)
+    command = [sys.executable, "-m", "mlflow", *arguments]
+    if not copied:
+        os.execve(sys.executable, command, environment)
+    child = subprocess.Popen(command, env=environment)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: child.terminate())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself
+    raise typer.Exit(child.wait())
 
 
 def _check_port(port: int) -> None:

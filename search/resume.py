@@ -9,12 +9,13 @@ from typing import Any
 
 from search.delivery import SWEEP
 from search.event_log import Event
-from search.mlflow_client import METRIC_TAG
+from search.mlflow_client import METRIC_TAG, check_path
 from search.problem import Problem
 from search.publish import publish
 from search.store import own_database
 from search.sweep_folder import SweepFolder
 from search.tracking import SweepTracker
+from trainables.foreign import shown
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,19 @@ def find_sweep(store: Path, name: str) -> Earlier:
 
     Raises:
         Problem: there is none; the message names those there are.
-        StoreError: its log is damaged.
+        StoreError: its log is damaged, or there can be no store in such a folder.
     """
-    if not store.is_dir():
-        raise Problem(f"There is no store at {store.absolute()}; give the right folder with --store.")
+    if not check_path(store.absolute()).is_dir():
+        raise Problem(
+            f"There is no store at {shown(str(store.absolute()), 500)}; give the right folder with --store."
+        )
     folder = SweepFolder(store.absolute(), name)
     events = folder.events()
     if events:
         return Earlier(folder, events)
     known = sorted(path.parent.name for path in (store / "sweeps").glob("*/events.jsonl"))
     told = f"it has {', '.join(known[-10:])}" if known else "it has none that could go on"
-    raise Problem(f"The store {store} has no sweep named {name!r}; {told}.")
+    raise Problem(f"The store {shown(str(store), 500)} has no sweep named {name!r}; {told}.")
 
 
 def deliver(earlier: Earlier, tracking_uri: str, report: Callable[[str], str], seconds: float) -> str:
