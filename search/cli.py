@@ -7,7 +7,10 @@ import json
 import math
 import os
 import re
+import shlex
+import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -50,8 +53,22 @@ app = typer.Typer(
 out = Console(emoji=False) if sys.stdout.isatty() else Console(width=160, emoji=False)
 err = Console(stderr=True, emoji=False)
 
+
+def _store_folder(text: str) -> Path:
+    """An empty name would be the current folder, which nobody means who writes it."""
+    if not str(text):
+        raise typer.BadParameter("it must name a folder; write . for the current one.")
+    return Path(text)
+
+
 StoreDir = Annotated[
-    Path, typer.Option("--store", metavar="DIR", help="Folder of teachers, trials and MLflow's database.")
+    Path,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        parser=_store_folder,
+        help="Folder of teachers, trials and MLflow's database.",
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -161,6 +178,11 @@ def _problems() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
+def _tell(text: str) -> None:
+    """Say something that is no result."""
+    err.print(_line(text), style="dim", highlight=False, soft_wrap=True)
+
+
 def _escape(text: str, longest: int = LONGEST) -> str:
     """Text from a file, a store, a server or the command line as the console may print it, markup and all."""
     from rich.markup import escape
@@ -237,6 +259,7 @@ def sweep(
 
     with _problems():
         prepare_environment(address)
+    from search.mlflow_client import settle
     from search.options import Options
     from search.store import default_tracking_uri, next_name
     from search.studies import find_study
@@ -246,7 +269,8 @@ def sweep(
         chosen = find_study(study, own_model=model)
         if epochs is not None:
             chosen = replace(chosen, epochs=epochs)
-        uri = tracking_uri or default_tracking_uri(store)
+        uri = default_tracking_uri(store, tracking_uri)
+        settle(uri, _tell)
         options = Options(
             name=next_name(store, uri, study) if name is None else _checked_name(name),
             trials=trials or chosen.trials,
@@ -304,13 +328,18 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
 
 def _where(store: Path, tracking_uri: str | None, before: str = "") -> str:
     """What a command needs to be told to find this store; nothing for the one it would look for by itself."""
-    from search.mlflow_client import shown as masked
+    from search.mlflow_client import masked
     from search.store import own_database
 
-    words = [] if store.absolute() == DEFAULT_STORE.absolute() else [f"--store {store}"]
+    words = [] if store.absolute() == DEFAULT_STORE.absolute() else [f"--store {_quoted(store)}"]
     if tracking_uri is not None and tracking_uri != own_database(store.absolute()):
-        words.append(f"--tracking-uri {masked(tracking_uri)}")
+        words.append(f"--tracking-uri {shlex.quote(masked(tracking_uri))}")
     return " ".join([before, *words]) if words else ""
+
+
+def _quoted(path: Path) -> str:
+    """``path`` as a shell takes it, on one line."""
+    return shlex.quote(shown(str(path), 1000))
 
 
 def _report(store: Path, tracking_uri: str) -> Callable[[str], str]:
@@ -370,8 +399,8 @@ def resume(
     with _problems():
         found = find_sweep(store, _checked_name(name))
         if found.finished and found.has_arrived(tracking_uri):
-            said = f"The sweep {name} has finished: rayduce front {name} --store {store}"
-            out.print(_line(said), highlight=False)
+            said = f"The sweep {name} has finished: rayduce front {name} --store {_quoted(store)}"
+            out.print(_line(said), highlight=False, soft_wrap=True)
             return
         uri = found.tracking_uri("resume", tracking_uri)
         if found.finished:
@@ -386,6 +415,9 @@ def resume(
                 f"not joined unless you name it: {again}"
             )
         prepare_environment(address)
+        from search.mlflow_client import settle
+
+        settle(uri, _tell)
     from search.studies import find_study
 
     with _problems():
@@ -426,8 +458,10 @@ def deliver(
 
 def _deliver(found: Earlier, tracking_uri: str, seconds: float) -> None:
     """Send MLflow what it lacks, and say so."""
+    from search.mlflow_client import settle
     from search.resume import deliver
 
+    settle(tracking_uri, _tell)
     problem = deliver(found, tracking_uri, _report(found.folder.store, tracking_uri), seconds)
     if problem:
         raise Problem(problem)
@@ -618,7 +652,7 @@ def front(
     from search.store import open_store
 
     with _problems():
-        opened = open_store(store, tracking_uri)
+        opened = open_store(store, tracking_uri, _tell)
         found = opened.sweep(name) if name is not None else newest_with_students(opened)
         rows = _front_rows(opened, found)
         missing = "" if rows else why_no_front(opened, found)
@@ -843,7 +877,7 @@ def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget
         return read_file(Path(source))
     if not named:
         raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
-    opened = open_store(store, tracking_uri)
+    opened = open_store(store, tracking_uri, _tell)
     run_id = opened.registered(source) if ":" in source else opened.complete(source)
     if within_budget:
         _check_within_budget(opened, run_id)
@@ -961,19 +995,31 @@ def dashboard(
 @app.command(cls=Command, epilog="Example:\n\n  rayduce mlflow --port 5000")
 def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, port: Port = 5000) -> None:
     """Serve MLflow's pages over this store on 127.0.0.1."""
-    from search.mlflow_client import shown as masked
-    from search.serving import LOOPBACK_HOSTS
+    from search.mlflow_client import masked
     from search.store import default_tracking_uri, open_store
 
     with _problems():
         _check_port(port)
-        uri = tracking_uri or default_tracking_uri(store)
-        opened = open_store(store, uri)  # refuses a store that is not there, where MLflow would make one
+        uri = default_tracking_uri(store, tracking_uri)
+        opened = open_store(
+            store, uri, _tell
+        )  # refuses a store that is not there, where MLflow would make one
         if uri.startswith(("http://", "https://")):
             raise Problem(f"The store is an MLflow server already; open {masked(uri)} in a browser.")
         sweeps = opened.all_sweeps()
         # MLflow's own front page, and its page of an experiment, are about chat models.
         runs = f"experiments/{opened.experiment_of(sweeps[0])}/runs" if sweeps else "experiments"
+        with opened.served() as served:
+            _serve_mlflow(served, store, port, runs, copied=served != opened.tracking_uri)
+
+
+def _serve_mlflow(uri: str, store: Path, port: int, runs: str, *, copied: bool) -> None:
+    """Run MLflow's server until it ends; ``runs`` is its page to begin with.
+
+    A copy of the database is removed when this process ends, which therefore must not become the server.
+    """
+    from search.serving import LOOPBACK_HOSTS
+
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes of 240 MB that nothing here uses
@@ -996,7 +1042,14 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
         "--log-level warning",
     ]
     arguments += ["--default-artifact-root", (store / "artifacts").absolute().as_uri()]
-    os.execve(sys.executable, [sys.executable, "-m", "mlflow", *arguments], environment)
+    command = [sys.executable, "-m", "mlflow", *arguments]
+    if not copied:
+        os.execve(sys.executable, command, environment)
+    child = subprocess.Popen(command, env=environment)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: child.terminate())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself
+    raise typer.Exit(child.wait())
 
 
 def _check_port(port: int) -> None:

@@ -17,29 +17,33 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from search.events import STATUSES, SWEEP, Event
 from search.mlflow_client import (
     EXPERIMENT_PREFIX,
+    EXPERIMENT_TAG,
     KIND_TAG,
     NOTE_TAG,
     PARENT_TAG,
     STATE_TAG,
+    STUDY_TAG,
     SWEEP_TAG,
     TRIAL_TAG,
     StoreError,
+    check_path,
     connect,
     database_path,
     reason,
 )
 from search.model_registry import Registration, register
+from search.places import BESIDE, BESIDE_TAG, FOLDER, local_path, run_folder
+from search.runs import all_experiments, how_to_restore
 from trainables.files import read_inside, write_file
 from trainables.foreign import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 __all__ = ["PARAM_LENGTH", "STATUSES", "SWEEP", "TAG_LENGTH", "Away", "Delivery", "NoRoom", "Step"]
 
@@ -201,14 +205,12 @@ class Delivery:
             steps.popleft()
 
     def _find_runs(self) -> bool:
-        like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
-        name = EXPERIMENT_PREFIX + self._study
-        experiments = self._client.search_experiments(filter_string=like)
-        own = next((e for e in experiments if e.name == name), None)
-        self._experiment = own.experiment_id if own else self._create_experiment(name)
-        ids = list({*(e.experiment_id for e in experiments), self._experiment})
+        experiments = all_experiments(self._client)
         where = f"tags.`{SWEEP_TAG}` = '{self._sweep}' and tags.`{KIND_TAG}` = 'sweep'"
-        found = self._client.search_runs(ids, where, max_results=1)
+        ids = [e.experiment_id for e in experiments]
+        found = self._client.search_runs(ids, where, max_results=1) if ids else []
+        own = self._choose(experiments, found[0].info.experiment_id if found else None)
+        self._experiment = own.experiment_id if own else self._create_experiment()
         if not found:
             return False
         self._experiment = found[0].info.experiment_id
@@ -236,11 +238,72 @@ class Delivery:
         where = f"tags.`{PARENT_TAG}` = '{self.run_ids[SWEEP]}'"
         return where if trial_id is None else f"{where} and tags.`{TRIAL_TAG}` = '{trial_id}'"
 
-    def _create_experiment(self, name: str) -> str:
-        about = f"Students of the study {self._study}: a run for each sweep, its trials below it."
+    def _choose(self, experiments: list[Experiment], known: str | None) -> Experiment | None:
+        """The experiment that the sweep belongs to, by what sweeps wrote and not by names that users change.
+
+        Args:
+            experiments: those that are there.
+            known: the id of the one that has the sweep already.
+
+        Returns:
+            None if there is none yet.
+
+        Raises:
+            StoreError: it is deleted, or its files cannot be where MLflow has them.
+        """
+        own = next((e for e in experiments if e.experiment_id == known), None)
+        own = own or next((e for e in experiments if e.tags.get(EXPERIMENT_TAG) == self._study), None)
+        if own is None and experiments:
+            where = f"tags.`{STUDY_TAG}` = '{self._study}' and tags.`{KIND_TAG}` = 'sweep'"
+            ids = [e.experiment_id for e in experiments]
+            last = self._client.search_runs(ids, where, max_results=1, order_by=["start_time DESC"])
+            own = next(
+                (e for e in experiments if last and e.experiment_id == last[0].info.experiment_id), None
+            )
+        own = own or next((e for e in experiments if e.name == self._name), None)
+        if own is None:
+            self._check_not_deleted()
+        else:
+            self._check_place(own)
+        return own
+
+    @property
+    def _name(self) -> str:
+        return EXPERIMENT_PREFIX + self._study
+
+    def _check_not_deleted(self) -> None:
+        for gone in all_experiments(self._client, deleted=True):
+            if gone.name == self._name or gone.tags.get(EXPERIMENT_TAG) == self._study:
+                raise StoreError(
+                    f"The experiment {shown(gone.name)} of the study {self._study} is deleted in MLflow; "
+                    f"bring it back by `{how_to_restore(self._uri, gone.experiment_id)}`, "
+                    "or choose another folder with --store."
+                )
+
+    def _check_place(self, experiment: Experiment) -> None:
+        """Refuse an experiment whose files would go to a folder that is not there, or that a server names."""
+        location = experiment.artifact_location
+        path = local_path(location)
+        if path is None:
+            return
         if self._on_server:
-            return str(self._client.create_experiment(name, tags={NOTE_TAG: about}))
-        root = self._store.absolute() / "artifacts"
+            raise StoreError(
+                f"The server keeps the files of the experiment {shown(experiment.name)} at {shown(location)}"
+                ", which would be on this machine: start it with --serve-artifacts, MLflow's default."
+            )
+        # Of a store that was moved this is right by now; what is left is in another store.
+        if not path.parent.is_dir():
+            raise StoreError(
+                f"MLflow keeps the files of the experiment {shown(experiment.name)} in {shown(str(path))}, "
+                "and the folder that this was in is not there: move it back, or choose another store."
+            )
+
+    def _create_experiment(self) -> str:
+        about = f"Students of the study {self._study}: a run for each sweep, its trials below it."
+        tags = {NOTE_TAG: about, EXPERIMENT_TAG: self._study}
+        if self._on_server:
+            return str(self._client.create_experiment(self._name, tags=tags))
+        root = check_path(self._store.absolute()) / FOLDER
         try:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
@@ -249,8 +312,14 @@ class Delivery:
             raise StoreError(
                 f"Cannot write artifacts to {root}: {error.strerror}; choose another folder with --store."
             ) from error
-        location = (root / name).as_uri()
-        return str(self._client.create_experiment(name, location, tags={NOTE_TAG: about}))
+        if self._beside:
+            tags[BESIDE_TAG] = BESIDE
+        return str(self._client.create_experiment(self._name, (root / self._name).as_uri(), tags=tags))
+
+    @property
+    def _beside(self) -> bool:
+        """Whether the database is in the store's own folder."""
+        return self._uri.startswith("sqlite") and database_path(self._uri).parent == self._store.absolute()
 
     def _remember(self, key: str, run: Run) -> None:
         if not _RUN_ID.fullmatch(run.info.run_id):
@@ -261,32 +330,29 @@ class Delivery:
     def _folder(self, key: str) -> Path | None:
         """Where a run's files belong on this machine; None if MLflow sends them elsewhere.
 
-        MLflow's database may come from somebody else, too. So in the store's own database artifacts are
-        always in the store's own folder, and any other address must lead to a folder of that very run.
+        MLflow's database may come from somebody else, or from another place. So files of a database beside
+        the store's folders are always in the store, and any other address must lead to a folder of that
+        very run.
 
         Raises:
             StoreError: it does not.
         """
-        location = urlparse(self._artifacts[key])
-        if location.scheme not in ("", "file"):
+        uri, run_id = self._artifacts[key], self.run_ids[key]
+        named = local_path(uri)
+        if named is None:
             return None
-        named = Path(url2pathname(location.path))
-        last = (self.run_ids[key], "artifacts")
-        found = named.resolve()
-        if self._is_own():
-            root = (self._store / "artifacts").resolve()
-            found = root.joinpath(*named.parts[1:][-3:]).resolve()
-            if not found.is_relative_to(root) or not found.parent.parent.name.startswith(EXPERIMENT_PREFIX):
-                raise StoreError(f"its files would lie in {shown(str(named))}, which is not in the store")
-        if found.parts[-2:] != last or named.parts[-2:] != last:
+        if self._on_server:
+            raise StoreError(
+                f"the server says that its files are at {shown(uri)}, which would be on this machine"
+            )
+        root = self._store.absolute()
+        found = run_folder(uri, run_id, [root], moved=True) if self._beside else named
+        place = None if found is None else found.resolve()
+        if place is None or place.parts[-2:] != (run_id, FOLDER) or named.parts[-2:] != (run_id, FOLDER):
             raise StoreError(f"its files would lie in {shown(str(named))}, which is not that run's folder")
-        return found
-
-    def _is_own(self) -> bool:
-        """Whether MLflow's store is the database that a store has unless another is named."""
-        if not self._uri.startswith("sqlite:"):
-            return False
-        return database_path(self._uri) == self._store.absolute() / "mlflow.db"
+        if self._beside and not place.is_relative_to((root / FOLDER).resolve()):
+            raise StoreError(f"its files would lie in {shown(str(named))}, which is not in the store")
+        return place
 
     def _create(self, key: str, update: _Update) -> None:
         """Make the run if it is not there yet."""

@@ -12,18 +12,24 @@ import os
 import re
 import sqlite3
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
+from urllib.parse import quote, unquote, urlparse
+
+from search.places import FOLDER, can_write, needs_writing, put_right, readable
+from trainables import foreign
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 LOCK_SECONDS = 60.0
+LONGEST_PATH = 504
+"""Bytes of a database's path that SQLite takes."""
 EXPERIMENT_PREFIX = "rayduce-"
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
@@ -35,6 +41,8 @@ STATE_TAG = "state"
 FRONT_TAG = "front"
 FEASIBLE_TAG = "feasible"
 KIND_TAG = "rayduce.kind"
+EXPERIMENT_TAG = "rayduce.study"
+"""Of an experiment: the study whose sweeps go there, whatever name a user gave it."""
 METRIC_TAG = "rayduce.metric"
 TRIAL_TAG = "rayduce.trial_id"
 RECIPE_TAG = "rayduce.recipe_id"
@@ -43,14 +51,18 @@ SEEDLESS_TAG = "rayduce.seedless_id"
 SIGNATURE_TAG = "signature."
 """Begins the tags that say how a metric was computed, such as ``signature.bleu``."""
 
+_DEFAULT_ARTIFACTS = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+"""Where MLflow looks for the folder of artifacts that it is not told of; there is no argument for it."""
+_ENVIRONMENT = threading.Lock()
+
 
 class StoreError(Exception):
     """The store cannot be opened, read or written; the message is one sentence that says what to do."""
 
 
-def shown(uri: str) -> str:
-    """``uri`` for people and logs: a password in it is masked."""
-    return re.sub(r"(?<=//)[^/@]*@", "***@", uri)
+def masked(uri: str) -> str:
+    """``uri`` for people and logs: a password in it is masked, and so is what a terminal would obey."""
+    return foreign.shown(re.sub(r"(?<=//)[^/@]*@", "***@", uri), 1000)
 
 
 def quiet_mlflow() -> None:
@@ -71,12 +83,16 @@ def quiet_mlflow() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def connect(uri: str, *, create: bool) -> MlflowClient:
+def connect(uri: str, *, create: bool, tell: Callable[[str], None] | None = None) -> MlflowClient:
     """A client of the store at ``uri`` whose schema is there and readable.
+
+    A store that was moved or copied has its addresses put right. One that cannot be written is read where it
+    is, or as a copy of its database if SQLite cannot do that; the client's address is then the copy's.
 
     Args:
         uri: such as ``sqlite:////home/me/rayduce-store/mlflow.db`` or ``http://127.0.0.1:5000``.
         create: make an sqlite database that is not there yet, and require that it can be written.
+        tell: gets one sentence if the store was moved.
 
     Raises:
         StoreError: no such store, not one of ours, damaged, of another MLflow version, or out of reach.
@@ -84,7 +100,7 @@ def connect(uri: str, *, create: bool) -> MlflowClient:
     scheme = urlparse(uri).scheme.split("+")[0]
     if scheme not in SCHEMES:
         raise StoreError(
-            f"The tracking URI {shown(uri)!r} is not supported: give sqlite:///PATH, http://HOST:PORT "
+            f"The tracking URI {masked(uri)!r} is not supported: give sqlite:///PATH, http://HOST:PORT "
             "or the URI of another database."
         )
     quiet_mlflow()
@@ -97,23 +113,88 @@ def connect(uri: str, *, create: bool) -> MlflowClient:
         _check_there(path)
     # MLflow's schema creation is not safe against a second process doing the same.
     with _locked(path.parent):
+        found = path if create else _readable(path)
         if not create:
-            _check_schema(path)
-        return _first_contact(uri)
+            _check_schema(found)
+        with _default_artifacts(path.parent / FOLDER) if create else nullcontext():
+            client = _first_contact(database_address(found))
+        _put_right(found, path.parent, tell if found == path else None)
+        return client
+
+
+def settle(uri: str, tell: Callable[[str], None]) -> None:
+    """Put the addresses of a moved store right, and tell it; for no other store than an sqlite database.
+
+    :func:`connect` does the same. A command calls this first where others than itself will connect.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    if urlparse(uri).scheme.split("+")[0] == "sqlite" and (path := database_path(uri)).is_file():
+        with _locked(path.parent):
+            _put_right(_readable(path), path.parent, tell)
 
 
 def database_path(uri: str) -> Path:
     """The file that an sqlite URI names, absolute.
 
     Raises:
-        StoreError: it names none, or the name cannot stand in a URI.
+        StoreError: it names none that SQLite and MLflow can use.
     """
     name = uri.partition(":///")[2]
-    if not name or "?" in name or "#" in name:
+    if not name or "?" in name or name == ":memory:":
         raise StoreError(
-            f"The tracking URI {shown(uri)!r} names no file: give sqlite:///PATH without '?' and '#'."
+            f"The tracking URI {masked(uri)!r} names no file: give sqlite:///PATH, where %3F stands for '?' "
+            "and %25 for '%'."
         )
-    return Path(name).absolute()
+    return check_path(Path(unquote(name)).absolute())
+
+
+def check_path(path: Path) -> Path:
+    """``path`` of a store or of its database, if SQLite and MLflow can use it.
+
+    Raises:
+        StoreError: they cannot.
+    """
+    raw = os.fsencode(path)
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise StoreError(
+            f"The store {foreign.shown(str(path), 500)} cannot be used: MLflow takes no folder whose name is "
+            f"not UTF-8, and the byte {raw[error.start]:#04x} of this one is not; "
+            "rename it, or choose another with --store."
+        ) from None
+    if len(raw) > LONGEST_PATH:
+        raise StoreError(
+            f"The path {foreign.shown(str(path), 120)} has {len(raw)} bytes, and SQLite takes "
+            f"{LONGEST_PATH}: choose another folder with --store."
+        )
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # whoever needs it says so
+    except OSError as error:
+        raise StoreError(
+            f"The store {foreign.shown(str(path), 500)} cannot be used: {error.strerror}; "
+            "choose another folder with --store."
+        ) from error
+    return path
+
+
+def database_address(path: Path) -> str:
+    """The URI by which MLflow finds the sqlite database at ``path``.
+
+    ``sqlite:///PATH`` as everybody writes it, unless something in the path means something else there. Of
+    what follows ``sqlite:///`` MLflow makes a folder before decoding it; with the driver's name it does not.
+
+    Raises:
+        StoreError: MLflow or SQLite cannot use such a path.
+    """
+    text = str(check_path(path.absolute()))
+    if unquote(text) == text and text.isprintable() and not set(text) & set("?#"):
+        return f"sqlite:///{text}"
+    return f"sqlite+pysqlite:///{quote(text)}"
 
 
 def check_artifact_name(name: str) -> None:
@@ -127,7 +208,7 @@ def check_artifact_name(name: str) -> None:
 
 def reason(error: BaseException) -> str:
     """The first line of an error's text: MLflow's and SQLAlchemy's go on with statements and links."""
-    lines = [shown(line.strip()) for line in str(error).splitlines() if line.strip()]
+    lines = [masked(line.strip()) for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")
 
 
@@ -139,17 +220,34 @@ def _first_contact(uri: str) -> MlflowClient:
         client.search_experiments(max_results=1)
     except ModuleNotFoundError as error:
         raise StoreError(
-            f"The MLflow store at {shown(uri)} needs the driver {error.name}, which is not installed: "
+            f"The MLflow store at {masked(uri)} needs the driver {error.name}, which is not installed: "
             "pip install 'rayduce[postgresql]' brings PostgreSQL's."
         ) from error
     except Exception as error:  # whatever the driver of that database raises
         if uri.startswith("http"):
             raise StoreError(
-                f"The MLflow server at {shown(uri)} cannot be reached ({_root(error)}): "
+                f"The MLflow server at {masked(uri)} cannot be reached ({_root(error)}): "
                 "start it, or give another --tracking-uri."
             ) from error
-        raise StoreError(f"Cannot use the MLflow store at {shown(uri)}: {reason(error)}.") from error
+        raise StoreError(f"Cannot use the MLflow store at {masked(uri)}: {reason(error)}.") from error
     return client
+
+
+@contextmanager
+def _default_artifacts(folder: Path) -> Iterator[None]:
+    """Let a new database put the files of MLflow's experiment "Default" in ``folder``.
+
+    Otherwise it is a folder below the current one, whose name MLflow writes into SQL as it is, with quotes.
+    """
+    with _ENVIRONMENT:
+        before = os.environ.get(_DEFAULT_ARTIFACTS)
+        os.environ[_DEFAULT_ARTIFACTS] = folder.as_uri()
+        try:
+            yield
+        finally:
+            del os.environ[_DEFAULT_ARTIFACTS]
+            if before is not None:
+                os.environ[_DEFAULT_ARTIFACTS] = before
 
 
 def _root(error: BaseException) -> str:
@@ -185,6 +283,30 @@ def _check_there(path: Path) -> None:
         raise StoreError(
             f"There is no store at {path}: run `rayduce sweep STUDY` first, or name its folder with --store."
         )
+
+
+def _readable(path: Path) -> Path:
+    try:
+        return readable(path)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(
+            f"The database {foreign.shown(str(path), 500)} cannot be read, nor copied to "
+            f"{tempfile.gettempdir()} to be read there: {reason(error)}."
+        ) from error
+
+
+def _put_right(path: Path, root: Path, tell: Callable[[str], None] | None) -> None:
+    with _opened(path) as database:
+        try:
+            old = put_right(database, root)
+        except sqlite3.OperationalError as error:
+            # Whoever reads finds the artifacts without it; MLflow's pages are given a copy.
+            if needs_writing(error) and not can_write(path):
+                return
+            raise
+    if old is not None and tell is not None:
+        before, now = (foreign.shown(str(folder), 500) for folder in (old, root))
+        tell(f"The store was in {before} and is in {now} now; its artifacts are found there.")
 
 
 def _check_schema(path: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from search.budget import NO_LIMITS, Budget
 from search.events import NAME
-from search.mlflow_client import shown
+from search.mlflow_client import masked
 from search.samplers import TPE
 from search.store import own_database
-from trainables.foreign import shown as printable
+from trainables.foreign import shown
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ def command(
     """
     words = ["rayduce", what, name, "--store", str(store)]
     if tracking_uri is not None and tracking_uri != own_database(store):
-        words += ["--tracking-uri", shown(tracking_uri)]
+        words += ["--tracking-uri", masked(tracking_uri)]
     if address is not None:
         words += ["--address", address]
     if own_model is not None:
         words += ["--model", own_model]
-    return printable(shlex.join(words), 4000)
+    return shown(shlex.join(words), 4000)

@@ -11,7 +11,7 @@ from typing import Any
 from search.delivery import SWEEP
 from search.event_log import read_log
 from search.events import Event
-from search.mlflow_client import METRIC_TAG, shown
+from search.mlflow_client import METRIC_TAG, check_path, masked
 from search.options import Options, command
 from search.problem import Problem
 from search.publish import publish
@@ -19,7 +19,7 @@ from search.settings import from_json
 from search.store import own_database
 from search.sweep_folder import PAGE_FILE, DeliveryMark, SweepFolder
 from search.tracking import SweepTracker
-from trainables.foreign import shown as printable
+from trainables.foreign import shown
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Earlier:
         named = given or os.environ.get("MLFLOW_TRACKING_URI")
         if given is None and kept is None:
             return own_database(self.folder.store)
-        if named is None or (given is None and shown(named) != kept):
+        if named is None or (given is None and masked(named) != kept):
             again = command(what, self.folder.name, self.folder.store, tracking_uri=kept)
             raise Problem(
-                f"The sweep {self.folder.name} was tracked at {printable(str(kept))}, which only its log "
+                f"The sweep {self.folder.name} was tracked at {shown(str(kept))}, which only its log "
                 f"says: nothing is sent there unless you name it: {again}"
             )
         return named
@@ -110,17 +110,19 @@ def find_sweep(store: Path, name: str) -> Earlier:
 
     Raises:
         Problem: there is none; the message names those there are.
-        StoreError: its log is damaged, or leads out of the store.
+        StoreError: its log is damaged or leads out of the store, or there can be no store in such a folder.
     """
-    if not store.is_dir():
-        raise Problem(f"There is no store at {store.absolute()}; give the right folder with --store.")
+    if not check_path(store.absolute()).is_dir():
+        raise Problem(
+            f"There is no store at {shown(str(store.absolute()), 500)}; give the right folder with --store."
+        )
     folder = SweepFolder(store.absolute(), name)
     events = folder.events()
     if events:
         return Earlier(folder, events)
     known = sorted(path.parent.name for path in (store / "sweeps").glob("*/events.jsonl"))
     told = f"it has {', '.join(known[-10:])}" if known else "it has none that could go on"
-    raise Problem(f"The store {store} has no sweep named {name!r}; {told}.")
+    raise Problem(f"The store {shown(str(store), 500)} has no sweep named {name!r}; {told}.")
 
 
 def deliver(earlier: Earlier, tracking_uri: str, report: Callable[[str], str], seconds: float) -> str:

@@ -7,6 +7,7 @@ which the runs that can have changed are asked for.
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import threading
 import time
@@ -17,21 +18,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from search.mlflow_client import (
-    EXPERIMENT_PREFIX,
     FRONT_TAG,
     KIND_TAG,
     NOTE_TAG,
     PARENT_TAG,
     STATE_TAG,
+    SWEEP_TAG,
     StoreError,
     database_path,
+    masked,
     reason,
-    shown,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
 WHOLE_SECONDS = 600.0
 """After so long everything is read again: what a user edits by hand leaves no trace that could be
@@ -66,11 +67,30 @@ class RunRow:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """An experiment with sweeps that somebody deleted in MLflow's pages.
+
+    Attributes:
+        experiment: its id.
+        name: of the experiment.
+        sweeps: names of the sweeps in it, oldest first.
+    """
+
+    experiment: str
+    name: str
+    sweeps: tuple[str, ...]
+
+
 class RunSource(Protocol):
     """Where runs come from. Safe to use from several threads; every method raises ``StoreError``."""
 
     def sweeps(self) -> list[tuple[RunRow, dict[str, str]]]:
         """The parent runs, newest first, each with its params."""
+        ...
+
+    def deleted(self) -> list[Deleted]:
+        """The deleted experiments that hold sweeps."""
         ...
 
     def trials(self, parent: str) -> tuple[int, list[RunRow]]:
@@ -134,13 +154,24 @@ class SqliteRuns:
                     "SELECT r.run_uuid FROM tags k JOIN runs r ON r.run_uuid = k.run_uuid "
                     "JOIN experiments e ON e.experiment_id = r.experiment_id "
                     "WHERE k.key = ? AND k.value = 'sweep' AND r.lifecycle_stage = 'active' "
-                    "AND e.lifecycle_stage = 'active' AND substr(e.name, 1, ?) = ? "
-                    "ORDER BY r.start_time DESC, r.run_uuid",
-                    (KIND_TAG, len(EXPERIMENT_PREFIX), EXPERIMENT_PREFIX),
+                    "AND e.lifecycle_stage = 'active' ORDER BY r.start_time DESC, r.run_uuid",
+                    (KIND_TAG,),
                 )
             ]
             rows, params = _select(database, ids), _pairs(database, "params", ids)
         return [(rows[i], params.get(i, {})) for i in ids]
+
+    def deleted(self) -> list[Deleted]:
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT e.experiment_id, e.name, coalesce(s.value, '') FROM experiments e "
+                "JOIN runs r ON r.experiment_id = e.experiment_id "
+                "JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = ? AND k.value = 'sweep' "
+                "LEFT JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = ? "
+                "WHERE e.lifecycle_stage = 'deleted' ORDER BY e.experiment_id, r.start_time",
+                (KIND_TAG, SWEEP_TAG),
+            )
+            return _deleted((str(number), name, sweep) for number, name, sweep in found)
 
     def trials(self, parent: str) -> tuple[int, list[RunRow]]:
         with self._reading() as database:
@@ -185,7 +216,7 @@ class SqliteRuns:
             except (sqlite3.Error, OSError) as error:
                 self._close()
                 raise StoreError(
-                    f"Cannot read the MLflow store at sqlite:///{self._path}: {reason(error)}."
+                    f"Cannot read the MLflow store at {masked(f'sqlite:///{self._path}')}: {reason(error)}."
                 ) from error
 
     def _open(self) -> sqlite3.Connection:
@@ -300,6 +331,9 @@ class ClientRuns:
         found = self._search(f"tags.`{KIND_TAG}` = 'sweep'", "start_time DESC")
         return [(row_of(run), dict(run.data.params)) for run in found]
 
+    def deleted(self) -> list[Deleted]:
+        return ask(self._client, lambda: deleted_experiments(self._client))
+
     def trials(self, parent: str) -> tuple[int, list[RunRow]]:
         with self._lock:
             family = self._families.setdefault(parent, _Family())
@@ -352,21 +386,67 @@ def ask(client: MlflowClient, question: Any) -> Any:
         return question()
     except Exception as error:  # the database's driver, the network or MLflow itself
         raise StoreError(
-            f"Cannot read the MLflow store at {shown(str(client.tracking_uri))}: {reason(error)}."
+            f"Cannot read the MLflow store at {masked(str(client.tracking_uri))}: {reason(error)}."
         ) from error
 
 
 def experiments_of(client: MlflowClient) -> list[str]:
-    """The ids of our experiments."""
-    like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
-    found = ask(client, lambda: client.search_experiments(filter_string=like))
-    return [experiment.experiment_id for experiment in found]
+    """The ids of all experiments; users may have renamed those that sweeps are in."""
+    return [e.experiment_id for e in ask(client, lambda: all_experiments(client))]
+
+
+def all_experiments(client: MlflowClient, *, deleted: bool = False) -> list[Experiment]:
+    """The experiments that are there, or those that are deleted, page by page."""
+    from mlflow.entities import ViewType
+
+    kind = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    found: list[Experiment] = []
+    token: str | None = None
+    while True:
+        page = client.search_experiments(kind, max_results=_PAGE, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def deleted_experiments(client: MlflowClient) -> list[Deleted]:
+    """As :meth:`RunSource.deleted`, and with MLflow's own exceptions."""
+    from mlflow.entities import ViewType
+
+    names = {e.experiment_id: e.name for e in all_experiments(client, deleted=True)}
+    rows: list[tuple[str, str, str]] = []
+    token: str | None = None
+    while names:
+        page = client.search_runs(
+            list(names), f"tags.`{KIND_TAG}` = 'sweep'", ViewType.ALL, _PAGE, ["start_time ASC"], token
+        )
+        for run in page:
+            experiment = run.info.experiment_id
+            rows.append((experiment, names[experiment], run.data.tags.get(SWEEP_TAG, "")))
+        token = page.token
+        if not token:
+            break
+    return _deleted(rows)
+
+
+def _deleted(rows: Iterable[tuple[str, str, str]]) -> list[Deleted]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for experiment, name, sweep in rows:
+        found.setdefault((experiment, name), []).append(sweep)
+    return [Deleted(*key, tuple(sweeps)) for key, sweeps in found.items()]
+
+
+def how_to_restore(uri: str, experiment: str) -> str:
+    """The command that brings a deleted experiment of the store at ``uri`` back."""
+    address = shlex.quote(masked(uri))
+    return f"MLFLOW_TRACKING_URI={address} mlflow experiments restore --experiment-id {experiment}"
 
 
 def source_of(client: MlflowClient) -> RunSource:
     """How the runs of the client's store are read."""
     uri = str(client.tracking_uri)
-    return SqliteRuns(uri) if uri.startswith("sqlite:") else ClientRuns(client)
+    return SqliteRuns(uri) if uri.startswith("sqlite") else ClientRuns(client)
 
 
 def row_of(run: Run) -> RunRow:

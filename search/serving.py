@@ -35,7 +35,7 @@ def serve_pages(
 
     if token is not None and len(token) < SHORTEST_TOKEN:
         raise Problem(f"--token must have at least {SHORTEST_TOKEN} characters, got {len(token)}.")
-    opened = open_store(store, tracking_uri)
+    opened = open_store(store, tracking_uri, say)
     # "0.0.0.0" is every address of this machine, and none that could be typed elsewhere.
     shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     said: list[str] = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
@@ -33,11 +34,13 @@ from search.mlflow_client import (
     StoreError,
     check_artifact_name,
     connect,
+    database_address,
     database_path,
+    masked,
     reason,
-    shown,
 )
-from search.runs import RunRow, ask, experiments_of, row_of, source_of
+from search.places import FOLDER, can_write, copy_of, put_right, read_artifact, run_folder
+from search.runs import RunRow, ask, experiments_of, how_to_restore, row_of, source_of
 from trainables import foreign
 from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, Quality, quality_of
@@ -225,22 +228,43 @@ class Sweep:
 
 
 def default_tracking_uri(store_dir: Path, tracking_uri: str | None = None) -> str:
-    """Where MLflow's store is: the argument, else ``MLFLOW_TRACKING_URI``, else sqlite in ``store_dir``."""
-    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own_database(store_dir)
+    """Where MLflow's store is: the argument, else ``MLFLOW_TRACKING_URI``, else sqlite in ``store_dir``.
+
+    Raises:
+        StoreError: an sqlite database is meant, and its path cannot be used.
+    """
+    if tracking_uri is None:
+        tracking_uri = os.environ.get("MLFLOW_TRACKING_URI") or own_database(store_dir)
+    # Whole, because what is written down is read in another folder, too.
+    return (
+        database_address(database_path(tracking_uri)) if tracking_uri.startswith("sqlite") else tracking_uri
+    )
 
 
 def own_database(store_dir: Path) -> str:
-    """The address of the sqlite database in ``store_dir``."""
-    return f"sqlite:///{Path(store_dir).absolute() / 'mlflow.db'}"
+    """The address of the sqlite database in ``store_dir``.
+
+    Raises:
+        StoreError: the path of such a folder cannot be used.
+    """
+    return database_address(Path(store_dir).absolute() / "mlflow.db")
 
 
-def open_store(store_dir: Path, tracking_uri: str | None = None) -> Store:
+def open_store(
+    store_dir: Path, tracking_uri: str | None = None, tell: Callable[[str], None] | None = None
+) -> Store:
     """Open the store for reading; :func:`default_tracking_uri` says which.
+
+    Args:
+        store_dir: its folder.
+        tracking_uri: of MLflow's store, if it is another than the folder's own.
+        tell: gets one sentence if the store was moved since it was last opened.
 
     Raises:
         StoreError: there is none, or it cannot be read. Nothing is created.
     """
-    return Store(connect(default_tracking_uri(store_dir, tracking_uri), create=False))
+    uri = default_tracking_uri(store_dir, tracking_uri)
+    return Store(connect(uri, create=False, tell=tell), uri, Path(store_dir).absolute())
 
 
 def next_name(store_dir: Path, tracking_uri: str | None, study: str) -> str:
@@ -254,7 +278,7 @@ def next_name(store_dir: Path, tracking_uri: str | None, study: str) -> str:
     uri = default_tracking_uri(store_dir, tracking_uri)
     names = [path.stem for path in (Path(store_dir) / "studies").glob("*.journal")]
     names += [path.parent.name for path in (Path(store_dir) / "sweeps").glob("*/events.jsonl")]
-    if not uri.startswith("sqlite:") or database_path(uri).exists():
+    if not uri.startswith("sqlite") or database_path(uri).exists():
         names += list(open_store(store_dir, uri).sweeps()["name"])
     matches = (re.fullmatch(rf"{re.escape(study)}-(\d{{1,9}})", str(name)) for name in names)
     return f"{study}-{max((int(m[1]) for m in matches if m), default=0) + 1}"
@@ -271,15 +295,43 @@ class Store:
     :func:`open_store`, and safe to use from several threads.
     """
 
-    def __init__(self, client: MlflowClient) -> None:
+    def __init__(self, client: MlflowClient, tracking_uri: str, folder: Path) -> None:
         self._client = client
+        self._uri = tracking_uri
+        self._roots = [folder]  # the only folders that artifacts are read from
+        if tracking_uri.startswith("sqlite"):
+            self._roots.insert(0, database_path(tracking_uri).parent)
         self._runs = source_of(client)
         self._frames: dict[str, tuple[Any, pd.DataFrame]] = {}
 
     @property
     def tracking_uri(self) -> str:
         """The address of MLflow's store."""
-        return str(self._client.tracking_uri)
+        return self._uri
+
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        """The address by which MLflow's own server can read the store while this lasts.
+
+        Of an sqlite database that cannot be written it is a copy, with addresses that are right here.
+
+        Raises:
+            StoreError: it cannot be copied.
+        """
+        uri = str(self._client.tracking_uri)
+        if not uri.startswith("sqlite") or can_write(database_path(uri)):
+            yield uri
+            return
+        path = database_path(uri)
+        try:
+            copy = copy_of(path)
+            with closing(sqlite3.connect(copy, isolation_level=None)) as database:
+                put_right(database, path.parent)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"The database {path} cannot be copied to be served: {reason(error)}."
+            ) from error
+        yield database_address(copy)
 
     def sweeps(self) -> pd.DataFrame:
         """One row per sweep, newest first.
@@ -311,13 +363,24 @@ class Store:
             UnknownSweep: there is none; the message names those there are.
         """
         sweeps = self.all_sweeps()
-        if not sweeps:
-            raise UnknownSweep("The store has no sweep yet: run `rayduce sweep STUDY` first.")
         found = next((sweep for sweep in sweeps if name is None or sweep.name == name), None)
         if found is None:
+            self._raise_if_deleted(name)
+            if not sweeps:
+                raise UnknownSweep("The store has no sweep yet: run `rayduce sweep STUDY` first.")
             known = ", ".join(sweep.name for sweep in sweeps[:10]) + (", ..." if len(sweeps) > 10 else "")
             raise UnknownSweep(f"The store has no sweep named {name!r}; it has {known}.")
         return found
+
+    def _raise_if_deleted(self, name: str | None) -> None:
+        """Say so if the sweep called ``name``, or any where that is None, is in a deleted experiment."""
+        for each in self._runs.deleted():
+            if name is None or name in each.sweeps:
+                sweeps = ", ".join(foreign.shown(sweep) for sweep in each.sweeps[-10:])
+                raise UnknownSweep(
+                    f"The experiment {foreign.shown(each.name)} with the sweeps {sweeps} is deleted in "
+                    f"MLflow; bring it back by `{how_to_restore(self._uri, each.experiment)}`."
+                )
 
     def trials(self, sweep: str | None = None) -> pd.DataFrame:
         """One row per trial of a sweep (default: the newest), in the order they were started.
@@ -442,17 +505,57 @@ class Store:
                 f"{artifact!r} cannot be an artifact's name: give a path inside the run's folder."
             ) from None
         run = self._run(run_id, "trial", "sweep")
-        with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
-            try:
-                path = Path(self._client.download_artifacts(run_id, artifact, scratch))
-                return path.read_bytes()
-            except Exception as error:  # each kind of artifact store raises its own
-                listed = self._ask(lambda: self._client.list_artifacts(run_id))
-                names = ", ".join(sorted(item.path for item in listed)) or "none"
+        folder = self._folder(run)
+        try:
+            if folder is not None:
+                return read_artifact(folder, artifact)
+            with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
+                return Path(self._client.download_artifacts(run_id, artifact, scratch)).read_bytes()
+        except Exception as error:  # of the disk, of HTTP, of MLflow: there is no common kind
+            if folder is None:
+                names = sorted(item.path for item in self._ask(lambda: self._client.list_artifacts(run_id)))
+            else:
+                names = sorted(os.listdir(folder)) if folder.is_dir() else []
+            if artifact in names:
                 raise StoreError(
-                    f"The run {run.info.run_name} ({run_id}) has no file {artifact!r}; "
-                    f"its artifacts: {names}."
+                    f"The file {artifact} of the run {run_id} cannot be read: {reason(error)}."
                 ) from error
+            raise StoreError(
+                f"The run {run.info.run_name} ({run_id}) has no file {artifact!r}; "
+                f"its artifacts: {', '.join(names) or 'none'}."
+            ) from error
+
+    def _folder(self, run: Run) -> Path | None:
+        """The folder of a run's artifacts in this store; None if the server keeps them.
+
+        Raises:
+            StoreError: they are in neither, and who wrote that may mean any file of this machine.
+        """
+        uri = run.info.artifact_uri
+        if self._uri.startswith("http"):
+            parsed = urlparse(uri)
+            if parsed.scheme == "mlflow-artifacts" and parsed.netloc in ("", urlparse(self._uri).netloc):
+                return None
+            raise StoreError(
+                f"The server says that the files of the run {run.info.run_id} are at {masked(uri)}, and only "
+                "those that it hands out itself are read: start it with --serve-artifacts, as MLflow does by "
+                "default."
+            )
+        if (found := self._place(run)) is not None:
+            return found
+        raise StoreError(
+            f"The files of the run {run.info.run_id} are said to be at {masked(uri)}, which is not below "
+            f"{foreign.shown(str(self._roots[-1] / FOLDER), 500)}: "
+            "give the folder of their store with --store."
+        )
+
+    def _place(self, run: Run) -> Path | None:
+        """The folder of a run's artifacts below this store's; None if they are not there."""
+        uri, run_id = run.info.artifact_uri, run.info.run_id
+        if found := run_folder(uri, run_id, self._roots, moved=False):
+            return found
+        found = run_folder(uri, run_id, self._roots, moved=True)
+        return found if found is not None and found.is_dir() else None
 
     def tensors(self, run_id: str) -> pd.DataFrame:
         """What is in a finished trial's packed file: one row for its header, one per tensor.
@@ -483,6 +586,7 @@ class Store:
             raise UnknownRun(f"A run id begins with 6 to 32 hex digits, got {prefix!r}.")
         experiments, like = experiments_of(self._client), f"attributes.run_id LIKE '{prefix}%'"
         found = self._ask(lambda: self._client.search_runs(experiments, like)) if experiments else []
+        found = [run for run in found if run.data.tags.get(KIND_TAG) in ("trial", "sweep")]
         if len(found) != 1:
             what = "no run" if not found else f"{len(found)} runs"
             raise UnknownRun(
@@ -516,7 +620,7 @@ class Store:
             # Of an alias that there is not, MLflow says that the parameter is invalid.
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise StoreError(
-                    f"Cannot read the MLflow store at {shown(self.tracking_uri)}: {reason(error)}."
+                    f"Cannot read the MLflow store at {masked(self.tracking_uri)}: {reason(error)}."
                 ) from error
         like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
         models = self._ask(lambda: self._client.search_registered_models(like))
@@ -532,9 +636,9 @@ class Store:
             UnknownRun: the store has no such run.
         """
         run = self._run(run_id, "trial", "sweep")
-        uri = f"{run.info.artifact_uri}/{artifact}"
-        parsed = urlparse(uri)
-        return url2pathname(parsed.path) if parsed.scheme == "file" else uri
+        if not self._uri.startswith("http") and (folder := self._place(run)) is not None:
+            return str(folder / artifact)
+        return f"{run.info.artifact_uri}/{artifact}"
 
     def all_sweeps(self) -> list[Sweep]:
         """Every sweep, newest first."""
@@ -572,7 +676,7 @@ class Store:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 raise missing from None
             raise StoreError(
-                f"Cannot read the MLflow store at {shown(self.tracking_uri)}: {reason(error)}."
+                f"Cannot read the MLflow store at {masked(self.tracking_uri)}: {reason(error)}."
             ) from error
         if run.data.tags.get(KIND_TAG) not in (kind, *kinds):
             raise missing

@@ -25,7 +25,7 @@ from search.halt import Halt, Signals
 from search.limits import check_students
 from search.machine import Machine, smallest_object_store, start_ray
 from search.measuring import choose_front, evaluate_packed, measure_front
-from search.mlflow_client import FRONT_TAG, METRIC_TAG, NOTE_TAG, StoreError, shown
+from search.mlflow_client import FRONT_TAG, METRIC_TAG, NOTE_TAG, StoreError, masked
 from search.notes import unfinished_note
 from search.options import Options, command
 from search.problem import Problem
@@ -210,7 +210,7 @@ def _kept(options: Options) -> dict[str, Any]:
     uri = options.tracking_uri
     found: dict[str, Any] = to_json(options)
     del found["store"]
-    return {**found, "tracking_uri": None if uri == own_database(options.store) else shown(uri)}
+    return {**found, "tracking_uri": None if uri == own_database(options.store) else masked(uri)}
 
 
 def _end_early(tracker: SweepTracker, error: BaseException, about: str) -> None:

@@ -28,8 +28,8 @@ from search.mlflow_client import (
     TRIAL_TAG,
     StoreError,
     check_artifact_name,
+    masked,
     reason,
-    shown,
 )
 from search.sweep_folder import DeliveryMark, SweepFolder
 from trainables.metrics import quality_of
@@ -94,7 +94,7 @@ class SweepTracker:
                     f"{kind} must be 1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit, "
                     f"got {name!r}"
                 )
-        self._uri = shown(tracking_uri)
+        self._uri = masked(tracking_uri)
         self._on_server = urlparse(tracking_uri).scheme in ("http", "https")
         self._store = store.absolute()
         self.folder = SweepFolder(self._store, sweep)

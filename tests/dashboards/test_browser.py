@@ -293,7 +293,8 @@ class Flaky(Store):
 
 
 def test_a_store_that_goes_away_is_told_and_comes_back(browser: Any, folder: Path) -> None:
-    store = Flaky(open_store(folder)._client)
+    whole = open_store(folder)
+    store = Flaky(whole._client, whole.tracking_uri, folder)
     with served(store) as address:
         page, _ = opened(browser, address)
         page.wait_for_selector(DOT)

@@ -489,4 +489,4 @@ def refuse(sweep: SweepTracker, metric: str) -> None:
             raise MlflowException.invalid_parameter_value(f"no metric {metric}")
         return real(run_id, metrics, *rest)
 
-    sweep._delivery._client.log_batch = refusing
+    setattr(sweep._delivery._client, "log_batch", refusing)  # noqa: B010
