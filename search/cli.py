@@ -21,6 +21,7 @@ from rich.table import Table
 
 from search.command_help import Command
 from search.problem import Problem
+from search.temporary import keep_torch_private
 from search.units import count, parse_bytes, show_bytes, show_seconds
 from trainables.metrics import Quality, quality_of
 
@@ -229,6 +230,7 @@ def sweep(
 def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     """Run a sweep, or go on with one, and print how it ended."""
     from search.display import Display
+    from search.ray_watch import RayDied
     from search.store import open_store
     from search.sweep import run_sweep
 
@@ -240,6 +242,10 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     except KeyboardInterrupt:
         err.print(f"Stopped. Go on with: rayduce resume {name} --store {store}", soft_wrap=True)
         raise typer.Exit(130) from None
+    except RayDied as error:
+        err.print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.stdout.flush()
+        os._exit(2)  # what Ray does at the interpreter's end would wait for what has died
     took = f"{show_seconds(time.monotonic() - started)}{' since it was resumed' if resume else ''}"
     _print_outcome(outcome, options, took)
     if not any(record.state == "finished" for record in outcome.records.values()):
@@ -934,7 +940,6 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
         # MLflow's own front page, and its page of an experiment, are about chat models.
         runs = f"experiments/{opened.experiment_of(sweeps[0])}/runs" if sweeps else "experiments"
     environment = os.environ | {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes of 240 MB that nothing here uses
         "PYTHONWARNINGS": "ignore",  # its dependencies' business
         "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where everybody sees its password
@@ -1033,6 +1038,7 @@ def _with_own_model(build: Callable[[], T]) -> T:
 
 def main() -> None:
     """Entry point of ``rayduce``."""
+    keep_torch_private()
     app(prog_name="rayduce")
 
 
