@@ -10,10 +10,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
+from ray._private import utils as ray_utils  # brings psutil
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
 from search.halt import Signals
@@ -70,6 +71,7 @@ def watched(signals: Signals, again: str, tell_store: Callable[[BaseException], 
         elif over.wait(LAST_SECONDS):
             return
         os.write(sys.stderr.fileno(), f"\nError: {died}\n".encode())
+        _kill(node)
         os._exit(1)
 
     if processes:
@@ -89,8 +91,15 @@ def watched(signals: Signals, again: str, tell_store: Callable[[BaseException], 
 
 
 def _kill(node: Any) -> None:
-    """End what is left of a Ray of which a process has died; ``ray.shutdown`` would wait for the dead."""
+    """End what is left of a Ray of which a process has died; ``ray.shutdown`` would wait for the dead.
+
+    Its agents and workers too, which would look for it for a minute.
+    """
+    below = ray_utils.psutil.Process().children(recursive=True)
     node.kill_all_processes(check_alive=False, allow_graceful=False)
+    for process in below:
+        with suppress(ray_utils.psutil.NoSuchProcess):
+            process.kill()
 
 
 def _how(code: int) -> str:

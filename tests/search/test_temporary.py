@@ -1,4 +1,4 @@
-"""Temporary folders: ours alone, checked, gone afterwards, and refused in one sentence where they cannot be."""
+"""Temporary folders: ours alone, checked, gone afterwards, refused in one sentence where they cannot be."""
 
 from __future__ import annotations
 
