@@ -33,7 +33,15 @@ WHAT = {
 
 
 class RayDied(Problem):
-    """A process without which Ray does not work has ended."""
+    """A process without which Ray does not work has ended.
+
+    Attributes:
+        what: the process and its end, without what the user can do.
+    """
+
+    def __init__(self, what: str, again: str) -> None:
+        super().__init__(f"{what}, and the sweep with it; go on with: {again}")
+        self.what = what
 
 
 @contextmanager
@@ -56,8 +64,7 @@ def watched(signals: Signals, again: str, tell_store: Callable[[BaseException], 
     def death() -> RayDied | None:
         for what, process in processes.items():
             if process.poll() is not None:
-                how = _how(process.returncode)
-                return RayDied(f"{WHAT[what]} has ended ({how}), and the sweep with it; go on with: {again}")
+                return RayDied(f"{WHAT[what]} has ended ({_how(process.returncode)})", again)
         return None
 
     def watch() -> None:
@@ -70,7 +77,8 @@ def watched(signals: Signals, again: str, tell_store: Callable[[BaseException], 
             tell_store(died)
         elif over.wait(LAST_SECONDS):
             return
-        os.write(sys.stderr.fileno(), f"\nError: {died}\n".encode())
+        cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # the live display hides it
+        os.write(sys.stderr.fileno(), f"{cursor}\nError: {died}\n".encode())
         _kill(node)
         os._exit(1)
 

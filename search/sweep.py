@@ -214,6 +214,8 @@ def _end_early(tracker: SweepTracker, error: BaseException, about: str) -> None:
     stopped = isinstance(error, (KeyboardInterrupt, StoreError, RayDied)) or _store_trouble(error)
     state = "stopped" if stopped else "failed"
     reason = "" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"[:300]
+    if isinstance(error, RayDied):
+        reason = error.what
     tags = {NOTE_TAG: unfinished_note(about, state, reason, tracker.folder.name)}
     if reason:
         tags["reason"] = reason
