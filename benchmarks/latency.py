@@ -18,9 +18,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 
@@ -30,12 +30,14 @@ from trainables.compressed_weight import compress
 from trainables.evaluation import rebuild, ship
 from trainables.export import to_onnx
 from trainables.integer_graph import has_wide_products
-from trainables.metrics.latency import alone, fingerprint
+from trainables.metrics.latency import fingerprint
 from trainables.models import ResNet
 from trainables.models.base import Model
 from trainables.models.convnet import PAPER_STUDENT_2
 from trainables.packed_file import unpack
+from trainables.runtime import open_session
 from trainables.tasks import CIFAR10
+from trainables.turns import alone
 
 STUDENTS: Mapping[str, Model] = {
     "ResNet-20": ResNet(depth=3, width=1.0),
@@ -95,7 +97,7 @@ def measure(rounds: int, runs: int) -> list[Row]:
         runs: timed runs in a turn, after 10 to warm up.
     """
     contents = {(name, form): data for name, model in STUDENTS.items() for form, data in files(model).items()}
-    sessions = {key: _session(data) for key, data in contents.items()}
+    sessions = {key: open_session(data) for key, data in contents.items()}
     values = np.random.default_rng(0).standard_normal((1, *CIFAR10().input_shape), dtype=np.float32)
     seconds: dict[tuple[str, str], list[list[float]]] = {key: [] for key in sessions}
     keys = list(sessions)
@@ -106,15 +108,7 @@ def measure(rounds: int, runs: int) -> list[Row]:
     return [_row(key, len(contents[key]), seconds) for key in keys]
 
 
-def _session(data: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-
-def _turn(session: onnxruntime.InferenceSession, values: np.ndarray, runs: int) -> list[float]:
+def _turn(session: Any, values: np.ndarray, runs: int) -> list[float]:
     feed = {"input": values}
     for _ in range(WARM_UP):
         session.run(None, feed)

@@ -32,7 +32,7 @@ import torch
 
 from benchmarks.digits_grid import METHODS, Point, bases, points, points_of, recipe_of, study_and_context
 from benchmarks.digits_table import pack_table
-from search.teacher import cached_teacher, keep_teacher, train_teacher
+from search.teacher import cached_teacher, keep_teacher, teacher_epochs
 from trainables.evaluation import evaluate_file, open_student
 from trainables.teachers.sources import LocalSources
 from trainables.trainer import Trainer
@@ -84,7 +84,9 @@ class Recorder:
         teacher = cached_teacher(store, recipe)
         if teacher is None:
             print(f"training the teacher, {recipe.epochs} epochs", flush=True)
-            teacher = train_teacher(recipe, self.arrays, "cpu", 1, lambda epoch, metrics: None)
+            *_, last = teacher_epochs(recipe, self.arrays, "cpu", 1)
+            assert isinstance(last, bytes)
+            teacher = last
             keep_teacher(store, recipe, teacher)
         self.teacher_bytes = len(teacher)
         network = open_student(teacher)[1]

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from search.command_help import Command
 from search.problem import Problem
+from search.temporary import keep_torch_private
 from search.units import count, parse_bytes, show_bytes, show_seconds
 from trainables.foreign import LONGEST, shown
 from trainables.metrics import Quality, quality_of
@@ -296,6 +297,7 @@ def sweep(
 def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     """Run a sweep, or go on with one, and print how it ended."""
     from search.display import Display
+    from search.ray_watch import RayDied
     from search.store import open_store
     from search.sweep import go_on_with, run_sweep
 
@@ -307,6 +309,10 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     except KeyboardInterrupt:
         err.print(_line(f"Stopped. Go on with: {go_on_with(options)}"), soft_wrap=True)
         raise typer.Exit(130) from None
+    except RayDied as error:
+        err.print(f"[bold red]Error:[/] {_line(str(error))}", highlight=False, soft_wrap=True)
+        sys.stdout.flush()
+        os._exit(2)  # what Ray does at the interpreter's end would wait for what has died
     took = f"{show_seconds(time.monotonic() - started)}{' since it was resumed' if resume else ''}"
     _print_outcome(outcome, options, took)
     if not any(record.state == "finished" for record in outcome.records.values()):
@@ -1021,7 +1027,6 @@ def _serve_mlflow(uri: str, store: Path, port: int, runs: str, *, copied: bool) 
     from search.serving import LOOPBACK_HOSTS
 
     environment = os.environ | {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes of 240 MB that nothing here uses
         "PYTHONWARNINGS": "ignore",  # its dependencies' business
         "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where everybody sees its password
@@ -1135,6 +1140,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None if it is closed
             stream.reconfigure(errors="backslashreplace")  # a letter that the terminal's encoding lacks
+    keep_torch_private()
     app(prog_name="rayduce")
 
 

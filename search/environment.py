@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from search.problem import Problem
+from trainables.quiet import NOTHING_IS_SENT
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report usage to its makers
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+    **NOTHING_IS_SENT,
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a third of a short trial's cost; MLflow has it all
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep handles Ctrl-C itself
@@ -22,18 +22,27 @@ QUIET = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve the trial beside them
 }
 
+ON_LOOPBACK = {
+    # Ray's word for "nothing but this machine": its processes then know it as 127.0.0.1 and listen there
+    # alone. Given that address as an option, Ray would put the network's in its place.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""Of a local Ray; read when ray is imported."""
+
 
 def prepare_environment(address: str | None) -> None:
     """Switch reporting home off and authentication on, for this process and those it starts.
 
-    A local Ray gets a random token that lives in the environment only. To join a running cluster, the
-    user's own token is needed unless ``RAY_AUTH_MODE=disabled`` says that the cluster has none.
+    A local Ray stays on the loopback device and gets a random token that lives in the environment only. To
+    join a running cluster, the user's own token is needed unless ``RAY_AUTH_MODE=disabled`` says that the
+    cluster has none.
 
     Raises:
         Problem: a cluster is to be joined and no token is there.
     """
     os.environ.update(QUIET)
     if address is None:
+        os.environ.update(ON_LOOPBACK)
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         return

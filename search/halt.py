@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -45,6 +46,7 @@ class Signals:
         self._farewell = farewell
         self._asked = False
         self._deferring = False
+        self._failure: BaseException | None = None
 
     @contextmanager
     def handled(self) -> Iterator[Signals]:
@@ -71,7 +73,20 @@ class Signals:
         finally:
             self._deferring = False
 
+    def fail(self, reason: BaseException) -> None:
+        """End the sweep with ``reason``, from another thread, where a signal would have ended it."""
+        self._failure = reason
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGINT)  # wakes the main thread where it waits
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            if not self._deferring:
+                raise failure
+            self._halt.request(failure)
+            return
         if self._asked:
             os.write(sys.stderr.fileno(), f"\n{self._farewell}\n".encode())
             os._exit(130)

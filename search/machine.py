@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import ray
 import torch
+from ray._private import services
 
 from search.cluster import check_reachable, share_store, workers_environment
 from search.options import Options
 from search.problem import Problem
+from search.temporary import RAY
 from trainables.store_mark import StoreMark
 
 
@@ -36,26 +41,39 @@ class Machine:
     store_mark: StoreMark | None = None
 
 
-def start_ray(options: Options) -> Machine:
+def start_ray(options: Options, folder: Path | None) -> Machine:
     """Start Ray on this machine, or join the cluster at ``options.address``.
+
+    Args:
+        options: the sweep's.
+        folder: of this user alone, for the files and sockets of a Ray on this machine
+            (:func:`search.temporary.own_folder`); None to join a cluster.
 
     Raises:
         Problem: it does not start, cannot be joined, has no processor, or does not see the store.
     """
     processors = os.cpu_count() or 1
     connect = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
-    if options.address is None:
+    if folder is not None:
         wanted = options.concurrency or processors
         # Ray counts the GPUs it sees, torch the ones it can use.
         gpus_here = torch.cuda.device_count() if torch.cuda.is_available() else 0
         try:
-            connect("local", num_cpus=max(processors, wanted), num_gpus=gpus_here, include_dashboard=False)
+            with _without_api_server():
+                connect(
+                    "local",
+                    num_cpus=max(processors, wanted),
+                    num_gpus=gpus_here,
+                    include_dashboard=False,
+                    _temp_dir=str(folder / RAY),
+                )
         except Exception as error:  # it has no class of its own for processes that do not come up
             text = str(error).strip().splitlines()[0]
             raise Problem(
                 f"Ray did not start on this machine ({text}). If the machine is only busy, try again later."
             ) from error
     else:
+        assert options.address is not None
         with workers_environment(options.own_model) as runtime_env:
             try:
                 connect(check_reachable(options.address), runtime_env=runtime_env)
@@ -77,6 +95,20 @@ def start_ray(options: Options) -> Machine:
         gpus_per_trial=1.0 / math.ceil(concurrency / gpus) if gpus else 0.0,
         store_mark=mark,
     )
+
+
+@contextmanager
+def _without_api_server() -> Iterator[None]:
+    """Let Ray start without the process that, when there is no dashboard, does nothing but report usage.
+
+    With reports switched off, it still asks the metadata addresses of three clouds where it runs.
+    """
+    start = services.start_api_server
+    services.start_api_server = lambda *_, **__: (None, None)  # what it returns when it does not start
+    try:
+        yield
+    finally:
+        services.start_api_server = start
 
 
 def smallest_object_store() -> float:

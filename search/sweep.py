@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from search.notes import unfinished_note
 from search.options import Options, command
 from search.problem import Problem
 from search.publish import publish
+from search.ray_watch import RayDied, watched
 from search.records import lost_trials, records_of, sweep_tag, tell_again
 from search.samplers import Sampler, find_sampler
 from search.searcher import OptunaSearcher, open_study
@@ -39,6 +41,7 @@ from search.studies import Study
 from search.sweep_folder import SweepFolder
 from search.teacher import alone_with_teacher, cached_teacher, checksum_of, view_bytes, views_that_fit
 from search.teaching import Trained, teacher_outputs, teacher_product, trained_teacher
+from search.temporary import own_folder
 from search.tracking import SweepExists, SweepTracker, signature_tags
 from search.trials import make_scheduler, run_trials
 from search.units import count, show_bytes
@@ -104,6 +107,7 @@ def run_sweep(
         Problem: something the user can put right; nothing is written, except where a cluster refuses.
         DataError: the data is not usable.
         StoreError, SweepExists: the store cannot be written, or has a sweep of that name.
+        RayDied: a process of Ray's has ended; the interpreter may not end by itself any more.
         KeyboardInterrupt: the user stopped it.
     """
     sampler = find_sampler(options.sampler)
@@ -139,7 +143,8 @@ def run_sweep(
     halt = Halt()
     again = go_on_with(options)
     signals = Signals(halt, f"Left at once. Go on with: {again}")
-    with folder.claimed(), signals.handled():
+    own = nullcontext(None) if options.address is not None else own_folder()
+    with folder.claimed(), signals.handled(), own as temporary:
         events = folder.events()
         for text in check_same(options.name, events[0]["settings"], settings) if resume else ():
             reporter.say(text)
@@ -154,27 +159,30 @@ def run_sweep(
                 tracker.go_on(about)
             tell_settings(tracker, study, context, params, teacher_recipe)
             reporter.say("starting Ray")
-            machine = start_ray(options)
+            machine = start_ray(options, temporary)
             signals.install()  # Ray's own handler prints a crash report and aborts
-            outcome = _search(
-                study,
-                context,
-                options,
-                arrays,
-                teacher_recipe,
-                events,
-                machine,
-                tracker,
-                reporter,
-                sampler,
-                earlier,
-                signals,
-                halt,
-            )
+            with watched(signals, again, lambda error: _end_early(tracker, error, about)):
+                outcome = _search(
+                    study,
+                    context,
+                    options,
+                    arrays,
+                    teacher_recipe,
+                    events,
+                    machine,
+                    tracker,
+                    reporter,
+                    sampler,
+                    earlier,
+                    signals,
+                    halt,
+                )
             yardstick = replace(yardstick, teacher=outcome.teacher)
             finish_sweep(tracker, outcome.records, outcome.front, yardstick, about, outcome.short)
             reporter.say("delivering to MLflow")
             return replace(outcome, undelivered=publish(tracker, options.name, report))
+        except RayDied:  # the store knows
+            raise
         except BaseException as error:  # Ctrl-C too; it is raised again once the store knows
             if ray.is_initialized():
                 ray.shutdown()  # before anything is waited for: nobody hears what trials do now
@@ -189,7 +197,7 @@ def run_sweep(
             raise
         finally:
             tracker.abandon()
-            if ray.is_initialized():
+            if ray.is_initialized() and not isinstance(sys.exception(), RayDied):
                 ray.shutdown()
 
 
@@ -215,9 +223,11 @@ def _kept(options: Options) -> dict[str, Any]:
 
 def _end_early(tracker: SweepTracker, error: BaseException, about: str) -> None:
     """Say in the store that the sweep stopped or failed, as far as the store lets us."""
-    stopped = isinstance(error, (KeyboardInterrupt, StoreError)) or _store_trouble(error)
+    stopped = isinstance(error, (KeyboardInterrupt, StoreError, RayDied)) or _store_trouble(error)
     state = "stopped" if stopped else "failed"
     reason = "" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"[:300]
+    if isinstance(error, RayDied):
+        reason = error.what
     tags = {NOTE_TAG: unfinished_note(about, state, reason, tracker.folder.name)}
     if reason:
         tags["reason"] = reason

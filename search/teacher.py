@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,17 @@ import safetensors.numpy
 import torch
 
 from search.problem import Problem
+from trainables.checkpoint import CheckpointError
 from trainables.evaluation import open_student
 from trainables.packed_file import PackedFileError, read_file, read_header, write_file
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, LoadedTask, Task, TaughtTask
 from trainables.teachers.remembered import different_views, remember
 from trainables.teachers.sources import NoSources, TeacherOutputs
-from trainables.trainer import train
+from trainables.trainer import Trainer
+from trainables.trial_folder import TrialFolder
+
+TRAINING = "-training-"
 
 
 def teacher_path(store: Path, recipe: Recipe) -> Path:
@@ -80,24 +86,75 @@ def alone_with_teacher(store: Path, recipe: Recipe, waiting: Callable[[], None])
         os.close(file)
 
 
-def train_teacher(
-    recipe: Recipe,
-    arrays: Arrays,
-    device: str,
-    threads: int,
-    on_epoch: Callable[[int, dict[str, float]], None],
-) -> bytes:
-    """Train ``recipe`` in this process and return its packed file."""
+@dataclass(frozen=True)
+class TeacherEpoch:
+    """How far the teacher's training has come.
+
+    Attributes:
+        epoch: epochs finished.
+        loss: of that epoch; None at the start.
+        note: why a checkpoint that is there is not used; empty if it is, or if there is none.
+    """
+
+    epoch: int
+    loss: float | None
+    note: str = ""
+
+
+def teacher_epochs(
+    recipe: Recipe, arrays: Arrays, device: str, threads: int, store: Path | None = None
+) -> Iterator[TeacherEpoch | bytes]:
+    """Train ``recipe`` in this process, from where an earlier process left off.
+
+    Stopping after any epoch and going on changes no bit on the CPU, as for trials.
+
+    Args:
+        recipe: the teacher's.
+        arrays: the data of its task.
+        device: where to train, ``cpu`` or ``cuda``.
+        threads: on the CPU.
+        store: keeps a checkpoint while it trains; None keeps none.
+
+    Yields:
+        How far it is at the start, then each epoch, and last the packed file.
+
+    Raises:
+        StoreTrouble, TrialInUse: the checkpoint cannot be written, or another process works on it.
+        Diverged: the loss, or a weight, is not finite.
+    """
     torch.set_num_threads(threads)
     where = torch.device(device)
-    return train(recipe, recipe.task.open(arrays, where, recipe.seed), NoSources(), where, on_epoch)
+    task = recipe.task.open(arrays, where, recipe.seed)
+    folder = None if store is None else TrialFolder(_training_folder(store, recipe, arrays))
+    with nullcontext() if folder is None else folder.held():
+        trainer, note = Trainer(recipe, task, NoSources(), where), ""
+        try:
+            before = 0.0 if folder is None else folder.load(trainer)
+        except CheckpointError as error:  # training again is all that it would have saved
+            trainer, note, before = Trainer(recipe, task, NoSources(), where), str(error), 0.0
+        started = time.perf_counter() - before
+        yield TeacherEpoch(trainer.epoch, None, note)
+        while not trainer.finished:
+            loss = trainer.train_epoch()["loss"]
+            if folder is not None and not trainer.finished:
+                folder.save(trainer, time.perf_counter() - started)
+            yield TeacherEpoch(trainer.epoch, loss)
+        yield trainer.ship()
+
+
+def _training_folder(store: Path, recipe: Recipe, arrays: Arrays) -> Path:
+    """Of the checkpoint; named after the data too, so that a training goes on only on what it began with."""
+    data = checksum_of({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return teacher_path(store, recipe).with_name(f"{recipe.recipe_id}{TRAINING}{data.hex()[:16]}")
 
 
 def keep_teacher(store: Path, recipe: Recipe, data: bytes) -> None:
-    """Keep a trained teacher for the next sweep."""
+    """Keep a trained teacher for the next sweep, and no longer what its training could have gone on from."""
     path = teacher_path(store, recipe)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, data)
+    for folder in path.parent.glob(f"{recipe.recipe_id}{TRAINING}*"):
+        shutil.rmtree(folder, ignore_errors=True)  # nobody reads it any more, whatever is left
 
 
 SHARE_OF_OBJECT_STORE = 0.25

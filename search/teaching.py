@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 from search.callback import Reporter
 from search.machine import Machine
+from search.mlflow_client import StoreError
+from search.problem import Problem
 from search.studies import Study
 from search.teacher import (
+    TeacherEpoch,
     ask_teacher,
     be_taught,
     cached_product,
@@ -19,14 +25,20 @@ from search.teacher import (
     keep_teacher,
     outputs_name,
     product_path,
-    train_teacher,
+    teacher_epochs,
 )
-from search.units import count
+from search.units import count, show_seconds
 from trainables.models.custom import allow
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task, TaughtTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.trainable import TrialSettings
+from trainables.trial_folder import StoreTrouble, TrialInUse
+
+MAX_FAILURES = 3
+"""Of the process that trains the teacher, which each time goes on from its last checkpoint."""
+TELL_SECONDS = 5.0
+"""At least so long lies between two lines about the teacher's epochs."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +56,11 @@ class Trained:
     fingerprint: str
 
 
-@ray.remote
-def _train_teacher(recipe: Recipe, arrays: Arrays, device: str, threads: int) -> bytes:
-    return train_teacher(recipe, arrays, device, threads, lambda epoch, metrics: None)
+@ray.remote(num_returns="streaming", max_retries=0)
+def _train_teacher(
+    recipe: Recipe, arrays: Arrays, device: str, threads: int, store: Path
+) -> Iterator[TeacherEpoch | bytes]:
+    yield from teacher_epochs(recipe, arrays, device, threads, store)
 
 
 @ray.remote
@@ -70,13 +84,59 @@ def _be_taught(
 def trained_teacher(
     study: Study, recipe: Recipe, store: Path, data: Any, machine: Machine, reporter: Reporter
 ) -> bytes:
-    """The teacher's packed file, trained now and kept in the store."""
+    """The teacher's packed file, trained now and kept in the store.
+
+    Raises:
+        StoreError: the store cannot be written.
+        Problem: another process trains it.
+    """
     reporter.say(f"training the teacher, {count(recipe.epochs, 'epoch')}")
     threads, gpus = _of_the_teacher(study, machine)
     task = _train_teacher.options(num_cpus=threads, num_gpus=gpus)
-    file: bytes = ray.get(task.remote(recipe, data, machine.device, threads))
+    failures = 0
+    while True:
+        try:
+            epochs: Any = task.remote(recipe, data, machine.device, threads, store.absolute())
+            file = _followed(epochs, recipe.epochs, reporter)
+            break
+        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+            failures += 1
+            if failures > MAX_FAILURES:
+                raise
+            reporter.say(f"the process that trained the teacher has ended ({type(error).__name__})")
+        except StoreTrouble as error:  # as Ray raises it, with a whole traceback for a text
+            cause = getattr(error, "cause", error)
+            raise StoreError(f"The teacher's training cannot write to the store: {cause}") from error
+        except TrialInUse as error:
+            cause = getattr(error, "cause", error)
+            raise Problem(f"The teacher cannot be trained: {cause}; wait until it has ended.") from error
     keep_teacher(store, recipe, file)
     return file
+
+
+def _followed(epochs: Iterator[Any], of: int, reporter: Reporter) -> bytes:
+    """The teacher's file at the end of its training, whose epochs are told, at most one in a few seconds."""
+    begun = told = time.monotonic()
+    first = 0
+    for reference in epochs:
+        item: TeacherEpoch | bytes = ray.get(reference)
+        if isinstance(item, bytes):
+            return item
+        now = time.monotonic()
+        if item.loss is None:
+            begun, first = now, item.epoch
+            if item.note:
+                reporter.say(f"the teacher begins again, for {item.note}")
+            elif item.epoch:
+                reporter.say(f"the teacher goes on after epoch {item.epoch} of {of}")
+        elif now - told >= TELL_SECONDS:
+            told = now
+            left = (now - begun) / (item.epoch - first) * (of - item.epoch)
+            reporter.say(
+                f"training the teacher: epoch {item.epoch} of {of}, loss {item.loss:.3g}, "
+                f"about {show_seconds(left)} left"
+            )
+    raise AssertionError("the teacher's training ended without its file")
 
 
 def teacher_outputs(

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from trainables.quiet import NOTHING_IS_SENT
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Before any library reads its variables: a developer's MLflow server or Ray cluster takes no part in a test.
@@ -21,8 +23,7 @@ for _name in [name for name in os.environ if name.startswith(("MLFLOW_", "RAY_")
 os.environ |= {
     "OMP_NUM_THREADS": "1",  # one thread, so that sums are added in one order
     "MKL_NUM_THREADS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "RAY_USAGE_STATS_ENABLED": "0",
+    **NOTHING_IS_SENT,
     # Explicit, and with a token of its own: without one Ray would write ~/.ray/auth_token.
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),

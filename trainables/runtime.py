@@ -1,4 +1,8 @@
-"""Exported graphs in the runtime that a user would deploy: ONNX Runtime on one thread of the CPU."""
+"""Exported graphs in the runtime that a user would deploy: ONNX Runtime on one thread of the CPU.
+
+The one place that imports it. :mod:`trainables.quiet` has told it by then to send nothing; the call below
+tells it again, for a process in which somebody else had imported it before.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ import onnxruntime
 
 from trainables.interfaces.base import Run
 
+onnxruntime.disable_telemetry_events()
+
+RUNTIME_VERSION: str = onnxruntime.__version__
 ERRORS_ONLY = 3
 
 
@@ -21,12 +28,21 @@ def load(graphs: Mapping[str, bytes]) -> dict[str, Run]:
     return {name: _loaded(data) for name, data in graphs.items()}
 
 
-def _loaded(data: bytes) -> Run:
+def open_session(data: bytes) -> onnxruntime.InferenceSession:
+    """An ONNX file in ONNX Runtime, on one thread of the CPU.
+
+    Raises:
+        Exception: as of :func:`load`.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _loaded(data: bytes) -> Run:
+    session = open_session(data)
     outputs = [output.name for output in session.get_outputs()]
 
     def run(feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

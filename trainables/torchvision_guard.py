@@ -1,4 +1,4 @@
-"""The one place that imports torchvision.
+"""The one place that imports torchvision, and what lets modules of others import it.
 
 The torchvision wheel of the public index is compiled against a CUDA build of torch. Beside a CPU-only
 torch its operators cannot be loaded, which torchvision itself forgives, but its registration of shape
@@ -13,6 +13,7 @@ import functools
 import importlib
 import importlib.machinery
 import importlib.util
+import sys
 from types import ModuleType
 
 import torch
@@ -28,14 +29,30 @@ def import_torchvision() -> ModuleType:
     Raises:
         ModuleNotFoundError: torchvision is not installed.
     """
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.submodule_search_locations is None:
+    if not make_importable():
         raise ModuleNotFoundError(
             "torchvision is not installed; run pip install torchvision", name="torchvision"
         )
+    return importlib.import_module("torchvision")
+
+
+@functools.cache
+def make_importable() -> bool:
+    """Let ``import torchvision`` work in this process, also for code that knows nothing of this module.
+
+    To be called before a module that is not ours is imported. It does not import torchvision.
+
+    Returns:
+        Whether torchvision is installed.
+    """
+    if "torchvision" in sys.modules:
+        return True
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.submodule_search_locations is None:
+        return False
     if not _operators_load(spec.submodule_search_locations[0]):
         _declare()
-    return importlib.import_module("torchvision")
+    return True
 
 
 def _operators_load(folder: str) -> bool:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -41,6 +42,30 @@ def test_the_first_is_raised_where_it_arrives_or_waits_where_it_must_not() -> No
     assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(KeyboardInterrupt), Signals(Halt(), "").handled():
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_another_thread_ends_the_sweep_as_a_signal_would() -> None:
+    class Died(Exception):
+        pass
+
+    def fail(signals: Signals) -> None:
+        thread = threading.Thread(target=signals.fail, args=(Died(),))
+        thread.start()
+        thread.join()
+
+    halt = Halt()
+    with Signals(halt, "").handled() as signals:
+        with pytest.raises(Died):
+            fail(signals)
+            time.sleep(60)  # the signal ends it
+        with signals.deferred():
+            fail(signals)
+            while halt.reason is None:
+                time.sleep(0.01)
+        with pytest.raises(Died):
+            halt.check()
+        with pytest.raises(KeyboardInterrupt):  # the user has asked for nothing yet
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.slow

@@ -11,16 +11,20 @@ from hypothesis import strategies as st
 from search.problem import Problem
 from search.teacher import (
     SHARE_OF_OBJECT_STORE,
+    TeacherEpoch,
     ask_teacher,
     cached_product,
+    cached_teacher,
     keep_product,
+    keep_teacher,
     outputs_name,
     product_path,
+    teacher_epochs,
     view_bytes,
     views_that_fit,
 )
 from tests.recipes import STUDENT
-from trainables import methods
+from trainables import methods, trial_folder
 from trainables.compressed_weight import compress
 from trainables.evaluation import open_student, ship
 from trainables.tasks import Digits
@@ -114,3 +118,68 @@ def test_outputs_are_remembered_where_they_fit(views, size, store_bytes):
 def test_the_size_of_a_view_is_that_of_what_is_kept(asked):
     task = Digits().open(Digits().load(None), torch.device("cpu"), 0)
     assert view_bytes(task, 10) == sum(values[0].nbytes for values in asked.values.values())
+
+
+LONGER = methods.full_precision(Digits(), STUDENT, epochs=4)
+
+
+class Killed(Exception):
+    pass
+
+
+def trained(store, arrays=None, stop_after=None):
+    """Epochs that were told, and the file; ``stop_after`` so many it is as if the process were killed."""
+    told = []
+    for item in teacher_epochs(LONGER, arrays or Digits().load(None), "cpu", 1, store):
+        if isinstance(item, bytes):
+            return told, item
+        told.append(item)
+        if item.epoch == stop_after:
+            raise Killed
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def straight():
+    *_, file = teacher_epochs(LONGER, Digits().load(None), "cpu", 1)
+    return file
+
+
+@pytest.fixture
+def every_epoch(monkeypatch):
+    """A checkpoint after every epoch, even where these take no longer than to write one."""
+    monkeypatch.setattr(trial_folder, "LEAST_RATIO", 0.0)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_teacher_goes_on_from_its_last_epoch_to_the_same_file(tmp_path, straight, every_epoch, stop_after):
+    with pytest.raises(Killed):
+        trained(tmp_path, stop_after=stop_after)
+    told, file = trained(tmp_path)
+    assert told[0] == TeacherEpoch(stop_after, None)
+    assert [each.epoch for each in told[1:]] == [*range(stop_after + 1, 5)]
+    assert file == straight
+    keep_teacher(tmp_path, LONGER, file)
+    assert cached_teacher(tmp_path, LONGER) == file
+    assert [path.name for path in (tmp_path / "teachers").iterdir()] == [f"{LONGER.recipe_id}.rdz"]
+
+
+def test_a_damaged_checkpoint_of_a_teacher_is_told_and_the_training_begins_again(tmp_path, straight):
+    with pytest.raises(Killed):
+        trained(tmp_path, stop_after=2)
+    [checkpoint] = (tmp_path / "teachers").glob("*/state.safetensors")
+    data = bytearray(checkpoint.read_bytes())
+    data[-1] ^= 1
+    checkpoint.write_bytes(data)
+    told, file = trained(tmp_path)
+    assert told[0].epoch == 0 and "its checksum is not that of its content" in told[0].note
+    assert file == straight
+
+
+def test_a_teacher_does_not_go_on_with_what_was_trained_on_other_data(tmp_path):
+    with pytest.raises(Killed):
+        trained(tmp_path, stop_after=2)
+    arrays = dict(Digits().load(None))
+    name = next(name for name in arrays if "label" in name or "target" in name)
+    told, _ = trained(tmp_path, arrays={**arrays, name: arrays[name][::-1].copy()})
+    assert told[0] == TeacherEpoch(0, None)

@@ -73,3 +73,35 @@ def test_schemas_are_declared_only_where_the_compiled_operators_do_not_load(
         tmp_path,
     )
     assert out == declared
+
+
+def test_a_module_of_the_user_imports_torchvision_as_ours_does(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "import torchvision\n"
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, input_shape, outputs, depth, width):\n"
+        "        super().__init__()\n"
+        "        self.layers = torchvision.ops.MLP(input_shape[0], [outputs])\n"
+    )
+    out = run(
+        "from trainables.models.custom import Custom, allow\n"
+        "allow('theirs:Net')\n"
+        "print(Custom(target='theirs:Net').build((4,), 2).layers[0].out_features)\n",
+        tmp_path,
+    )
+    assert out == "2"
+
+
+def test_a_module_of_the_user_does_without_torchvision_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text("from torch import nn\nclass Net(nn.Identity):\n    pass\n")
+    out = run(
+        "import importlib.util\n"
+        "real = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: name != 'torchvision' and real(name, *rest) or None\n"
+        "from trainables.models.custom import Custom, allow\n"
+        "allow('theirs:Net')\n"
+        "print(type(Custom(target='theirs:Net').build((4,), 2)).__name__, 'torchvision' in sys.modules)\n",
+        tmp_path,
+    )
+    assert out == "Net False"

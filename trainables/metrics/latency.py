@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import json
 import os
 import platform
-import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from trainables.files import write_file
 from trainables.interfaces.base import Interface
 from trainables.part import Part
-from trainables.runtime import load
+from trainables.runtime import RUNTIME_VERSION, load
+from trainables.turns import alone
 
 WARM_UP = 30
 RUNS = 200
@@ -56,7 +52,7 @@ def fingerprint() -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": RUNTIME_VERSION,
     }
 
 
@@ -131,11 +127,11 @@ def latencies_of(
         By the name of the metric.
 
     At most one process of the user on this machine measures at a time, whatever its folder: two at once
-    would measure each other.
+    would measure each other (:func:`trainables.turns.alone`).
 
     Raises:
         ValueError: the machine's table is there but is none; removing it measures again.
-        OSError: the folder or the lock cannot be written.
+        OSError: the folder cannot be written.
     """
     path = table / f"{machine_id()}.json"
     keys = {name: f"{architecture_key} {name}" for name in interface.work()}
@@ -174,22 +170,6 @@ def _write(path: Path, entries: dict[str, Latency]) -> None:
     latencies = {key: dataclasses.asdict(entry) for key, entry in sorted(entries.items())}
     content = {"machine": fingerprint(), "latencies": latencies}
     write_file(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Hold the lock of this user on this machine; the kernel lets go of it if the process dies."""
-    path = Path(tempfile.gettempdir()) / f"rayduce-latency-{os.getuid()}.lock"
-    # The folder is everybody's: follow no link that somebody else has put there.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid():
-            raise PermissionError(f"{path} is not a file of this user; remove it")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _processor() -> str:

@@ -10,6 +10,7 @@ from torch import nn
 
 from trainables.models.base import Model
 from trainables.part import check_range
+from trainables.torchvision_guard import make_importable
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _allowed: set[str] = set()
@@ -78,6 +79,7 @@ def _checked(target: str) -> str:
 
 def _class(target: str) -> type[nn.Module]:
     module_name, class_name = target.split(":")
+    make_importable()  # of what users import, torchvision may need it
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # the user's module may fail in any way while it is imported

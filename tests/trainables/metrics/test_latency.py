@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,12 +28,6 @@ ONE = Classifier((1, 4, 4))
 
 def tiny() -> dict[str, bytes]:
     return to_onnx(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), ONE, {})
-
-
-@pytest.fixture(autouse=True)
-def _own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
 
 def test_a_measurement() -> None:
@@ -101,8 +93,7 @@ def test_what_another_process_measured_meanwhile_is_taken(tmp_path: Path) -> Non
     assert latencies_of("a", slow_export, ONE, table) == {"latency_ms": theirs}
 
 
-def _measure(table: Path, temporary: Path, log: Path, key: str) -> None:
-    tempfile.tempdir = str(temporary)
+def _measure(table: Path, log: Path, key: str) -> None:
     real = latency.measure_latencies
 
     def logged(exported: Mapping[str, bytes], interface: Interface) -> dict[str, Latency]:
@@ -121,9 +112,7 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     """Four processes, two architectures: each measured once, never two at a time."""
     table, log = tmp_path / "table", tmp_path / "log"
     context = multiprocessing.get_context("fork")
-    workers = [
-        context.Process(target=_measure, args=(table, tmp_path / "temporary", log, key)) for key in "abab"
-    ]
+    workers = [context.Process(target=_measure, args=(table, log, key)) for key in "abab"]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -148,14 +137,6 @@ def test_a_broken_table_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / f"{machine_id()}.json").write_text(content)
     with pytest.raises(ValueError, match="remove it to measure again"):
         latencies_of("a", tiny, ONE, tmp_path)
-
-
-def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
-    lock = tmp_path / "temporary" / f"rayduce-latency-{os.getuid()}.lock"
-    lock.symlink_to(tmp_path / "victim")
-    with pytest.raises(OSError):
-        latencies_of("a", tiny, ONE, tmp_path / "table")
-    assert not (tmp_path / "victim").exists()
 
 
 def test_a_translator_has_two_latencies(tmp_path: Path) -> None:
