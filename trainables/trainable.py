@@ -235,11 +235,7 @@ class StudentTrial(tune.Trainable):
             StoreTrouble: it cannot be written.
         """
         _, student = open_student(data)
-        quality = task.evaluate(student.to(self._settings.device), "validation")
-        result: dict[str, Any] = {f"{VALIDATION}{name}": value for name, value in quality.items()}
-        if not math.isfinite(quality[recipe.task.metric]):
-            raise Diverged(f"{recipe.task.metric} became {quality[recipe.task.metric]} in epoch {epoch}")
-        result |= {"epoch": epoch, "packed_bytes": len(data), "state": "running", "done": False}
+        result = self._tried(recipe, task, epoch, data, student) | {"state": "running", "done": False}
         if epoch == 0:
             with writing_to_the_store(self._settings.latency_table or Path()):
                 result |= first_latencies(recipe, data, student.cpu(), self._settings)
@@ -259,13 +255,32 @@ class StudentTrial(tune.Trainable):
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of the trial of an earlier sweep that made this student; its file becomes this trial's.
 
+        Quality and size are measured on the file; of what that sweep measured the rest is taken.
+
         Raises:
+            Diverged: its quality is not a number.
             StoreTrouble: it cannot be written.
         """
+        _, student = open_student(copy.file)
+        found = self._tried(recipe, self._open(recipe), recipe.epochs, copy.file, student)
         if self._folder is not None:
             self._folder.finish(copy.file)
-        ended = {"epoch": recipe.epochs, "state": "finished", "done": True}
-        return {**copy.result, "copied_from": copy.source, **ended}
+        found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
+        return {**copy.result, **found, "copied_from": copy.source, "state": "finished", "done": True}
+
+    def _tried(
+        self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, student: nn.Module
+    ) -> dict[str, Any]:
+        """Quality and size of the packed file ``data``, from which ``student`` was rebuilt.
+
+        Raises:
+            Diverged: its quality is not a number.
+        """
+        quality = task.evaluate(student.to(self._settings.device), "validation")
+        if not math.isfinite(quality[recipe.task.metric]):
+            raise Diverged(f"{recipe.task.metric} became {quality[recipe.task.metric]} in epoch {epoch}")
+        measured: dict[str, Any] = {f"{VALIDATION}{name}": value for name, value in quality.items()}
+        return measured | {"epoch": epoch, "packed_bytes": len(data)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: a trial's own folder holds it. Ray asks when a trial is paused."""

@@ -11,10 +11,11 @@ import torch
 
 from search.budget import Budget
 from search.callback import TrialEvents
+from search.journal import open_study
 from search.machine import Machine
 from search.measuring import choose_front
 from search.options import Options
-from search.searcher import OptunaSearcher, open_study
+from search.searcher import OptunaSearcher
 from search.store import open_store
 from search.teacher import ask_teacher
 from search.tracking import SweepTracker
