@@ -140,7 +140,7 @@ class SqliteRuns:
                 )
             ]
             rows, params = _select(database, ids), _pairs(database, "params", ids)
-        return [(rows[i], params.get(i, {})) for i in ids]
+        return [(rows[i], params.get(i, {})) for i in ids if i in rows]
 
     def trials(self, parent: str) -> tuple[int, list[RunRow]]:
         with self._reading() as database:
@@ -211,6 +211,21 @@ class SqliteRuns:
 Head = tuple[str, str, int, int | None]
 
 
+LATEST_MS = 253_402_300_799_999
+"""The end of the year 9999, in milliseconds since 1970."""
+
+
+def _head(name: Any, status: Any, start: Any, end: Any) -> Head:
+    """A run's columns of their types, whatever a hand or another program wrote: a time that is none is 0."""
+    start = start if _is_time(start) else 0
+    end = max(end, start) if _is_time(end) else None if end is None else start
+    return (name if isinstance(name, str) else "", str(status), start, end)
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LATEST_MS
+
+
 def _heads(database: sqlite3.Connection, parent: str) -> dict[str, Head]:
     found = database.execute(
         "SELECT r.run_uuid, r.name, r.status, r.start_time, r.end_time FROM tags p "
@@ -219,7 +234,7 @@ def _heads(database: sqlite3.Connection, parent: str) -> dict[str, Head]:
         "ORDER BY r.start_time, r.run_uuid",
         (PARENT_TAG, parent),
     )
-    return {run_id: (name or "", status, start, end) for run_id, name, status, start, end in found}
+    return {run_id: _head(*head) for run_id, *head in found}
 
 
 def _changed(database: sqlite3.Connection, family: _Family, heads: Mapping[str, Head]) -> set[str]:
@@ -245,16 +260,16 @@ def _select(
 ) -> dict[str, RunRow]:
     if heads is None:
         heads = {
-            run_id: (name or "", status, start, end)
+            run_id: _head(*head)
             for chunk in _chunks(ids)
-            for run_id, name, status, start, end in database.execute(
+            for run_id, *head in database.execute(
                 "SELECT run_uuid, name, status, start_time, end_time FROM runs "
                 f"WHERE run_uuid IN ({_marks(chunk)})",
                 chunk,
             )
         }
     tags, metrics = _pairs(database, "tags", ids), _pairs(database, "latest_metrics", ids)
-    return {i: RunRow(i, *heads[i], tags.get(i, {}), metrics.get(i, {})) for i in ids}
+    return {i: RunRow(i, *heads[i], tags.get(i, {}), metrics.get(i, {})) for i in ids if i in heads}
 
 
 def _pairs(database: sqlite3.Connection, table: str, ids: list[str]) -> dict[str, dict[str, Any]]:
@@ -268,7 +283,12 @@ def _pairs(database: sqlite3.Connection, table: str, ids: list[str]) -> dict[str
         statement = f'SELECT run_uuid, "key", {value} FROM {table} WHERE {which}'
         for run_id, key, content in database.execute(statement, chunk):
             if table == "latest_metrics":
-                content = float(content)
+                try:
+                    content = float(content)
+                except (TypeError, ValueError):
+                    continue  # a number that is none was not measured
+            elif not isinstance(content, str) or not isinstance(key, str):
+                continue
             elif len(content) < 80:
                 content = known.setdefault(content, content)
             found.setdefault(run_id, {})[known.setdefault(key, key)] = content
@@ -374,10 +394,7 @@ def row_of(run: Run) -> RunRow:
     info, data = run.info, run.data
     return RunRow(
         info.run_id,
-        info.run_name,
-        info.status,
-        info.start_time,
-        info.end_time,
+        *_head(info.run_name, info.status, info.start_time, info.end_time),
         {key: value for key, value in data.tags.items() if key != NOTE_TAG},
         dict(data.metrics),
     )

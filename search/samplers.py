@@ -245,7 +245,8 @@ def as_complete(
         parameters: the whole space.
     """
     continued = {trial.user_attrs.get(CONTINUES) for trial in trials}
-    trials = [trial for trial in trials if trial.params and name_of(trial.number) not in continued]
+    trials = [trial for trial in trials if name_of(trial.number) not in continued]
+    trials = [trial for trial in trials if trial.params or not parameters]
     seen = {trial.number: _values(trial) for trial in trials}
     known = [values for values in seen.values() if values is not None]
     worst = [

@@ -224,7 +224,8 @@ class OptunaSearcher(Searcher):
         number = self._open.pop(trial_id)
         ending = self._judge.ending(last, error)
         kept = self._study.get_trials(deepcopy=False)[number]
-        state = ending.state if kept.params else TrialState.FAIL  # nothing to learn without parameters
+        lost = not kept.params and bool(self._parameters)  # there is nothing to learn from it
+        state = TrialState.FAIL if lost else ending.state
         trial = optuna.trial.Trial(self._study, kept._trial_id)
         for name, value in ending.constraints.items():
             if name not in kept.constraints:  # there already, if the driver died in the middle of this

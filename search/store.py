@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import re
 import tempfile
@@ -42,6 +42,7 @@ from search.runs import RunRow, ask, experiments_of, row_of, source_of
 from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, Quality, quality_of
 from trainables.metrics.base import VALIDATION
+from trainables.sealed import unsealed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -465,21 +466,7 @@ class Store:
             UnknownRun: the store has no such run.
             StoreError: the trial has no file, or none that says what is in it.
         """
-        content = self.download(run_id, TENSORS_FILE)
-        try:
-            rows = [
-                {
-                    "name": str(row["name"]),
-                    "shape": "x".join(map(str, row["shape"] or ())),
-                    "codec": str(row["codec"]),
-                    **{key: row[key] for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")},
-                    "levels": [(float(value), int(count)) for value, count in row["levels"]],
-                }
-                for row in json.loads(content)
-            ]
-            return _frame(rows, _TENSOR_COLUMNS)
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"The file {TENSORS_FILE} of the run {run_id} is damaged: {error}.") from error
+        return tensors_of(self.download(run_id, TENSORS_FILE), run_id)
 
     def complete(self, prefix: str) -> str:
         """The full id of the one run of ours whose id begins with ``prefix`` (6 to 32 hex digits).
@@ -588,6 +575,38 @@ class Store:
 
     def _ask(self, question: Any) -> Any:
         return ask(self._client, question)
+
+
+def tensors_of(content: bytes, run_id: str) -> pd.DataFrame:
+    """The rows of :meth:`Store.tensors` from the ``content`` of a run's file.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        return _frame([_tensor(row) for row in unsealed(content)["tensors"]], _TENSOR_COLUMNS)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"The file {TENSORS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
+            "what it told is in the student's own file: rayduce inspect."
+        ) from error
+
+
+def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {
+        key: None if row[key] is None else float(row[key])
+        for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")
+    }
+    levels = [(float(value), int(count)) for value, count in row["levels"]]
+    if not all(math.isfinite(value) for value in (*filter(None, numbers.values()), *(v for v, _ in levels))):
+        raise ValueError("a number is not finite")
+    return {
+        "name": str(row["name"]),
+        "shape": "x".join(map(str, row["shape"] or ())),
+        "codec": str(row["codec"]),
+        **numbers,
+        "levels": levels,
+    }
 
 
 def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +49,7 @@ from spaces import Context
 from trainables.checkpoint import CHECKPOINT_FILE
 from trainables.metrics import Quality, quality_of
 from trainables.metrics.base import VALIDATION
+from trainables.metrics.latency import damaged_tables
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays
 from trainables.teachers.remembered import different_views
@@ -132,6 +134,8 @@ def run_sweep(
     params = _settings(study, teacher_recipe, opened.fingerprint(), options)
     check_kinds(earlier, {**params, "study": study.name, "metric": task.metric})
     cached_teacher(options.store, teacher_recipe)  # a damaged one is told before anything is started
+    for text in _damaged_tables(options.store / "latency"):
+        reporter.say(text)
     settings = {
         "options": _kept(options),
         "study": {"name": study.name, "epochs": study.epochs},
@@ -194,6 +198,21 @@ def run_sweep(
             tracker.abandon()
             if ray.is_initialized():
                 ray.shutdown()
+
+
+def _damaged_tables(folder: Path) -> list[str]:
+    """Sentences on tables of latencies in ``folder`` that will be measured again.
+
+    Raises:
+        Problem: a table cannot be read.
+    """
+    try:
+        return damaged_tables(folder)
+    except OSError as error:
+        raise Problem(
+            f"The table of latencies {shown(str(error.filename))} cannot be read ({error.strerror}): make it "
+            "readable, or remove it to measure again."
+        ) from error
 
 
 def _kept(options: Options) -> dict[str, Any]:

@@ -184,7 +184,7 @@ class StudentTrial(tune.Trainable):
                 return self._step()
         except (StoreTrouble, TrialInUse):
             raise
-        except (Diverged, CheckpointError) as error:
+        except Diverged as error:
             reason = str(error)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
@@ -217,13 +217,21 @@ class StudentTrial(tune.Trainable):
         """The trainer, built at first use: an error while an actor is reset would end the whole sweep."""
         if self._trainer is None:
             started = time.perf_counter()
-            trainer = Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
-            if self._folder is not None and self._before is not None:
-                self._folder.take_over(self._before)
-            before = 0.0 if self._folder is None else self._folder.load(trainer)
+            trainer = self._fresh(recipe)
+            before = 0.0
+            if self._folder is not None:
+                if self._before is not None:
+                    self._folder.take_over(self._before)
+                try:
+                    before = self._folder.load(trainer)
+                except CheckpointError:  # the folder tells of it
+                    trainer = self._fresh(recipe)
             self._started = started - before
             self._trainer = trainer
         return self._trainer
+
+    def _fresh(self, recipe: Recipe) -> Trainer:
+        return Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
 
     def _result_of(
         self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, finished: bool, started: float
@@ -249,6 +257,8 @@ class StudentTrial(tune.Trainable):
             result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
             if self._folder is not None:
                 self._folder.finish(data)
+                if told := [*self._folder.told, *filter(None, [result.get("reason")])]:
+                    result["reason"] = _one_line("; ".join(told), 600)
         result["seconds"] = time.perf_counter() - started
         return result
 

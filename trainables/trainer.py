@@ -181,6 +181,8 @@ class Trainer:
         try:
             version, recipe_id, epoch = facts["version"], facts["recipe_id"], facts["epoch"]
             seconds = float(facts["seconds"])
+            if not 0 <= seconds < math.inf or type(epoch) is not int or not 0 <= epoch <= self.recipe.epochs:
+                raise ValueError(f"right numbers: {epoch=}, {seconds=}")
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint in {directory} lacks {error}") from error
         if version != CHECKPOINT_VERSION:
@@ -197,7 +199,7 @@ class Trainer:
             self.student.load_state_dict(_under("student.", tensors))
             self.losses.load_state_dict(_under("losses.", tensors))
             self._load_optimizer(_under("optimizer.", tensors), facts["optimizer"], facts["relative_rates"])
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"the checkpoint in {directory} does not fit its recipe: {error}"
             ) from error
