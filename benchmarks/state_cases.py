@@ -321,7 +321,7 @@ def _rows_made(folder: Path) -> Path:
 
 
 def _rows_used(folder: Path) -> None:
-    """The commands that read the store, on a database with the rows of the file, as far as SQLite takes them."""
+    """What commands read of the store, on a database with the file's rows, as far as SQLite takes them."""
     try:
         rows = parse_json((folder / "rows.json").read_bytes())
         _replace_rows(folder / "mlflow.db", rows)

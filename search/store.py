@@ -40,6 +40,7 @@ from search.mlflow_client import (
 )
 from search.runs import RunRow, ask, experiments_of, row_of, source_of
 from trainables.files import TENSORS_FILE
+from trainables.foreign import parse_json
 from trainables.metrics import COSTS, Quality, quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.sealed import unsealed
@@ -61,6 +62,7 @@ __all__ = [
     "records",
 ]
 
+RECIPE_FILE = "recipe.json"
 STATES = {
     "RUNNING": "running",
     "SCHEDULED": "running",
@@ -467,6 +469,22 @@ class Store:
             StoreError: the trial has no file, or none that says what is in it.
         """
         return tensors_of(self.download(run_id, TENSORS_FILE), run_id)
+
+    def recipe(self, run_id: str) -> Any:
+        """A trial's recipe as plain values, from its ``recipe.json``.
+
+        Raises:
+            UnknownRun: the store has no such run.
+            StoreError: the trial has no such file, or a damaged one.
+        """
+        content = self.download(run_id, RECIPE_FILE)
+        try:
+            return parse_json(content)
+        except ValueError as error:
+            raise StoreError(
+                f"The file {RECIPE_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
+                "the recipe is in the student's own file too: rayduce inspect."
+            ) from error
 
     def complete(self, prefix: str) -> str:
         """The full id of the one run of ours whose id begins with ``prefix`` (6 to 32 hex digits).

@@ -23,7 +23,7 @@ from search.units import count
 from trainables.foreign import shown
 from trainables.metrics import COSTS, Quality
 from trainables.metrics.latency import fingerprint
-from trainables.packed_file import PackedFileError, unpack
+from trainables.packed_file import PackedFileError, read_header
 from trainables.trainable import Copy
 from trainables.trial_folder import STUDENT_FILE
 
@@ -207,7 +207,7 @@ def _student(store: Store, row: Mapping[str, Any], recipe_id: str) -> bytes | No
     """The packed file of a trial; None if there is none, or not the one of which the numbers are."""
     try:
         file = store.download(row["run_id"], STUDENT_FILE)
-        found, _ = unpack(file)
+        found = read_header(file)
     except (StoreError, PackedFileError):
         return None
     return file if found.recipe_id == recipe_id and len(file) == row["packed_bytes"] else None

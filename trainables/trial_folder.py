@@ -12,7 +12,7 @@ from pathlib import Path
 from trainables.checkpoint import CHECKPOINT_FILE, CheckpointError, read_checkpoint, write_checkpoint
 from trainables.contents import contents_json
 from trainables.files import TENSORS_FILE, set_aside, write_file
-from trainables.packed_file import PackedFileError, read_file, unpack
+from trainables.packed_file import PackedFileError, read_file, read_header
 from trainables.trainer import Trainer
 
 STUDENT_FILE = "student.rdz"
@@ -85,7 +85,7 @@ class TrialFolder:
             return None
         try:
             data = read_file(path)
-            found = unpack(data)[0].recipe_id
+            found = read_header(data).recipe_id
         except PackedFileError as error:
             self._set_aside(path, f"{path} is damaged: {error}")
             return None

@@ -310,9 +310,8 @@ def _named(row: dict[Any, Any], own: pd.Series[Any]) -> Any:
 
 def _recipe(live: Live, run_id: str) -> Any:
     try:
-        content = live.store.download(run_id, "recipe.json").decode()
-        text = json.dumps(json.loads(content), indent=2, sort_keys=True)
-    except (StoreError, ValueError):
+        text = json.dumps(live.store.recipe(run_id), indent=2, sort_keys=True)
+    except StoreError:
         return panel("Recipe", note("Its recipe was not kept."))
     return html.Section(html.Details([html.Summary("The whole recipe"), html.Pre(text)]), className="panel")
 
