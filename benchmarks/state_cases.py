@@ -50,6 +50,7 @@ from trainables.models import ConvNet
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.tasks import Digits
 from trainables.tasks.base import LoadedTask
+from trainables.teachers.sources import NoSources
 from trainables.trainer import Trainer
 from trainables.trial_folder import TrialFolder
 
@@ -177,20 +178,10 @@ def _check_trials(study: optuna.Study) -> None:
 journal = Case("journal", _journal_made, _journal_used)
 
 
-RECIPE = methods.quantized_distillation(
-    Digits(), ConvNet(stages=((4,), (4,)), hidden=(8,), depth=1), teacher_id="0" * 16, epochs=4, bits=4
+RECIPE = methods.post_training_quantization(
+    Digits(), ConvNet(stages=((4,), (4,)), hidden=(8,), depth=1), epochs=4, bits=4
 )
 CPU = torch.device("cpu")
-
-
-class _Teacher:
-    """What a recipe of the cases imitates: answers that are all the same."""
-
-    def network(self, recipe_id: str) -> torch.nn.Module:
-        raise NotImplementedError(recipe_id)
-
-    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> dict[str, torch.Tensor]:
-        return {"outputs": torch.zeros(views, task.rows("train"), task.outputs, dtype=torch.float16)}
 
 
 @functools.cache
@@ -199,7 +190,7 @@ def _task() -> LoadedTask:
 
 
 def _trainer() -> Trainer:
-    return Trainer(RECIPE, _task(), _Teacher(), CPU)
+    return Trainer(RECIPE, _task(), NoSources(), CPU)
 
 
 @functools.cache

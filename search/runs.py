@@ -318,7 +318,7 @@ class ClientRuns:
 
     def sweeps(self) -> list[tuple[RunRow, dict[str, str]]]:
         found = self._search(f"tags.`{KIND_TAG}` = 'sweep'", "start_time DESC")
-        return [(row_of(run), dict(run.data.params)) for run in found]
+        return [(row_of(run), _encodable(run.data.params)) for run in found]
 
     def trials(self, parent: str) -> tuple[int, list[RunRow]]:
         with self._lock:
@@ -343,7 +343,7 @@ class ClientRuns:
 
     def params(self, parent: str) -> dict[str, dict[str, str]]:
         found = self._search(f"tags.`{PARENT_TAG}` = '{parent}'", "start_time ASC")
-        return {run.info.run_id: dict(run.data.params) for run in found}
+        return {run.info.run_id: _encodable(run.data.params) for run in found}
 
     def _search(self, where: str, order: str, of: Iterable[Any] = ()) -> list[Run]:
         """All matching runs, page by page; MLflow takes an empty list of experiments for all of them."""
@@ -389,13 +389,23 @@ def source_of(client: MlflowClient) -> RunSource:
     return SqliteRuns(uri) if uri.startswith("sqlite:") else ClientRuns(client)
 
 
+def _encodable(texts: Mapping[str, str]) -> dict[str, str]:
+    """Half of a surrogate pair, which JSON lets through and nothing can encode, becomes its escape."""
+    return {
+        key.encode("utf-8", "backslashreplace").decode(): str(value)
+        .encode("utf-8", "backslashreplace")
+        .decode()
+        for key, value in texts.items()
+    }
+
+
 def row_of(run: Run) -> RunRow:
     """One run that MLflow's client returned."""
     info, data = run.info, run.data
     return RunRow(
         info.run_id,
         *_head(info.run_name, info.status, info.start_time, info.end_time),
-        {key: value for key, value in data.tags.items() if key != NOTE_TAG},
+        _encodable({key: value for key, value in data.tags.items() if key != NOTE_TAG}),
         dict(data.metrics),
     )
 

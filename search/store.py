@@ -672,7 +672,8 @@ def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
     numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype("float64")
     if dtype == REAL:
         return numbers
-    whole = numbers.where(np.isfinite(numbers) & (numbers == numbers.round()))
+    # Beyond 2**53 a float64 is no certain whole number.
+    whole = numbers.where((numbers.abs() <= 2**53) & (numbers == numbers.round()))
     return whole.astype("Int64")
 
 
