@@ -32,9 +32,10 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: E402
 from ray.tune.search.optuna import OptunaSearch  # noqa: E402
 
 from search.callback import Record, TrialEvents  # noqa: E402
+from search.journal import open_study  # noqa: E402
 from search.machine import Machine  # noqa: E402
 from search.options import Options  # noqa: E402
-from search.searcher import OptunaSearcher, open_study  # noqa: E402
+from search.searcher import OptunaSearcher  # noqa: E402
 from search.studies import find_study  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
 from search.trials import make_scheduler, run_trials  # noqa: E402

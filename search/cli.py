@@ -177,6 +177,15 @@ def _problems() -> Iterator[None]:
     except caught as error:
         err.print(f"[bold red]Error:[/] {_line(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
+    except OSError as error:
+        if error.filename is None:  # of no file: a pipe that was closed, a connection
+            raise
+        from trainables.foreign import shown
+
+        name = shown(str(error.filename), 400)
+        text = f"Cannot use {name}: {error.strerror}; put that right, or give another."
+        err.print(f"[bold red]Error:[/] {_escape(text)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
 
 
 def _tell(text: str) -> None:

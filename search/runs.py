@@ -159,7 +159,7 @@ class SqliteRuns:
                 )
             ]
             rows, params = _select(database, ids), _pairs(database, "params", ids)
-        return [(rows[i], params.get(i, {})) for i in ids]
+        return [(rows[i], params.get(i, {})) for i in ids if i in rows]
 
     def deleted(self) -> list[Deleted]:
         with self._reading() as database:
@@ -242,6 +242,21 @@ class SqliteRuns:
 Head = tuple[str, str, int, int | None]
 
 
+LATEST_MS = 253_402_300_799_999
+"""The end of the year 9999, in milliseconds since 1970."""
+
+
+def _head(name: Any, status: Any, start: Any, end: Any) -> Head:
+    """A run's columns of their types, whatever a hand or another program wrote: a time that is none is 0."""
+    start = start if _is_time(start) else 0
+    end = max(end, start) if _is_time(end) else None if end is None else start
+    return (name if isinstance(name, str) else "", str(status), start, end)
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LATEST_MS
+
+
 def _heads(database: sqlite3.Connection, parent: str) -> dict[str, Head]:
     found = database.execute(
         "SELECT r.run_uuid, r.name, r.status, r.start_time, r.end_time FROM tags p "
@@ -250,7 +265,7 @@ def _heads(database: sqlite3.Connection, parent: str) -> dict[str, Head]:
         "ORDER BY r.start_time, r.run_uuid",
         (PARENT_TAG, parent),
     )
-    return {run_id: (name or "", status, start, end) for run_id, name, status, start, end in found}
+    return {run_id: _head(*head) for run_id, *head in found}
 
 
 def _changed(database: sqlite3.Connection, family: _Family, heads: Mapping[str, Head]) -> set[str]:
@@ -276,16 +291,16 @@ def _select(
 ) -> dict[str, RunRow]:
     if heads is None:
         heads = {
-            run_id: (name or "", status, start, end)
+            run_id: _head(*head)
             for chunk in _chunks(ids)
-            for run_id, name, status, start, end in database.execute(
+            for run_id, *head in database.execute(
                 "SELECT run_uuid, name, status, start_time, end_time FROM runs "
                 f"WHERE run_uuid IN ({_marks(chunk)})",
                 chunk,
             )
         }
     tags, metrics = _pairs(database, "tags", ids), _pairs(database, "latest_metrics", ids)
-    return {i: RunRow(i, *heads[i], tags.get(i, {}), metrics.get(i, {})) for i in ids}
+    return {i: RunRow(i, *heads[i], tags.get(i, {}), metrics.get(i, {})) for i in ids if i in heads}
 
 
 def _pairs(database: sqlite3.Connection, table: str, ids: list[str]) -> dict[str, dict[str, Any]]:
@@ -299,7 +314,12 @@ def _pairs(database: sqlite3.Connection, table: str, ids: list[str]) -> dict[str
         statement = f'SELECT run_uuid, "key", {value} FROM {table} WHERE {which}'
         for run_id, key, content in database.execute(statement, chunk):
             if table == "latest_metrics":
-                content = float(content)
+                try:
+                    content = float(content)
+                except (TypeError, ValueError):
+                    continue  # a number that is none was not measured
+            elif not isinstance(content, str) or not isinstance(key, str):
+                continue
             elif len(content) < 80:
                 content = known.setdefault(content, content)
             found.setdefault(run_id, {})[known.setdefault(key, key)] = content
@@ -329,7 +349,7 @@ class ClientRuns:
 
     def sweeps(self) -> list[tuple[RunRow, dict[str, str]]]:
         found = self._search(f"tags.`{KIND_TAG}` = 'sweep'", "start_time DESC")
-        return [(row_of(run), dict(run.data.params)) for run in found]
+        return [(row_of(run), _encodable(run.data.params)) for run in found]
 
     def deleted(self) -> list[Deleted]:
         return ask(self._client, lambda: deleted_experiments(self._client))
@@ -357,7 +377,7 @@ class ClientRuns:
 
     def params(self, parent: str) -> dict[str, dict[str, str]]:
         found = self._search(f"tags.`{PARENT_TAG}` = '{parent}'", "start_time ASC")
-        return {run.info.run_id: dict(run.data.params) for run in found}
+        return {run.info.run_id: _encodable(run.data.params) for run in found}
 
     def _search(self, where: str, order: str, of: Iterable[Any] = ()) -> list[Run]:
         """All matching runs, page by page; MLflow takes an empty list of experiments for all of them."""
@@ -449,16 +469,23 @@ def source_of(client: MlflowClient) -> RunSource:
     return SqliteRuns(uri) if uri.startswith("sqlite") else ClientRuns(client)
 
 
+def _encodable(texts: Mapping[str, str]) -> dict[str, str]:
+    """Half of a surrogate pair, which JSON lets through and nothing can encode, becomes its escape."""
+    return {
+        key.encode("utf-8", "backslashreplace").decode(): str(value)
+        .encode("utf-8", "backslashreplace")
+        .decode()
+        for key, value in texts.items()
+    }
+
+
 def row_of(run: Run) -> RunRow:
     """One run that MLflow's client returned."""
     info, data = run.info, run.data
     return RunRow(
         info.run_id,
-        info.run_name,
-        info.status,
-        info.start_time,
-        info.end_time,
-        {key: value for key, value in data.tags.items() if key != NOTE_TAG},
+        *_head(info.run_name, info.status, info.start_time, info.end_time),
+        _encodable({key: value for key, value in data.tags.items() if key != NOTE_TAG}),
         dict(data.metrics),
     )
 

@@ -246,6 +246,7 @@ def as_complete(
     """
     continued = {trial.user_attrs.get(CONTINUES) for trial in trials}
     trials = [trial for trial in trials if name_of(trial.number) not in continued]
+    trials = [trial for trial in trials if trial.params or not parameters]
     seen = {trial.number: _values(trial) for trial in trials}
     known = [values for values in seen.values() if values is not None]
     worst = [

@@ -6,19 +6,18 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FixedTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from search.proposals import Ahead, AtOnce, Draw, NothingNew, Proposal, Proposals
 from search.samplers import CONTINUES, SEEN_VALUES, TPE, Sampler, middle, name_of
-from trainables.recipe import canonical_json
+from trainables.recipe import Recipe, canonical_json
 
 Objectives = Callable[[Mapping[str, Any]], list[float]]
 """A trial's last result -> objective values, in the order of the study's directions."""
@@ -59,32 +58,49 @@ class Never:
 NEVER = Never()
 
 
-def open_study(
-    journal: Path, name: str, directions: Sequence[Literal["maximize", "minimize"]], *, resume: bool = False
-) -> optuna.Study:
-    """An Optuna study on a journal file (six times cheaper per trial than sqlite).
+@dataclass(frozen=True)
+class Ending:
+    """How a trial ended, in Optuna's words.
 
-    Args:
-        journal: the file.
-        name: of the study.
-        directions: of its objectives.
-        resume: go on with the study of this name, which must be there.
-
-    Raises:
-        optuna.exceptions.DuplicatedStudyError: the journal has one of this name, and ``resume`` is off.
-        KeyError: it has none, and ``resume`` is on.
-        ValueError: the study has other directions.
+    Attributes:
+        state: COMPLETE with finite values; PRUNED; else FAIL.
+        values: of the objectives; not all finite unless it is COMPLETE.
+        constraints: by name, at most 0 where they hold.
+        attributes: user attributes: of a pruned trial, what was seen last.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    if not resume:
-        return optuna.create_study(study_name=name, storage=storage, directions=list(directions))
-    study = optuna.load_study(study_name=name, storage=storage)
-    found = [direction.name.lower() for direction in study.directions]
-    if found != list(directions):
-        raise ValueError(f"the study {name} has the directions {found}, not {list(directions)}")
-    return study
+
+    state: TrialState
+    values: list[float]
+    constraints: dict[str, float]
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What Optuna is told of a trial's last result.
+
+    Attributes:
+        objectives: values of the result; NaN where it has none.
+        constraints: of the result, by name; at most 0 where they hold.
+    """
+
+    objectives: Objectives
+    constraints: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda result: {}
+
+    def ending(self, last: Mapping[str, Any], error: bool = False) -> Ending:
+        """The end of a trial, by the ``state`` of its ``last`` result; ``error``: its process died."""
+        state = TrialState.FAIL if error else STATES.get(last.get("state", ""), TrialState.FAIL)
+        values = self.objectives(last) if state != TrialState.FAIL else []
+        measured = bool(values) and all(map(math.isfinite, values))
+        if state == TrialState.COMPLETE and not measured:
+            state = TrialState.FAIL
+        constraints = {} if state == TrialState.FAIL else dict(self.constraints(last))
+        attributes: dict[str, Any] = {}
+        if state == TrialState.PRUNED:
+            attributes[SEEN] = {key: value for key, value in last.items() if _is_number(value)}
+            if measured:
+                attributes[SEEN_VALUES] = values
+        return Ending(state, values, constraints, attributes)
 
 
 class OptunaSearcher(Searcher):
@@ -113,6 +129,7 @@ class OptunaSearcher(Searcher):
         starting_points: Sequence[Mapping[str, Any]] = (),
         constraints: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda result: {},
         revisits: Revisits = NEVER,
+        recipes: Mapping[str, Recipe] | None = None,
     ) -> None:
         """Search ``space``.
 
@@ -128,6 +145,7 @@ class OptunaSearcher(Searcher):
             constraints: of a trial's last result, by name; at most 0 where they hold.
             revisits: which pruned trials to take up again, after the starting points. Each is a trial of its
                 own, of the same recipe, and counts as one.
+            recipes: of trials that were started before, by name, as the sweep's log has them.
         """
         super().__init__()
         study.sampler = optuna.samplers.RandomSampler()  # it draws nothing: trials come with all parameters
@@ -136,8 +154,8 @@ class OptunaSearcher(Searcher):
         kept = study.get_trials(deepcopy=False)
         self._study = study
         self._space = space
-        self._objectives = objectives
-        self._constraints = constraints
+        self._judge = Judge(objectives, constraints)
+        self._recipes = dict(recipes or {})
         self._revisits = revisits
         self._parameters = dict(parameters)
         self._sampler = sampler
@@ -161,7 +179,7 @@ class OptunaSearcher(Searcher):
         """
         if self._again:
             kept = self._again.popleft()
-            number, recipe = kept.number, self._space(FixedTrial(kept.params))
+            number, recipe = kept.number, self._recipe(kept)
             continues = kept.user_attrs.get(CONTINUES, "")
         else:
             if self._number >= self._end or self.exhausted:
@@ -204,24 +222,19 @@ class OptunaSearcher(Searcher):
         if (last.get("state") == "running" and not error) or trial_id not in self._open:
             return
         number = self._open.pop(trial_id)
-        state = TrialState.FAIL if error else STATES.get(last.get("state", ""), TrialState.FAIL)
-        values = self._objectives(last) if state != TrialState.FAIL else []
-        measured = bool(values) and all(map(math.isfinite, values))
-        if state == TrialState.COMPLETE and not measured:
-            state = TrialState.FAIL
-        constraints = {} if state == TrialState.FAIL else dict(self._constraints(last))
+        ending = self._judge.ending(last, error)
         kept = self._study.get_trials(deepcopy=False)[number]
+        lost = not kept.params and bool(self._parameters)  # there is nothing to learn from it
+        state = TrialState.FAIL if lost else ending.state
         trial = optuna.trial.Trial(self._study, kept._trial_id)
-        for name, value in constraints.items():
+        for name, value in ending.constraints.items():
             if name not in kept.constraints:  # there already, if the driver died in the middle of this
                 trial.set_constraint(name, value)
-        if state == TrialState.PRUNED:
-            trial.set_user_attr(SEEN, {key: value for key, value in last.items() if _is_number(value)})
-            if measured:
-                trial.set_user_attr(SEEN_VALUES, values)
-        told = values if state == TrialState.COMPLETE else None
+        for name, value in ending.attributes.items():
+            trial.set_user_attr(name, value)
+        told = ending.values if state == TrialState.COMPLETE else None
         self._study.tell(trial, told, state)
-        self._proposals.ended(number, state, told, constraints)
+        self._proposals.ended(number, state, told, ending.constraints)
 
     def save(self, checkpoint_path: str) -> None:
         """Optuna's journal holds the state; write down which study it is."""
@@ -243,10 +256,15 @@ class OptunaSearcher(Searcher):
 
     def _continued(self, name: str) -> Proposal:
         kept = self._study.get_trials(deepcopy=False)[int(name)]
-        recipe = self._space(FixedTrial(kept.params))
+        recipe = self._recipe(kept)
         proposal = Proposal(recipe, kept.params, kept.distributions, continues=name)
         self._proposals.add(proposal)
         return proposal
+
+    def _recipe(self, kept: FrozenTrial) -> Recipe:
+        """What a trial trains: as it began, else what its parameters mean."""
+        begun = self._recipes.get(name_of(kept.number))
+        return self._space(FixedTrial(kept.params)) if begun is None else begun
 
     def _starting_point(self) -> Mapping[str, Any] | None:
         """Parameters of the next trial, if they are given."""

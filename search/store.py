@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sqlite3
@@ -41,10 +42,11 @@ from search.mlflow_client import (
 )
 from search.places import FOLDER, can_write, copy_of, put_right, read_artifact, run_folder
 from search.runs import RunRow, ask, experiments_of, how_to_restore, row_of, source_of
-from trainables import foreign
 from trainables.files import TENSORS_FILE
+from trainables.foreign import parse_json, shown
 from trainables.metrics import COSTS, Quality, quality_of
 from trainables.metrics.base import VALIDATION
+from trainables.sealed import unsealed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,6 +65,7 @@ __all__ = [
     "records",
 ]
 
+RECIPE_FILE = "recipe.json"
 STATES = {
     "RUNNING": "running",
     "SCHEDULED": "running",
@@ -376,9 +379,9 @@ class Store:
         """Say so if the sweep called ``name``, or any where that is None, is in a deleted experiment."""
         for each in self._runs.deleted():
             if name is None or name in each.sweeps:
-                sweeps = ", ".join(foreign.shown(sweep) for sweep in each.sweeps[-10:])
+                sweeps = ", ".join(shown(sweep) for sweep in each.sweeps[-10:])
                 raise UnknownSweep(
-                    f"The experiment {foreign.shown(each.name)} with the sweeps {sweeps} is deleted in "
+                    f"The experiment {shown(each.name)} with the sweeps {sweeps} is deleted in "
                     f"MLflow; bring it back by `{how_to_restore(self._uri, each.experiment)}`."
                 )
 
@@ -545,7 +548,7 @@ class Store:
             return found
         raise StoreError(
             f"The files of the run {run.info.run_id} are said to be at {masked(uri)}, which is not below "
-            f"{foreign.shown(str(self._roots[-1] / FOLDER), 500)}: "
+            f"{shown(str(self._roots[-1] / FOLDER), 500)}: "
             "give the folder of their store with --store."
         )
 
@@ -568,13 +571,23 @@ class Store:
             UnknownRun: the store has no such run.
             StoreError: the trial has no file, or none that says what is in it.
         """
-        content = self.download(run_id, TENSORS_FILE)
+        return tensors_of(self.download(run_id, TENSORS_FILE), run_id)
+
+    def recipe(self, run_id: str) -> Any:
+        """A trial's recipe as plain values, from its ``recipe.json``.
+
+        Raises:
+            UnknownRun: the store has no such run.
+            StoreError: the trial has no such file, or a damaged one.
+        """
+        content = self.download(run_id, RECIPE_FILE)
         try:
-            rows = [_tensor(row) for row in foreign.parse_json(content)]
-            return _frame(rows, _TENSOR_COLUMNS)
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            told = foreign.shown(str(error))
-            raise StoreError(f"The file {TENSORS_FILE} of the run {run_id} is damaged: {told}.") from error
+            return parse_json(content)
+        except ValueError as error:
+            raise StoreError(
+                f"The file {RECIPE_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
+                "the recipe is in the student's own file too: rayduce inspect."
+            ) from error
 
     def complete(self, prefix: str) -> str:
         """The full id of the one run of ours whose id begins with ``prefix`` (6 to 32 hex digits).
@@ -686,6 +699,38 @@ class Store:
         return ask(self._client, question)
 
 
+def tensors_of(content: bytes, run_id: str) -> pd.DataFrame:
+    """The rows of :meth:`Store.tensors` from the ``content`` of a run's file.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        return _frame([_tensor(row) for row in unsealed(content)["tensors"]], _TENSOR_COLUMNS)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"The file {TENSORS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
+            "what it told is in the student's own file: rayduce inspect."
+        ) from error
+
+
+def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {
+        key: None if row[key] is None else float(row[key])
+        for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")
+    }
+    levels = [(float(value), int(count)) for value, count in row["levels"]]
+    if not all(math.isfinite(value) for value in (*filter(None, numbers.values()), *(v for v, _ in levels))):
+        raise ValueError("a number is not finite")
+    return {
+        "name": shown(str(row["name"])),
+        "shape": shown("x".join(map(str, row["shape"] or ()))),
+        "codec": shown(str(row["codec"])),
+        **numbers,
+        "levels": levels,
+    }
+
+
 def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
     quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
@@ -724,22 +769,6 @@ def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFra
     )
 
 
-def _tensor(row: Any) -> dict[str, Any]:
-    """A row of :meth:`Store.tensors`; Raises ValueError, TypeError, KeyError or OverflowError."""
-    numbers = {key: row[key] for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")}
-    levels = [(float(value), int(count)) for value, count in row["levels"]]
-    for key, value in (*numbers.items(), *(("a level", value) for value, _ in levels)):
-        if value is not None and not (isinstance(value, int | float) and np.isfinite(float(value))):
-            raise ValueError(f"{key} is {value!r}")
-    return {
-        "name": foreign.shown(str(row["name"])),
-        "shape": foreign.shown("x".join(map(str, row["shape"] or ()))),
-        "codec": foreign.shown(str(row["codec"])),
-        **numbers,
-        "levels": levels,
-    }
-
-
 def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
     """A column of exactly ``dtype``; a number that does not read as one is missing."""
     if dtype not in (WHOLE, REAL):
@@ -747,6 +776,7 @@ def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
     numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype("float64")
     if dtype == REAL:
         return numbers
+    # Beyond 2**53 a float64 is no certain whole number.
     whole = numbers.where((numbers.abs() <= 2**53) & (numbers == numbers.round()))
     return whole.astype("Int64")
 

@@ -21,8 +21,9 @@ from search.callback import Record, Reporter, TrialEvents
 from search.cluster import check_reachable
 from search.conclusion import asked, finish_sweep, tell_front, tell_settings
 from search.delivery import SWEEP
-from search.event_log import Event, cut_partial_line
+from search.event_log import Event
 from search.halt import Halt, Signals
+from search.journal import continue_study
 from search.limits import check_students
 from search.machine import Machine, smallest_object_store, start_ray
 from search.measuring import choose_front, evaluate_packed, measure_front
@@ -34,7 +35,7 @@ from search.publish import publish
 from search.ray_watch import RayDied, watched
 from search.records import lost_trials, records_of, sweep_tag, tell_again
 from search.samplers import Sampler, find_sampler
-from search.searcher import OptunaSearcher, open_study
+from search.searcher import Judge, OptunaSearcher
 from search.settings import check_same, code_version, to_json
 from search.store import Sweep, open_store, own_database
 from search.studies import Study
@@ -49,8 +50,10 @@ from search.warm_start import Known, Reading, check_kinds, look_back
 from search.yardstick import Yardstick
 from spaces import Context
 from trainables.checkpoint import CHECKPOINT_FILE
+from trainables.foreign import shown
 from trainables.metrics import Quality, quality_of
 from trainables.metrics.base import VALIDATION
+from trainables.metrics.latency import damaged_tables
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays
 from trainables.teachers.remembered import different_views
@@ -58,7 +61,10 @@ from trainables.teachers.sources import TeacherOutputs
 from trainables.trainable import TrialSettings
 
 LAST_WORDS_SECONDS = 10.0
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES}
+DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP),  # something else stands in a file's place
+}
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,8 @@ def run_sweep(
     params = _settings(study, teacher_recipe, opened.fingerprint(), options)
     check_kinds(earlier, {**params, "study": study.name, "metric": task.metric})
     cached_teacher(options.store, teacher_recipe)  # a damaged one is told before anything is started
+    for text in _damaged_tables(options.store / "latency"):
+        reporter.say(text)
     settings = {
         "options": _kept(options),
         "study": {"name": study.name, "epochs": study.epochs},
@@ -211,6 +219,21 @@ def go_on_with(options: Options) -> str:
         address=options.address,
         own_model=options.own_model,
     )
+
+
+def _damaged_tables(folder: Path) -> list[str]:
+    """Sentences on tables of latencies in ``folder`` that will be measured again.
+
+    Raises:
+        Problem: a table cannot be read.
+    """
+    try:
+        return damaged_tables(folder)
+    except OSError as error:
+        raise Problem(
+            f"The table of latencies {shown(str(error.filename))} cannot be read ({error.strerror}): make it "
+            "readable, or remove it to measure again."
+        ) from error
 
 
 def _kept(options: Options) -> dict[str, Any]:
@@ -311,7 +334,8 @@ def _search(
     tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in teacher.items()}, facts)
 
     def objectives(result: Mapping[str, Any]) -> list[float]:
-        values = [result[quality.validation], math.log2(result["packed_bytes"])]
+        size = result.get("packed_bytes", math.nan)
+        values = [result.get(quality.validation, math.nan), math.log2(size) if size > 0 else math.nan]
         return [*values, result.get("latency_ms", math.nan)] if options.minimize_latency else values
 
     def constraints(result: Mapping[str, Any]) -> dict[str, float]:
@@ -320,8 +344,6 @@ def _search(
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"]
     if options.minimize_latency:
         directions.append("minimize")
-    begun = mend_journal(folder.journal)
-    optuna_study = open_study(folder.journal, options.name, directions, resume=begun)
     parameters = study.space.parameters(context)
 
     def draw(trial: optuna.trial.BaseTrial) -> Recipe:
@@ -334,26 +356,29 @@ def _search(
         store = open_store(options.store, options.tracking_uri)
         known = look_back(store, earlier, folder.journal.parent, reading)
         reporter.say(known.text)
-        if not begun:  # the journal keeps them
-            optuna_study.add_trials(known.trials)
+    records = records_of(before, options.store, task.metric)
+    judge = Judge(objectives, constraints)
+    continued = continue_study(folder.journal, options.name, directions, records, known.trials, judge)
+    if continued.text:
+        reporter.say(continued.text)
     scheduler = make_scheduler(quality, options)
     tell_again(before, scheduler)
     searcher = OptunaSearcher(
-        optuna_study,
+        continued.study,
         draw,
         objectives,
-        trials=options.trials,
+        trials=options.trials + continued.lost,
         parameters=parameters,
         seed=options.seed,
         sampler=sampler,
         starting_points=study.space.starting_points(context),
         constraints=constraints,
         revisits=scheduler,
+        recipes={name: record.recipe for name, record in records.items()},
     )
-    records = records_of(before, options.store, task.metric)
     yardstick = Yardstick(quality, dict(teacher), options.budget, options.minimize_latency)
     events = TrialEvents(tracker, reporter, yardstick, records=records, halt=halt)
-    _leave_out(lost_trials(records, optuna_study), records, tracker, reporter)
+    _leave_out(lost_trials(records, continued.study), records, tracker, reporter)
     reporter.say("training students" + _why_live(wanted, views, size))
     teachers = {teacher_recipe.recipe_id: teacher_file}
     measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
@@ -399,20 +424,6 @@ def _leave_out(
     if lost:
         named = ", ".join(list(lost)[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
         reporter.say(f"leaving out {count(len(lost), 'trial')} whose students are lost: {named}")
-
-
-def mend_journal(journal: Path) -> bool:
-    """Make Optuna's journal readable after its driver was killed; False if there is none yet.
-
-    A line that was half written is cut off: Optuna would refuse all that follows. So is the lock of a writer
-    that is no more: Optuna would wait for it for half a minute. The caller holds the lock of the sweep.
-    """
-    for lock in journal.parent.glob(f"{journal.name}.lock*"):
-        lock.unlink(missing_ok=True)
-    if not journal.exists():
-        return False
-    cut_partial_line(journal)
-    return journal.stat().st_size > 0
 
 
 def _why_short(trials: int, wanted: int) -> str:

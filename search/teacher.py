@@ -20,6 +20,7 @@ import torch
 from search.problem import Problem
 from trainables.checkpoint import CheckpointError
 from trainables.evaluation import open_student
+from trainables.foreign import shown
 from trainables.packed_file import PackedFileError, read_file, read_header, write_file
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, LoadedTask, Task, TaughtTask
@@ -43,13 +44,14 @@ def cached_teacher(store: Path, recipe: Recipe) -> bytes | None:
         Problem: a file is there, but damaged or of another recipe.
     """
     path = teacher_path(store, recipe)
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         data = read_file(path)
         found = read_header(data).recipe_id
     except PackedFileError as error:
-        raise Problem(f"{path} cannot be used ({error}); remove it to train the teacher again.") from error
+        why = shown(str(error))
+        raise Problem(f"{path} cannot be used ({why}); remove it to train the teacher again.") from error
     if found != recipe.recipe_id:
         raise Problem(f"{path} holds recipe {found}; remove it to train the teacher again.")
     return data
@@ -230,13 +232,18 @@ def cached_product(path: Path) -> dict[str, np.ndarray] | None:
     Raises:
         Problem: a file is there, but damaged.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         arrays = safetensors.numpy.load(path.read_bytes())
         expected = arrays.pop(CHECKSUM).tobytes()
-    except (OSError, KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise Problem(f"{path} cannot be used ({error}); remove it to ask the teacher again.") from error
+    except OSError as error:
+        raise Problem(
+            f"{path} cannot be read ({error.strerror}); remove it to ask the teacher again."
+        ) from error
+    except (KeyError, ValueError, TypeError, OverflowError, safetensors.SafetensorError) as error:
+        why = shown(str(error))
+        raise Problem(f"{path} cannot be used ({why}); remove it to ask the teacher again.") from error
     if checksum_of(arrays) != expected:
         raise Problem(f"{path} is damaged; remove it to ask the teacher again.")
     return arrays

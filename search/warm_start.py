@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
+from search.journal import JournalDamaged, created_trials, key_of, read_journal
 from search.problem import Problem
-from search.proposals import Draw
+from search.proposals import RECIPE, Draw
 from search.samplers import CONTINUES, SEEN_VALUES, Sampler, middle, name_of
-from search.searcher import EARLIER, SEEN, Objectives
-from search.store import Store, Sweep, records
+from search.searcher import EARLIER, SEEN, STATES, Objectives
+from search.store import Store, StoreError, Sweep, records
 from search.units import count
+from trainables.foreign import shown
 from trainables.metrics import COSTS, Quality
 from trainables.metrics.latency import fingerprint
+from trainables.packed_file import PackedFileError, read_header
 from trainables.trainable import Copy
 from trainables.trial_folder import STUDENT_FILE
 
@@ -57,11 +57,13 @@ class Known:
         trials: to be added to the new study: parameters and values, constraints by the new budget.
         copies: by recipe id, students that are there already.
         left: why a trial is of no use -> how many are not.
+        damaged: what is said of journals that are.
     """
 
     trials: list[FrozenTrial] = field(default_factory=list)
     copies: dict[str, Copy] = field(default_factory=dict)
     left: Counter[str] = field(default_factory=Counter)
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -69,7 +71,7 @@ class Known:
         students = count(len(self.copies), "student")
         found = f"learning from {count(len(self.trials), 'earlier trial')}, with {students} at hand"
         left = ", ".join(f"{number} {why}" for why, number in self.left.items())
-        return f"{found} (left out: {left})" if left else found
+        return "; ".join([f"{found} (left out: {left})" if left else found, *self.damaged])
 
 
 def check_kinds(sweeps: Iterable[Sweep], settings: Mapping[str, Any]) -> None:
@@ -131,14 +133,18 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
     known = Known()
     here = json.dumps(fingerprint())
     for sweep in sweeps:
-        rows = {row["trial_id"]: row for row in records(store.trials(sweep.name))}
+        rows = {str(row["trial_id"]): row for row in records(store.trials(sweep.name))}
         machines = store.tags(sweep.name, MACHINE_TAG)
-        trials = _journal(studies, sweep.name)
+        trials, wrong = _journal(studies, sweep.name, rows)
+        known.damaged += [wrong] if wrong else []
         continued = {kept.user_attrs.get(CONTINUES) for kept in trials}
         for kept in trials:
             if EARLIER in kept.user_attrs or name_of(kept.number) in continued:
                 continue  # that sweep's own `--from`, or the first part of another trial
             row = rows.get(name_of(kept.number), {})
+            if row and row["recipe_id"] != kept.user_attrs[RECIPE]:
+                known.left["of another recipe in the store than in the journal"] += 1
+                continue
             machine = machines.get(row.get("run_id", ""), "")
             result = _result(kept, row, sweep.quality)
             if result is None:
@@ -156,25 +162,62 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
             recipe_id = trial.user_attrs["recipe_id"]
             if kept.state == TrialState.COMPLETE and recipe_id == row["recipe_id"]:
                 whole = {**result, MACHINE_TAG: machine, "reason": row["reason"] or ""}
-                known.copies[recipe_id] = Copy(source, whole, store.download(row["run_id"], STUDENT_FILE))
+                file = _student(store, row, recipe_id)
+                if file is None:
+                    known.left["without the student that was recorded, to be trained anew"] += 1
+                else:
+                    known.copies[recipe_id] = Copy(source, whole, file)
     return known
 
 
-def _journal(studies: Path, name: str) -> list[FrozenTrial]:
+def _journal(
+    studies: Path, name: str, rows: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[FrozenTrial], str]:
+    """The trials of a sweep's journal; of a damaged one those in whole lines that ``rows`` have too.
+
+    Also what is wrong with the journal; empty if nothing is.
+    """
     path = studies / f"{name}.journal"
     if not path.is_file():
         raise Problem(
             f"The sweep {name} has no journal in {studies}: only sweeps of this --store can be used."
         )
-    study = optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(path))))
-    return study.get_trials(deepcopy=False)
+    try:
+        try:
+            return read_journal(path, name).get_trials(deepcopy=False), ""
+        except JournalDamaged as error:
+            created = {key_of(trial): trial for trial in created_trials(path, name)}
+            wrong = f"{shown(str(path), 400)} is damaged ({error}), and what is whole of it is used"
+    except OSError as error:
+        raise Problem(
+            f"The journal {shown(str(path), 400)} cannot be read ({error.strerror}): make it readable, or "
+            f"leave out --from {name}."
+        ) from error
+    found = []
+    for trial_id, row in rows.items():
+        whole = created.get((str(row["recipe_id"]), row["continues"] or ""))
+        if whole is not None and trial_id.isascii() and trial_id.isdigit():
+            whole.number = int(trial_id)
+            whole.state = STATES.get(str(row["state"]), TrialState.FAIL)
+            found.append(whole)
+    return found, wrong
+
+
+def _student(store: Store, row: Mapping[str, Any], recipe_id: str) -> bytes | None:
+    """The packed file of a trial; None if there is none, or not the one of which the numbers are."""
+    try:
+        file = store.download(row["run_id"], STUDENT_FILE)
+        found = read_header(file)
+    except (StoreError, PackedFileError):
+        return None
+    return file if found.recipe_id == recipe_id and len(file) == row["packed_bytes"] else None
 
 
 def _result(kept: FrozenTrial, row: Mapping[str, Any], quality: Quality) -> dict[str, Any] | None:
     """What the trial measured; None if it did not end, or the store does not have it."""
-    if kept.state == TrialState.PRUNED:
+    if kept.state == TrialState.PRUNED and SEEN in kept.user_attrs:
         return dict(kept.user_attrs[SEEN])
-    if kept.state != TrialState.COMPLETE or row.get("state") != "finished":
+    if kept.state not in STATES.values() or STATES.get(str(row.get("state"))) != kept.state:
         return None
     names = [each.validation for each in quality.reported]
     names += [cost.name for cost in (*COSTS, *quality.costs)]

@@ -13,6 +13,7 @@ import safetensors.torch
 from torch import Tensor
 
 from trainables.files import write_file
+from trainables.foreign import parse_json, shown
 
 CHECKPOINT_FILE = "state.safetensors"
 _LENGTH = 8  # bytes at the start of a safetensors file that say how long its header is
@@ -54,17 +55,22 @@ def read_checkpoint(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
     Raises:
         CheckpointError: there is none, or not a bit for bit whole one.
     """
+    path = directory / CHECKPOINT_FILE
     try:
-        data = (directory / CHECKPOINT_FILE).read_bytes()
+        data = path.read_bytes()
         start = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
-        layout = json.loads(data[_LENGTH:start])
+        layout = parse_json(data[_LENGTH:start])
         metadata = layout.pop("__metadata__")
         text, expected = metadata["facts"], metadata["sha256"]
         if _digest(layout, text, data[start:]) != expected:
             raise ValueError("its checksum is not that of its content")
-        return safetensors.torch.load(data), json.loads(text)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"the checkpoint in {directory} cannot be read: {error}") from error
+        return safetensors.torch.load(data), parse_json(text)
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(f"the checkpoint {path} is damaged: {shown(str(error))}") from error
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"the checkpoint {path} is damaged: {shown(str(error))}") from error
 
 
 def _digest(layout: Mapping[str, Any], facts: str, content: bytes) -> str:

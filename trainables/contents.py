@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,13 @@ import numpy as np
 from trainables.codecs.base import Stored
 from trainables.packed_file import describe, unpack
 from trainables.quantizers.base import Codes
+from trainables.sealed import sealed
 
 BINS = 32
 
 
 def contents_json(data: bytes) -> bytes:
-    """The rows of :func:`trainables.packed_file.describe`, each with ``levels``, as JSON.
+    """The rows of :func:`trainables.packed_file.describe`, each with ``levels``, as sealed JSON: ``tensors``.
 
     ``levels`` is a list of [value, how many elements have it], ascending; of a codebook its values, of an
     even grid the numbers of its levels (from the one worth zero on a centred grid), both in units of the
@@ -26,7 +26,7 @@ def contents_json(data: bytes) -> bytes:
     """
     tensors = unpack(data)[1]
     rows = [row | {"levels": _levels(tensors.get(row["name"]))} for row in describe(data)]
-    return (json.dumps(rows, allow_nan=False) + "\n").encode()
+    return sealed({"tensors": rows})
 
 
 def _levels(tensor: Stored | None) -> list[tuple[float, int]]:

@@ -81,3 +81,24 @@ def read_inside(folder: Path, name: str) -> bytes:
             return file.read()
     finally:
         os.close(handle)
+
+
+def free_name(path: Path, word: str) -> Path:
+    """A name beside ``path`` that nothing has yet: ``a.json.damaged``, then ``a.json.damaged-2``, ..."""
+    number = 1
+    while True:
+        beside = path.with_name(f"{path.name}.{word}" + (f"-{number}" if number > 1 else ""))
+        if not os.path.lexists(beside):
+            return beside
+        number += 1
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, so that it can be looked at and is not met again; returns its new name.
+
+    Raises:
+        OSError: its folder cannot be written; it is where it was.
+    """
+    beside = free_name(path, "damaged")
+    os.replace(path, beside)
+    return beside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 LONGEST = 200
@@ -58,7 +59,9 @@ def parse_json(text: str | bytes, deepest: int = DEEPEST) -> Any:
             digits than Python reads, or nested too deeply.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse, object_pairs_hook=_without_doubles)
+        found = json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if _depth_exceeds(found, deepest):
@@ -68,6 +71,13 @@ def parse_json(text: str | bytes, deepest: int = DEEPEST) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # such as 1e999
+        _refuse(shown(text, 20))
+    return value
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class StoreMark:
 
     def _is_there(self) -> bool:
         try:
-            return self.path.read_text() == self.word
+            return self.path.read_bytes() == self.word.encode()
         except OSError:
             return False
 

@@ -184,7 +184,7 @@ class StudentTrial(tune.Trainable):
                 return self._step()
         except (StoreTrouble, TrialInUse):
             raise
-        except (Diverged, CheckpointError) as error:
+        except Diverged as error:
             reason = str(error)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
@@ -217,13 +217,21 @@ class StudentTrial(tune.Trainable):
         """The trainer, built at first use: an error while an actor is reset would end the whole sweep."""
         if self._trainer is None:
             started = time.perf_counter()
-            trainer = Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
-            if self._folder is not None and self._before is not None:
-                self._folder.take_over(self._before)
-            before = 0.0 if self._folder is None else self._folder.load(trainer)
+            trainer = self._fresh(recipe)
+            before = 0.0
+            if self._folder is not None:
+                if self._before is not None:
+                    self._folder.take_over(self._before)
+                try:
+                    before = self._folder.load(trainer)
+                except CheckpointError:  # the folder tells of it
+                    trainer = self._fresh(recipe)
             self._started = started - before
             self._trainer = trainer
         return self._trainer
+
+    def _fresh(self, recipe: Recipe) -> Trainer:
+        return Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
 
     def _result_of(
         self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, finished: bool, started: float
@@ -235,11 +243,7 @@ class StudentTrial(tune.Trainable):
             StoreTrouble: it cannot be written.
         """
         _, student = open_student(data)
-        quality = task.evaluate(student.to(self._settings.device), "validation")
-        result: dict[str, Any] = {f"{VALIDATION}{name}": value for name, value in quality.items()}
-        if not math.isfinite(quality[recipe.task.metric]):
-            raise Diverged(f"{recipe.task.metric} became {quality[recipe.task.metric]} in epoch {epoch}")
-        result |= {"epoch": epoch, "packed_bytes": len(data), "state": "running", "done": False}
+        result = self._tried(recipe, task, epoch, data, student) | {"state": "running", "done": False}
         if epoch == 0:
             with writing_to_the_store(self._settings.latency_table or Path()):
                 result |= first_latencies(recipe, data, student.cpu(), self._settings)
@@ -253,19 +257,40 @@ class StudentTrial(tune.Trainable):
             result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
             if self._folder is not None:
                 self._folder.finish(data)
+                if told := [*self._folder.told, *filter(None, [result.get("reason")])]:
+                    result["reason"] = _one_line("; ".join(told), 600)
         result["seconds"] = time.perf_counter() - started
         return result
 
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of the trial of an earlier sweep that made this student; its file becomes this trial's.
 
+        Quality and size are measured on the file; of what that sweep measured the rest is taken.
+
         Raises:
+            Diverged: its quality is not a number.
             StoreTrouble: it cannot be written.
         """
+        _, student = open_student(copy.file)
+        found = self._tried(recipe, self._open(recipe), recipe.epochs, copy.file, student)
         if self._folder is not None:
             self._folder.finish(copy.file)
-        ended = {"epoch": recipe.epochs, "state": "finished", "done": True}
-        return {**copy.result, "copied_from": copy.source, **ended}
+        found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
+        return {**copy.result, **found, "copied_from": copy.source, "state": "finished", "done": True}
+
+    def _tried(
+        self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, student: nn.Module
+    ) -> dict[str, Any]:
+        """Quality and size of the packed file ``data``, from which ``student`` was rebuilt.
+
+        Raises:
+            Diverged: its quality is not a number.
+        """
+        quality = task.evaluate(student.to(self._settings.device), "validation")
+        if not math.isfinite(quality[recipe.task.metric]):
+            raise Diverged(f"{recipe.task.metric} became {quality[recipe.task.metric]} in epoch {epoch}")
+        measured: dict[str, Any] = {f"{VALIDATION}{name}": value for name, value in quality.items()}
+        return measured | {"epoch": epoch, "packed_bytes": len(data)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: a trial's own folder holds it. Ray asks when a trial is paused."""

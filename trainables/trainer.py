@@ -149,6 +149,8 @@ class Trainer:
         try:
             version, recipe_id, epoch = facts["version"], facts["recipe_id"], facts["epoch"]
             seconds, states = float(facts["seconds"]), facts["learners"]
+            if not 0 <= seconds < math.inf or type(epoch) is not int or not 0 <= epoch <= self.recipe.epochs:
+                raise ValueError(f"right numbers: {epoch=}, {seconds=}")
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the checkpoint in {directory} lacks {error}") from error
         if version != CHECKPOINT_VERSION:
@@ -164,7 +166,7 @@ class Trainer:
             for number, (learner, state) in enumerate(zip(self.learners, states, strict=True)):
                 learner.enter_due_phases(epoch)
                 learner.load_state(under(f"{number}.", tensors), state)
-        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"the checkpoint in {directory} does not fit its recipe: {error}"
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from pathlib import Path
 
 from trainables.checkpoint import CHECKPOINT_FILE, CheckpointError, read_checkpoint, write_checkpoint
 from trainables.contents import contents_json
-from trainables.files import TENSORS_FILE, write_file
-from trainables.packed_file import read_file, read_header
+from trainables.files import TENSORS_FILE, set_aside, write_file
+from trainables.packed_file import PackedFileError, read_file, read_header
 from trainables.trainer import Trainer
 
 STUDENT_FILE = "student.rdz"
@@ -32,12 +33,18 @@ class TrialInUse(Exception):
 class TrialFolder:
     """The memory of one trial: a checkpoint while it trains, ``student.rdz`` when it has finished.
 
+    What is damaged there, or another recipe's, is set aside, and the trial begins from its beginning.
+
     Args:
         path: of the folder; made when first written to.
+
+    Attributes:
+        told: what was set aside, in words.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.told: list[str] = []
         self._written = time.monotonic()
         self._cost = 0.0
 
@@ -71,15 +78,20 @@ class TrialFolder:
         """The packed file of a finished trial, or None if it has not finished.
 
         Raises:
-            PackedFileError: it is damaged.
-            CheckpointError: it is another recipe's.
+            StoreTrouble: it is damaged or another recipe's, and cannot be set aside.
         """
         path = self.path / STUDENT_FILE
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
-        data = read_file(path)
-        if (found := read_header(data).recipe_id) != recipe_id:
-            raise CheckpointError(f"{path} is of recipe {found}, not {recipe_id}")
+        try:
+            data = read_file(path)
+            found = read_header(data).recipe_id
+        except PackedFileError as error:
+            self._set_aside(path, f"{path} is damaged: {error}")
+            return None
+        if found != recipe_id:
+            self._set_aside(path, f"{path} is of recipe {found}, not {recipe_id}")
+            return None
         return data
 
     def take_over(self, other: Path) -> None:
@@ -87,16 +99,19 @@ class TrialFolder:
 
         It is copied whole and checked, and then it is removed there: a process that is killed in between
         leaves both, and that here counts. The seconds it took stay the other trial's. Where there is none,
-        this trial begins from its beginning.
+        or a damaged one, this trial begins from its beginning.
 
         Raises:
-            CheckpointError: it is damaged.
             StoreTrouble: it cannot be written.
         """
         there = other / CHECKPOINT_FILE
         if (self.path / CHECKPOINT_FILE).exists() or not there.exists():
             return
-        tensors, facts = read_checkpoint(other)
+        try:
+            tensors, facts = read_checkpoint(other)
+        except CheckpointError as error:
+            self._set_aside(there, str(error))
+            return
         with writing_to_the_store(self.path):
             write_checkpoint(self.path, tensors, {**facts, "seconds": 0.0})
             there.unlink()
@@ -105,11 +120,18 @@ class TrialFolder:
         """Continue ``trainer`` from the checkpoint, if there is one; returns the seconds of training so far.
 
         Raises:
-            CheckpointError: it is damaged, or another recipe's.
+            CheckpointError: it was damaged, or another recipe's. It is set aside now; ``trainer`` may have
+                taken a part of it, so a fresh one is to begin.
+            StoreTrouble: it cannot be set aside.
         """
-        if not (self.path / CHECKPOINT_FILE).exists():
+        path = self.path / CHECKPOINT_FILE
+        if not os.path.lexists(path):
             return 0.0
-        return trainer.load(self.path)
+        try:
+            return trainer.load(self.path)
+        except CheckpointError as error:
+            self._set_aside(path, str(error))
+            raise
 
     def save(self, trainer: Trainer, seconds: float) -> None:
         """Write a checkpoint, unless the last one is so recent that writing would slow the training.
@@ -138,6 +160,11 @@ class TrialFolder:
             write_file(self.path / STUDENT_FILE, data)  # last: who finds it takes the trial for finished
             (self.path / CHECKPOINT_FILE).unlink(missing_ok=True)
             (self.path / LOCK_FILE).unlink(missing_ok=True)
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        with writing_to_the_store(path):
+            beside = set_aside(path)
+        self.told.append(f"begun anew, as {why}; it is {beside.name} now")
 
 
 @contextmanager

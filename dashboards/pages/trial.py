@@ -40,7 +40,6 @@ from dashboards.text import (
 )
 from dashboards.theme import Theme, theme_of
 from search.store import StoreError, Sweep
-from trainables.foreign import parse_json
 
 PATH, TITLE = "/trial", "Trial"
 ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
@@ -329,13 +328,9 @@ def _named(row: dict[Any, Any], own: pd.Series[Any]) -> Any:
 
 def _recipe(live: Live, run_id: str) -> Any:
     try:
-        content = live.store.download(run_id, "recipe.json")
+        text = json.dumps(live.store.recipe(run_id), indent=2, sort_keys=True)
     except StoreError as error:
         return panel("Recipe", note(told(error)))
-    try:
-        text = json.dumps(parse_json(content), indent=2, sort_keys=True)
-    except ValueError as error:
-        return panel("Recipe", note(f"The file recipe.json of the run {run_id} is damaged: {told(error)}."))
     return html.Section(html.Details([html.Summary("The whole recipe"), html.Pre(text)]), className="panel")
 
 

@@ -24,9 +24,10 @@ import ray  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from search.callback import Record, TrialEvents  # noqa: E402
+from search.journal import open_study  # noqa: E402
 from search.machine import Machine  # noqa: E402
 from search.options import Options  # noqa: E402
-from search.searcher import OptunaSearcher, open_study  # noqa: E402
+from search.searcher import OptunaSearcher  # noqa: E402
 from search.tracking import SweepTracker  # noqa: E402
 from search.trials import make_scheduler, run_trials  # noqa: E402
 from search.yardstick import Yardstick  # noqa: E402

@@ -10,10 +10,11 @@ import pytest
 from ray.tune.search import Searcher
 
 from search.halving import Rules
+from search.journal import open_study
 from search.records import tell_again
 from search.samplers import find_sampler
 from search.scheduler import ParetoScheduler
-from search.searcher import OptunaSearcher, open_study
+from search.searcher import OptunaSearcher
 from spaces import Context, images
 from trainables.metrics import quality_of
 from trainables.models import ConvNet

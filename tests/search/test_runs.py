@@ -6,7 +6,7 @@ import pytest
 
 from search.mlflow_client import StoreError, connect
 from search.runs import ClientRuns, RunSource, SqliteRuns
-from search.store import open_store
+from search.store import open_store, records
 from search.tracking import SweepTracker
 from tests.stores import FACTS, RECIPE, add_trial, final, tracker
 
@@ -147,3 +147,37 @@ def test_parameters_are_what_differs(folder: Path) -> None:
     frame = frame.loc[store.trials().set_index("trial_id")["run_id"].sort_index()]
     assert frame["quantizer.bits"].tolist()[:2] == [2.0, 4.0] and frame["quantizer.bits"].isna().iloc[2]
     assert frame["quantizer"].tolist() == ["Uniform", "Uniform", "NoQuantizer"]
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "expected"),
+    [
+        ("latest_metrics", "value = 1e308 WHERE key = 'packed_bytes'", {"packed_bytes": None}),
+        ("latest_metrics", "value = 'many' WHERE key = 'packed_bytes'", {"packed_bytes": None}),
+        ("latest_metrics", "value = 812.5 WHERE key = 'packed_bytes'", {"packed_bytes": None}),
+        ("latest_metrics", "is_nan = 1 WHERE key = 'validation_accuracy'", {"validation_accuracy": None}),
+        ("tags", "value = 'four' WHERE key = 'bits'", {"bits": None}),
+        ("tags", "value = NULL WHERE key = 'bits'", {"bits": None}),
+        ("tags", "value = x'ff' WHERE key = 'bits'", {"bits": None}),
+        ("tags", "value = 'eaten' WHERE key = 'rayduce.state'", {"state": "finished"}),
+        ("runs", "status = 'UNKNOWN'", {"state": "running"}),
+        ("runs", "end_time = 'later'", {"seconds": 1.5}),
+        ("runs", "start_time = 9223372036854775807", {"start_time": "1970-01-01T00:00:00+00:00"}),
+        ("runs", "start_time = -1", {"start_time": "1970-01-01T00:00:00+00:00"}),
+    ],
+)
+def test_odd_values_in_the_database_are_missing_ones(
+    folder: Path, table: str, change: str, expected: dict[str, Any]
+) -> None:
+    sweep = tracker(folder)
+    opened(sweep, folder, {})
+    add_trial(sweep, "00000", final(0.9, 800), tags={"bits": "4"})
+    sweep.flush()
+    sweep.close()
+    database = sqlite3.connect(folder / "mlflow.db")
+    database.execute("PRAGMA ignore_check_constraints = 1")
+    database.execute(f"UPDATE {table} SET {change}")
+    database.commit()
+    database.close()
+    (row,) = records(open_store(folder).trials("digits-1"))
+    assert {key: row[key] for key in expected} == expected

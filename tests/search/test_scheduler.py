@@ -12,10 +12,11 @@ from ray.tune.schedulers import TrialScheduler
 
 from search.callback import TrialEvents
 from search.halving import Rules
+from search.journal import open_study
 from search.machine import Machine
 from search.options import Options
 from search.scheduler import ParetoScheduler
-from search.searcher import OptunaSearcher, open_study
+from search.searcher import OptunaSearcher
 from search.store import open_store
 from search.tracking import SweepTracker
 from search.trials import make_scheduler, run_trials

@@ -11,8 +11,9 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from search.journal import JournalDamaged, open_study
 from search.samplers import SAMPLERS, Sampler, find_sampler
-from search.searcher import EARLIER, OptunaSearcher, open_study
+from search.searcher import EARLIER, OptunaSearcher
 from spaces import Context, images
 from trainables import methods
 from trainables.models import ConvNet
@@ -121,12 +122,12 @@ def test_constraints_reach_optuna(study):
 
 def test_a_study_is_continued_only_on_purpose(tmp_path):
     journal = tmp_path / "s.journal"
-    with pytest.raises(KeyError):
+    with pytest.raises(JournalDamaged, match="missing"):
         open_study(journal, "s", DIRECTIONS, resume=True)
     open_study(journal, "s", DIRECTIONS)
     with pytest.raises(optuna.exceptions.DuplicatedStudyError):
         open_study(journal, "s", DIRECTIONS)
-    with pytest.raises(ValueError, match="directions"):
+    with pytest.raises(JournalDamaged, match="directions"):
         open_study(journal, "s", ("maximize",), resume=True)
 
 

@@ -13,12 +13,12 @@ from optuna.distributions import IntDistribution
 
 from search.callback import TrialEvents
 from search.halt import Halt
+from search.journal import mend_journal, open_study
 from search.machine import Machine
 from search.mlflow_client import StoreError
 from search.options import Options
 from search.records import records_of
-from search.searcher import OptunaSearcher, open_study
-from search.sweep import mend_journal
+from search.searcher import OptunaSearcher
 from search.tracking import SweepTracker
 from search.trials import make_scheduler, run_trials
 from search.yardstick import Yardstick

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch
 
 from search.budget import Budget
 from search.callback import TrialEvents
+from search.journal import open_study
 from search.machine import Machine
 from search.measuring import choose_front
 from search.options import Options
-from search.searcher import OptunaSearcher, open_study
+from search.searcher import OptunaSearcher
 from search.store import open_store
 from search.teacher import ask_teacher
 from search.tracking import SweepTracker
@@ -270,31 +272,57 @@ def test_a_trial_goes_on_where_another_was_ended(tmp_path, teacher_file, monkeyp
 
     states[0].write_bytes(whole[:-1])
     damaged = local_trial(recipe, tmp_path, teacher_file, trials=trials, trial="00008", continues="00000")
-    assert "cannot be read" in damaged.step()["reason"]
+    assert [damaged.step()["epoch"] for _ in range(2)] == [0, 1]
+    assert not states[0].exists() and Path(f"{states[0]}.damaged").read_bytes() == whole[:-1]
     none = local_trial(recipe, tmp_path, teacher_file, trials=trials, trial="00009", continues="00005")
     assert none.step()["epoch"] == 0  # ended before it trained, or before a checkpoint was worth its time
 
 
-def test_what_is_in_a_trials_folder_is_its_own_and_whole_or_the_trial_fails(tmp_path, teacher_file):
-    recipe, other = recipe_of("quantized_distillation", 3), recipe_of("knowledge_distillation", 3)
+def test_what_is_damaged_or_anothers_in_a_trials_folder_is_set_aside(tmp_path, teacher_file, monkeypatch):
+    """The trial begins from its beginning, to the same end, which says so."""
+    monkeypatch.setattr("trainables.trial_folder.LEAST_RATIO", 0.0)
+    recipe, other = recipe_of("quantized_distillation", 2), recipe_of("knowledge_distillation", 2)
 
     def start(recipe):
-        return next_epoch(local_trial(recipe, tmp_path, teacher_file, trials=tmp_path / "trials"))
+        return local_trial(recipe, tmp_path, teacher_file, trials=tmp_path / "trials")
 
-    assert start(recipe)["state"] == "running"
-    state = tmp_path / "trials" / "00000" / "state.safetensors"
+    def end(trial):
+        while not (result := trial.step())["done"]:
+            pass
+        return result
+
+    straight = end(start(recipe))
+    folder = tmp_path / "trials" / "00000"
+    state, student = folder / "state.safetensors", folder / "student.rdz"
+    file = student.read_bytes()
+    student.unlink()
+    assert next_epoch(start(other))["epoch"] == 1
+    theirs = state.read_bytes()
+    state.unlink()
+    assert next_epoch(start(recipe))["epoch"] == 1
     whole = state.read_bytes()
-    assert f"is of recipe {recipe.recipe_id}" in start(other)["reason"]
-    for number, damaged in enumerate((whole[:-1], b"", whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])):
-        state.write_bytes(damaged)
-        result = start(recipe)
-        assert result["state"] == "failed" and result["done"], number
-        assert "cannot be read" in result["reason"], number
-        assert state.read_bytes() == damaged, "it is left for whoever wants to know"
-    state.write_bytes(whole)
-    assert start(recipe)["epoch"] == 2
-    (tmp_path / "trials" / "00000" / "student.rdz").write_bytes(b"no student")
-    assert start(recipe)["state"] == "failed"
+    assert start(recipe).step()["epoch"] == 1, "a whole one is gone on from"
+    cases = {
+        state: (whole[:-1], b"", whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], theirs),
+        student: (b"no student", file[:-1], b""),
+    }
+    number = 0
+    for path, contents in cases.items():
+        for content in contents:
+            student.unlink(missing_ok=True)
+            path.write_bytes(content)
+            trial = start(recipe)
+            assert trial.step()["epoch"] == 0
+            result = end(trial)
+            number += path == state
+            aside = f"{path.name}.damaged" + (f"-{number}" if path == state and number > 1 else "")
+            assert (folder / f"{path.name}.damaged").exists()
+            assert result["state"] == "finished" and student.read_bytes() == file
+            assert result["validation_accuracy"] == straight["validation_accuracy"]
+            assert result["reason"].startswith("begun anew, as ") and str(folder) in result["reason"]
+            if path == state:
+                assert (folder / aside).read_bytes() == content
+                assert f"it is {aside} now" in result["reason"]
 
 
 def test_a_trial_without_memory_fails_with_its_reason(tmp_path, teacher_file):

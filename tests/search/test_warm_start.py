@@ -6,21 +6,25 @@ from dataclasses import replace
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from search.budget import Budget
 from search.delivery import SWEEP
 from search.front_choice import newest_with_students, why_no_front
+from search.journal import open_study
 from search.problem import Problem
 from search.samplers import SAMPLERS, TPE, find_sampler
-from search.searcher import EARLIER, OptunaSearcher, open_study
-from search.store import open_store
+from search.searcher import EARLIER, OptunaSearcher
+from search.store import open_store, records
 from search.warm_start import Reading, check_kinds, look_back
 from spaces import Context, images
 from tests.stores import final, kept, tracker
 from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint
 from trainables.models import ConvNet
+from trainables.packed_file import pack
+from trainables.quantizers.base import Dense
 from trainables.recipe import recipe_from_dict
 from trainables.tasks import Digits
 
@@ -52,6 +56,15 @@ def reading(context=CONTEXT, sampler=TPE, latency=False, budget=Budget(max_bytes
     )
 
 
+def packed(recipe, values):
+    """A packed file of ``recipe`` with so many numbers in it: 4 bytes each and a header."""
+    return pack(recipe, {"weight": Dense(torch.arange(values, dtype=torch.float32).sin())})
+
+
+def lengths(store):
+    return [int(row["packed_bytes"]) for row in records(store.trials("old"))[:3]]
+
+
 @pytest.fixture
 def earlier(folder):
     """A store with the sweep ``old``: two finished trials, one pruned, one failed, one that runs."""
@@ -71,11 +84,12 @@ def earlier(folder):
         config = searcher.suggest(str(number))
         recipe = recipe_from_dict(json.loads(config["recipe"]))
         sweep.start_trial(config["trial"], "qd", recipe.to_dict(), {"recipe_id": recipe.recipe_id})
-        metrics = final(0.9 + number / 100, 1000 * (number + 1))
+        file = packed(recipe, 220 * (number + 1))
+        metrics = final(0.9 + number / 100, len(file))
         searcher.on_trial_complete(str(number), {**metrics, "state": state})
         if number < 4:
             tags = {"latency_machine": machines[number]} if number < 2 else {}
-            files = kept(sweep, config["trial"], {"student.rdz": b"file %d" % number})
+            files = kept(sweep, config["trial"], {"student.rdz": file})
             sweep.finish_trial(config["trial"], state, metrics, tags, files)
     sweep.flush()
     yield folder
@@ -88,16 +102,20 @@ def test_trials_and_students_are_taken_over(earlier):
     check_kinds(sweeps, SETTINGS)
     journal = earlier / "studies" / "old.journal"
     before = journal.read_bytes()
-    known = look_back(store, sweeps, earlier / "studies", reading())
+    sizes = lengths(store)
+    known = look_back(store, sweeps, earlier / "studies", reading(budget=Budget(max_bytes=sizes[1])))
     assert journal.read_bytes() == before
     assert [trial.user_attrs[EARLIER] for trial in known.trials] == [f"old/0000{n}" for n in range(3)]
     assert [trial.state for trial in known.trials] == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED]
-    assert [trial.values for trial in known.trials[:2]] == [[0.9, math.log2(1000)], [0.91, math.log2(2000)]]
+    assert [trial.values for trial in known.trials[:2]] == [
+        [0.9, math.log2(sizes[0])],
+        [0.91, math.log2(sizes[1])],
+    ]
     over = [trial.constraints["packed_bytes"] for trial in known.trials]
-    assert over == pytest.approx([-1.0, 0.0, math.log2(1.5)])  # by the new budget
+    assert over == pytest.approx([math.log2(size / sizes[1]) for size in sizes])  # by the new budget
     assert [copy.source for copy in known.copies.values()] == ["old/00000", "old/00001"]
     copy = known.copies[known.trials[1].user_attrs["recipe_id"]]
-    assert copy.file == b"file 1" and copy.result["validation_accuracy"] == 0.91
+    assert len(copy.file) == sizes[1] and copy.result["validation_accuracy"] == 0.91
     assert copy.result["latency_machine"] == "another"
     assert known.text == (
         "learning from 3 earlier trials, with 2 students at hand (left out: 1 failed, 1 running)"
@@ -221,7 +239,43 @@ def test_the_front_is_of_the_newest_sweep_with_students(earlier):
 def test_optuna_counts_what_was_added(earlier):
     """What is added to a study is a trial to Optuna: its own front holds it, if it is within the limits."""
     store = open_store(earlier)
-    known = look_back(store, [store.sweep("old")], earlier / "studies", reading(budget=Budget(1500)))
+    known = look_back(
+        store, [store.sweep("old")], earlier / "studies", reading(budget=Budget(lengths(store)[0]))
+    )
     study = optuna.create_study(directions=DIRECTIONS)
     study.add_trials(known.trials)
     assert [trial.user_attrs[EARLIER] for trial in study.best_trials] == ["old/00000"]
+
+
+def test_students_whose_files_are_not_what_was_recorded_are_trained_anew(earlier):
+    store = open_store(earlier)
+    sizes = lengths(store)
+    uploaded = {len(path.read_bytes()): path for path in (earlier / "artifacts").rglob("student.rdz")}
+    first, second = uploaded[sizes[0]], uploaded[sizes[1]]
+    whole = first.read_bytes()
+    for wrong in (second.read_bytes(), whole[:-1], b"", whole[:50] + b"\x00" + whole[51:]):
+        first.write_bytes(wrong)
+        known = look_back(store, [store.sweep("old")], earlier / "studies", reading())
+        assert [copy.source for copy in known.copies.values()] == ["old/00001"]
+        assert known.left["without the student that was recorded, to be trained anew"] == 1
+        assert len(known.trials) == 3
+
+
+def test_of_a_damaged_journal_the_whole_lines_are_used(earlier):
+    """Numbers come from the store, so that none can be wrong; what its line was is lost."""
+    store = open_store(earlier)
+    journal = earlier / "studies" / "old.journal"
+    whole = look_back(store, [store.sweep("old")], earlier / "studies", reading())
+    lines = journal.read_bytes().splitlines(keepends=True)
+    created = [number for number, line in enumerate(lines) if b'"op_code":4' in line]
+    lines[created[0]] = lines[created[0]].replace(b'"params"', b'"porams"')
+    journal.write_bytes(b"".join(lines))
+    before = journal.read_bytes()
+    known = look_back(store, [store.sweep("old")], earlier / "studies", reading())
+    assert [trial.user_attrs[EARLIER] for trial in known.trials] == ["old/00001", "old/00002"]
+    assert [trial.params for trial in known.trials] == [trial.params for trial in whole.trials[1:]]
+    assert [trial.values for trial in known.trials] == [trial.values for trial in whole.trials[1:]]
+    assert [copy.source for copy in known.copies.values()] == ["old/00001"]
+    wrong = f"{journal} is damaged (line {created[0] + 1} is not what was written there)"
+    assert known.text.endswith(f"; {wrong}, and what is whole of it is used")
+    assert journal.read_bytes() == before

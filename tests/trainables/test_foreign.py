@@ -63,6 +63,7 @@ def test_json_comes_back(value):
         "{",
         "NaN",
         "[-Infinity]",
+        "[1e999]",
         '{"a": 1, "a": 2}',
         "[" * 10**6,
         "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1),

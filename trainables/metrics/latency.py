@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from trainables.files import write_file
+from trainables.files import set_aside, write_file
+from trainables.foreign import shown
 from trainables.interfaces.base import Interface
 from trainables.part import Part
 from trainables.runtime import RUNTIME_VERSION, load
+from trainables.sealed import sealed, unsealed
 from trainables.turns import alone
 
 WARM_UP = 30
@@ -130,7 +132,6 @@ def latencies_of(
     would measure each other (:func:`trainables.turns.alone`).
 
     Raises:
-        ValueError: the machine's table is there but is none; removing it measures again.
         OSError: the folder cannot be written.
     """
     path = table / f"{machine_id()}.json"
@@ -148,28 +149,68 @@ def latencies_of(
     return {name: entries[key] for name, key in keys.items()}
 
 
+def damaged_tables(table: Path) -> list[str]:
+    """One sentence for each file of the folder that is no table, or was changed by somebody else.
+
+    Nothing of such a file counts: what it may have held is measured again, and the file set aside.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    found = []
+    for path in sorted(table.glob("*.json")):
+        try:
+            _entries(path)
+        except ValueError as error:
+            found.append(
+                f"{shown(str(path), 400)} is no table of latencies ({error}): they are measured again"
+            )
+    return found
+
+
 def _read(path: Path) -> dict[str, Latency]:
+    """What the table at ``path`` has; nothing if there is none, or a damaged one."""
     try:
-        content = json.loads(path.read_text())
-        return {key: _latency(entry) for key, entry in content["latencies"].items()}
+        return _entries(path)
+    except ValueError:  # :func:`damaged_tables` tells of it, and :func:`_write` sets it aside
+        return {}
+
+
+def _entries(path: Path) -> dict[str, Latency]:
+    try:
+        data = path.read_bytes()
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is no table of latencies; remove it to measure again ({error})") from error
+    content = unsealed(data).get("latencies")
+    if not isinstance(content, dict):
+        raise ValueError("it has no latencies")
+    return {key: _latency(entry, path.stem) for key, entry in content.items()}
 
 
-def _latency(entry: dict[str, Any]) -> Latency:
-    found = Latency(**entry)
+def _latency(entry: Any, machine: str) -> Latency:
+    try:
+        found = Latency(**entry)
+    except TypeError:
+        raise ValueError("an entry is no latency") from None
     numbers = (found.p10_ms, found.median_ms, found.p90_ms)
     if not all(isinstance(value, float) and 0 < value < float("inf") for value in numbers):
-        raise ValueError(f"{numbers} are no latencies")
+        raise ValueError(f"{shown(str(numbers))} are no latencies")
+    if sorted(numbers) != list(numbers):
+        raise ValueError(f"{numbers} are no percentiles")
+    if type(found.runs) is not int or found.runs < 1:
+        raise ValueError(f"{shown(str(found.runs))} is no number of runs")
+    if found.machine != machine:
+        raise ValueError(f"an entry is of the machine {shown(str(found.machine))}")
     return found
 
 
 def _write(path: Path, entries: dict[str, Latency]) -> None:
+    try:
+        _entries(path)
+    except ValueError:
+        set_aside(path)
     latencies = {key: dataclasses.asdict(entry) for key, entry in sorted(entries.items())}
-    content = {"machine": fingerprint(), "latencies": latencies}
-    write_file(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_file(path, sealed({"machine": fingerprint(), "latencies": latencies}))
 
 
 def _processor() -> str:

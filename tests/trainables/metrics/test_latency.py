@@ -16,12 +16,15 @@ from trainables.metrics import latency
 from trainables.metrics.latency import (
     Latency,
     architecture_key,
+    damaged_tables,
     fingerprint,
+    known_latencies,
     latencies_of,
     machine_id,
     measure_latencies,
 )
 from trainables.models import LSTM, ConvNet
+from trainables.sealed import sealed
 
 ONE = Classifier((1, 4, 4))
 
@@ -121,22 +124,49 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     assert log.read_text().split() == ["begin", "end"] * 2
 
 
+def _table(**changes: object) -> bytes:
+    entry = {"p10_ms": 0.1, "median_ms": 0.2, "p90_ms": 0.3, "runs": 100, "machine": machine_id(), **changes}
+    return sealed({"latencies": {"a latency_ms": entry}})
+
+
 @pytest.mark.parametrize(
     "content",
     [
-        "",
-        "{",
-        "[]",
-        "{}",
-        '{"latencies": 1}',
-        '{"latencies": {"a": {}}}',
-        '{"latencies": {"a": {"p10_ms": NaN, "median_ms": 1.0, "p90_ms": 1.0, "runs": 1, "machine": ""}}}',
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b"\xff\x00",
+        sealed({"latencies": 1}),
+        sealed({"latencies": {"a": {}}}),
+        sealed({"latencies": {"a": []}}),
+        _table().replace(b"0.1", b"0.2"),
+        _table(p10_ms=0.25),
+        _table(p10_ms=-0.1),
+        _table(p90_ms=10**400),
+        _table(p10_ms=True),
+        _table(runs=100.0),
+        _table(runs=0),
+        _table(machine="0" * 12),
     ],
 )
-def test_a_broken_table_is_an_error(tmp_path: Path, content: str) -> None:
-    (tmp_path / f"{machine_id()}.json").write_text(content)
-    with pytest.raises(ValueError, match="remove it to measure again"):
-        latencies_of("a", tiny, ONE, tmp_path)
+def test_a_damaged_table_is_set_aside_and_measured_again(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / f"{machine_id()}.json"
+    path.write_bytes(content)
+    (told,) = damaged_tables(tmp_path)
+    assert told.startswith(f"{path} is no table of latencies (") and told.endswith("measured again")
+    assert known_latencies("a", ONE, tmp_path) == {} and path.read_bytes() == content
+    found = latencies_of("a", tiny, ONE, tmp_path)
+    assert found["latency_ms"].machine == machine_id()
+    assert path.with_name(path.name + ".damaged").read_bytes() == content
+    assert damaged_tables(tmp_path) == [] and known_latencies("a", ONE, tmp_path) == found
+
+
+def test_a_whole_table_is_no_damaged_one(tmp_path: Path) -> None:
+    (tmp_path / f"{machine_id()}.json").write_bytes(_table())
+    assert damaged_tables(tmp_path) == []
+    assert known_latencies("a", ONE, tmp_path)["latency_ms"].p10_ms == 0.1
 
 
 def test_a_translator_has_two_latencies(tmp_path: Path) -> None:
