@@ -13,6 +13,7 @@ from search.plan import Plan, Resources, make_plan
 from search.plan_table import plan_record, plan_table
 from search.studies import find_study
 from trainables.metrics import quality_of
+from trainables.tasks.notes import DataNotes
 
 ENOUGH = Resources(disk_needed=1e6, disk_free=1e9, memory_needed=1e9, memory_free=2e9)
 PLAN = Plan(
@@ -37,6 +38,7 @@ PLAN = Plan(
     end=60.0,
     resources=ENOUGH,
     not_counted="",
+    notes=DataNotes(),
 )
 
 
