@@ -69,7 +69,7 @@ def kind_of(entry: os.DirEntry[str]) -> str:
             return "folder"
     except OSError:  # a link that leads to itself, or into a folder that is closed to us
         return BROKEN
-    return BROKEN if entry.is_symlink() else NO_FILE
+    return NO_FILE if os.path.exists(entry.path) else BROKEN
 
 
 def files_in(directory: Path) -> list[str]:
