@@ -98,6 +98,10 @@ class Reporter(Watcher, Protocol):
         """What is happening now, in a few words."""
         ...
 
+    def remark(self, text: str) -> None:
+        """What the user should still see when other things are happening."""
+        ...
+
 
 class TrialEvents(Callback):
     """Ray Tune's callback: keeps the records, tells the tracker and the watcher.

@@ -79,7 +79,18 @@ TrackingUri = Annotated[
         help="MLflow store; default MLFLOW_TRACKING_URI, else sqlite in --store.",
     ),
 ]
-DataDir = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Directory of the data set.")]
+
+
+def _named_path(text: str) -> Path:
+    if not text:  # which would be the folder one stands in, though nobody named it
+        raise typer.BadParameter("the name is empty; give a directory, or . for this one")
+    return Path(text)
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Directory of the data set.", parser=_named_path),
+]
 OwnModel = Annotated[
     str | None,
     typer.Option("--model", help="Your own student as module:Class; it is imported.", metavar="MODULE:CLASS"),

@@ -15,7 +15,7 @@ from search.delivery import SWEEP
 from search.mlflow_client import NOTE_TAG
 from search.notes import in_short, on_validation, plain, sweep_note, trial_note
 from search.registry import Candidate, aliases
-from search.settings import code_version
+from search.settings import code_version, to_json
 from search.studies import Study
 from search.sweep_folder import FRONT_FILE, SETTINGS_FILE
 from search.tracking import SweepTracker
@@ -24,6 +24,7 @@ from search.yardstick import Yardstick
 from spaces import Context
 from trainables.files import write_file
 from trainables.recipe import Recipe, summary
+from trainables.tasks.notes import DataNotes
 from trainables.wording import in_words
 
 SCHEDULERS = {
@@ -57,7 +58,12 @@ def asked(study: Study, settings: Mapping[str, Any], teacher: Recipe, yardstick:
 
 
 def tell_settings(
-    tracker: SweepTracker, study: Study, context: Context, settings: Mapping[str, Any], teacher: Recipe
+    tracker: SweepTracker,
+    study: Study,
+    context: Context,
+    settings: Mapping[str, Any],
+    teacher: Recipe,
+    notes: DataNotes,
 ) -> None:
     """Keep what the sweep searches as :data:`SETTINGS_FILE` of the parent run; no paths of this machine."""
     ranges = study.space.parameters(context)
@@ -66,6 +72,7 @@ def tell_settings(
         "metric": context.task.metric,
         "settings": dict(settings),
         "task": context.task.to_dict(),
+        "data": to_json(notes),
         "teacher": teacher.to_dict(),
         "parameters": {name: json.loads(distribution_to_json(each)) for name, each in ranges.items()},
         "code": code_version(),

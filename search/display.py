@@ -60,6 +60,10 @@ class Display:
                 f"[{show_seconds(time.monotonic() - self._started)}] {self._stage}", markup=False
             )
 
+    def remark(self, text: str) -> None:
+        """What the user should still see when other things are happening; a line that stays."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
+
     def changed(self, records: Mapping[str, Record]) -> None:
         """A trial started, reported or ended."""
         self._records = records

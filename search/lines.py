@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
+import io
 import queue
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import IO
 
 
 def groups(stream: IO[bytes], most: int) -> Iterator[list[str]]:
-    """Lines of UTF-8 ``stream`` without their ends, in order, at most ``most`` at a time.
+    """Lines of UTF-8 ``stream`` without their ends (CR, LF or CRLF), in order, at most ``most`` at a time.
 
     Who types sees each line answered; who pipes a file gets large groups. Bytes that are no UTF-8 become
     the replacement character; a byte order mark before the first line is left out.
@@ -18,15 +18,20 @@ def groups(stream: IO[bytes], most: int) -> Iterator[list[str]]:
     Raises:
         OSError: reading failed.
     """
-    waiting: queue.Queue[bytes | OSError | None] = queue.Queue(maxsize=4 * most)
+    waiting: queue.Queue[str | OSError | None] = queue.Queue(maxsize=4 * most)
 
     def read() -> None:
+        # Reads what is there, and ends no line at the other separators that sentences may hold.
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline=None)
         try:
-            for number, line in enumerate(stream):
-                waiting.put(line if number else line.removeprefix(codecs.BOM_UTF8))
+            for line in text:
+                waiting.put(line)
             waiting.put(None)
         except OSError as error:
             waiting.put(error)
+        finally:
+            if not stream.closed:
+                text.detach()  # the stream is the caller's, and stays open
 
     threading.Thread(target=read, daemon=True).start()
     while True:
@@ -36,7 +41,7 @@ def groups(stream: IO[bytes], most: int) -> Iterator[list[str]]:
                 items.append(waiting.get_nowait())
             except queue.Empty:
                 break
-        lines = [item.decode("utf-8", "replace").rstrip("\r\n") for item in items if isinstance(item, bytes)]
+        lines = [item.removesuffix("\n") for item in items if isinstance(item, str)]
         if lines:
             yield lines
         if isinstance(items[-1], OSError):

@@ -28,6 +28,7 @@ from trainables.export import ExportError
 from trainables.metrics.macs import macs
 from trainables.recipe import Recipe
 from trainables.tasks.base import SPLITS, Batch, LoadedTask
+from trainables.tasks.notes import DataNotes
 from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import LocalSources
 from trainables.trainer import Trainer
@@ -103,6 +104,7 @@ class Plan:
         end: measuring the front.
         resources: disk and memory.
         not_counted: what the figures leave out, if anything.
+        notes: what was found about the user's data.
     """
 
     study: str
@@ -126,6 +128,7 @@ class Plan:
     end: float
     resources: Resources
     not_counted: str
+    notes: DataNotes
 
     @property
     def seconds(self) -> float:
@@ -163,7 +166,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         DataError: the data is not usable.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    task = study.make_task(options.data, options.about_data)
+    task, notes = study.examine(options.data, options.about_data)
     arrays = task.load(options.data, download=options.download)
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
@@ -253,6 +256,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         / concurrency,
         resources=resources,
         not_counted="letting the teacher make training data" if study.taught else "",
+        notes=notes,
     )
 
 

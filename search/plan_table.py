@@ -51,6 +51,8 @@ def plan_table(
     table.add_column()
     splits = ", ".join(f"{number:,} {_fit(split)}" for split, number in plan.samples.items())
     table.add_row("data", f"{splits} samples; {show_bytes(plan.data_bytes)}")
+    for title, text in plan.notes.rows.items():
+        table.add_row(title, escape(text))
     trained = f"about {_short(plan.teacher)} to train" if plan.teacher else "kept from an earlier sweep"
     asked = f", {_short(plan.outputs)} to ask about every sample" if plan.outputs else ""
     table.add_row("teacher", f"{show_bytes(plan.teacher_bytes)}, {trained}{asked}")

@@ -26,6 +26,7 @@ from trainables.tasks import (
     TextPairs,
 )
 from trainables.tasks.base import Task, TaughtTask
+from trainables.tasks.notes import DataNotes
 from trainables.tasks.text import TextTask
 
 
@@ -36,8 +37,8 @@ class Study:
     Attributes:
         name: what the user types.
         summary: one line for ``--help``.
-        task: makes the task, given the data directory of the command line and those of its ``options`` that
-            were given.
+        task: makes the task, and says what was found about its data, given the data directory of the command
+            line and those of its ``options`` that were given.
         needs_data: whether a data directory must be given.
         teacher: the teacher's architecture.
         student: the student's architecture, at the depth and width that the first trials have.
@@ -62,7 +63,7 @@ class Study:
 
     name: str
     summary: str
-    task: Callable[..., Task]
+    task: Callable[..., tuple[Task, DataNotes]]
     needs_data: bool
     teacher: Model
     student: Model
@@ -81,7 +82,16 @@ class Study:
     taught: tuple[Callable[[Any, str], TaughtTask], ...] = ()
 
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
-        """The task in ``directory``, with what was ``given`` of the options about data.
+        """The task alone, as :meth:`examine` finds it.
+
+        Raises:
+            Problem: as there.
+            DataError: as there.
+        """
+        return self.examine(directory, given)[0]
+
+    def examine(self, directory: Path | None, given: Mapping[str, Any]) -> tuple[Task, DataNotes]:
+        """The task in ``directory``, with what was ``given`` of the options about data, and what was found.
 
         Raises:
             Problem: one of them has no meaning here, a value is out of range, or a directory is missing.
@@ -117,26 +127,26 @@ class Study:
         )
 
 
-def _embedded(task: type[Task]) -> Callable[..., Task]:
-    return lambda directory: task()
+def _embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:
+    return lambda directory: (task(), DataNotes())
 
 
-def _text(task: type[TextTask]) -> Callable[..., Task]:
-    def make(directory: Path | None, **settings: Any) -> Task:
-        return task(**_renamed(settings))
+def _text(task: type[TextTask]) -> Callable[..., tuple[Task, DataNotes]]:
+    def make(directory: Path | None, **settings: Any) -> tuple[Task, DataNotes]:
+        return task(**_renamed(settings)), DataNotes()
 
     return make
 
 
-def _folder(directory: Path | None, image_size: int | None = None) -> Task:
+def _folder(directory: Path | None, image_size: int | None = None) -> tuple[Task, DataNotes]:
     if directory is None:
         raise Problem(
             "The study image_folder needs --data DIR, a directory with one folder of images per class."
         )
-    return ImageFolder.scan(directory, None if image_size is None else (image_size, image_size))
+    return ImageFolder.examine(directory, None if image_size is None else (image_size, image_size))
 
 
-def _text_folder(directory: Path | None, **settings: Any) -> Task:
+def _text_folder(directory: Path | None, **settings: Any) -> tuple[Task, DataNotes]:
     if directory is None:
         raise Problem(
             "The study text_pairs needs --data DIR, a directory with two files per split, such as train.de "
@@ -144,7 +154,7 @@ def _text_folder(directory: Path | None, **settings: Any) -> Task:
         )
     if ("source" in settings) != ("target" in settings):
         raise Problem("Give --source and --target together, the two languages as the files' names have them.")
-    return TextPairs.scan(directory, **_renamed(settings))
+    return TextPairs.examine(directory, **_renamed(settings))
 
 
 def _renamed(settings: dict[str, Any]) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def run_sweep(
     reporter.say("reading the data")
     if options.address is not None:
         check_reachable(options.address)
-    task = study.make_task(options.data, options.about_data)
+    task, notes = study.examine(options.data, options.about_data)
+    for sentence in notes.sentences:
+        reporter.remark(sentence)
     arrays = task.load(options.data, download=options.download)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
@@ -165,7 +167,7 @@ def run_sweep(
         try:
             if resume:
                 tracker.go_on(about)
-            tell_settings(tracker, study, context, params, teacher_recipe)
+            tell_settings(tracker, study, context, params, teacher_recipe, notes)
             reporter.say("starting Ray")
             machine = start_ray(options, temporary)
             signals.install()  # Ray's own handler prints a crash report and aborts

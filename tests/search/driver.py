@@ -42,6 +42,9 @@ class Told:
     def say(self, text: str) -> None:
         print(f"say {text}", flush=True)
 
+    def remark(self, text: str) -> None:
+        print(f"remark {text}", flush=True)
+
     def changed(self, records: Mapping[str, Record]) -> None:
         newest = [f"{r.trial_id}:{r.state}:{r.metrics.get('epoch', 0):.0f}" for r in records.values()]
         print(f"trials {' '.join(newest)}", flush=True)

@@ -22,6 +22,7 @@ from trainables import methods
 from trainables.metrics import quality_of
 from trainables.recipe import Recipe, canonical_json
 from trainables.tasks import Digits
+from trainables.tasks.notes import DataNotes
 
 ACCURACY = quality_of("accuracy")
 SETTINGS: dict[str, Any] = {
@@ -69,7 +70,7 @@ def open_sweep(uri: str, store: Path, name: str = "digits-1") -> tuple[SweepTrac
     teacher = study.teacher_recipe(Digits())
     about = asked(study, SETTINGS, teacher, yardstick)
     tracker.open(SETTINGS, {"rayduce.metric": "accuracy", NOTE_TAG: about})
-    tell_settings(tracker, study, study.context(Digits(), TEACHER_ID, 0), SETTINGS, teacher)
+    tell_settings(tracker, study, study.context(Digits(), TEACHER_ID, 0), SETTINGS, teacher, DataNotes())
     tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in TEACHER.items()}, {})
     return tracker, TrialEvents(tracker, Silent(), yardstick), about
 

@@ -296,6 +296,9 @@ def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     assert "--data" in wrong("sweep", "cifar10", *store)
     assert "nowhere" in wrong("sweep", "cifar10", "--data", tmp_path / "nowhere", *store)
     assert "--data" in wrong("sweep", "image_folder", *store)
+    for command in ("sweep", "plan"):  # an empty name would be the folder one stands in
+        assert "the name is empty" in wrong(command, "image_folder", "--data", "", *store)
+    assert "is not a directory" in wrong("plan", "text_pairs", "--data", __file__, *store)
     assert "potatoes" in wrong("sweep", "digits", "--max-bytes", "3 potatoes", *store)
     for command in ("sweep", "plan"):
         assert "smallest takes" in wrong(command, "digits", "--max-bytes", "64", *store)

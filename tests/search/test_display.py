@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from search.callback import Record
@@ -52,3 +53,13 @@ def test_why_a_trial_ended_early_is_one_line_and_a_failure_is_told_whole() -> No
 def test_a_trial_that_was_taken_up_again_names_the_one_before() -> None:
     (line,) = printed(record("00007", state="finished", continues="00003"))
     assert "going on from 00003" in line
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_was_found_about_the_data_stays_on_the_screen(terminal: bool) -> None:
+    text = io.StringIO()
+    with Display(Console(file=text, width=100, force_terminal=terminal), "digits-1", 20) as display:
+        display.say("reading the data")
+        display.remark("left out: .heic files (40: cat/[0].heic, ...)")
+        display.say("training students")
+    assert "left out: .heic files (40: cat/[0].heic, ...)\n" in text.getvalue()

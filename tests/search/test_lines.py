@@ -37,3 +37,15 @@ def test_a_line_is_given_before_the_next_one_is_there():
         for text in ("one", "two"):
             writer.write(f"{text}\n".encode())
             assert next(found) == [text]
+
+
+def test_lines_end_by_cr_lf_or_both_and_by_nothing_else():
+    text = "a\rb\nc\r\nd\u2028e\x0bf\x0cg\x85h\r"
+    found = [line for group in groups(io.BytesIO(text.encode()), 8) for line in group]
+    assert found == ["a", "b", "c", "d\u2028e\x0bf\x0cg\x85h"]
+
+
+def test_the_stream_stays_open():
+    stream = io.BytesIO(b"a\n")
+    assert list(groups(stream, 8)) == [["a"]]
+    assert not stream.closed

@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 from io import StringIO
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from search.budget import Budget
@@ -13,6 +15,7 @@ from search.plan import Plan, Resources, make_plan
 from search.plan_table import plan_record, plan_table
 from search.studies import find_study
 from trainables.metrics import quality_of
+from trainables.tasks.notes import DataNotes, Tally
 
 ENOUGH = Resources(disk_needed=1e6, disk_free=1e9, memory_needed=1e9, memory_free=2e9)
 PLAN = Plan(
@@ -37,6 +40,7 @@ PLAN = Plan(
     end=60.0,
     resources=ENOUGH,
     not_counted="",
+    notes=DataNotes(),
 )
 
 
@@ -78,3 +82,43 @@ def test_a_plan_of_the_digits_writes_nothing(tmp_path):
     assert plan.teacher > plan.outputs > 0
     assert plan.resources.disk_needed > plan.teacher_bytes and plan.resources.memory_needed > 1e9
     assert not (tmp_path / "store").exists()
+
+
+def test_what_was_found_about_the_data_is_told_within_80_columns():
+    notes = DataNotes(
+        used=90,
+        entered=("photos",),
+        left_out=(Tally(".heic files", 40, ("cat/0.heic", "cat/1.heic", "cat/[bold]2.heic")),),
+        changed=(Tally("images of more than 8 bits, scaled to 8", 2, ("cat/0.tif", "dog/0.tif")),),
+        doubtful=(Tally("classes whose images are all equal", 1, ("grey",)),),
+    )
+    written = StringIO()
+    table = plan_table(replace(PLAN, notes=notes), Budget(), quality_of("accuracy"), None, None)
+    Console(width=80, file=written).print(table)
+    lines = written.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    text = " ".join(written.getvalue().split())
+    for words in (
+        "read from photos",
+        "left out .heic files (40: cat/0.heic, cat/1.heic, cat/[bold]2.heic, ...)",
+        "changed images of more than 8 bits, scaled to 8 (2: cat/0.tif, dog/0.tif)",
+        "doubtful classes whose images are all equal (1: grey)",
+    ):
+        assert words in text
+    record = json.loads(json.dumps(plan_record(replace(PLAN, notes=notes), None, None)))
+    assert record["notes"]["left_out"][0]["count"] == 40
+
+
+def test_the_plan_of_a_folder_has_its_notes(tmp_path):
+    random = np.random.RandomState(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(8):
+            pixels = random.randint(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+        (tmp_path / "photos" / label / "notes.txt").touch()
+    study = replace(find_study("image_folder"), teacher_views=None)
+    options = Options("plan", 2, 0, tmp_path / "store", "", data=tmp_path, concurrency=1)
+    examples = ("cat/notes.txt", "dog/notes.txt")
+    expected = DataNotes(16, entered=("photos",), left_out=(Tally(".txt files", 2, examples),))
+    assert make_plan(study, options, nodes=1).notes == expected

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from trainables.foreign import shown
 from trainables.part import check_choice
 from trainables.tasks.base import SPLITS, Arrays, DataError
+from trainables.tasks.class_folders import LONGEST_CLASS, File, Listing, list_images
+from trainables.tasks.folders import cannot_be_read, say
 from trainables.tasks.images import ImageTask
+from trainables.tasks.notes import DataNotes, Tallies
+from trainables.tasks.pictures import Header, is_image, read_header, read_pixels
 from trainables.tasks.splits import stratified
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")  # what Pillow may try: its rarer decoders stay shut
-GREY_MODES = ("1", "L")
-EIGHT_BIT_MODES = (
-    *GREY_MODES,
-    "LA",
-    "La",
-    "P",
-    "PA",
-    "RGB",
-    "RGBA",
-    "RGBX",
-    "RGBa",
-    "CMYK",
-    "YCbCr",
-    "LAB",
-    "HSV",
-)
-SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
 HELD_OUT_SHARE = 0.15
-FEWEST_IMAGES = 3
-"""Of a class that is split into three."""
 CHUNK = 256
 """Images per task of the thread pool; single images would cost more in hand-over than in decoding."""
 
@@ -56,13 +40,22 @@ Result = TypeVar("Result")
 class ImageFolder(ImageTask):
     """Images in one folder per class, made by :meth:`scan`.
 
-    Two layouts are read: ``DIR/<class>/*.png``, and ``DIR/train/<class>/*.png`` with ``test`` and
-    ``val`` (or ``validation``) beside ``train``. A split that has no folder is a fixed stratified
-    15 % of the images under ``train``, or of all, and at least one image per class. Pixels are
-    taken as stored; rotation tags are not applied.
+    Two layouts are read: ``DIR/<class>/*.png``, and ``DIR/train/<class>/*.png`` with ``test`` and ``val``
+    beside ``train``; names of splits are known in any case and form (``Valid``, ``TESTING``,
+    ``training_set``) and are never classes. A folder whose only folder holds the data is entered. Images in
+    folders within a class folder are of that class. A split that has no folder is a fixed stratified 15 % of
+    the images under ``train``, or of all, and at least one image per class.
+
+    Used is whatever Pillow opens of the formats in :data:`trainables.tasks.pictures.FORMAT_OF_SUFFIX` (AVIF,
+    BMP, GIF, ICO, JPEG, JPEG 2000, PCX, PNG, PPM, QOI, SGI, TGA, TIFF, WebP); files of other names are used
+    if they begin as AVIF, GIF, JPEG, PNG or WebP. All other decoders stay shut: EPS would run Ghostscript,
+    and few people test the rare ones against damaged files. Images are turned as their orientation tag says,
+    put on white where they are transparent and scaled to 8 bits; of several frames the first is used.
+    :meth:`examine` says what that did.
 
     Attributes:
-        classes: names of the class folders, sorted; label ``i`` means ``classes[i]``.
+        classes: names of the class folders, sorted; label ``i`` means ``classes[i]``. Characters that cannot
+            be shown or encoded are escaped, as :func:`trainables.foreign.shown` does.
         channels: 1 where every image is grey, else 3.
         image_size: (height, width) in pixels, each in [4, 1024]; other images are resized to it
             (bilinear with antialiasing, without keeping their aspect).
@@ -88,6 +81,9 @@ class ImageFolder(ImageTask):
             raise ValueError(
                 f"classes must be at least 2 names, sorted, none twice, got classes={self.classes}"
             )
+        for name in self.classes:
+            if not name or name != shown(name, LONGEST_CLASS):
+                raise ValueError(f"classes must be names that can be shown, got {name!r}")
         _check_size(self.image_size)
         if not re.fullmatch("[0-9a-f]{16}", self.digest):
             raise ValueError(f"digest must be 16 hex digits, got digest={self.digest!r}")
@@ -125,21 +121,57 @@ class ImageFolder(ImageTask):
             DataError: nothing usable there; the message says what and what to do.
             ValueError: a number out of its range.
         """
+        return cls.examine(directory, image_size, batch_size=batch_size, padding=padding, flip=flip)[0]
+
+    @classmethod
+    def examine(
+        cls,
+        directory: Path,
+        image_size: tuple[int, int] | None = None,
+        *,
+        batch_size: int = 128,
+        padding: int = 2,
+        flip: bool = False,
+    ) -> tuple[ImageFolder, DataNotes]:
+        """The same task, and what was found about the images.
+
+        Args:
+            directory: see the class.
+            image_size: see :meth:`scan`.
+            batch_size: see the class.
+            padding: see the class.
+            flip: see the class.
+
+        Raises:
+            DataError: nothing usable there; the message says what and what to do.
+            ValueError: a number out of its range.
+        """
         if image_size is not None:
             _check_size(image_size)
-        files = _listing(directory)
-        headers = _in_threads(lambda file: _header(directory, file), files)
+        listing = _listing(directory)
+        files = listing.files
+        headers = _in_threads(lambda file: read_header(file.path, _read(listing, file)), files)
         if image_size is None:
             image_size = _common_size(files, headers)
-        return cls(
-            classes=_classes(files),
-            channels=1 if all(header.mode in GREY_MODES for header in headers) else 3,
+        task = cls(
+            classes=listing.classes,
+            channels=1 if all(header.grey for header in headers) else 3,
             image_size=image_size,
             digest=_digest(files, [header.sha256 for header in headers]),
             batch_size=batch_size,
             padding=padding,
             flip=flip,
         )
+        changed = Tallies()
+        for file, header in zip(files, headers, strict=True):
+            for change in header.changes:
+                changed.add(change, file.path)
+        doubtful = Tallies()
+        for name in _uniform_classes(listing, headers, task):
+            doubtful.add("classes whose images are all equal", name)
+        _count_copies(files, headers, task, doubtful)
+        tallies = (found.all() for found in (listing.left_out, changed, doubtful))
+        return task, DataNotes(len(files), listing.entered, *tallies)
 
     def load(self, directory: Path | None, *, download: bool = False) -> Arrays:
         """Decode all images.
@@ -149,179 +181,95 @@ class ImageFolder(ImageTask):
         """
         if directory is None:
             raise DataError("an image folder is not embedded; pass --data DIR with the folder of images")
-        files = _listing(directory)
+        listing = _listing(directory)
+        files = listing.files
         images = np.empty((len(files), *self.input_shape), dtype=np.uint8)
 
-        def decode(item: tuple[int, _File]) -> bytes:
+        def decode(item: tuple[int, File]) -> bytes:
             number, file = item
-            data = _read(directory, file)
-            images[number] = _pixels(file, data, "L" if self.channels == 1 else "RGB", self.image_size)
+            data = _read(listing, file)
+            images[number] = self._pixels(file, data)
             return hashlib.sha256(data).digest()
 
         digest = _digest(files, _in_threads(decode, list(enumerate(files))))
         if digest != self.digest:
             raise DataError(
-                f"the images in {directory} are not those of the recipe (digest {digest} instead of "
+                f"the images in {say(directory)} are not those of the recipe (digest {digest} instead of "
                 f"{self.digest}); pass --data DIR with the original folder"
             )
-        label_of = {name: label for label, name in enumerate(self.classes)}
-        labels = np.array([label_of[file.label] for file in files], dtype=np.int64)
-        given = {split: np.flatnonzero([file.split == split for file in files]) for split in SPLITS}
+        labels = self._labels(files)
         arrays: dict[str, np.ndarray] = {}
-        for split, chosen in _chosen(labels, given).items():
+        for split, chosen in _chosen(labels, files).items():
             arrays[f"{split}_images"] = images[chosen]
             arrays[f"{split}_labels"] = labels[chosen]
         return arrays
 
+    def _pixels(self, file: File, data: bytes) -> np.ndarray:
+        return read_pixels(file.path, data, "L" if self.channels == 1 else "RGB", self.image_size)
 
-class _File(NamedTuple):
-    split: str
-    label: str
-    path: str  # relative to the directory, with forward slashes
-
-
-class _Header(NamedTuple):
-    mode: str
-    size: tuple[int, int]  # (height, width)
-    sha256: bytes
+    def _labels(self, files: Iterable[File]) -> np.ndarray:
+        """int64, shape (files,)."""
+        label_of = {name: label for label, name in enumerate(self.classes)}
+        return np.array([label_of[file.label] for file in files], dtype=np.int64)
 
 
-def _listing(directory: Path) -> list[_File]:
-    """All images in the order of their relative paths, checked to be enough to learn from."""
-    if not directory.exists():
-        raise DataError(
-            f"there is no directory {directory}; pass --data DIR with one folder of images per class"
-        )
-    if not directory.is_dir():
-        raise DataError(
-            f"{directory} is not a directory; pass --data DIR with one folder of images per class"
-        )
-    if (directory / "train").is_dir() and _folders(directory / "train"):
-        files = [
-            file
-            for split, name in _split_folders(directory)
-            for file in _images(directory, split, f"{name}/")
-        ]
-    else:
-        files = _images(directory, "train", "")
-    files.sort(key=lambda file: file.path)
-    _check_classes(directory, files)
-    return files
+def _listing(directory: Path) -> Listing:
+    return list_images(directory, lambda paths: _in_threads(is_image, paths))
 
 
-def _split_folders(directory: Path) -> list[tuple[str, str]]:
-    names = _folders(directory)
-    odd = [name for name in names if name not in SPLIT_FOLDERS]
-    if odd:
-        raise DataError(f"{directory} holds both train and {odd[0]}; beside train put only test and val")
-    if "val" in names and "validation" in names:
-        raise DataError(f"{directory} holds both val and validation; keep one of them")
-    return [(SPLIT_FOLDERS[name], name) for name in names]
-
-
-def _images(directory: Path, split: str, prefix: str) -> list[_File]:
-    """The images of one split, whose class folders lie in ``directory / prefix``."""
-    files: list[_File] = []
-    for label in _folders(directory / prefix):
-        names = [
-            entry.name
-            for entry in os.scandir(directory / prefix / label)
-            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
-        ]
-        if split == "train" and len(names) < FEWEST_IMAGES:
-            raise DataError(
-                f"class {label!r} in {directory / prefix} has {len(names)} images ({', '.join(SUFFIXES)}); "
-                f"put at least {FEWEST_IMAGES} in its folder or remove it"
-            )
-        files += [_File(split, label, f"{prefix}{label}/{name}") for name in names]
-    if split != "train" and not files:
-        raise DataError(f"{directory / prefix} holds no images in class folders; fill it or remove it")
-    return files
-
-
-def _folders(directory: Path) -> list[str]:
-    """Names of the folders in ``directory``, sorted, without hidden ones and those that macOS zips add."""
-    return sorted(
-        entry.name
-        for entry in os.scandir(directory)
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name != "__MACOSX"
-    )
-
-
-def _check_classes(directory: Path, files: list[_File]) -> None:
-    classes = _classes(files)
-    if not classes:
-        raise DataError(
-            f"{directory} has no class folders; put the images of each class in a folder of their own"
-        )
-    if len(classes) < 2:
-        raise DataError(
-            f"{directory} has only one class, {classes[0]!r}; put a folder of images of each class there"
-        )
-    for file in files:
-        if file.label not in classes:
-            raise DataError(
-                f"{file.path} is of a class that has no images to train on; add {file.label!r} to train"
-            )
-
-
-def _classes(files: list[_File]) -> tuple[str, ...]:
-    return tuple(sorted({file.label for file in files if file.split == "train"}))
-
-
-def _read(directory: Path, file: _File) -> bytes:
+def _read(listing: Listing, file: File) -> bytes:
+    path = listing.folder / file.path
     try:
-        return (directory / file.path).read_bytes()
+        return path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{directory / file.path} cannot be read ({error}); make it readable or remove it"
-        ) from error
+        raise cannot_be_read(path, error) from error
 
 
-def _header(directory: Path, file: _File) -> _Header:
-    data = _read(directory, file)
-    with _opened(file, data) as image:
-        if image.mode not in EIGHT_BIT_MODES:
-            raise DataError(
-                f"{file.path} has more than 8 bits per channel ({image.mode}); convert it to 8 bits"
-            )
-        return _Header(image.mode, (image.height, image.width), hashlib.sha256(data).digest())
+def _uniform_classes(listing: Listing, headers: list[Header], task: ImageFolder) -> list[str]:
+    """Classes of which all images have the same pixels, as a network sees them.
+
+    Images are decoded until two of a class differ, which mostly are the first two.
+    """
+    members: dict[str, list[File]] = {name: [] for name in task.classes}
+    hashes: dict[str, set[bytes]] = {name: set() for name in task.classes}
+    for file, header in zip(listing.files, headers, strict=True):
+        if header.sha256 not in hashes[file.label]:  # a copy cannot differ
+            hashes[file.label].add(header.sha256)
+            members[file.label].append(file)
+
+    def uniform(name: str) -> bool:
+        first, *others = members[name]
+        pixels = task._pixels(first, _read(listing, first))
+        return all(np.array_equal(pixels, task._pixels(file, _read(listing, file))) for file in others)
+
+    found = _in_threads(uniform, task.classes)
+    return [name for name, same in zip(task.classes, found, strict=True) if same]
 
 
-def _pixels(file: _File, data: bytes, mode: str, image_size: tuple[int, int]) -> np.ndarray:
-    """uint8 of shape (channels, height, width)."""
-    height, width = image_size
-    try:
-        with _opened(file, data) as image:
-            decoded = image.convert(mode)
-            if decoded.size != (width, height):
-                decoded = decoded.resize((width, height), Image.Resampling.BILINEAR)
-    except DataError:
-        raise
-    except Exception as error:
-        raise _unreadable(file, error) from error
-    return np.asarray(decoded).reshape(height, width, -1).transpose(2, 0, 1)
+def _count_copies(files: list[File], headers: list[Header], task: ImageFolder, doubtful: Tallies) -> None:
+    """Count files of the same bytes that are in two splits, or in two classes."""
+    first: dict[bytes, File] = {}
+    for file, header in zip(files, headers, strict=True):
+        other = first.setdefault(header.sha256, file)
+        if other.label != file.label:
+            doubtful.add("images that another class has, too", f"{file.path} is {other.path}")
+    chosen = _chosen(task._labels(files), files)
+    trained = {headers[number].sha256: files[number].path for number in chosen["train"]}
+    for split in SPLITS[1:]:
+        for number in chosen[split]:
+            if copy := trained.get(headers[number].sha256):
+                kind = f"{split} images that the training split has, too"
+                doubtful.add(kind, f"{files[number].path} is {copy}")
 
 
-def _opened(file: _File, data: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Exception as error:  # on damaged bytes Pillow's decoders raise whatever their parsing ran into
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: _File, error: Exception) -> DataError:
-    reason = "it is no image of a known format" if isinstance(error, UnidentifiedImageError) else error
-    return DataError(f"{file.path} cannot be decoded ({reason}); repair or remove it")
-
-
-def _common_size(files: list[_File], headers: list[_Header]) -> tuple[int, int]:
+def _common_size(files: list[File], headers: list[Header]) -> tuple[int, int]:
     first = headers[0].size
     for file, header in zip(files, headers, strict=True):
         if header.size != first:
             raise DataError(
-                f"the images differ in size: {files[0].path} is {_spell(first)} and {file.path} is "
-                f"{_spell(header.size)} (height x width); pass --image-size to resize them all"
+                f"the images differ in size: {shown(files[0].path)} is {_spell(first)} and "
+                f"{shown(file.path)} is {_spell(header.size)} (height x width); pass --image-size to resize "
+                "them all"
             )
     if any(not SMALLEST <= side <= LARGEST for side in first):
         raise DataError(
@@ -342,7 +290,7 @@ def _check_size(image_size: tuple[int, int]) -> None:
         )
 
 
-def _digest(files: list[_File], sha256s: list[bytes]) -> str:
+def _digest(files: list[File], sha256s: list[bytes]) -> str:
     whole = hashlib.sha256()
     for file, sha256 in zip(files, sha256s, strict=True):
         # Hashing the path makes its length fixed, so that no two listings run together to the same bytes.
@@ -350,8 +298,9 @@ def _digest(files: list[_File], sha256s: list[bytes]) -> str:
     return whole.hexdigest()[:16]
 
 
-def _chosen(labels: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _chosen(labels: np.ndarray, files: list[File]) -> dict[str, np.ndarray]:
     """Per split the indices of its images: as given, missing splits drawn from the training images."""
+    given = {split: np.flatnonzero([file.split == split for file in files]) for split in SPLITS}
     missing = [split for split in SPLITS if not len(given[split])]
     if not missing:
         return given
@@ -363,10 +312,14 @@ def _chosen(labels: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.nd
     }
 
 
-def _in_threads(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """``function`` of each item, in order; Pillow and hashlib work without the interpreter's lock."""
+    Image.init()  # before threads ask for formats, each of which would begin it
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        # Pillow warns of what is said in words of our own, or mended: palettes, tags, sizes below its limit.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
         return [
             result
             for part in pool.map(lambda chunk: [function(item) for item in chunk], chunks)

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from trainables.foreign import shown
 from trainables.tasks.base import SPLITS, DataError
+from trainables.tasks.folders import check_directory, files_in, say
 from trainables.tasks.text import Pairs
 from trainables.tasks.vocabulary import normalised
 
@@ -41,15 +43,12 @@ def names_in(directory: Path) -> list[Name]:
     """What is in ``directory`` and named like text of a split in a language, sorted.
 
     Raises:
-        DataError: it is no directory.
+        DataError: it is no directory, or cannot be read.
     """
-    if not directory.is_dir():
-        raise DataError(f"there is no directory {directory}; {HINT}")
+    check_directory(directory, HINT)
     found = set()
-    for entry in directory.iterdir():
-        if not entry.is_file():
-            continue
-        plain = entry.name.removesuffix(".gz")
+    for name in files_in(directory):
+        plain = name.removesuffix(".gz")
         if match := re.fullmatch(rf"(src|tgt)-({NAME})\.txt", plain):
             found.add(Name(match[2], match[1]))
         elif match := re.fullmatch(rf"({NAME})\.([A-Za-z]{{2,8}}(?:[_-][A-Za-z0-9]+)*)", plain):
@@ -68,7 +67,7 @@ def languages_in(directory: Path, names: Sequence[Name]) -> tuple[str, str]:
         return "src", "tgt"
     if len(found) != 2:
         raise DataError(
-            f"{directory} has train in {len(found)} languages ({', '.join(found) or 'none'}); "
+            f"{say(directory)} has train in {len(found)} languages ({', '.join(found) or 'none'}); "
             + (HINT if len(found) < 2 else "say which two with --source and --target")
         )
     return found[0], found[1]
@@ -94,13 +93,15 @@ def stems_in(
         found = choices[split]
         if not found:
             wanted = f" named {test}" if split == "test" and test is not None else ""
-            raise DataError(f"{directory} has no {split} files{wanted} in {' and '.join(languages)}; {HINT}")
+            raise DataError(
+                f"{say(directory)} has no {split} files{wanted} in {' and '.join(languages)}; {HINT}"
+            )
         if len(found) > 1:
-            raise DataError(f"{directory} has both {found[0]} and {found[1]} files; keep one of them")
+            raise DataError(f"{say(directory)} has both {found[0]} and {found[1]} files; keep one of them")
         for language in languages:
             if found[0] not in stems[language]:
                 missing = file_names(Name(found[0], language))[1 if language in ("src", "tgt") else 0]
-                raise DataError(f"{directory} has {found[0]} in one language only; add {missing}")
+                raise DataError(f"{say(directory)} has {found[0]} in one language only; add {missing}")
     return [choices[split][0] for split in SPLITS]
 
 
@@ -115,8 +116,8 @@ def read_pairs(directory: Path, stem: str, languages: tuple[str, str], max_lengt
     source, target = (_lines(file, max_length) for file in files)
     if len(source) != len(target):
         raise DataError(
-            f"{files[0]} has {len(source)} lines and {files[1].name} {len(target)}; "
-            "line i of one must be the translation of line i of the other"
+            f"{say(files[0])} has {len(source)} lines and {files[1].name} {len(target)}; "
+            "line i of one must be the translation of line i of the other (CR, LF and CRLF end lines)"
         )
     return Pairs(source, target, (str(files[0]), str(files[1])))
 
@@ -130,41 +131,51 @@ def digest_of(splits: Mapping[str, Pairs]) -> str:
     return whole.hexdigest()[:16]
 
 
+def split_lines(text: str) -> list[str]:
+    """The lines of ``text`` without their ends, CR, LF or CRLF.
+
+    Unlike ``str.splitlines``, which cuts sentences at separators that may stand in them, such as U+2028.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
 def _found(directory: Path, name: Name) -> Path:
     files = [directory / text for text in file_names(name) if (directory / text).is_file()]
     if not files:
-        raise DataError(f"{directory} has no file {name.stem}.{name.language}; {HINT}")
+        raise DataError(f"{say(directory)} has no file {name.stem}.{name.language}; {HINT}")
     if len(files) > 1:
-        raise DataError(f"{directory} has both {files[0].name} and {files[1].name}; keep one of them")
+        raise DataError(f"{say(directory)} has both {files[0].name} and {files[1].name}; keep one of them")
     return files[0]
 
 
 def _lines(file: Path, max_length: int) -> list[str]:
-    """The lines without their ends. Only line feeds end lines: text may hold any other separator."""
+    """The lines without their ends, which are CR, LF or CRLF; text may hold any other separator."""
     try:
         data = file.read_bytes()
         if file.suffix == ".gz":
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file} cannot be read ({error}); repair it") from error
+        raise DataError(f"{say(file)} cannot be read ({shown(str(error))}); repair it") from error
     data = data.removeprefix(b"\xef\xbb\xbf")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
+        number = len(split_lines(data[: error.start].decode("utf-8") + "."))
         raise DataError(
-            f"{file}, line {number} is not UTF-8 (byte 0x{data[error.start]:02x}); convert the file to UTF-8"
+            f"{say(file)}, line {number} is not UTF-8 (byte 0x{data[error.start]:02x}); convert the file to "
+            "UTF-8"
         ) from error
-    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+    lines = split_lines(text)
     if not lines:
-        raise DataError(f"{file} is empty; it needs a sentence a line")
+        raise DataError(f"{say(file)} is empty; it needs a sentence a line")
     for number, line in enumerate(lines, 1):
         words = normalised(line).count(" ") + 1
         if not normalised(line):
-            raise DataError(f"{file}, line {number} is blank; remove the pair from both files")
+            raise DataError(f"{say(file)}, line {number} is blank; remove the pair from both files")
         if words >= max_length:
             raise DataError(
-                f"{file}, line {number} has {words} words and more than max_length={max_length} tokens; "
+                f"{say(file)}, line {number} has {words} words and more than max_length={max_length} tokens; "
                 "remove the pair from both files, or split it"
             )
     return lines

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trainables.tasks.base import SPLITS, Arrays, DataError
+from trainables.tasks.folders import say
+from trainables.tasks.notes import DataNotes, Tallies
 from trainables.tasks.text import Pairs, TextTask, numbered
 from trainables.tasks.text_files import NAME, digest_of, languages_in, names_in, read_pairs, stems_in
 
@@ -78,13 +81,40 @@ class TextPairs(TextTask):
             DataError: nothing usable there; the message says what, with file and line, and what to do.
             ValueError: a setting out of its range.
         """
+        return cls.examine(directory, source, target, test, **settings)[0]
+
+    @classmethod
+    def examine(
+        cls,
+        directory: Path,
+        source: str | None = None,
+        target: str | None = None,
+        test: str | None = None,
+        **settings: Any,
+    ) -> tuple[TextPairs, DataNotes]:
+        """The same task, and what was found about the sentences.
+
+        Args:
+            directory: see the class.
+            source: see :meth:`scan`.
+            target: see :meth:`scan`.
+            test: see :meth:`scan`.
+            settings: see :meth:`scan`.
+
+        Raises:
+            DataError: nothing usable there; the message says what, with file and line, and what to do.
+            ValueError: a setting out of its range.
+        """
         names = names_in(directory)
         if (source is None) != (target is None):
             raise ValueError(f"give both source and target or neither, got {source=} and {target=}")
         languages = languages_in(directory, names) if source is None or target is None else (source, target)
         _, validation, test = stems_in(directory, names, languages, test)
         task = cls(*languages, validation, test, digest="0" * 16, **settings)
-        return replace(task, digest=digest_of(task._read(directory)))
+        splits = task._read(directory)
+        used = sum(len(pairs.source) for pairs in splits.values())
+        notes = DataNotes(used, doubtful=_copies(splits).all())
+        return replace(task, digest=digest_of(splits)), notes
 
     def load(self, directory: Path | None, *, download: bool = False) -> Arrays:
         """Read all files, learn the vocabulary and number the words.
@@ -99,7 +129,7 @@ class TextPairs(TextTask):
         digest = digest_of(splits)
         if digest != self.digest:
             raise DataError(
-                f"the sentences in {directory} are not those of the recipe (digest {digest} instead of "
+                f"the sentences in {say(directory)} are not those of the recipe (digest {digest} instead of "
                 f"{self.digest}); pass --data DIR with the original folder"
             )
         return numbered(splits, self)
@@ -110,3 +140,16 @@ class TextPairs(TextTask):
             split: read_pairs(directory, stem, (self.source, self.target), self.max_length)
             for split, stem in zip(SPLITS, stems, strict=True)
         }
+
+
+def _copies(splits: Mapping[str, Pairs]) -> Tallies:
+    """Counts the pairs of validation and test that are in the training split, too."""
+    copies = Tallies()
+    trained = set(zip(splits["train"].source, splits["train"].target, strict=True))
+    for split in SPLITS[1:]:
+        pairs = splits[split]
+        for number, pair in enumerate(zip(pairs.source, pairs.target, strict=True), 1):
+            if pair in trained:
+                name = Path(pairs.names[0]).name
+                copies.add(f"{split} pairs that the training split has, too", f"{name}, line {number}")
+    return copies

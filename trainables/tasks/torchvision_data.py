@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from trainables.foreign import shown
 from trainables.tasks.base import Arrays, DataError
+from trainables.tasks.folders import check_directory, say
 from trainables.tasks.images import ImageTask
 from trainables.tasks.splits import proportional, stratified
 from trainables.torchvision_guard import import_torchvision
@@ -61,9 +63,18 @@ class FashionMNIST(ImageTask):
                 _read_idx(datasets, file) for file in files
             )
         except Exception as error:  # torchvision asserts, indexes and views its way through a damaged file
+            reason = shown(str(error)) or type(error).__name__
             raise DataError(
-                f"the Fashion-MNIST files in {folder} are damaged ({error}); delete them and pass --download"
+                f"the Fashion-MNIST files in {say(folder)} are damaged ({reason}); delete them and pass "
+                "--download"
             ) from error
+        for images, labels in ((train_images, train_labels), (test_images, test_labels)):
+            if images.shape != (len(labels), *self.input_shape[1:]) or not _all_classes(labels, self.outputs):
+                raise DataError(
+                    f"the Fashion-MNIST files in {say(folder)} are not the published ones (images of shape "
+                    f"{images.shape}, {len(labels)} labels up to {labels.max(initial=0)}); delete them "
+                    "and pass --download"
+                )
         return _split(train_images[:, None], train_labels, test_images[:, None], test_labels)
 
 
@@ -145,7 +156,7 @@ def _load_cifar(name: str, title: str, directory: Path | None, download: bool) -
         if not download:
             raise _missing(title, root, f"the published {published.base_folder} folder") from error
         raise DataError(
-            f"{title} could not be downloaded to {root} ({error}); check the connection"
+            f"{title} could not be downloaded to {say(root)} ({shown(str(error))}); check the connection"
         ) from error
     return _split(
         train.data.transpose(0, 3, 1, 2),
@@ -164,7 +175,8 @@ def _download_fashion(datasets: Any, folder: Path) -> None:
             )
     except (RuntimeError, OSError) as error:
         raise DataError(
-            f"Fashion-MNIST could not be downloaded to {folder} ({error}); check the connection"
+            f"Fashion-MNIST could not be downloaded to {say(folder)} ({shown(str(error))}); check the "
+            "connection"
         ) from error
 
 
@@ -173,18 +185,23 @@ def _read_idx(datasets: Any, file: Path) -> np.ndarray:
     return read(str(file)).numpy()
 
 
+def _all_classes(labels: np.ndarray, classes: int) -> bool:
+    """Whether there is at least one label of each class, and none beside."""
+    return labels.ndim == 1 and np.array_equal(np.unique(labels), np.arange(classes))
+
+
 def _existing(directory: Path | None, title: str, download: bool) -> Path:
     if directory is None:
         raise DataError(
             f"{title} is not embedded; pass --data DIR with the data set, or --data DIR --download"
         )
-    if not directory.is_dir() and not download:
-        raise DataError(f"{directory} is no directory; pass --data DIR with {title} in it, or add --download")
+    if not download:
+        check_directory(directory, f"pass --data DIR with {title} in it, or add --download")
     return directory
 
 
 def _missing(title: str, folder: Path, what: str) -> DataError:
-    return DataError(f"{title} is not in {folder}; pass --data DIR with {what} in it, or add --download")
+    return DataError(f"{title} is not in {say(folder)}; pass --data DIR with {what} in it, or add --download")
 
 
 def _split(

@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 from trainables.part import part_from_dict
+from trainables.tasks import image_folder
 from trainables.tasks.base import DataError
 from trainables.tasks.image_folder import ImageFolder
+from trainables.tasks.notes import DataNotes, Tally
+from trainables.tasks.pictures import ALPHA, DEEP
 
 
 def write(
@@ -158,8 +161,8 @@ def broken(case: str, root: Path) -> Path:
         write(root / "fox" / "0.png")
     elif case == "no image":
         (root / "cat" / "zebra.png").write_bytes(b"no image")
-    elif case == "16 bits":
-        Image.fromarray(np.zeros((8, 6), np.uint16)).save(root / "cat" / "deep.png")
+    elif case == "floats":
+        Image.new("F", (6, 8)).save(root / "cat" / "deep.tif")
     elif case == "tiny":
         fill(root, size=(2, 2))
     elif case == "split: unknown test class":
@@ -183,7 +186,7 @@ def broken(case: str, root: Path) -> Path:
         ("one class", r"only one class, 'cat'; put"),
         ("few", r"class 'fox' .* has 1 images .* put at least 3"),
         ("no image", r"cat/zebra.png cannot be decoded .*repair or remove"),
-        ("16 bits", r"cat/deep.png has more than 8 bits"),
+        ("floats", r"cat/deep.tif has pixels .* convert it to 8 or 16 bits"),
         ("tiny", r"2x2, outside 4 to 1024 pixels a side; pass --image-size"),
         ("split: unknown test class", r"test/fox/0.png is of a class .* add 'fox' to train"),
         ("split: stray", r"holds both train and fox; beside train put only test and val"),
@@ -217,6 +220,9 @@ def test_fields_are_checked() -> None:
         {"classes": ("a",)},
         {"classes": ("b", "a")},
         {"classes": ("a", "a")},
+        {"classes": ("", "a")},
+        {"classes": ("a", "caf\udce9")},
+        {"classes": ("a", "b\u202e")},
         {"channels": 2},
         {"image_size": (8, 3)},
         {"image_size": (8, 100_000)},
@@ -227,3 +233,162 @@ def test_fields_are_checked() -> None:
             ImageFolder(**(good | change))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="image_size"):
         ImageFolder.scan(Path("anywhere"), image_size=(0, 5))
+
+
+def test_nothing_is_said_of_plain_images(tmp_path: Path) -> None:
+    task, notes = ImageFolder.examine(fill(tmp_path))
+    assert task == ImageFolder.scan(tmp_path)
+    assert notes == DataNotes(used=20) and notes.sentences == ()
+
+
+def test_images_in_subfolders_and_of_other_formats_are_used(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for number in range(3):
+            name = f"{label}{number}"
+            write(tmp_path / label / f"{name}.png")
+            write(tmp_path / label / "day" / f"{name}.tif")
+            write(tmp_path / label / "night" / "late" / f"{name}.gif")
+            write(tmp_path / label / f"{name}.jpg").tofile(tmp_path / label / f"pixels{number}.txt")
+            (tmp_path / label / f"{name}.jpg").rename(tmp_path / label / f"photograph{number}")
+    task, notes = ImageFolder.examine(tmp_path)
+    data = task.load(tmp_path)
+    assert sum(len(data[f"{split}_labels"]) for split in ("train", "validation", "test")) == 24
+    examples = ("cat/pixels0.txt", "cat/pixels1.txt", "cat/pixels2.txt")
+    assert notes == DataNotes(used=24, left_out=(Tally(".txt files", 6, examples),))
+
+
+def test_entering_the_only_folder_changes_neither_task_nor_pixels(tmp_path: Path) -> None:
+    task = ImageFolder.scan(fill(tmp_path / "photos" / "photos"))
+    outer, notes = ImageFolder.examine(tmp_path)
+    assert outer == task and notes.entered == ("photos/photos",)
+    assert notes.sentences == ("read from: photos/photos",)
+    ours, theirs = task.load(tmp_path), task.load(tmp_path / "photos" / "photos")
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_ink_on_nothing_is_no_black_square(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        for number in range(10):
+            ink = np.zeros((16, 16, 4), np.uint8)
+            ink[number, 2:14, 3] = 255
+            (tmp_path / label).mkdir(exist_ok=True)
+            Image.fromarray(ink if label == "a" else ink.transpose(1, 0, 2).copy()).save(
+                tmp_path / label / f"{number}.png"
+            )
+    task, notes = ImageFolder.examine(tmp_path)
+    data = task.load(tmp_path)
+    images = np.concatenate([data[f"{split}_images"] for split in ("train", "validation", "test")])
+    assert len({image.tobytes() for image in images}) == 20
+    assert images.max() == 255 and images.min() == 0
+    assert notes.changed == (Tally(ALPHA, 20, ("a/0.png", "a/1.png", "a/2.png")),) and not notes.doubtful
+
+
+def test_turned_images_are_of_the_size_in_which_they_are_seen(tmp_path: Path) -> None:
+    fill(tmp_path, size=(8, 6))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "cat" / "turned.jpg", exif=exif)  # 6 high, 8 wide
+    task, notes = ImageFolder.examine(tmp_path)
+    assert task.image_size == (8, 6) and notes.changed[0].examples == ("cat/turned.jpg",)
+    assert task.load(tmp_path)["train_images"].shape[1:] == (3, 8, 6)
+
+
+def test_16_bit_images_are_as_grey_as_those_of_8(tmp_path: Path) -> None:
+    fill(tmp_path, mode="L")
+    Image.fromarray(np.full((8, 6), 32_896, np.uint16)).save(tmp_path / "cat" / "deep.png")
+    task, notes = ImageFolder.examine(tmp_path)
+    assert task.channels == 1 and notes.changed == (Tally(DEEP, 1, ("cat/deep.png",)),)
+    data = task.load(tmp_path)
+    everything = np.concatenate([data[f"{split}_images"] for split in ("train", "validation", "test")])
+    assert (everything == 128).all(axis=(1, 2, 3)).sum() == 1
+
+
+def test_classes_of_equal_images_are_said(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "black").mkdir()
+    for number in range(4):  # different bytes, the same pixels
+        Image.new("RGB", (6, 8)).save(tmp_path / "black" / f"{number}.png", compress_level=number)
+    (tmp_path / "white").mkdir()
+    for number in range(4):  # different only in what is not seen
+        pixels = np.zeros((8, 6, 4), np.uint8)
+        pixels[..., 0] = number
+        Image.fromarray(pixels).save(tmp_path / "white" / f"{number}.png")
+    _, notes = ImageFolder.examine(tmp_path)
+    assert Tally("classes whose images are all equal", 2, ("black", "white")) in notes.doubtful
+
+
+def test_only_as_many_images_are_decoded_as_it_takes_to_see_that_they_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, count=50)
+    decoded = []
+
+    def read_pixels(name: str, *rest: object) -> np.ndarray:
+        decoded.append(name)
+        return real(name, *rest)  # type: ignore[arg-type]
+
+    real = image_folder.read_pixels
+    monkeypatch.setattr(image_folder, "read_pixels", read_pixels)
+    ImageFolder.scan(tmp_path)
+    assert sorted(decoded) == ["cat/cat0.png", "cat/cat1.png", "dog/dog0.png", "dog/dog1.png"]
+
+
+def test_copies_across_splits_and_classes_are_said(tmp_path: Path) -> None:
+    fill(tmp_path / "train")
+    fill(tmp_path / "test", count=4)  # of the same names, hence pixels
+    write(tmp_path / "test" / "dog" / "new.png")
+    (tmp_path / "train" / "dog" / "cat9.png").write_bytes(
+        (tmp_path / "train" / "cat" / "cat9.png").read_bytes()
+    )
+    _, notes = ImageFolder.examine(tmp_path)
+    copies = tuple(f"test/cat/cat{n}.png is train/cat/cat{n}.png" for n in range(3))
+    assert Tally("test images that the training split has, too", 8, copies) in notes.doubtful
+    example = "train/dog/cat9.png is train/cat/cat9.png"
+    assert Tally("images that another class has, too", 1, (example,)) in notes.doubtful
+
+
+def test_copies_across_drawn_splits_are_those_of_the_arrays(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for number in range(20):
+            write(tmp_path / label / f"{number}.png", seed=number // 2 if label == "cat" else 100 + number)
+    task, notes = ImageFolder.examine(tmp_path)
+    data = task.load(tmp_path)
+    trained = {image.tobytes() for image in data["train_images"]}
+    for split in ("validation", "test"):
+        expected = sum(image.tobytes() in trained for image in data[f"{split}_images"])
+        kind = f"{split} images that the training split has, too"
+        assert expected and [tally.count for tally in notes.doubtful if tally.kind == kind] == [expected]
+
+
+def test_class_names_that_are_not_utf_8_are_escaped_and_found_on_disk(tmp_path: Path) -> None:
+    for label in ("caf\udce9", "tea\u202e"):
+        for number in range(6):
+            write(tmp_path / label / f"{label}{number}.png", seed=number + len(label))
+    task = ImageFolder.scan(tmp_path)
+    assert task.classes == ("caf\\xe9", "tea\\u202e")
+    json.dumps(task.to_dict(), ensure_ascii=False).encode()
+    assert len(task.load(tmp_path)["train_labels"]) == 8
+
+
+def test_files_that_cannot_be_read_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+
+    def closed(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    with pytest.raises(
+        DataError, match=r"cat/cat0.png cannot be read \(Permission denied\); make it readable"
+    ):
+        ImageFolder.scan(tmp_path)
+
+
+def test_pillow_warns_nobody(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    fill(tmp_path)
+    image = Image.new("P", (6, 8))
+    image.save(tmp_path / "cat" / "palette.png", transparency=bytes(range(256)))
+    broken = b"Exif\0\0MM\0*\0\0\0\x08\0\x05"
+    Image.new("RGB", (6, 8)).save(tmp_path / "dog" / "tags.png", exif=broken)
+    task = ImageFolder.scan(tmp_path)
+    task.load(tmp_path)
+    assert not list(recwarn)

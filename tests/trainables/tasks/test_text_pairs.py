@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from trainables.tasks import folders
 from trainables.tasks.base import DataError
 from trainables.tasks.multi30k import Multi30k
+from trainables.tasks.notes import DataNotes, Tally
+from trainables.tasks.text_files import read_pairs, split_lines
 from trainables.tasks.text_pairs import TextPairs
 
 SMALL: dict[str, Any] = {"vocabulary_size": 40, "batch_tokens": 256, "max_length": 64}
@@ -94,6 +98,72 @@ def test_names_are_chosen_and_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"3 languages \(de, en, fr\); say which two"):
         TextPairs.scan(tmp_path, **SMALL)
     assert TextPairs.scan(tmp_path, source="de", target="en", **SMALL).digest
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_any_end_of_lines_ends_a_line(tmp_path: Path, end: str, last: bool) -> None:
+    lines = ["one two", "a\u2028b", "c\x0bd", "e\x0cf", "g\x85h", "i\u2029j"]
+    (tmp_path / "x.de").write_bytes((end.join(lines) + end * last).encode())
+    (tmp_path / "x.en").write_bytes((end.join(lines) + end).encode())
+    pairs = read_pairs(tmp_path, "x", ("de", "en"), 64)
+    assert pairs.source == pairs.target == lines
+
+
+def test_ends_of_lines_may_be_mixed() -> None:
+    assert split_lines("a\rb\r\nc\n\rd") == ["a", "b", "c", "", "d"]
+    assert split_lines("") == [] and split_lines("\n") == [""]
+
+
+def test_where_lines_end_by_cr_faults_are_named_by_line(tmp_path: Path) -> None:
+    for name in ("x.de", "x.en"):
+        (tmp_path / name).write_bytes(b"one\rtwo\rthr\xe9e\rfour")
+    with pytest.raises(DataError, match=r"x\.de, line 3 is not UTF-8 \(byte 0xe9\)"):
+        read_pairs(tmp_path, "x", ("de", "en"), 64)
+
+
+def test_the_digest_does_not_depend_on_the_ends_of_lines(tmp_path: Path) -> None:
+    task = TextPairs.scan(fill(tmp_path), **SMALL)
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r"))
+    assert TextPairs.scan(tmp_path, **SMALL) == task
+
+
+def test_pairs_of_the_test_that_were_trained_on_are_said(tmp_path: Path) -> None:
+    fill(tmp_path)
+    for language in ("de", "en"):
+        trained = (tmp_path / f"train.{language}").read_text().splitlines()[4:6]
+        write(tmp_path, f"test.{language}", ["something new", *trained])
+    _, notes = TextPairs.examine(tmp_path, **SMALL)
+    assert notes == DataNotes(
+        used=38,
+        doubtful=(
+            Tally(
+                "validation pairs that the training split has, too",
+                5,
+                tuple(f"val.de, line {i}" for i in (1, 2, 3)),
+            ),
+            Tally("test pairs that the training split has, too", 2, ("test.de, line 2", "test.de, line 3")),
+        ),
+    )
+
+
+def test_a_folder_that_cannot_be_read_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(folders.os, "scandir", closed)
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\); make it readable"):
+        TextPairs.scan(tmp_path, **SMALL)
+
+
+def test_pipes_and_links_are_no_files(tmp_path: Path) -> None:
+    fill(tmp_path)
+    os.mkfifo(tmp_path / "test.fr")
+    (tmp_path / "train.fr").symlink_to("train.fr")
+    assert TextPairs.scan(tmp_path, **SMALL).target == "en"
 
 
 def broken(case: str, root: Path) -> Path:

@@ -109,6 +109,36 @@ def test_damaged_fashion_mnist_is_one_clear_error(tmp_path: Path) -> None:
         FashionMNIST().load(tmp_path)
 
 
+@pytest.mark.parametrize("fault", ["a label too few", "an eleventh class", "nine classes", "larger images"])
+def test_fashion_mnist_that_is_not_the_published_data_is_one_clear_error(tmp_path: Path, fault: str) -> None:
+    write_fashion(tmp_path)
+    raw = tmp_path / "FashionMNIST" / "raw"
+    labels, images = raw / "train-labels-idx1-ubyte", raw / "train-images-idx3-ubyte"
+    data = bytearray(labels.read_bytes())
+    if fault == "a label too few":
+        data[4:8] = (int.from_bytes(data[4:8], "big") - 1).to_bytes(4, "big")
+        del data[-1]
+    elif fault == "an eleventh class":
+        data[8] = 10
+    elif fault == "nine classes":
+        data[8:] = bytes(0 if each == 9 else each for each in data[8:])
+    else:
+        head = bytearray(images.read_bytes())
+        head[8:16] = (14).to_bytes(4, "big") + (56).to_bytes(4, "big")
+        images.write_bytes(head)
+    labels.write_bytes(data)
+    with pytest.raises(DataError, match=r"are not the published ones .*; delete them") as caught:
+        FashionMNIST().load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("task", [FashionMNIST(), CIFAR10(), CIFAR100()])
+def test_a_directory_that_is_a_file_is_one_clear_error(tmp_path: Path, task: ImageTask) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file is not a directory; pass --data DIR"):
+        task.load(tmp_path / "file")
+
+
 @pytest.mark.parametrize(
     ("name", "label_key", "classes"), [("CIFAR10", "labels", 10), ("CIFAR100", "fine_labels", 100)]
 )
