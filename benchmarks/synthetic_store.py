@@ -98,7 +98,7 @@ def _experiment(database: sqlite3.Connection, folder: Path) -> int:
     found = database.execute("SELECT experiment_id FROM experiments WHERE name = ?", (name,)).fetchone()
     if found:
         return int(found[0])
-    location = (folder.absolute() / "artifacts").as_uri()
+    location = (folder.absolute() / "artifacts" / name).as_uri()
     columns = [row[1] for row in database.execute("PRAGMA table_info(experiments)")]
     values = {
         "name": name,
@@ -193,7 +193,8 @@ def _write(
     experiment: int,
     folder: Path,
 ) -> None:
-    location = (folder.absolute() / "artifacts" / run_id / "artifacts").as_uri()
+    of_study = folder.absolute() / "artifacts" / (EXPERIMENT_PREFIX + "digits")
+    location = (of_study / run_id / "artifacts").as_uri()
     database.execute(
         "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, status, "
         "start_time, end_time, source_version, lifecycle_stage, artifact_uri, experiment_id) "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ENDED_TAG = "sweep_ended"
 """Of a version: :attr:`Registration.ended` of its sweep. The aliases are the last sweep's."""
+MODEL_TAG = "rayduce.study"
+"""Of a registered model: the study whose students it has, whatever name a user gave it."""
 ABOUT = (
     "Students that sweeps of this study found. A version is the files of a trial's run, student.rdz among "
     "them; an alias names what the last sweep chose: `rayduce export models:/{name}@smallest-within-1-point "
@@ -60,10 +62,10 @@ def register(client: MlflowClient, wanted: Registration, run_ids: Mapping[str, s
         MlflowException: whatever the store answers.
     """
     chosen = {alias: trial for alias, trial in wanted.aliases.items() if trial in run_ids}
-    name = REGISTERED_PREFIX + wanted.study
-    model = _model(client, name, create=bool(chosen))
+    model = _model(client, wanted.study, create=bool(chosen))
     if model is None:
         return
+    name = model.name
     held = {alias: str(version) for alias, version in model.aliases.items()}
     versions = {
         trial: _version(client, name, run_ids[trial], wanted, wanted.descriptions[trial])
@@ -81,16 +83,22 @@ def register(client: MlflowClient, wanted: Registration, run_ids: Mapping[str, s
             client.delete_registered_model_alias(name, alias)
 
 
-def _model(client: MlflowClient, name: str, create: bool) -> RegisteredModel | None:
+def _model(client: MlflowClient, study: str, create: bool) -> RegisteredModel | None:
     """The registered model; None if there is none and none is wanted."""
     from mlflow.exceptions import MlflowException
 
+    # By what was written on it first: users rename models in MLflow's pages.
+    if marked := client.search_registered_models(f"tags.`{MODEL_TAG}` = '{study}'"):
+        return marked[0]
+    name = REGISTERED_PREFIX + study
     try:
         return client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-    return client.create_registered_model(name, description=ABOUT.format(name=name)) if create else None
+    if not create:
+        return None
+    return client.create_registered_model(name, {MODEL_TAG: study}, ABOUT.format(name=name))
 
 
 def _version(client: MlflowClient, name: str, run_id: str, wanted: Registration, description: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +51,8 @@ def serve_pages(
         if made:
             said.append(f"The token: {token}")
     said.append(f"The pages are at http://{shown}:{port} (Ctrl-C ends them).")
+    # Otherwise a copy of a database that cannot be read in place would outlive this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         serve(opened, host, port, token, lambda: say("\n".join(said)))
     except PortInUse as error:

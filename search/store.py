@@ -20,7 +20,6 @@ import pandas as pd
 from search.budget import Budget
 from search.front import front_so_far
 from search.mlflow_client import (
-    EXPERIMENT_PREFIX,
     FRONT_TAG,
     KIND_TAG,
     METRIC_TAG,
@@ -76,7 +75,7 @@ STATES = {
 """What MLflow's own status says; a tag tells ``pruned`` from ``stopped``."""
 KNOWN_STATES = frozenset({*STATES.values(), "pruned"})
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-_REGISTERED = re.compile(r"models:/([\w.-]+)(?:@([\w-]+)|/(\d{1,9}))")
+_REGISTERED = re.compile(r"models:/([^/:@]+)(?:@([\w-]+)|/(\d{1,9}))")
 
 TEXT, WHOLE, REAL, FLAG, TIME = "string", "Int64", "float64", "bool", "datetime64[ms, UTC]"
 
@@ -635,8 +634,7 @@ class Store:
                 raise StoreError(
                     f"Cannot read the MLflow store at {masked(self.tracking_uri)}: {reason(error)}."
                 ) from error
-        like = f"name LIKE '{EXPERIMENT_PREFIX}%'"
-        models = self._ask(lambda: self._client.search_registered_models(like))
+        models = self._ask(lambda: self._client.search_registered_models(max_results=1000))
         known = [f"models:/{m.name}@{alias}" for m in models for alias in sorted(m.aliases)]
         raise UnknownRun(
             f"Nothing is registered as {uri}; there is {', '.join(known) or 'no registered student yet'}."

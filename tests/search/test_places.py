@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run, RunData, RunInfo, RunTag
+from mlflow.store.entities import PagedList
 from typer.testing import CliRunner
 
 from search import places
@@ -41,12 +43,6 @@ ODD_NAMES = [
     "[bold]",
     "semi;colon@x:y",
 ]
-
-
-def folder_at(uri: str) -> Path:
-    path = local_path(uri)
-    assert path is not None, uri
-    return path
 
 
 def everything_below(folder: Path) -> set[str]:
@@ -93,6 +89,11 @@ def addresses(database: Path) -> set[str]:
             "SELECT storage_location FROM model_versions WHERE storage_location IS NOT NULL"
         )
         return {row[0] for row in found}
+
+
+def below(uri: str, folder: Path) -> bool:
+    path = local_path(uri)
+    return path is not None and path.is_relative_to(folder)
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -184,7 +185,7 @@ def test_a_moved_store_is_where_it_is(blank: Path, tmp_path: Path) -> None:
     store = open_store(new, tell=told.append)
     assert told == [f"The store was in {old} and is in {new} now; its artifacts are found there."]
     assert students(store) == WHOLE
-    assert all(folder_at(uri).is_relative_to(new / "artifacts") for uri in addresses(new / "mlflow.db"))
+    assert all(below(uri, new / "artifacts") for uri in addresses(new / "mlflow.db"))
     [run_id] = store.trials().query("trial_id == 't1'")["run_id"]
     assert store.artifact_location(run_id, "student.rdz").startswith(str(new))
     assert store.download(store.registered("models:/rayduce-digits@best"), "student.rdz") == b"t1"
@@ -222,7 +223,7 @@ def test_what_is_delivered_after_a_move_goes_to_the_new_place(blank: Path, tmp_p
         made.close()
         assert open_store(new).download(made.run_ids[name], "student.rdz") == name.encode()
     assert not old.exists()
-    assert all(folder_at(uri).is_relative_to(new) for uri in addresses(new / "mlflow.db"))
+    assert all(below(uri, new) for uri in addresses(new / "mlflow.db"))
 
 
 def test_an_experiment_without_a_sweep_moves_too(blank: Path, tmp_path: Path) -> None:
@@ -434,7 +435,7 @@ def test_a_store_on_a_disk_that_is_only_read_is_read(read_only: Path, tmp_path: 
     assert store.history(run_id)["loss"].tolist() == [0.5]
     assert store.download(store.registered("models:/rayduce-digits@best"), "student.rdz") == b"t1"
     with store.served() as uri:
-        assert all(folder_at(each).is_relative_to(read_only) for each in addresses(database_path(uri)))
+        assert all(below(each, read_only) for each in addresses(database_path(uri)))
         theirs = MlflowClient(uri, registry_uri=uri)
         assert Path(theirs.download_artifacts(run_id, "student.rdz")).read_bytes() == b"t1"
     for command in (["front"], ["front", "--html", str(tmp_path / "front.html")]):
@@ -519,3 +520,77 @@ def test_a_deleted_run_stays_hidden(folder: Path) -> None:
     store = open_store(folder)
     MlflowClient(own_database(folder)).delete_run(store.trials()["run_id"][0])
     assert open_store(folder).trials()["trial_id"].tolist() == ["t2"]
+
+
+def test_a_renamed_model_gets_the_students_of_the_next_sweep(folder: Path) -> None:
+    swept(folder)
+    client = MlflowClient(own_database(folder), registry_uri=own_database(folder))
+    client.rename_registered_model("rayduce-digits", "my best")
+    swept(folder, "digits-2")
+    assert len(client.search_registered_models()) == 1
+    store = open_store(folder)
+    assert store.registered("models:/my best@best") == store.trials("digits-2")["run_id"][0]
+    with pytest.raises(StoreError, match="there is models:/my best@best"):
+        store.registered("models:/rayduce-digits@best")
+    client.delete_registered_model("my best")
+    swept(folder, "digits-3")
+    assert store.registered("models:/rayduce-digits@best") == store.trials("digits-3")["run_id"][0]
+
+
+class Server(MlflowClient):
+    """What a server may answer; it has one experiment with one trial."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.asked: list[str] = []
+
+    tracking_uri = "http://127.0.0.1:5000"
+
+    def get_run(self, run_id: str) -> Run:
+        info = RunInfo(run_id, "1", "me", "FINISHED", 0, 1, "active", self.address, run_name="x")
+        return Run(info, RunData(tags=[RunTag("rayduce.kind", "trial")]))
+
+    def download_artifacts(self, run_id: str, path: str, dst_path: str | None = None) -> str:
+        self.asked.append(path)
+        got = Path(dst_path or "") / path
+        got.write_bytes(b"handed out by the server")
+        return str(got)
+
+    def search_experiments(self, *args: object, **kwargs: object) -> PagedList[Experiment]:
+        return PagedList([Experiment("1", "rayduce-digits", self.address, "active")], None)
+
+    def search_runs(self, *args: object, **kwargs: object) -> PagedList[Run]:
+        return PagedList([], None)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["file:///etc", "/etc", "etc", "http://10.0.0.1/x", "s3://b/x", "mlflow-artifacts://10.0.0.1:5000/x"],
+)
+def test_a_server_names_no_other_place_to_read(address: str, tmp_path: Path) -> None:
+    client = Server(address)
+    with pytest.raises(StoreError, match=f"are at {re.escape(address)}, and only those that it hands out"):
+        Store(client, client.tracking_uri, tmp_path).download("ab" * 16, "passwd")
+    assert client.asked == []
+
+
+@pytest.mark.parametrize("address", ["mlflow-artifacts:/1/x", "mlflow-artifacts://127.0.0.1:5000/1/x"])
+def test_what_a_server_hands_out_is_read(address: str, tmp_path: Path) -> None:
+    client = Server(address)
+    found = Store(client, client.tracking_uri, tmp_path).download("ab" * 16, "student.rdz")
+    assert found == b"handed out by the server"
+
+
+def test_a_server_names_no_place_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "home"
+    client = Server(target.as_uri())
+    monkeypatch.setattr("search.delivery.connect", lambda uri, create: client)
+    delivery = Delivery(client.tracking_uri, tmp_path / "store", "digits", "digits-1")
+    with pytest.raises(StoreError, match=r"home, which would be on this machine: start it with --serve"):
+        delivery.connect()
+    client.address = "mlflow-artifacts:/1"
+    assert not delivery.connect()
+    client.address = target.as_uri()
+    with pytest.raises(StoreError, match="home, which would be on this machine"):
+        delivery._remember("t1", client.get_run("ab" * 16))
+    assert delivery.run_ids == {}
