@@ -39,7 +39,7 @@ from torch import Tensor
 from trainables import methods
 from trainables.codecs import Smallest
 from trainables.codecs.base import Stored
-from trainables.codecs.binary import pack_bits
+from trainables.codecs.binary import Memory, pack_bits
 from trainables.codecs.layout import affine_bytes
 from trainables.metrics.latency import fingerprint
 from trainables.models import ConvNet
@@ -177,15 +177,15 @@ def speeds(cases: list[Case], rounds: int) -> dict[str, tuple[float, float]]:
     for _, case in itertools.product(range(rounds), cases):
         encoding, decoding = spent[case.name]
         encoding.append(timed(lambda case=case: [CODEC.encode(tensor) for tensor in case.tensors]))  # type: ignore[misc]
-        decoding.append(timed(lambda case=case: decoded(records[case.name], case.elements)))  # type: ignore[misc]
+        decoding.append(timed(lambda case=case: decoded(records[case.name])))  # type: ignore[misc]
     return {
         case.name: tuple(4e-6 * case.elements / statistics.median(times) for times in spent[case.name])  # type: ignore[misc]
         for case in cases
     }
 
 
-def decoded(records: list[bytes], limit: int) -> list[Stored]:
-    return [CODEC.decode(record, limit) for record in records]
+def decoded(records: list[bytes]) -> list[Stored]:
+    return [CODEC.decode(record, Memory(2**34)) for record in records]
 
 
 def main() -> None:
