@@ -293,7 +293,7 @@ def of_records(data: bytes, other: bytes, chance: random.Random) -> bytes:
     place = chance.randrange(len(records))
     what = chance.randrange(6)
     if what == 0:
-        times = chance.choice([1, 2, 50, 3000])
+        times = chance.choice([1, 2, 20, 50] * 5 + [3000])
         records += [records[place]] * times
         names += [f"again.{number}" for number in range(times)]
         tensors = unpack(data)[1]
