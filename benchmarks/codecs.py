@@ -51,7 +51,6 @@ from trainables.teachers.sources import NoSources
 from trainables.trainer import train
 
 CODEC = Smallest()
-PLENTY = 2**40  # bytes: no limit
 SPARSE = ((0.5, 4), (0.8, 2), (0.9, 4), (0.95, 8))
 BOUND, ENCODE, DECODE = 1.005, 300.0, 150.0
 
@@ -186,7 +185,7 @@ def speeds(cases: list[Case], rounds: int) -> dict[str, tuple[float, float]]:
 
 
 def decoded(records: list[bytes]) -> list[Stored]:
-    return [CODEC.decode(record, Memory(PLENTY)) for record in records]
+    return [CODEC.decode(record, Memory(2**34)) for record in records]
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ from benchmarks.fuzz_packed_file import MUTATIONS, files, in_a_worker, mutant
 from trainables.packed_file import unpack
 
 
-def check(numbers, seed):
-    tally = in_a_worker(numbers, seed)
+def check(numbers, seed, networks=True):
+    tally = in_a_worker(numbers, seed, networks)
     assert tally.failures == []
     assert sum(tally.outcomes.values()) == len(numbers)
     assert {name for name, _ in tally.kinds.items()} == {"checksum", *(f.__name__ for _, f in MUTATIONS)}
@@ -15,8 +15,8 @@ def check(numbers, seed):
     assert refused > len(numbers) / 2
 
 
-def test_two_thousand_mutants_are_refused_or_read():
-    check(range(2000), 0)
+def test_fifteen_hundred_mutants_are_refused_or_read():
+    check(range(1500), 0, networks=False)
 
 
 @pytest.mark.slow
