@@ -10,7 +10,6 @@ from search.records import lost_trials, records_of
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.evaluation import ship
-from trainables.recipe import Recipe
 from trainables.tasks import Digits
 
 RECIPE = methods.full_precision(Digits(), STUDENT, epochs=1)
@@ -45,7 +44,7 @@ def test_a_finished_trial_needs_its_student(finished):
     assert "its student is lost: " in lost_trials({"00000": finished}, COMPLETE)["00000"]
     path.unlink()
     assert "its student is lost: cannot read" in lost_trials({"00000": finished}, COMPLETE)["00000"]
-    other: Recipe = methods.full_precision(Digits(), STUDENT, epochs=2)
+    other = methods.full_precision(Digits(), STUDENT, epochs=2)
     path.write_bytes(whole)
     finished.recipe = other
     assert "its student is another one" in lost_trials({"00000": finished}, COMPLETE)["00000"]
