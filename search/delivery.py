@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from ssl import SSLError
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
@@ -466,7 +467,7 @@ def _raise_if_passing(error: Exception, at_any_price: bool) -> None:
             raise Away(reason(error), answered=True) from error
         return
     # A bad certificate is a ValueError too, but one that somebody may mend.
-    bug = any(isinstance(each, (ValueError, TypeError)) and not isinstance(each, OSError) for each in chain)
+    bug = any(isinstance(each, (ValueError, TypeError)) and not isinstance(each, SSLError) for each in chain)
     if bug or isinstance(error, StoreError) or _NO_SUCH.search(text):
         return
     if isinstance(error, MlflowException):
@@ -481,7 +482,7 @@ def _raise_if_passing(error: Exception, at_any_price: bool) -> None:
         failed = code is not None and code >= 500
         if code is None or code in _PASSING or (failed and not at_any_price):
             raise Away(reason(error), answered=failed) from error
-    elif isinstance(error, (ConnectionError, TimeoutError)):
+    elif isinstance(error, (ConnectionError, TimeoutError, SSLError)):
         raise Away(reason(error)) from error
 
 

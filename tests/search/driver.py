@@ -1,12 +1,17 @@
-"""A real driver of a small sweep, to be killed: ``python -m tests.search.driver STORE NAME [--resume]``."""
+"""A real driver of a small sweep, to be killed: ``python -m tests.search.driver STORE NAME [--resume]``.
+
+``--hold`` lets it stand still with the end in its log and nothing of it in MLflow, until it is killed.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from search.environment import prepare_environment
 
@@ -15,9 +20,11 @@ prepare_environment(None)
 from dashboards.report import front_html  # noqa: E402
 from search.callback import Record  # noqa: E402
 from search.cli import err  # noqa: E402
+from search.delivery import SWEEP, Delivery  # noqa: E402
 from search.mlflow_client import StoreError  # noqa: E402
 from search.options import Options  # noqa: E402
 from search.problem import Problem  # noqa: E402
+from search.resume import deliver, find_sweep  # noqa: E402
 from search.store import open_store, own_database  # noqa: E402
 from search.studies import find_study  # noqa: E402
 from search.sweep import run_sweep  # noqa: E402
@@ -50,6 +57,17 @@ class Told:
         print(f"trials {' '.join(newest)}", flush=True)
 
 
+_end = Delivery._end
+
+
+def _hold(self: Delivery, key: str, update: Any) -> None:
+    if key != SWEEP or update.status != "FINISHED":
+        return _end(self, key, update)
+    print("held", flush=True)
+    threading.Event().wait()
+    raise AssertionError("nobody wakes it")
+
+
 def main() -> int:
     """Run or resume the sweep; the exit code is the command line's."""
     parser = argparse.ArgumentParser()
@@ -60,6 +78,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--tracking-uri")
+    parser.add_argument("--hold", action="store_true")
     given = parser.parse_args()
     store = given.store.absolute()
     uri = given.tracking_uri or own_database(store)
@@ -75,11 +94,17 @@ def main() -> int:
         scheduler="none",
     )
 
+    if given.hold:
+        Delivery._end = _hold  # type: ignore[method-assign]
+
     def report(name: str) -> str:
         opened = open_store(store, uri)
         return front_html(opened.trials(name), opened.sweep(name))
 
     try:
+        if given.resume and (found := find_sweep(store, given.name)).finished:
+            print(f"undelivered {deliver(found, uri, report, 60)}", flush=True)
+            return 0
         study = replace(STUDY, epochs=given.epochs)
         outcome = run_sweep(study, options, Told(), report, resume=given.resume)
     except (Problem, StoreError) as error:

@@ -1,7 +1,10 @@
 """A tracking server that is really killed, answers that are lost: everything arrives, once and in order."""
 
 import contextlib
+import errno
 import json
+import os
+import ssl
 from collections import Counter
 
 import pytest
@@ -10,9 +13,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from search import tracking
-from search.delivery import SWEEP
+from search.delivery import SWEEP, Away, NoRoom, _key, _raise_if_passing
+from search.mlflow_client import StoreError
+from search.store import open_store
+from search.sweep_folder import DeliveryMark
 from search.tracking import SweepTracker, TrackingError
-from tests.stores import FACTS, RECIPE, add_trial, copy_blank, kept, tracker
+from tests.stores import FACTS, RECIPE, add_trial, copy_blank, kept, read_lines, tracker, write_lines
 
 TAGS = {"rayduce.metric": "accuracy"}
 
@@ -233,3 +239,208 @@ def test_events_have_their_own_times_however_late_they_arrive(folder):
     assert (run.info.start_time, run.info.end_time) == (start, end)
     with contextlib.suppress(FileNotFoundError):
         sweep.folder.delivered.unlink()
+
+
+ODD = "caf\udce9 \x1b[2J \0 \u202e"
+TOLD = r"caf\xe9 \x1b[2J \x00 \u202e"
+
+
+def test_what_mlflow_cannot_store_is_told_in_another_way(folder):
+    """Names of classes are names of folders, and those need not be UTF-8."""
+    sweep = tracker(folder)
+    sweep.open({"classes": ODD, "kö y": 1}, TAGS)
+    sweep.start_trial("00000", ODD, {**RECIPE, "classes": [ODD, "tea"]}, {**FACTS, "note": f"{ODD}\n**b**"})
+    sweep.log_epoch("00000", 1, {"loss": 0.5, "no*star": 1.0, "a/../b": 2.0, "x" * 300: 3.0})
+    sweep.finish_trial("00000", "failed", {}, {"reason": ODD, ODD: "x"}, {})
+    sweep.finish_sweep("finished", {}, {"reason": "…" * 9000}, {})
+    sweep.flush()
+    sweep.abandon()
+    assert not sweep.errors
+    runs = in_database(folder / "mlflow.db")[1]
+    trial, data = runs["00000"], runs["00000"].data
+    assert (trial.info.run_name, data.tags["reason"], trial.info.status) == (TOLD, TOLD, "FAILED")
+    assert data.tags["note"] == f"{TOLD}\n**b**", "lines stay lines"
+    assert data.params["classes"] == f"{TOLD} tea"
+    assert sorted(data.metrics.values()) == [0.5, 1.0, 2.0, 3.0] and data.metrics["loss"] == 0.5
+    assert runs[SWEEP].data.params == {"classes": TOLD, "kö y": "1"}
+    assert len(runs[SWEEP].data.tags["reason"]) == 8000
+    assert json.loads(open_store(folder).download(trial.info.run_id, "recipe.json"))["classes"] == [
+        ODD,
+        "tea",
+    ]
+
+
+def test_two_names_that_mlflow_refuses_stay_two():
+    names = [
+        "no*star",
+        "no?star",
+        "no_star",
+        "..",
+        "../x",
+        "/x",
+        "x/",
+        "a//b",
+        "",
+        "x" * 251,
+        "x" * 252,
+        "a\n",
+    ]
+    told = [_key(name) for name in names]
+    assert len(set(told)) == len(names) and _key("no_star") == "no_star"
+    assert all(len(name) <= 250 for name in told)
+
+
+def encoding_error():
+    try:
+        "\udce9".encode()
+    except UnicodeEncodeError as error:
+        return error
+
+
+def wrapped(cause, code="INTERNAL_ERROR"):
+    """As MLflow's own store hands on what went wrong in it."""
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    error = MlflowException(str(cause), error_code=ErrorCode.Value(code))
+    error.__cause__ = cause
+    return error
+
+
+def answered(status):
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError("no", response=response)
+
+
+def from_server(code):
+    from mlflow.exceptions import RestException
+
+    return RestException({"error_code": code, "message": "no"})
+
+
+REFUSED = [
+    encoding_error(), wrapped(encoding_error()), ValueError("bad"), TypeError("bad"),
+    wrapped(TypeError("bad")),
+    wrapped(RuntimeError("bound"), "BAD_REQUEST"), StoreError("no"), requests.exceptions.InvalidURL("no"),
+    FileNotFoundError(errno.ENOENT, "gone"), IsADirectoryError(errno.EISDIR, "a folder"),
+    MlflowException("(sqlite3.OperationalError) no such table: metrics"),
+    *map(answered, (400, 404, 409, 413, 422)),
+    *map(from_server, ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_STATE")),
+]  # fmt: skip
+PASSING = [
+    requests.ConnectionError("no"), requests.Timeout("no"), ConnectionResetError("no"), TimeoutError("no"),
+    ssl.SSLCertVerificationError("no"), wrapped(RuntimeError("locked"), "TEMPORARILY_UNAVAILABLE"),
+    *map(answered, (401, 403, 408, 425, 429, 500, 502, 503)),
+    *map(from_server, ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")),
+    *map(from_server, ("PERMISSION_DENIED", "UNAUTHENTICATED")),
+    json.JSONDecodeError("a page of a proxy", "<html>", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", REFUSED, ids=repr)
+def test_what_no_waiting_can_mend_is_no_outage(error):
+    _raise_if_passing(error, at_any_price=False)
+
+
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+def test_what_may_pass_is_waited_for(error):
+    with pytest.raises(Away):
+        _raise_if_passing(error, at_any_price=False)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_without_room_is_waited_for(number):
+    with pytest.raises(NoRoom):
+        _raise_if_passing(wrapped(OSError(number, os.strerror(number))), at_any_price=False)
+
+
+def delivered_sweep(folder):
+    sweep = tracker(folder)
+    sweep.open({}, TAGS)
+    log_trial(sweep, "00000")
+    sweep.finish_sweep("finished", {}, {}, {})
+    sweep.close()
+    return sweep.folder
+
+
+def deliver_again(folder):
+    """What MLflow was asked for, by the number of events that were read for it."""
+    later = tracker(folder)
+    batches = []
+    steps = later._delivery.steps
+    later._delivery.steps = lambda events: batches.append(len(events)) or steps(events)
+    later.open({}, TAGS, resume=True)
+    later.flush()
+    later.abandon()
+    return sum(batches)
+
+
+def test_what_the_disk_took_back_is_delivered_again(folder):
+    """A power cut: zeros stand where the log had its last event, and ``delivered.json`` is ahead of it."""
+    own = delivered_sweep(folder)
+    assert deliver_again(folder) == 0
+    events = read_lines(own.log)
+    size = own.log.stat().st_size
+    os.truncate(own.log, size - len(own.log.read_bytes().splitlines()[-1]) - 1)
+    os.truncate(own.log, size)
+    assert deliver_again(folder) == len(events) - 1, "from the beginning"
+    assert len(read_lines(own.log)) == len(events) - 1, "the zeros are gone"
+    check_trials(folder / "mlflow.db", ["00000"])
+    assert deliver_again(folder) == 0
+
+
+@pytest.mark.parametrize("change", [{"bytes": 10**9}, {"bytes": 10}, {"check": "0" * 16}, {"bytes": -1}])
+def test_a_mark_that_is_not_of_this_log_means_the_beginning(folder, change):
+    own = delivered_sweep(folder)
+    own.delivered.write_text(json.dumps(json.loads(own.delivered.read_text()) | change))
+    assert deliver_again(folder) == len(read_lines(own.log))
+
+
+def test_a_mark_of_another_log_of_that_length_means_the_beginning(folder):
+    own = delivered_sweep(folder)
+    events = read_lines(own.log)
+    events[2]["metrics"]["loss"] = 0.7
+    size = own.log.stat().st_size
+    write_lines(own.log, events)
+    assert own.log.stat().st_size == size
+    assert deliver_again(folder) == len(events)
+
+
+def test_nothing_is_delivered_that_the_disk_does_not_have(folder, monkeypatch):
+    from search import event_log
+
+    sweep = tracker(folder)
+    sweep.open({}, TAGS)
+    sweep.flush()
+    synced = []
+    monkeypatch.setattr(event_log, "_sync", lambda path: synced.append(path.stat().st_size))
+    real, log = sweep._delivery.deliver, sweep.folder.log
+
+    def deliver(steps, refused, **how):
+        assert synced, "the log waits for the disk first"
+        return real(steps, refused, **how)
+
+    sweep._delivery.deliver = deliver
+    sweep.start_trial("00000", "x", RECIPE, FACTS)
+    sweep.log_epoch("00000", 1, {"loss": 1.0})
+    sweep.flush()
+    assert synced[-1] == log.stat().st_size
+    sweep.close()
+
+
+def test_what_was_refused_is_tried_again_by_the_next_delivery(folder):
+    sweep = tracker(folder)
+    sweep.open({}, TAGS)
+    sweep.flush()
+
+    def failing(*args):
+        raise ValueError("a bug")
+
+    sweep._delivery._client.log_batch = failing
+    log_trial(sweep, "00000")
+    with pytest.raises(TrackingError, match="a bug"):
+        sweep.close()
+    assert DeliveryMark(sweep.folder, None).read().bytes == 0
+    assert deliver_again(folder) == len(read_lines(sweep.folder.log))
+    check_trials(folder / "mlflow.db", ["00000"])
+    assert deliver_again(folder) == 0

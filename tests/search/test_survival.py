@@ -1,6 +1,7 @@
 """Drivers that are really killed, and what is left of their sweeps.
 
-``RAYDUCE_KILLS=10 pytest tests/search/test_survival.py`` kills as often; the suite, for its time, less.
+``RAYDUCE_KILLS=10 pytest tests/search/test_survival.py`` kills as often; the suite, for its time, less. Two
+more kills come while the end is delivered; with ``RAYDUCE_RENAME=1`` the store is renamed between these.
 """
 
 import os
@@ -25,9 +26,11 @@ from search.problem import Problem
 from search.records import records_of
 from search.store import open_store, own_database
 from search.sweep_folder import SweepFolder
+from tests.stores import read_lines, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("RAYDUCE_KILLS", "2"))
+RENAME = os.environ.get("RAYDUCE_RENAME", "0") == "1"
 WAIT = 600  # seconds until a test gives up; nothing is asserted about time
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("survival")]
@@ -196,6 +199,59 @@ def test_a_driver_may_be_stopped_at_any_moment(undisturbed, tmp_path):
     assert summary(store, name) == summary(undisturbed, "calm")
 
 
+def ended(folder):
+    """Whether the log has the sweep's end."""
+    if not folder.log.exists():
+        return False
+    ends = [
+        e["state"] for e in folder.events() if e["kind"] in ("again", "end") and not e["run"] and "state" in e
+    ]
+    return ends[-1:] == ["finished"]
+
+
+def test_a_driver_may_be_killed_while_it_delivers(undisturbed, tmp_path):
+    """Twice: with the end in the log and not in MLflow. ``resume`` sends what is lacking, the page too."""
+    store, name = with_teacher(undisturbed, tmp_path / "store"), "calm"
+    folder = SweepFolder(store, name)
+    for number in range(2):
+        process = driver(store, name, *(["--resume"] if folder.log.exists() else []), "--hold")
+        until(lambda out=process.stdout: "held" in out.readline(), process)
+        assert process.poll() is None and ended(folder)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert open_store(store).sweep(name).state == "running", "MLflow was not told"
+        if number == 0 and RENAME:
+            store = store.rename(tmp_path / "renamed")
+            folder = SweepFolder(store, name)
+    for told in ("MLflow has everything of calm", "The sweep calm has finished"):
+        done = CliRunner().invoke(app, ["resume", name, "--store", str(store)])
+        assert done.exit_code == 0 and told in done.output, done.output + done.stderr
+    check_whole(store, name)
+    assert summary(store, name) == summary(undisturbed, "calm")
+    parent = next(run for run in runs_of(store) if run.data.tags["rayduce.kind"] == "sweep")
+    files = {each.path for each in MlflowClient(own_database(store)).list_artifacts(parent.info.run_id)}
+    assert files == {"front.csv", "front.html", "settings.json"}
+
+
+def test_a_finished_trial_without_its_student_is_left_out(undisturbed, tmp_path):
+    """Its file is gone when the sweep goes on: that is told, and the rest is as it was."""
+    store, name = tmp_path / "store", "calm"
+    shutil.copytree(undisturbed, store)
+    folder = SweepFolder(store, name)
+    lines = read_lines(folder.log)
+    last = max(number for number, line in enumerate(lines) if line["kind"] == "end" and line["run"])
+    write_lines(folder.log, lines[: last + 1])  # killed when the last trial had ended
+    (folder.trials / "00003" / "student.rdz").unlink()
+    (folder.trials / "00005" / "student.rdz").write_bytes(b"damaged")
+    out, _ = finish(driver(store, name, "--resume"))
+    assert "say leaving out 2 trials whose students are lost: 00003, 00005" in out
+    records = records_of(folder.events(), store, "accuracy")
+    lost = {key for key, record in records.items() if record.state == "failed"}
+    assert lost == {"00003", "00005"} and "its student is lost: " in records["00003"].reason
+    assert len([record for record in records.values() if record.state == "finished"]) == 6
+    assert open_store(store).sweep(name).state == "finished"
+
+
 def test_going_on_needs_a_sweep_that_can_go_on(undisturbed, tmp_path):
     def answer(*arguments):
         done = CliRunner().invoke(app, ["resume", *map(str, arguments), "--store", str(undisturbed)])
@@ -211,7 +267,8 @@ def test_going_on_needs_a_sweep_that_can_go_on(undisturbed, tmp_path):
     store = with_teacher(undisturbed, tmp_path / "store")
     shutil.copytree(undisturbed / "sweeps", store / "sweeps")
     log = SweepFolder(store, "calm").log
-    whole = log.read_bytes().splitlines(keepends=True)
-    log.write_bytes(b"".join(whole[:-4]).replace(b'"data":"', b'"data":"0'))
+    lines = read_lines(log)
+    lines[0]["settings"]["data"] = "0" + lines[0]["settings"]["data"]
+    write_lines(log, lines[:-4])
     done = CliRunner().invoke(app, ["resume", "calm", "--store", str(store)])
     assert done.exit_code == 2 and "give the right --data" in done.stderr

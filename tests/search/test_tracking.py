@@ -482,11 +482,12 @@ def count_calls(sweep: SweepTracker, method: str) -> list[Any]:
 def refuse(sweep: SweepTracker, metric: str) -> None:
     """Let MLflow refuse every request that has this metric."""
     sweep.flush()
-    real = sweep._delivery._client.log_batch
+    client: Any = sweep._delivery._client
+    real = client.log_batch
 
     def refusing(run_id: str, metrics: Any, *rest: Any) -> Any:
         if any(each.key == metric for each in metrics):
             raise MlflowException.invalid_parameter_value(f"no metric {metric}")
         return real(run_id, metrics, *rest)
 
-    setattr(sweep._delivery._client, "log_batch", refusing)  # noqa: B010
+    client.log_batch = refusing
