@@ -21,7 +21,9 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-WORKERS = 16
+WORKERS = 6
+"""Requests worked on at once, as many as a browser sends. Each thread keeps memory of its own: with 16 the
+process grows by 150 MB at 10,000 trials."""
 MOST_CONNECTIONS = 200
 """At most; each may take three file descriptors, and processes commonly have 1,024."""
 HEADER_BYTES = 32 * 1024
