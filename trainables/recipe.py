@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
@@ -19,13 +19,14 @@ from trainables.losses.base import Loss
 from trainables.models import MODELS
 from trainables.models.base import Model
 from trainables.optimizers import OPTIMIZERS, Optimizer
-from trainables.part import Part, check_choice, check_range, part_from_dict
+from trainables.part import Part, check_choice, part_from_dict
 from trainables.pruners import PRUNERS
 from trainables.pruners.base import Pruner
 from trainables.quantizers import QUANTIZERS
 from trainables.quantizers.base import Quantizer
 from trainables.quantizers.per_layer import Where
-from trainables.schedules import SCHEDULES, Constant, Schedule, check_bounds
+from trainables.ranges import Range
+from trainables.schedules import SCHEDULES, Constant, Schedule
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.teachers import TEACHERS, NoTeacher
@@ -58,7 +59,7 @@ class Phase(Part):
             what it made of them. None (default) is the recipe's own.
     """
 
-    epochs: int
+    epochs: Annotated[int, Range(0, 1_000_000)]
     optimizer: Optimizer
     train: str = "weights"
     prune: bool = False
@@ -67,7 +68,6 @@ class Phase(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "epochs", 0, 1_000_000)
         check_choice(self, "train", TRAINABLE)
         if self.quantizer is not None and not self.quantize:
             raise ValueError(
@@ -110,19 +110,17 @@ class Recipe(Part):
     phases: tuple[Phase, ...]
     codec: Codec
     activations: ActivationQuantizer = NoActivationQuantizer()
-    task_weight: Schedule = Constant(1.0)
+    task_weight: Annotated[Schedule, Range(0.0, 1000.0)] = Constant(1.0)
     exempt: tuple[str, ...] = ()
     exempt_dtype: str = "float16"
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     start: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "exempt_dtype", EXEMPT_DTYPES)
-        check_bounds("task_weight", self.task_weight, 0.0, 1000.0)
         if self.start is not None:
             check_recipe_id(self.start)
-        check_range(self, "seed", 0, 2**31 - 1)
         if not self.phases:
             raise ValueError("phases must hold at least one phase, got ()")
         if self.losses and self.teacher == NoTeacher():

@@ -7,14 +7,20 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from trainables.part import Part
+from trainables.ranges import Varying
 
 
-class Schedule(Part):
-    """A function of training progress."""
+class Schedule(Part, Varying):
+    """A function of training progress; it only rises, or only falls."""
 
     @abstractmethod
     def __call__(self, progress: float) -> float:
         """Value at ``progress`` in [0, 1]."""
+
+    def bounds(self) -> tuple[float, float]:
+        """Its smallest and largest value, which are at its ends."""
+        ends = self(0.0), self(1.0)
+        return min(ends), max(ends)
 
 
 @dataclass(frozen=True)
@@ -75,17 +81,9 @@ class Cubic(Schedule):
         return self.end + (self.start - self.end) * (1.0 - t) ** 3
 
 
+def constant(value: float) -> Schedule:
+    """The schedule that a number stands for."""
+    return Constant(value)
+
+
 SCHEDULES: tuple[type[Schedule], ...] = (Constant, Linear, Cosine, Cubic)
-
-
-def bounds(schedule: Schedule) -> tuple[float, float]:
-    """Smallest and largest value; each of :data:`SCHEDULES` is monotone, so its ends bound it."""
-    ends = schedule(0.0), schedule(1.0)
-    return min(ends), max(ends)
-
-
-def check_bounds(name: str, schedule: Schedule, low: float, high: float) -> None:
-    """Raise ``ValueError`` naming the value unless ``schedule`` stays in [low, high]."""
-    smallest, largest = bounds(schedule)
-    if not low <= smallest <= largest <= high:
-        raise ValueError(f"{name} must stay in [{low}, {high}], got {name}={schedule}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.part import check_choice, check_range
+from trainables.part import check_choice
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
 from trainables.quantizers.functional import SCALE_DTYPES, decode_points, initial_points, points_codes
+from trainables.ranges import Range
 
 
 class _NearestPoint(torch.autograd.Function):
@@ -127,17 +128,16 @@ class LearnedPoints(Quantizer):
             :mod:`trainables.quantizers.sharing`). Until then each has its own ``2^bits``.
     """
 
-    bits: int = 4
-    bucket_size: int | None = 256
+    bits: Annotated[int, Range(1, 8, (1, 8), name="bits")] = 4
+    bucket_size: Annotated[
+        int | None, Range(2, 2**20, (32, 1024), doubling=True, smaller="high", name="bucket_size")
+    ] = 256
     initial: str = "quantile"
     scale_dtype: str = "float32"
     share: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "bits", 1, 8)
-        if self.bucket_size is not None:
-            check_range(self, "bucket_size", 2, 2**20)
         check_choice(self, "initial", ("quantile", "uniform", "kmeans"))
         check_choice(self, "scale_dtype", SCALE_DTYPES)
 
