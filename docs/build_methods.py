@@ -25,7 +25,7 @@ weaker by the number of classes. Of translations, outputs are remembered at a te
 `temperature=1.0`, or `teacher_views=None`, which asks the teacher at every step.
 
 Any recipe may begin with the weights of a trained network of the same architecture instead of fresh ones:
-`replace(recipe, start=teacher_id)`, whose short name then ends in `started`.
+`replace(recipe, origin=Trained(model, teacher_id))`, whose short name then ends in `started`.
 
 {drawn}
 """

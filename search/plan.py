@@ -26,6 +26,7 @@ from spaces import Context
 from trainables.evaluation import open_student
 from trainables.export import ExportError
 from trainables.metrics.macs import macs
+from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks.base import SPLITS, Batch, LoadedTask
 from trainables.teachers.remembered import different_views
@@ -196,7 +197,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         ]
         ends = {recipe.model: timer.end(recipe) for recipe in (smallest, largest, points[0])}
         # Two recipes without a teacher, which differ in size alone.
-        extremes = [replace(points[0], model=recipe.model, start=None) for recipe in (smallest, largest)]
+        extremes = [replace(points[0], origin=Fresh(recipe.model)) for recipe in (smallest, largest)]
         epochs = [timer.epoch(recipe) for recipe in extremes]
         counted = study.teacher_views is not None
         first = [timer.trial(replace(point, task=task), live if counted else 0.0) for point in points]
@@ -333,7 +334,9 @@ class _Timer:
 
     def end(self, recipe: Recipe) -> float:
         """What follows a trial's last epoch: exporting the student and timing it."""
-        data = Trainer(replace(recipe, start=None), self._few, self._sources, self._device).ship()
+        data = Trainer(
+            replace(recipe, origin=Fresh(recipe.model)), self._few, self._sources, self._device
+        ).ship()
         begun = self._now()
         with suppress(ExportError):  # what it takes to find that out
             latency_of(data)

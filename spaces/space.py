@@ -16,6 +16,7 @@ from optuna.distributions import (
 
 from spaces.context import Context
 from trainables import methods
+from trainables.origins import Trained
 from trainables.recipe import Recipe
 
 SYMMETRIC = ("learned_step_quantization", "quantization_aware_training")
@@ -112,7 +113,7 @@ class Space:
         if method == "differentiable_quantization":
             arguments["points_learning_rate"] = _short(draw("points_learning_rate"))
         recipe: Recipe = getattr(methods, method)(context.task, student, **arguments)
-        return recipe if teacher is None else replace(recipe, start=context.teacher_id)
+        return recipe if teacher is None else replace(recipe, origin=Trained(teacher, context.teacher_id))
 
     def starting_points(self, context: Context) -> list[dict[str, Any]]:
         """The methods' own defaults as parameters: what a sweep tries first.

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from trainables.calibration import InputBatches
 from trainables.compressed_weight import check_finite, compressible, narrowed, stored_tensors
 from trainables.folding import fold_batch_norms
 from trainables.models import Custom
 from trainables.packed_file import PackedFileError, pack, unpack
-from trainables.quantized_inputs import InputBatches, calibrate, input_quantizers, quantize_inputs
+from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe
 from trainables.tasks.base import LoadedTask

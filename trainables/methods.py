@@ -17,6 +17,7 @@ from trainables.codecs import Smallest
 from trainables.losses import SoftTargets
 from trainables.models.base import Model
 from trainables.optimizers import SGD, AdamW, Optimizer
+from trainables.origins import Fresh
 from trainables.pruners import Magnitude, NoPruner
 from trainables.pruners.base import Pruner
 from trainables.quantizers import LearnedPoints, LearnedStep, NoQuantizer, Symmetric, Uniform
@@ -42,7 +43,7 @@ def full_precision(
     return Recipe(
         method="full_precision",
         task=task,
-        model=model,
+        origin=Fresh(model),
         teacher=NoTeacher(),
         losses=(),
         pruner=_pruner(sparsity),
@@ -71,7 +72,7 @@ def knowledge_distillation(
     return Recipe(
         method="knowledge_distillation",
         task=task,
-        model=model,
+        origin=Fresh(model),
         **_imitating(teacher_id, teacher_views, temperature, distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=NoQuantizer(),
@@ -102,7 +103,7 @@ def teacher_annealing(
     return Recipe(
         method="teacher_annealing",
         task=task,
-        model=model,
+        origin=Fresh(model),
         teacher=_teacher(teacher_id, teacher_views),
         losses=(SoftTargets(Constant(temperature), Linear(1.0, 0.0)),),
         task_weight=Linear(0.0, 1.0),
@@ -130,7 +131,7 @@ def post_training_quantization(
     return Recipe(
         method="post_training_quantization",
         task=task,
-        model=model,
+        origin=Fresh(model),
         teacher=NoTeacher(),
         losses=(),
         pruner=_pruner(sparsity),
@@ -164,7 +165,7 @@ def quantized_distillation(
     return Recipe(
         method="quantized_distillation",
         task=task,
-        model=model,
+        origin=Fresh(model),
         **_imitating(teacher_id, teacher_views, temperature, distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=Uniform(bits, bucket_size, scale_dtype="float16"),
@@ -205,7 +206,7 @@ def differentiable_quantization(
     return Recipe(
         method="differentiable_quantization",
         task=task,
-        model=model,
+        origin=Fresh(model),
         **_imitating(teacher_id, teacher_views, temperature, distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=LearnedPoints(bits, bucket_size, scale_dtype="float16", share=share_levels),
@@ -265,7 +266,7 @@ def alternating_quantization(
     return Recipe(
         method="alternating_quantization",
         task=task,
-        model=model,
+        origin=Fresh(model),
         **_imitating(teacher_id, teacher_views, temperature, distillation_weight),
         pruner=_pruner(sparsity),
         quantizer=Uniform(bits, bucket_size, scale_dtype="float16"),
@@ -300,7 +301,7 @@ def learned_step_quantization(
     return Recipe(
         method="learned_step_quantization",
         task=task,
-        model=model,
+        origin=Fresh(model),
         teacher=NoTeacher(),
         losses=(),
         pruner=_pruner(sparsity),
@@ -331,7 +332,7 @@ def int8_post_training_quantization(
     return Recipe(
         method="int8_post_training_quantization",
         task=task,
-        model=model,
+        origin=Fresh(model),
         teacher=NoTeacher(),
         losses=(),
         pruner=_pruner(sparsity),
@@ -371,7 +372,7 @@ def quantization_aware_training(
     return Recipe(
         method="quantization_aware_training",
         task=task,
-        model=model,
+        origin=Fresh(model),
         teacher=NoTeacher(),
         losses=(),
         pruner=_pruner(sparsity),
@@ -407,7 +408,7 @@ def parameterized_clipping(
     return Recipe(
         method="parameterized_clipping",
         task=task,
-        model=model,
+        origin=Fresh(model),
         teacher=NoTeacher(),
         losses=(),
         pruner=_pruner(sparsity),
@@ -441,7 +442,7 @@ def sequence_level_distillation(
     return Recipe(
         method="sequence_level_distillation",
         task=TeacherTranslations(task, teacher_id, beam),
-        model=model,
+        origin=Fresh(model),
         teacher=NoTeacher(),
         losses=(),
         pruner=_pruner(sparsity),

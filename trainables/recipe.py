@@ -19,6 +19,8 @@ from trainables.losses.base import Loss
 from trainables.models import MODELS
 from trainables.models.base import Model
 from trainables.optimizers import OPTIMIZERS, Optimizer
+from trainables.origins import ORIGINS
+from trainables.origins.base import Origin, fresh_network
 from trainables.part import Part, check_choice, part_from_dict
 from trainables.pruners import PRUNERS
 from trainables.pruners.base import Pruner
@@ -30,7 +32,7 @@ from trainables.schedules import SCHEDULES, Constant, Schedule
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.teachers import TEACHERS, NoTeacher
-from trainables.teachers.base import Teacher, check_recipe_id
+from trainables.teachers.base import Teacher
 
 TRAINABLE = ("weights", "quantizer", "all")
 EXEMPT_DTYPES = ("float16", "float32")
@@ -82,7 +84,7 @@ class Recipe(Part):
     Attributes:
         method: name of the function in ``methods.py`` that wrote it; a label.
         task: data set, loss and metric.
-        model: the student's architecture.
+        origin: how the student comes to be, and of which architecture.
         teacher: who is imitated.
         losses: terms beside the task's own loss; they need a teacher.
         task_weight: multiplier of the task's own loss.
@@ -96,13 +98,11 @@ class Recipe(Part):
         phases: what happens in which order; at least one.
         codec: how tensors become bytes.
         seed: drives initialisation, shuffling, augmentation and dropout.
-        start: recipe id of the trained network whose weights the student, of the same architecture, begins
-            with; None draws fresh ones.
     """
 
     method: str
     task: Task
-    model: Model
+    origin: Origin
     teacher: Teacher
     losses: tuple[Loss, ...]
     pruner: Pruner
@@ -114,13 +114,10 @@ class Recipe(Part):
     exempt: tuple[str, ...] = ()
     exempt_dtype: str = "float16"
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    start: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "exempt_dtype", EXEMPT_DTYPES)
-        if self.start is not None:
-            check_recipe_id(self.start)
         if not self.phases:
             raise ValueError("phases must hold at least one phase, got ()")
         if self.losses and self.teacher == NoTeacher():
@@ -137,14 +134,17 @@ class Recipe(Part):
             )
 
     def build(self) -> nn.Module:
-        """The network that is trained, freshly initialised, after the task's interface has tried it out.
+        """A new network of the student's architecture, after the task's interface has tried it out.
 
         Raises:
             ValueError: it cannot be built, or is not what the task asks for.
         """
-        network = self.model.build(self.task.input_shape, self.task.outputs)
-        self.task.interface.check(network, self.task.outputs)
-        return network
+        return fresh_network(self.model, self.task)
+
+    @property
+    def model(self) -> Model:
+        """The architecture that was asked for."""
+        return self.origin.model
 
     @property
     def epochs(self) -> int:
@@ -162,6 +162,7 @@ _CLASSES: tuple[type[Part], ...] = (
     *OPTIMIZERS,
     *TASKS,
     *MODELS,
+    *ORIGINS,
     *TEACHERS,
     *LOSSES,
     *PRUNERS,
@@ -243,6 +244,6 @@ def short_name(recipe: Recipe) -> str:
     words += [f"d{facts['depth']}", f"w{facts['width']:.3g}"]
     if facts["sparsity"]:
         words.append(f"s{100 * facts['sparsity']:.0f}")
-    if recipe.start is not None:
+    if recipe.origin.parent is not None:
         words.append("started")
     return "-".join(words)

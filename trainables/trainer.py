@@ -21,7 +21,6 @@ from trainables.optimizers import RELATIVE_RATE
 from trainables.quantized_inputs import calibrate, input_quantizers
 from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
-from trainables.starting import start_from
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
 
@@ -42,6 +41,7 @@ class Trainer:
 
     Attributes:
         recipe: what is trained.
+        model: the student's architecture as its origin built it.
         student: the network, its weights compressed while in use.
         epoch: epochs finished.
     """
@@ -70,11 +70,8 @@ class Trainer:
         self.epoch = 0
         with torch.random.fork_rng(devices=_cuda(device)):
             torch.manual_seed(recipe.seed)
-            student = recipe.build()
+            self.model, student = recipe.origin.build(recipe.task, task, sources)
             self.losses = nn.ModuleList([loss.build() for loss in recipe.losses]).to(device)
-        student.to(device)
-        if recipe.start is not None:
-            start_from(student, sources.network(recipe.start), self._inputs)
         self.student = compress(student, recipe)
         self.teacher = recipe.teacher.build(sources, task).to(device)
         self._joints = list(compressed_weights(self.student))

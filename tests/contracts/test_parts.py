@@ -8,7 +8,7 @@ import typing
 import pytest
 
 from tests.recipes import every_method
-from trainables.models import Custom
+from trainables.models import ConvNet, Custom
 from trainables.part import Part, part_from_dict, ranges
 from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict, short_name, summary
 from trainables.schedules import Schedule, constant
@@ -19,6 +19,8 @@ NEEDS = {
     "Fixed": {"recipe_id": "0" * 16},
     "Remembered": {"recipe_id": "0" * 16},
     "TeacherTranslations": {"of": Phrases(), "teacher_id": "0" * 16},
+    "Fresh": {"model": ConvNet()},
+    "Trained": {"model": ConvNet(), "network": "0" * 16},
     "Custom": {"target": "a:B", "depth": 1, "width": 1.0},
 }
 

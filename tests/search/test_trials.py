@@ -28,6 +28,7 @@ from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.models.custom import allow
 from trainables.optimizers import SGD
+from trainables.origins import Fresh
 from trainables.recipe import Phase, canonical_json
 from trainables.tasks import Digits
 from trainables.teachers import Remembered
@@ -64,7 +65,7 @@ def outputs_of(teacher_file, views=16, **change):
 def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):
     good = every_method(2)
     diverging = replace(good[0], phases=(Phase(3, SGD(100.0)),))
-    raising = replace(good[0], model=Custom(target="nobody:Allowed", depth=1, width=1.0))
+    raising = replace(good[0], origin=Fresh(Custom(target="nobody:Allowed", depth=1, width=1.0)))
     recipes = [good[0], diverging, raising, *good[1:]]
     order = iter(recipes)
 
@@ -299,7 +300,7 @@ def test_what_is_in_a_trials_folder_is_its_own_and_whole_or_the_trial_fails(tmp_
 def test_a_trial_without_memory_fails_with_its_reason(tmp_path, teacher_file):
     recipe = recipe_of("post_training_quantization", 2)
     allow("tests.search.dying:Hungry")
-    huge = replace(recipe, model=Custom(target="tests.search.dying:Hungry", depth=1, width=1.0))
+    huge = replace(recipe, origin=Fresh(Custom(target="tests.search.dying:Hungry", depth=1, width=1.0)))
     trial = local_trial(huge, tmp_path, teacher_file)
     result = trial.step()
     assert result["state"] == "failed" and result["done"] and "memory" in result["reason"], result

@@ -22,13 +22,13 @@ def drawn():
 
 
 def test_every_method_is_reached_fresh_and_from_the_teacher(drawn):
-    reached = {(recipe.method, recipe.start) for _, recipe in drawn}
+    reached = {(recipe.method, recipe.origin.parent) for _, recipe in drawn}
     assert reached == {(method, start) for method in translation.methods for start in (None, "1" * 16)}
 
 
 def test_who_starts_from_the_teacher_has_its_architecture(drawn):
     for trial, recipe in drawn:
-        started = recipe.start is not None
+        started = recipe.origin.parent is not None
         assert (recipe.model == TEACHER) == started
         assert ("depth" in trial.params) == ("width" in trial.params) == (not started)
 
@@ -52,4 +52,4 @@ def test_starting_points_are_complete_and_valid():
 
 def test_the_smallest_is_fresh():
     recipe = translation.smallest(CONTEXT)
-    assert recipe.start is None and recipe.model.width == 0.25
+    assert recipe.origin.parent is None and recipe.model.width == 0.25

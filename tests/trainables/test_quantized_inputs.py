@@ -12,13 +12,14 @@ from tests.recipes import STUDENT
 from tests.trainables.test_trainer import trainer_of
 from trainables import methods
 from trainables.activations import LearnedClip, MovingRange, NoActivationQuantizer
+from trainables.calibration import CALIBRATION_INPUTS
 from trainables.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.evaluation import open_student, rebuild, ship
 from trainables.models import ResNet
 from trainables.models.summand import Summand
 from trainables.optimizers import SGD, AdamW
 from trainables.packed_file import PackedFileError, pack, unpack
-from trainables.quantized_inputs import CALIBRATION_INPUTS, calibrate, input_quantizers, quantize_inputs
+from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
 from trainables.quantizers import LearnedStep, Symmetric, Uniform
 from trainables.quantizers.base import Dense
 from trainables.recipe import Phase

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tests.recipes import every_method
 from trainables import methods
 from trainables.models import ConvNet
+from trainables.origins import Trained
 from trainables.tasks import Digits
 from trainables.wording import in_words
 
@@ -13,7 +14,7 @@ def test_a_recipe_is_told_with_its_numbers() -> None:
     recipe = methods.quantized_distillation(
         Digits(), ConvNet(width=0.35), teacher_id="0" * 16, epochs=10, bits=3, sparsity=0.5
     )
-    text = in_words(replace(recipe, start="1" * 16))
+    text = in_words(replace(recipe, origin=Trained(recipe.model, "1" * 16)))
     assert text.startswith(
         "Quantized distillation of ConvNet (depth 2, width 0.35): weights by Uniform (bits 3,"
     )
