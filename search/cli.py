@@ -106,6 +106,18 @@ TestName = Annotated[
 VocabularySize = Annotated[
     int | None, typer.Option(metavar="N", min=32, max=65536, help="Tokens of a translator's vocabulary.")
 ]
+Methods = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,...", help="Search these methods alone, such as qd,lsq; see rayduce methods."),
+]
+Fixes = Annotated[
+    list[str] | None,
+    typer.Option("--fix", metavar="NAME=VALUE", help="Do not search it, such as bits=4; repeatable."),
+]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option("--range", metavar="NAME=LOW:HIGH", help="Search it there, such as bits=2:4; repeatable."),
+]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set into --data.")]
 DEFAULT_STORE = Path("rayduce-store")
 
@@ -143,6 +155,7 @@ def _escape(text: str) -> str:
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
+    "  rayduce sweep digits --methods qd,lsq --fix prune=no --range bits=2:4 --range symmetric_bits=2:4\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
     "  rayduce sweep digits --latency --concurrency 1\n\n"
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
@@ -174,6 +187,9 @@ def sweep(
         list[str] | None,
         typer.Option("--from", metavar="SWEEP", help="Learn from an earlier sweep of the store; repeatable."),
     ] = None,
+    methods: Methods = None,
+    fix: Fixes = None,
+    range_: Ranges = None,
     latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
     scheduler: Annotated[
         Literal["pareto", "revive", "none"],
@@ -220,10 +236,10 @@ def sweep(
             concurrency=concurrency,
             address=address,
             own_model=model,
+            **_wishes(methods, fix, range_),
             scheduler=scheduler,
         )
-
-        _run(chosen, options)
+        _run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
 
 
 def _run(study: Study, options: Options, *, resume: bool = False) -> None:
@@ -357,7 +373,27 @@ def resume(
         except ValueError as error:
             raise Problem(f"The settings of {name} cannot be used: {error}.") from error
         study = replace(find_study(found.study, own_model=model), epochs=found.settings["study"]["epochs"])
-        _run(study, options, resume=True)
+        _run(study.narrowed(options.methods, options.fixed, options.ranges), options, resume=True)
+
+
+@app.command(
+    cls=Command,
+    name="methods",
+    short_help="List the methods and what can be searched of them.",
+    epilog="Examples:\n\n  rayduce methods\n\n  rayduce methods --json",
+)
+def list_methods(as_json: AsJson = False) -> None:
+    """List the published methods, their papers, and what a sweep searches of them.
+
+    Names are those of --methods, --fix and --range; --json lists all that can be given a range, searched by
+    itself or not.
+    """
+    from search.methods_table import method_records, methods_table
+
+    if as_json:
+        out.print_json(json.dumps(method_records()))
+    else:
+        out.print(methods_table(), highlight=False)
 
 
 @app.command(cls=Command, epilog="Examples:\n\n  rayduce deliver digits-1 --store /shared/store")
@@ -417,6 +453,9 @@ def plan(
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
     max_drop: MaxDrop = None,
+    methods: Methods = None,
+    fix: Fixes = None,
+    range_: Ranges = None,
     model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -450,8 +489,9 @@ def plan(
             budget=_budget(max_bytes, max_latency_ms, max_drop),
             concurrency=concurrency,
             own_model=model,
+            **_wishes(methods, fix, range_),
         )
-        made = make_plan(chosen, options, nodes)
+        made = make_plan(chosen.narrowed(options.methods, options.fixed, options.ranges), options, nodes)
     if as_json:
         out.print_json(json.dumps(plan_record(made, hours, node_price)))
     else:
@@ -473,6 +513,12 @@ def _about_data(
         "vocabulary": vocabulary,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _wishes(methods: str | None, fix: list[str] | None, ranges: list[str] | None) -> dict[str, Any]:
+    """What was asked for of the space, as :class:`search.options.Options` has it."""
+    names = [name.strip() for name in (methods or "").split(",")]
+    return {"methods": tuple(filter(None, names)), "fixed": tuple(fix or ()), "ranges": tuple(ranges or ())}
 
 
 def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
@@ -842,8 +888,8 @@ def inspect(
     """Show where the bytes of a packed file are."""
     from search.account_table import account_records, account_tables
     from trainables.accounting import account
+    from trainables.naming import short_name
     from trainables.packed_file import describe, read_header, unpack
-    from trainables.recipe import short_name
 
     with _problems():
         content = _packed(source, store, tracking_uri)

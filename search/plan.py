@@ -18,11 +18,11 @@ import optuna
 import torch
 from torch import nn
 
-from search.limits import check_students, latency_of, untrained
+from search.limits import check_students, latency_of, smallest_student, untrained
 from search.options import Options
 from search.studies import Study
 from search.teacher import cached_teacher, view_bytes
-from spaces import Context
+from spaces import Context, Space
 from trainables.evaluation import open_student
 from trainables.export import ExportError
 from trainables.metrics.macs import macs
@@ -175,7 +175,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     processors = os.cpu_count() or 1
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     concurrency = options.concurrency or (2 * gpus if gpus else processors)
-    smallest = study.space.smallest(context)
+    smallest, _ = smallest_student(study.space, context, here)
     largest = max(study.space.largest(context), key=lambda recipe: len(untrained(recipe, here)))
     kept = cached_teacher(options.store, teacher_recipe)
     teacher_file = kept or untrained(teacher_recipe, here)
@@ -204,7 +204,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     finally:
         torch.set_num_threads(threads)
     at_size = float(np.mean(first)) + ends[points[0].model] + TRIAL_SECONDS
-    scale = _mean_of_sizes(context, epochs) / timer.epoch(points[0])
+    scale = _mean_of_sizes(study.space, context, epochs) / timer.epoch(points[0])
     other = float(np.mean(first)) * scale + float(np.mean(list(ends.values()))) + TRIAL_SECONDS
     given = min(len(points), options.trials)
     trial = (given * at_size + (options.trials - given) * other) / options.trials
@@ -253,7 +253,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         * (timer.evaluation(points[0]) + 3 * ends[points[0].model])
         / concurrency,
         resources=resources,
-        not_counted="letting the teacher make training data" if study.taught else "",
+        not_counted="letting the teacher make training data" if study.space.taught(context) else "",
     )
 
 
@@ -353,15 +353,17 @@ class _Timer:
         return time.process_time() / torch.get_num_threads()
 
 
-def _mean_of_sizes(context: Context, epochs: list[float]) -> float:
+def _mean_of_sizes(space: Space, context: Context, epochs: list[float]) -> float:
     """Seconds of an epoch, averaged over depths and widths as they are drawn at random.
 
     Args:
+        space: of the students.
         context: of the sweep.
         epochs: seconds of the smallest and of the largest student.
     """
-    task, low, high = context.task, *map(math.log, context.widths)
-    depths = range(context.depths[0], context.depths[1] + 1)
+    task, ends = context.task, space.sizes(context)
+    low, high = map(math.log, ends["width"])
+    depths = range(int(ends["depth"][0]), int(ends["depth"][1]) + 1)
     widths = [math.exp(low + share * (high - low)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     counts = np.array(
         [

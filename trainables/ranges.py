@@ -27,10 +27,11 @@ class Range:
         low: the least value that is accepted.
         high: the greatest.
         search: what a search tries, within what is accepted; None (default) is searched only where a study
-            or a user names a range.
+            or a user gives a range.
         log: whether a search treats ratios, not differences, as equal; for numbers above 0.
         doubling: whether a search draws the logarithm to base 2, a whole number.
-        smaller: the end at which packed files are smaller: ``low`` (default) or ``high``.
+        smaller: the end at which packed files are smaller, ``low`` or ``high``; None (default) where their
+            size does not depend on it.
         name: of the search parameter, which parts with the same name share; None (default) names it after
             the argument and the field, such as ``quantizer.bits``.
         excluded: the end that is itself not accepted: ``low``, ``high`` or None (default).
@@ -41,7 +42,7 @@ class Range:
     search: tuple[float, float] | None = None
     log: bool = False
     doubling: bool = False
-    smaller: Literal["low", "high"] = "low"
+    smaller: Literal["low", "high"] | None = None
     name: str | None = None
     excluded: Literal["low", "high"] | None = None
 
@@ -63,7 +64,7 @@ class Range:
         """Raise ``ValueError`` naming the value unless it is in the range, or None."""
         if value is None:
             return
-        varying = isinstance(value, Varying)
+        varying = not isinstance(value, (int, float)) and isinstance(value, Varying)
         if not all(map(self.accepts, value.bounds() if varying else (value,))):
             raise ValueError(f"{name} must {'stay' if varying else 'be'} in {self}, got {name}={value}")
 

@@ -24,7 +24,7 @@ from trainables.origins.base import Origin, fresh_network
 from trainables.part import Part, check_choice, part_from_dict
 from trainables.pruners import PRUNERS
 from trainables.pruners.base import Pruner
-from trainables.quantizers import QUANTIZERS
+from trainables.quantizers import QUANTIZERS, NoQuantizer
 from trainables.quantizers.base import Quantizer
 from trainables.quantizers.per_layer import Where
 from trainables.ranges import Range
@@ -82,7 +82,7 @@ class Recipe(Part):
     """What is trained, how, and how it is stored; its canonical JSON is its identity.
 
     Attributes:
-        method: name of the function in ``methods.py`` that wrote it; a label.
+        method: name of the published method that wrote it; a label.
         task: data set, loss and metric.
         origin: how the student comes to be, and of which architecture.
         teacher: who is imitated.
@@ -147,6 +147,11 @@ class Recipe(Part):
         return self.origin.model
 
     @property
+    def quantizes(self) -> bool:
+        """Whether weights are stored as few values."""
+        return self.quantizer != NoQuantizer()
+
+    @property
     def epochs(self) -> int:
         """Epochs of all phases together."""
         return sum(phase.epochs for phase in self.phases)
@@ -193,57 +198,3 @@ def recipe_from_dict(data: Any) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise ValueError(f"expected a Recipe, got {type(recipe).__name__}")
     return recipe
-
-
-def summary(recipe: Recipe) -> dict[str, Any]:
-    """The handles people compare trials by; None where a recipe has no such part.
-
-    Keys: ``method``, ``model``, ``depth``, ``width``, ``bits``, ``bucket_size``, ``sparsity``
-    (the pruner's target), ``epochs``.
-    """
-    return {
-        "method": recipe.method,
-        "model": type(recipe.model).__name__,
-        "depth": recipe.model.depth,
-        "width": recipe.model.width,
-        "bits": getattr(recipe.quantizer, "bits", None),
-        "bucket_size": getattr(recipe.quantizer, "bucket_size", None),
-        "sparsity": getattr(recipe.pruner, "sparsity", 0.0),
-        "epochs": recipe.epochs,
-    }
-
-
-SHORT_METHODS = {
-    "full_precision": "fp",
-    "knowledge_distillation": "kd",
-    "teacher_annealing": "ta",
-    "post_training_quantization": "ptq",
-    "quantized_distillation": "qd",
-    "differentiable_quantization": "dq",
-    "alternating_quantization": "qd+dq",
-    "learned_step_quantization": "lsq",
-    "int8_post_training_quantization": "int8",
-    "quantization_aware_training": "qat",
-    "parameterized_clipping": "pact",
-    "sequence_level_distillation": "seqkd",
-}
-
-
-def short_name(recipe: Recipe) -> str:
-    """A name to read in a list, such as ``qd-4bit-b256-d2-w0.5-s30``; not unique."""
-    facts = summary(recipe)
-    words = [SHORT_METHODS.get(recipe.method, recipe.method)]
-    if facts["bits"] is not None:
-        words.append(f"{facts['bits']}bit")
-        if getattr(recipe.quantizer, "per_channel", False):
-            words.append("channel")
-        elif hasattr(recipe.quantizer, "bucket_size"):
-            words.append(f"b{facts['bucket_size'] or 'all'}")
-    if (activation_bits := getattr(recipe.activations, "bits", None)) is not None:
-        words.append(f"a{activation_bits}")
-    words += [f"d{facts['depth']}", f"w{facts['width']:.3g}"]
-    if facts["sparsity"]:
-        words.append(f"s{100 * facts['sparsity']:.0f}")
-    if recipe.origin.parent is not None:
-        words.append("started")
-    return "-".join(words)

@@ -22,6 +22,10 @@ class Schedule(Part, Varying):
         ends = self(0.0), self(1.0)
         return min(ends), max(ends)
 
+    @abstractmethod
+    def rest(self) -> Schedule:
+        """What it leaves of 1 at each moment."""
+
 
 @dataclass(frozen=True)
 class Constant(Schedule):
@@ -31,6 +35,9 @@ class Constant(Schedule):
 
     def __call__(self, progress: float) -> float:
         return self.value
+
+    def rest(self) -> Constant:
+        return Constant(1.0 - self.value)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,9 @@ class Linear(Schedule):
     def __call__(self, progress: float) -> float:
         return self.start + (self.end - self.start) * progress
 
+    def rest(self) -> Linear:
+        return Linear(1.0 - self.start, 1.0 - self.end)
+
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
@@ -53,6 +63,9 @@ class Cosine(Schedule):
 
     def __call__(self, progress: float) -> float:
         return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def rest(self) -> Cosine:
+        return Cosine(1.0 - self.start, 1.0 - self.end)
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,9 @@ class Cubic(Schedule):
     def __call__(self, progress: float) -> float:
         t = min(max((progress - self.begin) / (self.finish - self.begin), 0.0), 1.0)
         return self.end + (self.start - self.end) * (1.0 - t) ** 3
+
+    def rest(self) -> Cubic:
+        return Cubic(1.0 - self.start, 1.0 - self.end, self.begin, self.finish)
 
 
 def constant(value: float) -> Schedule:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.recipes import every_method
 from trainables.models import ConvNet, Custom
+from trainables.naming import short_name, summary
 from trainables.part import Part, part_from_dict, ranges
-from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict, short_name, summary
+from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict
 from trainables.schedules import Schedule, constant
 from trainables.tasks import Phrases
 from trainables.teachers import Fixed

@@ -13,12 +13,17 @@ from ray.tune.search import Searcher
 
 from search.samplers import SAMPLERS, Sampler, find_sampler
 from search.searcher import EARLIER, OptunaSearcher, open_study
-from spaces import Context, images
+from search.studies import IMAGES, sized
+from spaces import Context
 from trainables import methods
 from trainables.models import ConvNet
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
+from trainables.quantizers import Uniform
 from trainables.recipe import recipe_from_dict
 from trainables.tasks import Digits
 
+images = sized(IMAGES, (1, 2), (0.1, 1.0))
 CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=3)
 DIRECTIONS = ("maximize", "minimize")
 
@@ -199,7 +204,9 @@ def one_of_ten(trial):
     drawn = {name: trial.suggest_int(name, d.low, d.high) for name, d in FEW.items()}
     task, model = CONTEXT.task, CONTEXT.student
     return methods.post_training_quantization(
-        task, model, epochs=3, learning_rate=5e-3, bits=drawn["bits"], bucket_size=2 ** drawn["buckets"]
+        methods.Setting(task, Fresh(model), epochs=3),
+        quantizer=Uniform(drawn["bits"], 2 ** drawn["buckets"]),
+        optimizer=AdamW(5e-3),
     )
 
 

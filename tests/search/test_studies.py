@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from search.budget import Budget
-from search.limits import check_students
+from search.limits import check_students, smallest_student
 from search.problem import Problem
 from search.studies import find_study
 from tests.trainables.translation import write_pairs
@@ -22,7 +22,7 @@ def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Pat
     task = study.make_task(tmp_path, {"vocabulary": 64})
     opened = task.open(task.load(tmp_path), torch.device("cpu"), 0)
     context = study.context(task, "0" * 16, 0)
-    recipe = study.space.smallest(context)
+    recipe, _ = smallest_student(study.space, context, opened)
     sizes = [
         len(ship(recipe, compress(recipe.build(), recipe), assets=each)) for each in ({}, opened.assets())
     ]

@@ -51,7 +51,7 @@ class Kept(TrialEvents):
 
 @pytest.fixture(scope="module")
 def teacher_file():
-    recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
     torch.manual_seed(0)
     return ship(recipe, compress(STUDENT.build((1, 8, 8), 10), recipe))
 

@@ -28,6 +28,7 @@ from trainables.folding import ChannelAffine
 from trainables.integer_graph import IntegerWeight, has_wide_products, integer_weight
 from trainables.models import ConvNet, ResNet
 from trainables.optimizers import AdamW
+from trainables.origins import Fresh
 from trainables.packed_file import unpack
 from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
 from trainables.quantizers import LearnedStep, PerLayer, Symmetric, Uniform
@@ -59,7 +60,9 @@ def trained(arrays):
     def get(model, quantizer, activations, aware):
         key = (model, quantizer, activations, aware)
         if key not in made:
-            recipe = methods.int8_post_training_quantization(Digits(), model, epochs=8)
+            recipe = methods.int8_post_training_quantization(
+                methods.Setting(Digits(), Fresh(model), epochs=8)
+            )
             phases = (Phase(8, AdamW(1e-2)),)
             if aware:
                 phases = (Phase(5, AdamW(1e-2)), Phase(3, AdamW(2e-3), train="all", quantize=True))
@@ -189,7 +192,7 @@ def test_integer_kernels_compute_what_the_graph_says(trained) -> None:
 
 def one_layer(layer: Any, shape: tuple[int, ...], after: nn.Module | None = None) -> tuple:
     """A network of a layer with int8 weights, calibrated; what follows it may be given."""
-    recipe = methods.int8_post_training_quantization(Digits(), CONVNET, epochs=0)
+    recipe = methods.int8_post_training_quantization(methods.Setting(Digits(), Fresh(CONVNET), epochs=0))
     modules = [layer] if after is None else [layer, after]
     network = nn.Sequential(*modules)
     weight = layer.weight.detach()
@@ -450,7 +453,7 @@ def test_a_bias_beyond_the_unit_of_tiny_weights(tmp_path) -> None:
 
 def test_what_decides_the_latency() -> None:
     def kind(quantizer: Quantizer, activations: ActivationQuantizer) -> str:
-        recipe = methods.int8_post_training_quantization(Digits(), CONVNET, epochs=0)
+        recipe = methods.int8_post_training_quantization(methods.Setting(Digits(), Fresh(CONVNET), epochs=0))
         recipe = replace(recipe, quantizer=quantizer, activations=activations)
         student = compress(CONVNET.build((1, 8, 8), 10), recipe)
         tensors = stored_tensors(student, recipe)

@@ -21,7 +21,7 @@ class Model(Part):
     """
 
     depth: int
-    width: Annotated[float, Range(1 / 16, 16, log=True, name="width")]
+    width: Annotated[float, Range(1 / 16, 16, log=True, smaller="low", name="width")]
 
     def scaled(self, depth: int, width: float) -> Self:
         """The same architecture at another depth and width."""

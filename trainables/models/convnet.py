@@ -36,7 +36,7 @@ class ConvNet(Model):
             empty, the default, means none.
     """
 
-    depth: Annotated[int, Range(1, 32, name="depth")] = 2
+    depth: Annotated[int, Range(1, 32, smaller="low", name="depth")] = 2
     width: float = 1.0
     stages: tuple[tuple[int, ...], ...] = ((75, 50), (50, 25))
     hidden: tuple[int, ...] = (500,)

@@ -39,7 +39,7 @@ class Custom(Model):
     """
 
     target: str
-    depth: Annotated[int, Range(1, 1024, name="depth")] = 1
+    depth: Annotated[int, Range(1, 1024, smaller="low", name="depth")] = 1
     width: float = 1.0
 
     def __post_init__(self) -> None:

@@ -51,10 +51,10 @@ class LSTM(Model):
             size, before an untied one as many elements as there are units.
     """
 
-    depth: Annotated[int, Range(1, 8, name="depth")] = 2
+    depth: Annotated[int, Range(1, 8, smaller="low", name="depth")] = 2
     width: float = 1.0
-    units: Annotated[int, Range(1, 4096, log=True)] = 256
-    embedding: Annotated[int, Range(1, 4096, log=True)] = 256
+    units: Annotated[int, Range(1, 4096, log=True, smaller="low")] = 256
+    embedding: Annotated[int, Range(1, 4096, log=True, smaller="low")] = 256
     bidirectional: bool = True
     dropout: Annotated[float, Range(0, 1, excluded="high")] = 0.2
     tied: str = "all"

@@ -29,7 +29,7 @@ class ResNet(Model):
         width: multiplier of the channels 16, 32 and 64, rounded, at least 1; in [1/16, 16], default 1.
     """
 
-    depth: Annotated[int, Range(1, 32, name="depth")] = 3
+    depth: Annotated[int, Range(1, 32, smaller="low", name="depth")] = 3
     width: float = 1.0
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

@@ -45,9 +45,9 @@ class Transformer(Model):
             source embedding, "all", the default and the paper's.
     """
 
-    depth: Annotated[int, Range(1, 12, name="depth")] = 2
+    depth: Annotated[int, Range(1, 12, smaller="low", name="depth")] = 2
     width: float = 1.0
-    units: Annotated[int, Range(2, 4096, log=True)] = 256
+    units: Annotated[int, Range(2, 4096, log=True, smaller="low")] = 256
     heads: Annotated[int, Range(1, 64)] = 4
     feed_forward: Annotated[int, Range(1, 8)] = 4
     dropout: Annotated[float, Range(0, 1, excluded="high")] = 0.1

@@ -122,18 +122,18 @@ class LearnedPoints(Quantizer):
         bucket_size: values that share a scale and an offset, in [2, 2^20], or None; default 256.
         initial: where points start: ``quantile`` (default), ``uniform`` or ``kmeans`` (Deep Compression,
             Han et al. 2016).
-        scale_dtype: of scales and offsets, as stored and as used: ``float16`` or ``float32``.
+        scale_dtype: of scales and offsets, as stored and as used: ``float16`` (default) or ``float32``.
         share: when training of the points begins, tensors share all their points out anew by the size of
             their gradients, at the same total of bits (the paper's "redistribution of bits"; see
             :mod:`trainables.quantizers.sharing`). Until then each has its own ``2^bits``.
     """
 
-    bits: Annotated[int, Range(1, 8, (1, 8), name="bits")] = 4
+    bits: Annotated[int, Range(1, 8, (1, 8), smaller="low", name="bits")] = 4
     bucket_size: Annotated[
         int | None, Range(2, 2**20, (32, 1024), doubling=True, smaller="high", name="bucket_size")
     ] = 256
     initial: str = "quantile"
-    scale_dtype: str = "float32"
+    scale_dtype: str = "float16"
     share: bool = False
 
     def __post_init__(self) -> None:

@@ -119,7 +119,7 @@ class LearnedStep(Quantizer):
         scale_dtype: of the step, as stored and as used: ``float16`` or ``float32`` (default).
     """
 
-    bits: Annotated[int, Range(2, 8, (2, 8), name="symmetric_bits")] = 4
+    bits: Annotated[int, Range(2, 8, (2, 8), smaller="low", name="symmetric_bits")] = 4
     per_channel: bool = False
     scale_dtype: str = "float32"
 

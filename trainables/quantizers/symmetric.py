@@ -71,13 +71,13 @@ class Symmetric(Quantizer):
         per_channel: one scale per output channel, the first dimension (default). Otherwise per bucket.
         bucket_size: values that share a scale, in [2, 2^20], or None for the whole tensor; only without
             ``per_channel``.
-        scale_dtype: of the steps between levels, as stored and as used: ``float16`` or ``float32``.
+        scale_dtype: of the steps between levels, as stored and as used: ``float16`` (default) or ``float32``.
     """
 
-    bits: Annotated[int, Range(2, 8, (2, 8), name="symmetric_bits")] = 8
+    bits: Annotated[int, Range(2, 8, (2, 8), smaller="low", name="symmetric_bits")] = 8
     per_channel: bool = True
     bucket_size: Annotated[int | None, Range(2, 2**20, doubling=True, smaller="high")] = None
-    scale_dtype: str = "float32"
+    scale_dtype: str = "float16"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -97,19 +97,19 @@ class Uniform(Quantizer):
         bucket_size: values that share a scale and an offset, in [2, 2^20], or None for the whole
             tensor; default 256.
         rounding: in training, ``nearest`` or ``stochastic``; the shipped weights are always nearest.
-        scale_dtype: of scales and offsets, as stored and as used: ``float16`` or ``float32``.
+        scale_dtype: of scales and offsets, as stored and as used: ``float16`` (default) or ``float32``.
         gradient: what reaches the full-precision weights. ``straight_through`` (default, the paper's
             runs): all of it. ``truncated``: weights are clamped to [-1, 1] before they are quantized, and
             those outside get none. ``through_scale``: the ends of a bucket get what moving its scale
             would change as well (``complicated`` in the published code).
     """
 
-    bits: Annotated[int, Range(1, 8, (1, 8), name="bits")] = 4
+    bits: Annotated[int, Range(1, 8, (1, 8), smaller="low", name="bits")] = 4
     bucket_size: Annotated[
         int | None, Range(2, 2**20, (32, 1024), doubling=True, smaller="high", name="bucket_size")
     ] = 256
     rounding: str = "nearest"
-    scale_dtype: str = "float32"
+    scale_dtype: str = "float16"
     gradient: str = "straight_through"
 
     def __post_init__(self) -> None:
