@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from search.command_help import Command
+from search.command_help import METHODS, Command
 from search.problem import Problem
 from search.units import count, parse_bytes, show_bytes, show_seconds
 from trainables.metrics import Quality, quality_of
@@ -108,7 +108,7 @@ VocabularySize = Annotated[
 ]
 Methods = Annotated[
     str | None,
-    typer.Option(metavar="NAME,...", help="Search these methods alone, such as qd,lsq; see rayduce methods."),
+    typer.Option(metavar="NAME,...", help=f"Search these methods alone, of {METHODS}; see rayduce methods."),
 ]
 Fixes = Annotated[
     list[str] | None,
