@@ -11,9 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from trainables.folding import folded
+from trainables.models.summand import Summand
 from trainables.pruners.base import Mask
 from trainables.quantized_inputs import quantize_inputs
-from trainables.quantizers.base import Codes, Dense, Quantizer, WeightQuantizer, scatter_kept
+from trainables.quantizers.base import Codes, Dense, WeightQuantizer, scatter_kept
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 
 LARGEST_FLOAT16 = 65504.0
@@ -112,15 +113,24 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
                 f"the network's {name or 'root'} is parametrized already, as by weight_norm; remove that"
             )
     chosen = compressible(student, recipe)
-    check_patterns(recipe.quantizer, chosen)
+    layers = {name.rpartition(".")[0] for name in chosen}
+    layers |= {prefix for prefix, module in student.named_modules() if isinstance(module, Summand)}
+    for role, part, names in (
+        ("quantizer", recipe.quantizer, chosen),
+        ("pruner", recipe.pruner, chosen),
+        ("activations", recipe.activations, layers),
+    ):
+        check_patterns(role, part.patterns(), names)
     quantize_inputs(student, recipe, chosen)
     for prefix, module in list(student.named_modules()):
         for child, parameter in list(module.named_parameters(recurse=False)):
             name = f"{prefix}.{child}" if prefix else child
             if name in chosen:
-                joint = CompressedWeight(
-                    recipe.pruner.build(parameter), recipe.quantizer.build(parameter, name)
+                mask, quantizer = (
+                    recipe.pruner.build(parameter, name),
+                    recipe.quantizer.build(parameter, name),
                 )
+                joint = CompressedWeight(mask, quantizer)
                 parametrize.register_parametrization(module, child, joint)
     return student
 
@@ -149,18 +159,17 @@ def compressible(network: nn.Module, recipe: Recipe) -> set[str]:
     return {name for name in names if ranks[name] >= 2 and name not in exempt}
 
 
-def check_patterns(quantizer: Quantizer, names: Iterable[str]) -> None:
-    """Raise ``ValueError`` unless each pattern of ``quantizer`` is the first to match one of ``names``."""
+def check_patterns(role: str, patterns: Iterable[str], names: Iterable[str]) -> None:
+    """Raise ``ValueError`` unless each pattern is the first to match one of ``names``."""
     left = names = sorted(names)
-    for pattern in quantizer.patterns():
+    for pattern in patterns:
         matched = fnmatch.filter(left, pattern)
         left = [name for name in left if name not in matched]
         if not matched and fnmatch.filter(names, pattern):
-            raise ValueError(f"the quantizer's pattern {pattern!r} never acts: earlier ones match the same")
+            raise ValueError(f"the {role}'s pattern {pattern!r} never acts: earlier ones match the same")
         if not matched:
             raise ValueError(
-                f"the quantizer's pattern {pattern!r} matches none of the compressed parameters "
-                f"{', '.join(names)}"
+                f"the {role}'s pattern {pattern!r} matches none of what is compressed: {', '.join(names)}"
             )
 
 

@@ -45,7 +45,7 @@ def quantize_inputs(
     sums = [(prefix, module) for prefix, module in modules if layers and isinstance(module, Summand)]
     for part, places in ((recipe.activations, layers), (recipe.activations.for_sums(), sums)):
         for prefix, module in places:
-            quantizer = part.build()
+            quantizer = part.build(prefix)
             if quantizer is None:
                 continue
             if hasattr(module, "input_quantizer"):

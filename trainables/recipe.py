@@ -12,6 +12,7 @@ from torch import nn
 
 from trainables.activations import ACTIVATIONS, NoActivationQuantizer
 from trainables.activations.base import ActivationQuantizer
+from trainables.by_name import Where
 from trainables.codecs import CODECS
 from trainables.codecs.base import Codec
 from trainables.losses import LOSSES
@@ -26,7 +27,6 @@ from trainables.pruners import PRUNERS
 from trainables.pruners.base import Pruner
 from trainables.quantizers import QUANTIZERS, NoQuantizer
 from trainables.quantizers.base import Quantizer
-from trainables.quantizers.per_layer import Where
 from trainables.ranges import Range
 from trainables.schedules import SCHEDULES, Constant, Schedule
 from trainables.tasks import TASKS

@@ -3,18 +3,18 @@
 import pytest
 import torch
 
+from trainables.by_name import Where
 from trainables.quantizers import (
     QUANTIZERS,
     LearnedPoints,
     LearnedStep,
     NoQuantizer,
-    PerLayer,
+    QuantizerByName,
     Symmetric,
     Uniform,
     Zero,
 )
 from trainables.quantizers.base import Codes
-from trainables.quantizers.per_layer import Where
 
 VARIANTS = [
     NoQuantizer(),
@@ -23,8 +23,8 @@ VARIANTS = [
     Symmetric(),
     LearnedStep(),
     Zero(),
-    PerLayer((Where("other", Zero()),), Uniform(3, 16)),
-    PerLayer((Where("wei*", LearnedStep(3)),), Uniform(3, 16)),
+    QuantizerByName((Where("other", Zero()),), Uniform(3, 16)),
+    QuantizerByName((Where("wei*", LearnedStep(3)),), Uniform(3, 16)),
     Uniform(3, 32, gradient="truncated"),
     Uniform(3, 32, gradient="through_scale", scale_dtype="float16"),
     LearnedPoints(3, None, initial="kmeans", share=True),

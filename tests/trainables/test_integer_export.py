@@ -21,6 +21,7 @@ from tests.trainables.test_trainer import trainer_of
 from trainables import export, integer_graph, methods
 from trainables.activations import LearnedClip, MovingRange, NoActivationQuantizer
 from trainables.activations.base import ActivationQuantizer, InputQuantizer
+from trainables.by_name import Where
 from trainables.compressed_weight import compress, compressible, stored_tensors
 from trainables.evaluation import rebuild
 from trainables.export import ExportError, integer_kind
@@ -31,9 +32,8 @@ from trainables.optimizers import AdamW
 from trainables.origins import Fresh
 from trainables.packed_file import unpack
 from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
-from trainables.quantizers import LearnedStep, PerLayer, Symmetric, Uniform
+from trainables.quantizers import LearnedStep, QuantizerByName, Symmetric, Uniform
 from trainables.quantizers.base import Codes, Dense, Quantizer
-from trainables.quantizers.per_layer import Where
 from trainables.recipe import Phase
 from trainables.tasks import Digits
 
@@ -285,7 +285,7 @@ def test_weights_in_buckets_stay_float(quantizer, trained) -> None:
 
 def test_students_of_mixed_precision_are_integers_where_they_can_be(trained) -> None:
     names = [name for name, p in CONVNET.build((1, 8, 8), 10).named_parameters() if p.dim() > 1]
-    mixed = PerLayer((Where(names[1], Uniform(4, 64)),), Symmetric(8))
+    mixed = QuantizerByName((Where(names[1], Uniform(4, 64)),), Symmetric(8))
     network, tensors, task = trained(CONVNET, mixed, MovingRange(8), False)
     data = to_onnx(network, (1, 8, 8), {}, tensors)
     assert "in 3 of 4" in metadata(data) and "other layers multiply in float32" in metadata(data)

@@ -10,17 +10,19 @@ from tests.recipes import IMAGE_METHODS, STUDENT, TEACHER_ID, every_method
 from tests.trainables.resuming import check_resuming
 from tests.trainables.teachers import local_sources
 from trainables import methods
+from trainables.activations import ActivationsByName, MovingRange, NoActivationQuantizer
+from trainables.by_name import Where
 from trainables.checkpoint import CheckpointError
 from trainables.compressed_weight import compressed_weights, compressible
-from trainables.evaluation import evaluate_file
+from trainables.evaluation import evaluate_file, open_student
 from trainables.models import ConvNet
 from trainables.optimizers import SGD, AdamW
 from trainables.origins import Fresh
 from trainables.packed_file import unpack
-from trainables.pruners import Magnitude
-from trainables.quantizers import LearnedPoints, PerLayer, Uniform, Zero
+from trainables.pruners import Magnitude, NoPruner, PrunerByName
+from trainables.quantized_inputs import input_quantizers
+from trainables.quantizers import LearnedPoints, QuantizerByName, Uniform, Zero
 from trainables.quantizers.base import Codes
-from trainables.quantizers.per_layer import Where
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Phase
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
@@ -238,14 +240,45 @@ def test_shared_levels_follow_the_gradients_at_the_same_total_of_bits(arrays):
 def test_layers_are_quantized_each_in_its_own_way(arrays):
     recipe = methods.post_training_quantization(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
     names = [name for name, _, _ in compressed_weights(trainer_of(recipe, arrays).student)]
-    mixed = PerLayer((Where(names[0], Uniform(2, 64)), Where(names[1], Zero())), LearnedPoints(3, None))
+    mixed = QuantizerByName(
+        (Where(names[0], Uniform(2, 64)), Where(names[1], Zero())), LearnedPoints(3, None)
+    )
     trainer = trainer_of(replace(recipe, quantizer=mixed), arrays)
     trainer.train_epoch()
     _, tensors = unpack(trainer.ship())
     assert [tensors[name].bits for name in names[:3]] == [2, 1, 3]
     assert not tensors[names[1]].decode().any()
     with pytest.raises(ValueError, match="nowhere"):
-        trainer_of(replace(recipe, quantizer=PerLayer((Where("nowhere.*", Zero()),), Uniform())), arrays)
+        trainer_of(
+            replace(recipe, quantizer=QuantizerByName((Where("nowhere.*", Zero()),), Uniform())), arrays
+        )
+
+
+def test_layers_are_pruned_and_their_inputs_quantized_each_in_its_own_way(arrays):
+    recipe = methods.full_precision(
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=1, pruner=Magnitude(0.5))
+    )
+    names = [name for name, _, _ in compressed_weights(trainer_of(recipe, arrays).student)]
+    layers = [name.removesuffix(".weight") for name in names]
+    mixed = replace(
+        recipe,
+        pruner=PrunerByName((Where(names[0], NoPruner()), Where(names[1], Magnitude(0.9))), Magnitude(0.5)),
+        activations=ActivationsByName((Where(layers[1], MovingRange(4)),), NoActivationQuantizer()),
+    )
+    trainer = trainer_of(mixed, arrays)
+    trainer.train_epoch()
+    data = trainer.ship()
+    _, tensors = unpack(data)
+    shares = [float((tensors[name].decode() == 0).float().mean()) for name in names]
+    assert shares == pytest.approx([0.0, 0.9, *[0.5] * (len(names) - 2)], abs=0.01)
+    _, student = open_student(data)
+    assert [name for name, _ in input_quantizers(student)] == [f"{layers[1]}.input_quantizer"]
+    for role, wrong in (
+        ("pruner", {"pruner": PrunerByName((Where("nowhere", NoPruner()),), Magnitude())}),
+        ("activations", {"activations": ActivationsByName((Where("x", MovingRange()),), MovingRange())}),
+    ):
+        with pytest.raises(ValueError, match=f"the {role}'s pattern '.*' matches none"):
+            trainer_of(replace(recipe, **wrong), arrays)
 
 
 def test_the_published_rule_of_first_and_last_parameter(arrays):

@@ -77,7 +77,7 @@ class LearnedClip(ActivationQuantizer):
     initial: Annotated[float | None, Range(0, 1000, excluded="low", log=True)] = None
     decay: Annotated[float, Range(0.0, 1.0)] = 2e-4
 
-    def build(self) -> InputQuantizer:
+    def build(self, name: str = "") -> InputQuantizer:
         return _LearnedClip(self)
 
     def for_sums(self) -> Self:

@@ -62,7 +62,7 @@ class MovingRange(ActivationQuantizer):
     bits: Annotated[int, Range(2, 8)] = 8
     momentum: Annotated[float, Range(0.0, 0.99999)] = 0.99
 
-    def build(self) -> InputQuantizer:
+    def build(self, name: str = "") -> InputQuantizer:
         return _MovingRange(self)
 
     def for_sums(self) -> Self:

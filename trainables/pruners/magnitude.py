@@ -80,5 +80,5 @@ class Magnitude(Pruner):
         if self.ramp(1.0) != 1.0:
             raise ValueError(f"ramp must end at 1, got ramp={self.ramp} ending at {self.ramp(1.0)}")
 
-    def build(self, weight: Tensor) -> Mask:
+    def build(self, weight: Tensor, name: str = "") -> Mask:
         return _Magnitude(self, weight)

@@ -144,5 +144,5 @@ class Quantizer(Part):
         """The module that quantizes ``weight``, the parameter ``name``; it holds only what is learned."""
 
     def patterns(self) -> tuple[str, ...]:
-        """Name patterns that must each match a parameter; none by default."""
+        """Name patterns that must each be the first to match a parameter; none by default."""
         return ()
