@@ -378,11 +378,10 @@ def resume(
 
 @app.command(
     cls=Command,
-    name="methods",
     short_help="List the methods and what can be searched of them.",
     epilog="Examples:\n\n  rayduce methods\n\n  rayduce methods --json",
 )
-def list_methods(as_json: AsJson = False) -> None:
+def methods(as_json: AsJson = False) -> None:
     """List the published methods, their papers, and what a sweep searches of them.
 
     Names are those of --methods, --fix and --range; --json lists all that can be given a range, searched by

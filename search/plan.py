@@ -210,7 +210,8 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     trial = (given * at_size + (options.trials - given) * other) / options.trials
     busy = max(1.0, concurrency / processors) if not gpus else 1.0  # more trials than processors share them
 
-    views = 0 if study.teacher_views is None else different_views(study.teacher_views, opened)
+    asked = study.teacher_views is not None and study.space.imitates(context)
+    views = different_views(study.teacher_views or 0, opened) if asked else 0
     outputs = views * opened.steps("train") * answer
     sizes = [len(untrained(recipe, here)) for recipe in (smallest, largest)]
     weights = sum(p.numel() for p in largest.model.build(task.input_shape, task.outputs).parameters())

@@ -245,7 +245,9 @@ def _search(
     data: Any = ray.put(dict(arrays))
     quality = quality_of(task.metric)
     opened = task.open(arrays, torch.device("cpu"), 0)
-    wanted = None if study.teacher_views is None else different_views(study.teacher_views, opened)
+    wanted = None
+    if study.teacher_views is not None and study.space.imitates(context):
+        wanted = different_views(study.teacher_views, opened)
     size = view_bytes(opened, task.outputs)
     views = views_that_fit(wanted, size, smallest_object_store())
     context = replace(context, teacher_views=views)

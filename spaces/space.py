@@ -114,6 +114,10 @@ class Space:
         """The methods that the task refuses, by name, and why."""
         return self.opened(context).left_out
 
+    def imitates(self, context: Context) -> bool:
+        """Whether any of its recipes asks for the teacher's outputs."""
+        return any(recipe.losses for recipe in self.opened(context).defaults.values())
+
     def taught(self, context: Context) -> tuple[TaughtTask, ...]:
         """The tasks of its recipes whose training data the teacher has to make."""
         tasks = dict.fromkeys(recipe.task for recipe in self.opened(context).defaults.values())
