@@ -69,7 +69,7 @@ def asked(
     return "\n\n".join(
         [
             f"{plain('; '.join(facts))}.",
-            *(f"L{plain(each)[1:]}." for each in refusals(left_out)),
+            *(f"{plain(each[0].upper() + each[1:])}." for each in refusals(left_out)),
             f"Teacher: {plain(in_words(teacher))}",
         ]
     )
