@@ -782,6 +782,7 @@ def export(
     from trainables.evaluation import assets_of, rebuild
     from trainables.export import integer_kind, to_onnx, to_safetensors
     from trainables.packed_file import unpack, write_file
+    from trainables.quantizers.base import joined
 
     with _problems():
         if target.is_dir():
@@ -820,7 +821,9 @@ def export(
             companions = task.companions(assets_of(tensors))
             exported |= {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
         elif kind == "safetensors":
-            exported = {target: to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)}
+            exported = {
+                target: to_safetensors({name: t.decode() for name, t in joined(tensors).items()}, metadata)
+            }
         else:
             exported = {target: content}
         for path in exported:

@@ -14,7 +14,7 @@ from trainables.folding import folded
 from trainables.models.summand import Summand
 from trainables.pruners.base import Mask
 from trainables.quantized_inputs import quantize_inputs
-from trainables.quantizers.base import Codes, Dense, WeightQuantizer, scatter_kept
+from trainables.quantizers.base import Codes, Dense, Grouped, WeightQuantizer, scatter_kept
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 
 LARGEST_FLOAT16 = 65504.0
@@ -72,7 +72,7 @@ class CompressedWeight(nn.Module):
         self.guest, self.quantizing = None, False
 
     @torch.no_grad()
-    def encode(self, weight: Tensor) -> Codes | Dense:
+    def encode(self, weight: Tensor) -> Codes | Dense | Grouped:
         """``weight`` as it would be shipped now: at its final sparsity and quantized by the recipe's own."""
         keep = self.mask.shipped(weight)
         if self.guest is not None:
@@ -185,7 +185,8 @@ def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeig
 def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dense]:
     """All tensors of ``student`` as they would be shipped now, on the CPU, batch normalisation folded.
 
-    Names are those of the network that :func:`trainables.evaluation.rebuild` builds.
+    Names are those of the network that :func:`trainables.evaluation.rebuild` builds; a tensor in groups of
+    rows has several, see :func:`trainables.quantizers.base.joined`.
 
     Raises:
         NotFinite: a tensor, a scale or a learned point is not finite.
@@ -194,12 +195,14 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
     tensors: dict[str, Codes | Dense] = {}
     for name, joint, original in compressed_weights(student):
         check_finite(name, original)
-        stored = joint.encode(original)
-        if isinstance(stored, Codes):
-            for part in (stored.offset, stored.scale, stored.codebook):
-                if part is not None:
-                    check_finite(f"the quantized {name}", part)
-        tensors[name] = stored
+        encoded = joint.encode(original)
+        made = encoded.named(name) if isinstance(encoded, Grouped) else {name: encoded}
+        for stored in made.values():
+            if isinstance(stored, Codes):
+                for part in (stored.offset, stored.scale, stored.codebook):
+                    if part is not None:
+                        check_finite(f"the quantized {name}", part)
+        tensors |= made
     for prefix, module in student.named_modules():
         if "parametrizations" in prefix.split("."):
             continue

@@ -27,6 +27,7 @@ from trainables.pruners import PRUNERS
 from trainables.pruners.base import Pruner
 from trainables.quantizers import QUANTIZERS, NoQuantizer
 from trainables.quantizers.base import Quantizer
+from trainables.quantizers.rows import RowGroup
 from trainables.ranges import Range
 from trainables.schedules import SCHEDULES, Constant, Schedule
 from trainables.tasks import TASKS
@@ -173,6 +174,7 @@ _CLASSES: tuple[type[Part], ...] = (
     *PRUNERS,
     *QUANTIZERS,
     Where,
+    RowGroup,
     *ACTIVATIONS,
     *CODECS,
     Phase,

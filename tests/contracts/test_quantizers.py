@@ -10,11 +10,13 @@ from trainables.quantizers import (
     LearnedStep,
     NoQuantizer,
     QuantizerByName,
+    Rows,
     Symmetric,
     Uniform,
     Zero,
 )
 from trainables.quantizers.base import Codes
+from trainables.quantizers.rows import RowGroup
 
 VARIANTS = [
     NoQuantizer(),
@@ -25,6 +27,7 @@ VARIANTS = [
     Zero(),
     QuantizerByName((Where("other", Zero()),), Uniform(3, 16)),
     QuantizerByName((Where("wei*", LearnedStep(3)),), Uniform(3, 16)),
+    Rows((RowGroup(0.3, Symmetric(6)), RowGroup(0.3, LearnedStep(3)), RowGroup(0.4, Zero()))),
     Uniform(3, 32, gradient="truncated"),
     Uniform(3, 32, gradient="through_scale", scale_dtype="float16"),
     LearnedPoints(3, None, initial="kmeans", share=True),

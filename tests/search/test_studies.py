@@ -51,7 +51,7 @@ def test_with_a_model_of_ones_own_every_student_is_of_it(name: str) -> None:
         assert isinstance(model, Custom) and model.target == own
 
 
-def test_what_a_user_asks_of_the_space_is_kept_and_means_the_same_when_a_sweep_goes_on() -> None:
+def test_what_a_user_asks_of_the_space_is_kept_and_means_the_same_when_a_sweep_goes_on():
     options = Options(
         "a", 3, 0, Path("store"), "", methods=("qd", "lsq"), fixed=("prune=no",), ranges=("bits=2:4",)
     )

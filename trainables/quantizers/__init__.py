@@ -5,6 +5,7 @@ from trainables.quantizers.by_name import QuantizerByName
 from trainables.quantizers.learned_points import LearnedPoints
 from trainables.quantizers.learned_step import LearnedStep
 from trainables.quantizers.none import NoQuantizer
+from trainables.quantizers.rows import Rows
 from trainables.quantizers.symmetric import Symmetric
 from trainables.quantizers.uniform import Uniform
 from trainables.quantizers.zero import Zero
@@ -16,5 +17,6 @@ QUANTIZERS: tuple[type[Quantizer], ...] = (
     Symmetric,
     LearnedStep,
     QuantizerByName,
+    Rows,
     Zero,
 )
