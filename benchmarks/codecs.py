@@ -43,7 +43,9 @@ from trainables.codecs.binary import Memory, pack_bits
 from trainables.codecs.layout import affine_bytes
 from trainables.metrics.latency import fingerprint
 from trainables.models import ConvNet
+from trainables.origins import Fresh
 from trainables.packed_file import entropy_bytes, read_file, unpack
+from trainables.pruners import Magnitude
 from trainables.quantizers import Uniform
 from trainables.quantizers.base import Codes
 from trainables.tasks import Digits
@@ -108,7 +110,10 @@ def students() -> Iterator[Case]:
     task, model = Digits(), ConvNet(stages=((16, 16), (32, 32)), hidden=(64,), kernel_size=3, depth=1)
     arrays = task.load(None)
     for bits, sparsity in ((2, 0.0), (4, 0.0), (8, 0.0), (4, 0.9)):
-        recipe = methods.post_training_quantization(task, model, epochs=30, bits=bits, sparsity=sparsity)
+        recipe = methods.post_training_quantization(
+            methods.Setting(task, Fresh(model), epochs=30, pruner=Magnitude(sparsity)),
+            quantizer=Uniform(bits),
+        )
         opened = task.open(arrays, torch.device("cpu"), recipe.seed)
         data = train(recipe, opened, NoSources(), torch.device("cpu"))
         yield Case(f"digits {bits} bits {sparsity:.0%} pruned", quantized_tensors(data))

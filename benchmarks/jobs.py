@@ -34,11 +34,16 @@ from trainables import methods
 from trainables.checkpoint import read_checkpoint, write_checkpoint
 from trainables.evaluation import evaluate_file, open_student
 from trainables.files import write_file
+from trainables.losses import SoftTargets
+from trainables.methods import Setting
 from trainables.metrics.latency import fingerprint
 from trainables.models.base import Model
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
 from trainables.packed_file import SUFFIX
-from trainables.quantizers import Uniform
+from trainables.quantizers import LearnedPoints, Uniform
 from trainables.recipe import Recipe
+from trainables.schedules import Constant
 from trainables.tasks.base import Arrays, LoadedTask, Task, TaughtTask
 from trainables.teachers.remembered import remember
 from trainables.trainer import Trainer
@@ -112,19 +117,20 @@ class Training:
     points_bits: tuple[int, ...]
     temperature: float
 
-    @property
-    def common(self) -> dict[str, Any]:
-        """Arguments of every method."""
-        return {"epochs": self.epochs, "learning_rate": self.learning_rate}
+    def setting(self, task: Task, model: Model, teacher: Recipe | None = None, seed: int = 0) -> Setting:
+        """What every method is given; ``teacher`` is the recipe of the one to imitate."""
+        teacher_id = None if teacher is None else teacher.recipe_id
+        return Setting(task, Fresh(model), self.epochs, teacher_id, self.views, seed=seed)
 
-    def imitating(self, teacher: Recipe) -> dict[str, Any]:
-        """Arguments of every method with soft targets."""
-        return {
-            **self.common,
-            "teacher_id": teacher.recipe_id,
-            "teacher_views": self.views,
-            "temperature": self.temperature,
-        }
+    @property
+    def optimizer(self) -> AdamW:
+        """Of the weights."""
+        return AdamW(self.learning_rate)
+
+    @property
+    def imitation(self) -> SoftTargets:
+        """The soft targets of every method that has them."""
+        return SoftTargets(Constant(self.temperature))
 
 
 @dataclass(frozen=True)
@@ -203,14 +209,15 @@ def student_jobs(
     one rounded afterwards without and with buckets of 256 (the paper's "post-mortem"); ``qd``, quantized
     distillation; ``dq``, differentiable quantization that starts from the distilled student.
     """
-    common, imitating = {**training.common, "seed": seed}, {**training.imitating(teacher), "seed": seed}
+    given, optimizer = training.setting(task, model, teacher, seed), training.optimizer
+    imitating: dict[str, Any] = {"optimizer": optimizer, "imitation": training.imitation}
     name = job_name(student, seed)
 
     def cell(method: str, bits: int, recipe: Recipe) -> Cell:
         return Cell(student, method, bits, seed, recipe)
 
-    normal = methods.full_precision(task, model, **common)
-    distilled = methods.knowledge_distillation(task, model, **imitating)
+    normal = methods.full_precision(given, optimizer=optimizer)
+    distilled = methods.knowledge_distillation(given, **imitating)
     rounded = [
         cell(method, bits, rounded_afterwards(distilled, bits, bucket_size))
         for method, bucket_size in (("pm", None), ("pm256", BUCKET_SIZE))
@@ -226,17 +233,15 @@ def student_jobs(
         ),
     ]
     for bits in training.bits:
-        recipe = methods.quantized_distillation(task, model, bits=bits, bucket_size=BUCKET_SIZE, **imitating)
+        recipe = methods.quantized_distillation(given, quantizer=Uniform(bits, BUCKET_SIZE), **imitating)
         jobs.append(Job(f"{name}: qd {bits} bits", (cell("qd", bits, recipe),), needs="teacher"))
     for bits in training.points_bits:
         recipe = methods.differentiable_quantization(
-            task,
-            model,
+            replace(given, epochs=training.epochs + training.points_epochs),
+            quantizer=LearnedPoints(bits, BUCKET_SIZE),
             points_epochs=training.points_epochs,
             points_learning_rate=training.points_learning_rate,
-            bits=bits,
-            bucket_size=BUCKET_SIZE,
-            **{**imitating, "epochs": training.epochs + training.points_epochs},
+            **imitating,
         )
         jobs.append(
             Job(

@@ -34,6 +34,7 @@ from trainables.metrics.latency import fingerprint
 from trainables.models import ResNet
 from trainables.models.base import Model
 from trainables.models.convnet import PAPER_STUDENT_2
+from trainables.origins import Fresh
 from trainables.packed_file import unpack
 from trainables.runtime import open_session
 from trainables.tasks import CIFAR10
@@ -65,7 +66,7 @@ def files(student: Model) -> dict[str, bytes]:
     """ONNX files of an untrained student, by form."""
     task = CIFAR10()
     torch.manual_seed(0)
-    recipe = methods.int8_post_training_quantization(task, student, epochs=0)
+    recipe = methods.int8_post_training_quantization(methods.Setting(task, Fresh(student), epochs=0))
     network = student.build(task.input_shape, task.outputs)
     made = {}
     for form in FORMS:

@@ -55,6 +55,8 @@ from trainables import methods
 from trainables.metrics import quality_of
 from trainables.models.base import Model
 from trainables.models.convnet import PAPER_STUDENT_1, PAPER_STUDENT_2, PAPER_STUDENT_3, PAPER_TEACHER
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks import ImageFolder
 from trainables.tasks.base import DataError
@@ -157,10 +159,10 @@ def teacher_recipe(task: ImageFolder, settings: Settings, how: Training) -> Reci
     """The paper's teacher, trained from labels."""
     rates = tuple(round(settings.epoch_share * rate, 4) for rate in PAPER_TEACHER.dropout)
     return methods.full_precision(
-        task,
-        replace(PAPER_TEACHER, dropout=rates),
-        epochs=round(TEACHER_LENGTH * how.epochs),
-        learning_rate=how.learning_rate,
+        methods.Setting(
+            task, Fresh(replace(PAPER_TEACHER, dropout=rates)), epochs=round(TEACHER_LENGTH * how.epochs)
+        ),
+        optimizer=AdamW(how.learning_rate),
     )
 
 

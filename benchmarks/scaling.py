@@ -51,6 +51,9 @@ from search.yardstick import Yardstick  # noqa: E402
 from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402
 from trainables.metrics.latency import fingerprint  # noqa: E402
+from trainables.optimizers import AdamW  # noqa: E402
+from trainables.origins import Fresh  # noqa: E402
+from trainables.quantizers import Uniform  # noqa: E402
 from trainables.recipe import Recipe  # noqa: E402
 from trainables.trainable import TrialSettings  # noqa: E402
 
@@ -153,7 +156,9 @@ def _measure(slots: int, trials: int, epochs: int, seconds: float, folder: Path)
         bits = trial.suggest_int("bits", 1, 8)
         rate = trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True)
         return methods.post_training_quantization(
-            task, study.student, epochs=1, bits=bits, bucket_size=256, learning_rate=rate
+            methods.Setting(task, Fresh(study.student), epochs=1),
+            quantizer=Uniform(bits, 256),
+            optimizer=AdamW(rate),
         )
 
     uri = f"sqlite:///{folder}/mlflow.db"

@@ -18,7 +18,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from search.studies import find_study
 from trainables import methods
 from trainables.metrics.latency import fingerprint
 from trainables.models import ResNet
+from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks import CIFAR10
 from trainables.tasks.base import SPLITS
@@ -62,28 +62,27 @@ class Variant:
 def variants() -> list[Variant]:
     """What is compared, each after its base."""
     task = CIFAR10(batch_size=BATCH_SIZE)
-    taught: dict[str, Any] = {"teacher_id": TEACHER_ID, "epochs": EPOCHS, "teacher_views": VIEWS}
-    quantized: dict[str, Any] = {**taught, "bits": 4, "bucket_size": 256}
-    points = methods.differentiable_quantization(task, STUDENT, **quantized)
+    taught = methods.Setting(task, Fresh(STUDENT), EPOCHS, teacher=TEACHER_ID, teacher_views=VIEWS)
+    points = methods.differentiable_quantization(taught)
     learning = replace(points.phases[-1], epochs=EPOCHS)
     return [
-        Variant("undistilled", methods.full_precision(task, STUDENT, epochs=EPOCHS)),
+        Variant("undistilled", methods.full_precision(methods.Setting(task, Fresh(STUDENT), epochs=EPOCHS))),
         Variant(
             "distilled, teacher live",
             methods.knowledge_distillation(
-                task, STUDENT, teacher_id=TEACHER_ID, epochs=EPOCHS, teacher_views=None
+                methods.Setting(task, Fresh(STUDENT), epochs=EPOCHS, teacher=TEACHER_ID, teacher_views=None)
             ),
             base="undistilled",
         ),
         Variant(
             "distilled, teacher remembered",
-            methods.knowledge_distillation(task, STUDENT, **taught),
+            methods.knowledge_distillation(taught),
             base="undistilled",
             bar=1.05,
         ),
         Variant(
             "quantized distillation, 4 bits",
-            methods.quantized_distillation(task, STUDENT, **quantized),
+            methods.quantized_distillation(taught),
             base="distilled, teacher remembered",
             bar=1.15,
         ),

@@ -168,8 +168,8 @@ def _trials(random: np.random.Generator, count: int) -> Iterator[dict[str, Any]]
         params = {
             "method": method,
             "model": "ConvNet",
-            "model.depth": str(depth),
-            "model.width": str(width),
+            "origin.model.depth": str(depth),
+            "origin.model.width": str(width),
             "phases.0.optimizer.learning_rate": repr(rate),
             "seed": "0",
             **{f"setting.{i}": "fixed" for i in range(45)},

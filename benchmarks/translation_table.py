@@ -65,6 +65,7 @@ from trainables import methods
 from trainables.evaluation import open_student
 from trainables.metrics import quality_of
 from trainables.models import LSTM
+from trainables.quantizers import NoQuantizer
 from trainables.recipe import Recipe
 from trainables.tasks import TeacherTranslations, TextPairs
 from trainables.tasks.base import DataError, LoadedTask
@@ -154,7 +155,7 @@ def network(settings: TranslationSettings, number: int) -> LSTM:
 def plan(task: TextPairs, settings: TranslationSettings) -> list[Job]:
     """All jobs in the order they should start: the teacher, then the smallest student, seed by seed."""
     how = training(settings)
-    teacher = methods.full_precision(task, network(settings, TEACHER), **how.common)
+    teacher = methods.full_precision(how.setting(task, network(settings, TEACHER)), optimizer=how.optimizer)
     lesson = Lesson(teacher.recipe_id, TeacherTranslations(task, teacher.recipe_id))
     jobs = [teacher_job(teacher, how.views, (lesson,))]
     for student in sorted(settings.students, reverse=True):
@@ -170,7 +171,7 @@ def sequence_job(
 ) -> Job:
     """Training on the teacher's own translations of the training sources."""
     recipe = methods.sequence_level_distillation(
-        task, model, teacher_id=teacher.recipe_id, seed=seed, **how.common
+        how.setting(task, model, teacher, seed), quantizer=NoQuantizer(), optimizer=how.optimizer
     )
     cell = Cell(student, "seq", FULL_PRECISION, seed, recipe)
     return Job(f"{job_name(student, seed)}: seq", (cell,), needs="teacher", lesson=lesson)

@@ -43,6 +43,9 @@ from search.yardstick import Yardstick  # noqa: E402
 from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402
 from trainables.metrics.latency import fingerprint  # noqa: E402
+from trainables.optimizers import AdamW  # noqa: E402
+from trainables.origins import Fresh  # noqa: E402
+from trainables.quantizers import Uniform  # noqa: E402
 from trainables.recipe import Recipe  # noqa: E402
 from trainables.trainable import TrialSettings  # noqa: E402
 
@@ -71,7 +74,9 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
         bucket = 2 ** trial.suggest_int("log2_bucket_size", 5, 10)
         rate = trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True)
         return methods.post_training_quantization(
-            task, student, epochs=0, bits=bits, bucket_size=bucket, learning_rate=rate
+            methods.Setting(task, Fresh(student), epochs=0),
+            quantizer=Uniform(bits, bucket),
+            optimizer=AdamW(rate),
         )
 
     options = Options("overhead", trials, 0, folder, f"sqlite:///{folder}/mlflow.db", concurrency=2)

@@ -1,75 +1,110 @@
-"""Writes docs/methods.md from the functions in trainables/methods.py: ``python docs/build_methods.py``."""
+"""Writes docs/methods.md from the functions in trainables/methods/: ``python docs/build_methods.py``."""
 
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Iterable
 from pathlib import Path
 
-from spaces import images, translation
-from trainables import methods
+from search.studies import IMAGES, TRANSLATION
+from spaces import Context
+from spaces.arguments import Handle, arguments_of, handles_of
+from trainables.methods import METHODS, Method, Setting
 from trainables.models import LSTM, ConvNet
-from trainables.recipe import SHORT_METHODS, Recipe
+from trainables.origins import Fresh
+from trainables.part import Part
+from trainables.recipe import Recipe
 from trainables.tasks import Digits, Phrases
 
 HEAD = """# Methods
 
-This page is made from `trainables/methods.py` by `python docs/build_methods.py`; a test compares the two.
-Each method is a function that returns a recipe. All take `task` and `model`, and `sparsity` above 0 adds
-gradual magnitude pruning on the cubic schedule to any of them.
+This page is made from `trainables/methods/` by `python docs/build_methods.py`; a test compares the two. Each
+method is a function of a `Setting` and of parts, and returns a recipe:
+
+```python
+given = Setting(task, Fresh(model), epochs=10, teacher=teacher_id)
+recipe = quantized_distillation(given, quantizer=Uniform(bits=2), optimizer=AdamW(5e-3))
+```
+
+The setting is what every method is given and does not decide: the task, the student's origin, the epochs, the
+teacher, in how many views its outputs are remembered, the pruner (`pruner=Magnitude(0.5)` adds gradual
+magnitude pruning on the cubic schedule to any method) and the seed. `Trained(model, network_id)` in place of
+`Fresh(model)` begins with the weights of a trained network of the same architecture; the recipe's short name
+then ends in `started`.
+
+A sweep draws the method and what the tables call *searched*; `rayduce methods` prints the same list, and
+`--methods`, `--fix` and `--range` of `rayduce sweep` choose from it. What is *accepted* but not searched by
+itself is searched where a range is given, and can be fixed.
 
 Soft targets use the true KL divergence, averaged over images, or over target tokens (`batchmean`). The
 published code of quantized distillation averaged over the classes as well; at the same weight its term is
 weaker by the number of classes. Of translations, outputs are remembered at a temperature of 1: give
-`temperature=1.0`, or `teacher_views=None`, which asks the teacher at every step.
+`imitation=SoftTargets(Constant(1.0))`, or `teacher_views=None`, which asks the teacher at every step.
 
-Any recipe may begin with the weights of a trained network of the same architecture instead of fresh ones:
-`replace(recipe, start=teacher_id)`, whose short name then ends in `started`.
-
-{drawn}
+{refused}
 """
 
-EXAMPLES = ((Digits(), ConvNet()), (Phrases(), LSTM()))
-"""Of tasks and students; a method's page shows the first that it is for."""
+CONTEXTS = {
+    "images": (IMAGES, Context(Digits(), ConvNet(), "0" * 16, epochs=10)),
+    "text": (TRANSLATION, Context(Phrases(), LSTM(), "0" * 16, epochs=10)),
+}
+"""Spaces and what they are opened on; a method's page shows the first task that takes it."""
 
 
 def page() -> str:
     """The page's text."""
-    parts = [HEAD.format(drawn=_drawn())]
-    for method in methods.METHODS:
-        signature = inspect.signature(method)
-        options = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
-        arguments = {"epochs": 10}
-        if "teacher_id" in signature.parameters:
-            arguments["teacher_id"] = "0" * 16
-        kind = typing.get_type_hints(method)["task"]
-        task, model = next(pair for pair in EXAMPLES if isinstance(pair[0], kind))
-        recipe = method(task, model, **arguments)
-        parts.append(f"## {method.__name__} (`{SHORT_METHODS[method.__name__]}`)\n")
-        parts.append(f"{inspect.cleandoc(method.__doc__ or '')}\n")
-        parts.append("| option | default |\n|---|---|")
-        for option in options:
-            default = "required" if option.default is option.empty else f"`{option.default}`"
-            parts.append(f"| `{option.name}` | {default} |")
-        parts.append(f"\nIts recipe: {_slots(recipe)}.\n")
+    parts = [HEAD.format(refused=_refused())]
+    for short, method in METHODS.items():
+        paper = f" *{method.paper[0].upper()}{method.paper[1:]}.*" if method.paper else ""
+        parts.append(f"## {method.name} (`{short}`)\n")
+        parts.append(f"{inspect.cleandoc(method.__doc__ or '')}{paper}\n")
+        parts.append("| argument | default |\n|---|---|")
+        parts += [f"| `{name}` | `{_shown(default)}` |" for name, default in arguments_of(method).items()]
+        parts.append("\n| handle | accepted | searched | default |\n|---|---|---|---|")
+        parts += [_row(handle) for handle in handles_of(method)]
+        parts.append(f"\nIts recipe: {_slots(_example(method))}.\n")
     return "\n".join(parts)
 
 
-def _drawn() -> str:
-    """Which methods a sweep tries, and which are reached from Python alone."""
-    searched = {name: {*space.methods} for name, space in (("images", images), ("text", translation))}
-    spaces = " ".join(
-        f"A sweep of {name} draws {_listed(m.__name__ for m in methods.METHODS if m.__name__ in drawn)}."
-        for name, drawn in searched.items()
-    )
-    rest = [m.__name__ for m in methods.METHODS if m.__name__ not in set().union(*searched.values())]
-    return f"{spaces} From Python alone, such as in a loop of your own: {_listed(rest)}."
+def _refused() -> str:
+    """Which methods a sweep leaves out."""
+    texts = []
+    for name, (space, context) in CONTEXTS.items():
+        reasons: dict[str, list[str]] = {}
+        for method, reason in space.left_out(context).items():
+            reasons.setdefault(reason.partition(", got ")[0], []).append(method)
+        told = "; ".join(f"{_listed(methods)}, because {reason}" for reason, methods in reasons.items())
+        texts.append(f"A sweep of {name} leaves out {told}.")
+    return "\n".join(texts)
 
 
 def _listed(names: Iterable[str]) -> str:
     *most, last = (f"`{name}`" for name in names)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _shown(default: object) -> str:
+    """A default as it is written, with the fields that differ from their own defaults."""
+    if not isinstance(default, Part):
+        return str(default)
+    return f"{type(default).__name__}()" if default == type(default)() else str(default)
+
+
+def _row(handle: Handle) -> str:
+    search = "" if handle.range.search is None else "{:g} to {:g}".format(*handle.range.search)
+    search += ", by its logarithm" if search and handle.range.log else ""
+    search += ", powers of two" if search and handle.range.doubling else ""
+    default = "" if handle.default is None else f"{handle.default:g}"
+    return f"| `{handle.name}` | {handle.range} | {search} | {default} |"
+
+
+def _example(method: Method) -> Recipe:
+    """The method's recipe on the first task that takes it."""
+    for space, context in CONTEXTS.values():
+        if method.name in space.opened(context).methods:
+            given = Setting(context.task, Fresh(context.student), context.epochs, context.teacher_id)
+            return method(given)
+    raise ValueError(f"no task takes {method.name}")
 
 
 def _slots(recipe: Recipe) -> str:

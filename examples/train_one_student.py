@@ -13,7 +13,10 @@ import torch
 from trainables import methods
 from trainables.evaluation import evaluate_file, open_student
 from trainables.models import ConvNet
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
 from trainables.packed_file import write_file
+from trainables.quantizers import Uniform
 from trainables.tasks import Digits
 from trainables.teachers.sources import LocalSources, NoSources
 from trainables.trainer import train
@@ -34,18 +37,14 @@ def main() -> None:
     large = ConvNet(stages=((64, 64), (128, 128)), hidden=(128,), kernel_size=3)
     small = ConvNet(depth=2, width=0.25, stages=((64, 64), (128, 128)), hidden=(128,), kernel_size=3)
 
-    teacher_recipe = methods.full_precision(task, large, epochs=arguments.epochs)
+    teacher_recipe = methods.full_precision(methods.Setting(task, Fresh(large), epochs=arguments.epochs))
     teacher_file = train(teacher_recipe, data, NoSources(), device)
     _, teacher = open_student(teacher_file)
 
     recipe = methods.quantized_distillation(
-        task,
-        small,
-        teacher_id=teacher_recipe.recipe_id,
-        epochs=arguments.epochs,
-        learning_rate=5e-3,
-        bits=2,
-        bucket_size=64,
+        methods.Setting(task, Fresh(small), epochs=arguments.epochs, teacher=teacher_recipe.recipe_id),
+        quantizer=Uniform(2, 64),
+        optimizer=AdamW(5e-3),
     )
     student_file = train(recipe, data, LocalSources(lambda recipe_id: teacher), device)
     write_file(arguments.out, student_file)

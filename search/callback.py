@@ -20,7 +20,8 @@ from search.tracking import SweepTracker, signature_tags
 from search.yardstick import Yardstick
 from trainables.files import TENSORS_FILE
 from trainables.metrics import COSTS, quality_of
-from trainables.recipe import Recipe, recipe_from_dict, short_name, summary
+from trainables.naming import short_name, summary
+from trainables.recipe import Recipe, recipe_from_dict
 from trainables.trial_folder import STUDENT_FILE, StoreTrouble
 from trainables.wording import in_words
 

@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from search.command_help import Command
+from search.command_help import METHODS, Command
 from search.problem import Problem
 from search.temporary import keep_torch_private
 from search.units import count, parse_bytes, show_bytes, show_seconds
@@ -139,6 +139,18 @@ TestName = Annotated[
 VocabularySize = Annotated[
     int | None, typer.Option(metavar="N", min=32, max=65536, help="Tokens of a translator's vocabulary.")
 ]
+Methods = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,...", help=f"Search these methods alone, of {METHODS}; see rayduce methods."),
+]
+Fixes = Annotated[
+    list[str] | None,
+    typer.Option("--fix", metavar="NAME=VALUE", help="Do not search it, such as bits=4; repeatable."),
+]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option("--range", metavar="NAME=LOW:HIGH", help="Search it there, such as bits=2:4; repeatable."),
+]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set into --data.")]
 DEFAULT_STORE = Path("rayduce-store")
 DELIVERY_SECONDS = 600.0
@@ -229,6 +241,7 @@ def _print_json(value: Any) -> None:
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
+    "  rayduce sweep digits --methods qd,lsq --fix prune=no --range bits=2:4 --range symmetric_bits=2:4\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
     "  rayduce sweep digits --latency --concurrency 1\n\n"
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
@@ -260,6 +273,9 @@ def sweep(
         list[str] | None,
         typer.Option("--from", metavar="SWEEP", help="Learn from an earlier sweep of the store; repeatable."),
     ] = None,
+    methods: Methods = None,
+    fix: Fixes = None,
+    range_: Ranges = None,
     latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
     scheduler: Annotated[
         Literal["pareto", "revive", "none"],
@@ -308,10 +324,10 @@ def sweep(
             concurrency=concurrency,
             address=address,
             own_model=model,
+            **_wishes(methods, fix, range_),
             scheduler=scheduler,
         )
-
-        _run(chosen, options)
+        _run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
 
 
 def _run(study: Study, options: Options, *, resume: bool = False) -> None:
@@ -458,7 +474,26 @@ def resume(
         given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
         options = replace(options, **{key: value for key, value in given.items() if value is not None})
         study = replace(find_study(found.study, own_model=model), epochs=found.epochs)
-        _run(study, options, resume=True)
+        _run(study.narrowed(options.methods, options.fixed, options.ranges), options, resume=True)
+
+
+@app.command(
+    cls=Command,
+    short_help="List the methods and what can be searched of them.",
+    epilog="Examples:\n\n  rayduce methods\n\n  rayduce methods --json",
+)
+def methods(as_json: AsJson = False) -> None:
+    """List the published methods, their papers, and what a sweep searches of them.
+
+    Names are those of --methods, --fix and --range; --json lists all that can be given a range, searched by
+    itself or not.
+    """
+    from search.methods_table import method_records, methods_table
+
+    if as_json:
+        _print_json(method_records())
+    else:
+        out.print(methods_table(), highlight=False)
 
 
 @app.command(cls=Command, epilog="Examples:\n\n  rayduce deliver digits-1 --store /shared/store")
@@ -525,6 +560,9 @@ def plan(
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
     max_drop: MaxDrop = None,
+    methods: Methods = None,
+    fix: Fixes = None,
+    range_: Ranges = None,
     model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -558,8 +596,9 @@ def plan(
             budget=_budget(max_bytes, max_latency_ms, max_drop),
             concurrency=concurrency,
             own_model=model,
+            **_wishes(methods, fix, range_),
         )
-        made = make_plan(chosen, options, nodes)
+        made = make_plan(chosen.narrowed(options.methods, options.fixed, options.ranges), options, nodes)
     if as_json:
         _print_json(plan_record(made, hours, node_price))
     else:
@@ -581,6 +620,12 @@ def _about_data(
         "vocabulary": vocabulary,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _wishes(methods: str | None, fix: list[str] | None, ranges: list[str] | None) -> dict[str, Any]:
+    """What was asked for of the space, as :class:`search.options.Options` has it."""
+    names = [name.strip() for name in (methods or "").split(",")]
+    return {"methods": tuple(filter(None, names)), "fixed": tuple(fix or ()), "ranges": tuple(ranges or ())}
 
 
 def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
@@ -847,6 +892,7 @@ def export(
     from trainables.evaluation import assets_of, rebuild
     from trainables.export import integer_kind, to_onnx, to_safetensors
     from trainables.packed_file import unpack
+    from trainables.quantizers.base import joined
 
     with _problems():
         kind = format or target.suffix.removeprefix(".")
@@ -883,7 +929,9 @@ def export(
             companions = task.companions(assets_of(tensors))
             exported |= {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
         elif kind == "safetensors":
-            exported = {target: to_safetensors({name: t.decode() for name, t in tensors.items()}, metadata)}
+            exported = {
+                target: to_safetensors({name: t.decode() for name, t in joined(tensors).items()}, metadata)
+            }
         else:
             exported = {target: content}
         read = Path(source) if Path(source).is_file() else None
@@ -944,8 +992,8 @@ def inspect(
     """Show where the bytes of a packed file are."""
     from search.account_table import account_records, account_tables
     from trainables.accounting import account
+    from trainables.naming import short_name
     from trainables.packed_file import describe, read_header, unpack
-    from trainables.recipe import short_name
 
     with _problems():
         content = _packed(source, store, tracking_uri)

@@ -8,6 +8,8 @@ from typing import Any
 from typer.core import TyperCommand
 
 _TYPE = re.compile(r" <[^<>]+>$")
+METHODS = "{methods}"
+"""Stands in a help text for the short names of the published methods, looked up when the text is shown."""
 _SECTIONS = (("Arguments", "argument"), ("Options", "option"))
 
 
@@ -20,7 +22,15 @@ class Command(TyperCommand):
             records = (
                 param.get_help_record(ctx) for param in self.get_params(ctx) if param.param_type_name == kind
             )
-            rows = [(_TYPE.sub("", record[0]), record[1]) for record in records if record is not None]
+            rows = [(_TYPE.sub("", each[0]), _with_methods(each[1])) for each in records if each is not None]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _with_methods(text: str) -> str:
+    if METHODS not in text:
+        return text
+    from trainables import methods  # torch, which no other help needs
+
+    return text.replace(METHODS, ", ".join(methods.METHODS))

@@ -23,7 +23,8 @@ from search.units import count
 from search.yardstick import Yardstick
 from spaces import Context
 from trainables.files import write_file
-from trainables.recipe import Recipe, summary
+from trainables.naming import summary
+from trainables.recipe import Recipe
 from trainables.tasks.notes import DataNotes
 from trainables.wording import in_words
 
@@ -34,7 +35,13 @@ SCHEDULERS = {
 }
 
 
-def asked(study: Study, settings: Mapping[str, Any], teacher: Recipe, yardstick: Yardstick) -> str:
+def asked(
+    study: Study,
+    settings: Mapping[str, Any],
+    teacher: Recipe,
+    yardstick: Yardstick,
+    left_out: Mapping[str, str],
+) -> str:
     """What a sweep was asked for, as Markdown.
 
     Args:
@@ -42,6 +49,7 @@ def asked(study: Study, settings: Mapping[str, Any], teacher: Recipe, yardstick:
         settings: as its parent run has them.
         teacher: how the teacher is trained.
         yardstick: of the sweep.
+        left_out: methods that its task refuses, by name, and why.
     """
     quality, limits = yardstick.quality, yardstick.budget.text(yardstick.quality)
     wanted = f"{quality.label}{', size and latency' if yardstick.minimize_latency else ' and size'}"
@@ -54,7 +62,26 @@ def asked(study: Study, settings: Mapping[str, Any], teacher: Recipe, yardstick:
     ]
     if settings["earlier"]:
         facts.append(f"learnt from {', '.join(settings['earlier'])}")
-    return f"{plain('; '.join(facts))}.\n\nTeacher: {plain(in_words(teacher))}"
+    facts += [
+        f"{word}: {', '.join(settings[name])}"
+        for name, word in (("methods", "methods"), ("fixed", "fixed"), ("ranges", "ranges"))
+        if settings[name]
+    ]
+    return "\n\n".join(
+        [
+            f"{plain('; '.join(facts))}.",
+            *(f"{plain(each[0].upper() + each[1:])}." for each in refusals(left_out)),
+            f"Teacher: {plain(in_words(teacher))}",
+        ]
+    )
+
+
+def refusals(left_out: Mapping[str, str]) -> list[str]:
+    """Which methods are left out, and why: one text per reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        reasons.setdefault(reason.partition(", got ")[0], []).append(name)
+    return [f"left out: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
 
 
 def tell_settings(

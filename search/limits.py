@@ -33,6 +33,16 @@ def untrained(recipe: Recipe, task: LoadedTask) -> bytes:
     )
 
 
+def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[Recipe, int]:
+    """The recipe of the space whose untrained student packs smallest, and into how many bytes.
+
+    Raises:
+        ValueError: the students cannot be built.
+    """
+    sizes = {recipe: len(untrained(recipe, task)) for recipe in space.smallest(context)}
+    return min(sizes.items(), key=lambda item: item[1])
+
+
 def check_students(space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:
     """Refuse students that cannot be built, and limits that not even the least of them meets.
 
@@ -48,7 +58,7 @@ def check_students(space: Space, context: Context, task: LoadedTask, budget: Bud
         Problem: the message says what is wrong, or what would fit.
     """
     try:
-        least = len(untrained(space.smallest(context), task))
+        _, least = smallest_student(space, context, task)
     except ValueError as error:
         raise Problem(f"The student cannot be used: {error}.") from error
     if budget.max_bytes is not None and least > budget.max_bytes:

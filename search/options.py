@@ -36,6 +36,9 @@ class Options:
         concurrency: trials at a time, or None for one per processor (or two per GPU).
         address: of a running Ray cluster, or None for this machine.
         own_model: ``module:Class`` of the user's student, or None.
+        methods: names of methods to be searched, short or whole; none are the study's own.
+        fixed: parameters with one value, such as ``bits=4``.
+        ranges: what else is searched of a parameter, such as ``bits=2:4``.
         scheduler: ``pareto``, which ends trials without a prospect of the front early; ``revive``, which also
             takes them up again once they have one; or ``none``.
 
@@ -58,6 +61,9 @@ class Options:
     concurrency: int | None = None
     address: str | None = None
     own_model: str | None = None
+    methods: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
     scheduler: Literal["pareto", "revive", "none"] = "pareto"
 
     def __post_init__(self) -> None:

@@ -18,14 +18,15 @@ import optuna
 import torch
 from torch import nn
 
-from search.limits import check_students, latency_of, untrained
+from search.limits import check_students, latency_of, smallest_student, untrained
 from search.options import Options
 from search.studies import Study
 from search.teacher import cached_teacher, view_bytes
-from spaces import Context
+from spaces import Context, Space
 from trainables.evaluation import open_student
 from trainables.export import ExportError
 from trainables.metrics.macs import macs
+from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks.base import SPLITS, Batch, LoadedTask
 from trainables.tasks.notes import DataNotes
@@ -177,7 +178,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     processors = os.cpu_count() or 1
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     concurrency = options.concurrency or (2 * gpus if gpus else processors)
-    smallest = study.space.smallest(context)
+    smallest, _ = smallest_student(study.space, context, here)
     largest = max(study.space.largest(context), key=lambda recipe: len(untrained(recipe, here)))
     kept = cached_teacher(options.store, teacher_recipe)
     teacher_file = kept or untrained(teacher_recipe, here)
@@ -199,20 +200,21 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         ]
         ends = {recipe.model: timer.end(recipe) for recipe in (smallest, largest, points[0])}
         # Two recipes without a teacher, which differ in size alone.
-        extremes = [replace(points[0], model=recipe.model, start=None) for recipe in (smallest, largest)]
+        extremes = [replace(points[0], origin=Fresh(recipe.model)) for recipe in (smallest, largest)]
         epochs = [timer.epoch(recipe) for recipe in extremes]
         counted = study.teacher_views is not None
         first = [timer.trial(replace(point, task=task), live if counted else 0.0) for point in points]
     finally:
         torch.set_num_threads(threads)
     at_size = float(np.mean(first)) + ends[points[0].model] + TRIAL_SECONDS
-    scale = _mean_of_sizes(context, epochs) / timer.epoch(points[0])
+    scale = _mean_of_sizes(study.space, context, epochs) / timer.epoch(points[0])
     other = float(np.mean(first)) * scale + float(np.mean(list(ends.values()))) + TRIAL_SECONDS
     given = min(len(points), options.trials)
     trial = (given * at_size + (options.trials - given) * other) / options.trials
     busy = max(1.0, concurrency / processors) if not gpus else 1.0  # more trials than processors share them
 
-    views = 0 if study.teacher_views is None else different_views(study.teacher_views, opened)
+    asked = study.teacher_views is not None and study.space.imitates(context)
+    views = different_views(study.teacher_views or 0, opened) if asked else 0
     outputs = views * opened.steps("train") * answer
     sizes = [len(untrained(recipe, here)) for recipe in (smallest, largest)]
     weights = sum(p.numel() for p in largest.model.build(task.input_shape, task.outputs).parameters())
@@ -255,7 +257,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         * (timer.evaluation(points[0]) + 3 * ends[points[0].model])
         / concurrency,
         resources=resources,
-        not_counted="letting the teacher make training data" if study.taught else "",
+        not_counted="letting the teacher make training data" if study.space.taught(context) else "",
         notes=notes,
     )
 
@@ -337,7 +339,9 @@ class _Timer:
 
     def end(self, recipe: Recipe) -> float:
         """What follows a trial's last epoch: exporting the student and timing it."""
-        data = Trainer(replace(recipe, start=None), self._few, self._sources, self._device).ship()
+        data = Trainer(
+            replace(recipe, origin=Fresh(recipe.model)), self._few, self._sources, self._device
+        ).ship()
         begun = self._now()
         with suppress(ExportError):  # what it takes to find that out
             latency_of(data)
@@ -354,15 +358,17 @@ class _Timer:
         return time.process_time() / torch.get_num_threads()
 
 
-def _mean_of_sizes(context: Context, epochs: list[float]) -> float:
+def _mean_of_sizes(space: Space, context: Context, epochs: list[float]) -> float:
     """Seconds of an epoch, averaged over depths and widths as they are drawn at random.
 
     Args:
+        space: of the students.
         context: of the sweep.
         epochs: seconds of the smallest and of the largest student.
     """
-    task, low, high = context.task, *map(math.log, context.widths)
-    depths = range(context.depths[0], context.depths[1] + 1)
+    task, ends = context.task, space.sizes(context)
+    low, high = map(math.log, ends["width"])
+    depths = range(int(ends["depth"][0]), int(ends["depth"][1]) + 1)
     widths = [math.exp(low + share * (high - low)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     counts = np.array(
         [

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from search.problem import Problem
-from spaces import Context, Space, images, translation, word_level_translation
+from spaces import Context, Space
 from trainables import methods
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
 from trainables.models.base import Model
 from trainables.models.custom import allow
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks import (
     CIFAR10,
@@ -22,10 +24,9 @@ from trainables.tasks import (
     ImageFolder,
     Multi30k,
     Phrases,
-    TeacherTranslations,
     TextPairs,
 )
-from trainables.tasks.base import Task, TaughtTask
+from trainables.tasks.base import Task
 from trainables.tasks.notes import DataNotes
 from trainables.tasks.text import TextTask
 
@@ -45,20 +46,15 @@ class Study:
         teacher_epochs: of the teacher's training.
         epochs: of each trial.
         trials: how many trials by default.
-        depths: range of the student's depth.
-        widths: range of the student's width.
+        space: draws recipes.
         teacher_threads: processors that train the teacher, or None for all of the machine's; a network on
             8x8 pixels is too small to be shared out.
-        space: draws recipes.
         teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
             of the space asks for them.
-        learning_rate: with which the first trials start.
         teacher_learning_rate: of the teacher.
         start_from_teacher: whether students may also begin with the teacher's weights, and then have its
             architecture.
         options: of the command line, about the data, that mean something here.
-        taught: make, of the task and the teacher's ``recipe_id``, the tasks of the space whose training data
-            is the teacher's to make, such as ``TeacherTranslations``. It makes them once a sweep.
     """
 
     name: str
@@ -70,16 +66,12 @@ class Study:
     teacher_epochs: int
     epochs: int
     trials: int
-    depths: tuple[int, int]
-    widths: tuple[float, float]
+    space: Space
     teacher_threads: int | None = None
-    space: Space = images
     teacher_views: int | None = 16
-    learning_rate: float = 5e-3
     teacher_learning_rate: float = 2e-3
     start_from_teacher: bool = False
     options: tuple[str, ...] = ()
-    taught: tuple[Callable[[Any, str], TaughtTask], ...] = ()
 
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
         """The task alone, as :meth:`examine` finds it.
@@ -105,10 +97,22 @@ class Study:
         except ValueError as error:
             raise Problem(f"The task cannot be made: {error}.") from error
 
+    def narrowed(self, methods: Sequence[str], fixed: Sequence[str], ranges: Sequence[str]) -> Study:
+        """The study as a user wants it searched; see :meth:`spaces.Space.narrowed`.
+
+        Raises:
+            Problem: one sentence that says what is wrong and what there is.
+        """
+        try:
+            return replace(self, space=self.space.narrowed(self.student, methods, fixed, ranges))
+        except ValueError as error:
+            raise Problem(f"The space cannot be searched so: {error}.") from error
+
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""
         return methods.full_precision(
-            task, self.teacher, epochs=self.teacher_epochs, learning_rate=self.teacher_learning_rate
+            methods.Setting(task, Fresh(self.teacher), epochs=self.teacher_epochs),
+            optimizer=AdamW(self.teacher_learning_rate),
         )
 
     def context(self, task: Task, teacher_id: str, seed: int) -> Context:
@@ -118,9 +122,6 @@ class Study:
             self.student,
             teacher_id,
             self.epochs,
-            self.depths,
-            self.widths,
-            learning_rate=self.learning_rate,
             seed=seed,
             teacher_views=self.teacher_views,
             teacher=self.teacher if self.start_from_teacher else None,
@@ -162,6 +163,26 @@ def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
     return {{"vocabulary": "vocabulary_size"}.get(name, name): value for name, value in settings.items()}
 
 
+PRUNED = {"method": "quantized_distillation", "prune": True, "sparsity": 0.5}
+COARSE = {"method": "learned_step_quantization", "start": "teacher", "symmetric_bits": 3}
+
+IMAGES = Space(starts={"bits": 4, "learning_rate": 5e-3}, also=(PRUNED,))
+"""All methods; quantized distillation starts a second time with half of the weights pruned."""
+
+TRANSLATION = Space(
+    ranges={"learning_rate": (1e-3, 2e-2)},
+    fixed={"temperature": 1.0},  # at which the teacher's most probable tokens are remembered
+    starts={"bits": 4, "learning_rate": 3e-3},
+    also=(PRUNED, COARSE),
+)
+"""All methods; learned steps start a second time with 3 bits, from the teacher."""
+
+
+def sized(space: Space, depths: tuple[int, int], widths: tuple[float, float]) -> Space:
+    """The space of students of these depths and widths."""
+    return replace(space, ranges={**space.ranges, "depth": depths, "width": widths})
+
+
 DIGITS_FAMILY: dict[str, Any] = {"stages": ((64, 64), (128, 128)), "hidden": (128,), "kernel_size": 3}
 """1.3 MB in full precision at depth 2 and width 1; dropout helps the teacher and hurts small students."""
 
@@ -176,8 +197,7 @@ STUDIES: tuple[Study, ...] = (
         teacher_epochs=40,
         epochs=35,
         trials=100,
-        depths=(1, 3),
-        widths=(0.1, 0.5),
+        space=sized(IMAGES, (1, 3), (0.1, 0.5)),
         teacher_threads=1,
         teacher_views=35,  # one for each epoch: the data is small, and so are they
     ),
@@ -191,8 +211,7 @@ STUDIES: tuple[Study, ...] = (
         teacher_epochs=15,
         epochs=10,
         trials=50,
-        depths=(1, 2),
-        widths=(0.25, 1.0),
+        space=sized(IMAGES, (1, 2), (0.25, 1.0)),
     ),
     Study(
         name="cifar10",
@@ -204,8 +223,7 @@ STUDIES: tuple[Study, ...] = (
         teacher_epochs=100,
         epochs=60,
         trials=100,
-        depths=(1, 3),
-        widths=(0.5, 2.0),
+        space=sized(IMAGES, (1, 3), (0.5, 2.0)),
     ),
     Study(
         name="cifar100",
@@ -217,8 +235,7 @@ STUDIES: tuple[Study, ...] = (
         teacher_epochs=150,
         epochs=100,
         trials=100,
-        depths=(1, 3),
-        widths=(0.5, 4.0),
+        space=sized(IMAGES, (1, 3), (0.5, 4.0)),
     ),
     Study(
         name="phrases",
@@ -232,12 +249,10 @@ STUDIES: tuple[Study, ...] = (
         teacher_epochs=4,
         epochs=2,
         trials=16,
-        depths=(1, 2),
-        widths=(0.25, 1.0),
+        # The teacher has to translate the training split, which takes longer than the trials.
+        space=sized(replace(TRANSLATION, without=("sequence_level_distillation",)), (1, 2), (0.25, 1.0)),
         teacher_threads=1,
-        space=word_level_translation,
         teacher_views=1,
-        learning_rate=3e-3,
         teacher_learning_rate=3e-3,
         start_from_teacher=True,
     ),
@@ -252,13 +267,9 @@ STUDIES: tuple[Study, ...] = (
         teacher_epochs=14,
         epochs=10,
         trials=50,
-        depths=(1, 2),
-        widths=(0.25, 1.0),
-        space=translation,
+        space=sized(TRANSLATION, (1, 2), (0.25, 1.0)),
         teacher_views=1,
-        learning_rate=3e-3,
         teacher_learning_rate=3e-3,
-        taught=(TeacherTranslations,),
         start_from_teacher=True,
     ),
     Study(
@@ -272,13 +283,9 @@ STUDIES: tuple[Study, ...] = (
         teacher_epochs=20,
         epochs=12,
         trials=50,
-        depths=(1, 3),
-        widths=(0.25, 1.0),
-        space=translation,
+        space=sized(TRANSLATION, (1, 3), (0.25, 1.0)),
         teacher_views=1,
-        learning_rate=3e-3,
         teacher_learning_rate=3e-3,
-        taught=(TeacherTranslations,),
         start_from_teacher=True,
     ),
     Study(
@@ -292,8 +299,7 @@ STUDIES: tuple[Study, ...] = (
         teacher_epochs=30,
         epochs=20,
         trials=50,
-        depths=(1, 2),
-        widths=(0.25, 1.0),
+        space=sized(IMAGES, (1, 2), (0.25, 1.0)),
     ),
 )
 
@@ -312,7 +318,7 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
             return replace(
                 study,
                 # How an own model's channels begin is unknown; the study's narrowest may leave it nothing.
-                widths=(0.25, 1.0),
+                space=replace(study.space, ranges={**study.space.ranges, "width": (0.25, 1.0)}),
                 student=Custom(target=own_model, depth=1, width=1.0),
                 # Who starts from the teacher has its architecture, and is none of the user's.
                 start_from_teacher=False,

@@ -19,7 +19,7 @@ import torch
 
 from search.callback import Record, Reporter, TrialEvents
 from search.cluster import check_reachable
-from search.conclusion import asked, finish_sweep, tell_front, tell_settings
+from search.conclusion import asked, finish_sweep, refusals, tell_front, tell_settings
 from search.delivery import SWEEP
 from search.event_log import Event
 from search.halt import Halt, Signals
@@ -138,6 +138,9 @@ def run_sweep(
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)
     check_students(study.space, context, opened, options.budget)
+    left_out = study.space.left_out(context)
+    for text in refusals(left_out):
+        reporter.say(text)
     params = _settings(study, teacher_recipe, opened.fingerprint(), options)
     check_kinds(earlier, {**params, "study": study.name, "metric": task.metric})
     cached_teacher(options.store, teacher_recipe)  # a damaged one is told before anything is started
@@ -161,7 +164,7 @@ def run_sweep(
         reporter.say("opening the store")
         tracker = SweepTracker(options.tracking_uri, options.store, study.name, options.name)
         yardstick = Yardstick(quality_of(task.metric), {}, options.budget, options.minimize_latency)
-        about = asked(study, params, teacher_recipe, yardstick)
+        about = asked(study, params, teacher_recipe, yardstick, left_out)
         tags = {METRIC_TAG: task.metric, NOTE_TAG: about, **signature_tags(task.signatures())}
         tracker.open(params=params, tags=tags, settings=settings, resume=resume)
         try:
@@ -289,7 +292,9 @@ def _search(
     data: Any = ray.put(dict(arrays))
     quality = quality_of(task.metric)
     opened = task.open(arrays, torch.device("cpu"), 0)
-    wanted = None if study.teacher_views is None else different_views(study.teacher_views, opened)
+    wanted = None
+    if study.teacher_views is not None and study.space.imitates(context):
+        wanted = different_views(study.teacher_views, opened)
     size = view_bytes(opened, task.outputs)
     views = views_that_fit(wanted, size, smallest_object_store())
     context = replace(context, teacher_views=views)
@@ -322,8 +327,7 @@ def _search(
             outputs = (
                 teacher_outputs(trained, views, data, options.store, settings, machine, study, reporter),
             )
-        for make in study.taught:
-            taught = make(task, teacher_recipe.recipe_id)
+        for taught in study.space.taught(context):
             made |= teacher_product(trained, taught, data, options.store, settings, machine, study, reporter)
     validation = ray.get(evaluate_packed.remote(teacher_file, data, task, "validation", settings))
     teacher = {VALIDATION + name: value for name, value in validation.items()}
@@ -458,5 +462,8 @@ def _settings(study: Study, teacher: Recipe, data: str, options: Options) -> dic
         "earlier": options.earlier,
         "minimize_latency": options.minimize_latency,
         "own_model": options.own_model,
+        "methods": options.methods,
+        "fixed": options.fixed,
+        "ranges": options.ranges,
         "scheduler": options.scheduler,
     }

@@ -18,9 +18,6 @@ class Context:
             first trials.
         teacher_id: the trained teacher's ``recipe_id``.
         epochs: of every trial, at least 2.
-        depths: smallest and largest depth, inclusive.
-        widths: smallest and largest width multiplier.
-        learning_rate: with which the first trials start, in [5e-4, 1e-2].
         seed: of every trial.
         teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
             every step.
@@ -31,9 +28,6 @@ class Context:
     student: Model
     teacher_id: str
     epochs: int
-    depths: tuple[int, int] = (1, 2)
-    widths: tuple[float, float] = (0.1, 1.0)
-    learning_rate: float = 5e-3
     seed: int = 0
     teacher_views: int | None = 16
     teacher: Model | None = None
@@ -41,7 +35,3 @@ class Context:
     def __post_init__(self) -> None:
         if self.epochs < 2:
             raise ValueError(f"epochs must be at least 2, got epochs={self.epochs}")
-        if not 1 <= self.depths[0] <= self.depths[1]:
-            raise ValueError(f"depths must be two ascending numbers of at least 1, got depths={self.depths}")
-        if not 0 < self.widths[0] <= self.widths[1]:
-            raise ValueError(f"widths must be two ascending positive numbers, got widths={self.widths}")

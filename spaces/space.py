@@ -1,10 +1,10 @@
-"""The space of compressed students: a method and its hyperparameters, each only where the method has it."""
+"""The space of compressed students: a method, and what its arguments' ranges say can be drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
 import optuna
 from optuna.distributions import (
@@ -14,180 +14,351 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from spaces.architectures import FRESH, STARTS, TEACHER, origin_of, sizes_of, starts_of
+from spaces.arguments import Handle, Search, called_with, handles_in, handles_of, turned
 from spaces.context import Context
-from trainables import methods
+from spaces.wishes import fixed_value, known_name, method_name, searched_range
+from trainables.methods import METHODS, PRUNING, Method, Setting
+from trainables.models.base import Model
+from trainables.pruners.base import Pruner
 from trainables.recipe import Recipe
+from trainables.tasks.base import TaughtTask
 
-SYMMETRIC = ("learned_step_quantization", "quantization_aware_training")
-"""Methods whose grid is symmetric: no buckets, and at least two bits."""
+METHOD, START, PRUNE = "method", "start", "prune"
+CHOICES: dict[str, tuple[Any, ...]] = {START: STARTS, PRUNE: (False, True)}
+"""Parameters that are no numbers, beside the method."""
 
-QUANTIZED = (
-    "post_training_quantization",
-    "quantized_distillation",
-    "differentiable_quantization",
-    "sequence_level_distillation",
-)
-STARTS = ("fresh", "teacher")
-DISTILLED = ("knowledge_distillation", "quantized_distillation", "differentiable_quantization")
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the search.
+
+    Attributes:
+        name: as the search has it.
+        distribution: what is drawn.
+        start: where the first trials have it.
+        smaller: the end at which files are smaller; None where their size does not depend on it.
+    """
+
+    name: str
+    distribution: BaseDistribution
+    start: Any
+    smaller: Literal["low", "high"] | None = None
+
+    def end(self, smallest: bool) -> Any:
+        """The value at which files are smallest, or largest; the first trials' where it does not matter."""
+        if self.smaller is None or not isinstance(self.distribution, (IntDistribution, FloatDistribution)):
+            return self.start
+        low = smallest == (self.smaller == "low")
+        return self.distribution.low if low else self.distribution.high
+
+    def takes(self, value: Any) -> bool:
+        """Whether ``value`` can be drawn."""
+        match self.distribution:
+            case CategoricalDistribution(choices=choices):
+                return value in choices
+            case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
+                return bool(low <= value <= high)
+        return False
+
+
+Choose = Callable[[Parameter], Any]
+"""Decides for a value of a parameter."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Draws recipes; called with an Optuna trial and a :class:`Context`.
+    """What a study searches; called with an Optuna trial and a :class:`Context`, it draws a recipe.
 
-    Parameters: ``method``; where the context allows it, ``start``: ``fresh``, or ``teacher`` for a student
-    with the teacher's architecture that begins with its weights (Mishra & Marr 2018, scheme C); ``depth`` and
-    ``width`` of a fresh student; ``learning_rate`` (log); ``prune`` and, if so, ``sparsity`` (0.1 to 0.95);
-    for quantizing methods ``bits`` (1 to 8) and ``log2_bucket_size`` (5 to 10: 32 to 1024), on symmetric
-    grids ``symmetric_bits`` (2 to 8) alone; for distilling methods ``distillation_weight`` (0.3 to 0.95) and,
-    where it is searched, ``temperature`` (log); for learned points ``points_learning_rate`` (log, 1e-6 to
-    1e-3).
+    It draws the ``method``; ``start``, where students may begin with the teacher's weights (Mishra & Marr
+    2018, scheme C); what can be turned of a new student's architecture; ``prune`` and, if so, what can be
+    turned of the pruner; and what the ranges of the method's arguments say. A method that its task refuses
+    is left out, see :meth:`left_out`.
 
     Attributes:
-        methods: names of functions in :mod:`trainables.methods`.
-        learning_rates: smallest and largest.
-        temperatures: smallest and largest of soft targets; None leaves it at 1.
+        methods: names of the methods to be searched; None (default) are all.
+        without: names of methods to be left out.
+        ranges: by the name of a handle, what is searched in place of its own range.
+        fixed: by the name of a handle, or for ``prune`` and ``start``, a value in place of a search.
+        starts: by the name of a handle, where the first trials have it; by default at the methods' defaults.
+        also: parameters of further first trials, each beside the defaults of its ``method``.
     """
 
-    methods: tuple[str, ...]
-    learning_rates: tuple[float, float]
-    temperatures: tuple[float, float] | None
+    methods: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    ranges: Mapping[str, Search] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    starts: Mapping[str, float] = field(default_factory=dict)
+    also: tuple[Mapping[str, Any], ...] = ()
+    _opened: dict[Context, Opened] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def parameters(self, context: Context) -> dict[str, BaseDistribution]:
-        """Every parameter that a recipe of the space may have, by name; which it has, its method says."""
-        methods = frozenset(self.methods)
-        found: dict[str, BaseDistribution] = {"method": CategoricalDistribution(self.methods)}
-        if context.teacher is not None:
-            found["start"] = CategoricalDistribution(STARTS)
-        found |= {
-            "learning_rate": FloatDistribution(*self.learning_rates, log=True),
-            "depth": IntDistribution(*context.depths),
-            "width": FloatDistribution(*context.widths, log=True),
-            "prune": CategoricalDistribution((False, True)),
-            "sparsity": FloatDistribution(0.1, 0.95),
-        }
-        if methods.intersection(QUANTIZED):
-            found |= {"bits": IntDistribution(1, 8), "log2_bucket_size": IntDistribution(5, 10)}
-        if methods.intersection(SYMMETRIC):
-            found["symmetric_bits"] = IntDistribution(2, 8)
-        if methods.intersection(DISTILLED):
-            if self.temperatures is not None:
-                found["temperature"] = FloatDistribution(*self.temperatures, log=True)
-            found["distillation_weight"] = FloatDistribution(0.3, 0.95)
-        if "differentiable_quantization" in methods:
-            found["points_learning_rate"] = FloatDistribution(1e-6, 1e-3, log=True)
-        return found
+    def opened(self, context: Context) -> Opened:
+        """The space for one task.
+
+        Raises:
+            ValueError: the task refuses all methods, or a name or a range means nothing here.
+        """
+        if context not in self._opened:
+            self._opened[context] = Opened(self, context)
+        return self._opened[context]
 
     def __call__(self, trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
         """Draw a recipe."""
-        parameters = self.parameters(context)
+        return self.opened(context).recipe(lambda parameter: _draw(trial, parameter))
 
-        def draw(name: str) -> Any:
-            return _draw(trial, name, parameters[name])
+    def parameters(self, context: Context) -> dict[str, BaseDistribution]:
+        """Every parameter that a recipe of the space may have, by name; which it has, its method says."""
+        return self.opened(context).parameters
 
-        method = draw("method")
-        arguments: dict[str, Any] = {
-            "epochs": context.epochs,
-            "seed": context.seed,
-            "learning_rate": _short(draw("learning_rate")),
-        }
-        teacher = None
-        if context.teacher is not None and draw("start") == "teacher":
-            teacher = context.teacher
-        student = teacher or context.student.scaled(depth=draw("depth"), width=_short(draw("width")))
-        if draw("prune"):
-            arguments["sparsity"] = _short(draw("sparsity"))
-        if method in QUANTIZED:
-            arguments["bits"] = draw("bits")
-            arguments["bucket_size"] = 2 ** draw("log2_bucket_size")
-        if method in SYMMETRIC:
-            arguments["bits"] = draw("symmetric_bits")
-        if method == "sequence_level_distillation":
-            arguments["teacher_id"] = context.teacher_id
-        if method in DISTILLED:
-            arguments["teacher_id"] = context.teacher_id
-            arguments["teacher_views"] = context.teacher_views
-            arguments["temperature"] = 1.0 if self.temperatures is None else _short(draw("temperature"))
-            arguments["distillation_weight"] = _short(draw("distillation_weight"))
-        if method == "differentiable_quantization":
-            arguments["points_learning_rate"] = _short(draw("points_learning_rate"))
-        recipe: Recipe = getattr(methods, method)(context.task, student, **arguments)
-        return recipe if teacher is None else replace(recipe, start=context.teacher_id)
+    def left_out(self, context: Context) -> dict[str, str]:
+        """The methods that the task refuses, by name, and why."""
+        return self.opened(context).left_out
+
+    def imitates(self, context: Context) -> bool:
+        """Whether any of its recipes asks for the teacher's outputs."""
+        return any(recipe.losses for recipe in self.opened(context).defaults.values())
+
+    def taught(self, context: Context) -> tuple[TaughtTask, ...]:
+        """The tasks of its recipes whose training data the teacher has to make."""
+        tasks = dict.fromkeys(recipe.task for recipe in self.opened(context).defaults.values())
+        return tuple(task for task in tasks if task != context.task and isinstance(task, TaughtTask))
 
     def starting_points(self, context: Context) -> list[dict[str, Any]]:
-        """The methods' own defaults as parameters: what a sweep tries first.
+        """The methods' own defaults as parameters, and what the study adds: what a sweep tries first.
 
-        The student has the depth and width that the study gives it; quantizing methods start at 4 bits in
-        buckets of 256 (quantization-aware training at 8), and quantized distillation a second time with half
-        of the weights pruned. Where students may start from the teacher, those of quantizing methods do, and
-        learned steps are tried a second time, with 3 bits.
+        Students have the size that the study gives them. Where they may start from the teacher, those of
+        methods that quantize do.
         """
-        fresh: dict[str, Any] = {
-            "learning_rate": context.learning_rate,
-            "depth": min(max(context.student.depth, context.depths[0]), context.depths[1]),
-            "width": min(max(context.student.width, context.widths[0]), context.widths[1]),
-            "prune": False,
-        }
-        started = fresh
-        if context.teacher is not None:
-            started = {"start": "teacher", "learning_rate": context.learning_rate, "prune": False}
-            fresh = {"start": "fresh", **fresh}
-        quantized = {"bits": 4, "log2_bucket_size": 8}
-        symmetric = {"learned_step_quantization": 4, "quantization_aware_training": 8}
-        distilled = {"distillation_weight": 0.7}
-        if self.temperatures is not None:
-            distilled["temperature"] = 2.0
-        points = []
-        for method in self.methods:
-            quantizes = method in QUANTIZED + SYMMETRIC
-            point: dict[str, Any] = {"method": method, **(started if quantizes else fresh)}
-            point |= quantized if method in QUANTIZED else {}
-            point |= {"symmetric_bits": symmetric[method]} if method in SYMMETRIC else {}
-            point |= distilled if method in DISTILLED else {}
-            point |= {"points_learning_rate": 1e-5} if method == "differentiable_quantization" else {}
-            points.append(point)
-        again = {"method": "quantized_distillation", **started, **quantized, **distilled}
-        points.append({**again, "prune": True, "sparsity": 0.5})
-        if context.teacher is not None:
-            points.append({"method": "learned_step_quantization", **started, "symmetric_bits": 3})
+        opened = self.opened(context)
+        points = [opened.point({METHOD: name})[0] for name in opened.methods]
+        for wanted in self.also:
+            if wanted[METHOD] in opened.methods:
+                point, complete = opened.point(wanted)
+                points += [point] if complete and point not in points else []
         return points
 
-    def smallest(self, context: Context) -> Recipe:
-        """The recipe of the space that packs smallest: least bits, depth and width, most pruned."""
-        least = {"method": "post_training_quantization", "bits": 1, "log2_bucket_size": 10}
-        return self._at(context, 0, {**least, "prune": True, "sparsity": 0.95})
+    def smallest(self, context: Context) -> tuple[Recipe, ...]:
+        """The recipes one of which packs smallest: everything at the end at which files are smaller."""
+        opened = self.opened(context)
+        return opened.different({START: opened.starts[0], PRUNE: True}, lambda each: each.end(smallest=True))
 
     def largest(self, context: Context) -> tuple[Recipe, ...]:
-        """The recipes one of which packs largest: full precision, all depth and width, or the teacher's."""
-        full = {"method": "full_precision", "prune": False}
-        fresh = self._at(context, 1, full)
-        return (fresh,) if context.teacher is None else (fresh, self._at(context, 1, full, start="teacher"))
+        """The recipes one of which packs largest: all at the other end, and not quantized if possible."""
+        opened, found = self.opened(context), list[Recipe]()
+        for start in opened.starts:
+            found += opened.different({START: start, PRUNE: False}, lambda each: each.end(smallest=False))
+        return tuple(recipe for recipe in found if not recipe.quantizes) or tuple(found)
 
     def fastest(self, context: Context) -> tuple[Recipe, ...]:
-        """The recipes one of which is fastest: the smallest network in float32, and in int8 where it can."""
-        full = {"method": "full_precision", "prune": False}
-        integers = {"method": "quantization_aware_training", "prune": False, "symmetric_bits": 8}
-        chosen = [full, integers] if integers["method"] in self.methods else [full]
-        return tuple(self._at(context, 0, params) for params in chosen)
+        """The recipes one of which is fastest: the smallest network, for each way to compute its layers."""
+        opened = self.opened(context)
+        sizes = {handle.parameter for handle in sizes_of(context)}
+        found = opened.different(
+            {START: opened.starts[0], PRUNE: False},
+            lambda each: each.end(smallest=True) if each.name in sizes else each.start,
+        )
+        ways: dict[Any, Recipe] = {}
+        for recipe in found:
+            ways.setdefault((recipe.model, recipe.activations), recipe)
+        return tuple(ways.values())
 
-    def _at(self, context: Context, end: int, params: Mapping[str, Any], start: str = "fresh") -> Recipe:
-        """The recipe of ``params`` at the low (0) or high (1) ``end`` of depths and widths."""
-        shape = {"start": start, "depth": context.depths[end], "width": context.widths[end]}
-        trial = optuna.trial.FixedTrial({"learning_rate": context.learning_rate, **shape, **params})
-        return self(trial, context)
+    def sizes(self, context: Context) -> dict[str, Search]:
+        """From what to what a new student's architecture is searched, by handle; equal ends where fixed."""
+        opened = self.opened(context)
+        return {handle.name: opened.ends(handle) for handle in sizes_of(context)}
+
+    def handles(self, student: Model) -> dict[str, list[Handle]]:
+        """Everything that can be turned, by name; one name may be that of several methods' handles."""
+        found: dict[str, list[Handle]] = {}
+        groups = [handles_in("student", student), handles_in("pruner", PRUNING)]
+        groups += [handles_of(method) for method in self.chosen().values()]
+        for handle in (handle for group in groups for handle in group):
+            found.setdefault(handle.name, []).append(handle)
+        return found
+
+    def chosen(self) -> dict[str, Method[Any]]:
+        """The methods to be searched, by name, in the order of the list of all."""
+        wanted = set(map(method_name, METHODS if self.methods is None else self.methods))
+        wanted -= set(map(method_name, self.without))
+        return {method.name: method for method in METHODS.values() if method.name in wanted}
+
+    def narrowed(
+        self, student: Model, methods: Sequence[str], fixed: Sequence[str], ranges: Sequence[str]
+    ) -> Space:
+        """The space that a user asks for.
+
+        Args:
+            student: whose architecture can be turned.
+            methods: names of methods, short or whole; none are the study's own.
+            fixed: such as ``bits=4``.
+            ranges: such as ``bits=2:4``.
+
+        Raises:
+            ValueError: one sentence that says what is wrong and what there is.
+        """
+        space = self
+        if methods:
+            space = replace(self, methods=tuple(map(method_name, methods)), without=())
+        handles = space.handles(student)
+        values = dict(fixed_value(text, handles, CHOICES) for text in fixed)
+        searches = dict(searched_range(text, handles) for text in ranges)
+        if both := values.keys() & searches.keys():
+            raise ValueError(f"{min(both)} cannot be fixed and searched at once")
+        kept = {name: value for name, value in space.fixed.items() if name not in searches}
+        return replace(space, fixed={**kept, **values}, ranges={**space.ranges, **searches})
 
 
-def _draw(trial: optuna.trial.BaseTrial, name: str, distribution: BaseDistribution) -> Any:
+class Opened:
+    """A space for one context.
+
+    Attributes:
+        methods: those that the task takes, by name.
+        left_out: those that it refuses, and why.
+        defaults: by method, the recipe with everything where the first trials have it.
+        starts: what a student may begin with.
+        parameters: everything that may be drawn.
+    """
+
+    def __init__(self, space: Space, context: Context) -> None:
+        """See :meth:`Space.opened`."""
+        self._space, self._context = space, context
+        known = replace(space, methods=None, without=()).handles(context.student)
+        for name in {*space.ranges, *space.fixed, *space.starts} - CHOICES.keys():
+            known_name(name, known)
+        self.starts = starts_of(context)
+        if START in space.fixed:
+            if space.fixed[START] not in self.starts:
+                raise ValueError("students of this study cannot start from the teacher")
+            self.starts = (space.fixed[START],)
+        self.parameters: dict[str, BaseDistribution] = {}
+        self._numbers = {handle: self._parameter(handle) for handles in known.values() for handle in handles}
+        self.methods = space.chosen()
+        self.left_out: dict[str, str] = {}
+        self.defaults: dict[str, Recipe] = {}
+        for name in list(self.methods):
+            try:
+                self.defaults[name] = self.recipe(_given({METHOD: name}, lambda each: each.start))
+            except ValueError as error:
+                self.left_out[name] = str(error)
+                del self.methods[name]
+        if not self.methods:
+            raise ValueError(f"no method is left: {'; '.join(f'{k}: {v}' for k, v in self.left_out.items())}")
+        for name in self.methods:
+            for start in self.starts:
+                self.recipe(_given({METHOD: name, START: start, PRUNE: True}, self._add))
+
+    def recipe(self, choose: Choose) -> Recipe:
+        """The recipe whose parameters are chosen by ``choose``, which is asked of those that it has."""
+        context = self._context
+        method = self.methods[choose(self._choice(METHOD))]
+        start = self._chosen(START, choose)
+        sizes = () if start == TEACHER else self._turned(sizes_of(context), choose)
+        pruning: dict[str, Any] = {}
+        if self._chosen(PRUNE, choose):
+            values = self._turned(handles_in("pruner", PRUNING), choose)
+            pruning["pruner"] = cast(Pruner, turned(PRUNING, {each.field: value for each, value in values}))
+        given = Setting(
+            context.task,
+            origin_of(context, start, {each.field: value for each, value in sizes}),
+            context.epochs,
+            context.teacher_id,
+            context.teacher_views,
+            seed=context.seed,
+            **pruning,
+        )
+        return method(given, **called_with(method, self._turned(handles_of(method), choose)))
+
+    def point(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Parameters of a first trial, at the defaults of the wanted method where nothing else is wanted.
+
+        Returns:
+            The parameters, and whether all that was wanted is among them.
+        """
+        start = TEACHER if self.defaults[wanted[METHOD]].quantizes and TEACHER in self.starts else FRESH
+        wanted = {START: start, **wanted} if len(self.starts) > 1 else wanted
+        point: dict[str, Any] = {}
+
+        def choose(parameter: Parameter) -> Any:
+            value = wanted.get(parameter.name, parameter.start)
+            point[parameter.name] = value if parameter.takes(value) else parameter.start
+            return point[parameter.name]
+
+        self.recipe(choose)
+        return point, all(point.get(name) == value for name, value in wanted.items())
+
+    def ends(self, handle: Handle) -> Search:
+        """From what to what a handle of an architecture is searched; equal ends where it is not."""
+        own = self._space.fixed.get(handle.name, handle.default)
+        search = self._space.ranges.get(handle.name, handle.range.search)
+        return (own, own) if handle.name in self._space.fixed or search is None else search
+
+    def different(self, given: Mapping[str, Any], choose: Choose) -> tuple[Recipe, ...]:
+        """One recipe per method that packs differently from those before, chosen where nothing is given."""
+        found: dict[Any, Recipe] = {}
+        for name in self.methods:
+            recipe = self.recipe(_given({METHOD: name, **given}, choose))
+            found.setdefault((recipe.origin, recipe.quantizer, recipe.activations, recipe.pruner), recipe)
+        return tuple(found.values())
+
+    def _chosen(self, name: str, choose: Choose) -> Any:
+        """The value of a parameter that is no number."""
+        if name in self._space.fixed:
+            return self._space.fixed[name]
+        parameter = self._choice(name)
+        return parameter.start if name == START and len(self.starts) == 1 else choose(parameter)
+
+    def _choice(self, name: str) -> Parameter:
+        choices = {METHOD: tuple(self.methods), START: self.starts}.get(name, CHOICES.get(name, ()))
+        return Parameter(name, CategoricalDistribution(choices), choices[0])
+
+    def _turned(self, handles: Iterable[Handle], choose: Choose) -> list[tuple[Handle, Any]]:
+        """The handles that are fixed or searched, and their values."""
+        found = []
+        for handle in handles:
+            parameter = self._numbers[handle]
+            if handle.name in self._space.fixed:
+                found.append((handle, self._space.fixed[handle.name]))
+            elif parameter is not None:
+                found.append((handle, handle.value(choose(parameter))))
+        return found
+
+    def _parameter(self, handle: Handle) -> Parameter | None:
+        """How a handle is searched; None where it is not."""
+        search = self._space.ranges.get(handle.name, handle.range.search)
+        if search is None:
+            return None
+        handle.range.check_search(handle.name, search)
+        start = handle.within(self._space.starts.get(handle.name, handle.default), search)
+        distribution = handle.distribution(search)
+        return Parameter(handle.parameter, distribution, handle.drawn(start), handle.range.smaller)
+
+    def _add(self, parameter: Parameter) -> Any:
+        """Take a parameter into :attr:`parameters`; its value is where the first trials have it."""
+        known = self.parameters.setdefault(parameter.name, parameter.distribution)
+        if known != parameter.distribution:
+            raise ValueError(
+                f"{parameter.name} is searched in two ways, {known} and {parameter.distribution}"
+            )
+        return parameter.start
+
+
+def _given(values: Mapping[str, Any], otherwise: Choose) -> Choose:
+    """Chooses ``values`` where there is one, after ``otherwise`` has been asked."""
+
+    def choose(parameter: Parameter) -> Any:
+        found = otherwise(parameter)
+        return values.get(parameter.name, found)
+
+    return choose
+
+
+def _draw(trial: optuna.trial.BaseTrial, parameter: Parameter) -> Any:
+    name, distribution = parameter.name, parameter.distribution
     match distribution:
         case CategoricalDistribution():
             return trial.suggest_categorical(name, distribution.choices)
         case IntDistribution():
-            return trial.suggest_int(name, distribution.low, distribution.high)
+            return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
         case FloatDistribution():
             return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
     raise TypeError(f"{name} has a distribution that no parameter here has: {distribution}")
-
-
-def _short(value: float) -> float:
-    """Four significant digits: a recipe to be read, and equal recipes for all practical purposes."""
-    return float(f"{value:.4g}")

@@ -11,9 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from trainables.folding import folded
+from trainables.models.summand import Summand
 from trainables.pruners.base import Mask
 from trainables.quantized_inputs import quantize_inputs
-from trainables.quantizers.base import Codes, Dense, Quantizer, WeightQuantizer, scatter_kept
+from trainables.quantizers.base import Codes, Dense, Grouped, WeightQuantizer, scatter_kept
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 
 LARGEST_FLOAT16 = 65504.0
@@ -77,7 +78,7 @@ class CompressedWeight(nn.Module):
         self.guest, self.quantizing = None, False
 
     @torch.no_grad()
-    def encode(self, weight: Tensor) -> Codes | Dense:
+    def encode(self, weight: Tensor) -> Codes | Dense | Grouped:
         """``weight`` as it would be shipped now: at its final sparsity and quantized by the recipe's own."""
         keep = self.mask.shipped(weight)
         if self.guest is not None:
@@ -118,15 +119,24 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
                 f"the network's {name or 'root'} is parametrized already, as by weight_norm; remove that"
             )
     chosen = compressible(student, recipe)
-    check_patterns(recipe.quantizer, chosen)
+    layers = {name.rpartition(".")[0] for name in chosen}
+    layers |= {prefix for prefix, module in student.named_modules() if isinstance(module, Summand)}
+    for role, part, names in (
+        ("quantizer", recipe.quantizer, chosen),
+        ("pruner", recipe.pruner, chosen),
+        ("activations", recipe.activations, layers),
+    ):
+        check_patterns(role, part.patterns(), names)
     quantize_inputs(student, recipe, chosen)
     for prefix, module in list(student.named_modules()):
         for child, parameter in list(module.named_parameters(recurse=False)):
             name = f"{prefix}.{child}" if prefix else child
             if name in chosen:
-                joint = CompressedWeight(
-                    recipe.pruner.build(parameter), recipe.quantizer.build(parameter, name)
+                mask, quantizer = (
+                    recipe.pruner.build(parameter, name),
+                    recipe.quantizer.build(parameter, name),
                 )
+                joint = CompressedWeight(mask, quantizer)
                 parametrize.register_parametrization(module, child, joint)
     return student
 
@@ -155,18 +165,17 @@ def compressible(network: nn.Module, recipe: Recipe) -> set[str]:
     return {name for name in names if ranks[name] >= 2 and name not in exempt}
 
 
-def check_patterns(quantizer: Quantizer, names: Iterable[str]) -> None:
-    """Raise ``ValueError`` unless each pattern of ``quantizer`` is the first to match one of ``names``."""
+def check_patterns(role: str, patterns: Iterable[str], names: Iterable[str]) -> None:
+    """Raise ``ValueError`` unless each pattern is the first to match one of ``names``."""
     left = names = sorted(names)
-    for pattern in quantizer.patterns():
+    for pattern in patterns:
         matched = fnmatch.filter(left, pattern)
         left = [name for name in left if name not in matched]
         if not matched and fnmatch.filter(names, pattern):
-            raise ValueError(f"the quantizer's pattern {pattern!r} never acts: earlier ones match the same")
+            raise ValueError(f"the {role}'s pattern {pattern!r} never acts: earlier ones match the same")
         if not matched:
             raise ValueError(
-                f"the quantizer's pattern {pattern!r} matches none of the compressed parameters "
-                f"{', '.join(names)}"
+                f"the {role}'s pattern {pattern!r} matches none of what is compressed: {', '.join(names)}"
             )
 
 
@@ -182,7 +191,8 @@ def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeig
 def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dense]:
     """All tensors of ``student`` as they would be shipped now, on the CPU, batch normalisation folded.
 
-    Names are those of the network that :func:`trainables.evaluation.rebuild` builds.
+    Names are those of the network that :func:`trainables.evaluation.rebuild` builds; a tensor in groups of
+    rows has several, see :func:`trainables.quantizers.base.joined`.
 
     Raises:
         NotFinite: a tensor, a scale or a learned point is not finite.
@@ -191,12 +201,14 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
     tensors: dict[str, Codes | Dense] = {}
     for name, joint, original in compressed_weights(student):
         check_finite(name, original)
-        stored = joint.encode(original)
-        if isinstance(stored, Codes):
-            for part in (stored.offset, stored.scale, stored.codebook):
-                if part is not None:
-                    check_finite(f"the quantized {name}", part)
-        tensors[name] = stored
+        encoded = joint.encode(original)
+        made = encoded.named(name) if isinstance(encoded, Grouped) else {name: encoded}
+        for stored in made.values():
+            if isinstance(stored, Codes):
+                for part in (stored.offset, stored.scale, stored.codebook):
+                    if part is not None:
+                        check_finite(f"the quantized {name}", part)
+        tensors |= made
     for prefix, module in student.named_modules():
         if "parametrizations" in prefix.split("."):
             continue

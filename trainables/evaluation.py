@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from trainables.calibration import InputBatches
 from trainables.compressed_weight import check_finite, compressible, narrowed, stored_tensors
 from trainables.folding import fold_batch_norms
 from trainables.foreign import shown
 from trainables.models import Custom
 from trainables.packed_file import PackedFileError, pack, unpack
-from trainables.quantized_inputs import InputBatches, calibrate, input_quantizers, quantize_inputs
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
+from trainables.quantizers.base import Codes, Dense, joined
 from trainables.recipe import Recipe
 from trainables.tasks.base import LoadedTask
 
@@ -84,7 +85,10 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
         PackedFileError: the tensors are not those of the recipe's network.
         ValueError: the network cannot be built here (a custom model that was not allowed).
     """
-    tensors = weights_of(tensors)
+    try:
+        tensors = joined(weights_of(tensors))
+    except ValueError as error:
+        raise PackedFileError(f"damaged packed file: {error}") from error
     own = isinstance(recipe.model, Custom)
     if not own:  # a recipe may claim any size: look before allocating
         with torch.device("meta"):

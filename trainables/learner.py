@@ -22,7 +22,6 @@ from trainables.probe import Features, Probe
 from trainables.quantized_inputs import calibrate, input_quantizers
 from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
-from trainables.starting import start_from
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
 
@@ -44,6 +43,7 @@ class Learner:
 
     Attributes:
         recipe: what is trained.
+        model: the student's architecture, as its origin built it.
         network: the student, its weights compressed while in use.
         policy: who teaches it.
         losses: the modules of ``recipe.losses``.
@@ -60,9 +60,7 @@ class Learner:
         self._optimizer: torch.optim.Optimizer | None = None
         with torch.random.fork_rng(devices=cuda_devices(device)):
             torch.manual_seed(recipe.seed)
-            network = recipe.build().to(device)
-            if recipe.start is not None:
-                start_from(network, sources.network(recipe.start), self.inputs)
+            self.model, network = recipe.origin.build(recipe.task, task, sources)
             self.network = compress(network, recipe)
             self._joints = list(compressed_weights(self.network))
             self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.network)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from trainables.part import Part, check_range
+from trainables.part import Part
+from trainables.ranges import Range
 from trainables.schedules import Cosine, Schedule
 
 
@@ -36,21 +37,15 @@ class SGD(Optimizer):
 
     Attributes:
         learning_rate: initial rate, in (0, 100].
-        momentum: in [0, 1); 0 switches Nesterov off.
+        momentum: in [0, 0.9999]; 0 switches Nesterov off.
         weight_decay: L2 penalty on the full-precision weights, at least 0.
         decay: multiplier of the rate over the phase.
     """
 
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 2.2e-4
+    learning_rate: Annotated[float, Range(0, 100, log=True, excluded="low")] = 0.05
+    momentum: Annotated[float, Range(0.0, 0.9999)] = 0.9
+    weight_decay: Annotated[float, Range(0.0, 1.0)] = 2.2e-4
     decay: Schedule = Cosine()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_rate(self.learning_rate)
-        check_range(self, "momentum", 0.0, 0.9999)
-        check_range(self, "weight_decay", 0.0, 1.0)
 
     def build(
         self, parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()
@@ -78,14 +73,11 @@ class AdamW(Optimizer):
         decay: multiplier of the rate over the phase.
     """
 
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
+    learning_rate: Annotated[
+        float, Range(0, 100, (5e-4, 1e-2), log=True, excluded="low", name="learning_rate")
+    ] = 2e-3
+    weight_decay: Annotated[float, Range(0.0, 1.0)] = 1e-2
     decay: Schedule = Cosine()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_rate(self.learning_rate)
-        check_range(self, "weight_decay", 0.0, 1.0)
 
     def build(
         self, parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()
@@ -110,11 +102,6 @@ def _groups(parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter
         {"params": list(undecayed), "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
-
-
-def _check_rate(learning_rate: float) -> None:
-    if not 0.0 < learning_rate <= 100.0:
-        raise ValueError(f"learning_rate must be in (0, 100], got learning_rate={learning_rate}")
 
 
 OPTIMIZERS: tuple[type[Optimizer], ...] = (SGD, AdamW)

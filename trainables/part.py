@@ -16,25 +16,26 @@ from abc import ABC
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from trainables.ranges import Range
+
 TYPE_KEY = "type"
 
 
 @dataclasses.dataclass(frozen=True)
 class Part(ABC):
-    """Base of every part. Subclasses are ``@dataclass(frozen=True)`` and check their fields.
+    """Base of every part. Subclasses are ``@dataclass(frozen=True)``.
 
-    A subclass that adds range checks defines ``__post_init__`` and calls ``super().__post_init__()``
-    first, so that a value of a wrong type is refused before it is compared with a range.
+    The type of each field is checked, and its range: ``bits: Annotated[int, Range(1, 8)] = 4``. A subclass
+    whose fields depend on one another defines ``__post_init__`` and calls ``super().__post_init__()`` first.
     """
 
     def __post_init__(self) -> None:
-        hints = _hints(type(self))
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not _fits(value, hints[field.name]):
-                raise ValueError(
-                    f"{type(self).__name__}.{field.name} must be {_spell(hints[field.name])}, got {value!r}"
-                )
+        for name, (hint, accepted) in _declared(type(self)).items():
+            value = getattr(self, name)
+            if not _fits(value, hint):
+                raise ValueError(f"{type(self).__name__}.{name} must be {_spell(hint)}, got {value!r}")
+            if accepted is not None:
+                accepted.check(name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """The part as JSON-ready data: its class name under ``type`` and every field."""
@@ -42,11 +43,9 @@ class Part(ABC):
         return {TYPE_KEY: type(self).__name__, **fields}
 
 
-def check_range(part: Part, name: str, low: float, high: float) -> None:
-    """Raise ``ValueError`` naming the value unless ``low <= part.name <= high``."""
-    value = getattr(part, name)
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be in [{low}, {high}], got {name}={value}")
+def ranges(part: type[Part]) -> dict[str, Range]:
+    """The fields of ``part`` that have a range, in their order."""
+    return {name: accepted for name, (_, accepted) in _declared(part).items() if accepted is not None}
 
 
 def check_choice(part: Part, name: str, choices: Iterable[Any]) -> None:
@@ -91,8 +90,22 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+def _declared(cls: type[Part]) -> dict[str, tuple[Any, Range | None]]:
+    """Type and range of each field; a range that a base declares holds where a member declares none."""
+    found = {}
+    lineage = [typing.get_type_hints(each, include_extras=True) for each in cls.__mro__]
+    for field in dataclasses.fields(cls):
+        hints = [declared(hints[field.name]) for hints in lineage if field.name in hints]
+        found[field.name] = hints[0][0], next((range_ for _, range_ in hints if range_), None)
+    return found
+
+
+def declared(hint: Any) -> tuple[Any, Range | None]:
+    """``Annotated[int, Range(1, 8)]`` as ``int`` and the range; the range is None where there is none."""
+    if typing.get_origin(hint) is not typing.Annotated:
+        return hint, None
+    found = [each for each in hint.__metadata__ if isinstance(each, Range)]
+    return hint.__origin__, found[0] if found else None
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -116,7 +129,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, float) and math.isfinite(value)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
+    # Most families are abstract, and asking an abstract class of its instances is slow.
+    return hint in type(value).__mro__ or isinstance(value, hint)
 
 
 def _spell(hint: Any) -> str:

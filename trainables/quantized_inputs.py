@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,14 +13,10 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from trainables.activations.base import InputQuantizer
+from trainables.calibration import CALIBRATION_INPUTS, InputBatches
 from trainables.models.summand import Summand
 from trainables.modes import evaluating
 from trainables.recipe import Recipe
-
-CALIBRATION_INPUTS = 512
-
-InputBatches = Callable[[], Iterable[Tensor]]
-"""Gives the inputs to calibrate on, the same ones at every call."""
 
 
 def quantize_inputs(
@@ -49,7 +45,7 @@ def quantize_inputs(
     sums = [(prefix, module) for prefix, module in modules if layers and isinstance(module, Summand)]
     for part, places in ((recipe.activations, layers), (recipe.activations.for_sums(), sums)):
         for prefix, module in places:
-            quantizer = part.build()
+            quantizer = part.build(prefix)
             if quantizer is None:
                 continue
             if hasattr(module, "input_quantizer"):

@@ -6,12 +6,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from trainables.activations import ACTIVATIONS, NoActivationQuantizer
 from trainables.activations.base import ActivationQuantizer
+from trainables.by_name import Where
 from trainables.codecs import CODECS
 from trainables.codecs.base import Codec
 from trainables.losses import LOSSES
@@ -19,17 +20,20 @@ from trainables.losses.base import Loss
 from trainables.models import MODELS
 from trainables.models.base import Model
 from trainables.optimizers import OPTIMIZERS, Optimizer
-from trainables.part import Part, check_choice, check_range, part_from_dict
+from trainables.origins import ORIGINS
+from trainables.origins.base import Origin, fresh_network
+from trainables.part import Part, check_choice, part_from_dict
 from trainables.pruners import PRUNERS
 from trainables.pruners.base import Pruner
-from trainables.quantizers import QUANTIZERS
+from trainables.quantizers import QUANTIZERS, NoQuantizer
 from trainables.quantizers.base import Quantizer
-from trainables.quantizers.per_layer import Where
-from trainables.schedules import SCHEDULES, Constant, Schedule, check_bounds
+from trainables.quantizers.rows import RowGroup
+from trainables.ranges import Range
+from trainables.schedules import SCHEDULES, Constant, Schedule
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.teachers import TEACHERS, NoTeacher
-from trainables.teachers.base import Teacher, check_recipe_id
+from trainables.teachers.base import Teacher
 
 TRAINABLE = ("weights", "quantizer", "all")
 EXEMPT_DTYPES = ("float16", "float32")
@@ -60,7 +64,7 @@ class Phase(Part):
             their place, so that they move on and may return; default False: they get none.
     """
 
-    epochs: int
+    epochs: Annotated[int, Range(0, 1_000_000)]
     optimizer: Optimizer
     train: str = "weights"
     prune: bool = False
@@ -70,7 +74,6 @@ class Phase(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "epochs", 0, 1_000_000)
         check_choice(self, "train", TRAINABLE)
         if self.quantizer is not None and not self.quantize:
             raise ValueError(
@@ -83,9 +86,9 @@ class Recipe(Part):
     """What is trained, how, and how it is stored; its canonical JSON is its identity.
 
     Attributes:
-        method: name of the function in ``methods.py`` that wrote it; a label.
+        method: name of the published method that wrote it; a label.
         task: data set, loss and metric.
-        model: the student's architecture.
+        origin: how the student comes to be, and of which architecture.
         teacher: who is imitated.
         losses: terms beside the task's own loss; they need a teacher.
         task_weight: multiplier of the task's own loss.
@@ -99,15 +102,13 @@ class Recipe(Part):
         phases: what happens in which order; at least one.
         codec: how tensors become bytes.
         seed: drives initialisation, shuffling, augmentation and dropout.
-        start: recipe id of the trained network whose weights the student, of the same architecture, begins
-            with; None draws fresh ones.
         peers: recipes of other students that are trained together with this one, on the same batches and for
             as many epochs; default none. Each student's teacher hears what the others answer.
     """
 
     method: str
     task: Task
-    model: Model
+    origin: Origin
     teacher: Teacher
     losses: tuple[Loss, ...]
     pruner: Pruner
@@ -115,20 +116,15 @@ class Recipe(Part):
     phases: tuple[Phase, ...]
     codec: Codec
     activations: ActivationQuantizer = NoActivationQuantizer()
-    task_weight: Schedule = Constant(1.0)
+    task_weight: Annotated[Schedule, Range(0.0, 1000.0)] = Constant(1.0)
     exempt: tuple[str, ...] = ()
     exempt_dtype: str = "float16"
-    seed: int = 0
-    start: str | None = None
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     peers: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "exempt_dtype", EXEMPT_DTYPES)
-        check_bounds("task_weight", self.task_weight, 0.0, 1000.0)
-        if self.start is not None:
-            check_recipe_id(self.start)
-        check_range(self, "seed", 0, 2**31 - 1)
         if not self.phases:
             raise ValueError("phases must hold at least one phase, got ()")
         if self.losses and self.teacher == NoTeacher():
@@ -152,14 +148,22 @@ class Recipe(Part):
             )
 
     def build(self) -> nn.Module:
-        """The network that is trained, freshly initialised, after the task's interface has tried it out.
+        """A new network of the student's architecture, after the task's interface has tried it out.
 
         Raises:
             ValueError: it cannot be built, or is not what the task asks for.
         """
-        network = self.model.build(self.task.input_shape, self.task.outputs)
-        self.task.interface.check(network, self.task.outputs)
-        return network
+        return fresh_network(self.model, self.task)
+
+    @property
+    def model(self) -> Model:
+        """The architecture that was asked for."""
+        return self.origin.model
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether weights are stored as few values."""
+        return self.quantizer != NoQuantizer()
 
     @property
     def epochs(self) -> int:
@@ -177,11 +181,13 @@ _CLASSES: tuple[type[Part], ...] = (
     *OPTIMIZERS,
     *TASKS,
     *MODELS,
+    *ORIGINS,
     *TEACHERS,
     *LOSSES,
     *PRUNERS,
     *QUANTIZERS,
     Where,
+    RowGroup,
     *ACTIVATIONS,
     *CODECS,
     Phase,
@@ -207,57 +213,3 @@ def recipe_from_dict(data: Any) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise ValueError(f"expected a Recipe, got {type(recipe).__name__}")
     return recipe
-
-
-def summary(recipe: Recipe) -> dict[str, Any]:
-    """The handles people compare trials by; None where a recipe has no such part.
-
-    Keys: ``method``, ``model``, ``depth``, ``width``, ``bits``, ``bucket_size``, ``sparsity``
-    (the pruner's target), ``epochs``.
-    """
-    return {
-        "method": recipe.method,
-        "model": type(recipe.model).__name__,
-        "depth": recipe.model.depth,
-        "width": recipe.model.width,
-        "bits": getattr(recipe.quantizer, "bits", None),
-        "bucket_size": getattr(recipe.quantizer, "bucket_size", None),
-        "sparsity": getattr(recipe.pruner, "sparsity", 0.0),
-        "epochs": recipe.epochs,
-    }
-
-
-SHORT_METHODS = {
-    "full_precision": "fp",
-    "knowledge_distillation": "kd",
-    "teacher_annealing": "ta",
-    "post_training_quantization": "ptq",
-    "quantized_distillation": "qd",
-    "differentiable_quantization": "dq",
-    "alternating_quantization": "qd+dq",
-    "learned_step_quantization": "lsq",
-    "int8_post_training_quantization": "int8",
-    "quantization_aware_training": "qat",
-    "parameterized_clipping": "pact",
-    "sequence_level_distillation": "seqkd",
-}
-
-
-def short_name(recipe: Recipe) -> str:
-    """A name to read in a list, such as ``qd-4bit-b256-d2-w0.5-s30``; not unique."""
-    facts = summary(recipe)
-    words = [SHORT_METHODS.get(recipe.method, recipe.method)]
-    if facts["bits"] is not None:
-        words.append(f"{facts['bits']}bit")
-        if getattr(recipe.quantizer, "per_channel", False):
-            words.append("channel")
-        elif hasattr(recipe.quantizer, "bucket_size"):
-            words.append(f"b{facts['bucket_size'] or 'all'}")
-    if (activation_bits := getattr(recipe.activations, "bits", None)) is not None:
-        words.append(f"a{activation_bits}")
-    words += [f"d{facts['depth']}", f"w{facts['width']:.3g}"]
-    if facts["sparsity"]:
-        words.append(f"s{100 * facts['sparsity']:.0f}")
-    if recipe.start is not None:
-        words.append("started")
-    return "-".join(words)

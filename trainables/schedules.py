@@ -7,14 +7,24 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from trainables.part import Part
+from trainables.ranges import Varying
 
 
-class Schedule(Part):
-    """A function of training progress."""
+class Schedule(Part, Varying):
+    """A function of training progress; it only rises, or only falls."""
 
     @abstractmethod
     def __call__(self, progress: float) -> float:
         """Value at ``progress`` in [0, 1]."""
+
+    def bounds(self) -> tuple[float, float]:
+        """Its smallest and largest value, which are at its ends."""
+        ends = self(0.0), self(1.0)
+        return min(ends), max(ends)
+
+    @abstractmethod
+    def rest(self) -> Schedule:
+        """What it leaves of 1 at each moment."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,9 @@ class Constant(Schedule):
 
     def __call__(self, progress: float) -> float:
         return self.value
+
+    def rest(self) -> Constant:
+        return Constant(1.0 - self.value)
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,9 @@ class Linear(Schedule):
     def __call__(self, progress: float) -> float:
         return self.start + (self.end - self.start) * progress
 
+    def rest(self) -> Linear:
+        return Linear(1.0 - self.start, 1.0 - self.end)
+
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
@@ -47,6 +63,9 @@ class Cosine(Schedule):
 
     def __call__(self, progress: float) -> float:
         return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def rest(self) -> Cosine:
+        return Cosine(1.0 - self.start, 1.0 - self.end)
 
 
 @dataclass(frozen=True)
@@ -74,18 +93,13 @@ class Cubic(Schedule):
         t = min(max((progress - self.begin) / (self.finish - self.begin), 0.0), 1.0)
         return self.end + (self.start - self.end) * (1.0 - t) ** 3
 
+    def rest(self) -> Cubic:
+        return Cubic(1.0 - self.start, 1.0 - self.end, self.begin, self.finish)
+
+
+def constant(value: float) -> Schedule:
+    """The schedule that a number stands for."""
+    return Constant(value)
+
 
 SCHEDULES: tuple[type[Schedule], ...] = (Constant, Linear, Cosine, Cubic)
-
-
-def bounds(schedule: Schedule) -> tuple[float, float]:
-    """Smallest and largest value; each of :data:`SCHEDULES` is monotone, so its ends bound it."""
-    ends = schedule(0.0), schedule(1.0)
-    return min(ends), max(ends)
-
-
-def check_bounds(name: str, schedule: Schedule, low: float, high: float) -> None:
-    """Raise ``ValueError`` naming the value unless ``schedule`` stays in [low, high]."""
-    smallest, largest = bounds(schedule)
-    if not low <= smallest <= largest <= high:
-        raise ValueError(f"{name} must stay in [{low}, {high}], got {name}={schedule}")

@@ -24,7 +24,7 @@ CELLS = 8
 
 def parameter_label(name: str) -> str:
     """``phases.0.optimizer.learning_rate`` -> ``learning rate (phase 1)``; other names by their last word."""
-    parts = name.split(".")
+    parts = name.removeprefix("origin.").split(".")
     words = [part for part in parts if not part.isdigit()]
     last = words[-1].replace("_", " ") if words else name
     if len(words) > 1 and last == "value":

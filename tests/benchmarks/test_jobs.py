@@ -15,6 +15,7 @@ from benchmarks.report import LABELS, Layout, chain, markdown, orderings
 from trainables import methods
 from trainables.metrics import quality_of
 from trainables.models import ConvNet
+from trainables.origins import Fresh
 from trainables.tasks import Digits
 
 
@@ -110,6 +111,6 @@ def _open(path: Path, job: Job) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failing_training_is_not_swallowed(tmp_path: Path, workers: int) -> None:
-    recipe = methods.full_precision(Digits(), ConvNet(), epochs=1)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(ConvNet()), epochs=1))
     with pytest.raises(FileNotFoundError, match="missing"):
         run_all([teacher_job(recipe, 1)], functools.partial(_open, tmp_path / "missing"), tmp_path, workers)

@@ -34,6 +34,8 @@ from search.yardstick import Yardstick  # noqa: E402
 from tests.recipes import STUDENT  # noqa: E402
 from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402
+from trainables.origins import Fresh  # noqa: E402
+from trainables.quantizers import Symmetric  # noqa: E402
 from trainables.tasks import Digits  # noqa: E402
 from trainables.trainable import TrialSettings  # noqa: E402
 
@@ -101,7 +103,8 @@ def _search(folder: Path, raylet: int) -> None:
     searcher = OptunaSearcher(
         study,
         lambda trial: methods.quantization_aware_training(
-            Digits(), STUDENT, epochs=EPOCHS, bits=trial.suggest_int("bits", 2, 8)
+            methods.Setting(Digits(), Fresh(STUDENT), epochs=EPOCHS),
+            quantizer=Symmetric(trial.suggest_int("bits", 2, 8)),
         ),
         lambda result: [result["validation_accuracy"], result["packed_bytes"]],
         trials=TRIALS,

@@ -12,11 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from trainables.activations import ACTIVATIONS, LearnedClip, MovingRange, NoActivationQuantizer
+from trainables.activations import (
+    ACTIVATIONS,
+    ActivationsByName,
+    LearnedClip,
+    MovingRange,
+    NoActivationQuantizer,
+)
 from trainables.activations.base import Grid
 from trainables.activations.functional import grid_between
+from trainables.by_name import Where
+from trainables.pruners import NoPruner
 
-VARIANTS = [cls() for cls in ACTIVATIONS if cls is not NoActivationQuantizer] + [
+VARIANTS = [
+    MovingRange(),
+    LearnedClip(),
     MovingRange(2, momentum=0.5),
     MovingRange(4),
     MovingRange(5, momentum=0.0),
@@ -24,6 +34,24 @@ VARIANTS = [cls() for cls in ACTIVATIONS if cls is not NoActivationQuantizer] + 
     LearnedClip(2, decay=0.0),
     LearnedClip(4, initial=6.0),
 ]
+MIXED = ActivationsByName((Where("0.*", LearnedClip(4)), Where("2", NoActivationQuantizer())), MovingRange(6))
+
+
+def test_every_member_is_tried():
+    tried = {type(part) for part in (*VARIANTS, MIXED, NoActivationQuantizer())}
+    assert tried == set(ACTIVATIONS)
+
+
+def test_by_name_each_layer_has_its_own():
+    assert isinstance(MIXED.build("0.3"), type(LearnedClip(4).build())) and MIXED.build("0.3").bits == 4
+    assert MIXED.build("2") is None and MIXED.build("1").bits == 6
+    assert MIXED.for_sums().build("0.3").bits == 8 and MIXED.for_sums().build("1").bits == 8
+    with pytest.raises(ValueError, match="cannot hold another one"):
+        ActivationsByName((), MIXED)
+    with pytest.raises(ValueError, match="is of ActivationQuantizers, got NoPruner"):
+        ActivationsByName((), NoPruner())
+
+
 INPUTS = {
     "signed": torch.randn(64, 7, generator=torch.Generator().manual_seed(0)),
     "after ReLU": torch.randn(64, 7, generator=torch.Generator().manual_seed(1)).relu(),

@@ -13,6 +13,7 @@ from trainables.answers import Logits
 from trainables.lesson import Lesson
 from trainables.losses import LOSSES, SoftTargets
 from trainables.models import ConvNet
+from trainables.origins import Fresh
 from trainables.schedules import Constant, Cosine, Linear
 from trainables.tasks import Digits
 
@@ -94,7 +95,9 @@ def test_a_weight_that_becomes_negative_is_refused():
 
 def test_teacher_annealing_has_the_gradient_of_mixed_targets():
     """The paper's loss is the cross entropy with p * onehot + (1 - p) * teacher (Clark et al. 2019)."""
-    recipe = methods.teacher_annealing(Digits(), ConvNet(), teacher_id="0" * 16, epochs=4)
+    recipe = methods.teacher_annealing(
+        methods.Setting(Digits(), Fresh(ConvNet()), epochs=4, teacher="0" * 16)
+    )
     (part,) = recipe.losses
     term = part.build(NO_FEATURES)
     labels = torch.tensor([3, 0, 9, 5])

@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import re
+import typing
 
 import pytest
 
 from tests.recipes import every_method
-from trainables.models import Custom
-from trainables.part import Part, part_from_dict
-from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict, short_name, summary
+from trainables.models import ConvNet, Custom
+from trainables.naming import short_name, summary
+from trainables.part import Part, part_from_dict, ranges
+from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict
+from trainables.schedules import Schedule, constant
 from trainables.tasks import Phrases
 from trainables.teachers import Fixed
 
@@ -17,6 +20,8 @@ NEEDS = {
     "Fixed": {"recipe_id": "0" * 16},
     "Remembered": {"recipe_id": "0" * 16},
     "TeacherTranslations": {"of": Phrases(), "teacher_id": "0" * 16},
+    "Fresh": {"model": ConvNet()},
+    "Trained": {"model": ConvNet(), "network": "0" * 16},
     "Custom": {"target": "a:B", "depth": 1, "width": 1.0},
 }
 
@@ -46,6 +51,45 @@ def test_every_field_refuses_a_foreign_type(part):
     for field in dataclasses.fields(part):
         with pytest.raises(ValueError, match=re.escape(field.name)):
             dataclasses.replace(part, **{field.name: object()})
+
+
+@pytest.mark.parametrize("part", list(built_members()), ids=lambda p: type(p).__name__)
+def test_ranged_fields_refuse_what_is_outside_by_name_and_value(part):
+    for name, accepted in ranges(type(part)).items():
+        whole = "int" in str(typing.get_type_hints(type(part))[name])
+        outside = (accepted.low - 1, accepted.high + 1)
+        for value in map(int if whole else float, outside):
+            given = constant(value) if isinstance(getattr(part, name), Schedule) else value
+            with pytest.raises(ValueError, match=rf"^{name} must (be|stay) in .*{re.escape(str(accepted))}"):
+                dataclasses.replace(part, **{name: given})
+
+
+def number(text):
+    """``2^20`` and ``1/16`` as docstrings have them."""
+    if "^" in text:
+        base, exponent = text.split("^")
+        return float(base) ** float(exponent)
+    numerator, _, denominator = text.partition("/")
+    return float(numerator) / float(denominator or 1)
+
+
+def test_what_docstrings_say_of_ranges_is_what_is_checked():
+    compared = 0
+    for cls in MEMBERS.values():
+        for name, accepted in ranges(cls).items():
+            said = re.search(
+                rf"^ +{name}: (?:(?!^ +\w+: ).)*?(?:in|,) ([\[(])([\d./^]+), ([\d.^]+)([\])])",
+                cls.__doc__ or "",
+                re.DOTALL | re.MULTILINE,
+            )
+            if said is None:
+                continue
+            left, low, high, right = said.groups()
+            found = (left == "(", number(low), number(high), right == ")")
+            expected = (accepted.excluded == "low", accepted.low, accepted.high, accepted.excluded == "high")
+            assert found == expected, f"{cls.__name__}.{name}"
+            compared += 1
+    assert compared > 20
 
 
 def test_names_are_unique_across_families():

@@ -5,11 +5,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.pruners import PRUNERS, Magnitude
+from trainables.by_name import Where
+from trainables.pruners import PRUNERS, Magnitude, NoPruner, PrunerByName
 from trainables.pruners.magnitude import largest
 from trainables.schedules import Constant, Cubic
 
-VARIANTS = [cls() for cls in PRUNERS] + [Magnitude(0.95, updates=5), Magnitude(0.0)]
+VARIANTS = [
+    NoPruner(),
+    Magnitude(),
+    Magnitude(0.95, updates=5),
+    Magnitude(0.0),
+    PrunerByName((Where("nowhere", Magnitude(0.9)),), NoPruner()),
+]
+
+
+def test_every_member_is_tried():
+    assert {type(part) for part in VARIANTS} == set(PRUNERS)
 
 
 @pytest.mark.parametrize("part", VARIANTS, ids=str)

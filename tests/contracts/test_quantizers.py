@@ -3,18 +3,20 @@
 import pytest
 import torch
 
+from trainables.by_name import Where
 from trainables.quantizers import (
     QUANTIZERS,
     LearnedPoints,
     LearnedStep,
     NoQuantizer,
-    PerLayer,
+    QuantizerByName,
+    Rows,
     Symmetric,
     Uniform,
     Zero,
 )
 from trainables.quantizers.base import Codes
-from trainables.quantizers.per_layer import Where
+from trainables.quantizers.rows import RowGroup
 
 VARIANTS = [
     NoQuantizer(),
@@ -23,8 +25,9 @@ VARIANTS = [
     Symmetric(),
     LearnedStep(),
     Zero(),
-    PerLayer((Where("other", Zero()),), Uniform(3, 16)),
-    PerLayer((Where("wei*", LearnedStep(3)),), Uniform(3, 16)),
+    QuantizerByName((Where("other", Zero()),), Uniform(3, 16)),
+    QuantizerByName((Where("wei*", LearnedStep(3)),), Uniform(3, 16)),
+    Rows((RowGroup(0.3, Symmetric(6)), RowGroup(0.3, LearnedStep(3)), RowGroup(0.4, Zero()))),
     Uniform(3, 32, gradient="truncated"),
     Uniform(3, 32, gradient="through_scale", scale_dtype="float16"),
     LearnedPoints(3, None, initial="kmeans", share=True),

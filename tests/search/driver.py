@@ -26,7 +26,7 @@ from search.options import Options  # noqa: E402
 from search.problem import Problem  # noqa: E402
 from search.resume import deliver, find_sweep  # noqa: E402
 from search.store import open_store, own_database  # noqa: E402
-from search.studies import find_study  # noqa: E402
+from search.studies import IMAGES, find_study, sized  # noqa: E402
 from search.sweep import run_sweep  # noqa: E402
 from trainables.models import ConvNet  # noqa: E402
 
@@ -38,8 +38,7 @@ STUDY = replace(
     teacher_epochs=1,
     epochs=4,
     teacher_views=2,
-    depths=(1, 1),
-    widths=(0.5, 1.0),
+    space=sized(IMAGES, (1, 1), (0.5, 1.0)),
 )
 
 

@@ -20,6 +20,8 @@ from search.yardstick import Yardstick
 from tests.recipes import STUDENT, TEACHER_ID
 from trainables import methods
 from trainables.metrics import quality_of
+from trainables.origins import Fresh
+from trainables.quantizers import Uniform
 from trainables.recipe import Recipe, canonical_json
 from trainables.tasks import Digits
 from trainables.tasks.notes import DataNotes
@@ -28,7 +30,7 @@ ACCURACY = quality_of("accuracy")
 SETTINGS: dict[str, Any] = {
     "teacher": TEACHER_ID, "data": "00", "trials": 6, "seed": 0, "epochs": 2, "max_bytes": 30_000,
     "max_latency_ms": None, "max_drop": None, "sampler": "tpe", "earlier": (), "minimize_latency": False,
-    "own_model": None, "scheduler": "pareto",
+    "own_model": None, "methods": (), "fixed": (), "ranges": (), "scheduler": "pareto",
 }  # fmt: skip
 TEACHER = {"validation_accuracy": 0.99, "packed_bytes": 100_000.0}
 COSTS = {"latency_ms": 0.25, "macs": 12_000, "sparsity": 0.1, "mean_bits": 4.5, "parameters": 900}
@@ -44,16 +46,29 @@ class Silent:
 
 def _quantized(bits: int, bucket_size: int = 256) -> Recipe:
     return methods.quantized_distillation(
-        Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=2, bits=bits, bucket_size=bucket_size
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=2, teacher=TEACHER_ID),
+        quantizer=Uniform(bits, bucket_size),
     )
 
 
 STUDENTS: tuple[Planned, ...] = (
     (_quantized(4), "finished", 0.95, 8_000),
     (_quantized(2), "finished", 0.90, 4_000),
-    (methods.post_training_quantization(Digits(), STUDENT, epochs=2, bits=4), "finished", 0.93, 8_500),
+    (
+        methods.post_training_quantization(
+            methods.Setting(Digits(), Fresh(STUDENT), epochs=2), quantizer=Uniform(4)
+        ),
+        "finished",
+        0.93,
+        8_500,
+    ),
     (_quantized(8), "finished", 0.985, 16_000),  # puts the first off no place, and keeps its own
-    (methods.full_precision(Digits(), STUDENT, epochs=2), "finished", 0.99, 60_000),  # over the limits
+    (
+        methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=2)),
+        "finished",
+        0.99,
+        60_000,
+    ),  # over the limits
     (_quantized(6), "pruned", 0.5, 12_000),
     (_quantized(3), "failed", 0.0, 0),
     (_quantized(4, 64), "finished", 0.955, 7_900),  # dominates the first
@@ -68,7 +83,7 @@ def open_sweep(uri: str, store: Path, name: str = "digits-1") -> tuple[SweepTrac
     study = find_study("digits")
     yardstick = Yardstick(ACCURACY, TEACHER, Budget(max_bytes=30_000))
     teacher = study.teacher_recipe(Digits())
-    about = asked(study, SETTINGS, teacher, yardstick)
+    about = asked(study, SETTINGS, teacher, yardstick, {})
     tracker.open(SETTINGS, {"rayduce.metric": "accuracy", NOTE_TAG: about})
     tell_settings(tracker, study, study.context(Digits(), TEACHER_ID, 0), SETTINGS, teacher, DataNotes())
     tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in TEACHER.items()}, {})

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 from search.account_table import account_records, account_tables
 from search.cli import app
 from trainables.accounting import ACCOUNTINGS, account
-from trainables.methods import full_precision
+from trainables.methods import Setting, full_precision
 from trainables.models import ConvNet
+from trainables.origins import Fresh
 from trainables.packed_file import describe, pack
 from trainables.quantizers.base import Codes, Dense
 from trainables.tasks import Digits
 
-RECIPE = full_precision(Digits(), ConvNet(depth=1), epochs=4)
+RECIPE = full_precision(Setting(Digits(), Fresh(ConvNet(depth=1)), epochs=4))
 TENSORS = {
     "stages.0.[bold]convolution.parametrized.weight": Codes(
         index=torch.arange(4096, dtype=torch.int32).remainder(16).to(torch.uint8),

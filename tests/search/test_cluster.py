@@ -20,6 +20,7 @@ from search.environment import own_token, prepare_environment
 from search.problem import Problem
 from tests.recipes import STUDENT
 from trainables import methods, store_mark
+from trainables.origins import Fresh
 from trainables.recipe import canonical_json
 from trainables.store_mark import StoreMark, StoreNotShared, leave_mark
 from trainables.tasks import Digits
@@ -185,7 +186,7 @@ def test_a_trial_on_a_node_that_joined_later_says_that_it_does_not_see_the_store
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = leave_mark(tmp_path, "digits-1")
-    recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
 
     class Local(StudentTrial):
         def setup(self, config):

@@ -20,10 +20,13 @@ from trainables.compressed_weight import compress
 from trainables.decoding import greedy
 from trainables.evaluation import open_student, ship
 from trainables.interfaces import EncoderDecoder
+from trainables.losses import SoftTargets
 from trainables.metrics.latency import fingerprint
 from trainables.metrics.macs import macs
 from trainables.models import LSTM, Transformer
 from trainables.models.base import Model
+from trainables.origins import Fresh
+from trainables.schedules import Constant
 from trainables.sentences import END
 from trainables.tasks.phrases import Phrases
 from trainables.tasks.vocabulary import Vocabulary, learn
@@ -37,7 +40,11 @@ def packed(model: Model, words: np.ndarray) -> bytes:
     """An untrained student of 4 bits, with what it is useless without."""
     task = Phrases(vocabulary_size=Vocabulary(words).size)
     recipe = replace(
-        methods.quantized_distillation(task, model, teacher_id="0" * 16, epochs=1, temperature=1.0), exempt=()
+        methods.quantized_distillation(
+            methods.Setting(task, Fresh(model), epochs=1, teacher="0" * 16),
+            imitation=SoftTargets(Constant(1.0)),
+        ),
+        exempt=(),
     )
     torch.manual_seed(0)
     network = model.build(task.input_shape, task.outputs)

@@ -10,18 +10,23 @@ import torch
 from search.machine import Machine
 from search.studies import find_study
 from search.teaching import Trained, teacher_outputs, teacher_product
+from spaces import Context
 from tests.trainables.translation import STUDENTS, write_pairs
 from trainables import methods
 from trainables.compressed_weight import compress
 from trainables.evaluation import ship
+from trainables.losses import SoftTargets
 from trainables.models import LSTM
+from trainables.origins import Fresh
+from trainables.quantizers import NoQuantizer
 from trainables.recipe import canonical_json
+from trainables.schedules import Constant
 from trainables.tasks import TeacherTranslations
 from trainables.trainable import StudentTrial, TrialSettings
 
 SETTINGS = TrialSettings(None, teacher_bytes=100_000)
 MACHINE = Machine("cpu", 1, 1.0, 0.0)
-STUDY = replace(find_study("digits"), teacher_threads=1, taught=(TeacherTranslations,))
+STUDY = replace(find_study("digits"), teacher_threads=1)
 
 
 class Said(list):
@@ -41,7 +46,7 @@ def task_and_arrays(tmp_path_factory):
 def trained(task_and_arrays):
     task, arrays = task_and_arrays
     model = LSTM(depth=1, units=16, embedding=8)
-    recipe = methods.full_precision(task, model, epochs=1)
+    recipe = methods.full_precision(methods.Setting(task, Fresh(model), epochs=1))
     torch.manual_seed(0)
     file = ship(recipe, compress(model.build(task.input_shape, task.outputs), recipe))
     return Trained(recipe, file, task.open(arrays, torch.device("cpu"), 0).fingerprint())
@@ -50,8 +55,10 @@ def trained(task_and_arrays):
 def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_arrays, trained, tmp_path):
     task, arrays = task_and_arrays
     said, data = Said(), ray.put(dict(arrays))
-    (make,) = STUDY.taught
-    taught = make(task, trained.recipe.recipe_id)
+    taught = TeacherTranslations(task, trained.recipe.recipe_id)
+    context = Context(task, trained.recipe.model, trained.recipe.recipe_id, epochs=2, teacher_views=1)
+    assert find_study("multi30k").space.taught(context) == (taught,)
+    assert find_study("phrases").space.taught(context) == ()
     rest = (data, tmp_path, SETTINGS, MACHINE, STUDY, said)
     made = teacher_product(trained, taught, *rest)
     outputs = teacher_outputs(trained, 1, *rest)
@@ -67,9 +74,9 @@ def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_a
         assert np.array_equal(values, outputs_again.values[name])
 
     # A trial of each kind, with the teacher's file out of reach: none of them asks it anything.
-    teacher = {"teacher_id": trained.recipe.recipe_id, "epochs": 2}
-    sequence = methods.sequence_level_distillation(task, STUDENTS[0], **teacher)
-    word = methods.quantized_distillation(task, STUDENTS[0], **teacher, temperature=1.0, teacher_views=1)
+    given = methods.Setting(task, Fresh(STUDENTS[0]), 2, teacher=trained.recipe.recipe_id, teacher_views=1)
+    sequence = methods.sequence_level_distillation(given, quantizer=NoQuantizer())
+    word = methods.quantized_distillation(given, imitation=SoftTargets(Constant(1.0)))
 
     class Local(StudentTrial):
         def setup(self, config):

@@ -15,7 +15,8 @@ from search.records import tell_again
 from search.samplers import find_sampler
 from search.scheduler import ParetoScheduler
 from search.searcher import OptunaSearcher
-from spaces import Context, images
+from search.studies import IMAGES, sized
+from spaces import Context
 from trainables.metrics import quality_of
 from trainables.models import ConvNet
 from trainables.recipe import recipe_from_dict
@@ -23,6 +24,7 @@ from trainables.tasks import Digits
 
 EPOCHS = 6
 TRIALS = 60
+images = sized(IMAGES, (1, 2), (0.1, 1.0))
 CONTEXT = Context(Digits(), ConvNet(), "0" * 16, EPOCHS)
 
 

@@ -24,6 +24,9 @@ from search.yardstick import Yardstick
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.metrics import quality_of
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
+from trainables.quantizers import Uniform
 from trainables.recipe import canonical_json
 from trainables.tasks import Digits
 from trainables.trainable import TrialSettings
@@ -32,9 +35,11 @@ ACCURACY = quality_of("accuracy")
 RANK = Rules(reduction=2, grace=1, chance=0.0, revive=True)
 
 
-def recipe_of(epochs=4, **arguments):
+def recipe_of(epochs=4, bits=4, bucket_size=256, learning_rate=5e-3):
     return methods.post_training_quantization(
-        Digits(batch_size=128), STUDENT, epochs=epochs, **{"bits": 4, "learning_rate": 5e-3, **arguments}
+        methods.Setting(Digits(batch_size=128), Fresh(STUDENT), epochs),
+        quantizer=Uniform(bits, bucket_size),
+        optimizer=AdamW(learning_rate),
     )
 
 

@@ -1,5 +1,6 @@
 """Studies as the command line asks for them, and what is refused before anything is trained."""
 
+import json
 from pathlib import Path
 
 import optuna
@@ -7,13 +8,16 @@ import pytest
 import torch
 
 from search.budget import Budget
-from search.limits import check_students
+from search.limits import check_students, smallest_student
+from search.options import Options
 from search.problem import Problem
+from search.settings import from_json, to_json
 from search.studies import find_study
 from tests.trainables.translation import write_pairs
 from trainables.compressed_weight import compress
 from trainables.evaluation import ship
 from trainables.models import Custom
+from trainables.tasks import Digits
 
 
 def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Path) -> None:
@@ -22,7 +26,7 @@ def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Pat
     task = study.make_task(tmp_path, {"vocabulary": 64})
     opened = task.open(task.load(tmp_path), torch.device("cpu"), 0)
     context = study.context(task, "0" * 16, 0)
-    recipe = study.space.smallest(context)
+    recipe, _ = smallest_student(study.space, context, opened)
     sizes = [
         len(ship(recipe, compress(recipe.build(), recipe), assets=each)) for each in ({}, opened.assets())
     ]
@@ -45,3 +49,26 @@ def test_with_a_model_of_ones_own_every_student_is_of_it(name: str) -> None:
     for trial in (*trials, *(sampled.ask() for _ in range(20))):
         model = study.space(trial, context).model
         assert isinstance(model, Custom) and model.target == own
+
+
+def test_what_a_user_asks_of_the_space_is_kept_and_means_the_same_when_a_sweep_goes_on():
+    options = Options(
+        "a", 3, 0, Path("store"), "", methods=("qd", "lsq"), fixed=("prune=no",), ranges=("bits=2:4",)
+    )
+    again = from_json(Options, json.loads(json.dumps(to_json(options))))
+    assert again == options
+    study = find_study("digits").narrowed(again.methods, again.fixed, again.ranges)
+    parameters = study.space.parameters(study.context(Digits(), "0" * 16, 0))
+    assert parameters["method"].choices == ("quantized_distillation", "learned_step_quantization")
+    assert (parameters["bits"].low, parameters["bits"].high) == (2, 4) and "prune" not in parameters
+    with pytest.raises(
+        Problem, match=r"^The space cannot be searched so: bits must be in \[1, 8\], got bits=9\.$"
+    ):
+        study.narrowed((), ("bits=9",), ())
+
+
+def test_nobody_asks_the_teacher_where_no_method_imitates_it() -> None:
+    study = find_study("digits")
+    context = study.context(Digits(), "0" * 16, 0)
+    assert study.space.imitates(context)
+    assert not study.narrowed(("ptq", "qat"), (), ()).space.imitates(context)

@@ -27,10 +27,11 @@ from tests.recipes import STUDENT
 from trainables import methods, trial_folder
 from trainables.compressed_weight import compress
 from trainables.evaluation import open_student, ship
+from trainables.origins import Fresh
 from trainables.tasks import Digits
 
 VIEWS = 2
-RECIPE = methods.full_precision(Digits(), STUDENT, epochs=1)
+RECIPE = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
 
 
 def packed(seed=0):

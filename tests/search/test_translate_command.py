@@ -19,6 +19,7 @@ from trainables.evaluation import ship
 from trainables.models import ConvNet, Custom, Transformer
 from trainables.models.base import Model
 from trainables.models.custom import _allowed, allow
+from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks import Digits, TextPairs
 from trainables.translator import PackedTranslator
@@ -42,7 +43,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> tuple[TextPairs, dict[str
 
 def written(folder: Path, pairs: tuple[TextPairs, dict[str, torch.Tensor]], model: Model) -> Path:
     file = folder / "student.rdz"
-    file.write_bytes(packed(methods.full_precision(pairs[0], model, epochs=1), pairs[1]))
+    file.write_bytes(
+        packed(methods.full_precision(methods.Setting(pairs[0], Fresh(model), epochs=1)), pairs[1])
+    )
     return file
 
 
@@ -104,7 +107,7 @@ def test_a_translator_of_ones_own_is_asked_for_by_name(
 
 def test_files_that_do_not_translate_are_refused(file: Path, tmp_path: Path) -> None:
     digits = tmp_path / "digits.rdz"
-    recipe = methods.full_precision(Digits(), ConvNet(depth=1, width=0.1), epochs=1)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(ConvNet(depth=1, width=0.1)), epochs=1))
     digits.write_bytes(packed(recipe, {}))
     missing = tmp_path / "missing.rdz"
     for path, more, message in (

@@ -24,10 +24,11 @@ from tests.stores import copy_blank, tracker
 from trainables import methods
 from trainables.metrics import METRICS, quality_of
 from trainables.models import LSTM
+from trainables.origins import Fresh
 from trainables.recipe import MEMBERS, Recipe, canonical_json
 from trainables.tasks.phrases import Phrases
 
-RECIPE = methods.full_precision(Phrases(), LSTM(), epochs=2)
+RECIPE = methods.full_precision(methods.Setting(Phrases(), Fresh(LSTM()), epochs=2))
 PHRASES = quality_of(RECIPE.task.metric)
 COSTS = {
     "compression_ratio": 12.5,

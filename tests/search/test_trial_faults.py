@@ -29,6 +29,7 @@ from trainables import methods
 from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.models.custom import allow
+from trainables.origins import Fresh
 from trainables.tasks import Digits
 from trainables.trainable import TrialSettings
 
@@ -99,7 +100,7 @@ def test_a_killed_process_is_retried_from_its_checkpoint_and_not_for_ever(
     def recipe(count):
         (deaths / str(count)).touch()
         model = Custom(target=TARGET, depth=1 + count, width=1.0)
-        return methods.full_precision(Digits(), model, epochs=4)
+        return methods.full_precision(methods.Setting(Digits(), Fresh(model), epochs=4))
 
     sweep = Sweep(copy_blank(blank, tmp_path / "store"), [recipe(count) for count in lives])
     records = sweep.run()
@@ -198,7 +199,10 @@ class Spoiler:
 
 @pytest.mark.slow
 def test_a_disk_that_takes_no_more_stops_the_sweep_and_spoils_nothing(ray_session, blank, disk):
-    recipes = [methods.full_precision(Digits(), STUDENT, epochs=6, seed=seed) for seed in range(4)]
+    recipes = [
+        methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=6, seed=seed))
+        for seed in range(4)
+    ]
     store = copy_blank(blank, disk.path / "store")
     spoiler = Spoiler(disk)
     first = Sweep(store, recipes, spoiler)

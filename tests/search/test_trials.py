@@ -30,6 +30,7 @@ from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.models.custom import allow
 from trainables.optimizers import SGD
+from trainables.origins import Fresh
 from trainables.recipe import Phase, canonical_json
 from trainables.tasks import Digits
 from trainables.teachers import Remembered
@@ -52,7 +53,7 @@ class Kept(TrialEvents):
 
 @pytest.fixture(scope="module")
 def teacher_file():
-    recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
     torch.manual_seed(0)
     return ship(recipe, compress(STUDENT.build((1, 8, 8), 10), recipe))
 
@@ -66,7 +67,7 @@ def outputs_of(teacher_file, views=16, **change):
 def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):
     good = every_method(2)
     diverging = replace(good[0], phases=(Phase(3, SGD(100.0, weight_decay=1.0)),))
-    raising = replace(good[0], model=Custom(target="nobody:Allowed", depth=1, width=1.0))
+    raising = replace(good[0], origin=Fresh(Custom(target="nobody:Allowed", depth=1, width=1.0)))
     recipes = [good[0], diverging, raising, *good[1:]]
     order = iter(recipes)
 
@@ -328,7 +329,7 @@ def test_what_is_damaged_or_anothers_in_a_trials_folder_is_set_aside(tmp_path, t
 def test_a_trial_without_memory_fails_with_its_reason(tmp_path, teacher_file):
     recipe = recipe_of("post_training_quantization", 2)
     allow("tests.search.dying:Hungry")
-    huge = replace(recipe, model=Custom(target="tests.search.dying:Hungry", depth=1, width=1.0))
+    huge = replace(recipe, origin=Fresh(Custom(target="tests.search.dying:Hungry", depth=1, width=1.0)))
     trial = local_trial(huge, tmp_path, teacher_file)
     result = trial.step()
     assert result["state"] == "failed" and result["done"] and "memory" in result["reason"], result

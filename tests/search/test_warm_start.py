@@ -17,8 +17,9 @@ from search.problem import Problem
 from search.samplers import SAMPLERS, TPE, find_sampler
 from search.searcher import EARLIER, OptunaSearcher
 from search.store import open_store, records
+from search.studies import IMAGES, sized
 from search.warm_start import Reading, check_kinds, look_back
-from spaces import Context, images
+from spaces import Context
 from tests.stores import final, kept, tracker
 from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint
@@ -28,6 +29,7 @@ from trainables.quantizers.base import Dense
 from trainables.recipe import recipe_from_dict
 from trainables.tasks import Digits
 
+images = sized(IMAGES, (1, 2), (0.1, 1.0))
 CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=3)
 DIRECTIONS = ("maximize", "minimize")
 SETTINGS = {
@@ -45,10 +47,10 @@ def objectives(result):
     return [result.get("validation_accuracy", math.nan), math.log2(result.get("packed_bytes", math.nan))]
 
 
-def reading(context=CONTEXT, sampler=TPE, latency=False, budget=Budget(max_bytes=2000)):  # noqa: B008
+def reading(context=CONTEXT, space=images, sampler=TPE, latency=False, budget=Budget(max_bytes=2000)):  # noqa: B008
     return Reading(
-        lambda trial: images(trial, context),
-        images.parameters(context),
+        lambda trial: space(trial, context),
+        space.parameters(context),
         sampler,
         objectives,
         lambda result: budget.constraints(result, ACCURACY, 0.99),
@@ -147,7 +149,7 @@ def test_trials_outside_the_new_space_are_left_out(earlier):
         store,
         [store.sweep("old")],
         earlier / "studies",
-        reading(replace(CONTEXT, widths=(0.1, 0.2))),
+        reading(space=sized(IMAGES, (1, 2), (0.1, 0.2))),
     )
     assert not known.trials and known.left["outside this space"] == 3
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.trainables.test_huffman import heap_lengths
 from trainables.accounting import ACCOUNTINGS, FILE, FP32, account
 from trainables.codecs.base import Stored
-from trainables.methods import full_precision
+from trainables.methods import Setting, full_precision
 from trainables.models import ConvNet
+from trainables.origins import Fresh
 from trainables.packed_file import describe, pack, unpack
 from trainables.published_sizes import (
     BUCKETED,
@@ -39,7 +40,7 @@ from trainables.published_sizes import (
 from trainables.quantizers.base import Codes, Dense
 from trainables.tasks import Digits
 
-RECIPE = full_precision(Digits(), ConvNet(depth=1), epochs=4)
+RECIPE = full_precision(Setting(Digits(), Fresh(ConvNet(depth=1)), epochs=4))
 
 
 def uniform(

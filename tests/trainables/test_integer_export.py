@@ -21,6 +21,7 @@ from tests.trainables.test_trainer import trainer_of
 from trainables import export, integer_graph, methods
 from trainables.activations import LearnedClip, MovingRange, NoActivationQuantizer
 from trainables.activations.base import ActivationQuantizer, InputQuantizer
+from trainables.by_name import Where
 from trainables.compressed_weight import compress, compressible, stored_tensors
 from trainables.evaluation import rebuild
 from trainables.export import ExportError, integer_kind
@@ -28,11 +29,11 @@ from trainables.folding import ChannelAffine
 from trainables.integer_graph import IntegerWeight, has_wide_products, integer_weight
 from trainables.models import ConvNet, ResNet
 from trainables.optimizers import AdamW
+from trainables.origins import Fresh
 from trainables.packed_file import unpack
 from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
-from trainables.quantizers import LearnedStep, PerLayer, Symmetric, Uniform
+from trainables.quantizers import LearnedStep, QuantizerByName, Symmetric, Uniform
 from trainables.quantizers.base import Codes, Dense, Quantizer
-from trainables.quantizers.per_layer import Where
 from trainables.recipe import Phase
 from trainables.tasks import Digits
 
@@ -59,7 +60,9 @@ def trained(arrays):
     def get(model, quantizer, activations, aware):
         key = (model, quantizer, activations, aware)
         if key not in made:
-            recipe = methods.int8_post_training_quantization(Digits(), model, epochs=8)
+            recipe = methods.int8_post_training_quantization(
+                methods.Setting(Digits(), Fresh(model), epochs=8)
+            )
             phases = (Phase(8, AdamW(1e-2)),)
             if aware:
                 phases = (Phase(5, AdamW(1e-2)), Phase(3, AdamW(2e-3), train="all", quantize=True))
@@ -189,7 +192,7 @@ def test_integer_kernels_compute_what_the_graph_says(trained) -> None:
 
 def one_layer(layer: Any, shape: tuple[int, ...], after: nn.Module | None = None) -> tuple:
     """A network of a layer with int8 weights, calibrated; what follows it may be given."""
-    recipe = methods.int8_post_training_quantization(Digits(), CONVNET, epochs=0)
+    recipe = methods.int8_post_training_quantization(methods.Setting(Digits(), Fresh(CONVNET), epochs=0))
     modules = [layer] if after is None else [layer, after]
     network = nn.Sequential(*modules)
     weight = layer.weight.detach()
@@ -282,7 +285,7 @@ def test_weights_in_buckets_stay_float(quantizer, trained) -> None:
 
 def test_students_of_mixed_precision_are_integers_where_they_can_be(trained) -> None:
     names = [name for name, p in CONVNET.build((1, 8, 8), 10).named_parameters() if p.dim() > 1]
-    mixed = PerLayer((Where(names[1], Uniform(4, 64)),), Symmetric(8))
+    mixed = QuantizerByName((Where(names[1], Uniform(4, 64)),), Symmetric(8))
     network, tensors, task = trained(CONVNET, mixed, MovingRange(8), False)
     data = to_onnx(network, (1, 8, 8), {}, tensors)
     assert "in 3 of 4" in metadata(data) and "other layers multiply in float32" in metadata(data)
@@ -450,7 +453,7 @@ def test_a_bias_beyond_the_unit_of_tiny_weights(tmp_path) -> None:
 
 def test_what_decides_the_latency() -> None:
     def kind(quantizer: Quantizer, activations: ActivationQuantizer) -> str:
-        recipe = methods.int8_post_training_quantization(Digits(), CONVNET, epochs=0)
+        recipe = methods.int8_post_training_quantization(methods.Setting(Digits(), Fresh(CONVNET), epochs=0))
         recipe = replace(recipe, quantizer=quantizer, activations=activations)
         student = compress(CONVNET.build((1, 8, 8), 10), recipe)
         tensors = stored_tensors(student, recipe)

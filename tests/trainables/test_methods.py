@@ -6,14 +6,18 @@ import pytest
 
 from tests.recipes import STUDENT, TEACHER_ID
 from trainables import methods
+from trainables.losses import SoftTargets
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
+from trainables.pruners import Magnitude
 from trainables.quantizers import LearnedPoints
+from trainables.schedules import Constant
 from trainables.tasks import Digits
 
 
-def alternating(epochs, **settings):
-    return methods.alternating_quantization(
-        Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=epochs, learning_rate=1e-2, **settings
-    )
+def alternating(epochs):
+    given = methods.Setting(Digits(), Fresh(STUDENT), epochs, teacher=TEACHER_ID)
+    return methods.alternating_quantization(given, optimizer=AdamW(1e-2))
 
 
 def test_alternation_puts_points_between_epochs_of_quantized_distillation():
@@ -39,11 +43,14 @@ def test_alternation_needs_three_epochs(epochs):
 @pytest.mark.parametrize("sparsity", [-0.5, 1.0, math.nan])
 def test_no_sparsity_is_taken_for_another(sparsity):
     with pytest.raises(ValueError, match="sparsity"):
-        methods.full_precision(Digits(), STUDENT, epochs=1, sparsity=sparsity)
+        methods.full_precision(
+            methods.Setting(Digits(), Fresh(STUDENT), epochs=1, pruner=Magnitude(sparsity))
+        )
 
 
 def test_no_weight_turns_the_labels_against_the_student():
     with pytest.raises(ValueError, match="task_weight"):
         methods.knowledge_distillation(
-            Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=1, distillation_weight=1.5
+            methods.Setting(Digits(), Fresh(STUDENT), epochs=1, teacher=TEACHER_ID),
+            imitation=SoftTargets(weight=Constant(1.5)),
         )

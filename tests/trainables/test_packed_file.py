@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import math
 import os
@@ -26,9 +25,10 @@ from trainables import packed_file
 from trainables.codecs import BitPacked, Raw, Smallest
 from trainables.codecs.base import Stored
 from trainables.codecs.binary import Reader, varint
-from trainables.methods import full_precision, quantized_distillation
+from trainables.methods import Setting, full_precision, quantized_distillation
 from trainables.models import ConvNet, ResNet
 from trainables.models.base import Model
+from trainables.origins import Fresh
 from trainables.packed_dictionary import DICTIONARY
 from trainables.packed_file import (
     MAGIC,
@@ -43,12 +43,13 @@ from trainables.packed_file import (
     unpack,
     write_file,
 )
+from trainables.pruners import Magnitude
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe, canonical_json
 from trainables.tasks import Digits
 
 RECIPE = quantized_distillation(
-    Digits(), ConvNet(depth=1, width=0.25), teacher_id="0" * 16, epochs=4, sparsity=0.5
+    Setting(Digits(), Fresh(ConvNet(depth=1, width=0.25)), epochs=4, teacher="0" * 16, pruner=Magnitude(0.5))
 )
 
 
@@ -125,11 +126,10 @@ def test_round_trip_and_rows(seed: int) -> None:
     json.dumps(rows, allow_nan=False)
 
 
-@pytest.mark.parametrize("method", IMAGE_METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", IMAGE_METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize("model", [ConvNet(), ResNet()], ids=lambda model: type(model).__name__)
 def test_headers_are_small_whatever_the_method(method: Callable[..., Recipe], model: Model) -> None:
-    teacher = {"teacher_id": "5" * 16} if "teacher_id" in inspect.signature(method).parameters else {}
-    recipe = method(Digits(), model, epochs=20, seed=7, **teacher)
+    recipe = method(Setting(Digits(), Fresh(model), epochs=20, teacher="5" * 16, seed=7))
     data = pack(recipe, {"0.0.weight": Dense(torch.zeros(2)), "3.bias": Dense(torch.zeros(2))})
     assert read_header(data) == recipe
     assert describe(data)[0]["bytes"] < 110 + 12 * len(recipe.phases)  # every phase has a learning rate
@@ -176,7 +176,7 @@ def test_the_file_is_near_its_entropy() -> None:
 
 
 def test_the_codec_is_the_recipes() -> None:
-    recipe = full_precision(Digits(), ConvNet(), epochs=1)
+    recipe = full_precision(Setting(Digits(), Fresh(ConvNet()), epochs=1))
     packed = Recipe(**(vars(recipe) | {"codec": Smallest((Raw(), BitPacked()))}))
     codes = Codes(torch.zeros(1000, dtype=torch.uint8), (1000,), 2, None, torch.zeros(1), torch.ones(1))
     _, weight, bias = describe(pack(packed, {"weight": codes, "bias": Dense(torch.zeros(4))}))

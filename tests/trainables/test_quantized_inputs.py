@@ -12,13 +12,15 @@ from tests.recipes import STUDENT
 from tests.trainables.test_trainer import trainer_of
 from trainables import methods
 from trainables.activations import LearnedClip, MovingRange, NoActivationQuantizer
+from trainables.calibration import CALIBRATION_INPUTS
 from trainables.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.evaluation import open_student, rebuild, ship
 from trainables.models import ResNet
 from trainables.models.summand import Summand
 from trainables.optimizers import SGD, AdamW
+from trainables.origins import Fresh
 from trainables.packed_file import PackedFileError, pack, unpack
-from trainables.quantized_inputs import CALIBRATION_INPUTS, calibrate, input_quantizers, quantize_inputs
+from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
 from trainables.quantizers import LearnedStep, Symmetric, Uniform
 from trainables.quantizers.base import Dense
 from trainables.recipe import Phase
@@ -33,7 +35,9 @@ def arrays():
 
 
 def recipe_of(activations, phases=None, model=STUDENT, **changes):
-    recipe = methods.int8_post_training_quantization(Digits(), model, epochs=2, learning_rate=1e-2)
+    recipe = methods.int8_post_training_quantization(
+        methods.Setting(Digits(), Fresh(model), epochs=2), optimizer=AdamW(1e-2)
+    )
     phases = recipe.phases if phases is None else phases
     return replace(recipe, activations=activations, phases=phases, **changes)
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.optimizers import OPTIMIZERS, SGD, AdamW
-from trainables.schedules import SCHEDULES, Constant, Cosine, Cubic, Linear, bounds, check_bounds
+from trainables.ranges import Range
+from trainables.schedules import SCHEDULES, Constant, Cosine, Cubic, Linear
 
 progress = st.floats(0, 1)
 
@@ -28,12 +29,12 @@ def test_closed_forms(t):
 @given(st.sampled_from(SCHEDULES), st.floats(-9, 9), st.floats(-9, 9), progress)
 def test_bounds_hold_throughout(cls, start, end, t):
     schedule = cls(start) if cls is Constant else cls(start, end)
-    low, high = bounds(schedule)
+    low, high = schedule.bounds()
     assert low - 1e-9 <= schedule(t) <= high + 1e-9
-    check_bounds("depth", schedule, low, high)
+    Range(low, high).check("depth", schedule)
     for range_ in ((low + 0.1, high + 0.2), (low - 0.2, high - 0.1)):
         with pytest.raises(ValueError, match="depth must stay in"):
-            check_bounds("depth", schedule, *range_)
+            Range(*range_).check("depth", schedule)
 
 
 @given(progress, progress)

@@ -10,15 +10,19 @@ from tests.recipes import IMAGE_METHODS, STUDENT, TEACHER_ID, every_method
 from tests.trainables.resuming import check_resuming
 from tests.trainables.teachers import local_sources
 from trainables import methods
+from trainables.activations import ActivationsByName, MovingRange, NoActivationQuantizer
+from trainables.by_name import Where
 from trainables.checkpoint import CheckpointError
 from trainables.compressed_weight import compressed_weights, compressible
-from trainables.evaluation import evaluate_file
+from trainables.evaluation import evaluate_file, open_student
 from trainables.models import ConvNet
 from trainables.optimizers import SGD, AdamW
+from trainables.origins import Fresh
 from trainables.packed_file import unpack
-from trainables.quantizers import LearnedPoints, PerLayer, Uniform, Zero
+from trainables.pruners import Magnitude, NoPruner, PrunerByName
+from trainables.quantized_inputs import input_quantizers
+from trainables.quantizers import LearnedPoints, QuantizerByName, Uniform, Zero
 from trainables.quantizers.base import Codes
-from trainables.quantizers.per_layer import Where
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Phase
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
@@ -41,20 +45,30 @@ def trainer_of(recipe, arrays):
 def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(arrays, tmp_path):
     recipes = [*every_method(4), *every_method(4, sparsity=0.6)]
     dropout = ConvNet(stages=((6,), (8,)), hidden=(16,), kernel_size=3, depth=1, dropout=(0.3, 0.3, 0.3))
-    recipes.append(methods.quantized_distillation(Digits(), dropout, teacher_id=TEACHER_ID, epochs=4))
+    recipes.append(
+        methods.quantized_distillation(
+            methods.Setting(Digits(), Fresh(dropout), epochs=4, teacher=TEACHER_ID)
+        )
+    )
     live, in_turn = (  # a teacher asked at every step; remembered views that come round before the end
         methods.quantized_distillation(
-            Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=4, seed=3, teacher_views=views
+            methods.Setting(
+                Digits(), Fresh(STUDENT), epochs=4, teacher=TEACHER_ID, teacher_views=views, seed=3
+            )
         )
         for views in (None, 3)
     )
     stochastic = replace(recipes[-1], quantizer=Uniform(2, 64, rounding="stochastic"))
     recipes += [live, in_turn, replace(stochastic, phases=(Phase(4, SGD(0.05), quantize=True),))]
-    alternating = methods.alternating_quantization(Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=4)
+    alternating = methods.alternating_quantization(
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=4, teacher=TEACHER_ID)
+    )
     visited = replace(alternating.phases[1], epochs=3)  # a guest is at work when the checkpoint is written
     recipes.append(replace(alternating, phases=(alternating.phases[0], visited)))
     shared = methods.differentiable_quantization(
-        Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=4, points_epochs=3, share_levels=True
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=4, teacher=TEACHER_ID),
+        quantizer=LearnedPoints(share=True),
+        points_epochs=3,
     )
     recipes.append(shared)
     check_resuming([trainer_of(recipe, arrays) for recipe in recipes], tmp_path)
@@ -80,7 +94,9 @@ def test_the_packed_file_is_what_the_student_computes(number, sparsity, arrays):
 
 
 def test_it_learns(arrays):
-    recipe = methods.full_precision(Digits(), replace(STUDENT, width=2.0), epochs=8, learning_rate=1e-2)
+    recipe = methods.full_precision(
+        methods.Setting(Digits(), Fresh(replace(STUDENT, width=2.0)), epochs=8), optimizer=AdamW(1e-2)
+    )
     told = []
     torch.set_num_threads(1)
     task = recipe.task.open(arrays, CPU, 0)
@@ -93,7 +109,9 @@ def test_it_learns(arrays):
 
 
 def test_quantized_training_moves_the_full_precision_copy_only_by_gradients(arrays):
-    recipe = methods.quantized_distillation(Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=2, bits=2)
+    recipe = methods.quantized_distillation(
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=2, teacher=TEACHER_ID), quantizer=Uniform(2)
+    )
     still = replace(recipe, phases=(Phase(1, SGD(1e-30, momentum=0.0, weight_decay=0.0), quantize=True),))
     trainer = trainer_of(still, arrays)
     before = {name: w.detach().clone() for name, _, w in compressed_weights(trainer.student)}
@@ -109,7 +127,7 @@ def test_quantized_training_moves_the_full_precision_copy_only_by_gradients(arra
 
 def test_the_points_phase_moves_points_and_leaves_weights(arrays):
     recipe = methods.differentiable_quantization(
-        Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=2, points_learning_rate=1e-3
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=2, teacher=TEACHER_ID), points_learning_rate=1e-3
     )
     trainer = trainer_of(recipe, arrays)
     trainer.train_epoch()
@@ -124,7 +142,7 @@ def test_the_points_phase_moves_points_and_leaves_weights(arrays):
 
 
 def test_divergence_is_an_error_that_says_where(arrays):
-    recipe = methods.full_precision(Digits(), STUDENT, epochs=3)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=3))
     wild = replace(recipe, phases=(Phase(3, SGD(100.0, weight_decay=1.0)),))
     trainer = trainer_of(wild, arrays)
     with pytest.raises(Diverged, match="epoch"):
@@ -134,7 +152,9 @@ def test_divergence_is_an_error_that_says_where(arrays):
 
 
 def test_foreign_and_broken_checkpoints_are_refused(arrays, tmp_path):
-    first, second = (methods.full_precision(Digits(), STUDENT, epochs=1, seed=s) for s in (0, 1))
+    first, second = (
+        methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1, seed=s)) for s in (0, 1)
+    )
     trainer_of(first, arrays).save(tmp_path)
     with pytest.raises(CheckpointError, match=first.recipe_id):
         trainer_of(second, arrays).load(tmp_path)
@@ -147,14 +167,16 @@ def test_foreign_and_broken_checkpoints_are_refused(arrays, tmp_path):
 
 
 def test_a_phase_with_nothing_to_learn_is_refused(arrays):
-    recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
     nothing = replace(recipe, phases=(Phase(1, AdamW(), train="quantizer"),))
     with pytest.raises(ValueError, match="nothing to learn"):
         trainer_of(nothing, arrays)
 
 
 def test_exempt_parameters_are_left_alone(arrays):
-    recipe = methods.post_training_quantization(Digits(), STUDENT, epochs=1, bits=1)
+    recipe = methods.post_training_quantization(
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=1), quantizer=Uniform(1)
+    )
     names = [name for name, _, _ in compressed_weights(trainer_of(recipe, arrays).student)]
     spared = trainer_of(replace(recipe, exempt=(names[0],)), arrays)
     assert [name for name, _, _ in compressed_weights(spared.student)] == names[1:]
@@ -163,7 +185,9 @@ def test_exempt_parameters_are_left_alone(arrays):
 
 
 def test_learned_points_can_train_together_with_the_weights(arrays):
-    recipe = methods.quantized_distillation(Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=1)
+    recipe = methods.quantized_distillation(
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=1, teacher=TEACHER_ID)
+    )
     joint = replace(
         recipe, quantizer=LearnedPoints(3, 64), phases=(Phase(1, AdamW(1e-3), train="all", quantize=True),)
     )
@@ -176,7 +200,9 @@ def test_learned_points_can_train_together_with_the_weights(arrays):
 
 def test_a_guest_leaves_the_weights_as_it_made_them(arrays):
     guest = Phase(1, SGD(1e-3), train="quantizer", quantize=True, quantizer=LearnedPoints(2, None))
-    recipe = methods.quantized_distillation(Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=1, sparsity=0.5)
+    recipe = methods.quantized_distillation(
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=1, teacher=TEACHER_ID, pruner=Magnitude(0.5))
+    )
     first = Phase(1, AdamW(), prune=True, quantize=True)
     still = Phase(1, SGD(1e-30, momentum=0.0, weight_decay=0.0))
     trainer = trainer_of(replace(recipe, phases=(first, guest, still)), arrays)
@@ -194,7 +220,8 @@ def test_a_guest_leaves_the_weights_as_it_made_them(arrays):
 
 def test_shared_levels_follow_the_gradients_at_the_same_total_of_bits(arrays):
     recipe = methods.differentiable_quantization(
-        Digits(), STUDENT, teacher_id=TEACHER_ID, epochs=2, share_levels=True
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=2, teacher=TEACHER_ID),
+        quantizer=LearnedPoints(share=True),
     )
     trainer = trainer_of(recipe, arrays)
     trainer.train_epoch()
@@ -211,20 +238,51 @@ def test_shared_levels_follow_the_gradients_at_the_same_total_of_bits(arrays):
 
 
 def test_layers_are_quantized_each_in_its_own_way(arrays):
-    recipe = methods.post_training_quantization(Digits(), STUDENT, epochs=1)
+    recipe = methods.post_training_quantization(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
     names = [name for name, _, _ in compressed_weights(trainer_of(recipe, arrays).student)]
-    mixed = PerLayer((Where(names[0], Uniform(2, 64)), Where(names[1], Zero())), LearnedPoints(3, None))
+    mixed = QuantizerByName(
+        (Where(names[0], Uniform(2, 64)), Where(names[1], Zero())), LearnedPoints(3, None)
+    )
     trainer = trainer_of(replace(recipe, quantizer=mixed), arrays)
     trainer.train_epoch()
     _, tensors = unpack(trainer.ship())
     assert [tensors[name].bits for name in names[:3]] == [2, 1, 3]
     assert not tensors[names[1]].decode().any()
     with pytest.raises(ValueError, match="nowhere"):
-        trainer_of(replace(recipe, quantizer=PerLayer((Where("nowhere.*", Zero()),), Uniform())), arrays)
+        trainer_of(
+            replace(recipe, quantizer=QuantizerByName((Where("nowhere.*", Zero()),), Uniform())), arrays
+        )
+
+
+def test_layers_are_pruned_and_their_inputs_quantized_each_in_its_own_way(arrays):
+    recipe = methods.full_precision(
+        methods.Setting(Digits(), Fresh(STUDENT), epochs=1, pruner=Magnitude(0.5))
+    )
+    names = [name for name, _, _ in compressed_weights(trainer_of(recipe, arrays).student)]
+    layers = [name.removesuffix(".weight") for name in names]
+    mixed = replace(
+        recipe,
+        pruner=PrunerByName((Where(names[0], NoPruner()), Where(names[1], Magnitude(0.9))), Magnitude(0.5)),
+        activations=ActivationsByName((Where(layers[1], MovingRange(4)),), NoActivationQuantizer()),
+    )
+    trainer = trainer_of(mixed, arrays)
+    trainer.train_epoch()
+    data = trainer.ship()
+    _, tensors = unpack(data)
+    shares = [float((tensors[name].decode() == 0).float().mean()) for name in names]
+    assert shares == pytest.approx([0.0, 0.9, *[0.5] * (len(names) - 2)], abs=0.01)
+    _, student = open_student(data)
+    assert [name for name, _ in input_quantizers(student)] == [f"{layers[1]}.input_quantizer"]
+    for role, wrong in (
+        ("pruner", {"pruner": PrunerByName((Where("nowhere", NoPruner()),), Magnitude())}),
+        ("activations", {"activations": ActivationsByName((Where("x", MovingRange()),), MovingRange())}),
+    ):
+        with pytest.raises(ValueError, match=f"the {role}'s pattern '.*' matches none"):
+            trainer_of(replace(recipe, **wrong), arrays)
 
 
 def test_the_published_rule_of_first_and_last_parameter(arrays):
-    recipe = methods.post_training_quantization(Digits(), STUDENT, epochs=1)
+    recipe = methods.post_training_quantization(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
     network = STUDENT.build((1, 8, 8), 10)
     names = [name for name, _ in network.named_parameters()]
     ruled = replace(recipe, exempt=(FIRST_AND_LAST_PARAMETER,))

@@ -14,9 +14,14 @@ from tests.trainables.translation import STUDENTS, every_translation_method, wri
 from trainables import methods
 from trainables.compressed_weight import compressed_weights
 from trainables.evaluation import open_student
+from trainables.losses import SoftTargets
 from trainables.models import LSTM, Transformer
+from trainables.origins import Fresh
 from trainables.packed_file import unpack
+from trainables.pruners import Magnitude
+from trainables.quantizers import Uniform
 from trainables.quantizers.base import Codes
+from trainables.schedules import Constant
 from trainables.sentences import PAD
 from trainables.teachers import Fixed, Remembered
 from trainables.teachers.remembered import different_views, remember
@@ -39,7 +44,9 @@ def task(folder):
 @pytest.fixture(scope="module")
 def arrays(task, folder):
     """With the translations of the small teacher, which tasks that do not ask for them ignore."""
-    taught = methods.sequence_level_distillation(task, STUDENTS[0], teacher_id=TEACHER_ID, epochs=1).task
+    taught = methods.sequence_level_distillation(
+        methods.Setting(task, Fresh(STUDENTS[0]), epochs=1, teacher=TEACHER_ID)
+    ).task
     return data_of(taught, folder)
 
 
@@ -56,7 +63,9 @@ def trainer_of(recipe, arrays, sources=None):
 def test_stopping_and_resuming_in_a_new_process_changes_no_bit(task, arrays, folder, tmp_path):
     plain, pruned = STUDENTS
     recipes = [*every_translation_method(task, plain), *every_translation_method(task, pruned, sparsity=0.5)]
-    live = methods.knowledge_distillation(task, plain, teacher_id=TEACHER_ID, epochs=4, teacher_views=None)
+    live = methods.knowledge_distillation(
+        methods.Setting(task, Fresh(plain), epochs=4, teacher=TEACHER_ID, teacher_views=None)
+    )
     check_resuming([trainer_of(recipe, arrays) for recipe in (*recipes, live)], tmp_path, folder)
 
 
@@ -87,7 +96,9 @@ TABLES = {"nothing": {"target", "source", "output"}, "output": {"target", "sourc
 def test_embeddings_and_output_layer_are_compressed_and_tied_ones_stored_once(family, tied, task, arrays):
     model = family(depth=1, units=8, tied=tied)
     recipe = methods.quantized_distillation(
-        task, model, teacher_id=TEACHER_ID, epochs=1, bits=2, bucket_size=64, temperature=1.0, sparsity=0.5
+        methods.Setting(task, Fresh(model), epochs=1, teacher=TEACHER_ID, pruner=Magnitude(0.5)),
+        quantizer=Uniform(2, 64),
+        imitation=SoftTargets(Constant(1.0)),
     )
     trainer = trainer_of(recipe, arrays)
     trainer.train_epoch()
@@ -159,7 +170,8 @@ def test_a_distilled_trial_asks_no_teacher(task, arrays):
 
     sources = LocalSources(network)
     recipe = methods.knowledge_distillation(
-        task, STUDENTS[0], teacher_id=TEACHER_ID, epochs=2, temperature=1.0
+        methods.Setting(task, Fresh(STUDENTS[0]), epochs=2, teacher=TEACHER_ID),
+        imitation=SoftTargets(Constant(1.0)),
     )
     first = trainer_of(recipe, arrays, sources)
     assert asked == [TEACHER_ID]
@@ -176,10 +188,11 @@ def test_a_distilled_trial_asks_no_teacher(task, arrays):
 def test_the_same_sentences_in_other_batches_have_the_same_loss(views, task, arrays):
     """Summed over tokens: padding, of which other batches have more or less, takes no part."""
     teacher = methods.knowledge_distillation(
-        task, STUDENTS[0], teacher_id=TEACHER_ID, epochs=1, temperature=1.0, teacher_views=views
+        methods.Setting(task, Fresh(STUDENTS[0]), epochs=1, teacher=TEACHER_ID, teacher_views=views),
+        imitation=SoftTargets(Constant(1.0)),
     ).teacher
     student = STUDENTS[1].build(task.input_shape, task.outputs).eval()
-    term = methods.SoftTargets(methods.Constant(1.0)).build(NO_FEATURES)
+    term = SoftTargets(Constant(1.0)).build(NO_FEATURES)
     sums, tokens = [], []
     for seed, batch_tokens in ((0, 40), (1, 90), (2, 400), (3, 10_000)):
         loaded = opened(task, arrays, seed, batch_tokens=batch_tokens)
@@ -201,7 +214,7 @@ def test_padded_positions_have_no_gradient(task, arrays):
     batch = next(batch for batch in loaded.batches("train", 0, 0) if batch.counted is not None)
     policy = Remembered(TEACHER_ID, 1).build(local_sources(task), loaded, STUDENT)
     output = torch.randn(*batch.targets.shape, 64, requires_grad=True)
-    term = methods.SoftTargets(methods.Constant(1.0)).build(NO_FEATURES)
+    term = SoftTargets(Constant(1.0)).build(NO_FEATURES)
     step = step_of(output, batch)
     term(step, policy(step)).backward()
     moved = (output.grad != 0).any(2)
@@ -209,10 +222,10 @@ def test_padded_positions_have_no_gradient(task, arrays):
 
 
 def test_softened_targets_need_the_live_teacher(task, arrays):
-    arguments = {"teacher_id": TEACHER_ID, "epochs": 1, "temperature": 2.0}
+    given = methods.Setting(task, Fresh(STUDENTS[0]), epochs=1, teacher=TEACHER_ID)
     with pytest.raises(ValueError, match=r"temperature 1\.0 alone, got temperature=Constant\(value=2\.0\)"):
-        methods.quantized_distillation(task, STUDENTS[0], **arguments)
-    live = methods.quantized_distillation(task, STUDENTS[0], **arguments, teacher_views=None)
+        methods.quantized_distillation(given)
+    live = methods.quantized_distillation(replace(given, teacher_views=None))
     trainer_of(live, arrays).train_epoch()
     with pytest.raises(ValueError, match=r"got temperature=Linear"):
         replace(
@@ -224,7 +237,8 @@ def test_softened_targets_need_the_live_teacher(task, arrays):
 
 def test_without_sources_nobody_is_imitated(task, arrays):
     recipe = methods.knowledge_distillation(
-        task, STUDENTS[0], teacher_id=TEACHER_ID, epochs=1, temperature=1.0
+        methods.Setting(task, Fresh(STUDENTS[0]), epochs=1, teacher=TEACHER_ID),
+        imitation=SoftTargets(Constant(1.0)),
     )
     with pytest.raises(ValueError, match=TEACHER_ID):
         trainer_of(recipe, arrays, NoSources())

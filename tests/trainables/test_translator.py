@@ -10,7 +10,9 @@ from trainables import methods
 from trainables.evaluation import ASSET, assets_of, evaluate_file, open_student, weights_of
 from trainables.metrics.sizes import parameters
 from trainables.models import LSTM, ConvNet, Transformer
+from trainables.origins import Fresh
 from trainables.packed_file import PackedFileError, pack, unpack
+from trainables.quantizers import Uniform
 from trainables.quantizers.base import Dense
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
@@ -42,7 +44,9 @@ def german(folder, stem):
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda model: type(model).__name__)
 def file(request, pairs, task):
-    recipe = methods.post_training_quantization(pairs, request.param, epochs=1, bits=4)
+    recipe = methods.post_training_quantization(
+        methods.Setting(pairs, Fresh(request.param), epochs=1), quantizer=Uniform(4)
+    )
     return train(recipe, task, NoSources(), CPU)
 
 
@@ -82,7 +86,7 @@ def test_another_vocabulary_is_not_evaluated_and_a_damaged_one_not_used(task, fi
 
 
 def test_a_classifier_does_not_translate():
-    recipe = methods.full_precision(Digits(), ConvNet(depth=1, width=0.1), epochs=1)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(ConvNet(depth=1, width=0.1)), epochs=1))
     task = Digits().open(Digits().load(None), CPU, 0)
     data = train(replace(recipe, phases=(replace(recipe.phases[0], epochs=0),)), task, NoSources(), CPU)
     with pytest.raises(NoTranslator, match="Digits does not translate"):

@@ -5,15 +5,21 @@ from dataclasses import replace
 from tests.recipes import every_method
 from trainables import methods
 from trainables.models import ConvNet
+from trainables.origins import Fresh, Trained
+from trainables.pruners import Magnitude
+from trainables.quantizers import Uniform
 from trainables.tasks import Digits
 from trainables.wording import in_words
 
 
 def test_a_recipe_is_told_with_its_numbers() -> None:
     recipe = methods.quantized_distillation(
-        Digits(), ConvNet(width=0.35), teacher_id="0" * 16, epochs=10, bits=3, sparsity=0.5
+        methods.Setting(
+            Digits(), Fresh(ConvNet(width=0.35)), epochs=10, teacher="0" * 16, pruner=Magnitude(0.5)
+        ),
+        quantizer=Uniform(3),
     )
-    text = in_words(replace(recipe, start="1" * 16))
+    text = in_words(replace(recipe, origin=Trained(recipe.model, "1" * 16)))
     assert text.startswith(
         "Quantized distillation of ConvNet (depth 2, width 0.35): weights by Uniform (bits 3,"
     )
@@ -28,7 +34,7 @@ def test_a_recipe_is_told_with_its_numbers() -> None:
 
 
 def test_what_a_recipe_does_not_have_is_not_told() -> None:
-    text = in_words(methods.full_precision(Digits(), ConvNet(), epochs=1))
+    text = in_words(methods.full_precision(methods.Setting(Digits(), Fresh(ConvNet()), epochs=1)))
     assert text == (
         "Full precision of ConvNet (depth 2, width 1): "
         "1 epoch of AdamW (learning rate 0.002, weight decay 0.01)."

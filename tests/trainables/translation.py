@@ -1,15 +1,19 @@
 """A tiny translation task in files, students for it, and every method that trains on it."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.recipes import TEACHER_ID
+from tests.recipes import setting
 from trainables import methods
 from trainables.models import LSTM, Transformer
+from trainables.optimizers import AdamW
+from trainables.quantizers import NoQuantizer
 from trainables.recipe import Recipe
+from trainables.schedules import Constant
 from trainables.tasks import TextPairs
 
 NOUNS = {"hund": "dog", "vogel": "bird", "baum": "tree", "fisch": "fish", "stein": "stone", "esel": "donkey"}
@@ -23,13 +27,9 @@ STUDENTS = (
 
 WITHOUT_QUANTIZED_INPUTS = tuple(
     method
-    for method in methods.METHODS
-    if method
-    not in (
-        methods.int8_post_training_quantization,
-        methods.quantization_aware_training,
-        methods.parameterized_clipping,
-    )
+    for method in methods.METHODS.values()
+    if method.name
+    not in ("int8_post_training_quantization", "quantization_aware_training", "parameterized_clipping")
 )
 """Ranges of inputs would be taken of padding too."""
 
@@ -55,16 +55,18 @@ def write_pairs(directory: Path) -> TextPairs:
 def every_translation_method(
     task: TextPairs, model: LSTM | Transformer, epochs: int = 4, sparsity: float = 0.0
 ) -> list[Recipe]:
-    """One recipe per method, and sequence-level distillation once more in 4 bits."""
+    """One recipe per method, and sequence-level distillation once more in full precision."""
     recipes: list[Recipe] = []
-    for method in (*WITHOUT_QUANTIZED_INPUTS, methods.sequence_level_distillation):
-        arguments: dict[str, Any] = {"epochs": epochs, "sparsity": sparsity, "learning_rate": 5e-3}
-        wanted: dict[str, Any] = {"teacher_id": TEACHER_ID, "temperature": 1.0, "points_learning_rate": 1e-4}
-        if method is methods.alternating_quantization:
-            arguments["epochs"] = max(epochs, 3)
+    for method in WITHOUT_QUANTIZED_INPUTS:
+        enough = max(epochs, 3) if method is methods.alternating_quantization else epochs
         accepted = inspect.signature(method).parameters
-        arguments |= {name: value for name, value in wanted.items() if name in accepted}
-        if any(recipe.method == method.__name__ for recipe in recipes):
-            arguments["bits"] = 4
-        recipes.append(method(task, model, **arguments))
-    return recipes
+        arguments: dict[str, Any] = {"optimizer": AdamW(5e-3)}
+        if "imitation" in accepted:
+            arguments["imitation"] = replace(accepted["imitation"].default, temperature=Constant(1.0))
+        if "points_learning_rate" in accepted:
+            arguments["points_learning_rate"] = 1e-4
+        recipes.append(method(setting(task, model, enough, sparsity), **arguments))
+    plain = methods.sequence_level_distillation(
+        setting(task, model, epochs, sparsity), quantizer=NoQuantizer(), optimizer=AdamW(5e-3)
+    )
+    return [*recipes, plain]

@@ -77,8 +77,12 @@ class ActivationQuantizer(Part):
     """Inputs of layers -> few values."""
 
     @abstractmethod
-    def build(self) -> InputQuantizer | None:
-        """The module in front of one layer; None leaves its input as it is."""
+    def build(self, name: str = "") -> InputQuantizer | None:
+        """The module in front of the layer ``name``; None leaves its input as it is."""
+
+    def patterns(self) -> tuple[str, ...]:
+        """Name patterns that must each be the first to match a layer; none by default."""
+        return ()
 
     @abstractmethod
     def for_sums(self) -> Self:

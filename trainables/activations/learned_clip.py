@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 from torch import Tensor, nn
 
 from trainables.activations.base import ActivationQuantizer, Grid, InputQuantizer
 from trainables.activations.functional import SUM_BITS, as_stored, clipped_on_grid, grid_between
-from trainables.part import check_range
+from trainables.ranges import Range
 
 SMALLEST_CLIP = 2.0**-10
 
@@ -73,18 +73,11 @@ class LearnedClip(ActivationQuantizer):
         decay: of the penalty ``decay * alpha^2``, at least 0; default 2e-4, the paper's for its weights.
     """
 
-    bits: int = 4
-    initial: float | None = None
-    decay: float = 2e-4
+    bits: Annotated[int, Range(2, 8, (2, 8), name="activation_bits")] = 4
+    initial: Annotated[float | None, Range(0, 1000, excluded="low", log=True)] = None
+    decay: Annotated[float, Range(0.0, 1.0)] = 2e-4
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "bits", 2, 8)
-        if self.initial is not None and not 0.0 < self.initial <= 1000.0:
-            raise ValueError(f"initial must be in (0, 1000] or None, got initial={self.initial}")
-        check_range(self, "decay", 0.0, 1.0)
-
-    def build(self) -> InputQuantizer:
+    def build(self, name: str = "") -> InputQuantizer:
         return _LearnedClip(self)
 
     def for_sums(self) -> Self:

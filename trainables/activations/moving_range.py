@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 from torch import Tensor
 
 from trainables.activations.base import ActivationQuantizer, Grid, InputQuantizer
 from trainables.activations.functional import SUM_BITS, as_stored, clipped_on_grid, grid_between
-from trainables.part import check_range
+from trainables.ranges import Range
 
 
 class _MovingRange(InputQuantizer):
@@ -59,15 +59,10 @@ class MovingRange(ActivationQuantizer):
         momentum: what an average keeps per batch, in [0, 0.99999]; default 0.99.
     """
 
-    bits: int = 8
-    momentum: float = 0.99
+    bits: Annotated[int, Range(2, 8)] = 8
+    momentum: Annotated[float, Range(0.0, 0.99999)] = 0.99
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "bits", 2, 8)
-        check_range(self, "momentum", 0.0, 0.99999)
-
-    def build(self) -> InputQuantizer:
+    def build(self, name: str = "") -> InputQuantizer:
         return _MovingRange(self)
 
     def for_sums(self) -> Self:

@@ -12,7 +12,7 @@ from trainables.activations.base import ActivationQuantizer
 class NoActivationQuantizer(ActivationQuantizer):
     """Layers see their inputs in float32."""
 
-    def build(self) -> None:
+    def build(self, name: str = "") -> None:
         return None
 
     def for_sums(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from trainables.lesson import Lesson, Step
 from trainables.losses.base import Loss, check_answers
 from trainables.probe import Probe
-from trainables.schedules import Constant, Schedule, bounds, check_bounds
+from trainables.ranges import Range
+from trainables.schedules import Constant, Schedule
 
 
 class _SoftTargets(nn.Module):
@@ -39,13 +41,10 @@ class SoftTargets(Loss):
             mix.
     """
 
-    temperature: Schedule = Constant(2.0)
-    weight: Schedule = Constant(0.7)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_bounds("temperature", self.temperature, 0.1, 100.0)
-        check_bounds("weight", self.weight, 0.0, 1000.0)
+    temperature: Annotated[Schedule, Range(0.1, 100.0, (1.0, 10.0), log=True, name="temperature")] = Constant(
+        2.0
+    )
+    weight: Annotated[Schedule, Range(0.0, 1000.0, (0.3, 0.95), name="distillation_weight")] = Constant(0.7)
 
     def build(self, probe: Probe) -> nn.Module:
         """See the contract."""
@@ -53,7 +52,7 @@ class SoftTargets(Loss):
 
     def check_temperature(self, only: float | None) -> None:
         """See the contract."""
-        if only is not None and bounds(self.temperature) != (only, only):
+        if only is not None and self.temperature.bounds() != (only, only):
             raise ValueError(
                 f"the task remembers a teacher's outputs at temperature {only} alone, got "
                 f"temperature={self.temperature}; use {only}, or ask the teacher at every step"

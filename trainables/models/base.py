@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Self
+from typing import Annotated, Self
 
 from torch import nn
 
 from trainables.part import Part
+from trainables.ranges import Range
 
 
 class Model(Part):
@@ -20,7 +21,7 @@ class Model(Part):
     """
 
     depth: int
-    width: float
+    width: Annotated[float, Range(1 / 16, 16, log=True, smaller="low", name="width")]
 
     def scaled(self, depth: int, width: float) -> Self:
         """The same architecture at another depth and width."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
 from trainables.models.base import Model
 from trainables.models.shapes import image_shape
-from trainables.part import check_range
+from trainables.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,15 @@ class ConvNet(Model):
             empty, the default, means none.
     """
 
-    depth: int = 2
+    depth: Annotated[int, Range(1, 32, smaller="low", name="depth")] = 2
     width: float = 1.0
     stages: tuple[tuple[int, ...], ...] = ((75, 50), (50, 25))
     hidden: tuple[int, ...] = (500,)
-    kernel_size: int = 5
+    kernel_size: Annotated[int, Range(1, 11)] = 5
     dropout: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "depth", 1, 32)
-        check_range(self, "width", 1 / 16, 16)
-        check_range(self, "kernel_size", 1, 11)
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got kernel_size={self.kernel_size}")
         if not 1 <= len(self.stages) <= 8 or not all(1 <= len(stage) <= 32 for stage in self.stages):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
 from trainables.models.base import Model
-from trainables.part import check_range
+from trainables.ranges import Range
 from trainables.torchvision_guard import make_importable
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -39,14 +40,12 @@ class Custom(Model):
     """
 
     target: str
-    depth: int = 1
+    depth: Annotated[int, Range(1, 1024, smaller="low", name="depth")] = 1
     width: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _checked(self.target)
-        check_range(self, "depth", 1, 1024)
-        check_range(self, "width", 1 / 16, 16)
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; :meth:`Recipe.build` also tries the network out.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,8 @@ from trainables.decoding import StateTensor
 from trainables.models.base import Model
 from trainables.models.onnx_lstm import Weights, padded_lstm
 from trainables.models.words import TIED, Words, valid, vocabulary_size
-from trainables.part import check_choice, check_range
+from trainables.part import check_choice
+from trainables.ranges import Range
 from trainables.sentences import Sentences
 
 State = tuple[Tensor, ...]
@@ -50,23 +51,17 @@ class LSTM(Model):
             size, before an untied one as many elements as there are units.
     """
 
-    depth: int = 2
+    depth: Annotated[int, Range(1, 8, smaller="low", name="depth")] = 2
     width: float = 1.0
-    units: int = 256
-    embedding: int = 256
+    units: Annotated[int, Range(1, 4096, log=True, smaller="low")] = 256
+    embedding: Annotated[int, Range(1, 4096, log=True, smaller="low")] = 256
     bidirectional: bool = True
-    dropout: float = 0.2
+    dropout: Annotated[float, Range(0, 1, excluded="high")] = 0.2
     tied: str = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "depth", 1, 8)
-        check_range(self, "width", 1 / 16, 16)
-        check_range(self, "units", 1, 4096)
-        check_range(self, "embedding", 1, 4096)
         check_choice(self, "tied", TIED)
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1), got dropout={self.dropout}")
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; ``input_shape`` is (vocabulary,), ``outputs`` the vocabulary."""

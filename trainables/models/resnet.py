@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from trainables.models.base import Model
 from trainables.models.shapes import image_shape
 from trainables.models.summand import Summand
-from trainables.part import check_range
+from trainables.ranges import Range
 
 STAGES = (16, 32, 64)
 
@@ -28,13 +29,8 @@ class ResNet(Model):
         width: multiplier of the channels 16, 32 and 64, rounded, at least 1; in [1/16, 16], default 1.
     """
 
-    depth: int = 3
+    depth: Annotated[int, Range(1, 32, smaller="low", name="depth")] = 3
     width: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "depth", 1, 32)
-        check_range(self, "width", 1 / 16, 16)
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; He et al.'s (2015) normal initialisation for convolutions (fan out)."""

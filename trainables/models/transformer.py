@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from trainables.decoding import StateTensor
 from trainables.models.base import Model
 from trainables.models.words import TIED, Words, valid, vocabulary_size
-from trainables.part import check_choice, check_range
+from trainables.part import check_choice
+from trainables.ranges import Range
 from trainables.sentences import Sentences
 
 State = tuple[Tensor, ...]
@@ -44,24 +45,17 @@ class Transformer(Model):
             source embedding, "all", the default and the paper's.
     """
 
-    depth: int = 2
+    depth: Annotated[int, Range(1, 12, smaller="low", name="depth")] = 2
     width: float = 1.0
-    units: int = 256
-    heads: int = 4
-    feed_forward: int = 4
-    dropout: float = 0.1
+    units: Annotated[int, Range(2, 4096, log=True, smaller="low")] = 256
+    heads: Annotated[int, Range(1, 64)] = 4
+    feed_forward: Annotated[int, Range(1, 8)] = 4
+    dropout: Annotated[float, Range(0, 1, excluded="high")] = 0.1
     tied: str = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "depth", 1, 12)
-        check_range(self, "width", 1 / 16, 16)
-        check_range(self, "units", 2, 4096)
-        check_range(self, "heads", 1, 64)
-        check_range(self, "feed_forward", 1, 8)
         check_choice(self, "tied", TIED)
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1), got dropout={self.dropout}")
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; ``input_shape`` is (vocabulary,), ``outputs`` the vocabulary."""

@@ -42,5 +42,9 @@ class Pruner(Part):
     """Which weights stay."""
 
     @abstractmethod
-    def build(self, weight: Tensor) -> Mask:
-        """A mask module for ``weight`` that keeps everything until it is updated."""
+    def build(self, weight: Tensor, name: str = "") -> Mask:
+        """A mask module for ``weight``, the parameter ``name``, that keeps everything until it is updated."""
+
+    def patterns(self) -> tuple[str, ...]:
+        """Name patterns that must each be the first to match a parameter; none by default."""
+        return ()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from trainables.part import check_range
 from trainables.pruners.base import Mask, Pruner
+from trainables.ranges import Range
 from trainables.schedules import Cubic, Schedule
 
 
@@ -70,16 +71,14 @@ class Magnitude(Pruner):
         updates: how many times the mask is renewed over the pruning phases, at least 1.
     """
 
-    sparsity: float = 0.5
+    sparsity: Annotated[float, Range(0.0, 0.999, (0.1, 0.95), smaller="high", name="sparsity")] = 0.5
     ramp: Schedule = Cubic(0.0, 1.0, 0.1, 0.6)
-    updates: int = 40
+    updates: Annotated[int, Range(1, 1_000_000)] = 40
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "sparsity", 0.0, 0.999)
-        check_range(self, "updates", 1, 1_000_000)
         if self.ramp(1.0) != 1.0:
             raise ValueError(f"ramp must end at 1, got ramp={self.ramp} ending at {self.ramp(1.0)}")
 
-    def build(self, weight: Tensor) -> Mask:
+    def build(self, weight: Tensor, name: str = "") -> Mask:
         return _Magnitude(self, weight)

@@ -24,5 +24,5 @@ class _KeepAll(Mask):
 class NoPruner(Pruner):
     """Every weight stays."""
 
-    def build(self, weight: Tensor) -> Mask:
+    def build(self, weight: Tensor, name: str = "") -> Mask:
         return _KeepAll()

@@ -1,10 +1,11 @@
 """Weights -> few values; one quantizer per file."""
 
 from trainables.quantizers.base import Quantizer
+from trainables.quantizers.by_name import QuantizerByName
 from trainables.quantizers.learned_points import LearnedPoints
 from trainables.quantizers.learned_step import LearnedStep
 from trainables.quantizers.none import NoQuantizer
-from trainables.quantizers.per_layer import PerLayer
+from trainables.quantizers.rows import Rows
 from trainables.quantizers.symmetric import Symmetric
 from trainables.quantizers.uniform import Uniform
 from trainables.quantizers.zero import Zero
@@ -15,6 +16,7 @@ QUANTIZERS: tuple[type[Quantizer], ...] = (
     LearnedPoints,
     Symmetric,
     LearnedStep,
-    PerLayer,
+    QuantizerByName,
+    Rows,
     Zero,
 )

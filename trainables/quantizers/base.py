@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -111,6 +112,62 @@ class Dense:
         return self.values
 
 
+@dataclass(frozen=True)
+class Grouped:
+    """A tensor whose rows are in groups, each stored as a tensor of its own.
+
+    Attributes:
+        rows: uint8, shape (n,), the number of the group that each row is in; every group has one.
+        groups: their rows in the order in which they stand in the tensor, same trailing dimensions.
+    """
+
+    rows: Tensor
+    groups: tuple[Codes | Dense, ...]
+
+    def decode(self) -> Tensor:
+        """The float32 tensor.
+
+        Raises:
+            ValueError: rows and groups do not fit each other.
+        """
+        sizes = [int((self.rows == number).sum()) for number in range(len(self.groups))]
+        shapes = [(size, *self.groups[0].shape[1:]) for size in sizes]
+        if sum(sizes) != len(self.rows) or shapes != [group.shape for group in self.groups]:
+            raise ValueError(f"groups of {[group.shape for group in self.groups]} are not rows of {sizes}")
+        made = torch.zeros(len(self.rows), *shapes[0][1:])
+        for number, group in enumerate(self.groups):
+            made[self.rows == number] = group.decode().float()
+        return made
+
+    def named(self, name: str) -> dict[str, Codes | Dense]:
+        """The tensors that a file holds of it; :func:`joined` puts them together again."""
+        parts = {f"{name}[{number}]": group for number, group in enumerate(self.groups)}
+        return {f"{name}{ROWS}": Dense(self.rows), **parts}
+
+
+ROWS = "[rows]"
+"""Ends the name of the tensor that says which group each row is in; no parameter's name holds a bracket."""
+
+
+def joined(tensors: Mapping[str, Codes | Dense]) -> dict[str, Codes | Dense]:
+    """``tensors`` of a file, those in groups of rows put together.
+
+    Raises:
+        ValueError: groups are missing, or do not fit.
+    """
+    found = dict(tensors)
+    for name in [name.removesuffix(ROWS) for name in tensors if name.endswith(ROWS)]:
+        rows = found.pop(name + ROWS).decode()
+        if rows.dtype != torch.uint8 or rows.dim() != 1 or not len(rows):
+            raise ValueError(f"{name}{ROWS} must name the group of each row, got {rows.dtype} {rows.shape}")
+        numbers = range(int(rows.max()) + 1)
+        if missing := [number for number in numbers if f"{name}[{number}]" not in found]:
+            raise ValueError(f"{name}[{missing[0]}] is missing")
+        groups = tuple(found.pop(f"{name}[{number}]") for number in numbers)
+        found[name] = Dense(Grouped(rows, groups).decode())
+    return found
+
+
 def scatter_kept(values: Tensor, keep: Tensor | None, shape: tuple[int, ...]) -> Tensor:
     """Put the kept ``values`` (n,) back where ``keep`` is True; zero elsewhere."""
     if keep is None:
@@ -137,7 +194,7 @@ class WeightQuantizer(nn.Module):
         """Values -> their quantized values, same shape, with gradients for training."""
 
     @abstractmethod
-    def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Codes | Dense:
+    def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Codes | Dense | Grouped:
         """The values of a tensor of ``shape`` as stored; ``decode()`` equals ``forward``.
 
         ``keep`` is the mask that the kept values belong to; always None with ``exact_zero``.
@@ -167,5 +224,5 @@ class Quantizer(Part):
         """The module that quantizes ``weight``, the parameter ``name``; it holds only what is learned."""
 
     def patterns(self) -> tuple[str, ...]:
-        """Name patterns that must each match a parameter; none by default."""
+        """Name patterns that must each be the first to match a parameter; none by default."""
         return ()

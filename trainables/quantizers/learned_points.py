@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.part import check_choice, check_range
+from trainables.part import check_choice
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
 from trainables.quantizers.functional import SCALE_DTYPES, decode_points, initial_points, points_codes
+from trainables.ranges import Range
 
 
 class _NearestPoint(torch.autograd.Function):
@@ -121,23 +122,22 @@ class LearnedPoints(Quantizer):
         bucket_size: values that share a scale and an offset, in [2, 2^20], or None; default 256.
         initial: where points start: ``quantile`` (default), ``uniform`` or ``kmeans`` (Deep Compression,
             Han et al. 2016).
-        scale_dtype: of scales and offsets, as stored and as used: ``float16`` or ``float32``.
+        scale_dtype: of scales and offsets, as stored and as used: ``float16`` (default) or ``float32``.
         share: when training of the points begins, tensors share all their points out anew by the size of
             their gradients, at the same total of bits (the paper's "redistribution of bits"; see
             :mod:`trainables.quantizers.sharing`). Until then each has its own ``2^bits``.
     """
 
-    bits: int = 4
-    bucket_size: int | None = 256
+    bits: Annotated[int, Range(1, 8, (1, 8), smaller="low", name="bits")] = 4
+    bucket_size: Annotated[
+        int | None, Range(2, 2**20, (32, 1024), doubling=True, smaller="high", name="bucket_size")
+    ] = 256
     initial: str = "quantile"
-    scale_dtype: str = "float32"
+    scale_dtype: str = "float16"
     share: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "bits", 1, 8)
-        if self.bucket_size is not None:
-            check_range(self, "bucket_size", 2, 2**20)
         check_choice(self, "initial", ("quantile", "uniform", "kmeans"))
         check_choice(self, "scale_dtype", SCALE_DTYPES)
 

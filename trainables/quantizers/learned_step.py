@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from trainables.part import check_choice, check_range
+from trainables.part import check_choice
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
 from trainables.quantizers.functional import SCALE_DTYPES
+from trainables.ranges import Range
 
 SMALLEST_STEP = 1e-6
 """Where learned steps end: above zero in float16 too."""
@@ -118,13 +119,12 @@ class LearnedStep(Quantizer):
         scale_dtype: of the step, as stored and as used: ``float16`` or ``float32`` (default).
     """
 
-    bits: int = 4
+    bits: Annotated[int, Range(2, 8, (2, 8), smaller="low", name="symmetric_bits")] = 4
     per_channel: bool = False
     scale_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "bits", 2, 8)
         check_choice(self, "scale_dtype", SCALE_DTYPES)
 
     @property

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from trainables.part import check_choice, check_range
+from trainables.part import check_choice
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
 from trainables.quantizers.functional import SCALE_DTYPES, quantize_symmetric, symmetric_codes
+from trainables.ranges import Range
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -70,21 +71,18 @@ class Symmetric(Quantizer):
         per_channel: one scale per output channel, the first dimension (default). Otherwise per bucket.
         bucket_size: values that share a scale, in [2, 2^20], or None for the whole tensor; only without
             ``per_channel``.
-        scale_dtype: of the steps between levels, as stored and as used: ``float16`` or ``float32``.
+        scale_dtype: of the steps between levels, as stored and as used: ``float16`` (default) or ``float32``.
     """
 
-    bits: int = 8
+    bits: Annotated[int, Range(2, 8, (2, 8), smaller="low", name="symmetric_bits")] = 8
     per_channel: bool = True
-    bucket_size: int | None = None
-    scale_dtype: str = "float32"
+    bucket_size: Annotated[int | None, Range(2, 2**20, doubling=True, smaller="high")] = None
+    scale_dtype: str = "float16"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "bits", 2, 8)
-        if self.bucket_size is not None:
-            check_range(self, "bucket_size", 2, 2**20)
-            if self.per_channel:
-                raise ValueError(f"per_channel takes no bucket_size, got bucket_size={self.bucket_size}")
+        if self.bucket_size is not None and self.per_channel:
+            raise ValueError(f"per_channel takes no bucket_size, got bucket_size={self.bucket_size}")
         check_choice(self, "scale_dtype", SCALE_DTYPES)
 
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:

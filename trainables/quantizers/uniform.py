@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from trainables.part import check_choice, check_range
+from trainables.part import check_choice
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
 from trainables.quantizers.functional import (
     SCALE_DTYPES,
@@ -17,6 +17,7 @@ from trainables.quantizers.functional import (
     uniform_codes,
     uniform_scale_gradient,
 )
+from trainables.ranges import Range
 
 GRADIENTS = ("straight_through", "truncated", "through_scale")
 
@@ -96,24 +97,23 @@ class Uniform(Quantizer):
         bucket_size: values that share a scale and an offset, in [2, 2^20], or None for the whole
             tensor; default 256.
         rounding: in training, ``nearest`` or ``stochastic``; the shipped weights are always nearest.
-        scale_dtype: of scales and offsets, as stored and as used: ``float16`` or ``float32``.
+        scale_dtype: of scales and offsets, as stored and as used: ``float16`` (default) or ``float32``.
         gradient: what reaches the full-precision weights. ``straight_through`` (default, the paper's
             runs): all of it. ``truncated``: weights are clamped to [-1, 1] before they are quantized, and
             those outside get none. ``through_scale``: the ends of a bucket get what moving its scale
             would change as well (``complicated`` in the published code).
     """
 
-    bits: int = 4
-    bucket_size: int | None = 256
+    bits: Annotated[int, Range(1, 8, (1, 8), smaller="low", name="bits")] = 4
+    bucket_size: Annotated[
+        int | None, Range(2, 2**20, (32, 1024), doubling=True, smaller="high", name="bucket_size")
+    ] = 256
     rounding: str = "nearest"
-    scale_dtype: str = "float32"
+    scale_dtype: str = "float16"
     gradient: str = "straight_through"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "bits", 1, 8)
-        if self.bucket_size is not None:
-            check_range(self, "bucket_size", 2, 2**20)
         check_choice(self, "rounding", ("nearest", "stochastic"))
         check_choice(self, "scale_dtype", SCALE_DTYPES)
         check_choice(self, "gradient", GRADIENTS)

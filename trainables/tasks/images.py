@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from trainables.arrays import shared_tensor
 from trainables.interfaces import Classifier
 from trainables.memory import Memory, Whole
 from trainables.modes import evaluating
-from trainables.part import check_range
+from trainables.ranges import Range
 from trainables.tasks.augmentation import augment, mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
 
@@ -36,14 +37,9 @@ class ImageTask(Task):
         flip: whether training flips images from left to right at random.
     """
 
-    batch_size: int
-    padding: int
+    batch_size: Annotated[int, Range(2, 65_536)]
+    padding: Annotated[int, Range(0, 64)]
     flip: bool
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "batch_size", 2, 65_536)
-        check_range(self, "padding", 0, 64)
 
     @property
     def metric(self) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from trainables.decoding import Translation, Translator, beam_search, length_limits, translate
 from trainables.interfaces import EncoderDecoder
 from trainables.memory import Memory
-from trainables.part import check_range
+from trainables.ranges import Range
 from trainables.sentences import END
 from trainables.tasks.base import Arrays, TaughtTask
 from trainables.tasks.text import EVALUATION_TOKENS, LoadedText, TextTask
@@ -39,13 +40,12 @@ class TeacherTranslations(TaughtTask):
 
     of: TextTask
     teacher_id: str
-    beam: int = 5
+    beam: Annotated[int, Range(1, 64)] = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not re.fullmatch("[0-9a-f]{16}", self.teacher_id):
             raise ValueError(f"teacher_id must be 16 hex digits, got teacher_id={self.teacher_id!r}")
-        check_range(self, "beam", 1, 64)
 
     @property
     def metric(self) -> str:

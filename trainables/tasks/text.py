@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from trainables.interfaces import EncoderDecoder
 from trainables.memory import Memory, Top
 from trainables.metrics.translation import bleu, chrf, signatures
 from trainables.modes import evaluating
-from trainables.part import check_choice, check_range
+from trainables.part import check_choice
+from trainables.ranges import Range
 from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, DataError, Task
@@ -57,20 +58,20 @@ class TextTask(Task):
         label_smoothing: share of the target distribution that all tokens share evenly, in [0, 1).
     """
 
-    vocabulary_size: int
+    vocabulary_size: Annotated[int, Range(SMALLEST, LARGEST)]
     subwords: str
-    batch_tokens: int
-    max_length: int
-    label_smoothing: float
+    batch_tokens: Annotated[int, Range(8, 2**20)]
+    max_length: Annotated[int, Range(8, 4096)]
+    label_smoothing: Annotated[float, Range(0.0, 1.0, excluded="high")]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "vocabulary_size", SMALLEST, LARGEST)
         check_choice(self, "subwords", SUBWORDS)
-        check_range(self, "max_length", 8, 4096)
-        check_range(self, "batch_tokens", self.max_length, 2**20)
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        if self.batch_tokens < self.max_length:
+            raise ValueError(
+                f"batch_tokens must be at least max_length, which is {self.max_length}, "
+                f"got batch_tokens={self.batch_tokens}"
+            )
 
     @property
     def metric(self) -> str:

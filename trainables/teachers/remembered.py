@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from trainables.lesson import Lesson, Step
-from trainables.part import check_range
+from trainables.ranges import Range
 from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
 
@@ -52,12 +53,11 @@ class Remembered(Teacher):
     """
 
     recipe_id: str
-    views: int = 16
+    views: Annotated[int, Range(1, 1024)] = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_recipe_id(self.recipe_id)
-        check_range(self, "views", 1, 1024)
 
     def build(self, sources: Sources, task: LoadedTask, student: nn.Module) -> TeacherPolicy:
         """See the contract.

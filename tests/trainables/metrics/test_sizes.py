@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from trainables.codecs.base import Stored
-from trainables.methods import full_precision
+from trainables.methods import Setting, full_precision
 from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models import ConvNet
+from trainables.origins import Fresh
 from trainables.packed_file import describe, pack
 from trainables.quantizers.base import Codes, Dense
 from trainables.tasks import Digits
 
-RECIPE = full_precision(Digits(), ConvNet(), epochs=1)
+RECIPE = full_precision(Setting(Digits(), Fresh(ConvNet()), epochs=1))
 KEEP = torch.arange(600).reshape(20, 30) % 3 == 0
 TENSORS: dict[str, Stored] = {
     "quantized": Codes(

@@ -13,6 +13,7 @@ from torch import nn
 
 from trainables import methods
 from trainables.models.custom import Custom, allow
+from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks import Digits
 
@@ -49,7 +50,7 @@ def change(module: str, old: str, new: str) -> None:
 
 
 def recipe(module: str) -> Recipe:
-    return methods.full_precision(Digits(), Custom(f"{module}:Net"), epochs=1)
+    return methods.full_precision(methods.Setting(Digits(), Fresh(Custom(f"{module}:Net")), epochs=1))
 
 
 def test_an_allowed_class_is_built_with_the_documented_arguments(module: str) -> None:

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from trainables import methods
 from trainables.export import to_onnx
 from trainables.interfaces import EncoderDecoder
+from trainables.losses import SoftTargets
 from trainables.metrics.macs import macs
 from trainables.models.custom import Custom, allow
+from trainables.origins import Fresh
+from trainables.schedules import Constant
 from trainables.sentences import Sentences
 from trainables.tasks import Digits, Phrases
 
@@ -37,14 +40,15 @@ def test_the_example_is_built_exported_and_counted(translator: type[nn.Module]) 
     allow("examples.own_translator:Translator")
     model = Custom("examples.own_translator:Translator", depth=2, width=0.1)
     recipe = methods.quantized_distillation(
-        Phrases(vocabulary_size=300), model, teacher_id="0" * 16, epochs=1, temperature=1.0
+        methods.Setting(Phrases(vocabulary_size=300), Fresh(model), epochs=1, teacher="0" * 16),
+        imitation=SoftTargets(Constant(1.0)),
     )
     network = recipe.build().eval()
     assert dict(network.named_parameters())["output.weight"].shape[0] == 300
     assert set(to_onnx(network, recipe.task.interface, {})) == {"encoder", "step"}
     assert macs(network, recipe.task.interface) > 0
     with pytest.raises(ValueError, match="input_shape must be a vocabulary"):
-        methods.full_precision(Digits(), model, epochs=1).build()
+        methods.full_precision(methods.Setting(Digits(), Fresh(model), epochs=1)).build()
 
 
 def test_a_translator_that_breaks_the_contract_says_how(translator: type[nn.Module]) -> None:

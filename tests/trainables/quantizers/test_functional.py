@@ -128,7 +128,7 @@ def test_quantile_points_hold_equal_mass():
 def test_gradient_of_points_equals_finite_differences():
     torch.manual_seed(0)
     weight, upstream = torch.randn(500), torch.randn(500)
-    module = LearnedPoints(3, 64).build(weight)
+    module = LearnedPoints(3, 64, scale_dtype="float32").build(weight)
     module.initialize(weight)
     values = module(weight.requires_grad_())
     values.backward(upstream)

@@ -13,8 +13,11 @@ from tests.trainables.translation import STUDENTS, write_pairs
 from trainables import methods
 from trainables.decoding import beam_search
 from trainables.evaluation import evaluate_file, open_student
+from trainables.naming import short_name
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
 from trainables.quantizers import NoQuantizer, Uniform
-from trainables.recipe import canonical_json, recipe_from_dict, short_name
+from trainables.recipe import canonical_json, recipe_from_dict
 from trainables.sentences import END, PAD
 from trainables.tasks import Digits, TeacherTranslations
 from trainables.teachers.sources import NoSources
@@ -91,11 +94,13 @@ def test_the_other_task_does_not_see_them(base, made):
     assert with_them.fingerprint() == without.fingerprint()
 
 
-@pytest.mark.parametrize("bits", [None, 4])
-def test_what_it_trained_is_evaluated_with_the_other_tasks_data_alone(bits, base, made, tmp_path):
+@pytest.mark.parametrize("quantizer", [NoQuantizer(), Uniform(4)])
+def test_what_it_trained_is_evaluated_with_the_other_tasks_data_alone(quantizer, base, made, tmp_path):
     task, arrays = base
     recipe = methods.sequence_level_distillation(
-        task, STUDENTS[0], teacher_id=TEACHER_ID, epochs=1, bits=bits, learning_rate=1e-2
+        methods.Setting(task, Fresh(STUDENTS[0]), epochs=1, teacher=TEACHER_ID),
+        quantizer=quantizer,
+        optimizer=AdamW(1e-2),
     )
     trainer = Trainer(recipe, recipe.task.open({**arrays, **made}, CPU, 0), NoSources(), CPU)
     trainer.train_epoch()
@@ -113,8 +118,10 @@ def test_what_it_trained_is_evaluated_with_the_other_tasks_data_alone(bits, base
 def test_the_method(base):
     task, _ = base
     plain, quantized = (
-        methods.sequence_level_distillation(task, STUDENTS[1], teacher_id=TEACHER_ID, epochs=3, bits=bits)
-        for bits in (None, 2)
+        methods.sequence_level_distillation(
+            methods.Setting(task, Fresh(STUDENTS[1]), epochs=3, teacher=TEACHER_ID), quantizer=quantizer
+        )
+        for quantizer in (NoQuantizer(), Uniform(2))
     )
     assert (plain.quantizer, plain.exempt_dtype, plain.phases[0].quantize) == (
         NoQuantizer(),

@@ -9,7 +9,8 @@ from tests.recipes import STUDENT
 from trainables import methods
 from trainables.evaluation import open_student
 from trainables.models import ConvNet, ResNet
-from trainables.starting import start_from
+from trainables.origins import Fresh
+from trainables.origins.trained import Trained, start_from
 from trainables.tasks import Digits
 from trainables.teachers.sources import LocalSources, NoSources
 from trainables.trainer import Trainer, train
@@ -24,7 +25,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def trained(task):
-    recipe = methods.full_precision(Digits(), ResNet(depth=1, width=0.25), epochs=2)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(ResNet(depth=1, width=0.25)), epochs=2))
     return open_student(train(recipe, task, NoSources(), CPU))[1]
 
 
@@ -45,8 +46,8 @@ def test_it_computes_the_same_and_normalises_as_training_does(task, trained):
 
 
 def test_the_first_file_of_a_started_student_is_the_teachers(task, trained):
-    recipe = methods.full_precision(Digits(), ResNet(depth=1, width=0.25), epochs=1)
-    started = replace(recipe, start="a" * 16, exempt_dtype="float32")
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(ResNet(depth=1, width=0.25)), epochs=1))
+    started = replace(recipe, origin=Trained(recipe.model, "a" * 16), exempt_dtype="float32")
     trainer = Trainer(started, task, LocalSources(lambda recipe_id: trained), CPU)
     _, student = open_student(trainer.ship())
     inputs = next(iter(task.batches("validation", 0))).inputs
@@ -61,7 +62,7 @@ def test_another_architecture_is_refused_with_the_difference(task, trained):
 
 
 def test_a_recipe_names_what_it_starts_from_by_its_id():
-    recipe = methods.full_precision(Digits(), STUDENT, epochs=1)
+    recipe = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
     with pytest.raises(ValueError, match="16 hex digits"):
-        replace(recipe, start="teacher")
-    assert replace(recipe, start="b" * 16).recipe_id != recipe.recipe_id
+        replace(recipe, origin=Trained(STUDENT, "teacher"))
+    assert replace(recipe, origin=Trained(STUDENT, "b" * 16)).recipe_id != recipe.recipe_id

@@ -1,16 +1,57 @@
-"""A student that begins where a trained network ended."""
+"""A trained network as it is."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.quantized_inputs import CALIBRATION_INPUTS, InputBatches
+from trainables.calibration import CALIBRATION_INPUTS, InputBatches
+from trainables.models.base import Model
+from trainables.origins.base import Origin, fresh_network
+from trainables.tasks.base import LoadedTask, Task
+from trainables.teachers.base import Sources, check_recipe_id
+
+
+@dataclass(frozen=True)
+class Trained(Origin):
+    """A trained network as it is: Apprentice's scheme C, and quantization of a network that is there.
+
+    It comes from its packed file, so the student begins with what was shipped. Batch normalisation, which is
+    folded there, is recovered from about 512 training inputs.
+
+    Attributes:
+        model: the architecture of the trained network.
+        network: ``recipe_id`` of the trained network, 16 hex digits.
+    """
+
+    model: Model
+    network: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_recipe_id(self.network)
+
+    @property
+    def parent(self) -> str:
+        """The trained network."""
+        return self.network
+
+    def build(self, task: Task, data: LoadedTask, sources: Sources) -> tuple[Model, nn.Module]:
+        """See the contract.
+
+        Raises:
+            ValueError: the trained network has another architecture, or is not there.
+        """
+        student = fresh_network(self.model, task).to(data.device)
+        batches = lambda: (batch.inputs for batch in data.batches("train", 0))  # noqa: E731
+        start_from(student, sources.network(self.network), batches)
+        return self.model, student
 
 
 @torch.no_grad()

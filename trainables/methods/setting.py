@@ -1,0 +1,124 @@
+"""What every published method is given, and how its function becomes a named method."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Generic, ParamSpec
+
+from trainables.activations import NoActivationQuantizer
+from trainables.activations.base import ActivationQuantizer
+from trainables.codecs import Smallest
+from trainables.losses.base import Loss
+from trainables.optimizers import Optimizer
+from trainables.origins.base import Origin
+from trainables.part import Part
+from trainables.pruners import Magnitude, NoPruner
+from trainables.pruners.base import Pruner
+from trainables.quantizers import NoQuantizer
+from trainables.quantizers.base import Quantizer
+from trainables.ranges import Range
+from trainables.recipe import Phase, Recipe
+from trainables.tasks.base import Task
+from trainables.teachers import Fixed, NoTeacher, Remembered
+
+P = ParamSpec("P")
+PRUNING: Pruner = Magnitude()
+"""What a search prunes with, where it prunes; what it draws of it, the ranges of its fields say."""
+
+
+@dataclass(frozen=True)
+class Setting(Part):
+    """What every method is given and does not decide.
+
+    Attributes:
+        task: data set and metric.
+        origin: how the student comes to be.
+        epochs: of the whole training.
+        teacher: ``recipe_id`` of the trained teacher; None (default) where there is none.
+        teacher_views: in how many augmentation views the teacher's outputs are remembered; None asks it at
+            every step, in views that never come again. Default 16.
+        pruner: which weights stay; all by default.
+        seed: drives all randomness but that of the remembered views, which all runs share.
+    """
+
+    task: Task
+    origin: Origin
+    epochs: Annotated[int, Range(0, 1_000_000)]
+    teacher: str | None = None
+    teacher_views: int | None = 16
+    pruner: Pruner = NoPruner()
+    seed: int = 0
+
+    def phase(self, optimizer: Optimizer, epochs: int | None = None, **settings: Any) -> Phase:
+        """Training for ``epochs``, all by default; masks grow in it if there is a pruner."""
+        prune = self.pruner != NoPruner()
+        return Phase(self.epochs if epochs is None else epochs, optimizer, **{"prune": prune, **settings})
+
+    def recipe(
+        self,
+        *phases: Phase,
+        quantizer: Quantizer = NoQuantizer(),
+        activations: ActivationQuantizer = NoActivationQuantizer(),
+        imitation: Loss | None = None,
+        task: Task | None = None,
+    ) -> Recipe:
+        """The recipe of these parts; without a quantizer, weights are stored as float32.
+
+        Args:
+            phases: of the training, in order.
+            quantizer: weights -> few values.
+            activations: inputs of layers -> few values.
+            imitation: the teacher's term of the loss; the labels' has the rest of its weight.
+            task: in place of the setting's own.
+        """
+        views = self.teacher_views
+        found: dict[str, Any] = {"teacher": NoTeacher(), "losses": ()}
+        if imitation is not None:
+            teacher = Fixed(self.known_teacher) if views is None else Remembered(self.known_teacher, views)
+            found = {"teacher": teacher, "losses": (imitation,), "task_weight": imitation.weight.rest()}
+        return Recipe(
+            method="",
+            task=task or self.task,
+            origin=self.origin,
+            pruner=self.pruner,
+            quantizer=quantizer,
+            activations=activations,
+            phases=phases,
+            codec=Smallest(),
+            exempt_dtype="float32" if quantizer == NoQuantizer() else "float16",
+            seed=self.seed,
+            **found,
+        )
+
+    @property
+    def known_teacher(self) -> str:
+        """The teacher, of a method that cannot do without."""
+        if self.teacher is None:
+            raise ValueError("this method needs a trained teacher: give Setting(..., teacher=its recipe_id)")
+        return self.teacher
+
+
+class Method(Generic[P]):
+    """A published method: called with a :class:`Setting` and parts, it returns a recipe that bears its name.
+
+    Attributes:
+        function: that writes the recipe.
+        name: of its function.
+        paper: authors, year and section; empty for what is nobody's invention.
+    """
+
+    def __init__(self, function: Callable[P, Recipe], paper: str) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = function.__name__
+        self.paper = paper
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Recipe:
+        return replace(self.function(*args, **kwargs), method=self.name)
+
+
+def published(paper: str) -> Callable[[Callable[P, Recipe]], Method[P]]:
+    """Make a function of a :class:`Setting` the method that ``paper`` describes."""
+    return lambda function: Method(function, paper)

@@ -1,0 +1,7 @@
+"""How a student comes to be; one origin per file."""
+
+from trainables.origins.base import Origin
+from trainables.origins.fresh import Fresh
+from trainables.origins.trained import Trained
+
+ORIGINS: tuple[type[Origin], ...] = (Fresh, Trained)

@@ -1,0 +1,22 @@
+"""A different quantizer for each name pattern: mixed precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from trainables.by_name import ByName
+from trainables.part import Part
+from trainables.quantizers.base import Quantizer, WeightQuantizer
+
+
+@dataclass(frozen=True)
+class QuantizerByName(ByName[Quantizer], Quantizer):
+    """The quantizer of the first rule that matches a parameter's name; zero bits are ``Zero()``."""
+
+    family: ClassVar[type[Part]] = Quantizer
+
+    def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
+        return self.part_for(name).build(weight, name)
