@@ -48,12 +48,14 @@ from trainables.codecs.binary import Reader, varint
 from trainables.codecs.layout import IS_DENSE, read_shape, write_shape
 from trainables.compressed_weight import compress
 from trainables.evaluation import assets_of, rebuild, ship
-from trainables.methods import full_precision, quantized_distillation
+from trainables.methods import Setting, full_precision, quantized_distillation
 from trainables.metrics.latency import fingerprint
 from trainables.models import LSTM, ConvNet
+from trainables.origins import Fresh
 from trainables.packed_dictionary import DICTIONARY
 from trainables.packed_file import CHECKSUM_BYTES, MAGIC, VERSION, PackedFileError, describe, pack, unpack
 from trainables.packed_file import _checksum as checksum_of
+from trainables.pruners import Magnitude
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe
 from trainables.tasks import Digits, Phrases
@@ -123,8 +125,9 @@ def taken_apart(data: bytes) -> Parts:
 
 def files() -> list[bytes]:
     """Valid files in which every codec, grid, model, form of scales and kind of asset is at work."""
+    origin = Fresh(ConvNet(depth=1, width=0.25))
     recipe = quantized_distillation(
-        Digits(), ConvNet(depth=1, width=0.25), teacher_id="0" * 16, epochs=4, sparsity=0.5
+        Setting(Digits(), origin, epochs=4, teacher="0" * 16, pruner=Magnitude(0.5))
     )
     wide = np.repeat(np.random.default_rng(0).choice([0.5, 3.0], 40), 60)
     index = torch.from_numpy(
@@ -153,13 +156,13 @@ def files() -> list[bytes]:
     text = "der alte Koffer steht im Flur und zwei junge Katzen schlafen neben dem warmen Ofen"
     words = text.split()
     lines = [" ".join(words[start:] + words[:start]) for start in range(len(words))] * 5
-    lstm = full_precision(Phrases(vocabulary_size=40), LSTM(), epochs=2)
+    lstm = full_precision(Setting(Phrases(vocabulary_size=40), Fresh(LSTM()), epochs=2))
     vocabularies = {
         f"task:{kind}": Dense(torch.from_numpy(learn(lines, 40, kind).copy())) for kind in ("bpe", "unigram")
     }
     large = torch.randint(0, 16, (500_000,), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
     phases = tuple(replace(phase, epochs=number) for number in range(20) for phase in recipe.phases)
-    plain = full_precision(Digits(), ConvNet(depth=1, width=0.25), epochs=2)
+    plain = full_precision(Setting(Digits(), origin, epochs=2))
     return [
         *map(_untrained, (plain, recipe)),
         pack(recipe, tensors),

@@ -31,6 +31,8 @@ from search.store import own_database
 from search.sweep_folder import DeliveryMark, SweepFolder
 from trainables import methods
 from trainables.models import ConvNet
+from trainables.origins import Fresh
+from trainables.quantizers import Uniform
 from trainables.recipe import Recipe
 from trainables.tasks import Digits
 
@@ -199,7 +201,8 @@ def run(case: Case, mutants: int, seed: int = 0) -> Outcome:
 
 def _recipe(bits: int) -> Recipe:
     student = ConvNet(stages=((8,), (16,)), hidden=(16,), kernel_size=3)
-    return methods.post_training_quantization(Digits(), student, epochs=2, bits=bits)
+    setting = methods.Setting(Digits(), Fresh(student), epochs=2)
+    return methods.post_training_quantization(setting, quantizer=Uniform(bits))
 
 
 def make_log(store: Path) -> Path:

@@ -29,6 +29,7 @@ from search.mlflow_client import METRIC_TAG
 from search.samplers import name_of
 from search.searcher import Judge, OptunaSearcher
 from search.store import Store, StoreError, open_store, records, tensors_of
+from search.studies import IMAGES, sized
 from search.teacher import (
     cached_product,
     cached_teacher,
@@ -38,7 +39,7 @@ from search.teacher import (
     teacher_path,
 )
 from search.tracking import SweepTracker
-from spaces import Context, images
+from spaces import Context
 from trainables import methods
 from trainables.checkpoint import CHECKPOINT_FILE, CheckpointError
 from trainables.contents import contents_json
@@ -47,6 +48,7 @@ from trainables.foreign import parse_json
 from trainables.interfaces import Classifier
 from trainables.metrics.latency import Latency, _write, damaged_tables, known_latencies, machine_id
 from trainables.models import ConvNet
+from trainables.origins import Fresh
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.tasks import Digits
 from trainables.tasks.base import LoadedTask
@@ -75,6 +77,7 @@ class Case:
 
 
 CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=3)
+SPACE = sized(IMAGES, (1, 2), (0.1, 1.0))
 SWEEP = "digits-1"
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
 ENDS = ("finished", "finished", "pruned", "failed", "finished", "running", "pruned", "running")
@@ -88,7 +91,7 @@ JUDGE = Judge(_objectives, lambda result: {"packed_bytes": math.log2(result["pac
 
 
 def _space(trial: optuna.trial.BaseTrial) -> Recipe:
-    return images(trial, CONTEXT)
+    return SPACE(trial, CONTEXT)
 
 
 def _searcher(study: optuna.Study, records: Mapping[str, Record], trials: int) -> OptunaSearcher:
@@ -97,8 +100,8 @@ def _searcher(study: optuna.Study, records: Mapping[str, Record], trials: int) -
         _space,
         JUDGE.objectives,
         trials=trials,
-        parameters=images.parameters(CONTEXT),
-        starting_points=images.starting_points(CONTEXT),
+        parameters=SPACE.parameters(CONTEXT),
+        starting_points=SPACE.starting_points(CONTEXT),
         constraints=JUDGE.constraints,
         recipes={name: record.recipe for name, record in records.items()},
     )
@@ -179,7 +182,7 @@ journal = Case("journal", _journal_made, _journal_used)
 
 
 RECIPE = methods.post_training_quantization(
-    Digits(), ConvNet(stages=((4,), (4,)), hidden=(8,), depth=1), epochs=4, bits=4
+    methods.Setting(Digits(), Fresh(ConvNet(stages=((4,), (4,)), hidden=(8,), depth=1)), epochs=4)
 )
 CPU = torch.device("cpu")
 

@@ -21,15 +21,16 @@ from trainables import packed_file
 from trainables.codecs.binary import varint
 from trainables.compressed_weight import compress
 from trainables.evaluation import rebuild, ship
-from trainables.methods import full_precision
+from trainables.methods import Setting, full_precision
 from trainables.models import ConvNet
+from trainables.origins import Fresh
 from trainables.packed_file import MAGIC, VERSION, PackedFileError, pack
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import canonical_json
 from trainables.tasks import Digits
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = full_precision(Digits(), ConvNet(depth=1, width=0.25), epochs=4)
+RECIPE = full_precision(Setting(Digits(), Fresh(ConvNet(depth=1, width=0.25)), epochs=4))
 TITLE = "\x1b]0;owned\x07"
 HOSTILE = [
     TITLE,

@@ -9,12 +9,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from benchmarks.state_cases import CONTEXT, JUDGE, SWEEP
+from benchmarks.state_cases import CONTEXT, JUDGE, SPACE, SWEEP
 from search.callback import Record
 from search.journal import JournalDamaged, continue_study, open_study, whole_lines
 from search.samplers import SAMPLERS, name_of
 from search.searcher import EARLIER, OptunaSearcher
-from spaces import images
 from trainables.recipe import recipe_from_dict
 
 DIRECTIONS = ("maximize", "minimize")
@@ -23,10 +22,10 @@ DIRECTIONS = ("maximize", "minimize")
 def searcher_on(study, records=None, trials=100, **options):
     return OptunaSearcher(
         study,
-        lambda trial: images(trial, CONTEXT),
+        lambda trial: SPACE(trial, CONTEXT),
         JUDGE.objectives,
         trials=trials,
-        parameters=images.parameters(CONTEXT),
+        parameters=SPACE.parameters(CONTEXT),
         constraints=JUDGE.constraints,
         recipes={name: record.recipe for name, record in (records or {}).items()},
         **options,

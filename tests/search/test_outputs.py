@@ -18,6 +18,7 @@ from tests.recipes import STUDENT
 from trainables import methods
 from trainables.compressed_weight import compress
 from trainables.evaluation import ship
+from trainables.origins import Fresh
 from trainables.tasks import Digits
 
 ROOT = os.geteuid() == 0
@@ -31,7 +32,7 @@ def left(folder: Path) -> set[str]:
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A packed file."""
     torch.manual_seed(0)
-    recipe = methods.post_training_quantization(Digits(), STUDENT, epochs=1)
+    recipe = methods.post_training_quantization(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
     path = tmp_path_factory.mktemp("student") / "student.rdz"
     path.write_bytes(ship(recipe, compress(STUDENT.build((1, 8, 8), 10), recipe)))
     return path

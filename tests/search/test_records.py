@@ -10,9 +10,10 @@ from search.records import lost_trials, records_of
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.evaluation import ship
+from trainables.origins import Fresh
 from trainables.tasks import Digits
 
-RECIPE = methods.full_precision(Digits(), STUDENT, epochs=1)
+RECIPE = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
 
 
 def study(*states):

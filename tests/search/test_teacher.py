@@ -121,7 +121,7 @@ def test_the_size_of_a_view_is_that_of_what_is_kept(asked):
     assert view_bytes(task, 10) == sum(values[0].nbytes for values in asked.values.values())
 
 
-LONGER = methods.full_precision(Digits(), STUDENT, epochs=4)
+LONGER = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=4))
 
 
 class Killed(Exception):
