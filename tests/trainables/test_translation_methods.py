@@ -18,10 +18,10 @@ from trainables.losses import SoftTargets
 from trainables.models import LSTM, Transformer
 from trainables.origins import Fresh
 from trainables.packed_file import unpack
-from trainables.pruners import Magnitude
+from trainables.pruners import Magnitude, NoPruner
 from trainables.quantizers import Uniform
 from trainables.quantizers.base import Codes
-from trainables.schedules import Constant
+from trainables.schedules import Constant, Linear
 from trainables.sentences import PAD
 from trainables.teachers import Fixed, Remembered
 from trainables.teachers.remembered import different_views, remember
@@ -113,7 +113,7 @@ def test_embeddings_and_output_layer_are_compressed_and_tied_ones_stored_once(fa
     assert {name for name, t in tensors.items() if t.shape[:1] == (64,) and len(t.shape) == 2} == set(tables)
     dense = {name for name, tensor in tensors.items() if not isinstance(tensor, Codes)}
     assert all(len(tensors[name].shape) == 1 for name in dense)
-    spared = replace(recipe, exempt=("words.*",), pruner=methods.NoPruner())
+    spared = replace(recipe, exempt=("words.*",), pruner=NoPruner())
     _, tensors = unpack(trainer_of(spared, arrays).ship())
     assert not any(isinstance(tensors[name], Codes) for name in tables)
 
@@ -231,7 +231,7 @@ def test_softened_targets_need_the_live_teacher(task, arrays):
         replace(
             live,
             teacher=Remembered(TEACHER_ID, 1),
-            losses=(methods.SoftTargets(methods.Linear(1.0, 2.0)),),
+            losses=(SoftTargets(Linear(1.0, 2.0)),),
         )
 
 
