@@ -44,13 +44,13 @@ from trainables.codecs.layout import affine_bytes
 from trainables.metrics.latency import fingerprint
 from trainables.models import ConvNet
 from trainables.origins import Fresh
-from trainables.packed_file import entropy_bytes, read_file, unpack
 from trainables.pruners import Magnitude
 from trainables.quantizers import Uniform
 from trainables.quantizers.base import Codes
+from trainables.shipping.packed_file import entropy_bytes, read_file, unpack
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
-from trainables.trainer import train
+from trainables.training.trainer import train
 
 CODEC = Smallest()
 SPARSE = ((0.5, 4), (0.8, 2), (0.9, 4), (0.95, 8))

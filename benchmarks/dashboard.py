@@ -100,12 +100,13 @@ def main() -> None:
 def reading(folder: Path) -> list[str]:
     """Reading the store, the view's data and figure, the offline page, and the size of the process."""
     from dashboards.app import create_app
-    from dashboards.figures.front import front_figure, front_view
+    from dashboards.figures.front import front_figure
+    from dashboards.figures.front_view import front_view
     from dashboards.figures.progress import progress_data
     from dashboards.live import Live
     from dashboards.report import front_html
-    from search.importance import free, importance
-    from search.store import open_store
+    from search.objectives.importance import free, importance
+    from search.store.store import open_store
 
     store = open_store(folder)
     live = Live(store)
@@ -146,7 +147,7 @@ def browser(folder: Path) -> list[str]:
     from dashboards.app import bind
     from dashboards.live import Live
     from dashboards.picture import find_browser
-    from search.store import open_store
+    from search.store.store import open_store
 
     live = Live(open_store(folder))
     live.read()

@@ -10,8 +10,9 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from search.studies import Study, find_study
 from spaces import Context
+from studies.known import find_study
+from studies.study import Study
 from trainables.recipe import Recipe
 from trainables.tasks.base import Task
 

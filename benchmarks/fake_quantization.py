@@ -31,18 +31,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.quantizers.functional import (
-    decode_points,
-    decode_symmetric,
-    decode_uniform,
-    initial_points,
-    points_codes,
-    quantize_points,
-    quantize_symmetric,
-    quantize_uniform,
-    symmetric_codes,
-    uniform_codes,
-)
+from trainables.quantizers.kernels.points import decode_points, initial_points, points_codes, quantize_points
+from trainables.quantizers.kernels.symmetric import decode_symmetric, quantize_symmetric, symmetric_codes
+from trainables.quantizers.kernels.uniform import decode_uniform, quantize_uniform, uniform_codes
 
 BUCKET = 256
 SHAPE = (13_021, 768)

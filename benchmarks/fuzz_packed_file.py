@@ -46,18 +46,26 @@ from trainables.codecs import Smallest
 from trainables.codecs.base import Stored
 from trainables.codecs.binary import Reader, varint
 from trainables.codecs.layout import IS_DENSE, read_shape, write_shape
-from trainables.compressed_weight import compress
-from trainables.evaluation import assets_of, rebuild, ship
+from trainables.compression.compressed_weight import compress
 from trainables.methods import Setting, full_precision, quantized_distillation
 from trainables.metrics.latency import fingerprint
 from trainables.models import LSTM, ConvNet
 from trainables.origins import Fresh
-from trainables.packed_dictionary import DICTIONARY
-from trainables.packed_file import CHECKSUM_BYTES, MAGIC, VERSION, PackedFileError, describe, pack, unpack
-from trainables.packed_file import _checksum as checksum_of
 from trainables.pruners import Magnitude
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe
+from trainables.shipping.evaluation import assets_of, rebuild, ship
+from trainables.shipping.packed_dictionary import DICTIONARY
+from trainables.shipping.packed_file import (
+    CHECKSUM_BYTES,
+    MAGIC,
+    VERSION,
+    PackedFileError,
+    describe,
+    pack,
+    unpack,
+)
+from trainables.shipping.packed_file import _checksum as checksum_of
 from trainables.tasks import Digits, Phrases
 from trainables.tasks.vocabulary import Vocabulary, VocabularyError, learn
 

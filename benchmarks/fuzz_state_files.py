@@ -20,15 +20,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from search.delivery import Delivery
-from search.event_log import START, EventLog, read_log, seal
-from search.events import KIND_TAG, METRIC_TAG, STUDY_TAG, SWEEP_TAG, TRIAL_TAG
-from search.mlflow_client import StoreError
+from search.log.event_log import START, EventLog, read_log, seal
+from search.log.events import KIND_TAG, METRIC_TAG, STUDY_TAG, SWEEP_TAG, TRIAL_TAG
+from search.log.folder import DeliveryMark, SweepFolder
 from search.problem import Problem
-from search.records import records_of, tell_again
-from search.resume import find_sweep
-from search.store import own_database
-from search.sweep_folder import DeliveryMark, SweepFolder
+from search.store.mlflow_client import StoreError
+from search.store.store import own_database
+from search.sweeps.records import records_of, tell_again
+from search.sweeps.resume import find_sweep
+from search.tracking.delivery import Delivery
 from trainables import methods
 from trainables.models import ConvNet
 from trainables.origins import Fresh

@@ -31,8 +31,6 @@ import torch
 from torch import Tensor, nn
 
 from trainables import methods
-from trainables.checkpoint import read_checkpoint, write_checkpoint
-from trainables.evaluation import evaluate_file, open_student
 from trainables.files import write_file
 from trainables.losses import SoftTargets
 from trainables.methods import Setting
@@ -40,13 +38,15 @@ from trainables.metrics.latency import fingerprint
 from trainables.models.base import Model
 from trainables.optimizers import AdamW
 from trainables.origins import Fresh
-from trainables.packed_file import SUFFIX
 from trainables.quantizers import LearnedPoints, Uniform
 from trainables.recipe import Recipe
 from trainables.schedules import Constant
+from trainables.shipping.evaluation import evaluate_file, open_student
+from trainables.shipping.packed_file import SUFFIX
 from trainables.tasks.base import Arrays, LoadedTask, Task, TaughtTask
 from trainables.teachers.remembered import remember
-from trainables.trainer import Trainer
+from trainables.training.checkpoint import read_checkpoint, write_checkpoint
+from trainables.training.trainer import Trainer
 
 BUCKET_SIZE = 256
 FULL_PRECISION = 32

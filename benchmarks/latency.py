@@ -26,19 +26,19 @@ from torch import Tensor
 
 from trainables import methods
 from trainables.activations import NoActivationQuantizer
-from trainables.compressed_weight import compress
-from trainables.evaluation import rebuild, ship
-from trainables.export import to_onnx
-from trainables.integer_graph import has_wide_products
+from trainables.compression.compressed_weight import compress
+from trainables.exporting.export import to_onnx
+from trainables.exporting.integer_weight import has_wide_products
 from trainables.metrics.latency import fingerprint
+from trainables.metrics.turns import alone
 from trainables.models import ResNet
 from trainables.models.base import Model
 from trainables.models.convnet import PAPER_STUDENT_2
 from trainables.origins import Fresh
-from trainables.packed_file import unpack
 from trainables.runtime import open_session
+from trainables.shipping.evaluation import rebuild, ship
+from trainables.shipping.packed_file import unpack
 from trainables.tasks import CIFAR10
-from trainables.turns import alone
 
 STUDENTS: Mapping[str, Model] = {
     "ResNet-20": ResNet(depth=3, width=1.0),

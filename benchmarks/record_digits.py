@@ -32,10 +32,10 @@ import torch
 
 from benchmarks.digits_grid import METHODS, Point, bases, points, points_of, recipe_of, study_and_context
 from benchmarks.digits_table import pack_table
-from search.teacher import cached_teacher, keep_teacher, teacher_epochs
-from trainables.evaluation import evaluate_file, open_student
+from search.teaching.kept import cached_teacher, keep_teacher, teacher_epochs
+from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.teachers.sources import LocalSources
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 FAMILIES: tuple[tuple[str, ...], ...] = (
     ("full_precision", "post_training_quantization"),

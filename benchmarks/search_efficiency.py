@@ -2,11 +2,12 @@
 
 Every recipe of a grid of the digits space was trained beforehand (``benchmarks/record_digits.py``), so that a
 search can be replayed on a simulated cluster: four workers, a clock, the recorded processor time of every
-epoch, and 0.05 s for each trial's start. The project's real searcher suggests (``search/searcher.py``, which
-draws no recipe twice), its real rules (``search/halving.py``) or Ray's real ASHA rule on a weighted sum end
-trials. A search ends when the workers have been given what random search spends on ``--trials`` trials; the
-hypervolume is that of the finished students, in log2 of the bytes and validation accuracy, against the
-teacher's size and an accuracy of 0.1.
+epoch, and 0.05 s for each trial's start. The project's real searcher suggests
+(``search/sampling/searcher.py``, which draws no recipe twice), its real rules
+(``search/stopping/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A search ends when the
+workers have been given what random search spends on ``--trials`` trials; the hypervolume is that of the
+finished students, in log2 of the bytes and validation accuracy, against the teacher's size and an accuracy of
+0.1.
 
     python -m benchmarks.search_efficiency --tune            # rules, on half of the grid, seeds from 1,000 on
     python -m benchmarks.search_efficiency --runs runs/      # 20 seeds, the table and the figure
@@ -36,9 +37,9 @@ from benchmarks.digits_table import Table, load_table
 from benchmarks.efficiency_figure import draw_figure
 from benchmarks.searches import Everything, Grid, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
-from search.front import size_quality_hypervolume
-from search.halving import Rules
-from search.samplers import find_sampler
+from search.objectives.front import size_quality_hypervolume
+from search.sampling.samplers import find_sampler
+from search.stopping.halving import Rules
 from trainables.files import write_file
 from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint

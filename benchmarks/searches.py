@@ -17,9 +17,9 @@ from ray.tune.search import Searcher
 from benchmarks.digits_grid import AXES, EPOCHS, Axes, draw, parameters, recipe_of, study_and_context
 from benchmarks.digits_table import Table
 from benchmarks.simulated_cluster import Asked, Judge
-from search.halving import ParetoHalving, Rules
-from search.samplers import CONTINUES, Sampler, name_of
-from search.searcher import Never, OptunaSearcher
+from search.sampling.samplers import CONTINUES, Sampler, name_of
+from search.sampling.searcher import Never, OptunaSearcher
+from search.stopping.halving import ParetoHalving, Rules
 from trainables.recipe import Recipe, canonical_json
 
 
@@ -120,7 +120,7 @@ class Ours:
         self._halving = ParetoHalving(rules)
 
     def judge(self, asked: Asked, epoch: int) -> bool:
-        """See :meth:`search.halving.ParetoHalving.report`."""
+        """See :meth:`search.stopping.halving.ParetoHalving.report`."""
         losses, name = losses_of(self._table, asked.row, epoch), name_of(asked.number)
         goes_on = not self._halving.report(name, epoch, losses, epochs=EPOCHS)
         if not goes_on:
@@ -132,11 +132,11 @@ class Ours:
         self.judge(asked, EPOCHS)
 
     def promising(self) -> str | None:
-        """See :meth:`search.halving.ParetoHalving.promising`."""
+        """See :meth:`search.stopping.halving.ParetoHalving.promising`."""
         return self._halving.promising()
 
     def take_up(self, name: str, as_name: str) -> None:
-        """See :meth:`search.halving.ParetoHalving.take_up`."""
+        """See :meth:`search.stopping.halving.ParetoHalving.take_up`."""
         self._halving.take_up(name, as_name)
 
 

@@ -22,15 +22,14 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from search.callback import Record
-from search.delivery import SWEEP as SWEEP_RUN
-from search.journal import continue_study, open_study
-from search.mlflow_client import METRIC_TAG
-from search.samplers import name_of
-from search.searcher import Judge, OptunaSearcher
-from search.store import Store, StoreError, open_store, records, tensors_of
-from search.studies import IMAGES, sized
-from search.teacher import (
+from search.sampling.journal import continue_study, open_study
+from search.sampling.samplers import name_of
+from search.sampling.searcher import Judge, OptunaSearcher
+from search.store.frames import records, tensors_of
+from search.store.mlflow_client import METRIC_TAG
+from search.store.store import Store, StoreError, open_store
+from search.sweeps.record import Record
+from search.teaching.kept import (
     cached_product,
     cached_teacher,
     keep_product,
@@ -38,11 +37,11 @@ from search.teacher import (
     product_path,
     teacher_path,
 )
-from search.tracking import SweepTracker
+from search.tracking.delivery import SWEEP as SWEEP_RUN
+from search.tracking.tracker import SweepTracker
 from spaces import Context
+from studies.images import IMAGES, sized
 from trainables import methods
-from trainables.checkpoint import CHECKPOINT_FILE, CheckpointError
-from trainables.contents import contents_json
 from trainables.files import TENSORS_FILE
 from trainables.foreign import parse_json
 from trainables.interfaces import Classifier
@@ -50,11 +49,13 @@ from trainables.metrics.latency import Latency, _write, damaged_tables, known_la
 from trainables.models import ConvNet
 from trainables.origins import Fresh
 from trainables.recipe import Recipe, recipe_from_dict
+from trainables.shipping.contents import contents_json
 from trainables.tasks import Digits
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.sources import NoSources
-from trainables.trainer import Trainer
-from trainables.trial_folder import TrialFolder
+from trainables.training.checkpoint import CHECKPOINT_FILE, CheckpointError
+from trainables.training.trainer import Trainer
+from trainables.training.trial_folder import TrialFolder
 
 
 class Wrong(Exception):

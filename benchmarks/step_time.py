@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from search.studies import find_study
+from studies.known import find_study
 from trainables import methods
 from trainables.metrics.latency import fingerprint
 from trainables.models import ResNet
@@ -32,7 +32,7 @@ from trainables.recipe import Recipe
 from trainables.tasks import CIFAR10
 from trainables.tasks.base import SPLITS
 from trainables.teachers.sources import LocalSources
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 STUDENT = ResNet(depth=3, width=1.0)
 TEACHER = find_study("cifar10").teacher

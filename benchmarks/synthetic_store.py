@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from search.mlflow_client import EXPERIMENT_PREFIX, connect
+from search.store.mlflow_client import EXPERIMENT_PREFIX, connect
 
 METHODS = (
     "full_precision",

@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.decoding import Translation, Translator, beam_search, greedy
 from trainables.metrics.latency import fingerprint
 from trainables.models.base import Model
 from trainables.models.lstm import LSTM
 from trainables.models.transformer import Transformer
-from trainables.sentences import BEGIN, END, PAD, Sentences
+from trainables.translation.decoding import Translation, Translator, beam_search, greedy
+from trainables.translation.sentences import BEGIN, END, PAD, Sentences
 
 MEAN_LENGTH, SPREAD, SHORTEST, LONGEST = 14.0, 5.0, 4, 45
 """Of a sentence in subwords, its end included; lengths are drawn from a normal distribution."""

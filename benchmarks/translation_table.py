@@ -62,11 +62,11 @@ from benchmarks.jobs import (
 )
 from benchmarks.report import Cells, Kind, Layout, by_seed, chain, figure, grid, markdown, mean, write_report
 from trainables import methods
-from trainables.evaluation import open_student
 from trainables.metrics import quality_of
 from trainables.models import LSTM
 from trainables.quantizers import NoQuantizer
 from trainables.recipe import Recipe
+from trainables.shipping.evaluation import open_student
 from trainables.tasks import TeacherTranslations, TextPairs
 from trainables.tasks.base import DataError, LoadedTask
 from trainables.tasks.text import LoadedText

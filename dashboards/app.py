@@ -17,7 +17,7 @@ from dashboards.callbacks import check_callbacks
 from dashboards.live import Live
 from dashboards.pages import PAGES, page_at
 from dashboards.server import BODY_BYTES, Server
-from search.store import Store, StoreError
+from search.store.store import Store, StoreError
 
 # Dash configures its page by inline scripts, and Plotly makes the code that draws by WebGL as it goes (eval);
 # nothing comes from, or goes to, another host.

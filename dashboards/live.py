@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from dashboards.text import fit_sweep, fit_trials, told
-from search.store import Store, StoreError, Sweep
+from search.store.store import Store, StoreError
+from search.store.sweep import Sweep
 
 READ_SECONDS = 1.0
 """How long after one reading the next begins; on sqlite a reading that finds nothing new takes under 1 ms."""
@@ -84,7 +85,7 @@ class Live:
         return next(iter([*named, *whole, *sweeps]), None)
 
     def trials(self, sweep: Sweep) -> pd.DataFrame:
-        """Of a sweep, as :meth:`search.store.Store.trials` returns them; read on from now on.
+        """Of a sweep, as :meth:`search.store.store.Store.trials` returns them; read on from now on.
 
         Raises:
             StoreError: they were never read, and cannot be now; or the sweep's metric is unknown.

@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from dashboards.figures.front import front_figure, front_view
+from dashboards.figures.front import front_figure
+from dashboards.figures.front_view import front_view
 from dashboards.text import fit_sweep, fit_trials
 from dashboards.theme import LIGHT, Theme
-from search.store import Sweep
+from search.store.sweep import Sweep
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTH, HEIGHT = 1200, 640
@@ -35,7 +36,7 @@ def front_png(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> bytes
     """The figure of :func:`dashboards.figures.front.front_figure` as a PNG, twice as fine as a screen.
 
     Args:
-        trials: as :meth:`search.store.Store.trials` returns them.
+        trials: as :meth:`search.store.store.Store.trials` returns them.
         sweep: theirs.
         theme: its colours.
 

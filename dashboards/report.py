@@ -7,7 +7,8 @@ import html
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from dashboards.figures.front import front_figure, front_view
+from dashboards.figures.front import front_figure
+from dashboards.figures.front_view import front_view
 from dashboards.style import PLOT_CONFIG, stylesheet
 from dashboards.summary import (
     CAPTION,
@@ -20,7 +21,7 @@ from dashboards.summary import (
     front_rows,
 )
 from dashboards.text import fit_sweep, fit_trials
-from search.store import Sweep
+from search.store.sweep import Sweep
 
 # Nothing is fetched, whatever a string in the page may hold.
 POLICY = (
@@ -33,8 +34,8 @@ def front_html(trials: pd.DataFrame, sweep: Sweep) -> str:
     """The page of one sweep: headline numbers, the figure, the table of the front.
 
     Args:
-        trials: as :meth:`search.store.Store.trials` returns them.
-        sweep: as :meth:`search.store.Store.sweep` returns it.
+        trials: as :meth:`search.store.store.Store.trials` returns them.
+        sweep: as :meth:`search.store.store.Store.sweep` returns it.
 
     Returns:
         A complete document of about 5 MB, nearly all of it Plotly's own code.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dashboards.figures.front import group_numbers
+from dashboards.figures.front_view import group_numbers
 from dashboards.text import (
     duration,
     method_label,
@@ -21,7 +21,7 @@ from dashboards.text import (
     times,
 )
 from dashboards.theme import LIGHT, Theme
-from search.store import Sweep
+from search.store.sweep import Sweep
 from search.units import count
 from trainables.metrics import Quality
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from search.store import Sweep
+from search.store.sweep import Sweep
 from search.units import show_bytes, show_number, show_seconds
 from trainables.foreign import shown
 from trainables.metrics import Quality

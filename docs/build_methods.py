@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
-from search.studies import IMAGES, TRANSLATION
 from spaces import Context
 from spaces.arguments import Handle, arguments_of, handles_of
+from studies.images import IMAGES
+from studies.translation import TRANSLATION
 from trainables.methods import METHODS, Method, Setting
 from trainables.models import LSTM, ConvNet
 from trainables.origins import Fresh

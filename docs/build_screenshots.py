@@ -15,7 +15,7 @@ from dashboards.app import bind
 from dashboards.live import Live
 from dashboards.picture import find_browser
 from dashboards.theme import THEMES
-from search.store import open_store
+from search.store.store import open_store
 
 VIEWS = {
     "front": ("/", "#front .plot-container"),

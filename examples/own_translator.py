@@ -21,8 +21,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainables.decoding import StateTensor
-from trainables.sentences import Sentences
+from trainables.translation.decoding import StateTensor
+from trainables.translation.sentences import Sentences
 
 State = tuple[Tensor, ...]
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 
 from trainables import methods
-from trainables.evaluation import evaluate_file, open_student
+from trainables.files import write_file
 from trainables.models import ConvNet
 from trainables.optimizers import AdamW
 from trainables.origins import Fresh
-from trainables.packed_file import write_file
 from trainables.quantizers import Uniform
+from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.tasks import Digits
 from trainables.teachers.sources import LocalSources, NoSources
-from trainables.trainer import train
+from trainables.training.trainer import train
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from search.budget import NO_LIMITS, Budget
-from search.events import NAME
-from search.mlflow_client import masked
-from search.samplers import TPE
-from search.store import own_database
+from search.log.events import NAME
+from search.objectives.budget import NO_LIMITS, Budget
+from search.sampling.samplers import TPE
+from search.store.mlflow_client import masked
+from search.store.store import own_database
 from trainables.foreign import shown
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from trainables import export
+from trainables.exporting import export
 from trainables.interfaces import Classifier
 from trainables.quantizers.base import Codes, Dense
 

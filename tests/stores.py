@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from search.event_log import seal
-from search.mlflow_client import connect
-from search.tracking import SweepTracker
+from search.log.event_log import seal
+from search.store.mlflow_client import connect
+from search.tracking.tracker import SweepTracker
 
 RECIPE: dict[str, Any] = {
     "type": "Recipe",

@@ -26,9 +26,9 @@ ENTRIES = (
     "trainables.runtime",
     "trainables.trainable",
     "spaces",
-    "search.sweep",
-    "search.cli",
-    "search.store",
+    "search.sweeps.sweep",
+    "rayduce.commands.app",
+    "search.store.store",
     "dashboards.app",
     "dashboards.figures",
 )
@@ -210,7 +210,7 @@ def test_a_sweep_and_the_commands_after_it_send_nothing_and_write_to_the_store_a
     sizes = ("--trials", 2, "--epochs", 2, "--concurrency", 1)
     traced.run(PYTHON, "-m", "tests.search.driver", traced.store, "digits-1", *sizes)
     [student, *_] = sorted(traced.store.glob("trials/digits-1/*/student.rdz"))
-    cli = (PYTHON, "-m", "search.cli")
+    cli = (PYTHON, "-m", "rayduce.commands.app")
     traced.run(*cli, "evaluate", student)
     traced.run(*cli, "export", student, "student.onnx")
     traced.run(*cli, "front", *store, "--html", "front.html")
@@ -228,7 +228,7 @@ def test_mlflow_s_own_pages_send_nothing_either(traced: Traced) -> None:
     traced.store.mkdir()
     make_blank(traced.store / "mlflow.db")
     port = free_port()
-    command = (PYTHON, "-m", "search.cli", "mlflow", "--store", traced.store, "--port", port)
+    command = (PYTHON, "-m", "rayduce.commands.app", "mlflow", "--store", traced.store, "--port", port)
     traced.serve(port, *command, pages=("/", "/health"))
     assert traced.sent == []
     assert files_below(traced.home) == files_below(traced.work) == []

@@ -11,10 +11,10 @@ class Batch(NamedTuple):
     """What one step sees.
 
     ``inputs`` (a tensor, or what else the task's networks take, such as
-    :class:`~trainables.sentences.Sentences`) and ``targets`` are on the training device; ``index`` (int64,
-    shape (n,)) are the samples' numbers within their split. ``view`` is the shared augmentation view they
-    are seen in, so that (split, view, index) names an input exactly, in every run on the task; None is a
-    view that is the run's own, or no augmentation.
+    :class:`~trainables.translation.sentences.Sentences`) and ``targets`` are on the training device;
+    ``index`` (int64, shape (n,)) are the samples' numbers within their split. ``view`` is the shared
+    augmentation view they are seen in, so that (split, view, index) names an input exactly, in every run on
+    the task; None is a view that is the run's own, or no augmentation.
 
     ``counted`` says which rows of a network's output are of the data and not of padding: int64, shape
     (rows,), ascending numbers of rows of the output as it is flattened to (..., classes); None is all.

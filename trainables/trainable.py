@@ -19,22 +19,22 @@ from ray import tune
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
-from trainables.checkpoint import CheckpointError
-from trainables.evaluation import open_student, weights_of
-from trainables.export import ExportError, integer_kind, to_onnx
+from trainables.exporting.export import ExportError, integer_kind, to_onnx
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import architecture_key, fingerprint, known_latencies, latencies_of
 from trainables.metrics.macs import macs
-from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models.custom import allow
-from trainables.packed_file import unpack
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe, recipe_from_dict
+from trainables.shipping.evaluation import open_student, weights_of
+from trainables.shipping.packed_file import unpack
+from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
-from trainables.trainer import Diverged, Trainer
-from trainables.trial_folder import StoreTrouble, TrialFolder, TrialInUse, writing_to_the_store
+from trainables.training.checkpoint import CheckpointError
+from trainables.training.trainer import Diverged, Trainer
+from trainables.training.trial_folder import StoreTrouble, TrialFolder, TrialInUse, writing_to_the_store
 
 
 @dataclass(frozen=True)
@@ -326,8 +326,8 @@ def final_metrics(
 def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
     """``latency_ms`` and what else the task's interface times, in ONNX Runtime, one thread, batch 1, p10.
 
-    They are of what :func:`trainables.export.to_onnx` makes of the file, so in 8-bit integers if the student
-    has them. None at all without a table to look them up in.
+    They are of what :func:`trainables.exporting.export.to_onnx` makes of the file, so in 8-bit integers if
+    the student has them. None at all without a table to look them up in.
 
     Raises:
         ExportError: the student has no ONNX form that does what it does.

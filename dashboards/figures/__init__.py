@@ -14,7 +14,8 @@ In a notebook::
 
 from dashboards.axes import SIZE, Axis, axes_of, axis_of, quality_axis
 from dashboards.figures.compare import Comparison, Side, compare, fronts_figure, growth_figure
-from dashboards.figures.front import COLOURS, FrontView, front_figure, front_view, limits_of, staircase
+from dashboards.figures.front import front_figure
+from dashboards.figures.front_view import COLOURS, FrontView, front_view, limits_of, staircase
 from dashboards.figures.parameters import (
     contour_data,
     contour_figure,

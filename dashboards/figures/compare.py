@@ -11,13 +11,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.axes import SIZE, quality_axis
-from dashboards.figures.front import quality_range, staircase
+from dashboards.figures.front_view import quality_range, staircase
 from dashboards.figures.parts import empty, padded, round_ticks, styled
 from dashboards.figures.progress import progress_data, reference_bytes, whole_ticks
 from dashboards.text import number
 from dashboards.theme import LIGHT, SYMBOLS, Theme
-from search.front import front_so_far
-from search.store import Sweep
+from search.objectives.front import front_so_far
+from search.store.sweep import Sweep
 from trainables.metrics import Quality
 
 
@@ -28,7 +28,7 @@ class Side:
     Attributes:
         label: how it is called.
         sweep: where it comes from.
-        trials: of it, as :meth:`search.store.Store.trials` returns them.
+        trials: of it, as :meth:`search.store.store.Store.trials` returns them.
     """
 
     label: str

@@ -50,7 +50,8 @@ def importance_figure(
     """Bars of how much each parameter explains, per objective.
 
     Args:
-        shares: objective -> parameter -> share, as :func:`search.importance.importance` computes it.
+        shares: objective -> parameter -> share, as :func:`search.objectives.importance.importance` computes
+            it.
         theme: its colours.
         most: parameters shown, those that matter most to any objective.
     """

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 
 from dashboards.figures.parts import empty, styled
 from dashboards.theme import LIGHT, Theme
-from search.front import non_dominated, size_quality_hypervolume
-from search.store import Sweep
+from search.objectives.front import non_dominated, size_quality_hypervolume
+from search.store.sweep import Sweep
 
 AGAINST = {"trials": "trials that ended", "time": "time"}
 STATES = ("finished", "running", "pruned", "stopped", "failed")
@@ -30,13 +30,13 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, reference: float | None = 
     """The hypervolume after each trial that ended.
 
     Args:
-        trials: as :meth:`search.store.Store.trials` returns them.
+        trials: as :meth:`search.store.store.Store.trials` returns them.
         sweep: theirs.
         reference: bytes from which it counts; default :func:`reference_bytes`.
 
     Returns:
         Columns trial (1, 2, ... in the order of their ends), minutes (since the sweep began), hypervolume
-        (see :func:`search.front.size_quality_hypervolume`) and improved (bool).
+        (see :func:`search.objectives.front.size_quality_hypervolume`) and improved (bool).
     """
     quality, ended = sweep.quality, trials[trials["end_time"].notna()]
     ended = ended.sort_values(["end_time", "trial_id"], kind="stable")

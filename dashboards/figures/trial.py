@@ -30,7 +30,7 @@ def curves_figure(
     """Quality and training loss by epoch.
 
     Args:
-        history: as :meth:`search.store.Store.history` returns it.
+        history: as :meth:`search.store.store.Store.history` returns it.
         quality: of the sweep.
         theme: its colours.
         teacher: the teacher's quality on the validation split, drawn as a line; NaN if not known.
@@ -79,7 +79,7 @@ def bytes_data(tensors: pd.DataFrame, most: int = MOST_TENSORS) -> pd.DataFrame:
     """The rows of the figure: the largest tensors first, the rest as one.
 
     Args:
-        tensors: as :meth:`search.store.Store.tensors` returns them.
+        tensors: as :meth:`search.store.store.Store.tensors` returns them.
         most: how many rows there are at most, at least 1.
 
     Returns:

@@ -20,7 +20,8 @@ from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
 from dashboards.text import method_label, missing, size
 from dashboards.theme import theme_of
-from search.store import StoreError, Sweep
+from search.store.store import StoreError
+from search.store.sweep import Sweep
 from search.units import count, show_number
 
 PATH, TITLE = "/compare", "Compare"

@@ -9,7 +9,8 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
 from dashboards.callbacks import Count, Order, Text
-from dashboards.figures.front import COLOURS, SHOWN_STATES, front_figure, front_view
+from dashboards.figures.front import front_figure
+from dashboards.figures.front_view import COLOURS, SHOWN_STATES, front_view
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, URL, VERSION, choice, graph, menu
 from dashboards.style import SELECTING_CONFIG
@@ -17,7 +18,8 @@ from dashboards.summary import Card, cards, failures, footnote
 from dashboards.table import ROWS, arranged, columns_of, page_of, to_csv
 from dashboards.text import told
 from dashboards.theme import theme_of
-from search.store import StoreError, Sweep
+from search.store.store import StoreError
+from search.store.sweep import Sweep
 from search.units import count
 from trainables.metrics import Quality
 

@@ -22,8 +22,9 @@ from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph
 from dashboards.text import fit_trials, told
 from dashboards.theme import theme_of
-from search.importance import MOST_TRIALS, free, importance, ranked
-from search.store import StoreError, Sweep
+from search.objectives.importance import MOST_TRIALS, free, importance, ranked
+from search.store.store import StoreError
+from search.store.sweep import Sweep
 from trainables.foreign import shown
 
 PATH, TITLE = "/parameters", "Parameters"

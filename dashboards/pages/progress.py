@@ -20,7 +20,8 @@ from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
 from dashboards.text import duration, method_label, missing, score, size, told
 from dashboards.theme import theme_of
-from search.store import StoreError, Sweep
+from search.store.store import StoreError
+from search.store.sweep import Sweep
 
 PATH, TITLE = "/progress", "Progress"
 MOST_LISTED = 50

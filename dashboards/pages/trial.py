@@ -39,7 +39,8 @@ from dashboards.text import (
     told,
 )
 from dashboards.theme import Theme, theme_of
-from search.store import StoreError, Sweep
+from search.store.store import StoreError
+from search.store.sweep import Sweep
 
 PATH, TITLE = "/trial", "Trial"
 ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")

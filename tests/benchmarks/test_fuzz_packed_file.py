@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.fuzz_packed_file import MUTATIONS, files, in_a_worker, mutant
-from trainables.packed_file import unpack
+from trainables.shipping.packed_file import unpack
 
 
 def check(numbers, seed, networks=True):

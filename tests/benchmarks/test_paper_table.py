@@ -16,9 +16,9 @@ from benchmarks import paper_table
 from benchmarks.jobs import KeptSources, Settings, is_done
 from benchmarks.paper_table import BATCH_SIZE, LAYOUT, main, plan, training
 from trainables.models.convnet import ConvNet
-from trainables.packed_file import unpack
+from trainables.shipping.packed_file import unpack
 from trainables.tasks import ImageFolder
-from trainables.trainer import train
+from trainables.training.trainer import train
 
 BUDGET = 0.5
 

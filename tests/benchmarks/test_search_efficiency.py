@@ -25,9 +25,9 @@ from benchmarks.record_digits import read_lines
 from benchmarks.search_efficiency import POINTS, Simulation, reached
 from benchmarks.searches import Everything, Grid, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Asked, simulate
-from search.halving import Rules
-from search.samplers import find_sampler
-from search.searcher import Never
+from search.sampling.samplers import find_sampler
+from search.sampling.searcher import Never
+from search.stopping.halving import Rules
 from trainables.recipe import canonical_json
 
 COMPUTE = 16.0

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.mutants import attempts
 from benchmarks.state_cases import CASES
-from search.mlflow_client import StoreError
 from search.problem import Problem
-from trainables.checkpoint import CheckpointError
+from search.store.mlflow_client import StoreError
+from trainables.training.checkpoint import CheckpointError
 
 SENTENCES = (Problem, StoreError, CheckpointError)
 

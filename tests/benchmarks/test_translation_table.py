@@ -22,11 +22,11 @@ from benchmarks.translation_table import (
     prepare_pairs,
 )
 from tests.trainables.translation import COUNTS, write_pairs
-from trainables.evaluation import open_student
 from trainables.models import LSTM
+from trainables.shipping.evaluation import open_student
 from trainables.tasks import TextPairs
 from trainables.tasks.base import DataError
-from trainables.trainer import train
+from trainables.training.trainer import train
 
 BUDGET = 0.5
 VOCABULARY = 48

@@ -16,21 +16,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.environment import prepare_environment
+from search.clusters.environment import prepare_environment
 
 prepare_environment(None)
 
 import ray  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from search.callback import Record, TrialEvents  # noqa: E402
-from search.journal import open_study  # noqa: E402
-from search.machine import Machine  # noqa: E402
+from search.clusters.machine import Machine  # noqa: E402
+from search.objectives.yardstick import Yardstick  # noqa: E402
 from search.options import Options  # noqa: E402
-from search.searcher import OptunaSearcher  # noqa: E402
-from search.tracking import SweepTracker  # noqa: E402
-from search.trials import make_scheduler, run_trials  # noqa: E402
-from search.yardstick import Yardstick  # noqa: E402
+from search.sampling.journal import open_study  # noqa: E402
+from search.sampling.searcher import OptunaSearcher  # noqa: E402
+from search.sweeps.record import Record  # noqa: E402
+from search.sweeps.trial_events import TrialEvents  # noqa: E402
+from search.sweeps.trials import make_scheduler, run_trials  # noqa: E402
+from search.tracking.tracker import SweepTracker  # noqa: E402
 from tests.recipes import STUDENT  # noqa: E402
 from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402

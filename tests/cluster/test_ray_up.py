@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from search.store import open_store
-from search.studies import find_study
-from search.teacher import keep_teacher
+from search.store.store import open_store
+from search.teaching.kept import keep_teacher
+from studies.known import find_study
 from tests.cluster.hosts import Host, Rack, why_not
-from trainables.compressed_weight import compress
-from trainables.evaluation import ship
+from trainables.compression.compressed_weight import compress
+from trainables.shipping.evaluation import ship
 
 ROOT = Path(__file__).resolve().parents[2]
 SITES = [path for path in sys.path if path.endswith("site-packages")]

@@ -12,10 +12,8 @@ from torch import nn
 from tests.recipes import STUDENT, TEACHER_ID
 from tests.trainables.teachers import local_sources
 from trainables.answers import Logits
-from trainables.checkpoint import CheckpointError
 from trainables.codecs import Smallest
-from trainables.compressed_weight import compressed_weights
-from trainables.learner import moments
+from trainables.compression.compressed_weight import compressed_weights
 from trainables.lesson import Lesson
 from trainables.losses import SoftTargets
 from trainables.losses.base import Loss
@@ -30,7 +28,9 @@ from trainables.schedules import Constant, Schedule
 from trainables.tasks import Digits
 from trainables.teachers import Fixed, NoTeacher, Remembered
 from trainables.teachers.base import Teacher, TeacherPolicy
-from trainables.trainer import Trainer
+from trainables.training.checkpoint import CheckpointError
+from trainables.training.learner import moments
+from trainables.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 EPOCHS = 4

@@ -12,7 +12,7 @@ import pytest
 from dashboards.app import bind
 from dashboards.live import Live
 from dashboards.picture import find_browser
-from search.store import Store
+from search.store.store import Store
 
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PATIENCE_MS = 60_000

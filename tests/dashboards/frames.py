@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from search.store import Sweep
+from search.store.sweep import Sweep
 from trainables.metrics import quality_of
 
 ACCURACY, BLEU = quality_of("accuracy"), quality_of("bleu")

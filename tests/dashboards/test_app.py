@@ -15,8 +15,8 @@ from dashboards.access import is_loopback, new_token
 from dashboards.app import PortInUse, bind, create_app, serve
 from dashboards.live import Live
 from dashboards.pages.progress import reasons_of
-from search.delivery import SWEEP
-from search.store import Store, open_store
+from search.store.store import Store, open_store
+from search.tracking.delivery import SWEEP
 from tests.stores import RECIPE, add_trial, copy_blank, final, tracker
 
 HOSTILE = "<script>alert(1)</script>"

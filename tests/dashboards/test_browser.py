@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dashboards.report import front_html
-from search.delivery import SWEEP
-from search.store import Store, open_store
+from search.store.store import Store, open_store
+from search.tracking.delivery import SWEEP
 from tests.dashboards.browser import PATIENCE_MS, launched, opened, served
 from tests.dashboards.frames import sweep, trials
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, tracker

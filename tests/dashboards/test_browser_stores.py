@@ -15,8 +15,8 @@ import pytest
 
 from benchmarks.dashboard import PAINTED, POINT
 from benchmarks.synthetic_store import write_store
-from search.store import open_store
-from search.tracking import SweepTracker
+from search.store.store import open_store
+from search.tracking.tracker import SweepTracker
 from tests.dashboards.browser import launched, opened, served
 from tests.search.servers import Server
 from tests.stores import add_trial, final, tracker
@@ -61,7 +61,17 @@ def test_ten_thousand_trials_are_drawn_sorted_listed_and_opened(browser: Any, tm
 
 
 def test_a_real_sweep_grows_on_an_open_page(browser: Any, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "search.cli", "sweep", "digits", "--trials", "3", "--epochs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "rayduce.commands.app",
+        "sweep",
+        "digits",
+        "--trials",
+        "3",
+        "--epochs",
+        "2",
+    ]
     command += ["--scheduler", "none", "--name", "watched", "--store", str(tmp_path)]
     # The store is there before the page asks for it, as it is for whoever has one sweep already.
     made = tracker(tmp_path, "earlier")

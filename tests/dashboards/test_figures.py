@@ -11,18 +11,11 @@ from hypothesis import strategies as st
 
 from dashboards import figures
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
-from dashboards.figures.front import (
-    MANY,
-    VIEW_POINTS,
-    FrontView,
-    front_figure,
-    front_view,
-    quality_range,
-    staircase,
-)
+from dashboards.figures.front import front_figure
+from dashboards.figures.front_view import MANY, VIEW_POINTS, FrontView, front_view, quality_range, staircase
 from dashboards.figures.parts import round_ticks
 from dashboards.theme import DARK, LIGHT, THEMES, theme_of
-from search.store import StoreError
+from search.store.store import StoreError
 from tests.dashboards.frames import ACCURACY, BLEU, bleu_sweep, bleu_trials, sweep, trials
 
 FRONT = trials(

@@ -14,8 +14,8 @@ from dashboards.app import create_app
 from dashboards.callbacks import ADDRESS, check_callbacks
 from dashboards.live import Live
 from dashboards.server import BODY_BYTES
-from search.delivery import SWEEP
-from search.store import open_store
+from search.store.store import open_store
+from search.tracking.delivery import SWEEP
 from tests.stores import add_trial, copy_blank, final, tracker
 
 HOSTILE: list[Any] = [

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 
 from dashboards.app import create_app
 from dashboards.live import Live
-from search.delivery import SWEEP
-from search.store import StoreError, open_store
+from search.store.store import StoreError, open_store
+from search.tracking.delivery import SWEEP
 from tests.dashboards.test_app import ask, words
 from tests.dashboards.test_hostile import names, right, sent
 from tests.stores import add_trial, copy_blank, final, kept, tracker
@@ -191,6 +191,6 @@ def test_a_student_that_the_store_does_not_give_is_not_there(
     def refused(*_: Any) -> bytes:
         raise StoreError("The files of the run are said to be elsewhere.")
 
-    monkeypatch.setattr("search.store.Store.download", refused)
+    monkeypatch.setattr("search.store.store.Store.download", refused)
     answer = client.get(f"/student/{run_id}.rdz")
     assert answer.status_code == 404 and "elsewhere" not in answer.text

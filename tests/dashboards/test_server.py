@@ -191,7 +191,16 @@ def test_only_the_asked_address_is_listened_on_and_ctrl_c_ends(blank: Path, tmp_
     store = copy_blank(blank, tmp_path / "store")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "search.cli", "dashboard", "--store", str(store), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "rayduce.commands.app",
+        "dashboard",
+        "--store",
+        str(store),
+        "--port",
+        str(port),
+    ]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert started.stdout is not None

@@ -11,7 +11,7 @@ from dashboards.axes import SIZE, quality_axis
 from dashboards.figures.parameters import contour_data, parameter_label
 from dashboards.figures.progress import reference_bytes
 from dashboards.table import arranged, columns_of, page_of, to_csv
-from search.front import size_quality_hypervolume
+from search.objectives.front import size_quality_hypervolume
 from tests.dashboards.frames import ACCURACY, bleu_sweep, sweep, trials
 
 START = pd.Timestamp("2026-01-02 03:04", tz="UTC")

@@ -13,21 +13,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from search.environment import prepare_environment
+from search.clusters.environment import prepare_environment
 
 prepare_environment(None)
 
 from dashboards.report import front_html  # noqa: E402
-from search.callback import Record  # noqa: E402
-from search.cli import err  # noqa: E402
-from search.delivery import SWEEP, Delivery  # noqa: E402
-from search.mlflow_client import StoreError  # noqa: E402
+from rayduce.commands.console import err  # noqa: E402
 from search.options import Options  # noqa: E402
 from search.problem import Problem  # noqa: E402
-from search.resume import deliver, find_sweep  # noqa: E402
-from search.store import open_store, own_database  # noqa: E402
-from search.studies import IMAGES, find_study, sized  # noqa: E402
-from search.sweep import run_sweep  # noqa: E402
+from search.store.mlflow_client import StoreError  # noqa: E402
+from search.store.store import open_store, own_database  # noqa: E402
+from search.sweeps.record import Record  # noqa: E402
+from search.sweeps.resume import deliver, find_sweep  # noqa: E402
+from search.sweeps.sweep import run_sweep  # noqa: E402
+from search.tracking.delivery import SWEEP, Delivery  # noqa: E402
+from studies.images import IMAGES, sized  # noqa: E402
+from studies.known import find_study  # noqa: E402
 from trainables.models import ConvNet  # noqa: E402
 
 NET = ConvNet(stages=((8,), (16,)), hidden=(16,), kernel_size=3)

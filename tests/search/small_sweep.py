@@ -7,16 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from search.budget import Budget
-from search.callback import Record, TrialEvents
-from search.conclusion import asked, finish_sweep, tell_front, tell_settings
-from search.delivery import SWEEP
-from search.measuring import choose_front
-from search.mlflow_client import NOTE_TAG
-from search.publish import publish
-from search.studies import find_study
-from search.tracking import SweepTracker
-from search.yardstick import Yardstick
+from search.objectives.budget import Budget
+from search.objectives.yardstick import Yardstick
+from search.store.mlflow_client import NOTE_TAG
+from search.sweeps.conclusion import asked, finish_sweep, tell_front, tell_settings
+from search.sweeps.measuring import choose_front
+from search.sweeps.publish import publish
+from search.sweeps.record import Record
+from search.sweeps.trial_events import TrialEvents
+from search.tracking.delivery import SWEEP
+from search.tracking.tracker import SweepTracker
+from studies.known import find_study
 from tests.recipes import STUDENT, TEACHER_ID
 from trainables import methods
 from trainables.metrics import quality_of

@@ -8,14 +8,14 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from search.account_table import account_records, account_tables
-from search.cli import app
-from trainables.accounting import ACCOUNTINGS, account
+from rayduce.commands.account_table import account_records, account_tables
+from rayduce.commands.app import app
 from trainables.methods import Setting, full_precision
 from trainables.models import ConvNet
 from trainables.origins import Fresh
-from trainables.packed_file import describe, pack
 from trainables.quantizers.base import Codes, Dense
+from trainables.shipping.accounting import ACCOUNTINGS, account
+from trainables.shipping.packed_file import describe, pack
 from trainables.tasks import Digits
 
 RECIPE = full_precision(Setting(Digits(), Fresh(ConvNet(depth=1)), epochs=4))

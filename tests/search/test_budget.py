@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.budget import NO_LIMITS, Budget
+from search.objectives.budget import NO_LIMITS, Budget
 from trainables.metrics import quality_of
 
 ACCURACY, BLEU = quality_of("accuracy"), quality_of("bleu")

@@ -16,8 +16,8 @@ import safetensors.numpy
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from search.cli import app
-from search.store import open_store
+from rayduce.commands.app import app
+from search.store.store import open_store
 from tests.search import mlflow_table
 from tests.stores import copy_blank
 from trainables.methods import METHODS
@@ -32,7 +32,7 @@ FIELDS = {
 
 def rayduce(*arguments, cwd=ROOT):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "search.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "rayduce.commands.app", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
 
 
@@ -248,7 +248,17 @@ def test_a_sweep_is_never_mixed_with_another_in_the_same_folder(swept, tmp_path)
 def test_a_stopped_sweep_keeps_what_finished_and_leaves_nothing_running(swept, number):
     store, _ = swept
     name = f"stopped-{number.name}"
-    command = [sys.executable, "-m", "search.cli", "sweep", "digits", "--epochs", "3", "--trials", "200"]
+    command = [
+        sys.executable,
+        "-m",
+        "rayduce.commands.app",
+        "sweep",
+        "digits",
+        "--epochs",
+        "3",
+        "--trials",
+        "200",
+    ]
     process = subprocess.Popen(
         [*command, "--scheduler", "none", "--store", store, "--name", name],  # those that end have finished
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import ray
 
-from search import ray_probe
-from search.cluster import check_reachable, share_store, workers_environment
-from search.environment import own_token, prepare_environment
+from search.clusters import ray_probe
+from search.clusters.cluster import check_reachable, share_store, workers_environment
+from search.clusters.environment import own_token, prepare_environment
 from search.problem import Problem
 from tests.recipes import STUDENT
 from trainables import methods, store_mark

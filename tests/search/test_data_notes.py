@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import search.sweep
-from search.callback import Record
+from search.log.folder import SweepFolder
 from search.options import Options
 from search.problem import Problem
-from search.store import own_database
-from search.studies import find_study
-from search.sweep_folder import SweepFolder
+from search.store.store import own_database
+from search.sweeps import sweep as sweeping
+from search.sweeps.record import Record
+from studies.known import find_study
 
 
 class Told:
@@ -47,11 +47,11 @@ def test_a_sweep_says_what_it_found_and_keeps_it_with_its_settings(
     def no_ray(options: Options) -> None:
         raise Problem("Ray is not needed here.")
 
-    monkeypatch.setattr(search.sweep, "start_ray", no_ray)
+    monkeypatch.setattr(sweeping, "start_ray", no_ray)
     store, told = tmp_path / "store", Told()
     options = Options("photos-1", 2, 0, store, own_database(store), data=tmp_path)
     with pytest.raises(Problem, match="not needed"):
-        search.sweep.run_sweep(find_study("image_folder"), options, told, lambda name: "")
+        sweeping.run_sweep(find_study("image_folder"), options, told, lambda name: "")
     assert told.remarks == [
         "read from: photos",
         r"left out: .txt files (2: caf\xe9/notes.txt, tea/notes.txt)",

@@ -12,12 +12,14 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from search import tracking
-from search.delivery import SWEEP, Away, NoRoom, _key, _raise_if_passing
-from search.mlflow_client import StoreError
-from search.store import open_store
-from search.sweep_folder import DeliveryMark
-from search.tracking import SweepTracker, TrackingError
+from search.log.folder import DeliveryMark
+from search.store.mlflow_client import StoreError
+from search.store.store import open_store
+from search.tracking import tracker as tracking
+from search.tracking.delivery import SWEEP
+from search.tracking.tracker import SweepTracker, TrackingError
+from search.tracking.trouble import Away, NoRoom, raise_if_passing
+from search.tracking.updates import _key
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, kept, read_lines, tracker, write_lines
 
 TAGS = {"rayduce.metric": "accuracy"}
@@ -339,19 +341,19 @@ PASSING = [
 
 @pytest.mark.parametrize("error", REFUSED, ids=repr)
 def test_what_no_waiting_can_mend_is_no_outage(error):
-    _raise_if_passing(error, at_any_price=False)
+    raise_if_passing(error, at_any_price=False)
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
 def test_what_may_pass_is_waited_for(error):
     with pytest.raises(Away):
-        _raise_if_passing(error, at_any_price=False)
+        raise_if_passing(error, at_any_price=False)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_disk_without_room_is_waited_for(number):
     with pytest.raises(NoRoom):
-        _raise_if_passing(wrapped(OSError(number, os.strerror(number))), at_any_price=False)
+        raise_if_passing(wrapped(OSError(number, os.strerror(number))), at_any_price=False)
 
 
 def delivered_sweep(folder):
@@ -407,7 +409,7 @@ def test_a_mark_of_another_log_of_that_length_means_the_beginning(folder):
 
 
 def test_nothing_is_delivered_that_the_disk_does_not_have(folder, monkeypatch):
-    from search import event_log
+    from search.log import event_log
 
     sweep = tracker(folder)
     sweep.open({}, TAGS)

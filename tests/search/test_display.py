@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from search.callback import Record
-from search.display import Display
+from rayduce.commands.display import Display
+from search.sweeps.record import Record
 from tests.recipes import every_method
 
 RECIPE = every_method(2)[0]

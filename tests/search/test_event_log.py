@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.event_log import START, EventLog, Place, cut_partial_line, holds, read_log
-from search.mlflow_client import StoreError
+from search.log.event_log import START, EventLog, Place, cut_partial_line, holds, read_log
+from search.log.folder import SweepFolder
 from search.problem import Problem
-from search.sweep_folder import SweepFolder
+from search.store.mlflow_client import StoreError
 
 TEXTS = st.lists(st.text(max_size=30), max_size=6)
 

@@ -13,12 +13,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from search.cli import app
-from search.measuring import latencies_of_all
+from rayduce.commands.app import app
+from search.sweeps.measuring import latencies_of_all
 from trainables import methods
-from trainables.compressed_weight import compress
-from trainables.decoding import greedy
-from trainables.evaluation import open_student, ship
+from trainables.compression.compressed_weight import compress
 from trainables.interfaces import EncoderDecoder
 from trainables.losses import SoftTargets
 from trainables.metrics.latency import fingerprint
@@ -27,10 +25,12 @@ from trainables.models import LSTM, Transformer
 from trainables.models.base import Model
 from trainables.origins import Fresh
 from trainables.schedules import Constant
-from trainables.sentences import END
+from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks.phrases import Phrases
 from trainables.tasks.vocabulary import Vocabulary, learn
 from trainables.trainable import TrialSettings, final_metrics, latencies
+from trainables.translation.decoding import greedy
+from trainables.translation.sentences import END
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "onnx.md"
 LINES = ["Der Hund schläft im Garten.", "Am 3. Mai kaufte sie zwei Bücher.", "Ein Café in Zürich für 5 €"] * 4

@@ -8,16 +8,16 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from search import events
-from search.cli import app
-from search.event_log import read_log
-from search.events import LATEST
-from search.mlflow_client import StoreError
+from rayduce.commands.app import app
+from search.log import events
+from search.log.event_log import read_log
+from search.log.events import LATEST
+from search.log.folder import SweepFolder
 from search.problem import Problem
-from search.resume import find_sweep
-from search.samplers import CONTINUES
-from search.store import own_database
-from search.sweep_folder import SweepFolder
+from search.sampling.samplers import CONTINUES
+from search.store.mlflow_client import StoreError
+from search.store.store import own_database
+from search.sweeps.resume import find_sweep
 from tests.search.small_sweep import small_sweep
 from tests.stores import FACTS, RECIPE, kept, read_lines, settings_of, tracker, write_lines
 

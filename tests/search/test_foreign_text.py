@@ -13,20 +13,20 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from search.callback import Record
-from search.cli import app
-from search.display import Display
-from search.notes import plain
-from trainables import packed_file
+from rayduce.commands.app import app
+from rayduce.commands.display import Display
+from search.sweeps.record import Record
+from search.tracking.notes import plain
 from trainables.codecs.binary import varint
-from trainables.compressed_weight import compress
-from trainables.evaluation import rebuild, ship
+from trainables.compression.compressed_weight import compress
 from trainables.methods import Setting, full_precision
 from trainables.models import ConvNet
 from trainables.origins import Fresh
-from trainables.packed_file import MAGIC, VERSION, PackedFileError, pack
 from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import canonical_json
+from trainables.shipping import packed_file
+from trainables.shipping.evaluation import rebuild, ship
+from trainables.shipping.packed_file import MAGIC, VERSION, PackedFileError, pack
 from trainables.tasks import Digits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,7 +150,7 @@ def test_paths_of_any_bytes_are_printed(tmp_path, encoding):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
 
     def run(*arguments):
-        command = [sys.executable, "-m", "search.cli", *arguments]
+        command = [sys.executable, "-m", "rayduce.commands.app", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, timeout=100)
 
     done = run(b"inspect", path)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from search.front import front_so_far, hypervolume, non_dominated, size_quality_hypervolume
+from search.objectives.front import front_so_far, hypervolume, non_dominated, size_quality_hypervolume
 from trainables.metrics import QUALITIES, Quality
 
 # A small grid brings ties and duplicates; NaN and infinity stand for what was not measured.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from search.halt import Halt, Signals
+from search.sweeps.halt import Halt, Signals
 
 SECOND_WHILE_RAY_ENDS = """
 import os, signal

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.halving import ParetoHalving, Rules, layers, places, spread
+from search.stopping.halving import ParetoHalving, Rules, layers, places, spread
 
 coordinate = st.integers(0, 6).map(float)
 tables = st.integers(1, 3).flatmap(

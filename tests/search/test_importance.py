@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from search.importance import FEWEST_TRIALS, free, importance, ranked
+from search.objectives.importance import FEWEST_TRIALS, free, importance, ranked
 
 
 def table(n: int, seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:

@@ -10,10 +10,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from benchmarks.state_cases import CONTEXT, JUDGE, SPACE, SWEEP
-from search.callback import Record
-from search.journal import JournalDamaged, continue_study, open_study, whole_lines
-from search.samplers import SAMPLERS, name_of
-from search.searcher import EARLIER, OptunaSearcher
+from search.sampling.journal import JournalDamaged, continue_study, open_study, whole_lines
+from search.sampling.samplers import SAMPLERS, name_of
+from search.sampling.searcher import EARLIER, OptunaSearcher
+from search.sweeps.record import Record
 from trainables.recipe import recipe_from_dict
 
 DIRECTIONS = ("maximize", "minimize")
@@ -232,7 +232,7 @@ def test_a_full_disk_loses_nothing(journal, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device", str(journal))
 
-    monkeypatch.setattr("search.journal.JournalFileBackend.append_logs", full)
+    monkeypatch.setattr("search.sampling.journal.JournalFileBackend.append_logs", full)
     with pytest.raises(OSError, match="No space"):
         continued(journal, records)
     assert journal.read_bytes() == damaged

@@ -6,7 +6,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.lines import groups
+from rayduce.commands.lines import groups
 
 
 @given(

@@ -17,13 +17,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from typer.testing import CliRunner
 
-from search import tracking
-from search.cli import app
-from search.delivery import SWEEP
-from search.publish import publish
-from search.registry import ALIASES
-from search.store import open_store
-from search.tracking import SweepTracker
+from rayduce.commands.app import app
+from search.objectives.aliases import ALIASES
+from search.store.store import open_store
+from search.sweeps.publish import publish
+from search.tracking import tracker as tracking
+from search.tracking.delivery import SWEEP
+from search.tracking.tracker import SweepTracker
 from tests.search.servers import Server
 from tests.search.small_sweep import FRONT, STUDENTS, conclude, open_sweep, run_trial, small_sweep
 

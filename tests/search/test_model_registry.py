@@ -10,8 +10,8 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from search.model_registry import ENDED_TAG, Registration, register
-from search.store import StoreError, open_store
+from search.store.store import StoreError, open_store
+from search.tracking.model_registry import ENDED_TAG, Registration, register
 from tests.search.small_sweep import conclude, open_sweep, other_students, run_trial, small_sweep
 from tests.stores import tracker
 

@@ -10,9 +10,9 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
-from search.cli import app
-from search.studies import IMAGES, sized
+from rayduce.commands.app import app
 from spaces import Context
+from studies.images import IMAGES, sized
 from trainables.methods import METHODS, Setting, published
 from trainables.models import ConvNet
 from trainables.naming import short_name

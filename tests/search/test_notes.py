@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from search.budget import Budget
-from search.notes import (
+from search.objectives.budget import Budget
+from search.objectives.yardstick import Yardstick
+from search.tracking.notes import (
     MOST_ROWS,
     Student,
     in_short,
@@ -23,7 +24,6 @@ from search.notes import (
     trial_note,
     unfinished_note,
 )
-from search.yardstick import Yardstick
 from trainables import foreign
 from trainables.metrics import quality_of
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from search.cli import app
-from search.outputs import check_outputs, write_outputs
+from rayduce.commands.app import app
+from rayduce.commands.outputs import check_outputs, write_outputs
 from search.problem import Problem
 from tests.recipes import STUDENT
 from trainables import methods
-from trainables.compressed_weight import compress
-from trainables.evaluation import ship
+from trainables.compression.compressed_weight import compress
 from trainables.origins import Fresh
+from trainables.shipping.evaluation import ship
 from trainables.tasks import Digits
 
 ROOT = os.geteuid() == 0
@@ -89,7 +89,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_standard_output_is_no_file(student: Path) -> None:
-    command = [sys.executable, "-m", "search.cli", "export", str(student), "/dev/stdout", "--force"]
+    command = [sys.executable, "-m", "rayduce.commands.app", "export", str(student), "/dev/stdout", "--force"]
     done = subprocess.run([*command, "--format", "rdz"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""
     assert "/dev/stdout leads to" in done.stderr and "is a pipe" in done.stderr

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from search.cli import app
-from search.own_packages import PACKAGES, strangers
+from rayduce.commands.app import app
+from rayduce.own_packages import PACKAGES, strangers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def test_a_package_from_elsewhere_is_warned_of(tmp_path, name, init):
 def test_the_command_warns_and_goes_on(tmp_path):
     (tmp_path / "spaces").mkdir()
     (tmp_path / "spaces" / "__init__.py").touch()
-    command = [sys.executable, "-m", "search.cli", "front", "--store", str(tmp_path / "none")]
+    command = [sys.executable, "-m", "rayduce.commands.app", "front", "--store", str(tmp_path / "none")]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     warning, error = done.stderr.splitlines()
@@ -77,7 +77,7 @@ def asked(before, path):
     command = [
         sys.executable,
         "-c",
-        f"{before}\nfrom search.own_packages import strangers\nprint(strangers())",
+        f"{before}\nfrom rayduce.own_packages import strangers\nprint(strangers())",
     ]
     environment = {**os.environ, "PYTHONPATH": str(path)}
     done = subprocess.run(command, env=environment, cwd=path, capture_output=True, text=True, check=True)

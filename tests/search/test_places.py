@@ -19,13 +19,13 @@ from mlflow.entities import Experiment, Run, RunData, RunInfo, RunTag
 from mlflow.store.entities import PagedList
 from typer.testing import CliRunner
 
-from search import places
-from search.cli import app
-from search.delivery import Delivery
-from search.mlflow_client import StoreError, connect, database_path, settle
-from search.places import BESIDE_TAG, local_path, run_folder
-from search.store import Store, open_store, own_database
-from search.tracking import SweepTracker
+from rayduce.commands.app import app
+from search.store import places
+from search.store.mlflow_client import StoreError, connect, database_path, settle
+from search.store.places import BESIDE_TAG, local_path, run_folder
+from search.store.store import Store, open_store, own_database
+from search.tracking.delivery import Delivery
+from search.tracking.tracker import SweepTracker
 from tests.search.small_sweep import small_sweep
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, kept, tracker
 
@@ -318,7 +318,7 @@ def test_many_may_open_a_moved_store_at_once(blank: Path, tmp_path: Path) -> Non
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: settle(own_database(new), told.append), range(16)))
     assert len(told) == 1
-    program = "import sys; from search.mlflow_client import settle; settle(sys.argv[1], print)"
+    program = "import sys; from search.store.mlflow_client import settle; settle(sys.argv[1], print)"
     new.rename(old)
     command = [sys.executable, "-c", program, own_database(old)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
@@ -584,7 +584,7 @@ def test_what_a_server_hands_out_is_read(address: str, tmp_path: Path) -> None:
 def test_a_server_names_no_place_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "home"
     client = Server(target.as_uri())
-    monkeypatch.setattr("search.delivery.connect", lambda uri, create: client)
+    monkeypatch.setattr("search.tracking.delivery.connect", lambda uri, create: client)
     delivery = Delivery(client.tracking_uri, tmp_path / "store", "digits", "digits-1")
     with pytest.raises(StoreError, match=r"home, which would be on this machine: start it with --serve"):
         delivery.connect()

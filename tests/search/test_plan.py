@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from search.budget import Budget
+from rayduce.commands.plan_table import plan_record, plan_table
+from search.objectives.budget import Budget
 from search.options import Options
-from search.plan import Plan, Resources, make_plan
-from search.plan_table import plan_record, plan_table
-from search.studies import find_study
+from search.planning.plan import Plan, Resources, make_plan
+from studies.known import find_study
 from trainables.metrics import quality_of
 from trainables.tasks.notes import DataNotes, Tally
 

@@ -7,20 +7,20 @@ import pytest
 import ray
 import torch
 
-from search.machine import Machine
-from search.studies import find_study
-from search.teaching import Trained, teacher_outputs, teacher_product
+from search.clusters.machine import Machine
+from search.teaching.made import Trained, teacher_outputs, teacher_product
 from spaces import Context
+from studies.known import find_study
 from tests.trainables.translation import STUDENTS, write_pairs
 from trainables import methods
-from trainables.compressed_weight import compress
-from trainables.evaluation import ship
+from trainables.compression.compressed_weight import compress
 from trainables.losses import SoftTargets
 from trainables.models import LSTM
 from trainables.origins import Fresh
 from trainables.quantizers import NoQuantizer
 from trainables.recipe import canonical_json
 from trainables.schedules import Constant
+from trainables.shipping.evaluation import ship
 from trainables.tasks import TeacherTranslations
 from trainables.trainable import StudentTrial, TrialSettings
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from search.ray_probe import ask
-from search.store import open_store, own_database
+from search.clusters.ray_probe import ask
+from search.store.store import open_store, own_database
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,7 +90,17 @@ def test_a_killed_ray_is_told_and_how_to_go_on(
     tmp_path: Path, temporary: Path, process: str, what: str
 ) -> None:
     store = tmp_path / "store"
-    command = [sys.executable, "-m", "search.cli", "sweep", "digits", "--name", "d", "--store", str(store)]
+    command = [
+        sys.executable,
+        "-m",
+        "rayduce.commands.app",
+        "sweep",
+        "digits",
+        "--name",
+        "d",
+        "--store",
+        str(store),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     del environment["RAY_AUTH_TOKEN"]
     with subprocess.Popen(

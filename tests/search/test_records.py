@@ -4,13 +4,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from search.callback import Record
-from search.mlflow_client import StoreError
-from search.records import lost_trials, records_of
+from search.store.mlflow_client import StoreError
+from search.sweeps.record import Record
+from search.sweeps.records import lost_trials, records_of
 from tests.recipes import STUDENT
 from trainables import methods
-from trainables.evaluation import ship
 from trainables.origins import Fresh
+from trainables.shipping.evaluation import ship
 from trainables.tasks import Digits
 
 RECIPE = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.registry import DROPS, Candidate, aliases
+from search.objectives.aliases import DROPS, Candidate, aliases
 from trainables.metrics import quality_of
 
 ACCURACY = quality_of("accuracy")

@@ -9,14 +9,14 @@ import optuna
 import pytest
 from ray.tune.search import Searcher
 
-from search.halving import Rules
-from search.journal import open_study
-from search.records import tell_again
-from search.samplers import find_sampler
-from search.scheduler import ParetoScheduler
-from search.searcher import OptunaSearcher
-from search.studies import IMAGES, sized
+from search.sampling.journal import open_study
+from search.sampling.samplers import find_sampler
+from search.sampling.searcher import OptunaSearcher
+from search.stopping.halving import Rules
+from search.stopping.scheduler import ParetoScheduler
+from search.sweeps.records import tell_again
 from spaces import Context
+from studies.images import IMAGES, sized
 from trainables.metrics import quality_of
 from trainables.models import ConvNet
 from trainables.recipe import recipe_from_dict

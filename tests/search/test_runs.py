@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
-from search.mlflow_client import StoreError, connect
-from search.runs import ClientRuns, RunSource, SqliteRuns
-from search.store import open_store, records
-from search.tracking import SweepTracker
+from search.store.client_runs import ClientRuns
+from search.store.frames import records
+from search.store.mlflow_client import StoreError, connect
+from search.store.runs import RunSource
+from search.store.sqlite_runs import SqliteRuns
+from search.store.store import open_store
+from search.tracking.tracker import SweepTracker
 from tests.stores import FACTS, RECIPE, add_trial, final, tracker
 
 

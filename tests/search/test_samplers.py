@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from search.problem import Problem
-from search.samplers import (
+from search.sampling.samplers import (
     CONTINUES,
     DIMENSIONS,
     SEEN_VALUES,
@@ -24,8 +24,8 @@ from search.samplers import (
     middle,
     seed_of,
 )
-from search.studies import STUDIES
 from spaces import Context
+from studies.known import STUDIES
 from trainables.models import ConvNet
 from trainables.tasks import Digits
 

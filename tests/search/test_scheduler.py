@@ -10,17 +10,17 @@ import ray
 from optuna.distributions import IntDistribution
 from ray.tune.schedulers import TrialScheduler
 
-from search.callback import TrialEvents
-from search.halving import Rules
-from search.journal import open_study
-from search.machine import Machine
+from search.clusters.machine import Machine
+from search.objectives.yardstick import Yardstick
 from search.options import Options
-from search.scheduler import ParetoScheduler
-from search.searcher import OptunaSearcher
-from search.store import open_store
-from search.tracking import SweepTracker
-from search.trials import make_scheduler, run_trials
-from search.yardstick import Yardstick
+from search.sampling.journal import open_study
+from search.sampling.searcher import OptunaSearcher
+from search.stopping.halving import Rules
+from search.stopping.scheduler import ParetoScheduler
+from search.store.store import open_store
+from search.sweeps.trial_events import TrialEvents
+from search.sweeps.trials import make_scheduler, run_trials
+from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.metrics import quality_of

@@ -11,11 +11,11 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from search.journal import JournalDamaged, open_study
-from search.samplers import SAMPLERS, Sampler, find_sampler
-from search.searcher import EARLIER, OptunaSearcher
-from search.studies import IMAGES, sized
+from search.sampling.journal import JournalDamaged, open_study
+from search.sampling.samplers import SAMPLERS, Sampler, find_sampler
+from search.sampling.searcher import EARLIER, OptunaSearcher
 from spaces import Context
+from studies.images import IMAGES, sized
 from trainables import methods
 from trainables.models import ConvNet
 from trainables.optimizers import AdamW

@@ -6,9 +6,9 @@ import pytest
 from mlflow.server.security_utils import get_default_allowed_hosts, is_allowed_host_header
 
 from dashboards.picture import NoPicture
+from rayduce.commands.serve import LOOPBACK_HOSTS, write_front
 from search.problem import Problem
-from search.serving import LOOPBACK_HOSTS, write_front
-from search.store import Store, open_store
+from search.store.store import Store, open_store
 from tests.stores import add_trial, copy_blank, final, tracker
 
 

@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from search.budget import Budget
-from search.delivery import SWEEP
-from search.mlflow_client import connect
-from search.store import (
+from search.objectives.budget import Budget
+from search.store.frames import records
+from search.store.mlflow_client import connect
+from search.store.store import (
     Store,
     StoreError,
-    UnknownMetric,
     UnknownRun,
     UnknownSweep,
     default_tracking_uri,
     next_name,
     open_store,
-    records,
 )
-from search.tracking import signature_tags
+from search.store.sweep import UnknownMetric
+from search.tracking.delivery import SWEEP
+from search.tracking.values import signature_tags
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, kept, tracker
 
 DTYPES = {

@@ -7,16 +7,16 @@ import optuna
 import pytest
 import torch
 
-from search.budget import Budget
-from search.limits import check_students, smallest_student
+from search.objectives.budget import Budget
 from search.options import Options
+from search.planning.limits import check_students, smallest_student
 from search.problem import Problem
-from search.settings import from_json, to_json
-from search.studies import find_study
+from search.sweeps.settings import from_json, to_json
+from studies.known import find_study
 from tests.trainables.translation import write_pairs
-from trainables.compressed_weight import compress
-from trainables.evaluation import ship
+from trainables.compression.compressed_weight import compress
 from trainables.models import Custom
+from trainables.shipping.evaluation import ship
 from trainables.tasks import Digits
 
 

@@ -21,11 +21,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from typer.testing import CliRunner
 
-from search.cli import app
+from rayduce.commands.app import app
+from search.log.folder import SweepFolder
 from search.problem import Problem
-from search.records import records_of
-from search.store import open_store, own_database
-from search.sweep_folder import SweepFolder
+from search.store.store import open_store, own_database
+from search.sweeps.records import records_of
 from tests.stores import read_lines, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.problem import Problem
-from search.teacher import (
+from search.teaching.kept import (
     SHARE_OF_OBJECT_STORE,
     TeacherEpoch,
     ask_teacher,
@@ -24,11 +24,12 @@ from search.teacher import (
     views_that_fit,
 )
 from tests.recipes import STUDENT
-from trainables import methods, trial_folder
-from trainables.compressed_weight import compress
-from trainables.evaluation import open_student, ship
+from trainables import methods
+from trainables.compression.compressed_weight import compress
 from trainables.origins import Fresh
+from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
+from trainables.training import trial_folder
 
 VIEWS = 2
 RECIPE = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from search import temporary
+from search.clusters import temporary
+from search.clusters.temporary import LOCK, RAY, TORCH, check_own, own_folder
 from search.problem import Problem
-from search.temporary import LOCK, RAY, TORCH, check_own, own_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +56,7 @@ def test_a_place_that_the_user_chose_for_torch_stays(base: Path, monkeypatch: py
 def test_what_a_killed_process_left_is_removed_and_nothing_else(base: Path) -> None:
     code = (
         "import os, signal\n"
-        "from search.temporary import own_folder\n"
+        "from search.clusters.temporary import own_folder\n"
         "with own_folder() as folder:\n"
         "    (folder / 'r').mkdir()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

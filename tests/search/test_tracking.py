@@ -16,9 +16,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from search.delivery import SWEEP
-from search.mlflow_client import StoreError
-from search.tracking import SweepExists, SweepTracker, TrackingError, flatten
+from search.store.mlflow_client import StoreError
+from search.tracking.delivery import SWEEP
+from search.tracking.tracker import SweepExists, SweepTracker, TrackingError
+from search.tracking.values import flatten
 from tests.stores import FACTS, RECIPE, add_trial, kept, tracker
 
 TAGS = {"rayduce.metric": "accuracy"}
@@ -417,7 +418,7 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_server_that_never_answers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("search.tracking.OPEN_SECONDS", 0.5)
+    monkeypatch.setattr("search.tracking.tracker.OPEN_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(StoreError, match=f"^The MLflow store at {uri} did not answer within"):

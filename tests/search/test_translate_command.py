@@ -12,17 +12,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from search.cli import app, translate
+from rayduce.commands.app import app
+from rayduce.commands.student import translate
 from tests.trainables.translation import write_pairs
 from trainables import methods
-from trainables.evaluation import ship
 from trainables.models import ConvNet, Custom, Transformer
 from trainables.models.base import Model
 from trainables.models.custom import _allowed, allow
 from trainables.origins import Fresh
 from trainables.recipe import Recipe
+from trainables.shipping.evaluation import ship
+from trainables.shipping.translator import PackedTranslator
 from trainables.tasks import Digits, TextPairs
-from trainables.translator import PackedTranslator
 
 OWN = "examples.own_translator:Translator"
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ def test_a_very_long_line_and_none(file: Path) -> None:
 
 
 def test_who_reads_may_stop_and_nothing_may_be_there_to_read(file: Path) -> None:
-    command = f"{sys.executable} -m search.cli translate {file}"
+    command = f"{sys.executable} -m rayduce.commands.app translate {file}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for shell, text, code in (
         (f"yes hund | head -n 3000 | {command} --beam 1 | head -n 1", "", 0),

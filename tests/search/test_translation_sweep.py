@@ -13,13 +13,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from search.callback import Record, TrialEvents
-from search.cli import app
-from search.delivery import SWEEP
-from search.display import Display
-from search.store import Store, open_store, records
-from search.tracking import signature_tags
-from search.yardstick import Yardstick
+from rayduce.commands.app import app
+from rayduce.commands.display import Display
+from search.objectives.yardstick import Yardstick
+from search.store.frames import records
+from search.store.store import Store, open_store
+from search.sweeps.record import Record
+from search.sweeps.trial_events import TrialEvents
+from search.tracking.delivery import SWEEP
+from search.tracking.values import signature_tags
 from tests.stores import copy_blank, tracker
 from trainables import methods
 from trainables.metrics import METRICS, quality_of

@@ -11,17 +11,17 @@ import ray
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from optuna.distributions import IntDistribution
 
-from search.callback import TrialEvents
-from search.halt import Halt
-from search.journal import mend_journal, open_study
-from search.machine import Machine
-from search.mlflow_client import StoreError
+from search.clusters.machine import Machine
+from search.objectives.yardstick import Yardstick
 from search.options import Options
-from search.records import records_of
-from search.searcher import OptunaSearcher
-from search.tracking import SweepTracker
-from search.trials import make_scheduler, run_trials
-from search.yardstick import Yardstick
+from search.sampling.journal import mend_journal, open_study
+from search.sampling.searcher import OptunaSearcher
+from search.store.mlflow_client import StoreError
+from search.sweeps.halt import Halt
+from search.sweeps.records import records_of
+from search.sweeps.trial_events import TrialEvents
+from search.sweeps.trials import make_scheduler, run_trials
+from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT
 from tests.search import dying
 from tests.stores import copy_blank

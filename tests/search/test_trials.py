@@ -10,33 +10,33 @@ import pytest
 import ray
 import torch
 
-from search.budget import Budget
-from search.callback import TrialEvents
-from search.journal import open_study
-from search.machine import Machine
-from search.measuring import choose_front
+from search.clusters.machine import Machine
+from search.objectives.budget import Budget
+from search.objectives.yardstick import Yardstick
 from search.options import Options
-from search.searcher import OptunaSearcher
-from search.store import open_store
-from search.teacher import ask_teacher
-from search.tracking import SweepTracker
-from search.trials import make_scheduler, run_trials
-from search.yardstick import Yardstick
+from search.sampling.journal import open_study
+from search.sampling.searcher import OptunaSearcher
+from search.store.store import open_store
+from search.sweeps.measuring import choose_front
+from search.sweeps.trial_events import TrialEvents
+from search.sweeps.trials import make_scheduler, run_trials
+from search.teaching.kept import ask_teacher
+from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods
-from trainables.compressed_weight import compress
-from trainables.evaluation import open_student, ship
+from trainables.compression.compressed_weight import compress
 from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.models.custom import allow
 from trainables.optimizers import SGD
 from trainables.origins import Fresh
 from trainables.recipe import Phase, canonical_json
+from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
 from trainables.teachers import Remembered
 from trainables.teachers.sources import LocalSources, NoSources
 from trainables.trainable import StudentTrial, TrialSettings, TrialSources
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 
 class Silent:
@@ -207,7 +207,7 @@ def test_a_reset_keeps_nothing_of_the_trial_before(tmp_path, teacher_file):
 
 def test_a_trial_goes_on_from_its_own_folder(tmp_path, teacher_file, monkeypatch):
     """Wherever it is started again, and as often; trained anew are only epochs without a checkpoint."""
-    monkeypatch.setattr("trainables.trial_folder.LEAST_RATIO", 0.0)  # a checkpoint after every epoch
+    monkeypatch.setattr("trainables.training.trial_folder.LEAST_RATIO", 0.0)  # a checkpoint after every epoch
     recipe = recipe_of("quantized_distillation", 3)
     straight = local_trial(recipe, tmp_path, teacher_file)
     for _ in range(4):
@@ -237,7 +237,7 @@ def test_a_trial_goes_on_from_its_own_folder(tmp_path, teacher_file, monkeypatch
 
 def test_a_trial_goes_on_where_another_was_ended(tmp_path, teacher_file, monkeypatch):
     """Its process may be killed at any moment of taking over; each epoch is trained once."""
-    monkeypatch.setattr("trainables.trial_folder.LEAST_RATIO", 0.0)
+    monkeypatch.setattr("trainables.training.trial_folder.LEAST_RATIO", 0.0)
     recipe, trials = recipe_of("quantized_distillation", 3), tmp_path / "trials"
     straight = local_trial(recipe, tmp_path, teacher_file)
     for _ in range(4):
@@ -281,7 +281,7 @@ def test_a_trial_goes_on_where_another_was_ended(tmp_path, teacher_file, monkeyp
 
 def test_what_is_damaged_or_anothers_in_a_trials_folder_is_set_aside(tmp_path, teacher_file, monkeypatch):
     """The trial begins from its beginning, to the same end, which says so."""
-    monkeypatch.setattr("trainables.trial_folder.LEAST_RATIO", 0.0)
+    monkeypatch.setattr("trainables.training.trial_folder.LEAST_RATIO", 0.0)
     recipe, other = recipe_of("quantized_distillation", 2), recipe_of("knowledge_distillation", 2)
 
     def start(recipe):

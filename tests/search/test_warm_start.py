@@ -9,24 +9,25 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from search.budget import Budget
-from search.delivery import SWEEP
-from search.front_choice import newest_with_students, why_no_front
-from search.journal import open_study
+from rayduce.commands.front_choice import newest_with_students, why_no_front
+from search.objectives.budget import Budget
 from search.problem import Problem
-from search.samplers import SAMPLERS, TPE, find_sampler
-from search.searcher import EARLIER, OptunaSearcher
-from search.store import open_store, records
-from search.studies import IMAGES, sized
-from search.warm_start import Reading, check_kinds, look_back
+from search.sampling.journal import open_study
+from search.sampling.samplers import SAMPLERS, TPE, find_sampler
+from search.sampling.searcher import EARLIER, OptunaSearcher
+from search.sampling.warm_start import Reading, check_kinds, look_back
+from search.store.frames import records
+from search.store.store import open_store
+from search.tracking.delivery import SWEEP
 from spaces import Context
+from studies.images import IMAGES, sized
 from tests.stores import final, kept, tracker
 from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint
 from trainables.models import ConvNet
-from trainables.packed_file import pack
 from trainables.quantizers.base import Dense
 from trainables.recipe import recipe_from_dict
+from trainables.shipping.packed_file import pack
 from trainables.tasks import Digits
 
 images = sized(IMAGES, (1, 2), (0.1, 1.0))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.budget import Budget
-from search.yardstick import Yardstick
+from search.objectives.budget import Budget
+from search.objectives.yardstick import Yardstick
 from trainables.metrics import quality_of
 
 ACCURACY = quality_of("accuracy")

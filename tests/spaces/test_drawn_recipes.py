@@ -13,8 +13,9 @@ from typing import Any
 import optuna
 import pytest
 
-from search.studies import IMAGES, TRANSLATION, sized
 from spaces import Context
+from studies.images import IMAGES, sized
+from studies.translation import TRANSLATION
 from trainables import methods
 from trainables.activations import LearnedClip, MovingRange
 from trainables.losses import SoftTargets

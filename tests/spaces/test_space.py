@@ -5,8 +5,10 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from search.studies import IMAGES, TRANSLATION, find_study, sized
 from spaces import Context, Space
+from studies.images import IMAGES, sized
+from studies.known import find_study
+from studies.translation import TRANSLATION
 from trainables.losses import SoftTargets
 from trainables.methods import METHODS
 from trainables.models import LSTM, ConvNet, Transformer

@@ -11,7 +11,7 @@ import torch
 
 from tests.trainables.teachers import data_of, local_sources
 from trainables.recipe import recipe_from_dict
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 

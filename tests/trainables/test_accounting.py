@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainables.test_huffman import heap_lengths
-from trainables.accounting import ACCOUNTINGS, FILE, FP32, account
 from trainables.codecs.base import Stored
 from trainables.methods import Setting, full_precision
 from trainables.models import ConvNet
 from trainables.origins import Fresh
-from trainables.packed_file import describe, pack, unpack
-from trainables.published_sizes import (
+from trainables.quantizers.base import Codes, Dense
+from trainables.shipping.accounting import ACCOUNTINGS, FILE, FP32, account
+from trainables.shipping.packed_file import describe, pack, unpack
+from trainables.shipping.published_sizes import (
     BUCKETED,
     DROPPED,
     FULL_PRECISION,
@@ -37,7 +38,6 @@ from trainables.published_sizes import (
     sham_printed_bits,
     shared_code,
 )
-from trainables.quantizers.base import Codes, Dense
 from trainables.tasks import Digits
 
 RECIPE = full_precision(Setting(Digits(), Fresh(ConvNet(depth=1)), epochs=4))

@@ -13,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from trainables.decoding import (
+from trainables.models.base import Model
+from trainables.models.lstm import LSTM
+from trainables.models.transformer import Transformer
+from trainables.translation.decoding import (
     NEVER,
     Search,
     State,
@@ -26,10 +29,7 @@ from trainables.decoding import (
     select,
     translate,
 )
-from trainables.models.base import Model
-from trainables.models.lstm import LSTM
-from trainables.models.transformer import Transformer
-from trainables.sentences import BEGIN, END, PAD, UNKNOWN, Sentences
+from trainables.translation.sentences import BEGIN, END, PAD, UNKNOWN, Sentences
 
 CPU = torch.device("cpu")
 MODELS: list[Model] = [LSTM(units=12, embedding=10), Transformer(units=16, heads=2)]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.exports import to_onnx
-from trainables import export
-from trainables.export import ExportError, to_safetensors
+from trainables.exporting import export
+from trainables.exporting.export import ExportError, to_safetensors
 from trainables.folding import ChannelAffine, fold_batch_norms
 from trainables.interfaces.base import Graph
 from trainables.models import ConvNet, ResNet

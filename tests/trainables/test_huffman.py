@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.huffman import code_bits, code_lengths
-from trainables.quantizers.functional import uniform_codes
+from trainables.quantizers.kernels.uniform import uniform_codes
 
 COUNTS = st.lists(st.integers(1, 10**6) | st.integers(1, 3), max_size=60)
 

@@ -18,23 +18,25 @@ from torch import Tensor, nn
 
 from tests.exports import to_onnx
 from tests.trainables.test_trainer import trainer_of
-from trainables import export, integer_graph, methods
+from trainables import methods
 from trainables.activations import LearnedClip, MovingRange, NoActivationQuantizer
 from trainables.activations.base import ActivationQuantizer, InputQuantizer
 from trainables.by_name import Where
-from trainables.compressed_weight import compress, compressible, stored_tensors
-from trainables.evaluation import rebuild
-from trainables.export import ExportError, integer_kind
+from trainables.compression.compressed_weight import compress, compressible, stored_tensors
+from trainables.compression.quantized_inputs import calibrate, input_quantizers, quantize_inputs
+from trainables.exporting import export, integer_graph
+from trainables.exporting import integer_weight as weights
+from trainables.exporting.export import ExportError, integer_kind
+from trainables.exporting.integer_weight import IntegerWeight, has_wide_products, integer_weight
 from trainables.folding import ChannelAffine
-from trainables.integer_graph import IntegerWeight, has_wide_products, integer_weight
 from trainables.models import ConvNet, ResNet
 from trainables.optimizers import AdamW
 from trainables.origins import Fresh
-from trainables.packed_file import unpack
-from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
 from trainables.quantizers import LearnedStep, QuantizerByName, Symmetric, Uniform
 from trainables.quantizers.base import Codes, Dense, Quantizer
 from trainables.recipe import Phase
+from trainables.shipping.evaluation import rebuild
+from trainables.shipping.packed_file import unpack
 from trainables.tasks import Digits
 
 CONVNET = ConvNet(stages=((12,), (16,)), hidden=(24,), kernel_size=3, depth=1)
@@ -328,7 +330,7 @@ def test_processors(machine, flags, wide, monkeypatch) -> None:
             raise FileNotFoundError(path)
         return flags
 
-    monkeypatch.setattr(integer_graph.platform, "machine", lambda: machine)
+    monkeypatch.setattr(weights.platform, "machine", lambda: machine)
     monkeypatch.setattr(Path, "read_text", read)
     assert has_wide_products() is wide
 
@@ -339,7 +341,7 @@ def test_another_graph_is_refused_with_the_numbers(monkeypatch, trained) -> None
     def spoiled(weight: IntegerWeight, limit: int) -> IntegerWeight:
         return IntegerWeight(np.roll(weight.level, 1, axis=0), weight.scale)
 
-    monkeypatch.setattr(integer_graph, "_spread", spoiled)
+    monkeypatch.setattr(integer_graph, "spread_over", spoiled)
     with pytest.raises(ExportError, match=r"differ by \d.* where .* is allowed"):
         to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
 
@@ -409,17 +411,17 @@ def test_integer_weights_decode_to_the_student_s(bits: int, channels: int) -> No
     np.testing.assert_allclose(
         found.level * found.scale.reshape(-1, 1, 1), stored.decode().numpy(), rtol=1e-6, atol=0
     )
-    for limit in (integer_graph.REDUCED, integer_graph.LARGEST_LEVEL):
-        spread = integer_graph._spread(found, limit)
-        assert np.abs(spread.level).max() <= limit + (limit == integer_graph.LARGEST_LEVEL)
+    for limit in (weights.REDUCED, weights.LARGEST_LEVEL):
+        spread = weights.spread_over(found, limit)
+        assert np.abs(spread.level).max() <= limit + (limit == weights.LARGEST_LEVEL)
         error = np.abs(spread.level * spread.scale.reshape(-1, 1, 1) - stored.decode().numpy())
-        exact = bits < 8 or limit > integer_graph.REDUCED
+        exact = bits < 8 or limit > weights.REDUCED
         assert (error <= (1e-5 if exact else 0.51 * spread.scale.reshape(-1, 1, 1))).all()
 
 
 def test_negative_and_zero_scales() -> None:
     weight = IntegerWeight(np.array([[-128, 5], [-128, 127], [3, 4]]), np.array([1.0, 1.0, 1.0]))
-    found = integer_graph._scaled(weight, np.array([-2.0, 0.5, 0.0]))
+    found = weights.scaled_by(weight, np.array([-2.0, 0.5, 0.0]))
     assert found.level.tolist() == [[127, -5], [-128, 127], [0, 0]]
     assert found.scale.tolist() == [2.0, 0.5, 1.0]
 

@@ -21,16 +21,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.recipes import IMAGE_METHODS
-from trainables import packed_file
 from trainables.codecs import BitPacked, Raw, Smallest
 from trainables.codecs.base import Stored
 from trainables.codecs.binary import Reader, varint
+from trainables.files import write_file
 from trainables.methods import Setting, full_precision, quantized_distillation
 from trainables.models import ConvNet, ResNet
 from trainables.models.base import Model
 from trainables.origins import Fresh
-from trainables.packed_dictionary import DICTIONARY
-from trainables.packed_file import (
+from trainables.pruners import Magnitude
+from trainables.quantizers.base import Codes, Dense
+from trainables.recipe import Recipe, canonical_json
+from trainables.shipping import packed_file
+from trainables.shipping.packed_dictionary import DICTIONARY
+from trainables.shipping.packed_file import (
     MAGIC,
     VERSION,
     Limits,
@@ -41,11 +45,7 @@ from trainables.packed_file import (
     read_file,
     read_header,
     unpack,
-    write_file,
 )
-from trainables.pruners import Magnitude
-from trainables.quantizers.base import Codes, Dense
-from trainables.recipe import Recipe, canonical_json
 from trainables.tasks import Digits
 
 RECIPE = quantized_distillation(

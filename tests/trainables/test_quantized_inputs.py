@@ -13,17 +13,17 @@ from tests.trainables.test_trainer import trainer_of
 from trainables import methods
 from trainables.activations import LearnedClip, MovingRange, NoActivationQuantizer
 from trainables.calibration import CALIBRATION_INPUTS
-from trainables.compressed_weight import NotFinite, compress, compressed_weights
-from trainables.evaluation import open_student, rebuild, ship
+from trainables.compression.compressed_weight import NotFinite, compress, compressed_weights
+from trainables.compression.quantized_inputs import calibrate, input_quantizers, quantize_inputs
 from trainables.models import ResNet
 from trainables.models.summand import Summand
 from trainables.optimizers import SGD, AdamW
 from trainables.origins import Fresh
-from trainables.packed_file import PackedFileError, pack, unpack
-from trainables.quantized_inputs import calibrate, input_quantizers, quantize_inputs
 from trainables.quantizers import LearnedStep, Symmetric, Uniform
 from trainables.quantizers.base import Dense
 from trainables.recipe import Phase
+from trainables.shipping.evaluation import open_student, rebuild, ship
+from trainables.shipping.packed_file import PackedFileError, pack, unpack
 from trainables.tasks import Digits
 
 RESNET = ResNet(depth=1, width=0.25)

@@ -12,21 +12,21 @@ from tests.trainables.teachers import local_sources
 from trainables import methods
 from trainables.activations import ActivationsByName, MovingRange, NoActivationQuantizer
 from trainables.by_name import Where
-from trainables.checkpoint import CheckpointError
-from trainables.compressed_weight import compressed_weights, compressible
-from trainables.evaluation import evaluate_file, open_student
+from trainables.compression.compressed_weight import compressed_weights, compressible
+from trainables.compression.quantized_inputs import input_quantizers
 from trainables.models import ConvNet
 from trainables.optimizers import SGD, AdamW
 from trainables.origins import Fresh
-from trainables.packed_file import unpack
 from trainables.pruners import Magnitude, NoPruner, PrunerByName
-from trainables.quantized_inputs import input_quantizers
 from trainables.quantizers import LearnedPoints, QuantizerByName, Uniform, Zero
 from trainables.quantizers.base import Codes
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Phase
+from trainables.shipping.evaluation import evaluate_file, open_student
+from trainables.shipping.packed_file import unpack
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
-from trainables.trainer import Diverged, Trainer, train
+from trainables.training.checkpoint import CheckpointError
+from trainables.training.trainer import Diverged, Trainer, train
 
 CPU = torch.device("cpu")
 

@@ -12,21 +12,21 @@ from tests.trainables.steps import NO_FEATURES, STUDENT, step_of
 from tests.trainables.teachers import data_of, local_sources, small_teacher
 from tests.trainables.translation import STUDENTS, every_translation_method, write_pairs
 from trainables import methods
-from trainables.compressed_weight import compressed_weights
-from trainables.evaluation import open_student
+from trainables.compression.compressed_weight import compressed_weights
 from trainables.losses import SoftTargets
 from trainables.models import LSTM, Transformer
 from trainables.origins import Fresh
-from trainables.packed_file import unpack
 from trainables.pruners import Magnitude, NoPruner
 from trainables.quantizers import Uniform
 from trainables.quantizers.base import Codes
 from trainables.schedules import Constant, Linear
-from trainables.sentences import PAD
+from trainables.shipping.evaluation import open_student
+from trainables.shipping.packed_file import unpack
 from trainables.teachers import Fixed, Remembered
 from trainables.teachers.remembered import different_views, remember
 from trainables.teachers.sources import LocalSources, NoSources
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
+from trainables.translation.sentences import PAD
 
 CPU = torch.device("cpu")
 

@@ -7,17 +7,17 @@ import torch
 
 from tests.trainables.translation import write_pairs
 from trainables import methods
-from trainables.evaluation import ASSET, assets_of, evaluate_file, open_student, weights_of
-from trainables.metrics.sizes import parameters
 from trainables.models import LSTM, ConvNet, Transformer
 from trainables.origins import Fresh
-from trainables.packed_file import PackedFileError, pack, unpack
 from trainables.quantizers import Uniform
 from trainables.quantizers.base import Dense
+from trainables.shipping.evaluation import ASSET, assets_of, evaluate_file, open_student, weights_of
+from trainables.shipping.packed_file import PackedFileError, pack, unpack
+from trainables.shipping.sizes import parameters
+from trainables.shipping.translator import NoTranslator, PackedTranslator
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
-from trainables.trainer import train
-from trainables.translator import NoTranslator, PackedTranslator
+from trainables.training.trainer import train
 
 CPU = torch.device("cpu")
 MODELS = (LSTM(depth=1, units=16, embedding=16), Transformer(depth=1, units=16, heads=2))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables import turns
-from trainables.turns import alone, turn_name
+from trainables.metrics import turns
+from trainables.metrics.turns import alone, turn_name
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names of sockets")

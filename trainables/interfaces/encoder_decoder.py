@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.decoding import State, StateTensor, Translator, greedy
 from trainables.interfaces.base import BATCH, Axes, Graph, Inputs, Interface, Runs, Work
 from trainables.modes import evaluating
-from trainables.sentences import BEGIN, END, PAD, UNKNOWN, Sentences
+from trainables.translation.decoding import State, StateTensor, Translator, greedy
+from trainables.translation.sentences import BEGIN, END, PAD, UNKNOWN, Sentences
 
 ENCODER, STEP = "encoder", "step"
 SOURCE, LENGTHS, TOKEN, LOGITS = "source", "lengths", "token", "logits"
@@ -206,7 +206,7 @@ class EncoderDecoder(Interface):
 
 
 class ExportedTranslator:
-    """Exported graphs as the searches of :mod:`trainables.decoding` ask for them."""
+    """Exported graphs as the searches of :mod:`trainables.translation.decoding` ask for them."""
 
     training = False
 

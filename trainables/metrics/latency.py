@@ -19,10 +19,10 @@ import numpy as np
 from trainables.files import set_aside, write_file
 from trainables.foreign import shown
 from trainables.interfaces.base import Interface
+from trainables.metrics.turns import alone
 from trainables.part import Part
 from trainables.runtime import RUNTIME_VERSION, load
 from trainables.sealed import sealed, unsealed
-from trainables.turns import alone
 
 WARM_UP = 30
 RUNS = 200
@@ -72,7 +72,7 @@ def measure_latencies(
     Once half a second has gone into a metric, 100 runs are enough.
 
     Args:
-        graphs: ONNX files by name, see :func:`trainables.export.to_onnx`.
+        graphs: ONNX files by name, see :func:`trainables.exporting.export.to_onnx`.
         interface: how the network is used, which is what is timed.
         runs: at least 100.
 
@@ -129,7 +129,7 @@ def latencies_of(
         By the name of the metric.
 
     At most one process of the user on this machine measures at a time, whatever its folder: two at once
-    would measure each other (:func:`trainables.turns.alone`).
+    would measure each other (:func:`trainables.metrics.turns.alone`).
 
     Raises:
         OSError: the folder cannot be written.

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from trainables.decoding import StateTensor
 from trainables.models.base import Model
 from trainables.models.onnx_lstm import Weights, padded_lstm
 from trainables.models.words import TIED, Words, valid, vocabulary_size
 from trainables.part import check_choice
 from trainables.ranges import Range
-from trainables.sentences import Sentences
+from trainables.translation.decoding import StateTensor
+from trainables.translation.sentences import Sentences
 
 State = tuple[Tensor, ...]
 Dropped = Callable[[Tensor], Tensor]

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.decoding import StateTensor
 from trainables.models.base import Model
 from trainables.models.words import TIED, Words, valid, vocabulary_size
 from trainables.part import check_choice
 from trainables.ranges import Range
-from trainables.sentences import Sentences
+from trainables.translation.decoding import StateTensor
+from trainables.translation.sentences import Sentences
 
 State = tuple[Tensor, ...]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.sentences import END
+from trainables.translation.sentences import END
 
 TIED = ("nothing", "output", "all")
 

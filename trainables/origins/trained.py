@@ -60,8 +60,8 @@ def start_from(student: nn.Module, trained: nn.Module, batches: InputBatches) ->
 
     Args:
         student: plain, without compressed weights.
-        trained: of the same architecture, as :func:`trainables.evaluation.rebuild` makes it: its batch
-            normalisations are scales and shifts. What they divided by is measured again, so that the
+        trained: of the same architecture, as :func:`trainables.shipping.evaluation.rebuild` makes it: its
+            batch normalisations are scales and shifts. What they divided by is measured again, so that the
             student both computes what ``trained`` computes and normalises as training does.
         batches: inputs to measure on, of which the first 512 or so are used.
 

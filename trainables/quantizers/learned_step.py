@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainables.part import check_choice
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
-from trainables.quantizers.functional import SCALE_DTYPES
+from trainables.quantizers.kernels.buckets import SCALE_DTYPES
 from trainables.ranges import Range
 
 SMALLEST_STEP = 1e-6

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from trainables.part import check_choice
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
-from trainables.quantizers.functional import SCALE_DTYPES, quantize_symmetric, symmetric_codes
+from trainables.quantizers.kernels.buckets import SCALE_DTYPES
+from trainables.quantizers.kernels.symmetric import quantize_symmetric, symmetric_codes
 from trainables.ranges import Range
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trainables.part import check_choice
 from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
-from trainables.quantizers.functional import (
-    SCALE_DTYPES,
+from trainables.quantizers.kernels.buckets import SCALE_DTYPES
+from trainables.quantizers.kernels.uniform import (
     decode_uniform,
     quantize_uniform,
     uniform_codes,

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.decoding import Translation, Translator, beam_search, length_limits, translate
 from trainables.interfaces import EncoderDecoder
 from trainables.memory import Memory
 from trainables.ranges import Range
-from trainables.sentences import END
 from trainables.tasks.base import Arrays, TaughtTask
 from trainables.tasks.text import EVALUATION_TOKENS, LoadedText, TextTask
+from trainables.translation.decoding import Translation, Translator, beam_search, length_limits, translate
+from trainables.translation.sentences import END
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
-from trainables.decoding import Search, beam_search, greedy, translate
 from trainables.interfaces import EncoderDecoder
 from trainables.memory import Memory, Top
 from trainables.metrics.translation import bleu, chrf, signatures
 from trainables.modes import evaluating
 from trainables.part import check_choice
 from trainables.ranges import Range
-from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, DataError, Task
 from trainables.tasks.vocabulary import (
@@ -33,6 +31,8 @@ from trainables.tasks.vocabulary import (
     learn,
     sentencepiece_model,
 )
+from trainables.translation.decoding import Search, beam_search, greedy, translate
+from trainables.translation.sentences import BEGIN, END, PAD, Sentences
 
 SIDES = ("source", "target")
 EVALUATION_TOKENS = 8192
@@ -202,9 +202,9 @@ class LoadedText:
     def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
         """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
 
-        Inputs are :class:`~trainables.sentences.Sentences`; targets are int64 of shape (n, t), each row
-        ended by ``END`` and filled up with ``PAD``. Text is not augmented: all views are view 0. Training
-        batches hold pairs of like length; which, and in which order they come, is a function of
+        Inputs are :class:`~trainables.translation.sentences.Sentences`; targets are int64 of shape (n, t),
+        each row ended by ``END`` and filled up with ``PAD``. Text is not augmented: all views are view 0.
+        Training batches hold pairs of like length; which, and in which order they come, is a function of
         (seed, epoch).
 
         Raises:

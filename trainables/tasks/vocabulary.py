@@ -14,7 +14,7 @@ import sentencepiece
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]  # made at import; needs protobuf, as onnx does
 
 from trainables.foreign import shown
-from trainables.sentences import BEGIN, END, PAD, UNKNOWN
+from trainables.translation.sentences import BEGIN, END, PAD, UNKNOWN
 
 SUBWORDS = ("bpe", "unigram")
 SMALLEST, LARGEST = 32, 65_536
@@ -108,7 +108,7 @@ def sentencepiece_model(data: np.ndarray) -> bytes:
 
 
 class Vocabulary:
-    """Text to token numbers and back; the first four are those of :mod:`trainables.sentences`.
+    """Text to token numbers and back; the first four are those of :mod:`trainables.translation.sentences`.
 
     ``decode(encode(text))`` is ``normalised(text)`` where all its characters are known.
 

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainables.models.test_translators import MODELS, built
-from trainables import export
-from trainables.decoding import State, Translator, beam_search, greedy
-from trainables.export import ExportError, to_onnx
+from trainables.exporting import export
+from trainables.exporting.export import ExportError, to_onnx
 from trainables.interfaces import EncoderDecoder
 from trainables.interfaces.base import Graph, Run, Runs
 from trainables.interfaces.encoder_decoder import ExportedTranslator
 from trainables.models import LSTM, Transformer
 from trainables.models.base import Model
 from trainables.runtime import load
-from trainables.sentences import BEGIN, END, PAD
+from trainables.translation.decoding import State, Translator, beam_search, greedy
+from trainables.translation.sentences import BEGIN, END, PAD
 
 VOCABULARY = 23
 INTERFACE = EncoderDecoder(VOCABULARY)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from trainables.export import to_onnx
+from trainables.exporting.export import to_onnx
 from trainables.interfaces import Classifier, EncoderDecoder, Interface
 from trainables.metrics import latency
 from trainables.metrics.latency import (

@@ -7,11 +7,11 @@ import torch
 
 from trainables.codecs.base import Stored
 from trainables.methods import Setting, full_precision
-from trainables.metrics.sizes import mean_bits, parameters, sparsity
 from trainables.models import ConvNet
 from trainables.origins import Fresh
-from trainables.packed_file import describe, pack
 from trainables.quantizers.base import Codes, Dense
+from trainables.shipping.packed_file import describe, pack
+from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.tasks import Digits
 
 RECIPE = full_precision(Setting(Digits(), Fresh(ConvNet()), epochs=1))

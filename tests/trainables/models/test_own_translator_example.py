@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from trainables import methods
-from trainables.export import to_onnx
+from trainables.exporting.export import to_onnx
 from trainables.interfaces import EncoderDecoder
 from trainables.losses import SoftTargets
 from trainables.metrics.macs import macs
 from trainables.models.custom import Custom, allow
 from trainables.origins import Fresh
 from trainables.schedules import Constant
-from trainables.sentences import Sentences
 from trainables.tasks import Digits, Phrases
+from trainables.translation.sentences import Sentences
 
 VOCABULARY = 40
 ROOT = Path(__file__).resolve().parents[3]

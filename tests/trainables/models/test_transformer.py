@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.models.transformer import Network, Transformer
-from trainables.sentences import Sentences
+from trainables.translation.sentences import Sentences
 
 
 def reference_of(network: Network, heads: int) -> tuple[nn.TransformerEncoder, nn.TransformerDecoder]:

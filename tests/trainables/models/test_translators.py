@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tests.recipes import every_method
-from trainables.compressed_weight import compress, compressed_weights, stored_tensors
-from trainables.decoding import Translator, beam_search, greedy, select
+from trainables.compression.compressed_weight import compress, compressed_weights, stored_tensors
 from trainables.models.base import Model
 from trainables.models.convnet import ConvNet
 from trainables.models.lstm import LSTM
 from trainables.models.resnet import ResNet
 from trainables.models.transformer import Transformer
-from trainables.sentences import BEGIN, END, PAD, Sentences
+from trainables.translation.decoding import Translator, beam_search, greedy, select
+from trainables.translation.sentences import BEGIN, END, PAD, Sentences
 
 VOCABULARY = 23
 MODELS: list[Model] = [

@@ -7,13 +7,13 @@ import torch
 
 from tests.recipes import STUDENT
 from trainables import methods
-from trainables.evaluation import open_student
 from trainables.models import ConvNet, ResNet
 from trainables.origins import Fresh
 from trainables.origins.trained import Trained, start_from
+from trainables.shipping.evaluation import open_student
 from trainables.tasks import Digits
 from trainables.teachers.sources import LocalSources, NoSources
-from trainables.trainer import Trainer, train
+from trainables.training.trainer import Trainer, train
 
 CPU = torch.device("cpu")
 

@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from trainables.quantizers import LearnedPoints, Uniform
-from trainables.quantizers.functional import (
-    initial_points,
-    nearest_point,
-    quantize_points,
-    quantize_uniform,
-    scale_buckets,
-)
+from trainables.quantizers.kernels.buckets import scale_buckets
+from trainables.quantizers.kernels.points import initial_points, nearest_point, quantize_points
+from trainables.quantizers.kernels.uniform import quantize_uniform
 
 finite = st.floats(-100, 100, width=32, allow_subnormal=False)
 vectors = arrays(np.float32, st.integers(0, 97), elements=finite).map(torch.from_numpy)

@@ -7,19 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainables.quantizers import blocks
 from trainables.quantizers.base import Codes
-from trainables.quantizers.functional import (
-    decode_points,
-    decode_symmetric,
+from trainables.quantizers.kernels import blocks
+from trainables.quantizers.kernels.buckets import scale_buckets
+from trainables.quantizers.kernels.points import decode_points, initial_points, points_codes, quantize_points
+from trainables.quantizers.kernels.symmetric import decode_symmetric, quantize_symmetric, symmetric_codes
+from trainables.quantizers.kernels.uniform import (
     decode_uniform,
-    initial_points,
-    points_codes,
-    quantize_points,
-    quantize_symmetric,
     quantize_uniform,
-    scale_buckets,
-    symmetric_codes,
     uniform_codes,
     uniform_index,
     uniform_scale_gradient,

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.cluster import KMeans
 
-from trainables.quantizers import functional, nearest
-from trainables.quantizers.functional import initial_points, nearest_point, scale_buckets
+from trainables.quantizers.kernels import buckets as functional
+from trainables.quantizers.kernels import nearest
+from trainables.quantizers.kernels.buckets import scale_buckets
+from trainables.quantizers.kernels.points import initial_points, nearest_point
 from trainables.quantizers.kmeans import kmeans_points
 
 unit_ = st.floats(0, 1, width=32)

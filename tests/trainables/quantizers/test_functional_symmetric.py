@@ -7,12 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainables.quantizers.functional import (
-    quantize_symmetric,
-    symmetric_codes,
-    uniform_codes,
-    uniform_scale_gradient,
-)
+from trainables.quantizers.kernels.symmetric import quantize_symmetric, symmetric_codes
+from trainables.quantizers.kernels.uniform import uniform_codes, uniform_scale_gradient
 
 finite = st.floats(-100, 100, width=32)
 vectors = arrays(np.float32, st.integers(1, 97), elements=finite).map(torch.from_numpy)

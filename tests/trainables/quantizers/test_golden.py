@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from trainables.quantizers import LearnedPoints
-from trainables.quantizers.functional import initial_points, quantize_points, quantize_uniform, scale_buckets
+from trainables.quantizers.kernels.buckets import scale_buckets
+from trainables.quantizers.kernels.points import initial_points, quantize_points
+from trainables.quantizers.kernels.uniform import quantize_uniform
 
 
 @pytest.fixture(scope="module")

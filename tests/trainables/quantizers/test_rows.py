@@ -8,17 +8,17 @@ import torch
 from tests.recipes import STUDENT, setting
 from trainables import methods
 from trainables.by_name import Where
-from trainables.compressed_weight import compress, compressed_weights, stored_tensors
-from trainables.evaluation import rebuild
-from trainables.metrics.sizes import sparsity
+from trainables.compression.compressed_weight import compress, compressed_weights, stored_tensors
 from trainables.optimizers import AdamW
-from trainables.packed_file import PackedFileError, pack, unpack
 from trainables.quantizers import LearnedStep, QuantizerByName, Rows, Symmetric, Uniform, Zero
 from trainables.quantizers.base import Dense, Grouped, joined
 from trainables.quantizers.rows import RowGroup
+from trainables.shipping.evaluation import rebuild
+from trainables.shipping.packed_file import PackedFileError, pack, unpack
+from trainables.shipping.sizes import sparsity
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 MIXED = Rows((RowGroup(0.25, Symmetric(8)), RowGroup(0.25, LearnedStep(3)), RowGroup(0.5, Zero())))

@@ -11,17 +11,17 @@ from tests.recipes import TEACHER_ID
 from tests.trainables.teachers import small_teacher
 from tests.trainables.translation import STUDENTS, write_pairs
 from trainables import methods
-from trainables.decoding import beam_search
-from trainables.evaluation import evaluate_file, open_student
 from trainables.naming import short_name
 from trainables.optimizers import AdamW
 from trainables.origins import Fresh
 from trainables.quantizers import NoQuantizer, Uniform
 from trainables.recipe import canonical_json, recipe_from_dict
-from trainables.sentences import END, PAD
+from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.tasks import Digits, TeacherTranslations
 from trainables.teachers.sources import NoSources
-from trainables.trainer import Trainer
+from trainables.training.trainer import Trainer
+from trainables.translation.decoding import beam_search
+from trainables.translation.sentences import END, PAD
 
 CPU = torch.device("cpu")
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from trainables.metrics import quality_of
 from trainables.models import Transformer
-from trainables.sentences import BEGIN, END, PAD, Sentences
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.text import LoadedText, Pairs, TextTask, numbered
+from trainables.translation.sentences import BEGIN, END, PAD, Sentences
 
 CPU = torch.device("cpu")
 LETTERS = "abcdefghijklmnop"

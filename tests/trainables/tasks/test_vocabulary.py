@@ -14,7 +14,6 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.sentences import BEGIN, END, PAD, UNKNOWN
 from trainables.tasks.vocabulary import (
     SUBWORDS,
     UNKNOWN_TEXT,
@@ -24,6 +23,7 @@ from trainables.tasks.vocabulary import (
     normalised,
     sentencepiece_model,
 )
+from trainables.translation.sentences import BEGIN, END, PAD, UNKNOWN
 
 STEMS = [
     "alt",

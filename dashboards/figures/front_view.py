@@ -1,0 +1,317 @@
+"""What a figure of a front shows, computed; :mod:`dashboards.figures.front` draws it."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dashboards.axes import SIZE, Axis, quality_axis
+from dashboards.figures.parts import padded
+from dashboards.text import method_label, missing, number, share, times, whole
+from search.objectives.front import non_dominated
+from search.store.sweep import Sweep
+
+MANY = 3000
+"""Beyond so many marks the figure is drawn by WebGL, which keeps a zoom fluent."""
+
+
+VIEW_POINTS = 25.0
+"""How far below the best of the front, in points of quality, the first view reaches."""
+
+
+SHOWN_STATES = ("finished", "stopped", "pruned")
+
+
+COLOURS = {
+    "method": "method",
+    "bits": "bits",
+    "bucket_size": "bucket size",
+    "depth": "depth",
+    "width": "width",
+    "model": "model",
+    "sweep": "sweep",
+}
+"""What marks can be coloured by: column of the trials -> what a menu says."""
+
+
+FULL_PRECISION = "full_precision"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A teacher, on the axes of a figure; NaN where it was not measured."""
+
+    name: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class FrontView:
+    """What the figure shows.
+
+    Attributes:
+        data: one row per trial: sweep, run_id, group, x, y, z (NaN without a third axis), front (bool, on the
+            axes shown), state, and hover (HTML; everything from the store is escaped).
+        groups: of all trials, drawn or not, by first appearance: so that a running sweep never recolours.
+        x: the horizontal axis.
+        y: the vertical axis.
+        z: the third axis, or None.
+        teachers: reference marks.
+        reference: the best full-precision students: columns x and y, in the order of x.
+        spread: recipes that were repeated with several seeds: columns x, y (means), low, high, count.
+        limits: column of the trials -> the worst value inside the sweep's budgets, as shown on its axis.
+    """
+
+    data: pd.DataFrame
+    groups: tuple[str, ...]
+    x: Axis
+    y: Axis
+    z: Axis | None = None
+    teachers: tuple[Mark, ...] = ()
+    reference: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"x": [], "y": []}))
+    spread: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["x", "y", "low", "high", "count"])
+    )
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+def front_view(
+    sweeps: Sequence[tuple[Sweep, pd.DataFrame]],
+    *,
+    x: Axis = SIZE,
+    y: Axis | None = None,
+    z: Axis | None = None,
+    colour: str = "method",
+) -> FrontView:
+    """Compute the view of one sweep, or of several of one metric over each other.
+
+    Args:
+        sweeps: each with its trials, as :meth:`search.store.store.Store.trials` returns them; at least one.
+        x: the horizontal axis; default packed size.
+        y: the vertical axis; default the first sweep's validation quality.
+        z: a third axis; default none.
+        colour: one of :data:`COLOURS`.
+
+    Raises:
+        ValueError: no sweep, or no such ``colour``.
+    """
+    if not sweeps:
+        raise ValueError("sweeps must hold at least one sweep, got none")
+    if colour not in COLOURS:
+        raise ValueError(f"colour must be one of {', '.join(COLOURS)}, got {colour=}")
+    quality = sweeps[0][0].quality
+    y = y or quality_axis(quality)
+    alike = [(sweep, trials) for sweep, trials in sweeps if sweep.metric == sweeps[0][0].metric]
+    several = len(alike) > 1
+    shown = [(sweep, trials[_on_axes(trials, x, y, z)]) for sweep, trials in alike]
+    brief = sum(len(trials) for _, trials in shown) > MANY
+    parts = [_rows(sweep, trials, (x, y, z), colour, several, brief) for sweep, trials in shown]
+    trials = pd.concat([trials for _, trials in shown], ignore_index=True)
+    data = pd.concat(parts, ignore_index=True)
+    limits = limits_of(sweeps[0][0]) if not several else {}
+    named = [group for sweep, trials in alike for group in _groups(sweep, trials, colour)]
+    return FrontView(
+        data,
+        tuple(group_numbers(named)),
+        x,
+        y,
+        z,
+        tuple(_teacher(sweep, x, y, several) for sweep, _ in alike),
+        _reference(trials, data, x, y),
+        _spread(trials, data),
+        limits,
+    )
+
+
+def limits_of(sweep: Sweep) -> dict[str, float]:
+    """The sweep's budgets: column -> the worst value allowed, as shown on the column's axis."""
+    quality, budget = sweep.quality, sweep.budget
+    limits = {}
+    if budget.max_bytes is not None:
+        limits["packed_bytes"] = SIZE.scale * budget.max_bytes
+    if budget.max_latency_ms is not None:
+        limits["latency_ms"] = budget.max_latency_ms
+    if budget.max_drop is not None and not missing(sweep.teacher_validation):
+        limits[quality.validation] = quality.points(sweep.teacher_validation) - budget.max_drop
+    return limits
+
+
+def staircase(data: pd.DataFrame, x_up: bool = False, y_up: bool = True) -> pd.DataFrame:
+    """The corners of the front's steps in the order of x: columns x and y.
+
+    Only what improves on everything before it is a step, so that a front of three objectives, or one with
+    hand-set marks, still draws as a staircase. Better is less of x unless ``x_up``, more of y if ``y_up``.
+    """
+    sign = 1.0 if y_up else -1.0
+    front = data[data["front"]].assign(rank=lambda rows: sign * rows["y"])
+    front = front.sort_values(["x", "rank"], ascending=[not x_up, False])
+    best = front["rank"].cummax().shift(fill_value=-math.inf)
+    return front.loc[front["rank"] > best, ["x", "y"]].reset_index(drop=True)
+
+
+def quality_range(
+    values: NDArray[np.float64], front: NDArray[np.bool_], quality: Axis, marks: Sequence[float] = ()
+) -> tuple[float, float]:
+    """Limits of a quality axis: the front down to ``VIEW_POINTS`` below its best, and ``marks``.
+
+    Students that learned little lie far below, the smallest of the front among them, and would squeeze
+    into a line what a user chooses from; the figure says how many it leaves out.
+    """
+    values, front = values[np.isfinite(values)], front[np.isfinite(values)]
+    chosen = values[front] if front.any() else values
+    known = [mark for mark in marks if math.isfinite(mark)]
+    if not len(chosen) and not known:
+        return 0.0, 100.0
+    if not quality.up:
+        return padded(min([*values, *known]), max([*values, *known]))
+    chosen = chosen[chosen >= chosen.max() - VIEW_POINTS] if len(chosen) else chosen
+    inside = [*chosen, *known]
+    low, high = min(inside), max(inside)
+    span = max(high - low, 2.0)
+    lowest = min([low, *values])
+    bottom = lowest if lowest >= low - span else low - 0.5 * span
+    top = high + 0.09 * (high - bottom + 1)
+    # Room for the mark of a perfect student, and no more.
+    return bottom - 0.08 * (high - bottom + 1), min(top, 101.0) if quality.unit == "%" else top
+
+
+def group_numbers(groups: Sequence[str]) -> dict[str, int]:
+    """Group -> its place by first appearance."""
+    return {group: i for i, group in enumerate(dict.fromkeys(groups))}
+
+
+def _on_axes(trials: pd.DataFrame, x: Axis, y: Axis, z: Axis | None) -> NDArray[np.bool_]:
+    shown = trials["state"].isin(SHOWN_STATES).to_numpy(dtype=bool)
+    for axis in (x, y, z):
+        if axis is not None:
+            shown = shown & np.isfinite(axis.values(trials))
+    return shown
+
+
+def _rows(
+    sweep: Sweep,
+    trials: pd.DataFrame,
+    axes: tuple[Axis, Axis, Axis | None],
+    colour: str,
+    several: bool,
+    brief: bool,
+) -> pd.DataFrame:
+    x, y, z = axes
+    shown = [axis for axis in axes if axis is not None]
+    values = np.column_stack([axis.values(trials) for axis in shown])
+    eligible = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
+    eligible = eligible & trials["feasible"].to_numpy(dtype=bool)
+    if (x, y, z) == (SIZE, quality_axis(sweep.quality), None):
+        front = trials["front"].to_numpy(dtype=bool)
+    else:
+        front = non_dominated(np.where(eligible[:, None], values, np.nan), tuple(axis.up for axis in shown))
+    name = sweep.name
+    return pd.DataFrame(
+        {
+            "sweep": [name] * len(trials),
+            "run_id": trials["run_id"].to_numpy(dtype=object),
+            "group": _groups(sweep, trials, colour),
+            "x": values[:, 0],
+            "y": values[:, 1],
+            "z": values[:, 2] if z is not None else np.full(len(trials), math.nan),
+            "front": front,
+            "state": trials["state"].to_numpy(dtype=object),
+            "hover": _hovers(trials, name if several else "", brief),
+        }
+    )
+
+
+def _groups(sweep: Sweep, trials: pd.DataFrame, colour: str) -> list[str]:
+    if colour == "sweep":
+        return [sweep.name] * len(trials)
+    if colour == "method":
+        return [method_label(method) for method in trials["method"]]
+    label = COLOURS[colour]
+    return [
+        f"no {label}"
+        if missing(value)
+        else str(value)
+        if colour == "model"
+        else f"{label} {number(value) if colour == 'width' else whole(value)}"
+        for value in trials[colour].astype(object)
+    ]
+
+
+def _hovers(trials: pd.DataFrame, sweep: str, brief: bool) -> list[str]:
+    """What is told of each trial; of many in one line each, which keeps a page of 10,000 below 6 MB."""
+    columns = ("name", "bits", "bucket_size", "depth", "width", "sparsity", "compression_ratio", "latency_ms")
+    rows: Any = zip(*(trials[column].astype(object) for column in (*columns, "state")), strict=True)
+    return [_hover(sweep, brief, *row) for row in rows]
+
+
+def _hover(
+    sweep: str,
+    brief: bool,
+    name: Any,
+    bits: Any,
+    bucket: Any,
+    depth: Any,
+    width: Any,
+    sparsity: Any,
+    ratio: Any,
+    latency: Any,
+    state: Any,
+) -> str:
+    words = [
+        "" if missing(bits) else f"{bits} bit",
+        "" if missing(bucket) else f"buckets of {bucket}",
+        "" if missing(depth) else f"depth {depth}",
+        "" if missing(width) else f"width {width:g}",
+        "" if missing(sparsity) or not sparsity else f"{share(sparsity)} zeros",
+    ]
+    facts = [
+        "" if missing(ratio) else f"{times(ratio)} smaller",
+        "" if missing(latency) else f"{latency:.3g} ms",
+        "" if state == "finished" else str(state),
+        f"sweep {sweep}" if sweep else "",
+    ]
+    if brief:
+        facts[0] = ""
+        return html.escape(", ".join(part for part in (*words, *facts) if part), quote=False)
+    lines = [", ".join(part for part in parts if part) for parts in (words, facts)]
+    title = html.escape("" if missing(name) else str(name), quote=False)
+    return "<br>".join([f"<b>{title}</b>", *(html.escape(line, quote=False) for line in lines if line)])
+
+
+def _teacher(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:
+    name = f"Teacher of {sweep.name}" if several else "Teacher"
+    return Mark(name, *(_teachers_value(sweep, axis) for axis in (x, y)))
+
+
+def _teachers_value(sweep: Sweep, axis: Axis) -> float:
+    value = axis.scale * float(sweep.metrics.get(f"teacher_{axis.key}", math.nan))
+    return value if math.isfinite(value) and (value > 0 or not axis.log) else math.nan
+
+
+def _measured(mark: Mark) -> bool:
+    return math.isfinite(mark.x) or math.isfinite(mark.y)
+
+
+def _reference(trials: pd.DataFrame, data: pd.DataFrame, x: Axis, y: Axis) -> pd.DataFrame:
+    plain = (trials["method"] == FULL_PRECISION).to_numpy(dtype=bool, na_value=False)
+    plain = plain & (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
+    rows = data.loc[plain, ["x", "y"]]
+    best = non_dominated(rows.to_numpy(dtype=float), (x.up, y.up))
+    return rows[best].sort_values("x", ignore_index=True)
+
+
+def _spread(trials: pd.DataFrame, data: pd.DataFrame) -> pd.DataFrame:
+    rows = data.assign(recipe=trials["seedless_id"].to_numpy(dtype=object))[trials["seedless_id"].notna()]
+    rows = rows[rows["state"] == "finished"]
+    found = rows.groupby("recipe", sort=False).agg(
+        x=("x", "mean"), y=("y", "mean"), low=("y", "min"), high=("y", "max"), count=("y", "size")
+    )
+    return found[found["count"] > 1].reset_index(drop=True)

@@ -1,0 +1,231 @@
+"""Options that commands share, and what is checked of them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rayduce.commands.console import (
+    err,
+    whole_line,
+)
+from rayduce.commands.help import METHODS
+from search.problem import Problem
+from search.units import parse_bytes
+
+if TYPE_CHECKING:
+    from search.objectives.budget import Budget
+    from trainables.recipe import Recipe
+
+
+def _store_folder(text: str) -> Path:
+    """An empty name would be the current folder, which nobody means who writes it."""
+    if not str(text):
+        raise typer.BadParameter("it must name a folder; write . for the current one.")
+    return Path(text)
+
+
+StoreDir = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        parser=_store_folder,
+        help="Folder of teachers, trials and MLflow's database.",
+    ),
+]
+
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow store; default MLFLOW_TRACKING_URI, else sqlite in --store.",
+    ),
+]
+
+
+def _named_path(text: str) -> Path:
+    if not text:  # which would be the folder one stands in, though nobody named it
+        raise typer.BadParameter("the name is empty; give a directory, or . for this one")
+    return Path(text)
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Directory of the data set.", parser=_named_path),
+]
+
+
+OwnModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Your own student as module:Class; it is imported.", metavar="MODULE:CLASS"),
+]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+Port = Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Port on 127.0.0.1.")]
+
+
+MaxBytes = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Budget: bytes of the packed file, such as 64kB.")
+]
+
+
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(metavar="MS", help="Budget: latency in ONNX Runtime on this machine, one thread."),
+]
+
+
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(metavar="POINTS", help="Budget: points of quality below the teacher, on validation."),
+]
+
+
+StudentSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN_ID|FILE",
+        help="A run (its id, or how it begins; or models:/MODEL@ALIAS, if registered), or a packed file.",
+    ),
+]
+
+
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="digits, phrases, multi30k, text_pairs, image_folder, fashion_mnist, cifar10 or cifar100.",
+    ),
+]
+
+
+Trials = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="How many students to train; default by study.")
+]
+
+
+Epochs = Annotated[int | None, typer.Option(metavar="N", min=2, help="Of each student; default by study.")]
+
+
+ImageSize = Annotated[
+    int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
+]
+
+
+SourceLanguage = Annotated[
+    str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate from, as files are named.")
+]
+
+
+TargetLanguage = Annotated[str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate to.")]
+
+
+TestName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which test files, such as test_2017_flickr.")
+]
+
+
+VocabularySize = Annotated[
+    int | None, typer.Option(metavar="N", min=32, max=65536, help="Tokens of a translator's vocabulary.")
+]
+
+
+Methods = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,...", help=f"Search these methods alone, of {METHODS}; see rayduce methods."),
+]
+
+
+Fixes = Annotated[
+    list[str] | None,
+    typer.Option("--fix", metavar="NAME=VALUE", help="Do not search it, such as bits=4; repeatable."),
+]
+
+
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option("--range", metavar="NAME=LOW:HIGH", help="Search it there, such as bits=2:4; repeatable."),
+]
+
+
+Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set into --data.")]
+
+
+DEFAULT_STORE = Path("rayduce-store")
+
+
+def about_data(
+    image_size: int | None, source: str | None, target: str | None, test: str | None, vocabulary: int | None
+) -> dict[str, Any]:
+    """Those that were given."""
+    given = {
+        "image_size": image_size,
+        "source": source,
+        "target": target,
+        "test": test,
+        "vocabulary": vocabulary,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def wishes(methods: str | None, fix: list[str] | None, ranges: list[str] | None) -> dict[str, Any]:
+    """What was asked for of the space, as :class:`search.options.Options` has it."""
+    names = [name.strip() for name in (methods or "").split(",")]
+    return {"methods": tuple(filter(None, names)), "fixed": tuple(fix or ()), "ranges": tuple(ranges or ())}
+
+
+def budget_of(max_bytes: str | None, max_latency_ms: float | None, max_drop: float | None) -> Budget:
+    from search.objectives.budget import Budget
+
+    size = None if max_bytes is None else parse_bytes(max_bytes)
+    try:
+        return Budget(size, max_latency_ms, max_drop)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        raise Problem(f"--{name.replace('_', '-')} {rest}.") from error
+
+
+def checked_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise Problem(
+            f"{name!r} is no sweep name; use up to 64 letters, digits, dots, dashes and underscores."
+        )
+    return name
+
+
+def allow_own(target: str | None) -> None:
+    """Let ``module:Class`` of the command line be imported, from the current folder too."""
+    if target is None:
+        return
+    from rayduce.own_packages import strangers
+    from trainables.models.custom import allow
+
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        allow(target)
+        if warning := strangers():
+            err.print(f"[bold yellow]Warning:[/] {whole_line(warning)}", highlight=False, soft_wrap=True)
+    except ValueError as error:
+        raise Problem(f"--model {target}: {error}") from error
+
+
+def check_own(target: str | None, recipe: Recipe) -> None:
+    """Refuse a ``--model`` that is not the student's."""
+    from trainables.models import Custom
+
+    if target is None:
+        return
+    if not isinstance(recipe.model, Custom):
+        raise Problem(f"The student is a {type(recipe.model).__name__} of Rayduce's own; leave out --model.")
+    if recipe.model.target != target:
+        raise Problem(f"The student is a {recipe.model.target}, not a {target}; correct --model.")

@@ -1,0 +1,151 @@
+"""The terminal during a sweep: trials done and running, the front so far, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from search.objectives.front import non_dominated
+from search.sweeps.record import Record
+from search.units import count, show_bytes, show_seconds
+from trainables.foreign import shown
+from trainables.metrics import Quality, quality_of
+
+LONGEST_LINE = 1000
+"""Letters of a reason or a stage that are shown."""
+
+
+class Display:
+    """A live display on a terminal; one line per finished trial elsewhere.
+
+    It is a context manager and a :class:`search.sweeps.reporter.Reporter`.
+    """
+
+    def __init__(self, console: Console, name: str, trials: int) -> None:
+        self._console = console
+        self._name = name
+        self._trials = trials
+        self._records: Mapping[str, Record] = {}
+        self._stage = ""
+        self._told: set[str] = set()
+        self._started = time.monotonic()
+        self._first_trial: float | None = None
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render, transient=True)
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """What is happening now."""
+        self._stage = shown(text, LONGEST_LINE)
+        if not self._console.is_terminal:
+            self._console.print(
+                f"[{show_seconds(time.monotonic() - self._started)}] {self._stage}", markup=False
+            )
+
+    def remark(self, text: str) -> None:
+        """What the user should still see when other things are happening; a line that stays."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
+
+    def changed(self, records: Mapping[str, Record]) -> None:
+        """A trial started, reported or ended."""
+        self._records = records
+        if self._first_trial is None:
+            self._first_trial = time.monotonic()
+        if self._console.is_terminal:
+            return
+        for record in records.values():
+            if record.state != "running" and record.trial_id not in self._told:
+                self._told.add(record.trial_id)
+                line = f"  {len(self._told):>4}/{self._trials}  {self._line(record)}"
+                # Why a trial ended early is of one kind or another, and MLflow has it whole.
+                if record.state == "pruned":
+                    self._console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
+                else:
+                    self._console.print(line, markup=False, soft_wrap=True)
+
+    def _line(self, record: Record) -> str:
+        name = shown(record.name)
+        if record.continues:
+            name += f", going on from {shown(record.continues)}"
+        if record.state == "finished":
+            quality, size = _quality(record), show_bytes(record.metrics["packed_bytes"])
+            score = quality.text(record.metrics[quality.validation])
+            over = f"  over the limits: {record.over}" if record.over else ""
+            return f"{name:<28} {quality.label} {score:>8}  {size}{over}"
+        state = "ended early:" if record.state == "pruned" else record.state
+        return f"{name:<28} {state} {shown(record.reason, LONGEST_LINE)}".rstrip()
+
+    def _render(self) -> RenderableType:
+        records = list(self._records.values())
+        ended = [r for r in records if r.state != "running"]
+        failed = sum(r.state == "failed" for r in ended)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            Spinner("dots", Text(f"{shown(self._name)}: {self._stage}", style="bold")),
+            Text(self._time_left(len(ended))),
+        )
+        if not records:
+            return head
+        done = f"{len(ended)} of {count(self._trials, 'trial')}" + (f", {failed} failed" if failed else "")
+        head.add_row(ProgressBar(total=self._trials, completed=len(ended), width=40), Text(done))
+        running = ", ".join(
+            f"{shown(r.name)} (epoch {r.metrics.get('epoch', 0):.0f} of {r.recipe.epochs})"
+            for r in records
+            if r.state == "running"
+        )
+        return Group(
+            head,
+            Text(f"running: {running}", style="dim", no_wrap=True, overflow="ellipsis"),
+            self._front(ended),
+        )
+
+    def _time_left(self, ended: int) -> str:
+        passed = time.monotonic() - self._started
+        text = show_seconds(passed)
+        if ended >= 2 and self._first_trial is not None:
+            each = (time.monotonic() - self._first_trial) / ended
+            text += f", about {show_seconds(each * max(self._trials - ended, 0))} left"
+        return text
+
+    def _front(self, ended: list[Record]) -> RenderableType:
+        finished = [r for r in ended if r.state == "finished" and not r.over]
+        if not finished:
+            return Text("")
+        quality = _quality(finished[0])
+        values = np.array([[r.metrics[quality.validation], r.metrics["packed_bytes"]] for r in finished])
+        front = [r for r, kept in zip(finished, non_dominated(values, (True, False)), strict=True) if kept]
+        table = Table(title="front so far (validation split)", title_justify="left", box=None, padding=(0, 2))
+        table.add_column("student")
+        table.add_column(quality.label, justify="right")
+        table.add_column("packed", justify="right")
+        table.add_column("ratio", justify="right")
+        for r in sorted(front, key=lambda r: r.metrics["packed_bytes"])[-12:]:
+            table.add_row(
+                Text(shown(r.name)),
+                quality.text(r.metrics[quality.validation]),
+                show_bytes(r.metrics["packed_bytes"]),
+                f"{r.metrics['compression_ratio']:.0f}x",
+            )
+        return table
+
+
+def _quality(record: Record) -> Quality:
+    return quality_of(record.recipe.task.metric)

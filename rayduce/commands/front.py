@@ -1,0 +1,88 @@
+"""``rayduce front``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayduce.commands.arguments import (
+    DEFAULT_STORE,
+    AsJson,
+    StoreDir,
+    TrackingUri,
+)
+from rayduce.commands.console import (
+    err,
+    escaped,
+    out,
+    print_json,
+    problems,
+    tell,
+    whole_line,
+)
+from rayduce.commands.help import Command
+from rayduce.commands.results import front_rows, front_table, where_store_is
+
+commands = typer.Typer()
+
+
+@commands.command(
+    cls=Command,
+    epilog="Examples:\n\n  rayduce front\n\n  rayduce front digits-1 --json\n\n"
+    "  rayduce front --html front.html --png front.png",
+)
+def front(
+    name: Annotated[
+        str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest that has a student.")
+    ] = None,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page that opens without a network.")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Write the figure; uses Chromium.")
+    ] = None,
+) -> None:
+    """List the students on the front of a sweep, smallest first.
+
+    Without a name it is that of the newest sweep that has a student.
+    """
+    from rayduce.commands.front_choice import newest_with_students, why_no_front
+    from rayduce.commands.serve import write_front
+    from search.store.store import open_store
+
+    with problems():
+        opened = open_store(store, tracking_uri, tell)
+        found = opened.sweep(name) if name is not None else newest_with_students(opened)
+        rows = front_rows(opened, found)
+        missing = "" if rows else why_no_front(opened, found)
+        for path in write_front(opened, found, html, png) if html or png else ():
+            err.print(f"Wrote {whole_line(str(path))}", highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(rows)
+        return
+    if missing:
+        out.print(whole_line(missing), highlight=False)
+        return
+    out.print(front_table(rows, found.quality, f"Front of {escaped(found.name)}"))
+    if limits := found.budget.text(found.quality):
+        teacher = found.quality.text(found.teacher_validation)
+        out.print(
+            f"Budget: {escaped(limits)}. The teacher's validation {found.quality.label} is {teacher}.",
+            style="dim",
+            highlight=False,
+        )
+    for metric, signature in sorted(found.signatures.items()):
+        out.print(f"{escaped(metric)}: {escaped(signature)}", style="dim", highlight=False)
+    best = escaped(rows[-1]["run_id"][:8])
+    where = where_store_is(store, tracking_uri)
+    out.print(
+        f"Take one away with: rayduce export {best} student.rdz{whole_line(where)}",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )

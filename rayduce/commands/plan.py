@@ -1,0 +1,125 @@
+"""``rayduce plan``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from rayduce.commands.arguments import (
+    DEFAULT_STORE,
+    AsJson,
+    DataDir,
+    Download,
+    Epochs,
+    Fixes,
+    ImageSize,
+    MaxBytes,
+    MaxDrop,
+    MaxLatency,
+    Methods,
+    OwnModel,
+    Ranges,
+    SourceLanguage,
+    StoreDir,
+    StudyName,
+    TargetLanguage,
+    TestName,
+    Trials,
+    VocabularySize,
+    about_data,
+    allow_own,
+    budget_of,
+    wishes,
+)
+from rayduce.commands.console import (
+    out,
+    print_json,
+    problems,
+)
+from rayduce.commands.help import Command
+from search.problem import Problem
+from trainables.metrics import quality_of
+
+commands = typer.Typer()
+
+
+@commands.command(
+    cls=Command,
+    short_help="Say what a sweep would take, without running it.",
+    epilog="Examples:\n\n  rayduce plan digits\n\n  rayduce plan digits --hours 8 --max-bytes 16kB\n\n"
+    "  rayduce plan cifar10 --data DIR --trials 200 --nodes 4 --node-price 0.90",
+)
+def plan(
+    study: StudyName,
+    trials: Trials = None,
+    epochs: Epochs = None,
+    hours: Annotated[
+        float | None, typer.Option(metavar="H", help="Say how many trials fit in so many hours.")
+    ] = None,
+    nodes: Annotated[int, typer.Option(metavar="N", min=1, help="Of the cluster, like this machine.")] = 1,
+    node_price: Annotated[
+        float | None, typer.Option(metavar="EUR", help="Price of a node and hour, for the cost.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Trials at a time on a node.")
+    ] = None,
+    store: StoreDir = DEFAULT_STORE,
+    data: DataDir = None,
+    image_size: ImageSize = None,
+    source: SourceLanguage = None,
+    target: TargetLanguage = None,
+    test: TestName = None,
+    vocabulary: VocabularySize = None,
+    download: Download = False,
+    max_bytes: MaxBytes = None,
+    max_latency_ms: MaxLatency = None,
+    max_drop: MaxDrop = None,
+    methods: Methods = None,
+    fix: Fixes = None,
+    range_: Ranges = None,
+    model: OwnModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a sweep of STUDY would take: sizes, time, cost, disk and memory.
+
+    A few batches are trained to time them; nothing is written. Times are those of a machine that has nothing
+    else to do. The exit code is 1 where disk or memory is short.
+    """
+    from rayduce.commands.plan_table import plan_record, plan_table
+    from search.options import Options
+    from search.planning.plan import make_plan
+    from studies.known import find_study
+
+    with problems():
+        allow_own(model)
+        chosen = find_study(study, own_model=model)
+        if epochs is not None:
+            chosen = replace(chosen, epochs=epochs)
+        for name, value in (("--hours", hours), ("--node-price", node_price)):
+            if value is not None and not 0 < value < math.inf:
+                raise Problem(f"{name} must be above 0, got {value:g}.")
+        options = Options(
+            name="plan",
+            trials=trials or chosen.trials,
+            seed=0,
+            store=store.absolute(),
+            tracking_uri="",
+            data=data,
+            about_data=about_data(image_size, source, target, test, vocabulary),
+            download=download,
+            budget=budget_of(max_bytes, max_latency_ms, max_drop),
+            concurrency=concurrency,
+            own_model=model,
+            **wishes(methods, fix, range_),
+        )
+        made = make_plan(chosen.narrowed(options.methods, options.fixed, options.ranges), options, nodes)
+    if as_json:
+        print_json(plan_record(made, hours, node_price))
+    else:
+        quality = quality_of(made.metric)
+        out.print(plan_table(made, options.budget, quality, hours, node_price), highlight=False)
+    if made.resources.short:
+        raise typer.Exit(1)

@@ -1,0 +1,71 @@
+"""Fronts as tables, and commands to type next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from rayduce.commands.arguments import (
+    DEFAULT_STORE,
+)
+from rayduce.commands.console import (
+    escaped,
+)
+from search.units import show_bytes
+from trainables.foreign import shown
+from trainables.metrics import Quality
+
+if TYPE_CHECKING:
+    from search.store.store import Store
+    from search.store.sweep import Sweep
+
+
+def where_store_is(store: Path, tracking_uri: str | None, before: str = "") -> str:
+    """What a command needs to be told to find this store; nothing for the one it would look for by itself."""
+    from search.store.mlflow_client import masked
+    from search.store.store import own_database
+
+    words = [] if store.absolute() == DEFAULT_STORE.absolute() else [f"--store {quoted(store)}"]
+    if tracking_uri is not None and tracking_uri != own_database(store.absolute()):
+        words.append(f"--tracking-uri {shlex.quote(masked(tracking_uri))}")
+    return " ".join([before, *words]) if words else ""
+
+
+def quoted(path: Path) -> str:
+    """``path`` as a shell takes it, on one line."""
+    return shlex.quote(shown(str(path), 1000))
+
+
+def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
+    """The front's trials, smallest first, each with where its packed file lies."""
+    from search.store.frames import records
+
+    rows = records(opened.front(found.name))
+    return [{**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows]
+
+
+def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("run", "student"):
+        table.add_column(name, no_wrap=True)
+    for name in (quality.label, "validation", "packed", "ratio", "latency"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        latency = row["latency_ms"]
+        table.add_row(
+            escaped(row["run_id"][:8]),
+            escaped(row["name"]),
+            score_text(quality, row[quality.name]),
+            score_text(quality, row[quality.validation]),
+            show_bytes(row["packed_bytes"]),
+            f"{row['compression_ratio']:.1f}x",
+            "-" if latency is None else f"{latency:.3f} ms",
+        )
+    return table
+
+
+def score_text(quality: Quality, value: float | None) -> str:
+    return "-" if value is None else quality.text(value)

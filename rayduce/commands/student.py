@@ -1,0 +1,329 @@
+"""Commands about one student: evaluate, translate, export, inspect."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from rayduce.commands.arguments import (
+    DEFAULT_STORE,
+    AsJson,
+    DataDir,
+    OwnModel,
+    StoreDir,
+    StudentSource,
+    TrackingUri,
+    allow_own,
+    check_own,
+)
+from rayduce.commands.console import (
+    err,
+    escaped,
+    out,
+    print_json,
+    problems,
+    tell,
+    whole_line,
+    with_its_name,
+    with_own_model,
+)
+from rayduce.commands.help import Command
+from search.problem import Problem
+from trainables.metrics import quality_of
+
+if TYPE_CHECKING:
+    from search.store.store import Store
+
+
+commands = typer.Typer()
+
+
+@commands.command(
+    cls=Command,
+    epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n"
+    "  rayduce evaluate models:/rayduce-digits@smallest-within-1-point\n\n"
+    "  rayduce evaluate student.rdz --data photos --json",
+)
+def evaluate(
+    source: StudentSource,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    data: DataDir = None,
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="test, validation or train.")] = "test",
+    model: OwnModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a student's quality again, from its file alone."""
+    import torch
+
+    from trainables.shipping.evaluation import evaluate_file
+    from trainables.shipping.packed_file import read_header
+    from trainables.tasks.base import SPLITS, DataError
+
+    with problems():
+        if split not in SPLITS:
+            raise Problem(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
+        allow_own(model)
+        content = _packed(source, store, tracking_uri)
+        recipe = with_its_name(source, lambda: read_header(content))
+        check_own(model, recipe)
+        torch.set_num_threads(1)  # as in the sweep: sums are added in the same order
+        try:
+            arrays = recipe.task.load(data)
+        except DataError as error:
+            raise Problem(f"The student's data cannot be read: {error}") from error
+        task = recipe.task.open(arrays, torch.device("cpu"), recipe.seed)
+        measured = with_its_name(source, lambda: with_own_model(lambda: evaluate_file(content, task, split)))
+    result = {
+        "source": source,
+        "method": recipe.method,
+        "recipe_id": recipe.recipe_id,
+        "split": split,
+        # A perplexity may be infinite, which JSON cannot say.
+        **{name: value if math.isfinite(value) else None for name, value in measured.items()},
+        "packed_bytes": len(content),
+    }
+    if as_json:
+        print_json(result)
+        return
+    qualities = quality_of(recipe.task.metric).reported
+    scores = ", ".join(f"{quality.label} {quality.text(measured[quality.name])}" for quality in qualities)
+    out.print(
+        f"{whole_line(source)}: {scores} on the {split} split, {len(content):,} bytes "
+        f"({escaped(recipe.method)})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@commands.command(
+    cls=Command,
+    short_help="Translate standard input.",
+    epilog="Examples:\n\n  echo 'Guten Morgen.' | rayduce translate student.rdz\n\n"
+    "  rayduce translate student.rdz --beam 1 < german.txt > english.txt",
+)
+def translate(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A packed file (.rdz) of a student that translates.")
+    ],
+    beam: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Hypotheses; 1 is greedy.")] = 5,
+    model: OwnModel = None,
+) -> None:
+    """Translate standard input line by line with FILE alone."""
+    from rayduce.commands.lines import groups
+    from trainables.shipping.packed_file import read_file, read_header
+    from trainables.shipping.translator import NoTranslator, PackedTranslator
+
+    with problems():
+        if sys.stdin is None:
+            raise Problem("There is nothing to translate: standard input is closed.")
+        allow_own(model)
+        content = read_file(file)
+        check_own(model, with_its_name(file, lambda: read_header(content)))
+        try:
+            translator = with_its_name(file, lambda: with_own_model(lambda: PackedTranslator(content)))
+        except NoTranslator as error:
+            raise Problem(f"{file}: {error}.") from error
+    if sys.stdin.isatty():
+        err.print("One sentence per line; Ctrl-D ends.", style="dim")
+    try:
+        for lines in groups(sys.stdin.buffer, 256):
+            said = "".join(f"{line}\n" for line in translator.translate(lines, beam))
+            sys.stdout.buffer.write(said.encode())  # UTF-8 as what is read, whatever the terminal's locale
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # who reads has enough; the interpreter must not flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@commands.command(
+    cls=Command,
+    short_help="Write a student to OUT: packed file, ONNX or plain tensors.",
+    epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n"
+    "  rayduce export models:/rayduce-digits@smallest-within-1-point student.rdz\n\n"
+    "  rayduce export student.rdz student.onnx\n\n"
+    "  rayduce export student.rdz weights.safetensors",
+)
+def export(
+    source: StudentSource,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
+    format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="onnx, rdz or safetensors; default by OUT's suffix.")
+    ] = None,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    model: OwnModel = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace OUT if it exists, and export even over the sweep's budget."),
+    ] = False,
+    reduced_range: Annotated[
+        bool | None,
+        typer.Option(
+            "--reduced-range/--full-range",
+            help="Of int8 weights in ONNX: 7 bits, for processors without VNNI, or 8; default as here.",
+        ),
+    ] = None,
+) -> None:
+    """Write a student to OUT: the packed file itself, ONNX, or plain tensors.
+
+    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids, else float32. A student
+    that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx and
+    student-vocabulary.model.
+    """
+    from rayduce.commands.outputs import check_outputs, write_outputs
+    from trainables.exporting.export import integer_kind, to_onnx, to_safetensors
+    from trainables.quantizers.base import joined
+    from trainables.shipping.evaluation import assets_of, rebuild
+    from trainables.shipping.packed_file import unpack
+
+    with problems():
+        kind = format or target.suffix.removeprefix(".")
+        if not kind:
+            raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
+        if kind not in ("onnx", "rdz", "safetensors"):
+            raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
+        if reduced_range is not None and kind != "onnx":
+            raise Problem(f"--reduced-range and --full-range are about ONNX files, and {target} is none.")
+        # Several files are named after it; what cannot be one of them is refused before the work.
+        check_outputs([target], force=True)
+        allow_own(model)
+        content = _packed(source, store, tracking_uri, within_budget=not force)
+        recipe, tensors = with_its_name(source, lambda: unpack(content))
+        check_own(model, recipe)
+        metadata = {
+            "recipe_id": recipe.recipe_id,
+            "method": recipe.method,
+            "packed_bytes": str(len(content)),
+            "task": json.dumps(recipe.task.to_dict()),  # with the class names, where the task has them
+        }
+        checked: set[Path] = set()
+        if kind == "onnx":
+            student = with_own_model(lambda: rebuild(recipe, tensors))
+            task = recipe.task
+            if reduced_range is not None and not integer_kind(student, tensors):
+                raise Problem(
+                    f"{source} is exported in float32, since inputs of its layers are not quantized; "
+                    "leave out --reduced-range and --full-range."
+                )
+            graphs = to_onnx(student, task.interface, metadata, tensors, reduced_range=reduced_range)
+            exported = _graph_files(target, graphs)
+            checked = {*exported}
+            companions = task.companions(assets_of(tensors))
+            exported |= {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
+        elif kind == "safetensors":
+            exported = {
+                target: to_safetensors({name: t.decode() for name, t in joined(tensors).items()}, metadata)
+            }
+        else:
+            exported = {target: content}
+        read = Path(source) if Path(source).is_file() else None
+        write_outputs(exported, force=force, source=read)
+    for path, data in exported.items():
+        note = ", checked against the student" if path in checked else ""
+        out.print(f"{whole_line(str(path))}: {len(data):,} bytes{note}", highlight=False, soft_wrap=True)
+
+
+def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget: bool = False) -> bytes:
+    """The packed file that a command is about: a file, or that of a run of the store."""
+    from search.store.store import open_store
+    from trainables.shipping.packed_file import read_file
+
+    named = source.startswith("models:") or re.fullmatch(r"[0-9a-f]{6,32}", source)
+    if Path(source).is_file() or (source and Path(source).exists() and not named):
+        return read_file(Path(source))
+    if not named:
+        raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
+    opened = open_store(store, tracking_uri, tell)
+    run_id = opened.registered(source) if ":" in source else opened.complete(source)
+    if within_budget:
+        _check_within_budget(opened, run_id)
+    return opened.download(run_id, "student.rdz")
+
+
+def _check_within_budget(opened: Store, run_id: str) -> None:
+    row = opened.find_run(run_id)
+    if over := opened.sweep(row["sweep"]).over_budget(row):
+        raise Problem(
+            f"The student {run_id[:8]} is over the budget of its sweep {row['sweep']}: {over}; "
+            "`rayduce front` lists those within it, --force exports this one nevertheless."
+        )
+
+
+def _graph_files(target: Path, graphs: Mapping[str, bytes]) -> dict[Path, bytes]:
+    """A lone graph is ``target`` itself; several are named after it, as in ``student-encoder.onnx``."""
+    if len(graphs) == 1:
+        (data,) = graphs.values()
+        return {target: data}
+    return {target.with_name(f"{target.stem}-{name}{target.suffix}"): data for name, data in graphs.items()}
+
+
+@commands.command(
+    cls=Command,
+    epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect 4f0c81aa --account\n\n"
+    "  rayduce inspect student.rdz --json",
+)
+def inspect(
+    source: StudentSource,
+    store: StoreDir = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    accounts: Annotated[
+        bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show where the bytes of a packed file are."""
+    from rayduce.commands.account_table import account_records, account_tables
+    from trainables.naming import short_name
+    from trainables.shipping.accounting import account
+    from trainables.shipping.packed_file import describe, read_header, unpack
+
+    with problems():
+        content = _packed(source, store, tracking_uri)
+        rows, recipe = with_its_name(source, lambda: (describe(content), read_header(content)))
+    title = f"{source}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
+    if accounts:
+        counted = account(unpack(content)[1], rows)
+        if as_json:
+            print_json(account_records(counted))
+        else:
+            out.print(*account_tables(title, counted), sep="\n")
+        return
+    if as_json:
+        print_json(rows)
+        return
+    table = Table(
+        title=whole_line(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True
+    )
+    total = sum(row["bytes"] for row in rows)
+    table.add_column("name", "total")
+    table.add_column("shape")
+    table.add_column("codec")
+    for heading in ("bits", "sparsity"):
+        table.add_column(heading, justify="right")
+    table.add_column("bytes", f"{total:,}", justify="right")
+    entropy = sum(row["entropy_bytes"] for row in rows)
+    table.add_column("entropy bytes", f"{entropy:,.0f}", justify="right")
+    table.add_column("share", "100.0 %", justify="right")
+    for row in rows:
+        table.add_row(
+            escaped(row["name"]),
+            "" if row["shape"] is None else "x".join(map(str, row["shape"])) or "scalar",
+            row["codec"],
+            "" if row["bits"] is None else str(row["bits"]),
+            "" if row["sparsity"] is None else f"{100 * row['sparsity']:.1f} %",
+            f"{row['bytes']:,}",
+            f"{row['entropy_bytes']:,.0f}",
+            f"{100 * row['share']:.1f} %",
+        )
+    out.print(table)

@@ -1,0 +1,1 @@
+"""What happened in a sweep, as its own folder keeps it."""

@@ -1,0 +1,1 @@
+"""What a student is judged by: limits, fronts, aliases, importance of parameters."""

@@ -1,0 +1,65 @@
+"""By what a sweep judges its students: which are within its budget, and which are on its front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from search.objectives.budget import NO_LIMITS, Budget
+from search.objectives.front import non_dominated
+from trainables.metrics import Quality
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What students of one sweep are compared by, and with.
+
+    Attributes:
+        quality: selects, on the validation split.
+        teacher: what is known of the teacher, by metric: ``packed_bytes`` and its qualities. Default nothing.
+        budget: default no limits.
+        minimize_latency: whether latency is an objective beside quality and size; default False.
+    """
+
+    quality: Quality
+    teacher: Mapping[str, float] = field(default_factory=dict)
+    budget: Budget = NO_LIMITS
+    minimize_latency: bool = False
+
+    @property
+    def teacher_validation(self) -> float:
+        """The teacher's quality on the validation split; NaN if not measured."""
+        return self.teacher.get(self.quality.validation, math.nan)
+
+    def over(self, metrics: Mapping[str, float]) -> str:
+        """By how much a student is over the budget; empty if it is within."""
+        return self.budget.exceeded(metrics, self.quality, self.teacher_validation)
+
+    def front(self, students: Mapping[str, Mapping[str, float]]) -> list[str]:
+        """Trial ids of the non-dominated students within the budget, smallest file first.
+
+        One whose quality is the lowest there is, such as a BLEU of 0, has learnt nothing, and is no choice
+        however small it is. Better is more validation quality, fewer bytes and, where it is an objective,
+        less latency; of equal students the first is kept.
+
+        Args:
+            students: what finished trials measured, by trial id.
+        """
+        quality = self.quality
+        names = [quality.validation, "packed_bytes", *(["latency_ms"] if self.minimize_latency else [])]
+        fit = {
+            trial_id: metrics
+            for trial_id, metrics in students.items()
+            if all(name in metrics for name in names)
+            and metrics[quality.validation] > quality.lowest
+            and not self.over(metrics)
+        }
+        if not fit:
+            return []
+        values = np.array([[metrics[name] for name in names] for metrics in fit.values()], dtype=float)
+        kept = non_dominated(values, (True, False, False)[: len(names)])
+        front = [trial_id for trial_id, on_front in zip(fit, kept, strict=True) if on_front]
+        return sorted(front, key=lambda trial_id: fit[trial_id]["packed_bytes"])

@@ -1,0 +1,1 @@
+"""What a sweep would take, and what it could not meet."""

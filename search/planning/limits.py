@@ -1,0 +1,93 @@
+"""Whether the students of a space can be built, and a budget be met, before anything is trained."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from search.objectives.budget import Budget
+from search.problem import Problem
+from search.units import show_number
+from spaces import Context, Space
+from trainables.compression.compressed_weight import compress
+from trainables.exporting.export import ExportError
+from trainables.recipe import Recipe
+from trainables.shipping.evaluation import open_student, ship
+from trainables.tasks.base import LoadedTask
+from trainables.trainable import TrialSettings, latencies
+
+
+def untrained(recipe: Recipe, task: LoadedTask) -> bytes:
+    """The packed file of a student of ``recipe`` as it begins, with the assets of its ``task``.
+
+    Raises:
+        ValueError: the student cannot be built.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        student = recipe.build()
+    return ship(
+        recipe, compress(student, recipe), lambda: (b.inputs for b in task.batches("train", 0)), task.assets()
+    )
+
+
+def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[Recipe, int]:
+    """The recipe of the space whose untrained student packs smallest, and into how many bytes.
+
+    Raises:
+        ValueError: the students cannot be built.
+    """
+    sizes = {recipe: len(untrained(recipe, task)) for recipe in space.smallest(context)}
+    return min(sizes.items(), key=lambda item: item[1])
+
+
+def check_students(space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:
+    """Refuse students that cannot be built, and limits that not even the least of them meets.
+
+    Nobody knows beforehand how much quality is lost, so ``max_drop`` is never refused.
+
+    Args:
+        space: of the students.
+        context: of the sweep.
+        task: its data, on the CPU.
+        budget: to be met.
+
+    Raises:
+        Problem: the message says what is wrong, or what would fit.
+    """
+    try:
+        _, least = smallest_student(space, context, task)
+    except ValueError as error:
+        raise Problem(f"The student cannot be used: {error}.") from error
+    if budget.max_bytes is not None and least > budget.max_bytes:
+        raise Problem(
+            f"No student of this study fits in {budget.max_bytes:,} bytes: the smallest takes about "
+            f"{least:,}; give a larger --max-bytes."
+        )
+    if budget.max_latency_ms is None:
+        return
+    try:
+        best = min(latency_of(untrained(recipe, task)) for recipe in space.fastest(context))
+    except ExportError as error:
+        raise Problem(
+            f"--max-latency-ms cannot be met: the students have no ONNX form to be timed ({error})."
+        ) from error
+    if best > budget.max_latency_ms:
+        raise Problem(
+            f"No student of this study answers within {show_number(budget.max_latency_ms)} ms: the fastest "
+            f"takes about {show_number(best)} ms on this machine; give a larger --max-latency-ms."
+        )
+
+
+def latency_of(data: bytes) -> float:
+    """``latency_ms`` of the student in a packed file, measured now on this machine.
+
+    Raises:
+        ExportError: the student has no ONNX form.
+    """
+    recipe, student = open_student(data)
+    with tempfile.TemporaryDirectory(prefix="rayduce-") as table:
+        settings = TrialSettings(latency_table=Path(table), teacher_bytes=1)
+        return latencies(recipe, data, student, settings)["latency_ms"]

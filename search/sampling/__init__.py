@@ -1,0 +1,1 @@
+"""Which student is tried next: samplers, the searcher, Optuna's journal, earlier sweeps."""

@@ -1,0 +1,1 @@
+"""Which student ends early, and which goes on."""

@@ -1,0 +1,1 @@
+"""Sweeps, trials and files, read from MLflow's store."""

@@ -1,0 +1,235 @@
+"""Runs as rows and typed columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search.objectives.front import front_so_far
+from search.store.mlflow_client import (
+    FRONT_TAG,
+    RECIPE_TAG,
+    SEEDLESS_TAG,
+    STATE_TAG,
+    TRIAL_TAG,
+    StoreError,
+)
+from search.store.runs import RunRow
+from search.store.sweep import Sweep
+from trainables.files import TENSORS_FILE
+from trainables.foreign import shown
+from trainables.metrics import COSTS
+from trainables.sealed import unsealed
+
+STATES = {
+    "RUNNING": "running",
+    "SCHEDULED": "running",
+    "FINISHED": "finished",
+    "FAILED": "failed",
+    "KILLED": "stopped",
+}
+"""What MLflow's own status says; a tag tells ``pruned`` from ``stopped``."""
+
+
+KNOWN_STATES = frozenset({*STATES.values(), "pruned"})
+
+
+TEXT, WHOLE, REAL, FLAG, TIME = "string", "Int64", "float64", "bool", "datetime64[ms, UTC]"
+
+
+# Column -> dtype. What trials measure stands between the two, by the registry and the sweep's metric.
+_BEFORE_METRICS = {
+    "run_id": TEXT,
+    "trial_id": TEXT,
+    "name": TEXT,
+    "state": TEXT,
+    "reason": TEXT,
+    "method": TEXT,
+    "model": TEXT,
+    "bits": WHOLE,
+    "bucket_size": WHOLE,
+    "depth": WHOLE,
+    "width": REAL,
+    "sparsity_target": REAL,
+}
+
+
+_AFTER_METRICS = {
+    "front": FLAG,
+    "recipe_id": TEXT,
+    "seedless_id": TEXT,
+    "start_time": TIME,
+    "end_time": TIME,
+    "feasible": FLAG,
+    "copied_from": TEXT,
+    "continues": TEXT,
+}
+
+
+_TAGS = (
+    "copied_from",
+    "continues",
+    "reason",
+    "method",
+    "model",
+    "bits",
+    "bucket_size",
+    "depth",
+    "width",
+    "sparsity_target",
+)
+
+
+SWEEP_COLUMNS = {
+    "run_id": TEXT,
+    "name": TEXT,
+    "study": TEXT,
+    "state": TEXT,
+    "metric": TEXT,
+    "teacher_quality": REAL,
+    "teacher_validation": REAL,
+    "teacher_bytes": WHOLE,
+    "seconds": REAL,
+    "start_time": TIME,
+}
+
+
+TENSOR_COLUMNS = {
+    "name": TEXT,
+    "shape": TEXT,
+    "codec": TEXT,
+    "bits": REAL,
+    "sparsity": REAL,
+    "bytes": REAL,
+    "entropy_bytes": REAL,
+    "share": REAL,
+    "levels": "object",
+}
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain values, ready for JSON: None where nothing finite was measured, times as ISO text."""
+    plain = {column: [_plain(value) for value in frame[column]] for column in frame.columns}
+    return [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+
+
+def tensors_of(content: bytes, run_id: str) -> pd.DataFrame:
+    """The rows of :meth:`Store.tensors` from the ``content`` of a run's file.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        return _frame([_tensor(row) for row in unsealed(content)["tensors"]], TENSOR_COLUMNS)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"The file {TENSORS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
+            "what it told is in the student's own file: rayduce inspect."
+        ) from error
+
+
+def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {
+        key: None if row[key] is None else float(row[key])
+        for key in ("bits", "sparsity", "bytes", "entropy_bytes", "share")
+    }
+    levels = [(float(value), int(count)) for value, count in row["levels"]]
+    if not all(math.isfinite(value) for value in (*filter(None, numbers.values()), *(v for v, _ in levels))):
+        raise ValueError("a number is not finite")
+    return {
+        "name": shown(str(row["name"])),
+        "shape": shown("x".join(map(str, row["shape"] or ()))),
+        "codec": shown(str(row["codec"])),
+        **numbers,
+        "levels": levels,
+    }
+
+
+def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
+    quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
+    qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
+    costs = {metric.name: WHOLE if metric.whole else REAL for metric in (*COSTS, *quality.costs)}
+    columns = {**_BEFORE_METRICS, **qualities, **costs, **_AFTER_METRICS}
+    rows, marked = [], []
+    for run in runs:
+        tags, metrics = run.tags, run.metrics
+        rows.append(
+            {
+                "run_id": run.run_id,
+                "trial_id": tags.get(TRIAL_TAG),
+                "name": run.name,
+                "state": _state(run),
+                **{key: tags.get(key) for key in _TAGS},
+                **{key: metrics.get(key) for key in (*qualities, *costs)},
+                "seconds": metrics.get("seconds", _duration(run)),
+                "front": tags.get(FRONT_TAG) == "true",
+                "recipe_id": tags.get(RECIPE_TAG),
+                "seedless_id": tags.get(SEEDLESS_TAG),
+                "start_time": _time(run.start_time),
+                "end_time": None if run.end_time is None else _time(run.end_time),
+            }
+        )
+        rows[-1]["feasible"] = not budget.exceeded(rows[-1], quality, teacher)
+        marked.append(FRONT_TAG in tags)
+    trials = _frame(rows, columns)
+    if sweep.state != "finished" or not any(marked):  # tags of ended trials arrive after the trials
+        trials["front"] = front_so_far(trials, quality.validation)
+    return trials
+
+
+def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: _column([row[name] for row in rows], dtype) for name, dtype in columns.items()}
+    )
+
+
+def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
+    """A column of exactly ``dtype``; a number that does not read as one is missing."""
+    if dtype not in (WHOLE, REAL):
+        return pd.Series(values, dtype=dtype)
+    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype("float64")
+    if dtype == REAL:
+        return numbers
+    # Beyond 2**53 a float64 is no certain whole number.
+    whole = numbers.where((numbers.abs() <= 2**53) & (numbers == numbers.round()))
+    return whole.astype("Int64")
+
+
+def _param(values: list[str | None]) -> pd.api.extensions.ExtensionArray | np.ndarray[Any, Any]:
+    """Numbers if every value that is there reads as one, else text; ``None`` and ``none`` are text."""
+    texts = pd.Series(values, dtype=TEXT)
+    numbers = pd.to_numeric(texts, errors="coerce")
+    if numbers.notna().sum() == texts.notna().sum():
+        return numbers.to_numpy(dtype="float64", na_value=np.nan)
+    return texts.array
+
+
+def _state(run: RunRow) -> str:
+    """The tag tells; a run that MLflow ended in another way is what MLflow says."""
+    status: str = STATES.get(run.status, "running")
+    tag = run.tags.get(STATE_TAG)
+    return (
+        tag
+        if tag is not None and tag in KNOWN_STATES and (tag == "running") == (status == "running")
+        else status
+    )
+
+
+def _time(milliseconds: int) -> pd.Timestamp:
+    return pd.Timestamp(milliseconds, unit="ms", tz="UTC")
+
+
+def _duration(run: RunRow) -> float:
+    return np.nan if run.end_time is None else (run.end_time - run.start_time) / 1000
+
+
+def _plain(value: Any) -> Any:
+    if pd.isna(value) or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,95 @@
+"""One sweep, as its parent run tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search.objectives.budget import Budget
+from search.store.mlflow_client import (
+    StoreError,
+)
+from trainables.metrics import Quality, quality_of
+from trainables.metrics.base import VALIDATION
+
+
+class UnknownMetric(StoreError):
+    """The store has a sweep by a quality metric that this version does not know."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep, as its parent run tells it.
+
+    Attributes:
+        run_id: of the parent run.
+        name: unique in the store.
+        study: what was searched.
+        state: ``running``, ``finished``, ``failed`` or ``stopped``.
+        metric: the quality metric's name, such as ``accuracy``; without prefix it means the test split.
+        start_time: when it began, UTC.
+        seconds: how long it took; NaN while it runs.
+        metrics: what the parent run measured; the teacher's values begin with ``teacher_``.
+        params: settings of the sweep.
+        signatures: metric -> how it was computed, where that must be told with the number.
+    """
+
+    run_id: str
+    name: str
+    study: str
+    state: str
+    metric: str
+    start_time: pd.Timestamp
+    seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    signatures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def quality(self) -> Quality:
+        """How ``metric`` is read, and what is reported beside it.
+
+        Raises:
+            UnknownMetric: another version wrote the sweep.
+        """
+        try:
+            return quality_of(self.metric)
+        except ValueError as error:
+            raise UnknownMetric(
+                f"The sweep {self.name} cannot be read with this version of Rayduce: {error}."
+            ) from error
+
+    @property
+    def budget(self) -> Budget:
+        """What its students may take and lose.
+
+        Raises:
+            StoreError: the parent run's limits are none.
+        """
+        try:
+            return Budget.from_params(self.params)
+        except ValueError as error:
+            raise StoreError(f"The sweep {self.name} has limits that are none: {error}.") from error
+
+    def over_budget(self, trial: Mapping[str, Any]) -> str:
+        """By how much a trial, as a row of :meth:`Store.trials`, is over the limits; empty if it is not."""
+        return self.budget.exceeded(trial, self.quality, self.teacher_validation)
+
+    @property
+    def teacher_quality(self) -> float:
+        """The teacher's quality on the test split; NaN if not measured."""
+        return self.metrics.get(f"teacher_{self.metric}", np.nan)
+
+    @property
+    def teacher_validation(self) -> float:
+        """The teacher's quality on the validation split; NaN if not measured."""
+        return self.metrics.get(f"teacher_{VALIDATION}{self.metric}", np.nan)
+
+    @property
+    def teacher_bytes(self) -> float:
+        """Bytes of the teacher's full-precision file, the base of every ratio; NaN if not measured."""
+        return self.metrics.get("teacher_packed_bytes", np.nan)

@@ -1,0 +1,84 @@
+"""What is measured once the trials have ended: the test split, and latency on a quiet machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+import torch
+
+from search.objectives.yardstick import Yardstick
+from search.sweeps.record import Record
+from trainables.exporting.export import ExportError, to_onnx
+from trainables.interfaces.base import Interface
+from trainables.metrics.latency import alone, fingerprint, measure_latencies
+from trainables.models.custom import allow
+from trainables.shipping.evaluation import evaluate_file, rebuild
+from trainables.shipping.packed_file import unpack
+from trainables.tasks.base import Arrays, Task
+from trainables.trainable import TrialSettings
+
+
+@ray.remote
+def evaluate_packed(
+    file: bytes, arrays: Arrays, task: Task, split: str, settings: TrialSettings
+) -> dict[str, float]:
+    """Quality of a packed file on ``split``, as ``rayduce evaluate`` has it: CPU, float32, one thread."""
+    torch.set_num_threads(1)
+    for target in settings.own_models:
+        allow(target)
+    return evaluate_file(file, task.open(arrays, torch.device("cpu"), 0), split)
+
+
+@ray.remote
+def latencies_of_all(files: list[bytes], settings: TrialSettings) -> tuple[list[dict[str, float]], str]:
+    """Latencies of each student in milliseconds, by metric, and the machine's fingerprint as JSON.
+
+    Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts. A
+    student without an ONNX form has none.
+    """
+    for target in settings.own_models:
+        allow(target)
+    exported: list[tuple[dict[str, bytes], Interface]] = []
+    for file in files:
+        recipe, tensors = unpack(file)
+        interface = recipe.task.interface
+        try:
+            exported.append((to_onnx(rebuild(recipe, tensors), interface, {}, tensors), interface))
+        except ExportError:
+            exported.append(({}, interface))
+    with alone():
+        rounds = [
+            [measure_latencies(graphs, interface) if graphs else {} for graphs, interface in exported]
+            for _ in range(3)
+        ]
+    best = [
+        {name: min(latencies[name].p10_ms for latencies in column) for name in column[0]}
+        for column in zip(*rounds, strict=True)
+    ]
+    return best, json.dumps(fingerprint())
+
+
+def choose_front(records: Mapping[str, Record], yardstick: Yardstick) -> list[str]:
+    """Trial ids of the finished students on the front, smallest file first."""
+    finished = {key: record.metrics for key, record in records.items() if record.state == "finished"}
+    return yardstick.front(finished)
+
+
+def measure_front(
+    front: list[str],
+    records: Mapping[str, Record],
+    data: Any,
+    task: Task,
+    settings: TrialSettings,
+) -> None:
+    """The one use of the test split, and latency again now that the machine is quiet."""
+    paths = [path for trial_id in front if (path := records[trial_id].packed_file) is not None]
+    files = [path.read_bytes() for path in paths]
+    measured = ray.get([evaluate_packed.remote(file, data, task, "test", settings) for file in files])
+    latencies, machine = ray.get(latencies_of_all.remote(files, settings))
+    for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
+        records[trial_id].metrics |= {**quality, **latency}
+        records[trial_id].machine = machine

@@ -1,0 +1,1 @@
+"""The teacher of a sweep and what it makes for students."""

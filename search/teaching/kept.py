@@ -1,0 +1,270 @@
+"""The teacher: trained once and asked once, kept by its recipe's hash with what it made for its students."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import torch
+
+from search.problem import Problem
+from trainables.files import write_file
+from trainables.foreign import shown
+from trainables.recipe import Recipe
+from trainables.shipping.evaluation import open_student
+from trainables.shipping.packed_file import PackedFileError, read_file, read_header
+from trainables.tasks.base import Arrays, LoadedTask, Task, TaughtTask
+from trainables.teachers.remembered import different_views, remember
+from trainables.teachers.sources import NoSources, TeacherOutputs
+from trainables.training.checkpoint import CheckpointError
+from trainables.training.trainer import Trainer
+from trainables.training.trial_folder import TrialFolder
+
+TRAINING = "-training-"
+
+
+def teacher_path(store: Path, recipe: Recipe) -> Path:
+    """Where the trained teacher of ``recipe`` is kept."""
+    return store / "teachers" / f"{recipe.recipe_id}.rdz"
+
+
+def cached_teacher(store: Path, recipe: Recipe) -> bytes | None:
+    """The kept teacher's packed file, or None if it has not been trained.
+
+    Raises:
+        Problem: a file is there, but damaged or of another recipe.
+    """
+    path = teacher_path(store, recipe)
+    if not os.path.lexists(path):
+        return None
+    try:
+        data = read_file(path)
+        found = read_header(data).recipe_id
+    except PackedFileError as error:
+        why = shown(str(error))
+        raise Problem(f"{path} cannot be used ({why}); remove it to train the teacher again.") from error
+    if found != recipe.recipe_id:
+        raise Problem(f"{path} holds recipe {found}; remove it to train the teacher again.")
+    return data
+
+
+@contextmanager
+def alone_with_teacher(store: Path, recipe: Recipe, waiting: Callable[[], None]) -> Iterator[None]:
+    """Be the only sweep of the store that trains this teacher or lets it make something.
+
+    Who comes second finds what the first has kept: two sweeps have one teacher, whichever began. The kernel
+    lets go of the lock when its process dies.
+
+    Args:
+        store: folder of the sweeps' files.
+        recipe: the teacher's.
+        waiting: called once if another sweep is at it.
+    """
+    path = teacher_path(store, recipe).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    waiting()
+                    told = True
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(file)
+
+
+@dataclass(frozen=True)
+class TeacherEpoch:
+    """How far the teacher's training has come.
+
+    Attributes:
+        epoch: epochs finished.
+        loss: of that epoch; None at the start.
+        note: why a checkpoint that is there is not used; empty if it is, or if there is none.
+    """
+
+    epoch: int
+    loss: float | None
+    note: str = ""
+
+
+def teacher_epochs(
+    recipe: Recipe, arrays: Arrays, device: str, threads: int, store: Path | None = None
+) -> Iterator[TeacherEpoch | bytes]:
+    """Train ``recipe`` in this process, from where an earlier process left off.
+
+    Stopping after any epoch and going on changes no bit on the CPU, as for trials.
+
+    Args:
+        recipe: the teacher's.
+        arrays: the data of its task.
+        device: where to train, ``cpu`` or ``cuda``.
+        threads: on the CPU.
+        store: keeps a checkpoint while it trains; None keeps none.
+
+    Yields:
+        How far it is at the start, then each epoch, and last the packed file.
+
+    Raises:
+        StoreTrouble, TrialInUse: the checkpoint cannot be written, or another process works on it.
+        Diverged: the loss, or a weight, is not finite.
+    """
+    torch.set_num_threads(threads)
+    where = torch.device(device)
+    task = recipe.task.open(arrays, where, recipe.seed)
+    folder = None if store is None else TrialFolder(_training_folder(store, recipe, arrays))
+    with nullcontext() if folder is None else folder.held():
+        trainer, note = Trainer(recipe, task, NoSources(), where), ""
+        try:
+            before = 0.0 if folder is None else folder.load(trainer)
+        except CheckpointError as error:  # training again is all that it would have saved
+            trainer, note, before = Trainer(recipe, task, NoSources(), where), str(error), 0.0
+        started = time.perf_counter() - before
+        yield TeacherEpoch(trainer.epoch, None, note)
+        while not trainer.finished:
+            loss = trainer.train_epoch()["loss"]
+            if folder is not None and not trainer.finished:
+                folder.save(trainer, time.perf_counter() - started)
+            yield TeacherEpoch(trainer.epoch, loss)
+        yield trainer.ship()
+
+
+def _training_folder(store: Path, recipe: Recipe, arrays: Arrays) -> Path:
+    """Of the checkpoint; named after the data too, so that a training goes on only on what it began with."""
+    data = checksum_of({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return teacher_path(store, recipe).with_name(f"{recipe.recipe_id}{TRAINING}{data.hex()[:16]}")
+
+
+def keep_teacher(store: Path, recipe: Recipe, data: bytes) -> None:
+    """Keep a trained teacher for the next sweep, and no longer what its training could have gone on from."""
+    path = teacher_path(store, recipe)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, data)
+    for folder in path.parent.glob(f"{recipe.recipe_id}{TRAINING}*"):
+        shutil.rmtree(folder, ignore_errors=True)  # nobody reads it any more, whatever is left
+
+
+SHARE_OF_OBJECT_STORE = 0.25
+"""Of a node's, that remembered outputs may take; the data and what trials pass about need the rest."""
+
+
+def views_that_fit(views: int | None, view_bytes: int, store_bytes: float) -> int | None:
+    """``views``, or None where the outputs in so many views are too large for an object store.
+
+    Args:
+        views: how many are wanted, or None for a teacher that is asked at every step anyway.
+        view_bytes: what the outputs in one view take.
+        store_bytes: size of the smallest node's object store.
+    """
+    if views is None or views * view_bytes > SHARE_OF_OBJECT_STORE * store_bytes:
+        return None
+    return views
+
+
+def view_bytes(task: LoadedTask, outputs: int) -> int:
+    """Bytes of what is remembered of the training split in one view, given the task's ``outputs``."""
+    return task.rows("train") * task.memory.row_bytes(outputs)
+
+
+def ask_teacher(
+    file: bytes, arrays: Arrays, task: Task, views: int, device: str, threads: int
+) -> TeacherOutputs:
+    """What the network in a packed ``file`` answers to the first ``views`` shared views of ``task``.
+
+    Raises:
+        ValueError: an answer is not finite in float16.
+    """
+    torch.set_num_threads(threads)
+    recipe, network = open_student(file)
+    opened = task.open(arrays, torch.device(device), 0)
+    kept = remember(network, opened, different_views(views, opened))
+    values = {name: tensor.numpy() for name, tensor in kept.items()}
+    return TeacherOutputs(recipe.recipe_id, opened.fingerprint(), views, values)
+
+
+def be_taught(file: bytes, arrays: Arrays, task: TaughtTask, device: str, threads: int) -> Arrays:
+    """What ``task`` takes from the network in a packed ``file``, as further arrays of its data."""
+    torch.set_num_threads(threads)
+    _, network = open_student(file)
+    return task.taught(network, arrays, torch.device(device))
+
+
+def outputs_name(views: int, task: Task) -> str:
+    """What remembered outputs are called among a teacher's products."""
+    return f"{task.memory.name}-{views}views"
+
+
+def product_path(store: Path, recipe: Recipe, file: bytes, fingerprint: str, name: str) -> Path:
+    """Where the product ``name`` of the trained ``recipe`` in the packed ``file`` is kept.
+
+    Args:
+        store: folder of the sweeps' files.
+        recipe: the teacher's.
+        file: the trained teacher.
+        fingerprint: of the data that the product is of.
+        name: says what it is; letters, digits and hyphens.
+
+    The path holds a hash of all that a product depends on, so that a teacher trained anew, other data or
+    another augmentation never meets products that are not its own.
+    """
+    key = hashlib.sha256(hashlib.sha256(file).digest() + f"{fingerprint} {name}".encode()).hexdigest()[:16]
+    return store / "teachers" / f"{recipe.recipe_id}-{name}-{key}.safetensors"
+
+
+def cached_product(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays kept at ``path``, or None if the teacher has not made them.
+
+    Raises:
+        Problem: a file is there, but damaged.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        arrays = safetensors.numpy.load(path.read_bytes())
+        expected = arrays.pop(CHECKSUM).tobytes()
+    except OSError as error:
+        raise Problem(
+            f"{path} cannot be read ({error.strerror}); remove it to ask the teacher again."
+        ) from error
+    except (KeyError, ValueError, TypeError, OverflowError, safetensors.SafetensorError) as error:
+        why = shown(str(error))
+        raise Problem(f"{path} cannot be used ({why}); remove it to ask the teacher again.") from error
+    if checksum_of(arrays) != expected:
+        raise Problem(f"{path} is damaged; remove it to ask the teacher again.")
+    return arrays
+
+
+def keep_product(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep what the teacher made for the next sweep."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    checksum = np.frombuffer(checksum_of(whole), dtype=np.uint8)
+    write_file(path, safetensors.numpy.save({**whole, CHECKSUM: checksum}))
+
+
+CHECKSUM = "sha256"
+
+
+def checksum_of(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """SHA-256 of names, types, shapes and values; ``arrays`` are contiguous."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(repr((name, arrays[name].dtype.str, arrays[name].shape)).encode())
+        digest.update(hashlib.sha256(arrays[name].data).digest())
+    return digest.digest()

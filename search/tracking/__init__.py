@@ -1,0 +1,1 @@
+"""Telling MLflow of a sweep."""

@@ -1,0 +1,205 @@
+"""What a run's page in MLflow says of it in words, as Markdown. Imports neither torch nor ray."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.objectives.yardstick import Yardstick
+from search.units import count, show_bytes, show_number
+from trainables.foreign import shown
+from trainables.metrics import Quality
+
+LONGEST_LINE = 2000
+"""Letters of a text from outside; MLflow takes 8,000 characters of a description in all."""
+MOST_ROWS = 30
+"""Of the table of a front; MLflow takes 8,000 characters."""
+
+
+def plain(text: str) -> str:
+    """``text`` in one line that Markdown shows as it stands, HTML in it too; no control characters."""
+    line = shown(" ".join(text.split()), LONGEST_LINE)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
+        line = line.replace(character, entity)
+    return re.sub(r"([\\`*_\[\]~])", r"\\\1", line)
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trial, as its description tells of it.
+
+    Attributes:
+        name: of its run.
+        words: its recipe, in words.
+        state: ``running``, ``finished``, ``failed`` or ``pruned``.
+        metrics: what it measured; the test split's quality only on the front.
+        reason: why it failed or was pruned.
+        copied_from: ``<sweep>/<trial>`` that made its file, or nothing.
+        continues: the trial that it takes up again after that was ended, or nothing.
+        front: whether it is on the front of the finished sweep.
+    """
+
+    name: str
+    words: str
+    state: str
+    metrics: Mapping[str, float]
+    reason: str = ""
+    copied_from: str = ""
+    continues: str = ""
+    front: bool = False
+
+
+def trial_note(student: Student, yardstick: Yardstick) -> str:
+    """How a trial ended and what it trained: one sentence, what else was measured, the recipe."""
+    if student.state == "running":
+        return f"{_taken_up(student)} {plain(student.words)}".strip()
+    facts = _facts(student, yardstick)
+    listed = "\n".join(f"- {fact}" for fact in facts)
+    return "\n\n".join(filter(None, [_sentence(student, yardstick), listed, plain(student.words)]))
+
+
+def in_short(metrics: Mapping[str, float], yardstick: Yardstick) -> str:
+    """A student's quality and size: ``98.33 % test accuracy in 9.28 kB, 141 times smaller than the teacher``.
+
+    The test split's quality where it is measured, else that of the validation split.
+    """
+    quality = yardstick.quality
+    split, name = ("test", quality.name) if quality.name in metrics else ("validation", quality.validation)
+    words = [f"{quality.text(metrics[name])} {split} {quality.label}"] if name in metrics else []
+    if "packed_bytes" in metrics:
+        words.append(show_bytes(metrics["packed_bytes"]))
+    ratio = _ratio(metrics)
+    return " in ".join(words) + (f", {ratio} than the teacher" if ratio else "")
+
+
+def on_validation(metrics: Mapping[str, float], yardstick: Yardstick) -> str:
+    """By what a student was chosen: ``Chosen on the validation split: 98.89 %, 0.28 points below the
+    teacher's.``"""
+    quality = yardstick.quality
+    value = metrics[quality.validation]
+    beside = _beside(quality, value, yardstick.teacher_validation)
+    return f"Chosen on the validation split: {quality.text(value)}{beside}."
+
+
+def sweep_note(
+    about: str,
+    students: Mapping[str, Student],
+    front: Sequence[str],
+    yardstick: Yardstick,
+    aliases: Mapping[str, str],
+) -> str:
+    """What a finished sweep found: its trials counted, the teacher, the front as a table, what was asked for.
+
+    Args:
+        about: what was asked for, as Markdown.
+        students: every trial by its id.
+        front: trial ids, smallest file first.
+        yardstick: of the sweep, with the teacher's qualities on both splits.
+        aliases: alias -> trial id, of the students that are registered.
+    """
+    quality, states = yardstick.quality, [student.state for student in students.values()]
+    said = {"finished": "finished", "pruned": "ended early", "failed": "failed"}
+    counts = ", ".join(f"{states.count(key)} {words}" for key, words in said.items() if key in states)
+    found = f"**{count(len(front), 'student')} on the front** of {count(len(students), 'trial')} ({counts})."
+    teacher = [
+        f"{quality.text(yardstick.teacher[name])} {split} {quality.label}"
+        for split, name in (("test", quality.name), ("validation", quality.validation))
+        if name in yardstick.teacher
+    ]
+    if "packed_bytes" in yardstick.teacher:
+        teacher.append(show_bytes(yardstick.teacher["packed_bytes"]))
+    told = f"The teacher has {', '.join(teacher)}." if teacher else ""
+    table = _table([students[trial_id] for trial_id in _some(front)], [*_some(front)], yardstick, aliases)
+    left = len(front) - min(len(front), MOST_ROWS)
+    more = f"{count(left, 'more student')} of the front in front.csv and front.html." if left else ""
+    return "\n\n".join(filter(None, [f"{found} {told}".strip(), table if front else "", more, about]))
+
+
+def unfinished_note(about: str, state: str, reason: str, name: str) -> str:
+    """What a sweep was asked for, that it ``stopped`` or ``failed``, why, and what goes on with it."""
+    why = f": {plain(reason)}" if reason else ""
+    return f"**{state.capitalize()}**{why}. `rayduce resume {name}` goes on with it.\n\n{about}"
+
+
+def _some(front: Sequence[str]) -> list[str]:
+    """At most :data:`MOST_ROWS` of the front, both ends among them."""
+    if len(front) <= MOST_ROWS:
+        return list(front)
+    return [front[round(i * (len(front) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
+
+
+def _table(
+    students: Sequence[Student], trial_ids: Sequence[str], yardstick: Yardstick, aliases: Mapping[str, str]
+) -> str:
+    quality = yardstick.quality
+    qualities = [f"{split} {quality.label}" for split in ("validation", "test")]
+    heads = ["student", "size", "smaller", *qualities, "latency", "alias"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|--:|--:|--:|--:|--:|---|"]
+    for trial_id, student in zip(trial_ids, students, strict=True):
+        metrics = student.metrics
+        ratio = metrics.get("compression_ratio")
+        cells = [
+            plain(student.name),
+            show_bytes(metrics["packed_bytes"]),
+            "" if ratio is None else f"{show_number(ratio)}x",
+            *(quality.text(metrics[n]) if n in metrics else "" for n in (quality.validation, quality.name)),
+            f"{show_number(metrics['latency_ms'])} ms" if "latency_ms" in metrics else "",
+        ]
+        # A narrow page would else put units into lines of their own.
+        cells = [cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells]
+        cells.append(", ".join(alias for alias, chosen in aliases.items() if chosen == trial_id))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _sentence(student: Student, yardstick: Yardstick) -> str:
+    if student.state == "failed":
+        return f"**Failed:** {plain(student.reason)}."
+    if student.state == "pruned":
+        return f"**Ended early:** {plain(student.reason)}."
+    place = " It is on the front of its sweep." if student.front else ""
+    over = yardstick.over(student.metrics)
+    beyond = f" It is over the sweep's limits: {plain(over)}." if over else ""
+    return f"**{in_short(student.metrics, yardstick)}.**{place}{beyond}"
+
+
+def _facts(student: Student, yardstick: Yardstick) -> list[str]:
+    quality, metrics, found = yardstick.quality, student.metrics, []
+    for split, name in (("test", quality.name), ("validation", quality.validation)):
+        value, teacher = metrics.get(name), yardstick.teacher.get(name, math.nan)
+        if value is None or not math.isfinite(value):
+            continue
+        found.append(f"{split} {quality.label} {quality.text(value)}{_beside(quality, value, teacher)}")
+    if student.state == "finished" and "latency_ms" in metrics:
+        found.append(f"latency {show_number(metrics['latency_ms'])} ms")
+    if student.state == "finished" and student.reason:  # such as why it has no latency
+        found.append(plain(student.reason))
+    if student.copied_from:
+        found.append(f"not trained again: its file is that of {plain(student.copied_from)}")
+    if student.continues:
+        found.append(_taken_up(student))
+    return found
+
+
+def _taken_up(student: Student) -> str:
+    return f"Goes on where trial {plain(student.continues)} was ended." if student.continues else ""
+
+
+def _beside(quality: Quality, value: float, teacher: float) -> str:
+    """Points over the teacher, as words that follow the value; nothing if the teacher's is NaN."""
+    gain = round(quality.points(value) - quality.points(teacher), 9)
+    if math.isnan(gain):
+        return ""
+    if gain == 0:
+        return ", as the teacher's"
+    return f", {abs(gain):.2f} points {'above' if gain > 0 else 'below'} the teacher's"
+
+
+def _ratio(metrics: Mapping[str, float]) -> str:
+    """``141 times smaller``, of a file; empty if that was not measured."""
+    ratio = metrics.get("compression_ratio", math.nan)
+    if not ratio > 0:
+        return ""
+    return f"{show_number(ratio)} times smaller" if ratio >= 1 else f"{show_number(1 / ratio)} times larger"

@@ -1,0 +1,545 @@
+"""Tells MLflow of a sweep: events go into the sweep's log, and one background thread delivers them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from search.log.event_log import START, EventLog, Place
+from search.log.events import NAME, STATUSES, SWEEP, Event, check_event, check_files
+from search.log.folder import DeliveryMark, SweepFolder
+from search.store.mlflow_client import (
+    KIND_TAG,
+    METRIC_TAG,
+    NOTE_TAG,
+    STATE_TAG,
+    STUDY_TAG,
+    SWEEP_TAG,
+    TRIAL_TAG,
+    StoreError,
+    check_artifact_name,
+    masked,
+    reason,
+)
+from search.tracking.delivery import Delivery
+from search.tracking.trouble import Away, NoRoom
+from search.tracking.values import _metrics, _some, _tags, flatten
+from trainables.metrics import quality_of
+
+OPEN_SECONDS = 60.0
+FLUSH_SECONDS = 60.0
+LINGER_SECONDS = 2.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between attempts at a store that does not answer
+EVENTS_PER_BATCH = 500
+ATTEMPTS = 5
+"""At what a server says it fails at; then that is left out, for the rest cannot wait."""
+
+
+class SweepExists(StoreError):
+    """The store has a sweep of that name already."""
+
+
+class TrackingError(StoreError):
+    """Something was not delivered; the message says what and why."""
+
+
+@dataclass
+class _Trial:
+    """What the tracker remembers of a run."""
+
+    name: str
+    step: int = 0
+    ended: bool = False
+    files: set[str] = field(default_factory=set)
+
+
+class SweepTracker:
+    """Tells MLflow of one sweep, and survives what happens to it.
+
+    Every call writes one event to the sweep's log, flushed to the operating system, and returns; ends of
+    trials wait for the disk. A thread delivers the log in order and remembers durably how far it came. While
+    the store does not answer it tries again, for as long as the tracker is open; what it has delivered twice
+    is there once. Only :meth:`open`, :meth:`flush` and :meth:`close` wait, and never without end.
+
+    What MLflow refuses for good is kept in :attr:`errors`, the rest goes on, and the next flush raises it.
+
+    Args:
+        tracking_uri: MLflow's store, as :func:`search.store.mlflow_client.connect` takes it.
+        store: folder of the sweep's files; with a database, of the artifacts too.
+        study: what is searched; the experiment is ``rayduce-<study>``.
+        sweep: name of the sweep, unique in the store.
+
+    Attributes:
+        folder: where the sweep's files are.
+
+    Raises:
+        ValueError: a name that cannot name a folder.
+    """
+
+    def __init__(self, tracking_uri: str, store: Path, study: str, sweep: str) -> None:
+        for kind, name in (("study", study), ("sweep", sweep)):
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"{kind} must be 1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit, "
+                    f"got {name!r}"
+                )
+        self._uri = masked(tracking_uri)
+        self._on_server = urlparse(tracking_uri).scheme in ("http", "https")
+        self._store = store.absolute()
+        self.folder = SweepFolder(self._store, sweep)
+        self._study = study
+        self._sweep = sweep
+        self._clock = 0
+        self._trials: dict[str, _Trial] = {}
+        self._mark = DeliveryMark(self.folder, tracking_uri)
+        self._delivery = Delivery(tracking_uri, self._store, study, sweep)
+        self._log: EventLog | None = None
+        # Shared with the thread, under the condition.
+        self._changed = threading.Condition()
+        self._delivered = START
+        self._whole = True
+        self._errors: list[str] = []
+        self._raised = 0
+        self._trouble = ""
+        self._no_room = ""
+        self._urgent = False
+        self._closing = False
+        self._late = False
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """One sentence for each thing that MLflow refused."""
+        return tuple(self._errors)
+
+    @property
+    def no_room(self) -> str:
+        """Why MLflow's database or artifacts on this machine cannot be written now; empty if they can."""
+        return self._no_room
+
+    @property
+    def undelivered(self) -> bool:
+        """Whether events wait to be delivered."""
+        with self._changed:
+            return self._log is not None and self._delivered.bytes < self._log.end.bytes
+
+    @property
+    def address(self) -> str:
+        """MLflow's store, without a password."""
+        return self._uri
+
+    def has_file(self, run: str, name: str) -> bool:
+        """Whether the log tells of the artifact ``name`` of a run."""
+        return run in self._trials and name in self._trials[run].files
+
+    @property
+    def run_ids(self) -> dict[str, str]:
+        """Trial id -> MLflow run id, for the trials delivered so far."""
+        return {key: run_id for key, run_id in list(self._delivery.run_ids.items()) if key != SWEEP}
+
+    def open(
+        self,
+        params: Mapping[str, Any],
+        tags: Mapping[str, Any],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        """Start the sweep, or go on with it.
+
+        Args:
+            params: of the parent run; nested ones get dotted names.
+            tags: must hold ``rayduce.metric``, a name of :data:`trainables.metrics.QUALITIES`.
+            settings: what it takes to go on with the sweep, kept in its log.
+            resume: go on with the sweep of this name, of which there is a log. ``params``, ``tags`` and
+                ``settings`` stay what they were, and a server that does not answer is waited for later.
+
+        Raises:
+            SweepExists: the store has a sweep of this name, and ``resume`` is off.
+            StoreError: the store cannot be opened or written.
+            ValueError: ``rayduce.metric`` is missing or unknown.
+        """
+        if not tags.get(METRIC_TAG):
+            raise ValueError(f"tags must name the quality metric under {METRIC_TAG!r}, got {sorted(tags)}")
+        quality_of(tags[METRIC_TAG])  # what nobody could read is not written
+        events = self.folder.events()
+        if events and not resume:
+            raise SweepExists(
+                f"The store has a sweep named {self._sweep} already; go on with it by `rayduce resume "
+                f"{self._sweep}`, or choose another with --name."
+            )
+        for event in events:
+            self._recall(event)
+        ready: Future[None] = Future()
+        threading.Thread(target=self._work, args=(ready, resume), name="mlflow", daemon=True).start()
+        try:
+            ready.result(timeout=OPEN_SECONDS)
+        except TimeoutError:
+            self._late = True
+            if not resume:
+                self.abandon()
+                raise StoreError(
+                    f"The MLflow store at {self._uri} did not answer within {OPEN_SECONDS:.0f} s."
+                ) from None
+        try:
+            self._log = EventLog(self.folder.log, self._sweep)
+            if events:
+                return
+            plain_tags = {
+                **_tags(tags),
+                KIND_TAG: "sweep",
+                STUDY_TAG: self._study,
+                SWEEP_TAG: self._sweep,
+                STATE_TAG: "running",
+            }
+            self._write(
+                "open",
+                SWEEP,
+                name=self._sweep,
+                study=self._study,
+                params=flatten(params),
+                tags=plain_tags,
+                settings=dict(settings or {}),
+            )
+        except OSError as error:
+            raise StoreError(
+                f"Cannot write to the store's folder {self._store}: {error.strerror}; "
+                "choose another with --store."
+            ) from error
+
+    def go_on(self, note: str) -> None:
+        """Log that a sweep that had ended runs again; ``note`` is its description until the next end."""
+        self._write("again", SWEEP, tags={"reason": "", NOTE_TAG: note})  # not those of the end that was none
+
+    def start_trial(
+        self, trial_id: str, name: str, recipe: Mapping[str, Any], tags: Mapping[str, Any]
+    ) -> None:
+        """Log a trial's start. One that was started before goes on in the run it has.
+
+        Args:
+            trial_id: unique within the sweep.
+            name: the run's name in lists.
+            recipe: as :meth:`trainables.part.Part.to_dict` gives it; becomes params and ``recipe.json``.
+            tags: facts to tell trials by, such as ``method`` and ``bits``; None means that there is none.
+        """
+        if not trial_id:
+            raise ValueError("trial_id must not be empty")
+        if trial_id in self._trials:
+            self._write("again", trial_id)
+            return
+        own = {
+            KIND_TAG: "trial",
+            SWEEP_TAG: self._sweep,
+            TRIAL_TAG: trial_id,
+            STATE_TAG: "running",
+        }
+        plain = {**_tags(tags), **own}
+        self._write("start", trial_id, name=name, params=flatten(recipe), tags=plain, recipe=dict(recipe))
+
+    def log_epoch(self, trial_id: str, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Log the metrics of one epoch; None means not measured and is left out, and so is infinity.
+
+        Raises:
+            ValueError: the trial was never started, or a metric is no number.
+        """
+        self._known(trial_id)
+        self._write("epoch", trial_id, step=step, metrics=_metrics(metrics))
+
+    def finish_trial(
+        self,
+        trial_id: str,
+        state: str,
+        metrics: Mapping[str, float | None],
+        tags: Mapping[str, Any],
+        files: Mapping[str, Path],
+    ) -> None:
+        """Log a trial's end; when this returns, it is on the disk.
+
+        Args:
+            trial_id: of a trial that was started.
+            state: ``finished``, ``failed``, ``pruned`` or ``stopped``; what was stopped may go on.
+            metrics: final values, logged at the trial's last step.
+            tags: further facts; ``reason`` says in one line why a trial failed or was pruned.
+            files: artifact name -> file in one of the sweep's own folders, such as ``student.rdz``. It must
+                stay there until it has been delivered.
+
+        Raises:
+            ValueError: unknown trial or state, a metric that is no number, an artifact name that leaves
+                the run's folder, a file that is not the sweep's own.
+        """
+        self._end(trial_id, state, metrics, tags, files)
+
+    def annotate(
+        self,
+        run: str,
+        metrics: Mapping[str, float | None],
+        tags: Mapping[str, Any],
+        files: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Log additions to a trial or to the sweep, ended or not.
+
+        Args:
+            run: a trial id, or :data:`search.tracking.delivery.SWEEP` for the sweep itself.
+            metrics: logged at the run's last step, so that they are the latest of their name.
+            tags: added; a tag that is there gets the new value.
+            files: as for :meth:`finish_trial`.
+
+        Raises:
+            ValueError: no such run in this sweep, a metric is no number, a file that cannot be kept.
+        """
+        step = self._known(run).step
+        rows, plain, paths = _metrics(metrics), _tags(tags), self._paths(files or {})
+        self._write("note", run, step=step, metrics=rows, tags=plain, files=paths)
+
+    def finish_sweep(
+        self,
+        state: str,
+        metrics: Mapping[str, float | None],
+        tags: Mapping[str, Any],
+        files: Mapping[str, Path],
+        *,
+        aliases: Mapping[str, str] | None = None,
+        descriptions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log the parent run's end; arguments as for :meth:`finish_trial`, and
+
+        Args:
+            aliases: of the registered model, each with the trial that it names; None leaves the registry
+                alone.
+            descriptions: of those trials' versions, as Markdown.
+
+        Raises:
+            ValueError: an alias of a trial that was never started, or one without a description.
+        """
+        more: dict[str, Any] = {}
+        if aliases is not None:
+            for trial_id in aliases.values():
+                self._known(trial_id)
+                if trial_id not in (descriptions or {}):
+                    raise ValueError(f"the version of the trial {trial_id!r} needs a description")
+            more = {"aliases": dict(aliases), "descriptions": dict(descriptions or {})}
+        self._end(SWEEP, state, metrics, tags, files, **more)
+
+    def stop_trials(self) -> None:
+        """End what still runs as ``stopped``; it may go on later."""
+        for key, trial in self._trials.items():
+            if key != SWEEP and not trial.ended:
+                self._end(key, "stopped", {}, {}, {})
+
+    def flush(self, timeout: float = FLUSH_SECONDS) -> None:
+        """Wait until everything logged is delivered.
+
+        Args:
+            timeout: in seconds.
+
+        Raises:
+            TrackingError: something was refused since the last flush, or is not delivered after ``timeout``.
+        """
+        problem = self._wait(timeout)
+        if problem:
+            raise TrackingError(problem)
+
+    def close(self, timeout: float = FLUSH_SECONDS) -> None:
+        """End what still runs as stopped, deliver everything and stop the thread. Harmless when repeated.
+
+        Raises:
+            TrackingError: as for :meth:`flush`. While another exception is on its way, that one goes
+                on and takes this as a note.
+        """
+        if self._log is None or self._closing:
+            self._closing = True
+            return
+        self.stop_trials()
+        if SWEEP in self._trials and not self._trials[SWEEP].ended:
+            self._end(SWEEP, "stopped", {}, {}, {})
+        problem = self._wait(timeout)
+        self.abandon()
+        if problem:
+            active = sys.exception()
+            if active is None:
+                raise TrackingError(problem)
+            active.add_note(problem)
+
+    def abandon(self) -> None:
+        """Stop the thread as it is and log nothing more: for a store that cannot be written."""
+        with self._changed:
+            if self._log is not None and not self._closing:
+                self._log.close()
+            self._closing = True
+            self._changed.notify_all()
+
+    def _end(
+        self,
+        key: str,
+        state: str,
+        metrics: Mapping[str, float | None],
+        tags: Mapping[str, Any],
+        files: Mapping[str, Path],
+        **more: Any,
+    ) -> None:
+        step = self._known(key).step
+        if state not in STATUSES:
+            raise ValueError(f"state must be one of {', '.join(STATUSES)}, got {state!r}")
+        rows, plain, paths = _metrics(metrics), _tags(tags), self._paths(files)
+        self._write("end", key, step=step, state=state, metrics=rows, tags=plain, files=paths, **more)
+
+    def _paths(self, files: Mapping[str, Path]) -> dict[str, str]:
+        for name, path in files.items():
+            check_artifact_name(name)
+            if not path.absolute().is_relative_to(self._store):
+                raise ValueError(f"a file must be the sweep's own, in the store {self._store}, got {path}")
+        found = {name: path.absolute().relative_to(self._store).as_posix() for name, path in files.items()}
+        check_files(found, self._sweep)
+        return found
+
+    def _known(self, run: str) -> _Trial:
+        if run not in self._trials:
+            raise ValueError(f"no trial {run!r} was started in the sweep {self._sweep!r}")
+        return self._trials[run]
+
+    def _write(self, kind: str, run: str, **content: Any) -> None:
+        """Append one event; what it tells about the run is remembered."""
+        if self._log is None or self._closing:
+            raise RuntimeError(f"the tracker of the sweep {self._sweep!r} is not open")
+        # Of two values with equal step and time MLflow calls the larger one the latest.
+        now = max(self._clock + 1, time.time_ns() // 1_000_000)
+        event = check_event({"kind": kind, "run": run, "time": now, **content})
+        self._log.append(event, durable=kind in ("open", "end"))
+        self._recall(event)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _recall(self, event: Event) -> None:
+        self._clock = event["time"]
+        if event["kind"] in ("open", "start"):
+            self._trials[event["run"]] = _Trial(event["name"])
+        trial = self._trials[event["run"]]
+        trial.step = max(trial.step, event.get("step", 0))
+        trial.files |= event.get("files", {}).keys()
+        if event["kind"] in ("again", "end"):
+            trial.ended = event["kind"] == "end"
+
+    def _wait(self, timeout: float) -> str:
+        """Wait for the thread; what went wrong since the last call, or an empty string."""
+        if self._log is None or self._closing:
+            raise RuntimeError(f"the tracker of the sweep {self._sweep!r} is not open")
+        log = self._log
+        with self._changed:
+            self._urgent = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._delivered.bytes >= log.end.bytes, timeout)
+            delivered, trouble = self._delivered, self._trouble
+            new, self._raised = self._errors[self._raised :], len(self._errors)
+        if delivered.bytes < log.end.bytes:
+            events, _ = log.read(delivered)
+            late = _some(list(dict.fromkeys(self._label(event["run"]) for event in events)))
+            why = f": {trouble}" if trouble else f" within {timeout:g} s"
+            new.append(f"{late} could not be written{why}")
+        return f"MLflow at {self._uri} does not have everything: {_some(new)}." if new else ""
+
+    def _label(self, key: str) -> str:
+        return f"the sweep {self._sweep}" if key == SWEEP else f"the trial {self._trials[key].name} ({key})"
+
+    # Below: the background thread.
+
+    def _work(self, ready: Future[None], resume: bool) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self._closing:
+            try:
+                there = self._delivery.connect()
+                break
+            except Exception as error:  # whatever it is, the caller waits in open() to be told
+                text = f"Cannot start the sweep in the MLflow store at {self._uri}: {reason(error)}."
+                if not (resume and (self._on_server or self._late)):
+                    ready.set_exception(error if isinstance(error, StoreError) else StoreError(text))
+                    return
+                with self._changed:
+                    self._trouble = reason(error)
+            if not ready.done():
+                ready.set_result(None)
+            self._sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        else:
+            return
+        if there and not resume:
+            ready.set_exception(
+                SweepExists(f"The store has a sweep named {self._sweep} already; choose another with --name.")
+            )
+            return
+        with self._changed:
+            self._trouble = ""
+            self._delivered = self._mark.read() if there else START  # a store that knows nothing gets all
+        if not ready.done():
+            ready.set_result(None)
+        while self._awaited():
+            self._deliver()
+
+    def _awaited(self) -> bool:
+        """Wait for something to deliver; False once the tracker is closed."""
+        with self._changed:
+            if not self._has_more():
+                self._urgent = False
+            self._changed.wait_for(lambda: self._closing or self._has_more())
+            self._changed.wait_for(lambda: self._urgent or self._closing, LINGER_SECONDS)
+            return not self._closing
+
+    def _has_more(self) -> bool:
+        return self._log is not None and self._delivered.bytes < self._log.end.bytes
+
+    def _next_events(self) -> tuple[list[Event], Place] | None:
+        """The next batch, once the disk has it; None if the tracker was closed before."""
+        assert self._log is not None
+        while not self._closing:
+            try:
+                return self._log.read(self._delivered, EVENTS_PER_BATCH)
+            except (OSError, StoreError) as error:
+                with self._changed:
+                    self._trouble = self._no_room = reason(error)
+                self._sleep(LONGEST_PAUSE_SECONDS)
+        return None
+
+    def _deliver(self) -> None:
+        """Deliver one batch, however long the store does not answer."""
+        batch = self._next_events()
+        if batch is None:
+            return
+        events, end = batch
+        steps = self._delivery.steps(events)
+        refused: list[tuple[str, str]] = []
+        pause, attempts, left = FIRST_PAUSE_SECONDS, 0, len(steps)
+        while not self._closing:
+            try:
+                self._delivery.deliver(steps, refused, at_any_price=attempts >= ATTEMPTS)
+            except (Away, NoRoom) as error:
+                if len(steps) < left:
+                    pause, attempts, left = FIRST_PAUSE_SECONDS, 0, len(steps)
+                with self._changed:
+                    self._trouble = str(error)
+                    self._no_room = self._trouble if isinstance(error, NoRoom) else ""
+                attempts += isinstance(error, Away) and error.answered
+                self._sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                continue
+            with self._changed:
+                self._trouble = self._no_room = ""
+                self._errors += [f"{self._label(key)} {text}" for key, text in refused]
+            self._whole &= not refused
+            try:
+                self._mark.write(end, whole=self._whole)
+            except OSError as error:
+                with self._changed:
+                    self._no_room = reason(error)
+            with self._changed:
+                self._delivered = end
+                self._changed.notify_all()
+            return
+
+    def _sleep(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, seconds)

@@ -1,0 +1,1 @@
+"""What `rayduce sweep NAME` knows: data, architectures and spaces; a file for each kind of data."""

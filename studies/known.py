@@ -1,0 +1,159 @@
+"""The studies that ``rayduce sweep`` knows by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from search.problem import Problem
+from studies.images import DIGITS_FAMILY, IMAGES, _folder, sized
+from studies.study import Study, _embedded
+from studies.translation import TRANSLATION, _text, _text_folder
+from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
+from trainables.models.custom import allow
+from trainables.tasks import (
+    CIFAR10,
+    CIFAR100,
+    Digits,
+    FashionMNIST,
+    Multi30k,
+    Phrases,
+)
+
+STUDIES: tuple[Study, ...] = (
+    Study(
+        name="digits",
+        summary="1,797 handwritten digits of 8x8 pixels, embedded: no download",
+        task=_embedded(Digits),
+        needs_data=False,
+        teacher=ConvNet(**DIGITS_FAMILY, dropout=(0.1, 0.2, 0.3)),
+        student=ConvNet(depth=2, width=0.35, **DIGITS_FAMILY),
+        teacher_epochs=40,
+        epochs=35,
+        trials=100,
+        space=sized(IMAGES, (1, 3), (0.1, 0.5)),
+        teacher_threads=1,
+        teacher_views=35,  # one for each epoch: the data is small, and so are they
+    ),
+    Study(
+        name="fashion_mnist",
+        summary="70,000 pictures of clothes, 28x28 grey (--data DIR)",
+        task=_embedded(FashionMNIST),
+        needs_data=True,
+        teacher=ResNet(depth=3, width=2.0),
+        student=ResNet(depth=1, width=1.0),
+        teacher_epochs=15,
+        epochs=10,
+        trials=50,
+        space=sized(IMAGES, (1, 2), (0.25, 1.0)),
+    ),
+    Study(
+        name="cifar10",
+        summary="60,000 colour pictures of 10 classes, 32x32 (--data DIR)",
+        task=_embedded(CIFAR10),
+        needs_data=True,
+        teacher=ResNet(depth=3, width=4.0),
+        student=ResNet(depth=1, width=1.0),
+        teacher_epochs=100,
+        epochs=60,
+        trials=100,
+        space=sized(IMAGES, (1, 3), (0.5, 2.0)),
+    ),
+    Study(
+        name="cifar100",
+        summary="60,000 colour pictures of 100 classes, 32x32 (--data DIR)",
+        task=_embedded(CIFAR100),
+        needs_data=True,
+        teacher=ResNet(depth=3, width=8.0),
+        student=ResNet(depth=1, width=1.0),
+        teacher_epochs=150,
+        epochs=100,
+        trials=100,
+        space=sized(IMAGES, (1, 3), (0.5, 4.0)),
+    ),
+    Study(
+        name="phrases",
+        summary="20,000 German-English sentences of a grammar over CLDR data, embedded: no download",
+        task=_text(Phrases),
+        options=("vocabulary",),
+        needs_data=False,
+        # The sentences are as many as the grammar makes, and few epochs fit them: nothing is to be dropped.
+        teacher=Transformer(depth=2, units=64, dropout=0.0),
+        student=Transformer(depth=1, width=0.7, units=64, dropout=0.0),
+        teacher_epochs=4,
+        epochs=2,
+        trials=16,
+        # The teacher has to translate the training split, which takes longer than the trials.
+        space=sized(replace(TRANSLATION, without=("sequence_level_distillation",)), (1, 2), (0.25, 1.0)),
+        teacher_threads=1,
+        teacher_views=1,
+        teacher_learning_rate=3e-3,
+        start_from_teacher=True,
+    ),
+    Study(
+        name="multi30k",
+        summary="29,000 German-English descriptions of photographs (--data DIR)",
+        task=_text(Multi30k),
+        options=("vocabulary", "test"),
+        needs_data=True,
+        teacher=LSTM(depth=2, dropout=0.3),
+        student=LSTM(depth=1, width=0.5, dropout=0.1),
+        teacher_epochs=14,
+        epochs=10,
+        trials=50,
+        space=sized(TRANSLATION, (1, 2), (0.25, 1.0)),
+        teacher_views=1,
+        teacher_learning_rate=3e-3,
+        start_from_teacher=True,
+    ),
+    Study(
+        name="text_pairs",
+        summary="your own sentences and their translations, two files per split (--data DIR)",
+        task=_text_folder,
+        options=("source", "target", "test", "vocabulary"),
+        needs_data=True,
+        teacher=Transformer(depth=2, dropout=0.2),
+        student=Transformer(depth=2, width=0.5),
+        teacher_epochs=20,
+        epochs=12,
+        trials=50,
+        space=sized(TRANSLATION, (1, 3), (0.25, 1.0)),
+        teacher_views=1,
+        teacher_learning_rate=3e-3,
+        start_from_teacher=True,
+    ),
+    Study(
+        name="image_folder",
+        summary="your own images, one folder per class (--data DIR)",
+        task=_folder,
+        options=("image_size",),
+        needs_data=True,
+        teacher=ResNet(depth=3, width=2.0),
+        student=ResNet(depth=1, width=1.0),
+        teacher_epochs=30,
+        epochs=20,
+        trials=50,
+        space=sized(IMAGES, (1, 2), (0.25, 1.0)),
+    ),
+)
+
+
+def find_study(name: str, *, own_model: str | None = None) -> Study:
+    """The study called ``name``; with ``own_model`` (``module:Class``) as its student.
+
+    Raises:
+        Problem: no such study.
+    """
+    for study in STUDIES:
+        if study.name == name:
+            if own_model is None:
+                return study
+            allow(own_model)
+            return replace(
+                study,
+                # How an own model's channels begin is unknown; the study's narrowest may leave it nothing.
+                space=replace(study.space, ranges={**study.space.ranges, "width": (0.25, 1.0)}),
+                student=Custom(target=own_model, depth=1, width=1.0),
+                # Who starts from the teacher has its architecture, and is none of the user's.
+                start_from_teacher=False,
+            )
+    raise Problem(f"There is no study {name!r}; choose one of {', '.join(s.name for s in STUDIES)}.")

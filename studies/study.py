@@ -1,0 +1,122 @@
+"""What a study is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search.problem import Problem
+from spaces import Context, Space
+from trainables import methods
+from trainables.models.base import Model
+from trainables.optimizers import AdamW
+from trainables.origins import Fresh
+from trainables.recipe import Recipe
+from trainables.tasks.base import Task
+from trainables.tasks.notes import DataNotes
+
+
+@dataclass(frozen=True)
+class Study:
+    """A task with the teacher, student and ranges to search on it.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for ``--help``.
+        task: makes the task, and says what was found about its data, given the data directory of the command
+            line and those of its ``options`` that were given.
+        needs_data: whether a data directory must be given.
+        teacher: the teacher's architecture.
+        student: the student's architecture, at the depth and width that the first trials have.
+        teacher_epochs: of the teacher's training.
+        epochs: of each trial.
+        trials: how many trials by default.
+        space: draws recipes.
+        teacher_threads: processors that train the teacher, or None for all of the machine's; a network on
+            8x8 pixels is too small to be shared out.
+        teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
+            of the space asks for them.
+        teacher_learning_rate: of the teacher.
+        start_from_teacher: whether students may also begin with the teacher's weights, and then have its
+            architecture.
+        options: of the command line, about the data, that mean something here.
+    """
+
+    name: str
+    summary: str
+    task: Callable[..., tuple[Task, DataNotes]]
+    needs_data: bool
+    teacher: Model
+    student: Model
+    teacher_epochs: int
+    epochs: int
+    trials: int
+    space: Space
+    teacher_threads: int | None = None
+    teacher_views: int | None = 16
+    teacher_learning_rate: float = 2e-3
+    start_from_teacher: bool = False
+    options: tuple[str, ...] = ()
+
+    def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
+        """The task alone, as :meth:`examine` finds it.
+
+        Raises:
+            Problem: as there.
+            DataError: as there.
+        """
+        return self.examine(directory, given)[0]
+
+    def examine(self, directory: Path | None, given: Mapping[str, Any]) -> tuple[Task, DataNotes]:
+        """The task in ``directory``, with what was ``given`` of the options about data, and what was found.
+
+        Raises:
+            Problem: one of them has no meaning here, a value is out of range, or a directory is missing.
+            DataError: the directory cannot be used.
+        """
+        for name in given:
+            if name not in self.options:
+                raise Problem(f"--{name.replace('_', '-')} is not for the study {self.name}.")
+        try:
+            return self.task(directory, **given)
+        except ValueError as error:
+            raise Problem(f"The task cannot be made: {error}.") from error
+
+    def narrowed(self, methods: Sequence[str], fixed: Sequence[str], ranges: Sequence[str]) -> Study:
+        """The study as a user wants it searched; see :meth:`spaces.Space.narrowed`.
+
+        Raises:
+            Problem: one sentence that says what is wrong and what there is.
+        """
+        try:
+            return replace(self, space=self.space.narrowed(self.student, methods, fixed, ranges))
+        except ValueError as error:
+            raise Problem(f"The space cannot be searched so: {error}.") from error
+
+    def teacher_recipe(self, task: Task) -> Recipe:
+        """How the teacher is made: full precision, from labels alone."""
+        return methods.full_precision(
+            methods.Setting(task, Fresh(self.teacher), epochs=self.teacher_epochs),
+            optimizer=AdamW(self.teacher_learning_rate),
+        )
+
+    def context(self, task: Task, teacher_id: str, seed: int) -> Context:
+        """What every trial of a sweep has in common."""
+        return Context(
+            task,
+            self.student,
+            teacher_id,
+            self.epochs,
+            seed=seed,
+            teacher_views=self.teacher_views,
+            teacher=self.teacher if self.start_from_teacher else None,
+        )
+
+
+def _embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:
+    return lambda directory: (task(), DataNotes())
+
+
+PRUNED = {"method": "quantized_distillation", "prune": True, "sparsity": 0.5}

@@ -1,0 +1,1 @@
+"""Weights and inputs of a network while they are compressed."""

@@ -1,0 +1,239 @@
+"""The one object that joins a mask and a quantizer on a parameter."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
+
+from trainables.compression.quantized_inputs import quantize_inputs
+from trainables.folding import folded
+from trainables.models.summand import Summand
+from trainables.pruners.base import Mask
+from trainables.quantizers.base import Codes, Dense, Grouped, WeightQuantizer, scatter_kept
+from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
+
+LARGEST_FLOAT16 = 65504.0
+
+
+class NotFinite(ValueError):
+    """A tensor that is to be stored holds NaN or infinity; the message names it."""
+
+
+class CompressedWeight(nn.Module):
+    """A parametrization: ``layer.weight`` is the masked and quantized weight while it is attached.
+
+    Mask and quantizer are one object because, chained, the quantizer would move masked zeros off zero.
+    The survivors alone are quantized, so pruned weights take no part in a bucket's range, and are put
+    back among exact zeros; a quantizer with an exact zero is given the whole masked tensor.
+
+    Attributes:
+        quantizing: whether the forward pass quantizes; the mask is always in force.
+        quantizer: the recipe's.
+        guest: a phase's own quantizer, in force instead while it is there.
+        dense_gradient: whether masked elements, which are zero in the forward pass, get that zero's gradient.
+    """
+
+    def __init__(self, mask: Mask, quantizer: WeightQuantizer) -> None:
+        super().__init__()
+        self.mask = mask
+        self.quantizer = quantizer
+        self.guest: WeightQuantizer | None = None
+        self.quantizing = False
+        self.dense_gradient = False
+
+    @property
+    def active(self) -> WeightQuantizer:
+        """The quantizer in force while ``quantizing``."""
+        return self.quantizer if self.guest is None else self.guest
+
+    def forward(self, weight: Tensor) -> Tensor:
+        keep = self.mask.current()
+        if self.quantizing:
+            used = _quantized(self.active, weight, keep)
+        else:
+            used = weight if keep is None else weight * keep
+        if keep is None or not self.dense_gradient:
+            return used
+        return used + (weight - weight.detach()) * ~keep  # adds nothing but a gradient
+
+    def start_quantizing(self, weight: Tensor) -> None:
+        """Quantize from now on; learned state starts from the current ``weight``."""
+        if not self.quantizing:
+            self.active.initialize(_given(self.active, weight.detach(), self.mask.current()))
+        self.quantizing = True
+
+    @torch.no_grad()
+    def end_visit(self, weight: nn.Parameter) -> None:
+        """Let the guest go, if there is one; kept elements of ``weight`` become what it made of them."""
+        if self.guest is None:
+            return
+        keep = self.mask.current()
+        made = _quantized(self.guest, weight, keep)
+        weight.copy_(made if keep is None else torch.where(keep, made, weight))
+        self.guest, self.quantizing = None, False
+
+    @torch.no_grad()
+    def encode(self, weight: Tensor) -> Codes | Dense | Grouped:
+        """``weight`` as it would be shipped now: at its final sparsity and quantized by the recipe's own."""
+        keep = self.mask.shipped(weight)
+        if self.guest is not None:
+            weight = _quantized(self.guest, weight, keep)
+        mask = None if self.quantizer.exact_zero else keep
+        return self.quantizer.encode(_given(self.quantizer, weight, keep), tuple(weight.shape), mask)
+
+
+def _given(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
+    """What ``quantizer`` is given: the whole masked tensor, or the kept values alone."""
+    if quantizer.exact_zero:
+        return weight if keep is None else weight * keep
+    return survivors(weight, keep)
+
+
+def _quantized(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
+    made = quantizer(_given(quantizer, weight, keep))
+    return made if quantizer.exact_zero else scatter_kept(made, keep, tuple(weight.shape))
+
+
+def survivors(weight: Tensor, keep: Tensor | None) -> Tensor:
+    """The kept elements in row-major order, shape (n,)."""
+    return weight.reshape(-1) if keep is None else weight[keep]
+
+
+def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
+    """Attach a :class:`CompressedWeight` to each parameter that :func:`compressible` names, in place.
+
+    The inputs of the layers they belong to get quantizers, which do not quantize yet.
+
+    Raises:
+        ValueError: see :func:`compressible` and :func:`check_patterns`; or the network has
+            parametrizations of its own, such as weight normalisation.
+    """
+    for name, module in student.named_modules():
+        if parametrize.is_parametrized(module):
+            raise ValueError(
+                f"the network's {name or 'root'} is parametrized already, as by weight_norm; remove that"
+            )
+    chosen = compressible(student, recipe)
+    layers = {name.rpartition(".")[0] for name in chosen}
+    layers |= {prefix for prefix, module in student.named_modules() if isinstance(module, Summand)}
+    for role, part, names in (
+        ("quantizer", recipe.quantizer, chosen),
+        ("pruner", recipe.pruner, chosen),
+        ("activations", recipe.activations, layers),
+    ):
+        check_patterns(role, part.patterns(), names)
+    quantize_inputs(student, recipe, chosen)
+    for prefix, module in list(student.named_modules()):
+        for child, parameter in list(module.named_parameters(recurse=False)):
+            name = f"{prefix}.{child}" if prefix else child
+            if name in chosen:
+                mask, quantizer = (
+                    recipe.pruner.build(parameter, name),
+                    recipe.quantizer.build(parameter, name),
+                )
+                joint = CompressedWeight(mask, quantizer)
+                parametrize.register_parametrization(module, child, joint)
+    return student
+
+
+def compressible(network: nn.Module, recipe: Recipe) -> set[str]:
+    """Names of the parameters of a plain ``network`` that are compressed.
+
+    Those of two or more dimensions that ``recipe.exempt`` does not name.
+
+    Raises:
+        ValueError: a pattern in ``recipe.exempt`` matches no parameter.
+    """
+    # A tied parameter has several names, and each place it is used in is compressed.
+    ranks = {name: p.dim() for name, p in network.named_parameters(remove_duplicate=False)}
+    names = list(ranks)
+    exempt: set[str] = set()
+    for pattern in recipe.exempt:
+        named = (
+            [*names[:1], *names[-1:]]
+            if pattern == FIRST_AND_LAST_PARAMETER
+            else fnmatch.filter(names, pattern)
+        )
+        if not named:
+            raise ValueError(f"exempt pattern {pattern!r} matches none of the parameters {', '.join(names)}")
+        exempt.update(named)
+    return {name for name in names if ranks[name] >= 2 and name not in exempt}
+
+
+def check_patterns(role: str, patterns: Iterable[str], names: Iterable[str]) -> None:
+    """Raise ``ValueError`` unless each pattern is the first to match one of ``names``."""
+    left = names = sorted(names)
+    for pattern in patterns:
+        matched = fnmatch.filter(left, pattern)
+        left = [name for name in left if name not in matched]
+        if not matched and fnmatch.filter(names, pattern):
+            raise ValueError(f"the {role}'s pattern {pattern!r} never acts: earlier ones match the same")
+        if not matched:
+            raise ValueError(
+                f"the {role}'s pattern {pattern!r} matches none of what is compressed: {', '.join(names)}"
+            )
+
+
+def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeight, nn.Parameter]]:
+    """Every compressed parameter: its name, the object that compresses it, its full-precision original."""
+    for prefix, module in student.named_modules():
+        for child, chain in getattr(module, "parametrizations", {}).items():
+            name = f"{prefix}.{child}" if prefix else child
+            yield name, chain[0], chain.original
+
+
+@torch.no_grad()
+def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dense]:
+    """All tensors of ``student`` as they would be shipped now, on the CPU, batch normalisation folded.
+
+    Names are those of the network that :func:`trainables.shipping.evaluation.rebuild` builds; a tensor in
+    groups of rows has several, see :func:`trainables.quantizers.base.joined`.
+
+    Raises:
+        NotFinite: a tensor, a scale or a learned point is not finite.
+        ValueError: a batch normalisation keeps no running statistics.
+    """
+    tensors: dict[str, Codes | Dense] = {}
+    for name, joint, original in compressed_weights(student):
+        check_finite(name, original)
+        encoded = joint.encode(original)
+        made = encoded.named(name) if isinstance(encoded, Grouped) else {name: encoded}
+        for stored in made.values():
+            if isinstance(stored, Codes):
+                for part in (stored.offset, stored.scale, stored.codebook):
+                    if part is not None:
+                        check_finite(f"the quantized {name}", part)
+        tensors |= made
+    for prefix, module in student.named_modules():
+        if "parametrizations" in prefix.split("."):
+            continue
+        if isinstance(module, _BatchNorm):
+            scale, shift = folded(module)
+            plain = {"scale": scale, "shift": shift}
+        else:
+            plain = dict(module.named_parameters(recurse=False))
+            transient = module._non_persistent_buffers_set
+            plain |= {k: b for k, b in module.named_buffers(recurse=False) if k not in transient}
+        for child, tensor in plain.items():
+            name = f"{prefix}.{child}" if prefix else child
+            check_finite(name, tensor)
+            tensors[name] = Dense(narrowed(tensor.detach().cpu(), recipe.exempt_dtype))
+    return tensors
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    if not bool(torch.isfinite(tensor).all()):
+        raise NotFinite(f"{name} holds a value that is not finite")
+
+
+def narrowed(tensor: Tensor, dtype: str) -> Tensor:
+    """float32 as float16 where asked for and in its range; other tensors as they are."""
+    if dtype == "float16" and tensor.dtype == torch.float32:
+        fits = tensor.numel() == 0 or float(tensor.abs().max()) <= LARGEST_FLOAT16
+        return tensor.half() if fits else tensor.clone()
+    return tensor.clone()

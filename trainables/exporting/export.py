@@ -1,0 +1,375 @@
+"""Students in the formats of other tools."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import io
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from trainables.activations.base import Grid, InputQuantizer
+from trainables.activations.functional import on_grid
+from trainables.compression.quantized_inputs import input_quantizers
+from trainables.exporting.integer_graph import Outcome, to_integers
+from trainables.exporting.integer_weight import (
+    REDUCED,
+    ValueKey,
+    has_wide_products,
+    integer_weight,
+    value_key,
+)
+from trainables.interfaces.base import Graph, Inputs, Interface, Run, Runs
+from trainables.quantizers.base import Codes, Dense
+from trainables.runtime import load
+
+OPSET = 17
+TOLERANCE = 1e-4
+LARGEST_DISTANCE = 0.25
+"""Of the outputs' root mean square; an integer export farther from the network is another network."""
+
+CHECKED = 64  # inputs
+
+WEIGHTS_NOTE = (
+    "stored as float32: ONNX has no type for weights of a few bits in buckets with scales or codebooks, "
+    "so this file is as large and as fast as an uncompressed network's; the small one is the packed file"
+)
+
+
+class ExportError(Exception):
+    """The network cannot be exported, or the export does not do what the network does."""
+
+
+def to_onnx(
+    model: nn.Module,
+    interface: Interface,
+    metadata: Mapping[str, str],
+    tensors: Mapping[str, Codes | Dense] | None = None,
+    *,
+    reduced_range: bool | None = None,
+) -> dict[str, bytes]:
+    """The ONNX files of ``model`` in eval mode, by name, checked against it before they are returned.
+
+    What they take and return, and how many there are, is what ``interface`` says; the batch is free. Their
+    metadata hold, beside ``metadata`` and the interface's, ``graph``, the name, and ``weights``: how weights
+    are stored and used.
+
+    Layers whose weights have at most 8 bits on an even grid around zero, with one scale per tensor or output
+    channel, and whose inputs are quantized, are written as 8-bit integers, see
+    :mod:`trainables.exporting.integer_graph`. All other weights are float32, with the values they have after
+    decoding; their inputs are quantized as in the student.
+
+    Each file is checked on inputs of other sizes and values than it was traced on, and then all of them
+    together, as a whole, see :meth:`Interface.agrees`.
+
+    Uses PyTorch's TorchScript exporter: 0.03 to 0.1 s for the networks here, where the newer one takes
+    seconds. ONNX Runtime fuses the multiplications and additions that batch normalisation was folded
+    into with the convolutions before them, so in float32 nothing is folded here.
+
+    Args:
+        model: has what the interface asks for; it is left as it is.
+        interface: how it is used.
+        metadata: stored in the files.
+        tensors: of the model as the packed file holds them; None leaves all weights in float32.
+        reduced_range: round weights to levels in [-64, 64] where they need more than 7 bits. x86 processors
+            without VNNI need that: they saturate, and give wrong sums, without. None (default) does so if
+            this machine is one.
+
+    Raises:
+        ExportError: an operation without an ONNX form, an output that is not finite, outputs in ONNX
+            Runtime that differ by more than 1e-4 of the largest one, or another decision. Where inputs are
+            quantized, a sum that is rounded otherwise may move a value to the next level. Then close
+            decisions may differ, and the root mean square of the differences may be three times what it
+            is between the model and itself with the inputs of all its quantizers moved by up to 2 % of a
+            step, but not more than a quarter of that of the outputs.
+    """
+    network = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+    reduced = not has_wide_products() if reduced_range is None else reduced_range
+    quantized = any(quantizer.quantizing for _, quantizer in input_quantizers(network))
+    files: dict[str, bytes] = {}
+    rounded: dict[ValueKey, np.ndarray] = {}
+    try:
+        for name, graph in interface.graphs(_emitting(network)).items():
+            exported = _sized(onnx.load_from_string(_traced(graph)), graph)
+            note = WEIGHTS_NOTE
+            if quantized:
+                outcome = to_integers(exported, tensors or {}, reduced_range=reduced)
+                note = _note(outcome, reduced)
+                rounded |= outcome.rounded
+            facts = {"weights": note, "graph": name, **interface.metadata(), **metadata}
+            files[name] = _annotated(exported, facts)
+    except Exception as error:  # exporter and checker raise errors of many unrelated classes
+        # Without the cause, which another process may be unable to build again.
+        raise ExportError(f"the network cannot be exported to ONNX: {_first_line(error)}") from None
+    if quantized:
+        _check_quantized(_with_weights(network, rounded), interface, _load(files))
+    else:
+        _check(network, interface, _load(files))
+    return files
+
+
+def integer_kind(network: nn.Module, tensors: Mapping[str, Codes | Dense]) -> str:
+    """What beside the architecture decides the latency of :func:`to_onnx`'s file on this machine.
+
+    Which inputs are quantized to how many bits and which weights can be integers; empty if no input is.
+    """
+    bits = [(name, q.bits) for name, q in input_quantizers(network) if q.quantizing]
+    if not bits:
+        return ""
+    weights = sorted(name for name, stored in tensors.items() if integer_weight(stored) is not None)
+    facts = json.dumps([bits, weights, has_wide_products()])
+    return hashlib.sha256(facts.encode()).hexdigest()[:8]
+
+
+def _note(outcome: Outcome, reduced: bool) -> str:
+    if not outcome.integer:
+        return f"{WEIGHTS_NOTE}; inputs of layers are rounded as in the student"
+    span = f"-{REDUCED} to {REDUCED} (for processors without VNNI)" if reduced else "-128 to 127"
+    rest = "" if outcome.integer == outcome.layers else "; the other layers multiply in float32"
+    return (
+        f"int8, {span}, one scale per output channel, in {outcome.integer} of {outcome.layers} convolutions "
+        f"and linear layers; their inputs are uint8 and biases int32{rest}"
+    )
+
+
+def to_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file of decoded ``tensors``, in their own dtypes, with ``metadata`` in its header."""
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    return safetensors.torch.save(copies, dict(metadata))
+
+
+def _traced(graph: Graph) -> bytes:
+    file = io.BytesIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # it prints graphs on errors
+        # Known, and not the reader's business: the exporter is old, and folds no slices of constants.
+        for message in (
+            "You are using the legacy TorchScript",
+            "The feature will be removed",
+            "Constant folding",
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        torch.onnx.export(
+            graph.module,
+            graph.draw(2),
+            file,  # type: ignore[arg-type]
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes={name: dict(axes) for name, axes in {**graph.inputs, **graph.outputs}.items()},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return file.getvalue()
+
+
+def _sized(exported: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
+    """``exported`` with the sizes of all axes of its outputs but the free ones; it knows only some."""
+    sizes = _outputs(graph, graph.module, graph.draw(2))
+    for output in exported.graph.output:
+        free = graph.outputs[output.name]
+        for axis, dimension in enumerate(output.type.tensor_type.shape.dim):
+            if axis not in free:
+                dimension.dim_value = sizes[output.name].shape[axis]
+    return exported
+
+
+class _Rounded(torch.autograd.Function):
+    """Values on a grid, which an export writes as ONNX's own quantization."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
+        # A copy: what is done here is traced, and "x as float32", being x itself, would be taken for x.
+        return on_grid(x.clone(), Grid(scale, zero.float(), bits))
+
+    @staticmethod
+    def symbolic(g: Any, x: Any, scale: Any, zero: Any, bits: int) -> Any:
+        level = g.op("QuantizeLinear", x, scale, zero)
+        if bits < 8:  # QuantizeLinear saturates at 255
+            ends = [torch.tensor(end, dtype=torch.uint8) for end in (0, 2**bits - 1)]
+            level = g.op("Clip", level, *(g.op("Constant", value_t=end) for end in ends))
+        return g.op("DequantizeLinear", level, scale, zero).setType(x.type())
+
+
+class _EmittedQuantizer(nn.Module):
+    scale: Tensor
+    zero: Tensor
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.bits = grid.bits
+        self.register_buffer("scale", grid.scale.clone())
+        self.register_buffer("zero", grid.zero.to(torch.uint8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Rounded.apply(x, self.scale, self.zero, self.bits)
+
+
+def _emitting(network: nn.Module) -> nn.Module:
+    """A copy whose input quantizers are exported as such."""
+    copied = copy.deepcopy(network)
+    for name, quantizer in list(input_quantizers(copied)):
+        parent, _, child = name.rpartition(".")
+        emitted = _EmittedQuantizer(quantizer.grid()) if quantizer.quantizing else nn.Identity()
+        setattr(copied.get_submodule(parent), child, emitted)
+    return copied
+
+
+def _with_weights(network: nn.Module, replaced: Mapping[ValueKey, np.ndarray]) -> nn.Module:
+    """A copy in which weights of the values ``replaced`` names have others."""
+    copied = copy.deepcopy(network)
+    for parameter in copied.parameters():
+        values = replaced.get(value_key(parameter.numpy()))
+        if values is not None:
+            parameter.copy_(torch.from_numpy(values))
+    return copied
+
+
+def _annotated(exported: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
+    exported.producer_name = "rayduce"
+    onnx.helper.set_model_props(exported, dict(metadata))
+    onnx.checker.check_model(exported, full_check=True)
+    return exported.SerializeToString()
+
+
+def _load(graphs: Mapping[str, bytes]) -> Runs:
+    try:
+        return load(graphs)
+    except Exception as error:
+        raise ExportError(f"ONNX Runtime does not load the export: {_first_line(error)}") from error
+
+
+def _check(network: nn.Module, interface: Interface, runs: Runs) -> None:
+    """Raise unless the export does what ``network`` does, graph by graph and as a whole."""
+    for name, graph in interface.graphs(network).items():
+        for inputs in graph.cases:
+            expected = _outputs(graph, graph.module, inputs)
+            found = _run(graph, runs[name], inputs, expected)
+            for output, values in expected.items():
+                allowed = TOLERANCE * _largest(values)
+                difference = _largest(found[output].astype(np.float64) - values)
+                if not difference <= allowed:
+                    raise ExportError(
+                        f"{output} of the export and of the network differ by {difference:.3g} "
+                        f"where {allowed:.3g} is allowed"
+                    )
+    if not interface.agrees(network, runs, 2 * TOLERANCE):  # each of two logits may be off
+        raise ExportError("the export decides otherwise than the network")
+
+
+def _check_quantized(network: nn.Module, interface: Interface, runs: Runs) -> None:
+    """Raise unless the export differs from ``network`` as little as :func:`to_onnx` says."""
+    for name, graph in interface.graphs(network).items():
+        ends = _input_range(graph.module, graph.draw(1))
+        many = _clamped(graph.draw(CHECKED), ends)
+        expected = _outputs(graph, graph.module, many)
+        moved = _outputs(graph, _jittered(graph.module), many)
+        allowed = {
+            output: min(
+                3 * _distance(moved[output], values),
+                LARGEST_DISTANCE * _distance(values, np.zeros_like(values)),
+            )
+            + TOLERANCE * _largest(values)
+            for output, values in expected.items()
+        }
+        for inputs in (many, *(_clamped(case, ends) for case in graph.cases)):
+            expected = _outputs(graph, graph.module, inputs)
+            found = _run(graph, runs[name], inputs, expected)
+            for output, values in expected.items():
+                difference = _distance(found[output], values)
+                # One input alone may be among those that move most.
+                limit = allowed[output] * np.sqrt(CHECKED / len(inputs[0]))
+                if not difference <= limit:
+                    raise ExportError(
+                        f"{output} of the export and of the network differ by {difference:.3g} where "
+                        f"{limit:.3g} is allowed (root mean square, {len(inputs[0])} inputs)"
+                    )
+
+
+@torch.no_grad()
+def _outputs(graph: Graph, module: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
+    """What ``module`` makes of ``inputs``, under the names of the graph's outputs."""
+    made = module(*inputs)
+    values = (made,) if isinstance(made, Tensor) else made
+    return {name: value.numpy() for name, value in zip(graph.outputs, values, strict=True)}
+
+
+def _run(
+    graph: Graph, run: Run, inputs: Inputs, expected: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """What the export makes of ``inputs``, of the shapes and types of the finite ``expected``."""
+    feed = {name: values.numpy() for name, values in zip(graph.inputs, inputs, strict=True)}
+    try:
+        found = run(feed)
+    except Exception as error:
+        raise ExportError(
+            f"the export does not run on {len(inputs[0])} inputs: {_first_line(error)}"
+        ) from error
+    for name, values in expected.items():
+        ours, theirs = (found[name].shape, found[name].dtype), (values.shape, values.dtype)
+        if ours != theirs:
+            raise ExportError(f"{name} of the export is {ours} where the network's is {theirs}")
+        if not np.isfinite(values).all():
+            raise ExportError(f"{name} of the network is not finite")
+    return found
+
+
+def _input_range(module: nn.Module, inputs: Inputs) -> tuple[float, float]:
+    """Between which values the network's own inputs are told apart, as far as it quantizes them.
+
+    Values beyond would make the check look at nothing but clipping.
+    """
+    ends = [(-float("inf"), float("inf"))]
+    given = {values.data_ptr() for values in inputs}
+
+    def look(quantizer: InputQuantizer, seen: tuple[Tensor, ...]) -> None:
+        if seen[0].data_ptr() in given:
+            scale, zero, bits = quantizer.grid()
+            ends.append((float(-zero * scale), float((2**bits - 1 - zero) * scale)))
+
+    copied = copy.deepcopy(module)
+    for _, quantizer in input_quantizers(copied):
+        quantizer.register_forward_pre_hook(look)
+    copied(*inputs)
+    return max(low for low, _ in ends), min(high for _, high in ends)
+
+
+def _clamped(inputs: Inputs, ends: tuple[float, float]) -> Inputs:
+    return tuple(values.clamp(*ends) if values.is_floating_point() else values for values in inputs)
+
+
+def _jittered(module: nn.Module) -> nn.Module:
+    """A copy whose quantizers are given their inputs moved by up to 2 % of a step."""
+    generator = torch.Generator().manual_seed(0)
+
+    def move(quantizer: InputQuantizer, seen: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        noise = 2 * torch.rand(seen[0].shape, generator=generator) - 1
+        return (seen[0] + 0.02 * quantizer.grid().scale * noise,)
+
+    copied = copy.deepcopy(module)
+    for _, quantizer in input_quantizers(copied):
+        quantizer.register_forward_pre_hook(move)
+    return copied
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max(initial=0.0))
+
+
+def _distance(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Root mean square of the differences."""
+    return float(np.sqrt(np.mean(np.square(ours.astype(np.float64) - theirs))))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

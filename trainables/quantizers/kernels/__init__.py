@@ -1,0 +1,1 @@
+"""Quantization as pure functions of tensors."""

@@ -1,0 +1,1 @@
+"""The file that ships: written, read, described, evaluated."""

@@ -1,0 +1,152 @@
+"""What is reported is measured on what is shipped: pack, read back, rebuild, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from trainables.calibration import InputBatches
+from trainables.compression.compressed_weight import check_finite, compressible, narrowed, stored_tensors
+from trainables.compression.quantized_inputs import calibrate, input_quantizers, quantize_inputs
+from trainables.folding import fold_batch_norms
+from trainables.foreign import shown
+from trainables.models import Custom
+from trainables.quantizers.base import Codes, Dense, joined
+from trainables.recipe import Recipe
+from trainables.shipping.packed_file import PackedFileError, pack, unpack
+from trainables.tasks.base import LoadedTask
+
+ASSET = "task:"
+"""Begins the names of a task's assets among a file's tensors; no module's name holds a colon."""
+
+
+def ship(
+    recipe: Recipe,
+    student: nn.Module,
+    inputs: InputBatches | None = None,
+    assets: Mapping[str, Tensor] | None = None,
+) -> bytes:
+    """The packed file of ``student`` as it stands, final mask and quantizers applied.
+
+    Where its inputs are not quantized yet, the ranges are taken from the network that the file rebuilds.
+
+    Args:
+        recipe: of the student.
+        student: with its compressed weights.
+        inputs: training inputs to take ranges from; needed only in that case.
+        assets: of the task, see :meth:`trainables.tasks.base.LoadedTask.assets`; None are none.
+
+    Raises:
+        NotFinite: a tensor or a range is not finite.
+        ValueError: ranges are to be taken, but there are no ``inputs``.
+    """
+    tensors = stored_tensors(student, recipe)
+    if not all(quantizer.quantizing for _, quantizer in input_quantizers(student)):
+        if inputs is None:
+            raise ValueError(f"{recipe.activations} needs inputs to take its ranges from")
+        tensors |= _ranges(recipe, tensors, inputs)
+    tensors |= {f"{ASSET}{name}": Dense(values) for name, values in (assets or {}).items()}
+    return pack(recipe, tensors)
+
+
+def assets_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Tensor]:
+    """The task's assets among the tensors of a packed file."""
+    found = {name: tensor for name, tensor in tensors.items() if name.startswith(ASSET)}
+    return {name.removeprefix(ASSET): tensor.decode() for name, tensor in found.items()}
+
+
+def weights_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Codes | Dense]:
+    """The network's own tensors among those of a packed file."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(ASSET)}
+
+
+def _ranges(
+    recipe: Recipe, tensors: Mapping[str, Codes | Dense], inputs: InputBatches
+) -> dict[str, Codes | Dense]:
+    """The ranges of the inputs of the network that ``tensors`` rebuild, on the inputs' device."""
+    network = rebuild(recipe, tensors).to(next(iter(inputs())).device)
+    calibrate(network, inputs)
+    ranges: dict[str, Codes | Dense] = {}
+    for prefix, quantizer in input_quantizers(network):
+        name = f"{prefix}.range"
+        check_finite(name, quantizer.range)
+        ranges[name] = Dense(narrowed(quantizer.range.detach().cpu(), recipe.exempt_dtype))
+    return ranges
+
+
+def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
+    """A fresh network in eval mode on the CPU, holding the decoded ``tensors`` as float32.
+
+    The inputs of its layers are quantized if the recipe says so. Assets are left aside.
+
+    Raises:
+        PackedFileError: the tensors are not those of the recipe's network.
+        ValueError: the network cannot be built here (a custom model that was not allowed).
+    """
+    try:
+        tensors = joined(weights_of(tensors))
+    except ValueError as error:
+        raise PackedFileError(f"damaged packed file: {error}") from error
+    own = isinstance(recipe.model, Custom)
+    if not own:  # a recipe may claim any size: look before allocating
+        with torch.device("meta"):
+            _check_shapes(_built(recipe).state_dict(), tensors)
+    with torch.random.fork_rng(devices=[]):  # building must not move the caller's random state
+        network = _fitted(recipe.build(), recipe) if own else _built(recipe)
+    _check_shapes(network.state_dict(), tensors)
+    network.load_state_dict({name: tensor.decode() for name, tensor in tensors.items()})
+    return network.eval().requires_grad_(False)
+
+
+def _built(recipe: Recipe) -> nn.Module:
+    return _fitted(recipe.model.build(recipe.task.input_shape, recipe.task.outputs), recipe)
+
+
+def _fitted(network: nn.Module, recipe: Recipe) -> nn.Module:
+    try:
+        names = compressible(network, recipe)
+    except ValueError as error:
+        raise PackedFileError(f"the recipe does not fit its network: {shown(str(error))}") from error
+    return quantize_inputs(fold_batch_norms(network), recipe, names, quantizing=True)
+
+
+def _check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Codes | Dense]) -> None:
+    if expected.keys() != tensors.keys():
+        odd = sorted(expected.keys() ^ tensors.keys())
+        raise PackedFileError(
+            f"the tensors do not fit the recipe's network; first difference: {shown(odd[0])}"
+        )
+    for name, tensor in tensors.items():
+        ours, theirs = tuple(expected[name].shape), tuple(tensor.shape)
+        if ours != theirs:
+            raise PackedFileError(f"{shown(name)} has shape {theirs}, but the recipe's network has {ours}")
+
+
+def open_student(data: bytes) -> tuple[Recipe, nn.Module]:
+    """Recipe and network of a packed file's bytes.
+
+    Raises:
+        PackedFileError: ``data`` is no packed file, or is damaged.
+    """
+    recipe, tensors = unpack(data)
+    return recipe, rebuild(recipe, tensors)
+
+
+def evaluate_file(data: bytes, task: LoadedTask, split: str) -> dict[str, float]:
+    """Quality of the student in a packed file's bytes on ``split``.
+
+    Raises:
+        PackedFileError: ``data`` is no packed file, is damaged, or was made with other assets than
+            the task's, such as a vocabulary that another version of a library learnt from the same text.
+    """
+    recipe, tensors = unpack(data)
+    stored, wanted = assets_of(tensors), task.assets()
+    for name in sorted({*stored, *wanted}):
+        if name not in stored or name not in wanted or not torch.equal(stored[name], wanted[name]):
+            raise PackedFileError(
+                f"the student's {shown(name)} is not that of the data it is to be evaluated on"
+            )
+    network = rebuild(recipe, tensors)
+    return task.evaluate(network.to(task.device), split)

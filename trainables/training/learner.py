@@ -1,0 +1,328 @@
+"""One student in training: its network, its compressed weights, its teacher, its losses, its optimizer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from trainables.batch import Batch
+from trainables.compression.compressed_weight import NotFinite, compress, compressed_weights
+from trainables.compression.quantized_inputs import calibrate, input_quantizers
+from trainables.lesson import Step
+from trainables.modes import evaluating
+from trainables.optimizers import RELATIVE_RATE
+from trainables.probe import Features, Probe
+from trainables.quantizers.sharing import share_levels
+from trainables.recipe import Phase, Recipe
+from trainables.shipping.evaluation import ship
+from trainables.tasks.base import LoadedTask
+from trainables.teachers.base import Sources
+
+GRADIENT_BATCHES = 5  # that the published code shares out its points by
+
+
+class Diverged(Exception):
+    """Training left the finite numbers; the message says where."""
+
+
+class Learner:
+    """One student being trained. It is given batches and never asks for an epoch by itself.
+
+    Args:
+        recipe: what to train.
+        task: its data, on ``device``.
+        sources: where the teacher finds trained networks and their outputs.
+        device: where to train.
+
+    Attributes:
+        recipe: what is trained.
+        model: the student's architecture, as its origin built it.
+        network: the student, its weights compressed while in use.
+        policy: who teaches it.
+        losses: the modules of ``recipe.losses``.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    def __init__(self, recipe: Recipe, task: LoadedTask, sources: Sources, device: torch.device) -> None:
+        self.recipe = recipe
+        self._task = task
+        self._steps = task.steps("train")
+        self._phase = -1
+        self._optimizer: torch.optim.Optimizer | None = None
+        with torch.random.fork_rng(devices=cuda_devices(device)):
+            torch.manual_seed(recipe.seed)
+            self.model, network = recipe.origin.build(recipe.task, task, sources)
+            self.network = compress(network, recipe)
+            self._joints = list(compressed_weights(self.network))
+            self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.network)]
+            self.policy = recipe.teacher.build(sources, task, self.network).to(device)
+            self._probe = self._probed()
+            self.losses = nn.ModuleList([loss.build(self._probe) for loss in recipe.losses]).to(device)
+        self._enter(0, 0)
+
+    def answer(self, batch: Batch) -> Tensor:
+        """What the student says to ``batch``, rows of padding included, with its gradient."""
+        output: Tensor = self.network(batch.inputs)
+        return output
+
+    def recorded(self) -> list[AbstractContextManager[None]]:
+        """Contexts in which the features are recorded that the losses look at; none if they look at none."""
+        return self._probe.recorded()
+
+    def loss(self, step: Step) -> Tensor:
+        """All that the student, its quantizers and its teacher minimise at this step, a scalar."""
+        lesson = self.policy(step)
+        loss = self.recipe.task_weight(step.progress) * self._task.loss(step.output, step.batch)
+        for part, term in zip(self.recipe.losses, self.losses, strict=True):
+            loss = loss + part.weight(step.progress) * term(step, lesson)
+        if lesson.loss is not None:
+            loss = loss + lesson.loss
+        for _, joint, _ in self._joints:
+            loss = loss + joint.active.penalty()
+        for quantizer in self._input_quantizers:
+            if quantizer.quantizing:
+                loss = loss + quantizer.penalty()
+        return loss
+
+    def step(self, loss: Tensor, epoch: int, number: int) -> None:
+        """One update.
+
+        Args:
+            loss: of :meth:`loss`.
+            epoch: epochs finished before.
+            number: of the step within the epoch, from 0.
+        """
+        assert self._optimizer is not None  # a phase with epochs has parameters to train
+        phase = self.recipe.phases[self._phase]
+        done = epoch - self._phase_start()
+        progress = (done + number / self._steps) / phase.epochs
+        for group in self._optimizer.param_groups:
+            rate = phase.optimizer.learning_rate * phase.optimizer.decay(progress)
+            group["lr"] = rate * group.get(RELATIVE_RATE, 1.0)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        for _, joint, _ in self._joints:
+            if joint.quantizing:
+                joint.active.constrain(self._optimizer)
+        if phase.prune:
+            self._prune(done + (number + 1) / self._steps)
+
+    def train(self) -> None:
+        """Put into train mode what learns."""
+        self.network.train()
+        self.losses.train()
+        self.policy.own.train()
+
+    def enter_due_phases(self, epoch: int) -> None:
+        """Enter, one after the other, every phase that starts at or before ``epoch``."""
+        self._enter(self._phase + 1, epoch)
+
+    def inputs(self) -> Iterator[Tensor]:
+        """What ranges of inputs are taken from: those of the first epoch."""
+        return (batch.inputs for batch in self._task.batches("train", 0))
+
+    def ship(self, epoch: int) -> bytes:
+        """The packed file of the student as it would be shipped after ``epoch`` epochs.
+
+        Raises:
+            Diverged: a weight is not finite.
+        """
+        try:
+            return ship(self.recipe, self.network, self.inputs, self._task.assets())
+        except NotFinite as error:
+            raise Diverged(f"after epoch {epoch}, {error}") from error
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and facts by which :meth:`load_state` goes on bit for bit."""
+        scalars: dict[str, dict[str, Any]] = {}
+        tensors = {
+            f"{kind}.{name}": value
+            for kind, module in self._kept().items()
+            for name, value in module.state_dict().items()
+        }
+        if self._optimizer is not None:
+            for number, state in self._optimizer.state_dict()["state"].items():
+                for key, value in state.items():
+                    if isinstance(value, Tensor):
+                        tensors[f"optimizer.{number}.{key}"] = value
+                    else:
+                        scalars.setdefault(str(number), {})[key] = value
+        return tensors, {"optimizer": scalars, "relative_rates": self._relative_rates()}
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Inverse of :meth:`state`, in the phase in which it was taken.
+
+        Raises:
+            RuntimeError, KeyError, ValueError, TypeError, AttributeError: it is of another student.
+        """
+        for kind, module in self._kept().items():
+            module.load_state_dict(under(f"{kind}.", tensors))
+        if self._optimizer is None:
+            return
+        for group, rate in zip(self._optimizer.param_groups, facts["relative_rates"], strict=True):
+            group[RELATIVE_RATE] = float(rate)
+        state: dict[int, dict[str, Any]] = {
+            int(number): dict(values) for number, values in facts["optimizer"].items()
+        }
+        for name, tensor in under("optimizer.", tensors).items():
+            number, key = name.split(".", 1)
+            state.setdefault(int(number), {})[key] = tensor
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+
+    def _kept(self) -> dict[str, nn.Module]:
+        """What changes in training, by the name under which checkpoints have it."""
+        return {"student": self.network, "losses": self.losses, "teacher": self.policy.own}
+
+    def _probed(self) -> Probe:
+        """The features of both networks; shapes are found out on the first batch, when a loss asks."""
+
+        def example() -> Any:
+            return next(self.inputs())
+
+        imitated = self.policy.network
+        return Probe(
+            Features(self.network, example), None if imitated is None else Features(imitated, example)
+        )
+
+    def _relative_rates(self) -> list[float]:
+        """Of each group, as they were at the start of the phase."""
+        if self._optimizer is None:
+            return []
+        return [group.get(RELATIVE_RATE, 1.0) for group in self._optimizer.param_groups]
+
+    def _enter(self, first: int, epoch: int) -> None:
+        start = sum(phase.epochs for phase in self.recipe.phases[:first])
+        for number, phase in itertools.islice(enumerate(self.recipe.phases), first, None):
+            if start > epoch:
+                break
+            self._begin(number, phase, epoch)
+            start += phase.epochs
+
+    def _begin(self, number: int, phase: Phase, epoch: int) -> None:
+        self._phase = number
+        for name, joint, original in self._joints:
+            joint.end_visit(original)
+            joint.dense_gradient = phase.dense_gradient
+            if phase.quantizer is not None:
+                joint.quantizing = False
+                joint.guest = phase.quantizer.build(original, name)
+        if phase.quantize:
+            self._share_levels(epoch)
+        for _, joint, original in self._joints:
+            if phase.quantize:
+                joint.start_quantizing(original)
+            else:
+                joint.quantizing = False
+        if phase.quantize and not all(quantizer.quantizing for quantizer in self._input_quantizers):
+            calibrate(self.network, self.inputs)
+        for quantizer in self._input_quantizers:
+            quantizer.quantizing = phase.quantize
+        self._optimizer = self._trained_by(phase)
+
+    def _trained_by(self, phase: Phase) -> torch.optim.Optimizer | None:
+        """A fresh optimizer of what ``phase`` trains; nothing else gets gradients."""
+        learned = {id(p): p for _, joint, _ in self._joints for p in joint.active.parameters()}
+        idle = {id(p) for _, joint, _ in self._joints for p in joint.quantizer.parameters()} - set(learned)
+        ends = [p for quantizer in self._input_quantizers for p in quantizer.parameters()]
+        learned_elsewhere = set(learned) | idle | {id(p) for p in ends}
+        weights = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
+        weights += [*self.losses.parameters(), *self.policy.own.parameters()]
+        chosen = weights if phase.train in ("weights", "all") else []
+        undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
+        if phase.quantize:  # an input's range moves with whatever moves: both decide what is clipped
+            undecayed += ends
+        if phase.epochs and not chosen + undecayed:
+            raise ValueError(
+                f"phase {self._phase + 1} trains the {phase.train}, "
+                f"but {phase.quantizer or self.recipe.quantizer} has nothing to learn"
+            )
+        asking = any(joint.mask.needs_gradient for _, joint, _ in self._joints)
+        if phase.prune and not chosen and asking:
+            raise ValueError(
+                f"{self.recipe.pruner} needs gradients of the weights, and phase {self._phase + 1} trains the"
+                f" {phase.train} alone"
+            )
+        for kept in self._kept().values():
+            kept.requires_grad_(False)
+        for parameter in chosen + undecayed:
+            parameter.requires_grad_(True)
+        return phase.optimizer.build(chosen, undecayed) if chosen + undecayed else None
+
+    def _prune(self, done: float) -> None:
+        """Renew the masks after ``done`` epochs of this phase; progress is that of all pruning phases."""
+        spans = [(p.epochs if p.prune else 0) for p in self.recipe.phases]
+        progress = (sum(spans[: self._phase]) + done) / sum(spans)
+        for _, joint, original in self._joints:
+            gradient = original.grad if joint.mask.needs_gradient else None
+            joint.mask.update(original, gradient, progress)
+
+    def _phase_start(self) -> int:
+        return sum(phase.epochs for phase in self.recipe.phases[: self._phase])
+
+    def _share_levels(self, epoch: int) -> None:
+        """Share the learned levels out among tensors by their gradients, where a quantizer asks for it."""
+        sharing = [
+            (name, joint, original)
+            for name, joint, original in self._joints
+            if not joint.quantizing and joint.active.shared_levels() is not None
+        ]
+        if not sharing:
+            return
+        norms = self._gradient_norms([original for _, _, original in sharing], epoch)
+        if not all(map(math.isfinite, norms)):
+            raise Diverged(f"a gradient is not finite after epoch {epoch}")
+        sizes = [original.numel() for _, _, original in sharing]
+        levels = [joint.active.shared_levels() or 0 for _, joint, _ in sharing]
+        for (_, joint, _), count in zip(sharing, share_levels(sizes, norms, levels), strict=True):
+            joint.active.take_levels(count)
+
+    def _gradient_norms(self, parameters: list[nn.Parameter], epoch: int) -> list[float]:
+        """Norms of the mean gradients of the task's own loss over the first few batches of ``epoch``.
+
+        In eval mode, so that asking moves nothing.
+        """
+        wanted = [parameter.requires_grad for parameter in parameters]
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        total = [torch.zeros_like(parameter) for parameter in parameters]
+        batches = itertools.islice(self._task.batches("train", epoch), GRADIENT_BATCHES)
+        with evaluating(self.network):
+            for batch in batches:
+                with parametrize.cached():
+                    loss = self._task.loss(self.network(batch.inputs), batch)
+                for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+                    sum_ += gradient
+        for parameter, flag in zip(parameters, wanted, strict=True):
+            parameter.requires_grad_(flag)
+        return [float(gradient.norm()) / min(GRADIENT_BATCHES, self._steps) for gradient in total]
+
+
+def cuda_devices(device: torch.device) -> list[int]:
+    """The devices whose random state training moves beside the CPU's."""
+    return [device.index or 0] if device.type == "cuda" else []
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def moments(learners: Iterable[Learner], batch: Batch, progress: float) -> list[Step]:
+    """One step of each learner on the same batch; each knows what the others said."""
+    outputs = [learner.answer(batch) for learner in learners]
+    logits = [batch.rows(output) for output in outputs]
+    said = [each.detach() for each in logits]
+    return [
+        Step(batch, output, rows, (*said[:own], *said[own + 1 :]), progress)
+        for own, (output, rows) in enumerate(zip(outputs, logits, strict=True))
+    ]

@@ -1,0 +1,1 @@
+"""What translating networks say and hear, and how they are decoded."""
