@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 
-PACKAGES = ("dashboards", "search", "spaces", "trainables")
+PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
 
 
 def strangers(home: Path | None = None) -> str:

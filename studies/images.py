@@ -16,7 +16,7 @@ from trainables.tasks.base import Task
 from trainables.tasks.notes import DataNotes
 
 
-def _folder(directory: Path | None, image_size: int | None = None) -> tuple[Task, DataNotes]:
+def image_folder(directory: Path | None, image_size: int | None = None) -> tuple[Task, DataNotes]:
     if directory is None:
         raise Problem(
             "The study image_folder needs --data DIR, a directory with one folder of images per class."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from search.problem import Problem
-from studies.images import DIGITS_FAMILY, IMAGES, _folder, sized
-from studies.study import Study, _embedded
-from studies.translation import TRANSLATION, _text, _text_folder
+from studies.images import DIGITS_FAMILY, IMAGES, image_folder, sized
+from studies.study import Study, embedded
+from studies.translation import TRANSLATION, text_folder, text_task
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
 from trainables.models.custom import allow
 from trainables.tasks import (
@@ -23,7 +23,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="digits",
         summary="1,797 handwritten digits of 8x8 pixels, embedded: no download",
-        task=_embedded(Digits),
+        task=embedded(Digits),
         needs_data=False,
         teacher=ConvNet(**DIGITS_FAMILY, dropout=(0.1, 0.2, 0.3)),
         student=ConvNet(depth=2, width=0.35, **DIGITS_FAMILY),
@@ -37,7 +37,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="fashion_mnist",
         summary="70,000 pictures of clothes, 28x28 grey (--data DIR)",
-        task=_embedded(FashionMNIST),
+        task=embedded(FashionMNIST),
         needs_data=True,
         teacher=ResNet(depth=3, width=2.0),
         student=ResNet(depth=1, width=1.0),
@@ -49,7 +49,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="cifar10",
         summary="60,000 colour pictures of 10 classes, 32x32 (--data DIR)",
-        task=_embedded(CIFAR10),
+        task=embedded(CIFAR10),
         needs_data=True,
         teacher=ResNet(depth=3, width=4.0),
         student=ResNet(depth=1, width=1.0),
@@ -61,7 +61,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="cifar100",
         summary="60,000 colour pictures of 100 classes, 32x32 (--data DIR)",
-        task=_embedded(CIFAR100),
+        task=embedded(CIFAR100),
         needs_data=True,
         teacher=ResNet(depth=3, width=8.0),
         student=ResNet(depth=1, width=1.0),
@@ -73,7 +73,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="phrases",
         summary="20,000 German-English sentences of a grammar over CLDR data, embedded: no download",
-        task=_text(Phrases),
+        task=text_task(Phrases),
         options=("vocabulary",),
         needs_data=False,
         # The sentences are as many as the grammar makes, and few epochs fit them: nothing is to be dropped.
@@ -92,7 +92,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="multi30k",
         summary="29,000 German-English descriptions of photographs (--data DIR)",
-        task=_text(Multi30k),
+        task=text_task(Multi30k),
         options=("vocabulary", "test"),
         needs_data=True,
         teacher=LSTM(depth=2, dropout=0.3),
@@ -108,7 +108,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="text_pairs",
         summary="your own sentences and their translations, two files per split (--data DIR)",
-        task=_text_folder,
+        task=text_folder,
         options=("source", "target", "test", "vocabulary"),
         needs_data=True,
         teacher=Transformer(depth=2, dropout=0.2),
@@ -124,7 +124,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="image_folder",
         summary="your own images, one folder per class (--data DIR)",
-        task=_folder,
+        task=image_folder,
         options=("image_size",),
         needs_data=True,
         teacher=ResNet(depth=3, width=2.0),

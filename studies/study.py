@@ -115,7 +115,7 @@ class Study:
         )
 
 
-def _embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:
+def embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:
     return lambda directory: (task(), DataNotes())
 
 

@@ -17,14 +17,14 @@ from trainables.tasks.notes import DataNotes
 from trainables.tasks.text import TextTask
 
 
-def _text(task: type[TextTask]) -> Callable[..., tuple[Task, DataNotes]]:
+def text_task(task: type[TextTask]) -> Callable[..., tuple[Task, DataNotes]]:
     def make(directory: Path | None, **settings: Any) -> tuple[Task, DataNotes]:
         return task(**_renamed(settings)), DataNotes()
 
     return make
 
 
-def _text_folder(directory: Path | None, **settings: Any) -> tuple[Task, DataNotes]:
+def text_folder(directory: Path | None, **settings: Any) -> tuple[Task, DataNotes]:
     if directory is None:
         raise Problem(
             "The study text_pairs needs --data DIR, a directory with two files per split, such as train.de "

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PACKAGES = ("dashboards", "search", "spaces", "trainables")
+PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
 # Needed by a library at run time and never imported by us.
 INDIRECT = {"onnxscript": "torch.onnx.export"}
 

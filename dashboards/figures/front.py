@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboards.axes import Axis
-from dashboards.figures.front_view import MANY, FrontView, Mark, _measured, quality_range, staircase
+from dashboards.figures.front_view import MANY, FrontView, Mark, is_measured, quality_range, staircase
 from dashboards.figures.parts import empty, faded, padded, round_ticks, styled
 from dashboards.text import number
 from dashboards.theme import LIGHT, SYMBOLS, Theme
@@ -27,7 +27,7 @@ def front_figure(view: FrontView, theme: Theme = LIGHT, *, height: int = 480, id
         height: in pixels.
         ids: whether marks carry their run ids, as a page needs them that reacts to clicks.
     """
-    if view.data.empty and not any(map(_measured, view.teachers)):
+    if view.data.empty and not any(map(is_measured, view.teachers)):
         return empty(theme, height, "No trial has ended yet")
     if view.z is not None:
         return _cloud(view, theme, height, ids)

@@ -296,7 +296,7 @@ def _teachers_value(sweep: Sweep, axis: Axis) -> float:
     return value if math.isfinite(value) and (value > 0 or not axis.log) else math.nan
 
 
-def _measured(mark: Mark) -> bool:
+def is_measured(mark: Mark) -> bool:
     return math.isfinite(mark.x) or math.isfinite(mark.y)
 
 

@@ -124,7 +124,7 @@ def tensors_of(content: bytes, run_id: str) -> pd.DataFrame:
         StoreError: the file is damaged.
     """
     try:
-        return _frame([_tensor(row) for row in unsealed(content)["tensors"]], TENSOR_COLUMNS)
+        return frame_of([_tensor(row) for row in unsealed(content)["tensors"]], TENSOR_COLUMNS)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise StoreError(
             f"The file {TENSORS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
@@ -149,7 +149,7 @@ def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
+def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
     quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
     costs = {metric.name: WHOLE if metric.whole else REAL for metric in (*COSTS, *quality.costs)}
@@ -162,26 +162,26 @@ def _trials(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
                 "run_id": run.run_id,
                 "trial_id": tags.get(TRIAL_TAG),
                 "name": run.name,
-                "state": _state(run),
+                "state": state_of(run),
                 **{key: tags.get(key) for key in _TAGS},
                 **{key: metrics.get(key) for key in (*qualities, *costs)},
-                "seconds": metrics.get("seconds", _duration(run)),
+                "seconds": metrics.get("seconds", duration_of(run)),
                 "front": tags.get(FRONT_TAG) == "true",
                 "recipe_id": tags.get(RECIPE_TAG),
                 "seedless_id": tags.get(SEEDLESS_TAG),
-                "start_time": _time(run.start_time),
-                "end_time": None if run.end_time is None else _time(run.end_time),
+                "start_time": time_of(run.start_time),
+                "end_time": None if run.end_time is None else time_of(run.end_time),
             }
         )
         rows[-1]["feasible"] = not budget.exceeded(rows[-1], quality, teacher)
         marked.append(FRONT_TAG in tags)
-    trials = _frame(rows, columns)
+    trials = frame_of(rows, columns)
     if sweep.state != "finished" or not any(marked):  # tags of ended trials arrive after the trials
         trials["front"] = front_so_far(trials, quality.validation)
     return trials
 
 
-def _frame(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+def frame_of(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: _column([row[name] for row in rows], dtype) for name, dtype in columns.items()}
     )
@@ -199,7 +199,7 @@ def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
     return whole.astype("Int64")
 
 
-def _param(values: list[str | None]) -> pd.api.extensions.ExtensionArray | np.ndarray[Any, Any]:
+def param_column(values: list[str | None]) -> pd.api.extensions.ExtensionArray | np.ndarray[Any, Any]:
     """Numbers if every value that is there reads as one, else text; ``None`` and ``none`` are text."""
     texts = pd.Series(values, dtype=TEXT)
     numbers = pd.to_numeric(texts, errors="coerce")
@@ -208,7 +208,7 @@ def _param(values: list[str | None]) -> pd.api.extensions.ExtensionArray | np.nd
     return texts.array
 
 
-def _state(run: RunRow) -> str:
+def state_of(run: RunRow) -> str:
     """The tag tells; a run that MLflow ended in another way is what MLflow says."""
     status: str = STATES.get(run.status, "running")
     tag = run.tags.get(STATE_TAG)
@@ -219,11 +219,11 @@ def _state(run: RunRow) -> str:
     )
 
 
-def _time(milliseconds: int) -> pd.Timestamp:
+def time_of(milliseconds: int) -> pd.Timestamp:
     return pd.Timestamp(milliseconds, unit="ms", tz="UTC")
 
 
-def _duration(run: RunRow) -> float:
+def duration_of(run: RunRow) -> float:
     return np.nan if run.end_time is None else (run.end_time - run.start_time) / 1000
 
 

@@ -18,14 +18,14 @@ import pandas as pd
 from search.store.frames import (
     SWEEP_COLUMNS,
     TEXT,
-    _duration,
-    _frame,
-    _param,
-    _state,
-    _time,
-    _trials,
+    duration_of,
+    frame_of,
+    param_column,
     records,
+    state_of,
     tensors_of,
+    time_of,
+    trials_frame,
 )
 from search.store.mlflow_client import (
     KIND_TAG,
@@ -187,7 +187,7 @@ class Store:
             }
             for sweep in self.all_sweeps()
         ]
-        return _frame(rows, SWEEP_COLUMNS)
+        return frame_of(rows, SWEEP_COLUMNS)
 
     def sweep(self, name: str | None = None) -> Sweep:
         """The sweep called ``name``, or the newest.
@@ -247,7 +247,7 @@ class Store:
         # The teacher's quality and the limits decide what is feasible.
         key = (changes, sweep.teacher_validation, sweep.budget)
         if known is None or known[0] != key:
-            known = self._frames[sweep.run_id] = (key, _trials(rows, sweep))
+            known = self._frames[sweep.run_id] = (key, trials_frame(rows, sweep))
         return changes, known[1].copy(deep=False)
 
     def parameters(self, sweep: Sweep) -> pd.DataFrame:
@@ -265,7 +265,7 @@ class Store:
         for name in names:
             values = [params.get(name) for params in found.values()]
             if len(set(values)) > 1:
-                columns[name] = _param(values)
+                columns[name] = param_column(values)
         return frame.assign(**{name: pd.Series(c, index=frame.index) for name, c in columns.items()})
 
     def experiment_of(self, sweep: Sweep) -> str:
@@ -292,7 +292,7 @@ class Store:
         run = self._run(run_id, "trial")
         above = self._run(run.data.tags[PARENT_TAG], "sweep")
         parent = self._sweep_of(row_of(above), above.data.params)
-        [row] = records(_trials([row_of(run)], parent).drop(columns="front"))
+        [row] = records(trials_frame([row_of(run)], parent).drop(columns="front"))
         return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
 
     def tags(self, sweep: str, name: str) -> dict[str, str]:
@@ -491,10 +491,10 @@ class Store:
             run_id=row.run_id,
             name=row.tags.get(SWEEP_TAG, row.name),
             study=row.tags.get(STUDY_TAG, ""),
-            state=_state(row),
+            state=state_of(row),
             metric=row.tags[METRIC_TAG],
-            start_time=_time(row.start_time),
-            seconds=_duration(row),
+            start_time=time_of(row.start_time),
+            seconds=duration_of(row),
             metrics=row.metrics,
             params=params,
             signatures={

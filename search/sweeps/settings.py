@@ -16,7 +16,7 @@ from trainables.foreign import shown
 
 T = TypeVar("T")
 
-PACKAGES = ("dashboards", "search", "spaces", "trainables")
+PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
 LIBRARIES = ("numpy", "optuna", "ray", "torch")
 
 

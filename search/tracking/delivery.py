@@ -40,9 +40,9 @@ from search.tracking.updates import (
     PARAM_LENGTH,
     TAG_LENGTH,
     Update,
-    _fit,
-    _key,
-    _updates,
+    fitting,
+    mlflow_key,
+    updates_of,
 )
 from trainables.files import read_inside, write_file
 from trainables.foreign import shown
@@ -115,7 +115,7 @@ class Delivery:
         """What is to be done for ``events``, in the order in which they were logged, run by run."""
         found: deque[Step] = deque()
         events = list(events)
-        for key, update in _updates(events).items():
+        for key, update in updates_of(events).items():
             many = f"{len(update.metrics)} metrics, {len(update.params)} params, tags"
             found += [
                 Step(key, "everything", partial(self._create, key, update)),
@@ -328,7 +328,7 @@ class Delivery:
         run = self._client.create_run(
             self._experiment,
             start_time=update.creation.start,
-            tags={_key(name): _fit(value, TAG_LENGTH) for name, value in tags.items()},
+            tags={mlflow_key(name): fitting(value, TAG_LENGTH) for name, value in tags.items()},
             run_name=shown(update.creation.name, NAME_LENGTH),
         )
         self._doubtful.discard(key)
@@ -338,9 +338,11 @@ class Delivery:
     def _log(self, key: str, update: Update) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        params = [Param(_key(name), _fit(value, PARAM_LENGTH)) for name, value in update.params.items()]
-        tags = [RunTag(_key(name), _fit(value, TAG_LENGTH)) for name, value in update.tags.items()]
-        metrics = [Metric(_key(name), *row) for name, row in update.metrics]
+        params = [
+            Param(mlflow_key(name), fitting(value, PARAM_LENGTH)) for name, value in update.params.items()
+        ]
+        tags = [RunTag(mlflow_key(name), fitting(value, TAG_LENGTH)) for name, value in update.tags.items()]
+        metrics = [Metric(mlflow_key(name), *row) for name, row in update.metrics]
         while params or tags or metrics:
             part = metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], tags[:TAGS_PER_BATCH]
             self._client.log_batch(self.run_ids[key], *part)
@@ -368,7 +370,7 @@ class Delivery:
 
     def _register(self, event: Event) -> None:
         moment = datetime.fromtimestamp(event["time"] / 1000, UTC).isoformat(timespec="milliseconds")
-        told = {trial: _fit(text, DESCRIPTION_LENGTH) for trial, text in event["descriptions"].items()}
+        told = {trial: fitting(text, DESCRIPTION_LENGTH) for trial, text in event["descriptions"].items()}
         wanted = Registration(self._study, self._sweep, moment, event["aliases"], told)
         register(self._client, wanted, self.run_ids)
 

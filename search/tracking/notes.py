@@ -111,7 +111,7 @@ def sweep_note(
     if "packed_bytes" in yardstick.teacher:
         teacher.append(show_bytes(yardstick.teacher["packed_bytes"]))
     told = f"The teacher has {', '.join(teacher)}." if teacher else ""
-    table = _table([students[trial_id] for trial_id in _some(front)], [*_some(front)], yardstick, aliases)
+    table = _table([students[trial_id] for trial_id in some_of(front)], [*some_of(front)], yardstick, aliases)
     left = len(front) - min(len(front), MOST_ROWS)
     more = f"{count(left, 'more student')} of the front in front.csv and front.html." if left else ""
     return "\n\n".join(filter(None, [f"{found} {told}".strip(), table if front else "", more, about]))
@@ -123,7 +123,7 @@ def unfinished_note(about: str, state: str, reason: str, name: str) -> str:
     return f"**{state.capitalize()}**{why}. `rayduce resume {name}` goes on with it.\n\n{about}"
 
 
-def _some(front: Sequence[str]) -> list[str]:
+def some_of(front: Sequence[str]) -> list[str]:
     """At most :data:`MOST_ROWS` of the front, both ends among them."""
     if len(front) <= MOST_ROWS:
         return list(front)

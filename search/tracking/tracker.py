@@ -30,7 +30,7 @@ from search.store.mlflow_client import (
 )
 from search.tracking.delivery import Delivery
 from search.tracking.trouble import Away, NoRoom
-from search.tracking.values import _metrics, _some, _tags, flatten
+from search.tracking.values import flatten, metric_values, some_of, tag_values
 from trainables.metrics import quality_of
 
 OPEN_SECONDS = 60.0
@@ -192,7 +192,7 @@ class SweepTracker:
             if events:
                 return
             plain_tags = {
-                **_tags(tags),
+                **tag_values(tags),
                 KIND_TAG: "sweep",
                 STUDY_TAG: self._study,
                 SWEEP_TAG: self._sweep,
@@ -239,7 +239,7 @@ class SweepTracker:
             TRIAL_TAG: trial_id,
             STATE_TAG: "running",
         }
-        plain = {**_tags(tags), **own}
+        plain = {**tag_values(tags), **own}
         self._write("start", trial_id, name=name, params=flatten(recipe), tags=plain, recipe=dict(recipe))
 
     def log_epoch(self, trial_id: str, step: int, metrics: Mapping[str, float | None]) -> None:
@@ -249,7 +249,7 @@ class SweepTracker:
             ValueError: the trial was never started, or a metric is no number.
         """
         self._known(trial_id)
-        self._write("epoch", trial_id, step=step, metrics=_metrics(metrics))
+        self._write("epoch", trial_id, step=step, metrics=metric_values(metrics))
 
     def finish_trial(
         self,
@@ -294,7 +294,7 @@ class SweepTracker:
             ValueError: no such run in this sweep, a metric is no number, a file that cannot be kept.
         """
         step = self._known(run).step
-        rows, plain, paths = _metrics(metrics), _tags(tags), self._paths(files or {})
+        rows, plain, paths = metric_values(metrics), tag_values(tags), self._paths(files or {})
         self._write("note", run, step=step, metrics=rows, tags=plain, files=paths)
 
     def finish_sweep(
@@ -386,7 +386,7 @@ class SweepTracker:
         step = self._known(key).step
         if state not in STATUSES:
             raise ValueError(f"state must be one of {', '.join(STATUSES)}, got {state!r}")
-        rows, plain, paths = _metrics(metrics), _tags(tags), self._paths(files)
+        rows, plain, paths = metric_values(metrics), tag_values(tags), self._paths(files)
         self._write("end", key, step=step, state=state, metrics=rows, tags=plain, files=paths, **more)
 
     def _paths(self, files: Mapping[str, Path]) -> dict[str, str]:
@@ -438,10 +438,10 @@ class SweepTracker:
             new, self._raised = self._errors[self._raised :], len(self._errors)
         if delivered.bytes < log.end.bytes:
             events, _ = log.read(delivered)
-            late = _some(list(dict.fromkeys(self._label(event["run"]) for event in events)))
+            late = some_of(list(dict.fromkeys(self._label(event["run"]) for event in events)))
             why = f": {trouble}" if trouble else f" within {timeout:g} s"
             new.append(f"{late} could not be written{why}")
-        return f"MLflow at {self._uri} does not have everything: {_some(new)}." if new else ""
+        return f"MLflow at {self._uri} does not have everything: {some_of(new)}." if new else ""
 
     def _label(self, key: str) -> str:
         return f"the sweep {self._sweep}" if key == SWEEP else f"the trial {self._trials[key].name} ({key})"

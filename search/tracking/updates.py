@@ -52,7 +52,7 @@ class Update:
     end: int | None = None
 
 
-def _updates(events: Iterable[Event]) -> dict[str, Update]:
+def updates_of(events: Iterable[Event]) -> dict[str, Update]:
     """What ``events`` come to, run by run in the order of their first event."""
     updates: dict[str, Update] = {}
     for event in events:
@@ -78,7 +78,7 @@ def _updates(events: Iterable[Event]) -> dict[str, Update]:
     return updates
 
 
-def _key(name: str) -> str:
+def mlflow_key(name: str) -> str:
     """``name`` as MLflow takes it for a param, metric or tag: others get another, always the same one."""
     usual = len(name) <= KEY_LENGTH and not _REFUSED.search(name)
     if usual and posixpath.normpath(name) == name and name != "." and not name.startswith(("..", "/")):
@@ -87,7 +87,7 @@ def _key(name: str) -> str:
     return f"{_REFUSED.sub('_', name).replace('/', '_')[: KEY_LENGTH - 10]}_{digest}"
 
 
-def _fit(text: str, length: int) -> str:
+def fitting(text: str, length: int) -> str:
     """``text`` so that every database takes it: without what cannot be encoded, and not too long."""
     if not text.isprintable():
         text = "\n".join(shown(line, 8 + 8 * len(line)) for line in text.split("\n"))

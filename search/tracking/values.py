@@ -46,7 +46,7 @@ def signature_tags(signatures: Mapping[str, str]) -> dict[str, str]:
     return {SIGNATURE_TAG + metric: text for metric, text in signatures.items()}
 
 
-def _metrics(metrics: Mapping[str, float | None]) -> dict[str, float | str]:
+def metric_values(metrics: Mapping[str, float | None]) -> dict[str, float | str]:
     """Numbers as the log has them; NaN as text, for JSON has none."""
     found: dict[str, float | str] = {}
     for key, value in metrics.items():
@@ -61,7 +61,7 @@ def _metrics(metrics: Mapping[str, float | None]) -> dict[str, float | str]:
     return found
 
 
-def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
+def tag_values(tags: Mapping[str, Any]) -> dict[str, str]:
     return {STORED_AS.get(k, k): _cut(v, TAG_LENGTH) for k, v in tags.items() if v is not None}
 
 
@@ -70,6 +70,6 @@ def _cut(value: Any, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _some(items: list[str], most: int = 3) -> str:
+def some_of(items: list[str], most: int = 3) -> str:
     rest = f" (and {len(items) - most} more)" if len(items) > most else ""
     return "; ".join(items[:most]) + rest

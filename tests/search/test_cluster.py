@@ -144,7 +144,12 @@ def test_workers_get_our_code_and_the_own_model(tmp_path: Path, monkeypatch: pyt
     ):
         with workers_environment(own) as environment:
             folder = Path(environment["working_dir"])
-            assert {path.name for path in folder.iterdir()} == {"search", "spaces", "trainables"} | extra
+            assert {path.name for path in folder.iterdir()} == {
+                "search",
+                "spaces",
+                "studies",
+                "trainables",
+            } | extra
             sent = {
                 str(path.relative_to(folder)) for path in (folder / "search").rglob("*") if path.is_file()
             }
