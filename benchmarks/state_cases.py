@@ -28,7 +28,6 @@ from search.sampling.searcher import Judge, OptunaSearcher
 from search.store.frames import records, tensors_of
 from search.store.mlflow_client import METRIC_TAG
 from search.store.store import Store, StoreError, open_store
-from search.sweeps.record import Record
 from search.teaching.kept import (
     cached_product,
     cached_teacher,
@@ -38,6 +37,7 @@ from search.teaching.kept import (
     teacher_path,
 )
 from search.tracking.delivery import SWEEP as SWEEP_RUN
+from search.tracking.record import Record
 from search.tracking.tracker import SweepTracker
 from spaces import Context
 from studies.images import IMAGES, sized

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from search.problem import Problem
 from spaces import Space
-from studies.study import PRUNED
+from studies.study import PRUNED, StudyError
 from trainables.tasks import (
     ImageFolder,
 )
@@ -18,7 +17,7 @@ from trainables.tasks.notes import DataNotes
 
 def image_folder(directory: Path | None, image_size: int | None = None) -> tuple[Task, DataNotes]:
     if directory is None:
-        raise Problem(
+        raise StudyError(
             "The study image_folder needs --data DIR, a directory with one folder of images per class."
         )
     return ImageFolder.examine(directory, None if image_size is None else (image_size, image_size))

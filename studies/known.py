@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.problem import Problem
 from studies.images import DIGITS_FAMILY, IMAGES, image_folder, sized
-from studies.study import Study, embedded
+from studies.study import Study, StudyError, embedded
 from studies.translation import TRANSLATION, text_folder, text_task
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
 from trainables.models.custom import allow
@@ -141,7 +140,7 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
     """The study called ``name``; with ``own_model`` (``module:Class``) as its student.
 
     Raises:
-        Problem: no such study.
+        StudyError: no such study.
     """
     for study in STUDIES:
         if study.name == name:
@@ -156,4 +155,4 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
                 # Who starts from the teacher has its architecture, and is none of the user's.
                 start_from_teacher=False,
             )
-    raise Problem(f"There is no study {name!r}; choose one of {', '.join(s.name for s in STUDIES)}.")
+    raise StudyError(f"There is no study {name!r}; choose one of {', '.join(s.name for s in STUDIES)}.")

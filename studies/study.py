@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from search.problem import Problem
 from spaces import Context, Space
 from trainables import methods
 from trainables.models.base import Model
@@ -16,6 +15,10 @@ from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks.base import Task
 from trainables.tasks.notes import DataNotes
+
+
+class StudyError(Exception):
+    """A study that there is not, or cannot be made so; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Study:
         """The task alone, as :meth:`examine` finds it.
 
         Raises:
-            Problem: as there.
+            StudyError: as there.
             DataError: as there.
         """
         return self.examine(directory, given)[0]
@@ -73,27 +76,27 @@ class Study:
         """The task in ``directory``, with what was ``given`` of the options about data, and what was found.
 
         Raises:
-            Problem: one of them has no meaning here, a value is out of range, or a directory is missing.
+            StudyError: one of them has no meaning here, a value is out of range, or a directory is missing.
             DataError: the directory cannot be used.
         """
         for name in given:
             if name not in self.options:
-                raise Problem(f"--{name.replace('_', '-')} is not for the study {self.name}.")
+                raise StudyError(f"--{name.replace('_', '-')} is not for the study {self.name}.")
         try:
             return self.task(directory, **given)
         except ValueError as error:
-            raise Problem(f"The task cannot be made: {error}.") from error
+            raise StudyError(f"The task cannot be made: {error}.") from error
 
     def narrowed(self, methods: Sequence[str], fixed: Sequence[str], ranges: Sequence[str]) -> Study:
         """The study as a user wants it searched; see :meth:`spaces.Space.narrowed`.
 
         Raises:
-            Problem: one sentence that says what is wrong and what there is.
+            StudyError: one sentence that says what is wrong and what there is.
         """
         try:
             return replace(self, space=self.space.narrowed(self.student, methods, fixed, ranges))
         except ValueError as error:
-            raise Problem(f"The space cannot be searched so: {error}.") from error
+            raise StudyError(f"The space cannot be searched so: {error}.") from error
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone."""

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search.problem import Problem
 from spaces import Space
-from studies.study import PRUNED
+from studies.study import PRUNED, StudyError
 from trainables.tasks import (
     TextPairs,
 )
@@ -26,12 +25,14 @@ def text_task(task: type[TextTask]) -> Callable[..., tuple[Task, DataNotes]]:
 
 def text_folder(directory: Path | None, **settings: Any) -> tuple[Task, DataNotes]:
     if directory is None:
-        raise Problem(
+        raise StudyError(
             "The study text_pairs needs --data DIR, a directory with two files per split, such as train.de "
             "and train.en, of a sentence per line."
         )
     if ("source" in settings) != ("target" in settings):
-        raise Problem("Give --source and --target together, the two languages as the files' names have them.")
+        raise StudyError(
+            "Give --source and --target together, the two languages as the files' names have them."
+        )
     return TextPairs.examine(directory, **_renamed(settings))
 
 

@@ -36,11 +36,12 @@ def problems() -> Iterator[None]:
 
     caught: tuple[type[Exception], ...] = (Problem, StoreError)
     if "torch" in sys.modules:
+        from studies.study import StudyError
         from trainables.exporting.export import ExportError
         from trainables.shipping.packed_file import PackedFileError
         from trainables.tasks.base import DataError
 
-        caught = (*caught, PackedFileError, DataError, ExportError)
+        caught = (*caught, PackedFileError, DataError, ExportError, StudyError)
     try:
         yield
     except caught as error:
@@ -49,8 +50,6 @@ def problems() -> Iterator[None]:
     except OSError as error:
         if error.filename is None:  # of no file: a pipe that was closed, a connection
             raise
-        from trainables.foreign import shown
-
         name = shown(str(error.filename), 400)
         text = f"Cannot use {name}: {error.strerror}; put that right, or give another."
         err.print(f"[bold red]Error:[/] {escaped(text)}", highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.objectives.front import non_dominated
-from search.sweeps.record import Record
+from search.tracking.record import Record
 from search.units import count, show_bytes, show_seconds
 from trainables.foreign import shown
 from trainables.metrics import Quality, quality_of
@@ -27,7 +27,7 @@ LONGEST_LINE = 1000
 class Display:
     """A live display on a terminal; one line per finished trial elsewhere.
 
-    It is a context manager and a :class:`search.sweeps.reporter.Reporter`.
+    It is a context manager and a :class:`search.reporter.Reporter`.
     """
 
     def __init__(self, console: Console, name: str, trials: int) -> None:

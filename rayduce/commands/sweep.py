@@ -166,8 +166,8 @@ def sweep(
 def _run(study: Study, options: Options, *, resume: bool = False) -> None:
     """Run a sweep, or go on with one, and print how it ended."""
     from rayduce.commands.display import Display
-    from search.clusters.ray_watch import RayDied
     from search.store.store import open_store
+    from search.sweeps.ray_watch import RayDied
     from search.sweeps.sweep import go_on_with, run_sweep
 
     store, name = options.store, options.name

@@ -20,8 +20,7 @@ from search.log.event_log import cut_partial_line
 from search.sampling.proposals import RECIPE
 from search.sampling.samplers import CONTINUES, name_of
 from search.sampling.searcher import EARLIER, Judge
-from search.sweeps.record import Record
-from search.sweeps.recorded_searcher import result_of
+from search.tracking.record import Record, result_of
 from search.units import count
 from trainables.files import free_name
 from trainables.foreign import parse_json, shown

@@ -14,10 +14,10 @@ from search.log.folder import FRONT_FILE, SETTINGS_FILE
 from search.objectives.aliases import Candidate, aliases
 from search.objectives.yardstick import Yardstick
 from search.store.mlflow_client import NOTE_TAG
-from search.sweeps.record import Record, kept_metrics, standing
 from search.sweeps.settings import code_version, to_json
 from search.tracking.delivery import SWEEP
 from search.tracking.notes import in_short, on_validation, plain, sweep_note, trial_note
+from search.tracking.record import Record, kept_metrics, standing
 from search.tracking.tracker import SweepTracker
 from search.units import count
 from spaces import Context

@@ -10,7 +10,7 @@ import ray
 import torch
 
 from search.objectives.yardstick import Yardstick
-from search.sweeps.record import Record
+from search.tracking.record import Record
 from trainables.exporting.export import ExportError, to_onnx
 from trainables.interfaces.base import Interface
 from trainables.metrics.latency import alone, fingerprint, measure_latencies

@@ -6,8 +6,8 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from search.sweeps.record import Record
 from search.sweeps.trial_events import TrialEvents
+from search.tracking.record import Record, result_of
 
 
 class RecordedSearcher(Searcher):
@@ -72,8 +72,3 @@ class RecordedSearcher(Searcher):
             return None
         record = self._events.records.get(config["trial"])
         return record if record is not None and record.ended else None
-
-
-def result_of(record: Record) -> dict[str, Any]:
-    """The last result of a trial that has ended, as far as searchers ask."""
-    return {**record.metrics, "state": record.state, "reason": record.reason, "done": True}

@@ -11,7 +11,7 @@ import optuna
 from search.log.events import SWEEP, Event
 from search.sampling.samplers import CONTINUES
 from search.store.mlflow_client import FRONT_TAG, StoreError
-from search.sweeps.record import Record, kept_metrics
+from search.tracking.record import Record, kept_metrics
 from trainables.foreign import shown
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.shipping.packed_file import PackedFileError, read_file, read_header

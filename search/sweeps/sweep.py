@@ -19,7 +19,6 @@ import torch
 
 from search.clusters.cluster import check_reachable
 from search.clusters.machine import Machine, smallest_object_store, start_ray
-from search.clusters.ray_watch import RayDied, watched
 from search.clusters.temporary import own_folder
 from search.log.event_log import Event
 from search.log.folder import SweepFolder
@@ -27,6 +26,7 @@ from search.objectives.yardstick import Yardstick
 from search.options import Options, command
 from search.planning.limits import check_students
 from search.problem import Problem
+from search.reporter import Reporter
 from search.sampling.journal import continue_study
 from search.sampling.samplers import Sampler, find_sampler
 from search.sampling.searcher import Judge, OptunaSearcher
@@ -38,9 +38,8 @@ from search.sweeps.conclusion import asked, finish_sweep, refusals, tell_front, 
 from search.sweeps.halt import Halt, Signals
 from search.sweeps.measuring import choose_front, evaluate_packed, measure_front
 from search.sweeps.publish import publish
-from search.sweeps.record import Record
+from search.sweeps.ray_watch import RayDied, watched
 from search.sweeps.records import lost_trials, records_of, sweep_tag, tell_again
-from search.sweeps.reporter import Reporter
 from search.sweeps.settings import check_same, code_version, to_json
 from search.sweeps.trial_events import TrialEvents
 from search.sweeps.trials import make_scheduler, run_trials
@@ -48,6 +47,7 @@ from search.teaching.kept import alone_with_teacher, cached_teacher, checksum_of
 from search.teaching.made import Trained, teacher_outputs, teacher_product, trained_teacher
 from search.tracking.delivery import SWEEP
 from search.tracking.notes import unfinished_note
+from search.tracking.record import Record
 from search.tracking.tracker import SweepExists, SweepTracker
 from search.tracking.values import signature_tags
 from search.units import count, show_bytes

@@ -13,12 +13,12 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from search.objectives.yardstick import Yardstick
+from search.reporter import Watcher
 from search.sampling.samplers import CONTINUES
 from search.store.mlflow_client import NOTE_TAG, SEEDLESS_TAG, StoreError
 from search.sweeps.halt import Halt
-from search.sweeps.record import Record, kept_metrics, standing
-from search.sweeps.reporter import Watcher
 from search.tracking.notes import trial_note
+from search.tracking.record import Record, kept_metrics, standing
 from search.tracking.tracker import SweepTracker
 from search.tracking.values import signature_tags
 from trainables.files import TENSORS_FILE

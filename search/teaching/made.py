@@ -13,8 +13,8 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 from search.clusters.machine import Machine
 from search.problem import Problem
+from search.reporter import Reporter
 from search.store.mlflow_client import StoreError
-from search.sweeps.reporter import Reporter
 from search.teaching.kept import (
     TeacherEpoch,
     ask_teacher,

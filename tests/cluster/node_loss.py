@@ -28,9 +28,9 @@ from search.objectives.yardstick import Yardstick  # noqa: E402
 from search.options import Options  # noqa: E402
 from search.sampling.journal import open_study  # noqa: E402
 from search.sampling.searcher import OptunaSearcher  # noqa: E402
-from search.sweeps.record import Record  # noqa: E402
 from search.sweeps.trial_events import TrialEvents  # noqa: E402
 from search.sweeps.trials import make_scheduler, run_trials  # noqa: E402
+from search.tracking.record import Record  # noqa: E402
 from search.tracking.tracker import SweepTracker  # noqa: E402
 from tests.recipes import STUDENT  # noqa: E402
 from trainables import methods  # noqa: E402

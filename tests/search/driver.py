@@ -23,10 +23,10 @@ from search.options import Options  # noqa: E402
 from search.problem import Problem  # noqa: E402
 from search.store.mlflow_client import StoreError  # noqa: E402
 from search.store.store import open_store, own_database  # noqa: E402
-from search.sweeps.record import Record  # noqa: E402
 from search.sweeps.resume import deliver, find_sweep  # noqa: E402
 from search.sweeps.sweep import run_sweep  # noqa: E402
 from search.tracking.delivery import SWEEP, Delivery  # noqa: E402
+from search.tracking.record import Record  # noqa: E402
 from studies.images import IMAGES, sized  # noqa: E402
 from studies.known import find_study  # noqa: E402
 from trainables.models import ConvNet  # noqa: E402

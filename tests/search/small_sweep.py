@@ -13,9 +13,9 @@ from search.store.mlflow_client import NOTE_TAG
 from search.sweeps.conclusion import asked, finish_sweep, tell_front, tell_settings
 from search.sweeps.measuring import choose_front
 from search.sweeps.publish import publish
-from search.sweeps.record import Record
 from search.sweeps.trial_events import TrialEvents
 from search.tracking.delivery import SWEEP
+from search.tracking.record import Record
 from search.tracking.tracker import SweepTracker
 from studies.known import find_study
 from tests.recipes import STUDENT, TEACHER_ID

@@ -15,7 +15,7 @@ from search.options import Options
 from search.problem import Problem
 from search.store.store import own_database
 from search.sweeps import sweep as sweeping
-from search.sweeps.record import Record
+from search.tracking.record import Record
 from studies.known import find_study
 
 

@@ -19,7 +19,7 @@ from search.tracking import tracker as tracking
 from search.tracking.delivery import SWEEP
 from search.tracking.tracker import SweepTracker, TrackingError
 from search.tracking.trouble import Away, NoRoom, raise_if_passing
-from search.tracking.updates import _key
+from search.tracking.updates import mlflow_key
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, kept, read_lines, tracker, write_lines
 
 TAGS = {"rayduce.metric": "accuracy"}
@@ -287,8 +287,8 @@ def test_two_names_that_mlflow_refuses_stay_two():
         "x" * 252,
         "a\n",
     ]
-    told = [_key(name) for name in names]
-    assert len(set(told)) == len(names) and _key("no_star") == "no_star"
+    told = [mlflow_key(name) for name in names]
+    assert len(set(told)) == len(names) and mlflow_key("no_star") == "no_star"
     assert all(len(name) <= 250 for name in told)
 
 

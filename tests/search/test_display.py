@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from rayduce.commands.display import Display
-from search.sweeps.record import Record
+from search.tracking.record import Record
 from tests.recipes import every_method
 
 RECIPE = every_method(2)[0]

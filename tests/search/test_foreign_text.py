@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from rayduce.commands.app import app
 from rayduce.commands.display import Display
-from search.sweeps.record import Record
 from search.tracking.notes import plain
+from search.tracking.record import Record
 from trainables.codecs.binary import varint
 from trainables.compression.compressed_weight import compress
 from trainables.methods import Setting, full_precision

@@ -13,7 +13,7 @@ from benchmarks.state_cases import CONTEXT, JUDGE, SPACE, SWEEP
 from search.sampling.journal import JournalDamaged, continue_study, open_study, whole_lines
 from search.sampling.samplers import SAMPLERS, name_of
 from search.sampling.searcher import EARLIER, OptunaSearcher
-from search.sweeps.record import Record
+from search.tracking.record import Record
 from trainables.recipe import recipe_from_dict
 
 DIRECTIONS = ("maximize", "minimize")

@@ -5,8 +5,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from search.store.mlflow_client import StoreError
-from search.sweeps.record import Record
 from search.sweeps.records import lost_trials, records_of
+from search.tracking.record import Record
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.origins import Fresh

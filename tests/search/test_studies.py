@@ -13,6 +13,7 @@ from search.planning.limits import check_students, smallest_student
 from search.problem import Problem
 from search.sweeps.settings import from_json, to_json
 from studies.known import find_study
+from studies.study import StudyError
 from tests.trainables.translation import write_pairs
 from trainables.compression.compressed_weight import compress
 from trainables.models import Custom
@@ -62,7 +63,7 @@ def test_what_a_user_asks_of_the_space_is_kept_and_means_the_same_when_a_sweep_g
     assert parameters["method"].choices == ("quantized_distillation", "learned_step_quantization")
     assert (parameters["bits"].low, parameters["bits"].high) == (2, 4) and "prune" not in parameters
     with pytest.raises(
-        Problem, match=r"^The space cannot be searched so: bits must be in \[1, 8\], got bits=9\.$"
+        StudyError, match=r"^The space cannot be searched so: bits must be in \[1, 8\], got bits=9\.$"
     ):
         study.narrowed((), ("bits=9",), ())
 

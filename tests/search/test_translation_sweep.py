@@ -18,9 +18,9 @@ from rayduce.commands.display import Display
 from search.objectives.yardstick import Yardstick
 from search.store.frames import records
 from search.store.store import Store, open_store
-from search.sweeps.record import Record
 from search.sweeps.trial_events import TrialEvents
 from search.tracking.delivery import SWEEP
+from search.tracking.record import Record
 from search.tracking.values import signature_tags
 from tests.stores import copy_blank, tracker
 from trainables import methods

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from search.store.mlflow_client import FEASIBLE_TAG, FRONT_TAG
 from search.tracking.notes import Student
@@ -100,3 +101,8 @@ def kept_metrics(metric: str) -> Kept:
         tuple(each.validation for each in quality.reported),
         tuple(cost.name for cost in (*COSTS, *quality.costs)),
     )
+
+
+def result_of(record: Record) -> dict[str, Any]:
+    """The last result of a trial that has ended, as far as searchers ask."""
+    return {**record.metrics, "state": record.state, "reason": record.reason, "done": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from search.sweeps.record import Record
+from search.tracking.record import Record
 
 
 class Watcher(Protocol):
