@@ -58,6 +58,10 @@ def check_students(space: Space, context: Context, task: LoadedTask, budget: Bud
         Problem: the message says what is wrong, or what would fit.
     """
     try:
+        space.opened(context)
+    except ValueError as error:
+        raise Problem(f"The space cannot be searched so: {error}.") from error
+    try:
         _, least = smallest_student(space, context, task)
     except ValueError as error:
         raise Problem(f"The student cannot be used: {error}.") from error

@@ -7,7 +7,7 @@ import optuna
 import pytest
 import torch
 
-from search.objectives.budget import Budget
+from search.objectives.budget import NO_LIMITS, Budget
 from search.options import Options
 from search.planning.limits import check_students, smallest_student
 from search.problem import Problem
@@ -73,3 +73,11 @@ def test_nobody_asks_the_teacher_where_no_method_imitates_it() -> None:
     context = study.context(Digits(), "0" * 16, 0)
     assert study.space.imitates(context)
     assert not study.narrowed(("ptq", "qat"), (), ()).space.imitates(context)
+
+
+def test_a_space_without_a_method_is_refused_before_anything_is_trained() -> None:
+    task = Digits()
+    study = find_study("digits").narrowed(("seqkd",), (), ())
+    opened = task.open(task.load(None), torch.device("cpu"), 0)
+    with pytest.raises(Problem, match=r"^The space cannot be searched so: no method is left: sequence_level"):
+        check_students(study.space, study.context(task, "0" * 16, 0), opened, NO_LIMITS)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.recipes import STUDENT, TEACHER_ID
+from tests.recipes import IMAGE_METHODS, STUDENT, TEACHER_ID
 from trainables import methods
 from trainables.losses import SoftTargets
 from trainables.optimizers import AdamW
@@ -54,3 +54,20 @@ def test_no_weight_turns_the_labels_against_the_student():
             methods.Setting(Digits(), Fresh(STUDENT), epochs=1, teacher=TEACHER_ID),
             imitation=SoftTargets(weight=Constant(1.5)),
         )
+
+
+def test_a_setting_says_what_is_missing():
+    with pytest.raises(ValueError, match=r"give Fresh\(ConvNet\("):
+        methods.Setting(Digits(), STUDENT, epochs=1)
+    alone = methods.Setting(Digits(), Fresh(STUDENT), epochs=1)
+    with pytest.raises(ValueError, match=r"give Setting\(\.\.\., teacher=its recipe_id\)"):
+        methods.knowledge_distillation(alone)
+    with pytest.raises(ValueError, match="16 hex digits"):
+        methods.knowledge_distillation(methods.Setting(Digits(), Fresh(STUDENT), epochs=1, teacher="zz"))
+
+
+def test_recipes_bear_the_names_of_their_methods():
+    given = methods.Setting(Digits(), Fresh(STUDENT), epochs=4, teacher=TEACHER_ID)
+    for method in IMAGE_METHODS:
+        assert method(given).method == method.name == method.function.__name__
+    assert len({method.name for method in methods.METHODS.values()}) == len(methods.METHODS) == 12

@@ -37,6 +37,12 @@ def test_bounds_hold_throughout(cls, start, end, t):
             Range(*range_).check("depth", schedule)
 
 
+@given(st.sampled_from(SCHEDULES), st.floats(-9, 9), st.floats(-9, 9), progress)
+def test_a_schedule_and_its_rest_make_one(cls, start, end, t):
+    schedule = cls(start) if cls is Constant else cls(start, end)
+    assert schedule(t) + schedule.rest()(t) == pytest.approx(1.0)
+
+
 @given(progress, progress)
 def test_the_cubic_ramp_rises_and_keeps_its_ends(a, b):
     ramp = Cubic(0.1, 0.9, 0.2, 0.8)

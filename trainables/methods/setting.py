@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Generic, ParamSpec
+from typing import Annotated, Any, Generic, ParamSpec, cast
 
 from trainables.activations import NoActivationQuantizer
 from trainables.activations.base import ActivationQuantizer
 from trainables.codecs import Smallest
 from trainables.losses.base import Loss
+from trainables.models.base import Model
 from trainables.optimizers import Optimizer
 from trainables.origins.base import Origin
 from trainables.part import Part
@@ -50,6 +51,11 @@ class Setting(Part):
     teacher_views: int | None = 16
     pruner: Pruner = NoPruner()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(cast(Part, self.origin), Model):
+            raise ValueError(f"origin must say how the student comes to be: give Fresh({self.origin})")
+        super().__post_init__()
 
     def phase(self, optimizer: Optimizer, epochs: int | None = None, **settings: Any) -> Phase:
         """Training for ``epochs``, all by default; masks grow in it if there is a pruner."""
