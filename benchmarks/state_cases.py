@@ -267,7 +267,10 @@ def _teacher_used(folder: Path) -> None:
         raise Wrong("another teacher")
 
 
-ARRAYS = {"outputs": np.arange(40, dtype=np.float16).reshape(2, 5, 4), "rows": np.arange(5)}
+ARRAYS: dict[str, np.ndarray] = {
+    "outputs": np.arange(40, dtype=np.float16).reshape(2, 5, 4),
+    "rows": np.arange(5),
+}
 
 
 def _product_made(folder: Path) -> Path:
