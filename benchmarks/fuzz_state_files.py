@@ -26,7 +26,7 @@ from search.log.folder import DeliveryMark, SweepFolder
 from search.problem import Problem
 from search.store.mlflow_client import StoreError
 from search.store.store import own_database
-from search.sweeps.records import records_of, tell_again
+from search.sweeps.records import records_of, replay
 from search.sweeps.resume import find_sweep
 from search.tracking.delivery import Delivery
 from trainables import methods
@@ -258,7 +258,7 @@ def use_log(store: Path) -> Facts:
     earlier = find_sweep(store, SWEEP_NAME)
     earlier.tracking_uri("resume", None)
     earlier.options("sqlite:////x.db")
-    tell_again(earlier.events, _Heard())
+    replay(earlier.events, _Heard())
     records = records_of(earlier.events, store, "accuracy")
     EventLog(earlier.folder.log, SWEEP_NAME).close()
     assert read_log(earlier.folder.log, SWEEP_NAME).events == earlier.events

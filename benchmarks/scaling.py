@@ -43,9 +43,9 @@ from search.clusters.machine import Machine  # noqa: E402
 from search.objectives.yardstick import Yardstick  # noqa: E402
 from search.options import Options  # noqa: E402
 from search.sampling.journal import open_study  # noqa: E402
-from search.sampling.searcher import OptunaSearcher  # noqa: E402
+from search.sampling.searcher import Judge, OptunaSearcher  # noqa: E402
 from search.sweeps.trial_events import TrialEvents  # noqa: E402
-from search.sweeps.trials import make_scheduler, run_trials  # noqa: E402
+from search.sweeps.trials import TrialInputs, make_scheduler, run_trials  # noqa: E402
 from search.tracking.record import Record  # noqa: E402
 from search.tracking.tracker import SweepTracker  # noqa: E402
 from studies.known import find_study  # noqa: E402
@@ -170,7 +170,7 @@ def _measure(slots: int, trials: int, epochs: int, seconds: float, folder: Path)
     searcher = OptunaSearcher(
         journal,
         space,
-        lambda result: [result["validation_accuracy"], result["packed_bytes"]],
+        Judge(lambda result: [result["validation_accuracy"], result["packed_bytes"]]),
         trials=trials,
         parameters={},
     )
@@ -190,10 +190,7 @@ def _measure(slots: int, trials: int, epochs: int, seconds: float, folder: Path)
         searcher,
         scheduler,
         events,
-        given,
-        {},
-        (),
-        settings,
+        TrialInputs(given, settings),
         options,
         Machine("cpu", slots, 1.0, 0.0),
         trainable=Sleeper,

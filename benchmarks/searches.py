@@ -18,6 +18,7 @@ from benchmarks.digits_grid import AXES, EPOCHS, Axes, draw, parameters, recipe_
 from benchmarks.digits_table import Table
 from benchmarks.simulated_cluster import Asked, Judge
 from search.sampling.samplers import CONTINUES, Sampler, name_of
+from search.sampling.searcher import Judge as Told
 from search.sampling.searcher import Never, OptunaSearcher
 from search.stopping.halving import ParetoHalving, Rules
 from trainables.recipe import Recipe, canonical_json
@@ -72,7 +73,7 @@ class ReplayedSearch:
         self._searcher = OptunaSearcher(
             optuna.create_study(directions=["maximize", "minimize"]),
             grid.draw,
-            lambda result: result["values"],
+            Told(lambda result: result["values"]),
             trials=len(table.points),
             parameters=grid.parameters,
             sampler=sampler,

@@ -99,11 +99,10 @@ def _searcher(study: optuna.Study, records: Mapping[str, Record], trials: int) -
     return OptunaSearcher(
         study,
         _space,
-        JUDGE.objectives,
+        JUDGE,
         trials=trials,
         parameters=SPACE.parameters(CONTEXT),
         starting_points=SPACE.starting_points(CONTEXT),
-        constraints=JUDGE.constraints,
         recipes={name: record.recipe for name, record in records.items()},
     )
 

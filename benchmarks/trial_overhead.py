@@ -35,9 +35,9 @@ from search.clusters.machine import Machine  # noqa: E402
 from search.objectives.yardstick import Yardstick  # noqa: E402
 from search.options import Options  # noqa: E402
 from search.sampling.journal import open_study  # noqa: E402
-from search.sampling.searcher import OptunaSearcher  # noqa: E402
+from search.sampling.searcher import Judge, OptunaSearcher  # noqa: E402
 from search.sweeps.trial_events import TrialEvents  # noqa: E402
-from search.sweeps.trials import make_scheduler, run_trials  # noqa: E402
+from search.sweeps.trials import TrialInputs, make_scheduler, run_trials  # noqa: E402
 from search.tracking.record import Record  # noqa: E402
 from search.tracking.tracker import SweepTracker  # noqa: E402
 from studies.known import find_study  # noqa: E402
@@ -87,7 +87,7 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
     searcher = OptunaSearcher(
         journal,
         untrained,
-        lambda result: [result["validation_accuracy"], result["packed_bytes"]],
+        Judge(lambda result: [result["validation_accuracy"], result["packed_bytes"]]),
         trials=trials,
         parameters={},  # TPE draws those that are asked for
     )
@@ -96,7 +96,8 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
     events = TrialEvents(tracker, clock, Yardstick(quality_of(task.metric)))
     start = time.perf_counter()
     scheduler = make_scheduler(quality_of(task.metric), options)
-    run_trials(searcher, scheduler, events, arrays, {}, (), settings, options, Machine("cpu", 2, 1.0, 0.0))
+    inputs = TrialInputs(arrays, settings)
+    run_trials(searcher, scheduler, events, inputs, options, Machine("cpu", 2, 1.0, 0.0))
     tracker.flush()
     total = time.perf_counter() - start
     tracker.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +34,26 @@ class Yardstick:
     def teacher_validation(self) -> float:
         """The teacher's quality on the validation split; NaN if not measured."""
         return self.teacher.get(self.quality.validation, math.nan)
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """Of the :meth:`objectives`: more quality, fewer bytes and, where it counts, less latency."""
+        if self.minimize_latency:
+            return ["maximize", "minimize", "minimize"]
+        return ["maximize", "minimize"]
+
+    def objectives(self, result: Mapping[str, Any]) -> list[float]:
+        """A trial's last result as Optuna is told it: quality, log2 of the bytes, perhaps latency in ms.
+
+        NaN where it was not measured.
+        """
+        size = result.get("packed_bytes", math.nan)
+        values = [result.get(self.quality.validation, math.nan), math.log2(size) if size > 0 else math.nan]
+        return [*values, result.get("latency_ms", math.nan)] if self.minimize_latency else values
+
+    def constraints(self, result: Mapping[str, Any]) -> dict[str, float]:
+        """How far a trial's last result is over each limit of the budget, at most 0 where it is within."""
+        return self.budget.constraints(result, self.quality, self.teacher_validation)
 
     def over(self, metrics: Mapping[str, float]) -> str:
         """By how much a student is over the budget; empty if it is within."""

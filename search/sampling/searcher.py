@@ -120,14 +120,13 @@ class OptunaSearcher(Searcher):
         self,
         study: optuna.Study,
         space: Draw,
-        objectives: Objectives,
+        judge: Judge,
         *,
         trials: int,
         parameters: Mapping[str, BaseDistribution],
         seed: int = 0,
         sampler: Sampler = TPE,
         starting_points: Sequence[Mapping[str, Any]] = (),
-        constraints: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda result: {},
         revisits: Revisits = NEVER,
         recipes: Mapping[str, Recipe] | None = None,
     ) -> None:
@@ -136,13 +135,12 @@ class OptunaSearcher(Searcher):
         Args:
             study: where trials are written down.
             space: draws a recipe.
-            objectives: values of a trial's last result; NaN where it has none.
+            judge: what Optuna is told of a trial's last result.
             trials: how many this sweep runs, those that the study has of it already included.
             parameters: all that ``space`` may ask for.
             seed: of the sampler.
             sampler: how to draw.
             starting_points: parameters of the first trials.
-            constraints: of a trial's last result, by name; at most 0 where they hold.
             revisits: which pruned trials to take up again, after the starting points. Each is a trial of its
                 own, of the same recipe, and counts as one.
             recipes: of trials that were started before, by name, as the sweep's log has them.
@@ -154,7 +152,7 @@ class OptunaSearcher(Searcher):
         kept = study.get_trials(deepcopy=False)
         self._study = study
         self._space = space
-        self._judge = Judge(objectives, constraints)
+        self._judge = judge
         self._recipes = dict(recipes or {})
         self._revisits = revisits
         self._parameters = dict(parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from search.problem import Problem
 from search.sampling.journal import JournalDamaged, created_trials, key_of, read_journal
 from search.sampling.proposals import RECIPE, Draw
 from search.sampling.samplers import CONTINUES, SEEN_VALUES, Sampler, middle, name_of
-from search.sampling.searcher import EARLIER, SEEN, STATES, Objectives
+from search.sampling.searcher import EARLIER, SEEN, STATES, Judge
 from search.store.frames import records
 from search.store.store import Store, StoreError
 from search.store.sweep import Sweep
@@ -104,16 +104,14 @@ class Reading:
         draw: its space.
         parameters: all that the space may ask for.
         sampler: that is to learn from them.
-        objectives: of a result.
-        constraints: of a result.
+        judge: what Optuna is told of a result.
         latency: whether latency counts, as an objective or a limit: then only this machine's does.
     """
 
     draw: Draw
     parameters: Mapping[str, BaseDistribution]
     sampler: Sampler
-    objectives: Objectives
-    constraints: Callable[[Mapping[str, Any]], Mapping[str, float]]
+    judge: Judge
     latency: bool
 
 
@@ -229,7 +227,7 @@ def _result(kept: FrozenTrial, row: Mapping[str, Any], quality: Quality) -> dict
 def _trial(kept: FrozenTrial, result: Mapping[str, Any], source: str, reading: Reading) -> FrozenTrial | None:
     """``kept`` as a trial of the new study; None if the new space has no such recipe."""
     known = {name: value for name, value in kept.params.items() if name in reading.parameters}
-    values = reading.objectives(result)
+    values = reading.judge.objectives(result)
     measured = bool(np.isfinite(values).all())
     complete = kept.state == TrialState.COMPLETE
     if complete and not measured:
@@ -253,7 +251,7 @@ def _trial(kept: FrozenTrial, result: Mapping[str, Any], source: str, reading: R
             values=values if complete else None,
             params=params,
             distributions=distributions,
-            constraints=dict(reading.constraints(result)),
+            constraints=dict(reading.judge.constraints(result)),
             user_attrs={**attributes, "recipe_id": recipe.recipe_id},
             system_attrs=dict(reading.sampler.given),
         )

@@ -125,7 +125,7 @@ class Hearer(Protocol):
         ...
 
 
-def tell_again(events: Iterable[Event], hearer: Hearer) -> None:
+def replay(events: Iterable[Event], hearer: Hearer) -> None:
     """Tell ``hearer`` what it heard in a driver that logged ``events``, in the same order."""
     recipes: dict[str, Recipe] = {}
     for event in events:

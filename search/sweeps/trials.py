@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
@@ -31,17 +32,43 @@ def make_scheduler(quality: Quality, options: Options) -> ParetoScheduler:
     return ParetoScheduler(quality, costs, rules, options.budget.sure_before_training)
 
 
+@dataclass(frozen=True)
+class TrialInputs:
+    """What every trial of a sweep is given; references to Ray's object store are not copied once more.
+
+    Attributes:
+        arrays: the task's data, or a reference to it.
+        settings: what all trials share beside; its ``trials`` is where their files are looked for.
+        teachers: packed files by recipe id; default none.
+        outputs: of the teachers, a sequence of :class:`TeacherOutputs` or a reference to one; default none.
+        measured: by recipe id, references to :class:`Copy`: not run again; default none.
+    """
+
+    arrays: Any
+    settings: TrialSettings
+    teachers: Mapping[str, bytes] = field(default_factory=dict)
+    outputs: Any = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    def given_to(self, trainable: type[tune.Trainable]) -> Any:
+        """``trainable`` with all of it as arguments of its ``setup``."""
+        return tune.with_parameters(
+            trainable,
+            arrays=self.arrays,
+            teachers=dict(self.teachers),
+            outputs=self.outputs,
+            settings=self.settings,
+            measured=dict(self.measured),
+        )
+
+
 def run_trials(
     searcher: Searcher,
     scheduler: ParetoScheduler,
     events: TrialEvents,
-    arrays: Any,
-    teachers: Mapping[str, bytes],
-    outputs: Any,
-    settings: TrialSettings,
+    inputs: TrialInputs,
     options: Options,
     machine: Machine,
-    measured: Mapping[str, Any] | None = None,
     trainable: type[tune.Trainable] = StudentTrial,
 ) -> None:
     """Run the trials that have not ended.
@@ -50,13 +77,9 @@ def run_trials(
         searcher: suggests recipes and is told results.
         scheduler: ends trials early.
         events: hears of results too, and knows the trials that have ended.
-        arrays: the task's data, or a reference to it in Ray's object store.
-        teachers: packed files by recipe id.
-        outputs: of the teachers, as a sequence of :class:`TeacherOutputs` or a reference to one.
-        settings: what all trials share beside; ``trials`` is where ``events`` looks for their files.
+        inputs: what trials are given.
         options: how to search.
         machine: what there is to run on.
-        measured: by recipe id, references to :class:`Copy` in Ray's object store: not run again.
         trainable: what a trial is; it takes the arguments of :meth:`StudentTrial.setup`.
 
     Raises:
@@ -69,21 +92,12 @@ def run_trials(
         recorded.suggest("none")  # tells the searcher of ends that it has not heard of
         events.halt.check()
         return
-    # What is a reference already is not copied into the store a second time.
-    prepared = tune.with_parameters(
-        trainable,
-        arrays=arrays,
-        teachers=dict(teachers),
-        outputs=outputs,
-        settings=settings,
-        measured=dict(measured or {}),
-    )
     shutil.rmtree(folder.scratch, ignore_errors=True)
     try:
         # tune.run and not tune.Tuner, which pickles its callbacks and the searcher into the store to begin
         # with.
         tune.run(
-            prepared,
+            inputs.given_to(trainable),
             name=options.name,
             resources_per_trial={"cpu": machine.cpus_per_trial, "gpu": machine.gpus_per_trial},
             search_alg=recorded,

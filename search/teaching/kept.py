@@ -198,7 +198,7 @@ def ask_teacher(
     return TeacherOutputs(recipe.recipe_id, opened.fingerprint(), views, values)
 
 
-def be_taught(file: bytes, arrays: Arrays, task: TaughtTask, device: str, threads: int) -> Arrays:
+def make_product(file: bytes, arrays: Arrays, task: TaughtTask, device: str, threads: int) -> Arrays:
     """What ``task`` takes from the network in a packed ``file``, as further arrays of its data."""
     torch.set_num_threads(threads)
     _, network = open_student(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,42 +18,25 @@ from search.store.mlflow_client import StoreError
 from search.teaching.kept import (
     TeacherEpoch,
     ask_teacher,
-    be_taught,
     cached_product,
     keep_product,
     keep_teacher,
+    make_product,
     outputs_name,
     product_path,
     teacher_epochs,
 )
 from search.units import count, show_seconds
-from studies.study import Study
 from trainables.models.custom import allow
 from trainables.recipe import Recipe
-from trainables.tasks.base import Arrays, Task, TaughtTask
+from trainables.tasks.base import Arrays, TaughtTask
 from trainables.teachers.sources import TeacherOutputs
-from trainables.trainable import TrialSettings
 from trainables.training.trial_folder import StoreTrouble, TrialInUse
 
 MAX_FAILURES = 3
 """Of the process that trains the teacher, which each time goes on from its last checkpoint."""
 TELL_SECONDS = 5.0
 """At least so long lies between two lines about the teacher's epochs."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The teacher, and the data it makes things of.
-
-    Attributes:
-        recipe: how it was trained.
-        file: its packed file.
-        fingerprint: of its task's data.
-    """
-
-    recipe: Recipe
-    file: bytes
-    fingerprint: str
 
 
 @ray.remote(num_returns="streaming", max_retries=0)
@@ -64,54 +47,110 @@ def _train_teacher(
 
 
 @ray.remote
-def _ask_teacher(
-    file: bytes, arrays: Arrays, task: Task, views: int, settings: TrialSettings, threads: int
-) -> TeacherOutputs:
-    for target in settings.own_models:
+def _with_models(own_models: tuple[str, ...], work: Callable[..., Any], *arguments: Any) -> Any:
+    """``work`` on ``arguments`` in a process that may import the user's models."""
+    for target in own_models:
         allow(target)
-    return ask_teacher(file, arrays, task, views, settings.device, threads)
+    return work(*arguments)
 
 
-@ray.remote
-def _be_taught(
-    file: bytes, arrays: Arrays, task: TaughtTask, settings: TrialSettings, threads: int
-) -> Arrays:
-    for target in settings.own_models:
-        allow(target)
-    return be_taught(file, arrays, task, settings.device, threads)
+@dataclass(frozen=True)
+class TeacherJobs:
+    """What a sweep has its teacher do, each in a task of Ray's; what comes out is kept in the store.
 
-
-def trained_teacher(
-    study: Study, recipe: Recipe, store: Path, data: Any, machine: Machine, reporter: Reporter
-) -> bytes:
-    """The teacher's packed file, trained now and kept in the store.
-
-    Raises:
-        StoreError: the store cannot be written.
-        Problem: another process trains it.
+    Attributes:
+        recipe: the teacher's.
+        fingerprint: of its task's data.
+        data: these data, or a reference to them in Ray's object store.
+        store: folder of the sweeps' files.
+        machine: what there is to compute on.
+        reporter: hears what is being done.
+        threads: processors on the CPU, no more than one node has; None (default) for all of a node's.
+        own_models: ``module:Class`` targets that the user allowed to be imported; default none.
     """
-    reporter.say(f"training the teacher, {count(recipe.epochs, 'epoch')}")
-    threads, gpus = _of_the_teacher(study, machine)
-    task = _train_teacher.options(num_cpus=threads, num_gpus=gpus)
-    failures = 0
-    while True:
-        try:
-            epochs: Any = task.remote(recipe, data, machine.device, threads, store.absolute())
-            file = _followed(epochs, recipe.epochs, reporter)
-            break
-        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-            failures += 1
-            if failures > MAX_FAILURES:
-                raise
-            reporter.say(f"the process that trained the teacher has ended ({type(error).__name__})")
-        except StoreTrouble as error:  # as Ray raises it, with a whole traceback for a text
-            cause = getattr(error, "cause", error)
-            raise StoreError(f"The teacher's training cannot write to the store: {cause}") from error
-        except TrialInUse as error:
-            cause = getattr(error, "cause", error)
-            raise Problem(f"The teacher cannot be trained: {cause}; wait until it has ended.") from error
-    keep_teacher(store, recipe, file)
-    return file
+
+    recipe: Recipe
+    fingerprint: str
+    data: Any
+    store: Path
+    machine: Machine
+    reporter: Reporter
+    threads: int | None = None
+    own_models: tuple[str, ...] = ()
+
+    def train(self) -> bytes:
+        """The teacher's packed file, trained now and kept.
+
+        Raises:
+            StoreError: the store cannot be written.
+            Problem: another process trains it.
+        """
+        self.reporter.say(f"training the teacher, {count(self.recipe.epochs, 'epoch')}")
+        threads, gpus = self._processors()
+        task = _train_teacher.options(num_cpus=threads, num_gpus=gpus)
+        failures = 0
+        while True:
+            try:
+                epochs: Any = task.remote(
+                    self.recipe, self.data, self.machine.device, threads, self.store.absolute()
+                )
+                file = _followed(epochs, self.recipe.epochs, self.reporter)
+                break
+            except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+                failures += 1
+                if failures > MAX_FAILURES:
+                    raise
+                self.reporter.say(f"the process that trained the teacher has ended ({type(error).__name__})")
+            except StoreTrouble as error:  # as Ray raises it, with a whole traceback for a text
+                cause = getattr(error, "cause", error)
+                raise StoreError(f"The teacher's training cannot write to the store: {cause}") from error
+            except TrialInUse as error:
+                cause = getattr(error, "cause", error)
+                raise Problem(f"The teacher cannot be trained: {cause}; wait until it has ended.") from error
+        keep_teacher(self.store, self.recipe, file)
+        return file
+
+    def outputs(self, file: bytes, views: int) -> TeacherOutputs:
+        """What the teacher in a packed ``file`` says to so many views, of an earlier sweep or asked now."""
+        task = self.recipe.task
+        path = self._path(file, outputs_name(views, task))
+        kept = cached_product(path)
+        if kept is not None:
+            return TeacherOutputs(self.recipe.recipe_id, self.fingerprint, views, kept)
+        self.reporter.say(
+            f"asking the teacher about every sample{f', in {views} views' if views > 1 else ''}"
+        )
+        found: TeacherOutputs = self._run(ask_teacher, file, self.data, task, views)
+        keep_product(path, found.values)
+        return found
+
+    def product(self, file: bytes, taught: TaughtTask) -> Arrays:
+        """The arrays that ``taught`` takes from the teacher, of an earlier sweep or made now."""
+        path = self._path(file, taught.product)
+        kept = cached_product(path)
+        if kept is not None:
+            return kept
+        self.reporter.say(f"letting the teacher make training data: {taught.product}")
+        found: Arrays = self._run(make_product, file, self.data, taught)
+        keep_product(path, found)
+        return found
+
+    def _path(self, file: bytes, name: str) -> Path:
+        return product_path(self.store, self.recipe, file, self.fingerprint, name)
+
+    def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """``work`` on ``arguments``, a device and a number of threads."""
+        threads, gpus = self._processors()
+        task = _with_models.options(num_cpus=threads, num_gpus=gpus)
+        return ray.get(task.remote(self.own_models, work, *arguments, self.machine.device, threads))
+
+    def _processors(self) -> tuple[int, int]:
+        """Processors and GPUs that train and ask the teacher."""
+        if self.machine.gpus_per_trial > 0:
+            return 1, 1
+        # No more than one node has, or the task would wait for ever.
+        largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+        return max(1, min(self.threads or largest, largest)), 0
 
 
 def _followed(epochs: Iterator[Any], of: int, reporter: Reporter) -> bytes:
@@ -137,59 +176,3 @@ def _followed(epochs: Iterator[Any], of: int, reporter: Reporter) -> bytes:
                 f"about {show_seconds(left)} left"
             )
     raise AssertionError("the teacher's training ended without its file")
-
-
-def teacher_outputs(
-    trained: Trained,
-    views: int,
-    data: Any,
-    store: Path,
-    settings: TrialSettings,
-    machine: Machine,
-    study: Study,
-    reporter: Reporter,
-) -> TeacherOutputs:
-    """The teacher's outputs, of an earlier sweep or computed now."""
-    recipe, file = trained.recipe, trained.file
-    path = product_path(store, recipe, file, trained.fingerprint, outputs_name(views, recipe.task))
-    kept = cached_product(path)
-    if kept is not None:
-        return TeacherOutputs(recipe.recipe_id, trained.fingerprint, views, kept)
-    reporter.say(f"asking the teacher about every sample{f', in {views} views' if views > 1 else ''}")
-    threads, gpus = _of_the_teacher(study, machine)
-    task = _ask_teacher.options(num_cpus=threads, num_gpus=gpus)
-    found: TeacherOutputs = ray.get(task.remote(file, data, recipe.task, views, settings, threads))
-    keep_product(path, found.values)
-    return found
-
-
-def teacher_product(
-    trained: Trained,
-    taught: TaughtTask,
-    data: Any,
-    store: Path,
-    settings: TrialSettings,
-    machine: Machine,
-    study: Study,
-    reporter: Reporter,
-) -> Arrays:
-    """The arrays that the task ``taught`` takes from the teacher, of an earlier sweep or made now."""
-    path = product_path(store, trained.recipe, trained.file, trained.fingerprint, taught.product)
-    kept = cached_product(path)
-    if kept is not None:
-        return kept
-    reporter.say(f"letting the teacher make training data: {taught.product}")
-    threads, gpus = _of_the_teacher(study, machine)
-    task = _be_taught.options(num_cpus=threads, num_gpus=gpus)
-    found: Arrays = ray.get(task.remote(trained.file, data, taught, settings, threads))
-    keep_product(path, found)
-    return found
-
-
-def _of_the_teacher(study: Study, machine: Machine) -> tuple[int, int]:
-    """Processors and GPUs that train and ask the teacher."""
-    if machine.gpus_per_trial > 0:
-        return 1, 1
-    # No more than one node has, or the task would wait for ever.
-    largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-    return max(1, min(study.teacher_threads or largest, largest)), 0

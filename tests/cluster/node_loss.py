@@ -27,9 +27,9 @@ from search.clusters.machine import Machine  # noqa: E402
 from search.objectives.yardstick import Yardstick  # noqa: E402
 from search.options import Options  # noqa: E402
 from search.sampling.journal import open_study  # noqa: E402
-from search.sampling.searcher import OptunaSearcher  # noqa: E402
+from search.sampling.searcher import Judge, OptunaSearcher  # noqa: E402
 from search.sweeps.trial_events import TrialEvents  # noqa: E402
-from search.sweeps.trials import make_scheduler, run_trials  # noqa: E402
+from search.sweeps.trials import TrialInputs, make_scheduler, run_trials  # noqa: E402
 from search.tracking.record import Record  # noqa: E402
 from search.tracking.tracker import SweepTracker  # noqa: E402
 from tests.recipes import STUDENT  # noqa: E402
@@ -107,7 +107,7 @@ def _search(folder: Path, raylet: int) -> None:
             methods.Setting(Digits(), Fresh(STUDENT), epochs=EPOCHS),
             quantizer=Symmetric(trial.suggest_int("bits", 2, 8)),
         ),
-        lambda result: [result["validation_accuracy"], result["packed_bytes"]],
+        Judge(lambda result: [result["validation_accuracy"], result["packed_bytes"]]),
         trials=TRIALS,
         parameters={},
     )
@@ -115,9 +115,8 @@ def _search(folder: Path, raylet: int) -> None:
     settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
     scheduler = make_scheduler(quality_of("accuracy"), options)
     arrays = Digits().load(None)
-    run_trials(
-        searcher, scheduler, events, arrays, {}, (), settings, options, Machine("cpu", TRIALS, 1.0, 0.0)
-    )
+    inputs = TrialInputs(arrays, settings)
+    run_trials(searcher, scheduler, events, inputs, options, Machine("cpu", TRIALS, 1.0, 0.0))
     tracker.finish_sweep("finished", {}, {}, {})
     tracker.close()
     found = {

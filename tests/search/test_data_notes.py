@@ -44,7 +44,7 @@ def test_a_sweep_says_what_it_found_and_keeps_it_with_its_settings(
             Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
         (tmp_path / "photos" / label / "notes.txt").touch()
 
-    def no_ray(options: Options) -> None:
+    def no_ray(options: Options, folder: object) -> None:
         raise Problem("Ray is not needed here.")
 
     monkeypatch.setattr(sweeping, "start_ray", no_ray)

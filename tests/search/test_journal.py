@@ -23,10 +23,9 @@ def searcher_on(study, records=None, trials=100, **options):
     return OptunaSearcher(
         study,
         lambda trial: SPACE(trial, CONTEXT),
-        JUDGE.objectives,
+        JUDGE,
         trials=trials,
         parameters=SPACE.parameters(CONTEXT),
-        constraints=JUDGE.constraints,
         recipes={name: record.recipe for name, record in (records or {}).items()},
         **options,
     )

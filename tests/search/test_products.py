@@ -1,14 +1,12 @@
 """What a sweep has its teacher make, for any task: once, kept on disk, shared through the object store."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import ray
 import torch
 
 from search.clusters.machine import Machine
-from search.teaching.made import Trained, teacher_outputs, teacher_product
+from search.teaching.made import TeacherJobs
 from spaces import Context
 from studies.known import find_study
 from tests.trainables.translation import STUDENTS, write_pairs
@@ -26,7 +24,6 @@ from trainables.trainable import StudentTrial, TrialSettings
 
 SETTINGS = TrialSettings(None, teacher_bytes=100_000)
 MACHINE = Machine("cpu", 1, 1.0, 0.0)
-STUDY = replace(find_study("digits"), teacher_threads=1)
 
 
 class Said(list):
@@ -49,24 +46,24 @@ def trained(task_and_arrays):
     recipe = methods.full_precision(methods.Setting(task, Fresh(model), epochs=1))
     torch.manual_seed(0)
     file = ship(recipe, compress(model.build(task.input_shape, task.outputs), recipe))
-    return Trained(recipe, file, task.open(arrays, torch.device("cpu"), 0).fingerprint())
+    return recipe, file, task.open(arrays, torch.device("cpu"), 0).fingerprint()
 
 
 def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_arrays, trained, tmp_path):
     task, arrays = task_and_arrays
+    recipe, file, fingerprint = trained
     said, data = Said(), ray.put(dict(arrays))
-    taught = TeacherTranslations(task, trained.recipe.recipe_id)
-    context = Context(task, trained.recipe.model, trained.recipe.recipe_id, epochs=2, teacher_views=1)
+    taught = TeacherTranslations(task, recipe.recipe_id)
+    context = Context(task, recipe.model, recipe.recipe_id, epochs=2, teacher_views=1)
     assert find_study("multi30k").space.taught(context) == (taught,)
     assert find_study("phrases").space.taught(context) == ()
-    rest = (data, tmp_path, SETTINGS, MACHINE, STUDY, said)
-    made = teacher_product(trained, taught, *rest)
-    outputs = teacher_outputs(trained, 1, *rest)
+    jobs = TeacherJobs(recipe, fingerprint, data, tmp_path, MACHINE, said, threads=1)
+    made, outputs = jobs.product(file, taught), jobs.outputs(file, 1)
     assert len(said) == 2 and "beam5" in said[0]
-    again, outputs_again = teacher_product(trained, taught, *rest), teacher_outputs(trained, 1, *rest)
+    again, outputs_again = jobs.product(file, taught), jobs.outputs(file, 1)
     assert len(said) == 2, "asked again"
     names = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "teachers").iterdir())
-    assert names == [f"{trained.recipe.recipe_id}-{name}" for name in ("beam5", "top32-1views")]
+    assert names == [f"{recipe.recipe_id}-{name}" for name in ("beam5", "top32-1views")]
     assert made.keys() == again.keys() and all(np.array_equal(made[k], again[k]) for k in made)
     assert outputs.values.keys() == outputs_again.values.keys()
     for name, values in outputs.values.items():
@@ -74,7 +71,7 @@ def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_a
         assert np.array_equal(values, outputs_again.values[name])
 
     # A trial of each kind, with the teacher's file out of reach: none of them asks it anything.
-    given = methods.Setting(task, Fresh(STUDENTS[0]), 2, teacher=trained.recipe.recipe_id, teacher_views=1)
+    given = methods.Setting(task, Fresh(STUDENTS[0]), 2, teacher=recipe.recipe_id, teacher_views=1)
     sequence = methods.sequence_level_distillation(given, quantizer=NoQuantizer())
     word = methods.quantized_distillation(given, imitation=SoftTargets(Constant(1.0)))
 
@@ -88,8 +85,8 @@ def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_a
                 settings=SETTINGS,
             )
 
-    for recipe in (sequence, word):
-        trial = Local({"recipe": canonical_json(recipe)})
+    for student in (sequence, word):
+        trial = Local({"recipe": canonical_json(student)})
         assert trial.step()["epoch"] == 0  # of the untrained student
         result = trial.step()
         assert result["epoch"] == 1 and result["loss"] > 0 and "validation_bleu" in result

@@ -45,7 +45,7 @@ def test_a_finished_trial_needs_its_student(finished):
     assert "its student is lost: " in lost_trials({"00000": finished}, COMPLETE)["00000"]
     path.unlink()
     assert "its student is lost: cannot read" in lost_trials({"00000": finished}, COMPLETE)["00000"]
-    other = methods.full_precision(Digits(), STUDENT, epochs=2)
+    other = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=2))
     path.write_bytes(whole)
     finished.recipe = other
     assert "its student is another one" in lost_trials({"00000": finished}, COMPLETE)["00000"]

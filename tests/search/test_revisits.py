@@ -11,10 +11,10 @@ from ray.tune.search import Searcher
 
 from search.sampling.journal import open_study
 from search.sampling.samplers import find_sampler
-from search.sampling.searcher import OptunaSearcher
+from search.sampling.searcher import Judge, OptunaSearcher
 from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
-from search.sweeps.records import tell_again
+from search.sweeps.records import replay
 from spaces import Context
 from studies.images import IMAGES, sized
 from trainables.metrics import quality_of
@@ -58,11 +58,11 @@ def drive(journal, log, sampler):
     scheduler = ParetoScheduler(
         quality_of("accuracy"), ("packed_bytes",), Rules(reduction=2, grace=1, chance=0.1, revive=True)
     )
-    tell_again(log, scheduler)
+    replay(log, scheduler)
     searcher = OptunaSearcher(
         study,
         lambda trial: images(trial, CONTEXT),
-        lambda result: [result["validation_accuracy"], result["packed_bytes"]],
+        Judge(lambda result: [result["validation_accuracy"], result["packed_bytes"]]),
         trials=TRIALS,
         parameters=images.parameters(CONTEXT),
         sampler=find_sampler(sampler),

@@ -14,12 +14,12 @@ from search.clusters.machine import Machine
 from search.objectives.yardstick import Yardstick
 from search.options import Options
 from search.sampling.journal import open_study
-from search.sampling.searcher import OptunaSearcher
+from search.sampling.searcher import Judge, OptunaSearcher
 from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
 from search.store.store import open_store
 from search.sweeps.trial_events import TrialEvents
-from search.sweeps.trials import make_scheduler, run_trials
+from search.sweeps.trials import TrialInputs, make_scheduler, run_trials
 from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT
 from trainables import methods
@@ -138,7 +138,7 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once_and_taken_up(ray_sessio
     searcher = OptunaSearcher(
         study,
         lambda trial: order[trial.suggest_int("which", 0, 3)],
-        lambda r: [r["validation_accuracy"], r["packed_bytes"]],
+        Judge(lambda r: [r["validation_accuracy"], r["packed_bytes"]]),
         trials=5,
         parameters={},
         starting_points=[{"which": number} for number in range(4)],
@@ -147,9 +147,8 @@ def test_pruned_trials_of_a_real_sweep_are_recorded_once_and_taken_up(ray_sessio
     events = TrialEvents(tracker, Silent(), Yardstick(ACCURACY))
     arrays = Digits().load(None)
     settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
-    run_trials(
-        searcher, scheduler, events, ray.put(arrays), {}, (), settings, options, Machine("cpu", 1, 1.0, 0.0)
-    )
+    inputs = TrialInputs(ray.put(arrays), settings)
+    run_trials(searcher, scheduler, events, inputs, options, Machine("cpu", 1, 1.0, 0.0))
     tracker.finish_sweep("finished", {}, {}, {})
     tracker.close()
 
@@ -191,14 +190,14 @@ def test_a_real_sweep_of_few_recipes_ends_and_goes_on_to_nothing(ray_session, tm
         searcher = OptunaSearcher(
             open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"), resume=resume),
             lambda trial: recipes[trial.suggest_int("which", 0, 1)],
-            lambda r: [r["validation_accuracy"], r["packed_bytes"]],
+            Judge(lambda r: [r["validation_accuracy"], r["packed_bytes"]]),
             trials=36,
             parameters={"which": IntDistribution(0, 1)},
         )
         events = TrialEvents(tracker, Silent(), Yardstick(ACCURACY), records=records)
         settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
         machine = Machine("cpu", 1, 1.0, 0.0)
-        run_trials(searcher, scheduler_of(None), events, arrays, {}, (), settings, options, machine)
+        run_trials(searcher, scheduler_of(None), events, TrialInputs(arrays, settings), options, machine)
         records = events.records
         assert searcher.exhausted
         assert sorted(r.recipe.quantizer.bits for r in records.values()) == [2, 4]

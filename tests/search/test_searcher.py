@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from search.sampling.journal import JournalDamaged, open_study
 from search.sampling.samplers import SAMPLERS, Sampler, find_sampler
-from search.sampling.searcher import EARLIER, OptunaSearcher
+from search.sampling.searcher import EARLIER, Judge, OptunaSearcher
 from spaces import Context
 from studies.images import IMAGES, sized
 from trainables import methods
@@ -37,9 +37,9 @@ def space(trial):
     return images(trial, CONTEXT)
 
 
-def searcher_on(study, trials=1000, **options):
+def searcher_on(study, trials=1000, judge=Judge(objectives), **options):  # noqa: B008
     return OptunaSearcher(
-        study, space, objectives, trials=trials, parameters=images.parameters(CONTEXT), **options
+        study, space, judge, trials=trials, parameters=images.parameters(CONTEXT), **options
     )
 
 
@@ -115,7 +115,9 @@ def test_it_ends_with_the_last_trial(study):
 
 
 def test_constraints_reach_optuna(study):
-    searcher = searcher_on(study, constraints=lambda result: {"packed_bytes": result["packed_bytes"] - 1000})
+    searcher = searcher_on(
+        study, judge=Judge(objectives, lambda result: {"packed_bytes": result["packed_bytes"] - 1000})
+    )
     for trial_id, size in (("large", 4000), ("small", 500)):
         searcher.suggest(trial_id)
         searcher.on_trial_complete(trial_id, finished(0.9 if size > 1000 else 0.5, size))
@@ -226,7 +228,9 @@ def swept_to_the_end(journal, name, kill=None):
             )
         )
     sampler = find_sampler(name)
-    searcher = OptunaSearcher(study, one_of_ten, objectives, trials=36, parameters=FEW, sampler=sampler)
+    searcher = OptunaSearcher(
+        study, one_of_ten, Judge(objectives), trials=36, parameters=FEW, sampler=sampler
+    )
     running = None
     while (config := suggested(searcher, "new")) != Searcher.FINISHED:
         number = int(config["trial"])

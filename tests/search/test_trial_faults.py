@@ -15,12 +15,12 @@ from search.clusters.machine import Machine
 from search.objectives.yardstick import Yardstick
 from search.options import Options
 from search.sampling.journal import mend_journal, open_study
-from search.sampling.searcher import OptunaSearcher
+from search.sampling.searcher import Judge, OptunaSearcher
 from search.store.mlflow_client import StoreError
 from search.sweeps.halt import Halt
 from search.sweeps.records import records_of
 from search.sweeps.trial_events import TrialEvents
-from search.sweeps.trials import make_scheduler, run_trials
+from search.sweeps.trials import TrialInputs, make_scheduler, run_trials
 from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT
 from tests.search import dying
@@ -67,7 +67,7 @@ class Sweep:
         self.searcher = OptunaSearcher(
             self.study,
             lambda trial: recipes[trial.suggest_int("n", 0, last)],
-            objectives,
+            Judge(objectives),
             trials=len(recipes),
             parameters={"n": IntDistribution(0, last)},
             starting_points=[{"n": n} for n in range(len(recipes))],
@@ -79,7 +79,8 @@ class Sweep:
         arrays = ray.put(Digits().load(None))
         machine = Machine("cpu", 2, 1.0, 0.0)
         scheduler = make_scheduler(quality_of("accuracy"), replace(self.options, scheduler="none"))
-        run_trials(self.searcher, scheduler, self.events, arrays, {}, (), settings, self.options, machine)
+        inputs = TrialInputs(arrays, settings)
+        run_trials(self.searcher, scheduler, self.events, inputs, self.options, machine)
         return self.events.records
 
 

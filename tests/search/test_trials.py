@@ -15,11 +15,11 @@ from search.objectives.budget import Budget
 from search.objectives.yardstick import Yardstick
 from search.options import Options
 from search.sampling.journal import open_study
-from search.sampling.searcher import OptunaSearcher
+from search.sampling.searcher import Judge, OptunaSearcher
 from search.store.store import open_store
 from search.sweeps.measuring import choose_front
 from search.sweeps.trial_events import TrialEvents
-from search.sweeps.trials import make_scheduler, run_trials
+from search.sweeps.trials import TrialInputs, make_scheduler, run_trials
 from search.teaching.kept import ask_teacher
 from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT, TEACHER_ID, every_method
@@ -78,7 +78,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     searcher = OptunaSearcher(
         study,
         lambda trial: next(order),
-        lambda r: [r["validation_accuracy"], r["packed_bytes"]],
+        Judge(lambda r: [r["validation_accuracy"], r["packed_bytes"]]),
         trials=len(recipes),
         parameters={},
     )
@@ -89,10 +89,9 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
         searcher,
         make_scheduler(quality_of("accuracy"), replace(options, scheduler="none")),
         events,
-        ray.put(arrays),
-        {TEACHER_ID: teacher_file},
-        ray.put((outputs_of(teacher_file),)),
-        settings,
+        TrialInputs(
+            ray.put(arrays), settings, {TEACHER_ID: teacher_file}, ray.put((outputs_of(teacher_file),))
+        ),
         options,
         Machine("cpu", 2, 1.0, 0.0),
     )

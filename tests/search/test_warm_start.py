@@ -14,7 +14,7 @@ from search.objectives.budget import Budget
 from search.problem import Problem
 from search.sampling.journal import open_study
 from search.sampling.samplers import SAMPLERS, TPE, find_sampler
-from search.sampling.searcher import EARLIER, OptunaSearcher
+from search.sampling.searcher import EARLIER, Judge, OptunaSearcher
 from search.sampling.warm_start import Reading, check_kinds, look_back
 from search.store.frames import records
 from search.store.store import open_store
@@ -53,8 +53,7 @@ def reading(context=CONTEXT, space=images, sampler=TPE, latency=False, budget=Bu
         lambda trial: space(trial, context),
         space.parameters(context),
         sampler,
-        objectives,
-        lambda result: budget.constraints(result, ACCURACY, 0.99),
+        Judge(objectives, lambda result: budget.constraints(result, ACCURACY, 0.99)),
         latency,
     )
 
@@ -77,7 +76,7 @@ def earlier(folder):
     searcher = OptunaSearcher(
         study,
         lambda trial: images(trial, CONTEXT),
-        objectives,
+        Judge(objectives),
         trials=5,
         parameters=images.parameters(CONTEXT),
         starting_points=images.starting_points(CONTEXT),
@@ -165,7 +164,7 @@ def test_every_sampler_goes_on_from_earlier_trials(earlier, sampler):
     searcher = OptunaSearcher(
         study,
         lambda trial: images(trial, CONTEXT),
-        objectives,
+        Judge(objectives),
         trials=1,
         parameters=images.parameters(CONTEXT),
         sampler=sampler,
@@ -181,7 +180,7 @@ def test_every_sampler_goes_on_from_earlier_trials(earlier, sampler):
         more = OptunaSearcher(
             again,
             lambda trial: images(trial, CONTEXT),
-            objectives,
+            Judge(objectives),
             trials=2,
             parameters=images.parameters(CONTEXT),
             sampler=sampler,

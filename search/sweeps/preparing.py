@@ -1,0 +1,161 @@
+"""What the trials of a sweep get from its teacher, once it is trained and asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import ray
+
+from search.clusters.machine import Machine, smallest_object_store
+from search.log.event_log import Event
+from search.objectives.yardstick import Yardstick
+from search.problem import Problem
+from search.reporter import Reporter
+from search.sweeps.measuring import evaluate_packed
+from search.sweeps.records import sweep_tag
+from search.sweeps.request import Request
+from search.sweeps.trials import TrialInputs
+from search.teaching.kept import alone_with_teacher, cached_teacher, view_bytes, views_that_fit
+from search.teaching.made import TeacherJobs
+from search.tracking.delivery import SWEEP
+from search.tracking.tracker import SweepTracker
+from search.units import show_bytes
+from spaces import Context
+from trainables.metrics.base import VALIDATION
+from trainables.teachers.remembered import different_views
+from trainables.teachers.sources import TeacherOutputs
+from trainables.trainable import TrialSettings
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What trials get from the teacher of their sweep.
+
+    Attributes:
+        context: of the sweep, with the views in which the teacher's outputs are remembered.
+        teacher_file: the trained teacher, packed.
+        inputs: what trials are given: the data with what the teacher made, the teacher, its outputs.
+        yardstick: of the sweep, with the teacher's size and its qualities on the validation split.
+        why_live: said where the teacher's outputs are too large to be remembered; empty if they are not.
+    """
+
+    context: Context
+    teacher_file: bytes
+    inputs: TrialInputs
+    yardstick: Yardstick
+    why_live: str
+
+    def evaluate_teacher(self, split: str) -> dict[str, float]:
+        """The teacher's qualities on ``split``."""
+        task, inputs = self.context.task, self.inputs
+        found: dict[str, float] = ray.get(
+            evaluate_packed.remote(self.teacher_file, inputs.arrays, task, split, inputs.settings)
+        )
+        return found
+
+
+def prepare(
+    request: Request, before: Sequence[Event], machine: Machine, tracker: SweepTracker, reporter: Reporter
+) -> Prepared:
+    """Train and ask the teacher, or find in the store what an earlier sweep had of it.
+
+    Args:
+        request: what the sweep was asked for.
+        before: the sweep's log, if it goes on.
+        machine: what there is to compute on.
+        tracker: of the sweep; told of the teacher.
+        reporter: hears of the progress.
+
+    Raises:
+        Problem: the sweep began with another teacher, or another process trains it.
+        StoreError: the store cannot be written.
+    """
+    options, study, recipe = request.options, request.study, request.teacher_recipe
+    views, why_live = _views(request)
+    context = replace(request.context, teacher_views=views)
+    jobs = TeacherJobs(
+        recipe,
+        request.opened.fingerprint(),
+        ray.put(dict(request.arrays)),
+        options.store,
+        machine,
+        reporter,
+        threads=study.teacher_threads,
+        own_models=_own_models(request),
+    )
+    made: dict[str, np.ndarray] = {}
+    outputs: tuple[TeacherOutputs, ...] = ()
+    with alone_with_teacher(
+        options.store, recipe, lambda: reporter.say("waiting for another sweep's teacher")
+    ):
+        kept = cached_teacher(options.store, recipe)
+        if kept is not None:
+            reporter.say("using the teacher of an earlier sweep")
+        file = kept or jobs.train()
+        facts = {
+            "teacher_sha256": hashlib.sha256(file).hexdigest(),
+            "teacher_views": "none" if views is None else str(views),
+        }
+        _check_facts(before, facts)
+        if views is not None:
+            outputs = (jobs.outputs(file, views),)
+        for taught in study.space.taught(context):
+            made |= jobs.product(file, taught)
+    inputs = TrialInputs(jobs.data, _trial_settings(request, machine, file), {recipe.recipe_id: file})
+    prepared = Prepared(context, file, inputs, request.yardstick, why_live)
+    validation = prepared.evaluate_teacher("validation")
+    teacher = {VALIDATION + name: value for name, value in validation.items()}
+    teacher["packed_bytes"] = float(len(file))
+    inputs = replace(inputs, outputs=ray.put(outputs))
+    del outputs  # or the copy that the teacher's task left would stay beside it
+    if made:
+        inputs = replace(inputs, arrays=ray.put({**request.arrays, **made}))
+    # A page that is open while the sweep runs shows the teacher from the start.
+    tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in teacher.items()}, facts)
+    return replace(prepared, inputs=inputs, yardstick=replace(request.yardstick, teacher=teacher))
+
+
+def _views(request: Request) -> tuple[int | None, str]:
+    """In how many views the teacher's outputs are remembered, and why in none, where they are too large."""
+    study = request.study
+    if study.teacher_views is None or not study.space.imitates(request.context):
+        return None, ""
+    wanted = different_views(study.teacher_views, request.opened)
+    size = view_bytes(request.opened, request.task.outputs)
+    views = views_that_fit(wanted, size, smallest_object_store())
+    if views is not None:
+        return views, ""
+    text = show_bytes(wanted * size)
+    return None, f" with the teacher asked at every step, as remembering its outputs would take {text}"
+
+
+def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> TrialSettings:
+    options = request.options
+    return TrialSettings(
+        latency_table=options.store / "latency",
+        teacher_bytes=len(teacher_file),
+        own_models=_own_models(request),
+        device=machine.device,
+        latency_first=options.budget.max_latency_ms is not None
+        or (options.scheduler != "none" and options.minimize_latency),
+        store_mark=machine.store_mark,
+        trials=request.folder.trials.absolute(),
+    )
+
+
+def _own_models(request: Request) -> tuple[str, ...]:
+    return () if request.options.own_model is None else (request.options.own_model,)
+
+
+def _check_facts(before: Sequence[Event], facts: Mapping[str, str]) -> None:
+    """Refuse to go on with another teacher, or asked in another way, than the sweep began with."""
+    for name, now in facts.items():
+        was = sweep_tag(before, name)
+        if was not in ("", now):
+            raise Problem(
+                f"The sweep was started with {name} {was[:16]}, and now that is {now[:16]}: put back the "
+                "teacher's file and run it where there is as much memory, or start a new sweep."
+            )

@@ -1,0 +1,184 @@
+"""What a sweep was asked for, read and checked before anything is started or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from search.clusters.cluster import check_reachable
+from search.log.folder import SweepFolder
+from search.objectives.yardstick import Yardstick
+from search.options import Options
+from search.planning.limits import check_students
+from search.problem import Problem
+from search.reporter import Reporter
+from search.sampling.samplers import Sampler, find_sampler
+from search.sampling.warm_start import check_kinds
+from search.store.mlflow_client import masked
+from search.store.store import open_store, own_database
+from search.store.sweep import Sweep
+from search.sweeps.conclusion import asked, refusals
+from search.sweeps.settings import code_version, to_json
+from search.teaching.kept import cached_teacher, checksum_of
+from search.tracking.tracker import SweepExists
+from spaces import Context
+from studies.study import Study
+from trainables.foreign import shown
+from trainables.metrics import quality_of
+from trainables.metrics.latency import damaged_tables
+from trainables.recipe import Recipe
+from trainables.tasks.base import Arrays, LoadedTask, Task
+from trainables.tasks.notes import DataNotes
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a sweep was asked for, and the data that it is about.
+
+    Attributes:
+        study: what is searched.
+        options: how.
+        sampler: that the options name.
+        earlier: sweeps that this one learns from.
+        task: of the study, on these data.
+        notes: what was found about the data.
+        arrays: the data.
+        opened: the task on the CPU with the seed 0.
+        teacher_recipe: how the teacher is trained.
+        context: what every trial has in common.
+        left_out: methods that the task refuses, by name, and why.
+    """
+
+    study: Study
+    options: Options
+    sampler: Sampler
+    earlier: tuple[Sweep, ...]
+    task: Task
+    notes: DataNotes
+    arrays: Arrays
+    opened: LoadedTask
+    teacher_recipe: Recipe
+    context: Context
+    left_out: Mapping[str, str]
+
+    @property
+    def folder(self) -> SweepFolder:
+        """The places of the sweep's files."""
+        return SweepFolder(self.options.store, self.options.name)
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """By what students are judged, as long as nothing is known of the teacher."""
+        quality = quality_of(self.task.metric)
+        return Yardstick(quality, {}, self.options.budget, self.options.minimize_latency)
+
+    @cached_property
+    def note(self) -> str:
+        """What was asked for, as Markdown."""
+        return asked(self.study, self.params, self.teacher_recipe, self.yardstick, self.left_out)
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """Of the parent run, beside the study and the metric, which are tags; no paths of this machine."""
+        options = self.options
+        return {
+            "teacher": self.teacher_recipe.recipe_id,
+            "data": self.opened.fingerprint(),
+            "trials": options.trials,
+            "seed": options.seed,
+            "epochs": self.study.epochs,
+            **options.budget.params(),
+            "sampler": options.sampler,
+            "earlier": options.earlier,
+            "minimize_latency": options.minimize_latency,
+            "own_model": options.own_model,
+            "methods": options.methods,
+            "fixed": options.fixed,
+            "ranges": options.ranges,
+            "scheduler": options.scheduler,
+        }
+
+    def to_go_on(self) -> dict[str, Any]:
+        """What the sweep's log keeps to go on: without passwords, and in a store that may be moved."""
+        options, uri = to_json(self.options), self.options.tracking_uri
+        del options["store"]
+        options["tracking_uri"] = None if uri == own_database(self.options.store) else masked(uri)
+        return {
+            "options": options,
+            "study": {"name": self.study.name, "epochs": self.study.epochs},
+            "data": checksum_of(
+                {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+            ).hex(),
+            "teacher": self.teacher_recipe.recipe_id,
+            "code": code_version(),
+        }
+
+
+def read_request(study: Study, options: Options, reporter: Reporter, *, resume: bool) -> Request:
+    """Read what a sweep of ``study`` needs, and refuse what could not be searched. Nothing is written.
+
+    Args:
+        study: what to search.
+        options: how.
+        reporter: hears what is worth knowing beforehand.
+        resume: whether the sweep of this name may be there already.
+
+    Raises:
+        Problem: something the user can put right.
+        DataError: the data is not usable.
+        StoreError, SweepExists: the store cannot be read, or has a sweep of that name.
+    """
+    sampler = find_sampler(options.sampler)
+    folder = SweepFolder(options.store, options.name)
+    if not resume and (folder.log.exists() or folder.journal.exists() or folder.trials.exists()):
+        raise SweepExists(
+            f"The store has a sweep named {options.name} already; go on with it by `rayduce resume "
+            f"{options.name}`, or choose another with --name."
+        )
+    earlier: list[Sweep] = []  # a name that is not there is told before anything is read
+    if options.earlier:
+        store = open_store(options.store, options.tracking_uri)
+        earlier = [store.sweep(name) for name in dict.fromkeys(options.earlier)]
+    reporter.say("reading the data")
+    if options.address is not None:
+        check_reachable(options.address)
+    task, notes = study.examine(options.data, options.about_data)
+    for sentence in notes.sentences:
+        reporter.remark(sentence)
+    arrays = task.load(options.data, download=options.download)
+    teacher = study.teacher_recipe(task)
+    context = study.context(task, teacher.recipe_id, options.seed)
+    opened = task.open(arrays, torch.device("cpu"), 0)
+    check_students(study.space, context, opened, options.budget)
+    left_out = study.space.left_out(context)
+    for text in refusals(left_out):
+        reporter.say(text)
+    request = Request(
+        study, options, sampler, tuple(earlier), task, notes, arrays, opened, teacher, context, left_out
+    )
+    check_kinds(earlier, {**request.params, "study": study.name, "metric": task.metric})
+    cached_teacher(options.store, teacher)  # a damaged one is told before anything is started
+    for text in _damaged_tables(options.store / "latency"):
+        reporter.say(text)
+    return request
+
+
+def _damaged_tables(folder: Path) -> list[str]:
+    """Sentences on tables of latencies in ``folder`` that will be measured again.
+
+    Raises:
+        Problem: a table cannot be read.
+    """
+    try:
+        return damaged_tables(folder)
+    except OSError as error:
+        raise Problem(
+            f"The table of latencies {shown(str(error.filename))} cannot be read ({error.strerror}): make it "
+            "readable, or remove it to measure again."
+        ) from error
