@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from search.log.event_log import START, EventLog, Place
+from search.log.event_log import EventLog
 from search.log.events import NAME, STATUSES, SWEEP, Event, check_event, check_files
 from search.log.folder import DeliveryMark, SweepFolder
 from search.store.mlflow_client import (
@@ -26,20 +24,13 @@ from search.store.mlflow_client import (
     StoreError,
     check_artifact_name,
     masked,
-    reason,
 )
+from search.tracking.courier import Courier
 from search.tracking.delivery import Delivery
-from search.tracking.trouble import Away, NoRoom
 from search.tracking.values import flatten, metric_values, some_of, tag_values
 from trainables.metrics import quality_of
 
-OPEN_SECONDS = 60.0
 FLUSH_SECONDS = 60.0
-LINGER_SECONDS = 2.0
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0  # between attempts at a store that does not answer
-EVENTS_PER_BATCH = 500
-ATTEMPTS = 5
-"""At what a server says it fails at; then that is left out, for the rest cannot wait."""
 
 
 class SweepExists(StoreError):
@@ -91,43 +82,35 @@ class SweepTracker:
                     f"got {name!r}"
                 )
         self._uri = masked(tracking_uri)
-        self._on_server = urlparse(tracking_uri).scheme in ("http", "https")
         self._store = store.absolute()
         self.folder = SweepFolder(self._store, sweep)
         self._study = study
         self._sweep = sweep
         self._clock = 0
         self._trials: dict[str, _Trial] = {}
-        self._mark = DeliveryMark(self.folder, tracking_uri)
-        self._delivery = Delivery(tracking_uri, self._store, study, sweep)
         self._log: EventLog | None = None
-        # Shared with the thread, under the condition.
-        self._changed = threading.Condition()
-        self._delivered = START
-        self._whole = True
-        self._errors: list[str] = []
-        self._raised = 0
-        self._trouble = ""
-        self._no_room = ""
-        self._urgent = False
-        self._closing = False
-        self._late = False
+        self._delivery = Delivery(tracking_uri, self._store, study, sweep)
+        self._courier = Courier(
+            self._delivery,
+            DeliveryMark(self.folder, tracking_uri),
+            self._uri,
+            on_server=urlparse(tracking_uri).scheme in ("http", "https"),
+        )
 
     @property
     def errors(self) -> tuple[str, ...]:
         """One sentence for each thing that MLflow refused."""
-        return tuple(self._errors)
+        return tuple(self._refusals(self._courier.refused))
 
     @property
     def no_room(self) -> str:
         """Why MLflow's database or artifacts on this machine cannot be written now; empty if they can."""
-        return self._no_room
+        return self._courier.no_room
 
     @property
     def undelivered(self) -> bool:
         """Whether events wait to be delivered."""
-        with self._changed:
-            return self._log is not None and self._delivered.bytes < self._log.end.bytes
+        return self._courier.behind
 
     @property
     def address(self) -> str:
@@ -176,37 +159,16 @@ class SweepTracker:
             )
         for event in events:
             self._recall(event)
-        ready: Future[None] = Future()
-        threading.Thread(target=self._work, args=(ready, resume), name="mlflow", daemon=True).start()
-        try:
-            ready.result(timeout=OPEN_SECONDS)
-        except TimeoutError:
-            self._late = True
-            if not resume:
-                self.abandon()
-                raise StoreError(
-                    f"The MLflow store at {self._uri} did not answer within {OPEN_SECONDS:.0f} s."
-                ) from None
+        if self._courier.start(resume=resume) and not resume:
+            self.abandon()
+            raise SweepExists(
+                f"The store has a sweep named {self._sweep} already; choose another with --name."
+            )
         try:
             self._log = EventLog(self.folder.log, self._sweep)
-            if events:
-                return
-            plain_tags = {
-                **tag_values(tags),
-                KIND_TAG: "sweep",
-                STUDY_TAG: self._study,
-                SWEEP_TAG: self._sweep,
-                STATE_TAG: "running",
-            }
-            self._write(
-                "open",
-                SWEEP,
-                name=self._sweep,
-                study=self._study,
-                params=flatten(params),
-                tags=plain_tags,
-                settings=dict(settings or {}),
-            )
+            self._courier.follow(self._log)
+            if not events:
+                self._log_start(params, tags, settings or {})
         except OSError as error:
             raise StoreError(
                 f"Cannot write to the store's folder {self._store}: {error.strerror}; "
@@ -352,8 +314,8 @@ class SweepTracker:
             TrackingError: as for :meth:`flush`. While another exception is on its way, that one goes
                 on and takes this as a note.
         """
-        if self._log is None or self._closing:
-            self._closing = True
+        if self._log is None or self._courier.stopped:
+            self.abandon()
             return
         self.stop_trials()
         if SWEEP in self._trials and not self._trials[SWEEP].ended:
@@ -368,11 +330,26 @@ class SweepTracker:
 
     def abandon(self) -> None:
         """Stop the thread as it is and log nothing more: for a store that cannot be written."""
-        with self._changed:
-            if self._log is not None and not self._closing:
-                self._log.close()
-            self._closing = True
-            self._changed.notify_all()
+        self._courier.stop()
+
+    def _log_start(
+        self, params: Mapping[str, Any], tags: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> None:
+        own = {
+            KIND_TAG: "sweep",
+            STUDY_TAG: self._study,
+            SWEEP_TAG: self._sweep,
+            STATE_TAG: "running",
+        }
+        self._write(
+            "open",
+            SWEEP,
+            name=self._sweep,
+            study=self._study,
+            params=flatten(params),
+            tags={**tag_values(tags), **own},
+            settings=dict(settings),
+        )
 
     def _end(
         self,
@@ -405,15 +382,13 @@ class SweepTracker:
 
     def _write(self, kind: str, run: str, **content: Any) -> None:
         """Append one event; what it tells about the run is remembered."""
-        if self._log is None or self._closing:
-            raise RuntimeError(f"the tracker of the sweep {self._sweep!r} is not open")
+        log = self._open_log()
         # Of two values with equal step and time MLflow calls the larger one the latest.
         now = max(self._clock + 1, time.time_ns() // 1_000_000)
         event = check_event({"kind": kind, "run": run, "time": now, **content})
-        self._log.append(event, durable=kind in ("open", "end"))
+        log.append(event, durable=kind in ("open", "end"))
         self._recall(event)
-        with self._changed:
-            self._changed.notify_all()
+        self._courier.wake()
 
     def _recall(self, event: Event) -> None:
         self._clock = event["time"]
@@ -425,121 +400,23 @@ class SweepTracker:
         if event["kind"] in ("again", "end"):
             trial.ended = event["kind"] == "end"
 
-    def _wait(self, timeout: float) -> str:
-        """Wait for the thread; what went wrong since the last call, or an empty string."""
-        if self._log is None or self._closing:
+    def _open_log(self) -> EventLog:
+        if self._log is None or self._courier.stopped:
             raise RuntimeError(f"the tracker of the sweep {self._sweep!r} is not open")
-        log = self._log
-        with self._changed:
-            self._urgent = True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._delivered.bytes >= log.end.bytes, timeout)
-            delivered, trouble = self._delivered, self._trouble
-            new, self._raised = self._errors[self._raised :], len(self._errors)
-        if delivered.bytes < log.end.bytes:
-            events, _ = log.read(delivered)
-            late = some_of(list(dict.fromkeys(self._label(event["run"]) for event in events)))
-            why = f": {trouble}" if trouble else f" within {timeout:g} s"
-            new.append(f"{late} could not be written{why}")
+        return self._log
+
+    def _wait(self, timeout: float) -> str:
+        """Wait for the courier; what went wrong since the last call, or an empty string."""
+        self._open_log()
+        arrears = self._courier.wait(timeout)
+        new = self._refusals(arrears.refused)
+        if arrears.late:
+            why = f": {arrears.trouble}" if arrears.trouble else f" within {timeout:g} s"
+            new.append(f"{some_of([self._label(key) for key in arrears.late])} could not be written{why}")
         return f"MLflow at {self._uri} does not have everything: {some_of(new)}." if new else ""
+
+    def _refusals(self, refused: list[tuple[str, str]]) -> list[str]:
+        return [f"{self._label(key)} {text}" for key, text in refused]
 
     def _label(self, key: str) -> str:
         return f"the sweep {self._sweep}" if key == SWEEP else f"the trial {self._trials[key].name} ({key})"
-
-    # Below: the background thread.
-
-    def _work(self, ready: Future[None], resume: bool) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        while not self._closing:
-            try:
-                there = self._delivery.connect()
-                break
-            except Exception as error:  # whatever it is, the caller waits in open() to be told
-                text = f"Cannot start the sweep in the MLflow store at {self._uri}: {reason(error)}."
-                if not (resume and (self._on_server or self._late)):
-                    ready.set_exception(error if isinstance(error, StoreError) else StoreError(text))
-                    return
-                with self._changed:
-                    self._trouble = reason(error)
-            if not ready.done():
-                ready.set_result(None)
-            self._sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        else:
-            return
-        if there and not resume:
-            ready.set_exception(
-                SweepExists(f"The store has a sweep named {self._sweep} already; choose another with --name.")
-            )
-            return
-        with self._changed:
-            self._trouble = ""
-            self._delivered = self._mark.read() if there else START  # a store that knows nothing gets all
-        if not ready.done():
-            ready.set_result(None)
-        while self._awaited():
-            self._deliver()
-
-    def _awaited(self) -> bool:
-        """Wait for something to deliver; False once the tracker is closed."""
-        with self._changed:
-            if not self._has_more():
-                self._urgent = False
-            self._changed.wait_for(lambda: self._closing or self._has_more())
-            self._changed.wait_for(lambda: self._urgent or self._closing, LINGER_SECONDS)
-            return not self._closing
-
-    def _has_more(self) -> bool:
-        return self._log is not None and self._delivered.bytes < self._log.end.bytes
-
-    def _next_events(self) -> tuple[list[Event], Place] | None:
-        """The next batch, once the disk has it; None if the tracker was closed before."""
-        assert self._log is not None
-        while not self._closing:
-            try:
-                return self._log.read(self._delivered, EVENTS_PER_BATCH)
-            except (OSError, StoreError) as error:
-                with self._changed:
-                    self._trouble = self._no_room = reason(error)
-                self._sleep(LONGEST_PAUSE_SECONDS)
-        return None
-
-    def _deliver(self) -> None:
-        """Deliver one batch, however long the store does not answer."""
-        batch = self._next_events()
-        if batch is None:
-            return
-        events, end = batch
-        steps = self._delivery.steps(events)
-        refused: list[tuple[str, str]] = []
-        pause, attempts, left = FIRST_PAUSE_SECONDS, 0, len(steps)
-        while not self._closing:
-            try:
-                self._delivery.deliver(steps, refused, at_any_price=attempts >= ATTEMPTS)
-            except (Away, NoRoom) as error:
-                if len(steps) < left:
-                    pause, attempts, left = FIRST_PAUSE_SECONDS, 0, len(steps)
-                with self._changed:
-                    self._trouble = str(error)
-                    self._no_room = self._trouble if isinstance(error, NoRoom) else ""
-                attempts += isinstance(error, Away) and error.answered
-                self._sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                continue
-            with self._changed:
-                self._trouble = self._no_room = ""
-                self._errors += [f"{self._label(key)} {text}" for key, text in refused]
-            self._whole &= not refused
-            try:
-                self._mark.write(end, whole=self._whole)
-            except OSError as error:
-                with self._changed:
-                    self._no_room = reason(error)
-            with self._changed:
-                self._delivered = end
-                self._changed.notify_all()
-            return
-
-    def _sleep(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closing, seconds)

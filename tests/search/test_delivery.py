@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from search.log.folder import DeliveryMark
 from search.store.mlflow_client import StoreError
 from search.store.store import open_store
-from search.tracking import tracker as tracking
+from search.tracking import courier
 from search.tracking.delivery import SWEEP
 from search.tracking.tracker import SweepTracker, TrackingError
 from search.tracking.trouble import Away, NoRoom, raise_if_passing
@@ -27,8 +27,8 @@ TAGS = {"rayduce.metric": "accuracy"}
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(tracking, "FIRST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(tracking, "LONGEST_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(courier, "FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(courier, "LONGEST_PAUSE_SECONDS", 0.5)
 
 
 def in_database(path):

@@ -21,7 +21,7 @@ from rayduce.commands.app import app
 from search.objectives.aliases import ALIASES
 from search.store.store import open_store
 from search.sweeps.publish import publish
-from search.tracking import tracker as tracking
+from search.tracking import courier
 from search.tracking.delivery import SWEEP
 from search.tracking.tracker import SweepTracker
 from tests.search.servers import Server
@@ -122,7 +122,7 @@ def test_what_a_server_lacks_of_the_end_arrives_later(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server is gone when the sweep ends: no version, no page, until somebody delivers."""
-    monkeypatch.setattr(tracking, "FIRST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(courier, "FIRST_PAUSE_SECONDS", 0.1)
     store = tmp_path / "store"
     sweep, events, about = open_sweep(server.uri, store)
     for number, planned in enumerate(STUDENTS):

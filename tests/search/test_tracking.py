@@ -418,7 +418,7 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_server_that_never_answers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("search.tracking.tracker.OPEN_SECONDS", 0.5)
+    monkeypatch.setattr("search.tracking.courier.OPEN_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(StoreError, match=f"^The MLflow store at {uri} did not answer within"):
@@ -429,8 +429,8 @@ def test_a_fresh_store_says_nothing_and_loads_no_training_code(tmp_path: Path) -
     script = f"""
 import sys
 from pathlib import Path
-from search.store import open_store
-from search.tracking import SweepTracker
+from search.store.store import open_store
+from search.tracking.tracker import SweepTracker
 from dashboards.report import front_html
 assert "mlflow" not in sys.modules, "importing is cheap"
 folder = Path({str(tmp_path)!r})
