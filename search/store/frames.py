@@ -12,9 +12,13 @@ import pandas as pd
 from search.objectives.front import front_so_far
 from search.store.mlflow_client import (
     FRONT_TAG,
+    METRIC_TAG,
     RECIPE_TAG,
     SEEDLESS_TAG,
+    SIGNATURE_TAG,
     STATE_TAG,
+    STUDY_TAG,
+    SWEEP_TAG,
     TRIAL_TAG,
     StoreError,
 )
@@ -147,6 +151,26 @@ def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
         **numbers,
         "levels": levels,
     }
+
+
+def sweep_of(row: RunRow, params: Mapping[str, str]) -> Sweep:
+    """The sweep whose run has that ``row`` and those ``params``."""
+    return Sweep(
+        run_id=row.run_id,
+        name=row.tags.get(SWEEP_TAG, row.name),
+        study=row.tags.get(STUDY_TAG, ""),
+        state=state_of(row),
+        metric=row.tags[METRIC_TAG],
+        start_time=time_of(row.start_time),
+        seconds=duration_of(row),
+        metrics=row.metrics,
+        params=params,
+        signatures={
+            key.removeprefix(SIGNATURE_TAG): text
+            for key, text in row.tags.items()
+            if key.startswith(SIGNATURE_TAG)
+        },
+    )
 
 
 def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:

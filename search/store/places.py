@@ -11,7 +11,6 @@ import errno
 import os
 import shutil
 import sqlite3
-import stat
 import tempfile
 from collections.abc import Iterable
 from contextlib import closing, suppress
@@ -58,33 +57,6 @@ def run_folder(uri: str, run_id: str, roots: Iterable[Path], *, moved: bool) -> 
         return None
     found = [root.joinpath(*path.parts[-4:]) for root in roots]
     return next((folder for folder in found if folder.is_dir()), found[0])
-
-
-def read_artifact(folder: Path, name: str) -> bytes:
-    """The content of the file ``name`` in a run's ``folder``, of which the last three parts are MLflow's.
-
-    No link below the store's own ``artifacts`` is followed: it could lead anywhere.
-
-    Raises:
-        OSError: there is no such file, a link is on the way, or it cannot be read.
-    """
-    parts = (*folder.parts[-3:], *name.split("/"))
-    handle = os.open(folder.parents[2], os.O_RDONLY | os.O_DIRECTORY)
-    for part in parts[:-1]:
-        try:
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
-        finally:
-            os.close(handle)
-        handle = inner
-    try:
-        # Without O_NONBLOCK a named pipe would be waited for.
-        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handle)
-    finally:
-        os.close(handle)
-    with open(file, "rb") as content:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "it is no file", name)
-        return content.read()
 
 
 @dataclass(frozen=True)

@@ -5,45 +5,37 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 import numpy as np
 import pandas as pd
 
+from search.store.artifacts import Artifacts
+from search.store.finding import complete_run_id, find_run, registered_run_id
 from search.store.frames import (
     SWEEP_COLUMNS,
     TEXT,
-    duration_of,
     frame_of,
     param_column,
     records,
-    state_of,
+    sweep_of,
     tensors_of,
-    time_of,
     trials_frame,
 )
 from search.store.mlflow_client import (
-    KIND_TAG,
     METRIC_TAG,
     PARENT_TAG,
-    SIGNATURE_TAG,
-    STUDY_TAG,
-    SWEEP_TAG,
     StoreError,
-    check_artifact_name,
     connect,
     database_address,
     database_path,
-    masked,
     reason,
 )
-from search.store.places import FOLDER, can_write, copy_of, put_right, read_artifact, run_folder
-from search.store.runs import RunRow, ask, experiments_of, how_to_restore, row_of
+from search.store.places import can_write, copy_of, put_right
+from search.store.runs import ask, how_to_restore, row_of
 from search.store.sources import source_of
 from search.store.sweep import Sweep
 from trainables.files import TENSORS_FILE
@@ -54,16 +46,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 RECIPE_FILE = "recipe.json"
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
-_REGISTERED = re.compile(r"models:/([^/:@]+)(?:@([\w-]+)|/(\d{1,9}))")
 
 
 class UnknownSweep(StoreError):
     """The store has no sweep of that name, or none at all."""
-
-
-class UnknownRun(StoreError):
-    """The store has no such run of ours."""
 
 
 def default_tracking_uri(store_dir: Path, tracking_uri: str | None = None) -> str:
@@ -131,9 +117,8 @@ class Store:
     def __init__(self, client: MlflowClient, tracking_uri: str, folder: Path) -> None:
         self._client = client
         self._uri = tracking_uri
-        self._roots = [folder]  # the only folders that artifacts are read from
-        if tracking_uri.startswith("sqlite"):
-            self._roots.insert(0, database_path(tracking_uri).parent)
+        beside = [database_path(tracking_uri).parent] if tracking_uri.startswith("sqlite") else []
+        self._artifacts = Artifacts(client, tracking_uri, [*beside, folder])
         self._runs = source_of(client)
         self._frames: dict[str, tuple[Any, pd.DataFrame]] = {}
 
@@ -291,7 +276,7 @@ class Store:
         """
         run = self._run(run_id, "trial")
         above = self._run(run.data.tags[PARENT_TAG], "sweep")
-        parent = self._sweep_of(row_of(above), above.data.params)
+        parent = sweep_of(row_of(above), above.data.params)
         [row] = records(trials_frame([row_of(run)], parent).drop(columns="front"))
         return {**row, "sweep": parent.name, "study": parent.study, "metric": parent.metric}
 
@@ -331,64 +316,7 @@ class Store:
             UnknownRun: the store has no such run.
             StoreError: the run has no such artifact, or the name leaves the run's folder.
         """
-        try:
-            check_artifact_name(artifact)
-        except ValueError:
-            raise StoreError(
-                f"{artifact!r} cannot be an artifact's name: give a path inside the run's folder."
-            ) from None
-        run = self._run(run_id, "trial", "sweep")
-        folder = self._folder(run)
-        try:
-            if folder is not None:
-                return read_artifact(folder, artifact)
-            with tempfile.TemporaryDirectory(prefix="rayduce-") as scratch:
-                return Path(self._client.download_artifacts(run_id, artifact, scratch)).read_bytes()
-        except Exception as error:  # of the disk, of HTTP, of MLflow: there is no common kind
-            if folder is None:
-                names = sorted(item.path for item in self._ask(lambda: self._client.list_artifacts(run_id)))
-            else:
-                names = sorted(os.listdir(folder)) if folder.is_dir() else []
-            if artifact in names:
-                raise StoreError(
-                    f"The file {artifact} of the run {run_id} cannot be read: {reason(error)}."
-                ) from error
-            raise StoreError(
-                f"The run {run.info.run_name} ({run_id}) has no file {artifact!r}; "
-                f"its artifacts: {', '.join(names) or 'none'}."
-            ) from error
-
-    def _folder(self, run: Run) -> Path | None:
-        """The folder of a run's artifacts in this store; None if the server keeps them.
-
-        Raises:
-            StoreError: they are in neither, and who wrote that may mean any file of this machine.
-        """
-        uri = run.info.artifact_uri
-        if self._uri.startswith("http"):
-            parsed = urlparse(uri)
-            if parsed.scheme == "mlflow-artifacts" and parsed.netloc in ("", urlparse(self._uri).netloc):
-                return None
-            raise StoreError(
-                f"The server says that the files of the run {run.info.run_id} are at {masked(uri)}, and only "
-                "those that it hands out itself are read: start it with --serve-artifacts, as MLflow does by "
-                "default."
-            )
-        if (found := self._place(run)) is not None:
-            return found
-        raise StoreError(
-            f"The files of the run {run.info.run_id} are said to be at {masked(uri)}, which is not below "
-            f"{shown(str(self._roots[-1] / FOLDER), 500)}: "
-            "give the folder of their store with --store."
-        )
-
-    def _place(self, run: Run) -> Path | None:
-        """The folder of a run's artifacts below this store's; None if they are not there."""
-        uri, run_id = run.info.artifact_uri, run.info.run_id
-        if found := run_folder(uri, run_id, self._roots, moved=False):
-            return found
-        found = run_folder(uri, run_id, self._roots, moved=True)
-        return found if found is not None and found.is_dir() else None
+        return self._artifacts.read(self._run(run_id, "trial", "sweep"), artifact)
 
     def tensors(self, run_id: str) -> pd.DataFrame:
         """What is in a finished trial's packed file: one row for its header, one per tensor.
@@ -425,17 +353,7 @@ class Store:
         Raises:
             UnknownRun: none does, or more than one.
         """
-        if not re.fullmatch(r"[0-9a-f]{6,32}", prefix):
-            raise UnknownRun(f"A run id begins with 6 to 32 hex digits, got {prefix!r}.")
-        experiments, like = experiments_of(self._client), f"attributes.run_id LIKE '{prefix}%'"
-        found = self._ask(lambda: self._client.search_runs(experiments, like)) if experiments else []
-        found = [run for run in found if run.data.tags.get(KIND_TAG) in ("trial", "sweep")]
-        if len(found) != 1:
-            what = "no run" if not found else f"{len(found)} runs"
-            raise UnknownRun(
-                f"The store has {what} whose id begins with {prefix}; `rayduce front` lists ids."
-            )
-        return str(found[0].info.run_id)
+        return complete_run_id(self._client, prefix)
 
     def registered(self, uri: str) -> str:
         """The run id behind a registered student.
@@ -446,30 +364,7 @@ class Store:
         Raises:
             StoreError: ``uri`` is neither, or nothing is registered under it; the message says what is.
         """
-        from mlflow.exceptions import MlflowException
-
-        match = _REGISTERED.fullmatch(uri)
-        if match is None:
-            raise StoreError(
-                f"{uri!r} names no registered student; write models:/rayduce-STUDY@ALIAS, such as "
-                "models:/rayduce-digits@smallest-within-1-point, or models:/rayduce-STUDY/VERSION."
-            )
-        name, alias, version = match.groups()
-        try:
-            if alias is not None:
-                return str(self._client.get_model_version_by_alias(name, alias).run_id)
-            return str(self._client.get_model_version(name, version).run_id)
-        except MlflowException as error:
-            # Of an alias that there is not, MLflow says that the parameter is invalid.
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise StoreError(
-                    f"Cannot read the MLflow store at {masked(self.tracking_uri)}: {reason(error)}."
-                ) from error
-        models = self._ask(lambda: self._client.search_registered_models(max_results=1000))
-        known = [f"models:/{m.name}@{alias}" for m in models for alias in sorted(m.aliases)]
-        raise UnknownRun(
-            f"Nothing is registered as {uri}; there is {', '.join(known) or 'no registered student yet'}."
-        )
+        return registered_run_id(self._client, uri)
 
     def artifact_location(self, run_id: str, artifact: str) -> str:
         """Where one of a run's artifacts lies: a path if it is on this machine, else its URI.
@@ -477,52 +372,14 @@ class Store:
         Raises:
             UnknownRun: the store has no such run.
         """
-        run = self._run(run_id, "trial", "sweep")
-        if not self._uri.startswith("http") and (folder := self._place(run)) is not None:
-            return str(folder / artifact)
-        return f"{run.info.artifact_uri}/{artifact}"
+        return self._artifacts.location(self._run(run_id, "trial", "sweep"), artifact)
 
     def all_sweeps(self) -> list[Sweep]:
         """Every sweep, newest first."""
-        return [self._sweep_of(row, params) for row, params in self._runs.sweeps() if METRIC_TAG in row.tags]
+        return [sweep_of(row, params) for row, params in self._runs.sweeps() if METRIC_TAG in row.tags]
 
-    def _sweep_of(self, row: RunRow, params: Mapping[str, str]) -> Sweep:
-        return Sweep(
-            run_id=row.run_id,
-            name=row.tags.get(SWEEP_TAG, row.name),
-            study=row.tags.get(STUDY_TAG, ""),
-            state=state_of(row),
-            metric=row.tags[METRIC_TAG],
-            start_time=time_of(row.start_time),
-            seconds=duration_of(row),
-            metrics=row.metrics,
-            params=params,
-            signatures={
-                key.removeprefix(SIGNATURE_TAG): text
-                for key, text in row.tags.items()
-                if key.startswith(SIGNATURE_TAG)
-            },
-        )
-
-    def _run(self, run_id: str, kind: str, *kinds: str) -> Run:
-        missing = UnknownRun(
-            f"The store has no trial with the run id {run_id!r}; `rayduce front` lists them."
-        )
-        if not _RUN_ID.fullmatch(run_id):
-            raise missing
-        from mlflow.exceptions import MlflowException
-
-        try:
-            run = self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise missing from None
-            raise StoreError(
-                f"Cannot read the MLflow store at {masked(self.tracking_uri)}: {reason(error)}."
-            ) from error
-        if run.data.tags.get(KIND_TAG) not in (kind, *kinds):
-            raise missing
-        return run
+    def _run(self, run_id: str, *kinds: str) -> Run:
+        return find_run(self._client, run_id, *kinds)
 
     def _ask(self, question: Any) -> Any:
         return ask(self._client, question)

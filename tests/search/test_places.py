@@ -386,7 +386,7 @@ def test_no_file_from_outside_of_the_store_is_handed_out(blank: Path, tmp_path: 
         store.download(other, "student.rdz")
     own.unlink()
     os.mkfifo(own)
-    with pytest.raises(StoreError, match=r"cannot be read: .*it is no file"):
+    with pytest.raises(StoreError, match=r"cannot be read: .*it is no regular file"):
         store.download(other, "student.rdz")
     shutil.rmtree(own.parent)
     own.parent.symlink_to(outside)

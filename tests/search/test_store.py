@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from search.objectives.budget import Budget
+from search.store.finding import UnknownRun
 from search.store.frames import records
 from search.store.mlflow_client import connect
 from search.store.store import (
     Store,
     StoreError,
-    UnknownRun,
     UnknownSweep,
     default_tracking_uri,
     next_name,
