@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
-import optuna
 import torch
-from torch import nn
 
 from search.options import Options
-from search.planning.limits import check_students, latency_of, smallest_student, untrained
+from search.planning.limits import check_students, untrained
+from search.planning.timing import Ends, Timer, time_teacher, time_trials
 from search.teaching.kept import cached_teacher, view_bytes
-from spaces import Context, Space
 from studies.study import Study
-from trainables.exporting.export import ExportError
-from trainables.metrics.macs import macs
-from trainables.origins import Fresh
-from trainables.recipe import Recipe
-from trainables.shipping.evaluation import open_student
-from trainables.tasks.base import SPLITS, Batch, LoadedTask
+from trainables.tasks.base import SPLITS
 from trainables.tasks.notes import DataNotes
 from trainables.teachers.remembered import different_views
-from trainables.teachers.sources import LocalSources
-from trainables.training.trainer import Trainer
-
-BATCHES = 8
-"""Timed of an epoch; what is left is as fast as these."""
 
 START_SECONDS = 15.0
 """Ray, MLflow's database and the first trial's process, as measured on two cores."""
-
-TRIAL_SECONDS = 0.1
-"""Of every trial, for searcher, tracking and reset, as measured (benchmarks/trial_overhead.py)."""
 
 PROCESS_BYTES = 400_000_000
 """Resident memory of a process with torch and Ray, as measured; Ray itself takes as much as three."""
@@ -174,66 +153,21 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
     check_students(study.space, context, here, options.budget)
 
-    opened = task.open(arrays, device, 0)
+    kept = cached_teacher(options.store, teacher_recipe)
+    teacher_file = kept or untrained(teacher_recipe, here)
+    ends = Ends.of(study.space, context, here)
+    timer = Timer(task.open(arrays, device, 0), teacher_file, device)
+    teaching = time_teacher(timer, study, None if kept is not None else teacher_recipe)
+    times = time_trials(timer, study, context, ends)
+
     processors = os.cpu_count() or 1
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     concurrency = options.concurrency or (2 * gpus if gpus else processors)
-    smallest, _ = smallest_student(study.space, context, here)
-    largest = max(study.space.largest(context), key=lambda recipe: len(untrained(recipe, here)))
-    kept = cached_teacher(options.store, teacher_recipe)
-    teacher_file = kept or untrained(teacher_recipe, here)
-
-    timer = _Timer(opened, teacher_file, device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(study.teacher_threads or processors)
-    try:
-        teaching = 0.0 if kept is not None else timer.training(teacher_recipe)
-        answer = timer.answer()
-    finally:
-        torch.set_num_threads(1)
-    try:
-        live = timer.answer()
-        live_context = replace(context, teacher_views=None)
-        points = [
-            study.space(optuna.trial.FixedTrial(point), live_context)
-            for point in study.space.starting_points(context)
-        ]
-        ends = {recipe.model: timer.end(recipe) for recipe in (smallest, largest, points[0])}
-        # Two recipes without a teacher, which differ in size alone.
-        extremes = [replace(points[0], origin=Fresh(recipe.model)) for recipe in (smallest, largest)]
-        epochs = [timer.epoch(recipe) for recipe in extremes]
-        counted = study.teacher_views is not None
-        first = [timer.trial(replace(point, task=task), live if counted else 0.0) for point in points]
-    finally:
-        torch.set_num_threads(threads)
-    at_size = float(np.mean(first)) + ends[points[0].model] + TRIAL_SECONDS
-    scale = _mean_of_sizes(study.space, context, epochs) / timer.epoch(points[0])
-    other = float(np.mean(first)) * scale + float(np.mean(list(ends.values()))) + TRIAL_SECONDS
-    given = min(len(points), options.trials)
-    trial = (given * at_size + (options.trials - given) * other) / options.trials
     busy = max(1.0, concurrency / processors) if not gpus else 1.0  # more trials than processors share them
-
     asked = study.teacher_views is not None and study.space.imitates(context)
-    views = different_views(study.teacher_views or 0, opened) if asked else 0
-    outputs = views * opened.steps("train") * answer
-    sizes = [len(untrained(recipe, here)) for recipe in (smallest, largest)]
-    weights = sum(p.numel() for p in largest.model.build(task.input_shape, task.outputs).parameters())
+    views = different_views(study.teacher_views or 0, here) if asked else 0
+    outputs = views * here.steps("train") * teaching.answer
     data_bytes = sum(array.nbytes for array in arrays.values())
-    remembered = views * view_bytes(opened, task.outputs)
-    resources = Resources(
-        disk_needed=len(teacher_file)
-        + remembered
-        + options.trials * (2 * sizes[1] + RECORD_BYTES)
-        # Of each trial a checkpoint: weights and two moments, in float32, and as much beside. Those of
-        # trials that were ended early stay until the sweep has finished.
-        + options.trials * 16 * weights,
-        disk_free=shutil.disk_usage(_existing(options.store)).free,
-        memory_needed=(concurrency + 3) * PROCESS_BYTES
-        + concurrency * 24 * weights
-        + 2 * data_bytes
-        + remembered,
-        memory_free=_memory_free(),
-    )
     return Plan(
         study=study.name,
         metric=task.metric,
@@ -244,148 +178,42 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         epochs=study.epochs,
         concurrency=concurrency,
         nodes=nodes,
-        smallest_bytes=sizes[0],
-        largest_bytes=sizes[1],
+        smallest_bytes=ends.smallest_bytes,
+        largest_bytes=ends.largest_bytes,
         teacher_bytes=len(teacher_file),
-        smallest_epoch=epochs[0],
-        largest_epoch=epochs[1],
-        trial=trial * busy,
-        start=START_SECONDS + teaching + outputs,
-        teacher=teaching,
+        smallest_epoch=times.smallest_epoch,
+        largest_epoch=times.largest_epoch,
+        trial=times.trial(options.trials) * busy,
+        start=START_SECONDS + teaching.training + outputs,
+        teacher=teaching.training,
         outputs=outputs,
-        end=min(FRONT, options.trials)
-        * (timer.evaluation(points[0]) + 3 * ends[points[0].model])
-        / concurrency,
-        resources=resources,
+        end=min(FRONT, options.trials) * times.measuring / concurrency,
+        resources=_resources(
+            options, concurrency, ends, data_bytes, len(teacher_file), views * view_bytes(here, task.outputs)
+        ),
         not_counted="letting the teacher make training data" if study.space.taught(context) else "",
         notes=notes,
     )
 
 
-class _Few:
-    """A loaded task whose epochs are their first :data:`BATCHES` batches."""
-
-    def __init__(self, task: LoadedTask) -> None:
-        self._task = task
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
-
-    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
-        return itertools.islice(self._task.batches(split, epoch, view), BATCHES)
-
-    def steps(self, split: str) -> int:
-        return min(BATCHES, self._task.steps(split))
-
-
-class _Timer:
-    """Times pieces of training on ``device``, in seconds."""
-
-    def __init__(self, task: LoadedTask, teacher_file: bytes, device: torch.device) -> None:
-        self._task = task
-        self._few = cast(LoadedTask, _Few(task))
-        self._device = device
-        self._teacher: nn.Module = open_student(teacher_file)[1].to(device)
-        self._sources = LocalSources(lambda recipe_id: self._teacher)
-        self._share = task.steps("train") / self._few.steps("train")
-        self._epochs: dict[str, float] = {}
-
-    def answer(self) -> float:
-        """The teacher on one batch."""
-        batches = list(self._few.batches("train", 0))
-        with torch.no_grad():
-            self._teacher(batches[0].inputs)  # the first call allocates
-            begun = self._now()
-            for batch in batches:
-                self._teacher(batch.inputs)
-            return (self._now() - begun) / len(batches)
-
-    def training(self, recipe: Recipe) -> float:
-        """All epochs of all phases of ``recipe``, without measuring the student in between."""
-        short = replace(recipe, phases=tuple(replace(p, epochs=min(p.epochs, 1)) for p in recipe.phases))
-        trainer = Trainer(short, self._few, self._sources, self._device)
-        total = 0.0
-        for phase in recipe.phases:
-            if phase.epochs:
-                begun = self._now()
-                trainer.train_epoch()
-                total += phase.epochs * self._share * (self._now() - begun)
-        return total
-
-    def epoch(self, recipe: Recipe) -> float:
-        """One epoch of ``recipe``, on average over its phases, and measuring the student after it."""
-        if recipe.recipe_id not in self._epochs:
-            seconds = self.training(recipe) / recipe.epochs + self.evaluation(recipe)
-            self._epochs[recipe.recipe_id] = seconds
-        return self._epochs[recipe.recipe_id]
-
-    def trial(self, recipe: Recipe, answer: float) -> float:
-        """All epochs of ``recipe`` with their measurements.
-
-        Args:
-            recipe: with its teacher asked at every step, if it has one.
-            answer: what is not to be counted of each step of such a recipe.
-        """
-        steps = recipe.epochs * self._task.steps("train") if recipe.losses else 0
-        return max(0.0, recipe.epochs * self.epoch(recipe) - steps * answer)
-
-    def evaluation(self, recipe: Recipe) -> float:
-        """Packing the untrained student, opening the file and evaluating it on validation."""
-        trainer = Trainer(recipe, self._few, self._sources, self._device)
-        begun = self._now()
-        _, student = open_student(trainer.ship())
-        self._task.evaluate(student.to(self._device), "validation")
-        return self._now() - begun
-
-    def end(self, recipe: Recipe) -> float:
-        """What follows a trial's last epoch: exporting the student and timing it."""
-        data = Trainer(
-            replace(recipe, origin=Fresh(recipe.model)), self._few, self._sources, self._device
-        ).ship()
-        begun = self._now()
-        with suppress(ExportError):  # what it takes to find that out
-            latency_of(data)
-        return self._now() - begun
-
-    def _now(self) -> float:
-        """A clock: on a GPU the time of day, with its work done; else processor time by thread.
-
-        The latter is what a machine takes that has nothing else to do, whatever else it does now.
-        """
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-            return time.perf_counter()
-        return time.process_time() / torch.get_num_threads()
-
-
-def _mean_of_sizes(space: Space, context: Context, epochs: list[float]) -> float:
-    """Seconds of an epoch, averaged over depths and widths as they are drawn at random.
-
-    Args:
-        space: of the students.
-        context: of the sweep.
-        epochs: seconds of the smallest and of the largest student.
-    """
-    task, ends = context.task, space.sizes(context)
-    low, high = map(math.log, ends["width"])
-    depths = range(int(ends["depth"][0]), int(ends["depth"][1]) + 1)
-    widths = [math.exp(low + share * (high - low)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    counts = np.array(
-        [
-            [
-                macs(
-                    context.student.scaled(depth=depth, width=width).build(task.input_shape, task.outputs),
-                    task.interface,
-                )
-                for width in widths
-            ]
-            for depth in depths
-        ],
-        dtype=float,
+def _resources(
+    options: Options, concurrency: int, ends: Ends, data_bytes: int, teacher_bytes: int, remembered: int
+) -> Resources:
+    """What the sweep needs of disk and memory; ``remembered`` are the bytes of the teacher's outputs."""
+    return Resources(
+        disk_needed=teacher_bytes
+        + remembered
+        + options.trials * (2 * ends.largest_bytes + RECORD_BYTES)
+        # Of each trial a checkpoint: weights and two moments, in float32, and as much beside. Those of
+        # trials that were ended early stay until the sweep has finished.
+        + options.trials * 16 * ends.largest_weights,
+        disk_free=shutil.disk_usage(_existing(options.store)).free,
+        memory_needed=(concurrency + 3) * PROCESS_BYTES
+        + concurrency * 24 * ends.largest_weights
+        + 2 * data_bytes
+        + remembered,
+        memory_free=_memory_free(),
     )
-    shares = (counts - counts[0, 0]) / max(counts[-1, -1] - counts[0, 0], 1.0)
-    weights = np.array([1, 2, 2, 2, 1]) / 8  # the trapezoidal rule
-    return float(epochs[0] + (epochs[1] - epochs[0]) * (shares @ weights).mean())
 
 
 def _existing(folder: Path) -> Path:

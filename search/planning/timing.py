@@ -1,0 +1,274 @@
+"""Times pieces of a sweep on this machine: a few batches, an epoch, a trial, the teacher."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import optuna
+import torch
+from torch import nn
+
+from search.planning.limits import latency_of, smallest_student, untrained
+from spaces import Context, Space
+from studies.study import Study
+from trainables.exporting.export import ExportError
+from trainables.metrics.macs import macs
+from trainables.origins import Fresh
+from trainables.recipe import Recipe
+from trainables.shipping.evaluation import open_student
+from trainables.tasks.base import Batch, LoadedTask
+from trainables.teachers.sources import LocalSources
+from trainables.training.trainer import Trainer
+
+BATCHES = 8
+"""Timed of an epoch; what is left is as fast as these."""
+
+TRIAL_SECONDS = 0.1
+"""Of every trial, for searcher, tracking and reset, as measured (benchmarks/trial_overhead.py)."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The ends of a space: its smallest and its largest student, untrained.
+
+    Attributes:
+        smallest: recipe.
+        largest: recipe.
+        smallest_bytes: of the packed file.
+        largest_bytes: of the packed file.
+        largest_weights: how many the largest has.
+    """
+
+    smallest: Recipe
+    largest: Recipe
+    smallest_bytes: int
+    largest_bytes: int
+    largest_weights: int
+
+    @classmethod
+    def of(cls, space: Space, context: Context, task: LoadedTask) -> Ends:
+        """Of the students of ``space`` on ``task``, on the CPU."""
+        smallest, smallest_bytes = smallest_student(space, context, task)
+        packed = {recipe: len(untrained(recipe, task)) for recipe in space.largest(context)}
+        largest, largest_bytes = max(packed.items(), key=lambda item: item[1])
+        network = largest.model.build(context.task.input_shape, context.task.outputs)
+        weights = sum(p.numel() for p in network.parameters())
+        return cls(smallest, largest, smallest_bytes, largest_bytes, weights)
+
+
+class _Few:
+    """A loaded task whose epochs are their first :data:`BATCHES` batches."""
+
+    def __init__(self, task: LoadedTask) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
+        return itertools.islice(self._task.batches(split, epoch, view), BATCHES)
+
+    def steps(self, split: str) -> int:
+        return min(BATCHES, self._task.steps(split))
+
+
+class Timer:
+    """Times pieces of training on ``device``, in seconds."""
+
+    def __init__(self, task: LoadedTask, teacher_file: bytes, device: torch.device) -> None:
+        self._task = task
+        self._few = cast(LoadedTask, _Few(task))
+        self._device = device
+        self._teacher: nn.Module = open_student(teacher_file)[1].to(device)
+        self._sources = LocalSources(lambda recipe_id: self._teacher)
+        self._share = task.steps("train") / self._few.steps("train")
+        self._epochs: dict[str, float] = {}
+
+    def answer(self) -> float:
+        """The teacher on one batch."""
+        batches = list(self._few.batches("train", 0))
+        with torch.no_grad():
+            self._teacher(batches[0].inputs)  # the first call allocates
+            begun = self._now()
+            for batch in batches:
+                self._teacher(batch.inputs)
+            return (self._now() - begun) / len(batches)
+
+    def training(self, recipe: Recipe) -> float:
+        """All epochs of all phases of ``recipe``, without measuring the student in between."""
+        short = replace(recipe, phases=tuple(replace(p, epochs=min(p.epochs, 1)) for p in recipe.phases))
+        trainer = Trainer(short, self._few, self._sources, self._device)
+        total = 0.0
+        for phase in recipe.phases:
+            if phase.epochs:
+                begun = self._now()
+                trainer.train_epoch()
+                total += phase.epochs * self._share * (self._now() - begun)
+        return total
+
+    def epoch(self, recipe: Recipe) -> float:
+        """One epoch of ``recipe``, on average over its phases, and measuring the student after it."""
+        if recipe.recipe_id not in self._epochs:
+            seconds = self.training(recipe) / recipe.epochs + self.evaluation(recipe)
+            self._epochs[recipe.recipe_id] = seconds
+        return self._epochs[recipe.recipe_id]
+
+    def trial(self, recipe: Recipe, answer: float) -> float:
+        """All epochs of ``recipe`` with their measurements.
+
+        Args:
+            recipe: with its teacher asked at every step, if it has one.
+            answer: what is not to be counted of each step of such a recipe.
+        """
+        steps = recipe.epochs * self._task.steps("train") if recipe.losses else 0
+        return max(0.0, recipe.epochs * self.epoch(recipe) - steps * answer)
+
+    def evaluation(self, recipe: Recipe) -> float:
+        """Packing the untrained student, opening the file and evaluating it on validation."""
+        trainer = Trainer(recipe, self._few, self._sources, self._device)
+        begun = self._now()
+        _, student = open_student(trainer.ship())
+        self._task.evaluate(student.to(self._device), "validation")
+        return self._now() - begun
+
+    def end(self, recipe: Recipe) -> float:
+        """What follows a trial's last epoch: exporting the student and timing it."""
+        data = Trainer(
+            replace(recipe, origin=Fresh(recipe.model)), self._few, self._sources, self._device
+        ).ship()
+        begun = self._now()
+        with suppress(ExportError):  # what it takes to find that out
+            latency_of(data)
+        return self._now() - begun
+
+    def _now(self) -> float:
+        """A clock: on a GPU the time of day, with its work done; else processor time by thread.
+
+        The latter is what a machine takes that has nothing else to do, whatever else it does now.
+        """
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            return time.perf_counter()
+        return time.process_time() / torch.get_num_threads()
+
+
+def _mean_of_sizes(space: Space, context: Context, epochs: list[float]) -> float:
+    """Seconds of an epoch, averaged over depths and widths as they are drawn at random.
+
+    Args:
+        space: of the students.
+        context: of the sweep.
+        epochs: seconds of the smallest and of the largest student.
+    """
+    task, ends = context.task, space.sizes(context)
+    low, high = map(math.log, ends["width"])
+    depths = range(int(ends["depth"][0]), int(ends["depth"][1]) + 1)
+    widths = [math.exp(low + share * (high - low)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    counts = np.array(
+        [
+            [
+                macs(
+                    context.student.scaled(depth=depth, width=width).build(task.input_shape, task.outputs),
+                    task.interface,
+                )
+                for width in widths
+            ]
+            for depth in depths
+        ],
+        dtype=float,
+    )
+    shares = (counts - counts[0, 0]) / max(counts[-1, -1] - counts[0, 0], 1.0)
+    weights = np.array([1, 2, 2, 2, 1]) / 8  # the trapezoidal rule
+    return float(epochs[0] + (epochs[1] - epochs[0]) * (shares @ weights).mean())
+
+
+class TeacherTimes(NamedTuple):
+    """Seconds: the teacher's training, 0 if it is kept, and its answer to a batch."""
+
+    training: float
+    answer: float
+
+
+@dataclass(frozen=True)
+class TrialTimes:
+    """Seconds of trials that each have a processor of their own.
+
+    Attributes:
+        smallest_epoch: of the smallest student.
+        largest_epoch: of the largest.
+        first: a starting point, at the study's own size.
+        other: a trial of any size, on average.
+        points: how many starting points there are.
+        measuring: a student of the front once more.
+    """
+
+    smallest_epoch: float
+    largest_epoch: float
+    first: float
+    other: float
+    points: int
+    measuring: float
+
+    def trial(self, trials: int) -> float:
+        """One of so many, on average."""
+        given = min(self.points, trials)
+        return (given * self.first + (trials - given) * self.other) / trials
+
+
+def time_teacher(timer: Timer, study: Study, untrained_recipe: Recipe | None) -> TeacherTimes:
+    """With the processors that a sweep gives the teacher.
+
+    Args:
+        timer: of the machine.
+        study: says how many.
+        untrained_recipe: the teacher's, if it is to be trained.
+    """
+    with _threads(study.teacher_threads or os.cpu_count() or 1):
+        training = 0.0 if untrained_recipe is None else timer.training(untrained_recipe)
+        return TeacherTimes(training, timer.answer())
+
+
+def time_trials(timer: Timer, study: Study, context: Context, sizes: Ends) -> TrialTimes:
+    """On one thread, as trials have it."""
+    with _threads(1):
+        live = timer.answer() if study.teacher_views is not None else 0.0
+        live_context = replace(context, teacher_views=None)
+        points = [
+            study.space(optuna.trial.FixedTrial(point), live_context)
+            for point in study.space.starting_points(context)
+        ]
+        ends = {recipe.model: timer.end(recipe) for recipe in (sizes.smallest, sizes.largest, points[0])}
+        # Two recipes without a teacher, which differ in size alone.
+        extremes = [
+            replace(points[0], origin=Fresh(recipe.model)) for recipe in (sizes.smallest, sizes.largest)
+        ]
+        epochs = [timer.epoch(recipe) for recipe in extremes]
+        first = float(np.mean([timer.trial(replace(point, task=context.task), live) for point in points]))
+    scale = _mean_of_sizes(study.space, context, epochs) / timer.epoch(points[0])
+    return TrialTimes(
+        smallest_epoch=epochs[0],
+        largest_epoch=epochs[1],
+        first=first + ends[points[0].model] + TRIAL_SECONDS,
+        other=first * scale + float(np.mean(list(ends.values()))) + TRIAL_SECONDS,
+        points=len(points),
+        measuring=timer.evaluation(points[0]) + 3 * ends[points[0].model],
+    )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads for as long as this lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
