@@ -22,7 +22,8 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from search.sampling.journal import continue_study, open_study
+from search.sampling.continuing import continue_study
+from search.sampling.journal import open_study
 from search.sampling.samplers import name_of
 from search.sampling.searcher import Judge, OptunaSearcher
 from search.store.frames import records, tensors_of

@@ -69,7 +69,7 @@ from trainables.recipe import Recipe
 from trainables.shipping.evaluation import open_student
 from trainables.tasks import TeacherTranslations, TextPairs
 from trainables.tasks.base import DataError, LoadedTask
-from trainables.tasks.text import LoadedText
+from trainables.tasks.loaded_text import LoadedText
 from trainables.tasks.text_files import read_pairs
 
 BITS = (2, 4)

@@ -14,7 +14,7 @@ from search.clusters.temporary import own_folder
 from search.log.event_log import Event
 from search.options import Options, command
 from search.reporter import Reporter
-from search.sampling.journal import continue_study
+from search.sampling.continuing import continue_study
 from search.sampling.searcher import Judge, OptunaSearcher
 from search.sampling.warm_start import Known, Reading, look_back
 from search.store.mlflow_client import FRONT_TAG, METRIC_TAG, NOTE_TAG

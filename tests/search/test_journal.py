@@ -10,7 +10,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from benchmarks.state_cases import CONTEXT, JUDGE, SPACE, SWEEP
-from search.sampling.journal import JournalDamaged, continue_study, open_study, whole_lines
+from search.sampling.continuing import continue_study
+from search.sampling.journal import JournalDamaged, open_study, whole_lines
 from search.sampling.samplers import SAMPLERS, name_of
 from search.sampling.searcher import EARLIER, OptunaSearcher
 from search.tracking.record import Record
