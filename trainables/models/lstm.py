@@ -224,26 +224,32 @@ class Decoder(nn.Module):
 
     def forward(self, inputs: Tensor, state: State, dropped: Dropped) -> Tensor:
         """Features (n, t, features) from embeddings (n, t, size); ``dropped`` acts between layers."""
-        keys, memory, tokens, hiddens, cells, feed = state
-        source = (keys, memory, _mask(tokens, memory))
-        weights = self._weights()
-        first = F.linear(inputs, weights[0][0], weights[0][2])  # the same at every step, so once for all
-        hidden, cell = list(hiddens.unbind(1)), list(cells.unbind(1))
-        features = []
-        for gates in first.unbind(1):
-            feed = self._advance(gates, weights, hidden, cell, feed, source, _summed, dropped)
+        recurrence = self._recurrence(state, _summed, dropped)
+        feed, features = state[-1], []
+        for gates in recurrence.known_gates(inputs).unbind(1):  # the same at every step, so once for all
+            feed = recurrence.advance(gates, feed)
             features.append(feed)
         return torch.stack(features, dim=1)
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Features (n, features) and the next state from one embedding (n, size) each."""
-        keys, memory, tokens, hiddens, cells, feed = state
-        source = (keys, memory, _mask(tokens, memory))
-        weights = self._weights()
-        hidden, cell = list(hiddens.unbind(1)), list(cells.unbind(1))
-        gates = F.linear(inputs, weights[0][0], weights[0][2])
-        feed = self._advance(gates, weights, hidden, cell, feed, source, _multiplied, _undropped)
-        return feed, (keys, memory, tokens, torch.stack(hidden, 1), torch.stack(cell, 1), feed)
+        keys, memory, tokens, _, _, feed = state
+        recurrence = self._recurrence(state, _multiplied, _undropped)
+        feed = recurrence.advance(recurrence.known_gates(inputs), feed)
+        hidden, cell = torch.stack(recurrence.hidden, 1), torch.stack(recurrence.cell, 1)
+        return feed, (keys, memory, tokens, hidden, cell, feed)
+
+    def _recurrence(self, state: State, scored: Scored, dropped: Dropped) -> _Recurrence:
+        keys, memory, tokens, hidden, cell, _ = state
+        return _Recurrence(
+            self._weights(),
+            self.combine,
+            (keys, memory, _mask(tokens, memory)),
+            list(hidden.unbind(1)),
+            list(cell.unbind(1)),
+            scored,
+            dropped,
+        )
 
     def _weights(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Per cell the weight of what is known before the loop, that of the rest, and the bias.
@@ -257,28 +263,48 @@ class Decoder(nn.Module):
             found.append((weight[:, :split], weight[:, split:].t(), bias))
         return found
 
-    def _advance(
-        self,
-        gates: Tensor,
-        weights: list[tuple[Tensor, Tensor, Tensor]],
-        hidden: list[Tensor],
-        cell: list[Tensor],
-        feed: Tensor,
-        source: tuple[Tensor, Tensor, Tensor],
-        scored: Scored,
-        dropped: Dropped,
-    ) -> Tensor:
-        """One step; replaces ``hidden`` and ``cell`` layer by layer and returns the vector to feed."""
+
+@dataclass
+class _Recurrence:
+    """The decoder on its way along a batch of sentences.
+
+    Attributes:
+        weights: per layer, of what is known before the loop, of the rest, and the bias.
+        combine: what makes the vector to feed of context and state.
+        source: keys, memory, and a mask that is minus infinity at padding.
+        hidden: states by layer, replaced at each step.
+        cell: likewise.
+        scored: what attention makes of keys and a state.
+        dropped: acts between layers.
+    """
+
+    weights: list[tuple[Tensor, Tensor, Tensor]]
+    combine: nn.Module
+    source: tuple[Tensor, Tensor, Tensor]
+    hidden: list[Tensor]
+    cell: list[Tensor]
+    scored: Scored
+    dropped: Dropped
+
+    def known_gates(self, inputs: Tensor) -> Tensor:
+        """What embeddings (..., size) alone add to the first layer's gates."""
+        known, _, bias = self.weights[0]
+        return F.linear(inputs, known, bias)
+
+    def advance(self, gates: Tensor, feed: Tensor) -> Tensor:
+        """One step from the first layer's :meth:`known_gates`; returns the next vector to feed."""
         below = feed
-        for layer, (_, rest, bias) in enumerate(weights):
+        for layer, (_, rest, bias) in enumerate(self.weights):
             known = gates if layer == 0 else bias
-            together = torch.addmm(known, torch.cat([below, hidden[layer]], 1), rest)
-            hidden[layer], cell[layer] = _lstm(together, cell[layer])
-            below = dropped(hidden[layer]) if layer + 1 < len(weights) else hidden[layer]
-        keys, memory, mask = source
-        scores = scored(keys, below) + mask
+            together = torch.addmm(known, torch.cat([below, self.hidden[layer]], 1), rest)
+            self.hidden[layer], self.cell[layer] = _lstm(together, self.cell[layer])
+            last = layer + 1 == len(self.weights)
+            below = self.hidden[layer] if last else self.dropped(self.hidden[layer])
+        keys, memory, mask = self.source
+        scores = self.scored(keys, below) + mask
         context = torch.bmm(F.softmax(scores, 1).unsqueeze(1), memory).squeeze(1)
-        return torch.tanh(self.combine(torch.cat([context, below], 1)))
+        combined: Tensor = torch.tanh(self.combine(torch.cat([context, below], 1)))
+        return combined
 
 
 class Cell(nn.Module):

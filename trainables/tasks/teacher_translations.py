@@ -16,7 +16,8 @@ from trainables.interfaces import EncoderDecoder
 from trainables.memory import Memory
 from trainables.ranges import Range
 from trainables.tasks.base import Arrays, TaughtTask
-from trainables.tasks.text import EVALUATION_TOKENS, LoadedText, TextTask
+from trainables.tasks.loaded_text import EVALUATION_TOKENS, LoadedText
+from trainables.tasks.text import TextTask
 from trainables.translation.decoding import Translation, Translator, beam_search, length_limits, translate
 from trainables.translation.sentences import END
 

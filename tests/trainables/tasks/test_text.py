@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from trainables.metrics import quality_of
 from trainables.models import Transformer
 from trainables.tasks.base import SPLITS, Arrays, DataError
-from trainables.tasks.text import LoadedText, Pairs, TextTask, numbered
+from trainables.tasks.loaded_text import LoadedText
+from trainables.tasks.text import Pairs, TextTask, numbered
 from trainables.translation.sentences import BEGIN, END, PAD, Sentences
 
 CPU = torch.device("cpu")
@@ -188,7 +189,7 @@ def test_perplexity_is_that_of_all_tokens_whatever_batches_they_come_in(
     assert len(lengths) > 5 and max(nats) > 2 * min(nats)
     expected = math.exp(math.fsum(nats) / len(nats))
     for tokens_per_batch in (1, 70, 8192):
-        monkeypatch.setattr("trainables.tasks.text.EVALUATION_TOKENS", tokens_per_batch)
+        monkeypatch.setattr("trainables.tasks.loaded_text.EVALUATION_TOKENS", tokens_per_batch)
         found = loaded.evaluate(network, "validation")["perplexity"]
         assert found == pytest.approx(expected, rel=1e-6)
 
