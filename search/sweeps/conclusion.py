@@ -37,7 +37,7 @@ SCHEDULERS = {
 
 def asked(
     study: Study,
-    settings: Mapping[str, Any],
+    params: Mapping[str, Any],
     teacher: Recipe,
     yardstick: Yardstick,
     left_out: Mapping[str, str],
@@ -46,26 +46,26 @@ def asked(
 
     Args:
         study: what it searches.
-        settings: as its parent run has them.
+        params: of its parent run.
         teacher: how the teacher is trained.
         yardstick: of the sweep.
         left_out: methods that its task refuses, by name, and why.
     """
     quality, limits = yardstick.quality, yardstick.budget.text(yardstick.quality)
     wanted = f"{quality.label}{', size and latency' if yardstick.minimize_latency else ' and size'}"
-    trials = f"{count(settings['trials'], 'trial')} of {count(study.epochs, 'epoch')}"
+    trials = f"{count(params['trials'], 'trial')} of {count(study.epochs, 'epoch')}"
     facts = [
         f"Study {study.name}: {trials}, for {wanted}",
-        f"drawn by {settings['sampler']} with the seed {settings['seed']}",
-        SCHEDULERS[settings["scheduler"]],
+        f"drawn by {params['sampler']} with the seed {params['seed']}",
+        SCHEDULERS[params["scheduler"]],
         f"limits: {limits or 'none'}",
     ]
-    if settings["earlier"]:
-        facts.append(f"learnt from {', '.join(settings['earlier'])}")
+    if params["earlier"]:
+        facts.append(f"learnt from {', '.join(params['earlier'])}")
     facts += [
-        f"{word}: {', '.join(settings[name])}"
+        f"{word}: {', '.join(params[name])}"
         for name, word in (("methods", "methods"), ("fixed", "fixed"), ("ranges", "ranges"))
-        if settings[name]
+        if params[name]
     ]
     return "\n\n".join(
         [
@@ -88,7 +88,7 @@ def tell_settings(
     tracker: SweepTracker,
     study: Study,
     context: Context,
-    settings: Mapping[str, Any],
+    params: Mapping[str, Any],
     teacher: Recipe,
     notes: DataNotes,
 ) -> None:
@@ -97,7 +97,7 @@ def tell_settings(
     content = {
         "study": study.name,
         "metric": context.task.metric,
-        "settings": dict(settings),
+        "settings": dict(params),
         "task": context.task.to_dict(),
         "data": to_json(notes),
         "teacher": teacher.to_dict(),

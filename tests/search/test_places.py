@@ -591,6 +591,6 @@ def test_a_server_names_no_place_to_write(tmp_path: Path, monkeypatch: pytest.Mo
     client.address = "mlflow-artifacts:/1"
     assert not delivery.connect()
     client.address = target.as_uri()
+    delivery._remember("t1", client.get_run("ab" * 16))
     with pytest.raises(StoreError, match="home, which would be on this machine"):
-        delivery._remember("t1", client.get_run("ab" * 16))
-    assert delivery.run_ids == {}
+        delivery._folder("t1")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +56,21 @@ def test_a_student_without_a_measurement_is_on_no_front() -> None:
     assert yardstick.front({"good": good, **without}) == ["good"]
     assert yardstick.front({"poor": {**good, "validation_accuracy": 0.889}}) == []
     assert yardstick.over({**good, "validation_accuracy": 0.889}) != "" == yardstick.over(good)
+
+
+def test_optuna_is_told_quality_bytes_and_perhaps_latency() -> None:
+    quality = ACCURACY
+    result = {"validation_accuracy": 0.9, "packed_bytes": 1024, "latency_ms": 0.25}
+    plain, timed = Yardstick(quality), Yardstick(quality, minimize_latency=True)
+    assert plain.objectives(result) == [0.9, 10.0] and timed.objectives(result) == [0.9, 10.0, 0.25]
+    assert len(plain.directions) == 2 and timed.directions == ["maximize", "minimize", "minimize"]
+    assert all(math.isnan(value) for value in timed.objectives({"packed_bytes": 0}))
+
+
+def test_constraints_are_the_budget_s_beside_the_teacher() -> None:
+    budget = Budget(max_bytes=1000, max_drop=1.0)
+    yardstick = Yardstick(ACCURACY, {"validation_accuracy": 0.95}, budget)
+    found = yardstick.constraints({"validation_accuracy": 0.92, "packed_bytes": 2000})
+    assert found == pytest.approx(
+        {"packed_bytes": 1.0, "drop": 1.0}
+    )  # doublings: 2 kB of 1, (1 + 3) of (1 + 1)
