@@ -14,7 +14,7 @@ from rayduce.commands.console import (
     err,
     whole_line,
 )
-from rayduce.commands.help import METHODS
+from rayduce.commands.help import METHODS, STUDIES
 from search.problem import Problem
 from search.units import parse_bytes
 
@@ -106,7 +106,7 @@ StudyName = Annotated[
     str,
     typer.Argument(
         metavar="STUDY",
-        help="digits, phrases, multi30k, text_pairs, image_folder, fashion_mnist, cifar10 or cifar100.",
+        help=f"{STUDIES}.",
     ),
 ]
 

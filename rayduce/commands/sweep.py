@@ -51,7 +51,7 @@ from rayduce.commands.console import (
     tell,
     whole_line,
 )
-from rayduce.commands.help import Command
+from rayduce.commands.help import SAMPLERS, Command
 from rayduce.commands.results import front_rows, front_table, quoted, score_text, where_store_is
 from search.problem import Problem
 from search.units import count, show_bytes, show_seconds
@@ -77,9 +77,7 @@ SweepName = Annotated[
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of the search and of every training.")]
 
 
-Sampler = Annotated[
-    str, typer.Option(metavar="NAME", help="How recipes are drawn: tpe, gp, nsga2, random or qmc.")
-]
+Sampler = Annotated[str, typer.Option(metavar="NAME", help=f"How recipes are drawn: {SAMPLERS}.")]
 
 
 EarlierSweeps = Annotated[

@@ -17,7 +17,9 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from rayduce.commands.app import app
+from search.sampling.samplers import SAMPLERS
 from search.store.store import open_store
+from studies.known import STUDIES
 from tests.search import mlflow_table
 from tests.stores import copy_blank
 from trainables.methods import METHODS
@@ -386,8 +388,16 @@ def test_every_command_explains_itself_with_examples(command):
     assert not re.search(r"<\w+( range)?>", done.output), "what a value is, not which type it has"
 
 
+def test_help_names_every_study_sampler_and_method():
+    said = " ".join(CliRunner().invoke(app, ["sweep", "--help"]).output.split())
+    assert f"{', '.join(study.name for study in STUDIES[:-1])} or {STUDIES[-1].name}." in said
+    assert f"{', '.join(sampler.name for sampler in SAMPLERS[:-1])} or {SAMPLERS[-1].name}." in said
+    assert ", ".join(METHODS) in said
+
+
 def test_the_list_of_commands_cuts_no_sentence():
     done = CliRunner().invoke(app, ["--help"])
     listed = done.output.partition("Commands:\n")[2].splitlines()
-    assert len(listed) == len(app.registered_commands)
+    groups = [group.typer_instance for group in app.registered_groups]
+    assert len(listed) == sum(len(group.registered_commands) for group in groups) > 0
     assert all(line.endswith(".") and not line.endswith("..") for line in listed)

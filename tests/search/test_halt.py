@@ -14,10 +14,10 @@ from search.sweeps.halt import Halt, Signals
 
 SECOND_WHILE_RAY_ENDS = """
 import os, signal
-from search.environment import prepare_environment
+from search.clusters.environment import prepare_environment
 prepare_environment(None)
 import ray
-from search.halt import Halt, Signals
+from search.sweeps.halt import Halt, Signals
 
 with Signals(Halt(), "farewell").handled() as signals:
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
