@@ -61,7 +61,12 @@ def create_app(live: Live, host: str = "127.0.0.1", token: str | None = None) ->
     for page in PAGES:
         page.register(app, live)
     check_callbacks(app)
+    _offer_students(app, live)
+    _finish_answers(app)
+    return app
 
+
+def _offer_students(app: Dash, live: Live) -> None:
     @app.server.get("/student/<run_id>.rdz")
     def student(run_id: str) -> Response:
         """The packed file of a trial, by its run id: the only file that leaves the store."""
@@ -76,6 +81,10 @@ def create_app(live: Live, host: str = "127.0.0.1", token: str | None = None) ->
             abort(404)
         headers = {"Content-Disposition": f'attachment; filename="student-{run_id[:8]}.rdz"'}
         return Response(content, mimetype="application/octet-stream", headers=headers)
+
+
+def _finish_answers(app: Dash) -> None:
+    """Status and headers of what Dash answers."""
 
     @app.server.errorhandler(DependencyException)
     def no_such_script(_: DependencyException) -> tuple[str, int]:
@@ -94,8 +103,6 @@ def create_app(live: Live, host: str = "127.0.0.1", token: str | None = None) ->
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
         return response
-
-    return app
 
 
 def serve(

@@ -12,6 +12,7 @@ from dashboards.live import Live
 from dashboards.pages import PAGES, page_at
 from dashboards.pages.common import SWEEP, THEME, URL, VERSION, aria
 from dashboards.summary import facts
+from search.store.sweep import Sweep
 
 TICK_MS = 1_500
 """How often a page asks whether there is something new; the answer is a number."""
@@ -100,7 +101,13 @@ def layout(live: Live) -> html.Div:
 def register(app: Dash, live: Live) -> None:
     """Connect the shell to what is read."""
     app.clientside_callback(_TOGGLE, Output(THEME, "data"), Input("toggle", "n_clicks"), State(THEME, "data"))
+    _connect_tick(app, live)
+    _connect_view(app, live)
+    _connect_sweeps(app, live)
+    _connect_headline(app, live)
 
+
+def _connect_tick(app: Dash, live: Live) -> None:
     @app.callback(
         Output(VERSION, "data"),
         Output("problem", "children"),
@@ -113,6 +120,8 @@ def register(app: Dash, live: Live) -> None:
             return no_update, no_update
         return live.version, _problem(live.problem)
 
+
+def _connect_view(app: Dash, live: Live) -> None:
     @app.callback(
         Output("view", "children"),
         Output("nav", "children"),
@@ -136,6 +145,8 @@ def register(app: Dash, live: Live) -> None:
             return html.P("There is no such page.", className="empty"), links
         return shown.layout(live, live.sweep(name), path), links
 
+
+def _connect_sweeps(app: Dash, live: Live) -> None:
     @app.callback(
         Output(SWEEP, "options"),
         Output(SWEEP, "value"),
@@ -149,6 +160,8 @@ def register(app: Dash, live: Live) -> None:
         name = None if chosen is None else chosen.name
         return no_update if new == options else new, no_update if name == value else name
 
+
+def _connect_headline(app: Dash, live: Live) -> None:
     @app.callback(
         Output("headline", "children"), Input(VERSION, "data"), Input(SWEEP, "value"), Input(URL, "pathname")
     )
@@ -156,20 +169,19 @@ def register(app: Dash, live: Live) -> None:
         sweep = live.sweep(name)
         if version is None or (path or "").startswith("/trial"):
             return []
-        if sweep is None:
-            return html.Section(
-                html.P(
-                    [
-                        "This store has no sweep yet. Start one with ",
-                        html.Code("rayduce sweep digits"),
-                        "; it appears here by itself.",
-                    ],
-                    className="empty",
-                ),
-                className="panel",
-            )
-        badge = html.Span(sweep.state, className=f"state state-{sweep.state}")
-        return [html.H1(sweep.name), html.P([badge, " ", facts(sweep)], className="facts")]
+        return _headline(sweep)
+
+
+def _headline(sweep: Sweep | None) -> Any:
+    if sweep is None:
+        text: list[Any] = [
+            "This store has no sweep yet. Start one with ",
+            html.Code("rayduce sweep digits"),
+            "; it appears here by itself.",
+        ]
+        return html.Section(html.P(text, className="empty"), className="panel")
+    badge = html.Span(sweep.state, className=f"state state-{sweep.state}")
+    return [html.H1(sweep.name), html.P([badge, " ", facts(sweep)], className="facts")]
 
 
 def _options(live: Live) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -247,42 +247,43 @@ def _groups(sweep: Sweep, trials: pd.DataFrame, colour: str) -> list[str]:
 
 def _hovers(trials: pd.DataFrame, sweep: str, brief: bool) -> list[str]:
     """What is told of each trial; of many in one line each, which keeps a page of 10,000 below 6 MB."""
-    columns = ("name", "bits", "bucket_size", "depth", "width", "sparsity", "compression_ratio", "latency_ms")
-    rows: Any = zip(*(trials[column].astype(object) for column in (*columns, "state")), strict=True)
-    return [_hover(sweep, brief, *row) for row in rows]
+    columns = (trials[column].astype(object) for column in _Told._fields)
+    return [_hover(_Told(*row), sweep, brief) for row in zip(*columns, strict=True)]
 
 
-def _hover(
-    sweep: str,
-    brief: bool,
-    name: Any,
-    bits: Any,
-    bucket: Any,
-    depth: Any,
-    width: Any,
-    sparsity: Any,
-    ratio: Any,
-    latency: Any,
-    state: Any,
-) -> str:
+class _Told(NamedTuple):
+    """What is told of one trial where the pointer is: columns of the trials, any of which may be missing."""
+
+    name: Any
+    bits: Any
+    bucket_size: Any
+    depth: Any
+    width: Any
+    sparsity: Any
+    compression_ratio: Any
+    latency_ms: Any
+    state: Any
+
+
+def _hover(trial: _Told, sweep: str, brief: bool) -> str:
     words = [
-        "" if missing(bits) else f"{bits} bit",
-        "" if missing(bucket) else f"buckets of {bucket}",
-        "" if missing(depth) else f"depth {depth}",
-        "" if missing(width) else f"width {width:g}",
-        "" if missing(sparsity) or not sparsity else f"{share(sparsity)} zeros",
+        "" if missing(trial.bits) else f"{trial.bits} bit",
+        "" if missing(trial.bucket_size) else f"buckets of {trial.bucket_size}",
+        "" if missing(trial.depth) else f"depth {trial.depth}",
+        "" if missing(trial.width) else f"width {trial.width:g}",
+        "" if missing(trial.sparsity) or not trial.sparsity else f"{share(trial.sparsity)} zeros",
     ]
     facts = [
-        "" if missing(ratio) else f"{times(ratio)} smaller",
-        "" if missing(latency) else f"{latency:.3g} ms",
-        "" if state == "finished" else str(state),
+        "" if missing(trial.compression_ratio) else f"{times(trial.compression_ratio)} smaller",
+        "" if missing(trial.latency_ms) else f"{trial.latency_ms:.3g} ms",
+        "" if trial.state == "finished" else str(trial.state),
         f"sweep {sweep}" if sweep else "",
     ]
     if brief:
         facts[0] = ""
         return html.escape(", ".join(part for part in (*words, *facts) if part), quote=False)
     lines = [", ".join(part for part in parts if part) for parts in (words, facts)]
-    title = html.escape("" if missing(name) else str(name), quote=False)
+    title = html.escape("" if missing(trial.name) else str(trial.name), quote=False)
     return "<br>".join([f"<b>{title}</b>", *(html.escape(line, quote=False) for line in lines if line)])
 
 

@@ -19,7 +19,7 @@ from dashboards.figures.parts import empty
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
 from dashboards.text import method_label, missing, size
-from dashboards.theme import theme_of
+from dashboards.theme import Theme, theme_of
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.units import count, show_number
@@ -54,7 +54,11 @@ def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
 
 def register(app: Dash, live: Live) -> None:
     """Connect the view to what is read."""
+    _connect_choices(app, live)
+    _connect_figures(app, live)
 
+
+def _connect_choices(app: Dash, live: Live) -> None:
     @app.callback(
         Output("left-side", "options"),
         Output("right-side", "options"),
@@ -80,6 +84,8 @@ def register(app: Dash, live: Live) -> None:
         right = right if right in values else next((value for value in fallback if value != left), None)
         return options, options, left, right
 
+
+def _connect_figures(app: Dash, live: Live) -> None:
     @app.callback(
         Output("budget", "children"),
         Output("fronts", "figure"),
@@ -95,36 +101,34 @@ def register(app: Dash, live: Live) -> None:
     def draw(
         _: Count | None, name: Text | None, left: Text | None, right: Text | None, theme: Text | None
     ) -> Any:
-        sweep, colours = live.sweep(name), theme_of(theme)
+        sweep = live.sweep(name)
         try:
-            sides = (
-                []
-                if sweep is None
-                else [side for value in (left, right) if (side := _side(live, sweep, value))]
-            )
+            sides = [] if sweep is None else _sides(live, sweep, left, right)
         except StoreError:
-            return no_update, no_update, no_update, no_update, no_update
-        if len(sides) < 2 or left == right:
-            nothing = empty(colours, 340, "Choose two sweeps of one metric, or two methods of the sweep")
-            return "", nothing, nothing, [], ""
-        found = compare(sides)
-        if not found.budget:
-            bare = " and ".join(side.label for side in sides if ended_trials(side.trials).empty)
-            text = f"Nothing to compare yet: no trial of {bare} has ended"
-            nothing = empty(colours, 340, text)
-            return "", nothing, nothing, [], ""
-        volumes = found.growth.groupby("side", sort=False)["hypervolume"].last()
-        ends = ", ".join(f"{label} {volumes.get(label, 0.0):.3f}" for label in found.labels)
-        told = (
-            f"Of each the first {count(found.budget, 'trial')} that ended: neither had more to choose from."
-        )
-        return (
-            told,
-            fronts_figure(found, colours),
-            growth_figure(found, colours),
-            _tables(found),
-            f"At the end: {ends}.",
-        )
+            return (no_update,) * 5
+        return _compared(sides if left != right else [], theme_of(theme))
+
+
+def _compared(sides: list[Side], theme: Theme) -> tuple[Any, ...]:
+    """What the view shows: how many trials are compared, fronts, growths, tables and last hypervolumes."""
+    if len(sides) < 2:
+        nothing = empty(theme, 340, "Choose two sweeps of one metric, or two methods of the sweep")
+        return "", nothing, nothing, [], ""
+    found = compare(sides)
+    if not found.budget:
+        bare = " and ".join(side.label for side in sides if ended_trials(side.trials).empty)
+        nothing = empty(theme, 340, f"Nothing to compare yet: no trial of {bare} has ended")
+        return "", nothing, nothing, [], ""
+    volumes = found.growth.groupby("side", sort=False)["hypervolume"].last()
+    ends = ", ".join(f"{label} {volumes.get(label, 0.0):.3f}" for label in found.labels)
+    told = f"Of each the first {count(found.budget, 'trial')} that ended: neither had more to choose from."
+    return (
+        told,
+        fronts_figure(found, theme),
+        growth_figure(found, theme),
+        _tables(found),
+        f"At the end: {ends}.",
+    )
 
 
 def _options(live: Live, sweep: Sweep) -> list[dict[str, str]]:
@@ -152,6 +156,10 @@ def _side(live: Live, sweep: Sweep, value: str | None) -> Side | None:
     name = value.removeprefix(_SWEEP)
     other = next((each for each in live.sweeps if each.name == name and each.metric == sweep.metric), None)
     return None if other is None else Side(other.name, other, live.trials(other))
+
+
+def _sides(live: Live, sweep: Sweep, *values: str | None) -> list[Side]:
+    return [side for value in values if (side := _side(live, sweep, value))]
 
 
 def _tables(found: Comparison) -> Any:

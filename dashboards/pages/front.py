@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pandas as pd
+import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
@@ -17,7 +18,7 @@ from dashboards.style import SELECTING_CONFIG
 from dashboards.summary import Card, cards, failures, footnote
 from dashboards.table import ROWS, arranged, columns_of, page_of, to_csv
 from dashboards.text import told
-from dashboards.theme import theme_of
+from dashboards.theme import Theme, theme_of
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.units import count
@@ -120,7 +121,15 @@ def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
 
 def register(app: Dash, live: Live) -> None:
     """Connect the view to what is read."""
+    _connect_menus(app, live)
+    _connect_figure(app, live)
+    _connect_words(app, live)
+    _connect_choice(app)
+    _connect_table(app, live)
+    _connect_download(app, live)
 
+
+def _connect_menus(app: Dash, live: Live) -> None:
     @app.callback(
         Output("x", "options"),
         Output("y", "options"),
@@ -147,6 +156,8 @@ def register(app: Dash, live: Live) -> None:
         axes = menu(found.axes)
         return axes, axes, menu(found.third), menu(found.others), *chosen
 
+
+def _connect_figure(app: Dash, live: Live) -> None:
     @app.callback(
         Output(GRAPH, "figure"),
         Input(VERSION, "data"),
@@ -172,27 +183,37 @@ def register(app: Dash, live: Live) -> None:
         if sweep is None or theme is None:
             return no_update
         try:
-            quality = sweep.quality
-            others = [
-                other for other in live.sweeps if other.name in (overlay or ()) and other.name != sweep.name
-            ]
-            shown = [(each, live.trials(each)) for each in (sweep, *others)]
+            shown = [(each, live.trials(each)) for each in (sweep, *_overlaid(live, sweep, overlay))]
+            return _figure(shown, (x, y, z), colour, theme_of(theme))
         except StoreError:
             return no_update  # the headline says so
-        view = front_view(
-            shown,
-            x=axis_of(quality, x, SIZE),
-            y=axis_of(quality, y, quality_axis(quality)),
-            z=None if z in (None, NO_AXIS) else axis_of(quality, z, SIZE),
-            colour=colour if colour in COLOURS else "method",
-        )
-        figure = front_figure(view, theme_of(theme))
-        # Keeps a zoom through a refresh, not into other axes or another sweep.
-        figure.update_layout(
-            uirevision=f"{sweep.run_id} {x} {y} {z}", selectionrevision=f"{sweep.run_id} {x} {y}"
-        )
-        return figure
 
+
+def _figure(
+    shown: list[tuple[Sweep, pd.DataFrame]],
+    axes: tuple[str | None, str | None, str | None],
+    colour: str | None,
+    theme: Theme,
+) -> go.Figure:
+    """The front of the first sweep ``shown`` under the others, on the axes that are chosen."""
+    sweep, (x, y, z) = shown[0][0], axes
+    quality = sweep.quality
+    view = front_view(
+        shown,
+        x=axis_of(quality, x, SIZE),
+        y=axis_of(quality, y, quality_axis(quality)),
+        z=None if z in (None, NO_AXIS) else axis_of(quality, z, SIZE),
+        colour=colour if colour in COLOURS else "method",
+    )
+    figure = front_figure(view, theme)
+    # Keeps a zoom through a refresh, not into other axes or another sweep.
+    figure.update_layout(
+        uirevision=f"{sweep.run_id} {x} {y} {z}", selectionrevision=f"{sweep.run_id} {x} {y}"
+    )
+    return figure
+
+
+def _connect_words(app: Dash, live: Live) -> None:
     @app.callback(
         Output("cards", "children"),
         Output("failures", "children"),
@@ -214,6 +235,9 @@ def register(app: Dash, live: Live) -> None:
             footnote(sweep),
         )
 
+
+def _connect_choice(app: Dash) -> None:
+    """What the browser does alone: choose trials, order the table, open a trial."""
     app.clientside_callback(
         _CHOOSE,
         Output("chosen", "data"),
@@ -222,7 +246,6 @@ def register(app: Dash, live: Live) -> None:
         Input(SWEEP, "value"),
         prevent_initial_call=True,
     )
-
     app.clientside_callback(
         _ARRANGE,
         Output("order", "data"),
@@ -231,7 +254,12 @@ def register(app: Dash, live: Live) -> None:
         State("order", "data"),
         prevent_initial_call=True,
     )
+    app.clientside_callback(
+        _OPEN, Output(URL, "pathname"), Input(GRAPH, "clickData"), prevent_initial_call=True
+    )
 
+
+def _connect_table(app: Dash, live: Live) -> None:
     @app.callback(
         Output("listing", "data"),
         Output("listed", "children"),
@@ -264,6 +292,8 @@ def register(app: Dash, live: Live) -> None:
         ClientsideFunction("rayduce", "table"), Output("drawn", "data"), Input("listing", "data")
     )
 
+
+def _connect_download(app: Dash, live: Live) -> None:
     @app.callback(
         Output("csv", "data"),
         Input("save", "n_clicks"),
@@ -289,10 +319,6 @@ def register(app: Dash, live: Live) -> None:
             return no_update
         content = to_csv(arranged(trials, order["key"], order["down"]))
         return {"content": content, "filename": f"{sweep.name}.csv", "type": "text/csv"}
-
-    app.clientside_callback(
-        _OPEN, Output(URL, "pathname"), Input(GRAPH, "clickData"), prevent_initial_call=True
-    )
 
 
 class _Choices(NamedTuple):
@@ -321,14 +347,16 @@ def _choices(live: Live, sweep: Sweep | None) -> _Choices:
     return _Choices(axes, [(NO_AXIS, "none"), *axes], others, SIZE.key, quality.validation)
 
 
+def _overlaid(live: Live, sweep: Sweep, names: list[str] | None) -> list[Sweep]:
+    """The sweeps that are drawn over ``sweep``."""
+    return [other for other in live.sweeps if other.name in (names or ()) and other.name != sweep.name]
+
+
 def _listed(
     live: Live, sweep: Sweep, chosen: list[str] | None, order: Order, overlay: list[str] | None
 ) -> tuple[pd.DataFrame, str]:
     """The trials that the table lists, and what they are."""
-    shown = [live.trials(sweep)]
-    shown += [
-        live.trials(other) for other in live.sweeps if other.name in (overlay or ()) and other is not sweep
-    ]
+    shown = [live.trials(each) for each in (sweep, *_overlaid(live, sweep, overlay))]
     trials = pd.concat(shown, ignore_index=True) if len(shown) > 1 else shown[0]
     if chosen:
         selected = trials[trials["run_id"].isin(chosen).to_numpy(dtype=bool)]

@@ -125,7 +125,12 @@ def _latest(kept: dict[Any, Any]) -> dict[Any, Any]:
 def register(app: Dash, live: Live) -> None:
     """Connect the view to what is read."""
     known = _Known(live)
+    _connect_menus(app, live, known)
+    _connect_importance(app, live, known)
+    _connect_figures(app, live, known)
 
+
+def _connect_menus(app: Dash, live: Live, known: _Known) -> None:
     @app.callback(
         Output("result", "options"),
         Output("first", "options"),
@@ -144,11 +149,12 @@ def register(app: Dash, live: Live) -> None:
     ) -> Any:
         sweep = live.sweep(name)
         try:
-            if sweep is None:
-                return [], [], [], None, None, None
-            trials, parameters = known.parameters(sweep)
+            found = None if sweep is None else known.parameters(sweep)
         except StoreError:
+            found = None
+        if sweep is None or found is None:
             return [], [], [], None, None, None
+        trials, parameters = found
         results = {axis.key: axis.label for axis in _objectives(sweep, every=True)}
         axes = [{"value": key, "label": label} for key, label in results.items()]
         names = [str(column) for column in parameters]
@@ -160,6 +166,8 @@ def register(app: Dash, live: Live) -> None:
         result = result if result in results else next(iter(results))
         return axes, options, options, result, first, second
 
+
+def _connect_importance(app: Dash, live: Live, known: _Known) -> None:
     @app.callback(
         Output("importance", "figure"),
         Input(VERSION, "data"),
@@ -174,6 +182,8 @@ def register(app: Dash, live: Live) -> None:
             return empty(theme_of(theme), 300, told(error))
         return importance_figure(shares, theme_of(theme))
 
+
+def _connect_figures(app: Dash, live: Live, known: _Known) -> None:
     @app.callback(
         Output("slice", "figure"),
         Output("contour", "figure"),

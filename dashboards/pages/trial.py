@@ -74,7 +74,13 @@ def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
 
 def register(app: Dash, live: Live) -> None:
     """Connect the view to what is read."""
+    _connect_head(app, live)
+    _connect_curves(app, live)
+    _connect_contents(app, live)
+    _connect_levels(app, live)
 
+
+def _connect_head(app: Dash, live: Live) -> None:
     @app.callback(
         Output("trial-head", "children"),
         Input(VERSION, "data"),
@@ -85,6 +91,8 @@ def register(app: Dash, live: Live) -> None:
     def tell(_: Count | None, name: Text | None, path: Text | None) -> Any:
         return _told(live, path, name)
 
+
+def _connect_curves(app: Dash, live: Live) -> None:
     @app.callback(
         Output("curves", "figure"),
         Input(VERSION, "data"),
@@ -102,6 +110,8 @@ def register(app: Dash, live: Live) -> None:
             return no_update
         return curves_figure(history, found[0].quality, theme_of(theme), teacher=found[0].teacher_validation)
 
+
+def _connect_contents(app: Dash, live: Live) -> None:
     @app.callback(
         Output("bytes", "children"),
         Output("tensor", "options"),
@@ -132,21 +142,27 @@ def register(app: Dash, live: Live) -> None:
         run_id = _run_id(found)
         if run_id == known and ctx.triggered_id == VERSION:
             return (no_update,) * 5  # a file that was shipped stays as it is
-        recipe = _recipe(live, run_id)
-        try:
-            tensors = live.store.tensors(run_id)
-        except StoreError as error:
-            return note(told(error)), [], None, None, recipe
-        named = [
-            str(row.name_) for row in tensors.rename(columns={"name": "name_"}).itertuples() if row.levels
-        ]
-        largest = tensors[tensors["name"].isin(named)].sort_values("bytes", ascending=False)["name"]
-        chosen = value if value in named else next(iter(largest), None)
-        figure = bytes_figure(tensors, theme_of(theme))
-        options = [{"value": each, "label": each} for each in named]
-        where = graph("where", figure=figure, height=int(figure.layout.height))
-        return where, options, chosen, run_id, recipe
+        return *_bytes(live, run_id, value, theme_of(theme)), _recipe(live, run_id)
 
+
+def _bytes(
+    live: Live, run_id: str, chosen: str | None, theme: Theme
+) -> tuple[Any, list[dict[str, str]], str | None, str | None]:
+    """Where a file's bytes are, the tensors whose levels can be shown, which is, and of which trial."""
+    try:
+        tensors = live.store.tensors(run_id)
+    except StoreError as error:
+        return note(told(error)), [], None, None
+    named = [str(row["name"]) for row in tensors.to_dict("records") if row["levels"]]
+    if chosen not in named:
+        largest = tensors[tensors["name"].isin(named)].sort_values("bytes", ascending=False)["name"]
+        chosen = next(iter(largest), None)
+    figure = bytes_figure(tensors, theme)
+    where = graph("where", figure=figure, height=int(figure.layout.height))
+    return where, [{"value": each, "label": each} for each in named], chosen, run_id
+
+
+def _connect_levels(app: Dash, live: Live) -> None:
     @app.callback(
         Output("levels", "figure"), Input("tensor", "value"), Input("tensors", "data"), Input(THEME, "data")
     )

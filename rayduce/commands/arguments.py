@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +14,13 @@ from rayduce.commands.console import (
     err,
     whole_line,
 )
-from rayduce.commands.help import METHODS
+from rayduce.commands.help import METHODS, STUDIES
 from search.problem import Problem
 from search.units import parse_bytes
 
 if TYPE_CHECKING:
     from search.objectives.budget import Budget
+    from studies.study import Study
     from trainables.recipe import Recipe
 
 
@@ -104,7 +106,7 @@ StudyName = Annotated[
     str,
     typer.Argument(
         metavar="STUDY",
-        help="digits, phrases, multi30k, text_pairs, image_folder, fashion_mnist, cifar10 or cifar100.",
+        help=f"{STUDIES}.",
     ),
 ]
 
@@ -158,6 +160,12 @@ Ranges = Annotated[
 ]
 
 
+Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")]
+
+
+Address = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster, or auto.")]
+
+
 Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set into --data.")]
 
 
@@ -193,6 +201,15 @@ def budget_of(max_bytes: str | None, max_latency_ms: float | None, max_drop: flo
     except ValueError as error:
         name, _, rest = str(error).partition(" ")
         raise Problem(f"--{name.replace('_', '-')} {rest}.") from error
+
+
+def study_of(name: str, epochs: int | None, own_model: str | None) -> Study:
+    """The study called ``name``, with so many epochs if they are given, of students of ``own_model``."""
+    from studies.known import find_study
+
+    allow_own(own_model)
+    study = find_study(name, own_model=own_model)
+    return study if epochs is None else replace(study, epochs=epochs)
 
 
 def checked_name(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -30,8 +29,8 @@ from rayduce.commands.arguments import (
     Trials,
     VocabularySize,
     about_data,
-    allow_own,
     budget_of,
+    study_of,
     wishes,
 )
 from rayduce.commands.console import (
@@ -46,6 +45,20 @@ from trainables.metrics import quality_of
 commands = typer.Typer()
 
 
+Hours = Annotated[float | None, typer.Option(metavar="H", help="Say how many trials fit in so many hours.")]
+
+
+Nodes = Annotated[int, typer.Option(metavar="N", min=1, help="Of the cluster, like this machine.")]
+
+
+NodePrice = Annotated[
+    float | None, typer.Option(metavar="EUR", help="Price of a node and hour, for the cost.")
+]
+
+
+NodeConcurrency = Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time on a node.")]
+
+
 @commands.command(
     cls=Command,
     short_help="Say what a sweep would take, without running it.",
@@ -56,16 +69,10 @@ def plan(
     study: StudyName,
     trials: Trials = None,
     epochs: Epochs = None,
-    hours: Annotated[
-        float | None, typer.Option(metavar="H", help="Say how many trials fit in so many hours.")
-    ] = None,
-    nodes: Annotated[int, typer.Option(metavar="N", min=1, help="Of the cluster, like this machine.")] = 1,
-    node_price: Annotated[
-        float | None, typer.Option(metavar="EUR", help="Price of a node and hour, for the cost.")
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Trials at a time on a node.")
-    ] = None,
+    hours: Hours = None,
+    nodes: Nodes = 1,
+    node_price: NodePrice = None,
+    concurrency: NodeConcurrency = None,
     store: StoreDir = DEFAULT_STORE,
     data: DataDir = None,
     image_size: ImageSize = None,
@@ -91,16 +98,11 @@ def plan(
     from rayduce.commands.plan_table import plan_record, plan_table
     from search.options import Options
     from search.planning.plan import make_plan
-    from studies.known import find_study
 
     with problems():
-        allow_own(model)
-        chosen = find_study(study, own_model=model)
-        if epochs is not None:
-            chosen = replace(chosen, epochs=epochs)
-        for name, value in (("--hours", hours), ("--node-price", node_price)):
-            if value is not None and not 0 < value < math.inf:
-                raise Problem(f"{name} must be above 0, got {value:g}.")
+        chosen = study_of(study, epochs, model)
+        _check_above_0("--hours", hours)
+        _check_above_0("--node-price", node_price)
         options = Options(
             name="plan",
             trials=trials or chosen.trials,
@@ -123,3 +125,8 @@ def plan(
         out.print(plan_table(made, options.budget, quality, hours, node_price), highlight=False)
     if made.resources.short:
         raise typer.Exit(1)
+
+
+def _check_above_0(option: str, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise Problem(f"{option} must be above 0, got {value:g}.")

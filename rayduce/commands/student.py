@@ -42,6 +42,8 @@ from trainables.metrics import quality_of
 
 if TYPE_CHECKING:
     from search.store.store import Store
+    from trainables.quantizers.base import Codes, Dense
+    from trainables.recipe import Recipe
 
 
 commands = typer.Typer()
@@ -182,19 +184,12 @@ def export(
     student-vocabulary.model.
     """
     from rayduce.commands.outputs import check_outputs, write_outputs
-    from trainables.exporting.export import integer_kind, to_onnx, to_safetensors
+    from trainables.exporting.export import to_safetensors
     from trainables.quantizers.base import joined
-    from trainables.shipping.evaluation import assets_of, rebuild
     from trainables.shipping.packed_file import unpack
 
     with problems():
-        kind = format or target.suffix.removeprefix(".")
-        if not kind:
-            raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
-        if kind not in ("onnx", "rdz", "safetensors"):
-            raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
-        if reduced_range is not None and kind != "onnx":
-            raise Problem(f"--reduced-range and --full-range are about ONNX files, and {target} is none.")
+        kind = _kind(format, target, reduced_range)
         # Several files are named after it; what cannot be one of them is refused before the work.
         check_outputs([target], force=True)
         allow_own(model)
@@ -207,31 +202,56 @@ def export(
             "packed_bytes": str(len(content)),
             "task": json.dumps(recipe.task.to_dict()),  # with the class names, where the task has them
         }
-        checked: set[Path] = set()
+        graphs: dict[Path, bytes] = {}
         if kind == "onnx":
-            student = with_own_model(lambda: rebuild(recipe, tensors))
-            task = recipe.task
-            if reduced_range is not None and not integer_kind(student, tensors):
-                raise Problem(
-                    f"{source} is exported in float32, since inputs of its layers are not quantized; "
-                    "leave out --reduced-range and --full-range."
-                )
-            graphs = to_onnx(student, task.interface, metadata, tensors, reduced_range=reduced_range)
-            exported = _graph_files(target, graphs)
-            checked = {*exported}
-            companions = task.companions(assets_of(tensors))
-            exported |= {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
+            graphs, companions = _onnx_files(source, target, (recipe, tensors), metadata, reduced_range)
+            exported = {**graphs, **companions}
         elif kind == "safetensors":
-            exported = {
-                target: to_safetensors({name: t.decode() for name, t in joined(tensors).items()}, metadata)
-            }
+            decoded = {name: tensor.decode() for name, tensor in joined(tensors).items()}
+            exported = {target: to_safetensors(decoded, metadata)}
         else:
             exported = {target: content}
         read = Path(source) if Path(source).is_file() else None
         write_outputs(exported, force=force, source=read)
     for path, data in exported.items():
-        note = ", checked against the student" if path in checked else ""
+        note = ", checked against the student" if path in graphs else ""
         out.print(f"{whole_line(str(path))}: {len(data):,} bytes{note}", highlight=False, soft_wrap=True)
+
+
+def _kind(format: str | None, target: Path, reduced_range: bool | None) -> str:
+    """What is exported: ``format``, or what the suffix of ``target`` says."""
+    kind = format or target.suffix.removeprefix(".")
+    if not kind:
+        raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
+    if kind not in ("onnx", "rdz", "safetensors"):
+        raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
+    if reduced_range is not None and kind != "onnx":
+        raise Problem(f"--reduced-range and --full-range are about ONNX files, and {target} is none.")
+    return kind
+
+
+def _onnx_files(
+    source: str,
+    target: Path,
+    unpacked: tuple[Recipe, dict[str, Codes | Dense]],
+    metadata: dict[str, str],
+    reduced_range: bool | None,
+) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
+    """The graphs of a student, and the files that belong beside them."""
+    from trainables.exporting.export import integer_kind, to_onnx
+    from trainables.shipping.evaluation import assets_of, rebuild
+
+    recipe, tensors = unpacked
+    student = with_own_model(lambda: rebuild(recipe, tensors))
+    if reduced_range is not None and not integer_kind(student, tensors):
+        raise Problem(
+            f"{source} is exported in float32, since inputs of its layers are not quantized; "
+            "leave out --reduced-range and --full-range."
+        )
+    graphs = to_onnx(student, recipe.task.interface, metadata, tensors, reduced_range=reduced_range)
+    companions = recipe.task.companions(assets_of(tensors))
+    beside = {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
+    return _graph_files(target, graphs), beside
 
 
 def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget: bool = False) -> bytes:

@@ -15,6 +15,8 @@ from rich.table import Table
 
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
+    Address,
+    Concurrency,
     DataDir,
     Download,
     Epochs,
@@ -38,6 +40,7 @@ from rayduce.commands.arguments import (
     allow_own,
     budget_of,
     checked_name,
+    study_of,
     wishes,
 )
 from rayduce.commands.console import (
@@ -48,7 +51,7 @@ from rayduce.commands.console import (
     tell,
     whole_line,
 )
-from rayduce.commands.help import Command
+from rayduce.commands.help import SAMPLERS, Command
 from rayduce.commands.results import front_rows, front_table, quoted, score_text, where_store_is
 from search.problem import Problem
 from search.units import count, show_bytes, show_seconds
@@ -64,6 +67,36 @@ commands = typer.Typer()
 
 
 DELIVERY_SECONDS = 600.0
+
+
+SweepName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of the sweep; default STUDY-1, STUDY-2, ...")
+]
+
+
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of the search and of every training.")]
+
+
+Sampler = Annotated[str, typer.Option(metavar="NAME", help=f"How recipes are drawn: {SAMPLERS}.")]
+
+
+EarlierSweeps = Annotated[
+    list[str] | None,
+    typer.Option("--from", metavar="SWEEP", help="Learn from an earlier sweep of the store; repeatable."),
+]
+
+
+MinimizeLatency = Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")]
+
+
+Scheduler = Annotated[
+    Literal["pareto", "revive", "none"],
+    typer.Option(
+        metavar="NAME",
+        help="pareto: end students early that have no prospect of the front; revive: the same, and take "
+        "them up again once they have one; none: train all to the end.",
+    ),
+]
 
 
 @commands.command(
@@ -83,10 +116,8 @@ def sweep(
     study: StudyName,
     trials: Trials = None,
     epochs: Epochs = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the sweep; default STUDY-1, STUDY-2, ...")
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the search and of every training.")] = 0,
+    name: SweepName = None,
+    seed: Seed = 0,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     data: DataDir = None,
@@ -99,29 +130,15 @@ def sweep(
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
     max_drop: MaxDrop = None,
-    sampler: Annotated[
-        str, typer.Option(metavar="NAME", help="How recipes are drawn: tpe, gp, nsga2, random or qmc.")
-    ] = "tpe",
-    earlier: Annotated[
-        list[str] | None,
-        typer.Option("--from", metavar="SWEEP", help="Learn from an earlier sweep of the store; repeatable."),
-    ] = None,
+    sampler: Sampler = "tpe",
+    earlier: EarlierSweeps = None,
     methods: Methods = None,
     fix: Fixes = None,
     range_: Ranges = None,
-    latency: Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")] = False,
-    scheduler: Annotated[
-        Literal["pareto", "revive", "none"],
-        typer.Option(
-            metavar="NAME",
-            help="pareto: end students early that have no prospect of the front; revive: the same, and take "
-            "them up again once they have one; none: train all to the end.",
-        ),
-    ] = "pareto",
-    concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster, or auto.")
-    ] = None,
+    latency: MinimizeLatency = False,
+    scheduler: Scheduler = "pareto",
+    concurrency: Concurrency = None,
+    address: Address = None,
     model: OwnModel = None,
 ) -> None:
     """Search for the quality-size front of STUDY's students."""
@@ -130,19 +147,12 @@ def sweep(
     with problems():
         prepare_environment(address)
     from search.options import Options
-    from search.store.mlflow_client import settle
-    from search.store.store import default_tracking_uri, next_name
-    from studies.known import find_study
 
     with problems():
-        allow_own(model)
-        chosen = find_study(study, own_model=model)
-        if epochs is not None:
-            chosen = replace(chosen, epochs=epochs)
-        uri = default_tracking_uri(store, tracking_uri)
-        settle(uri, tell)
+        chosen = study_of(study, epochs, model)
+        name, uri = _named(name, study, store, tracking_uri)
         options = Options(
-            name=next_name(store, uri, study) if name is None else checked_name(name),
+            name=name,
             trials=trials or chosen.trials,
             seed=seed,
             store=store.absolute(),
@@ -161,6 +171,16 @@ def sweep(
             scheduler=scheduler,
         )
         _run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
+
+
+def _named(name: str | None, study: str, store: Path, tracking_uri: str | None) -> tuple[str, str]:
+    """The sweep's name, which may be the study's next, and the address of MLflow, a moved store put right."""
+    from search.store.mlflow_client import settle
+    from search.store.store import default_tracking_uri, next_name
+
+    uri = default_tracking_uri(store, tracking_uri)
+    settle(uri, tell)
+    return next_name(store, uri, study) if name is None else checked_name(name), uri
 
 
 def _run(study: Study, options: Options, *, resume: bool = False) -> None:
@@ -241,10 +261,8 @@ def resume(
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     data: DataDir = None,
-    concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster, or auto.")
-    ] = None,
+    concurrency: Concurrency = None,
+    address: Address = None,
     model: OwnModel = None,
 ) -> None:
     """Go on with a sweep that was stopped, failed or killed.

@@ -172,7 +172,7 @@ def test_what_follows_the_last_newline_is_cut_off(tmp_path, content):
 HOLDER = """
 import sys
 from pathlib import Path
-from search.sweep_folder import SweepFolder
+from search.log.folder import SweepFolder
 with SweepFolder(Path(sys.argv[1]), "s").claimed():
     print("mine", flush=True)
     sys.stdin.read()

@@ -14,7 +14,7 @@ from search.sweeps.halt import Halt, Signals
 
 SECOND_WHILE_RAY_ENDS = """
 import os, signal
-from search.environment import prepare_environment
+from search.clusters.environment import prepare_environment
 prepare_environment(None)
 import ray
 from search.sweeps.halt import Halt, Signals
