@@ -199,7 +199,7 @@ def export(
         check_outputs([target], force=True)
         allow_own(model)
         content = _packed(source, store, tracking_uri, within_budget=not force)
-        recipe, tensors = with_its_name(source, lambda: unpack(content))
+        recipe, tensors, built = with_its_name(source, lambda: unpack(content))
         check_own(model, recipe)
         metadata = {
             "recipe_id": recipe.recipe_id,
@@ -209,7 +209,7 @@ def export(
         }
         checked: set[Path] = set()
         if kind == "onnx":
-            student = with_own_model(lambda: rebuild(recipe, tensors))
+            student = with_own_model(lambda: rebuild(recipe, tensors, built))
             task = recipe.task
             if reduced_range is not None and not integer_kind(student, tensors):
                 raise Problem(

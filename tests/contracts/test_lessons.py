@@ -19,6 +19,7 @@ from trainables.losses import SoftTargets
 from trainables.losses.base import Loss
 from trainables.models import ConvNet
 from trainables.optimizers import SGD, AdamW
+from trainables.origins import Fresh
 from trainables.pruners import Magnitude, NoPruner
 from trainables.pruners.base import Mask, Pruner
 from trainables.pruners.magnitude import largest
@@ -167,7 +168,7 @@ class _Saliency(Mask):
 class Saliency(Pruner):
     """Half of each tensor, by gradient times weight."""
 
-    def build(self, weight):
+    def build(self, weight, name=""):
         return _Saliency(weight)
 
 
@@ -177,7 +178,7 @@ def recipe_of(teacher=None, losses=(), phase=None, **parts):
     return Recipe(
         method="double",
         task=Digits(batch_size=256),
-        model=STUDENT,
+        origin=Fresh(STUDENT),
         teacher=teacher or NoTeacher(),
         losses=losses,
         phases=(Phase(EPOCHS, AdamW(1e-2), **(phase or {})),),

@@ -113,7 +113,15 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_example_passes_a_users_strict_types(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file=", EXAMPLE]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--follow-imports=silent",
+        "--config-file=",
+        str(EXAMPLE),
+    ]
     environment = {**os.environ, "MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
