@@ -542,7 +542,7 @@ def test_the_layout_is_the_documented_one() -> None:
     assert reader.byte() == VERSION
     assert reader.varint() == 2
     header = json.loads(zlib.decompressobj(-15, DICTIONARY).decompress(reader.take(reader.varint())))
-    assert header == [RECIPE.to_dict(), ["bias"]]
+    assert header == [RECIPE.to_dict(), None, ["bias"]]
     assert reader.varint() == 7
     assert reader.byte() == 0  # the first member of the recipe's codec, Raw
     assert reader.byte() == 1 << 4 | 1  # one dimension, float16
@@ -553,7 +553,7 @@ def test_the_layout_is_the_documented_one() -> None:
 
 def test_the_architecture_that_ships_is_in_the_file_where_it_is_another_one() -> None:
     """An origin may make another network than was asked for; the file alone says which."""
-    asked, shipped = RECIPE.model, ConvNet(depth=1, width=0.25)
+    asked, shipped = RECIPE.model, ConvNet(depth=2, width=0.25)
     tensors = {"a": Dense(torch.zeros(3))}
     plain, other = pack(RECIPE, tensors, model=asked), pack(RECIPE, tensors, model=shipped)
     assert plain == pack(RECIPE, tensors) and len(plain) < len(other)
