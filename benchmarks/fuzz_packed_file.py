@@ -108,7 +108,7 @@ class Parts:
         """The file, with a checksum that fits."""
         text = self.text
         if text is None:
-            text = json.dumps([self.recipe, self.names], sort_keys=True, separators=(",", ":"))
+            text = json.dumps([self.recipe, None, self.names], sort_keys=True, separators=(",", ":"))
         squeezer = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY)
         squeezed = squeezer.compress(text.encode("ascii", "replace")) + squeezer.flush()
         records = b"".join(varint(len(record)) + record for record in self.records)
@@ -127,7 +127,9 @@ def taken_apart(data: bytes) -> Parts:
     reader = Reader(data[:-CHECKSUM_BYTES])
     reader.take(len(MAGIC) + 1)
     elements = reader.varint()
-    recipe, names = json.loads(zlib.decompressobj(-15, DICTIONARY).decompress(reader.take(reader.varint())))
+    recipe, _, names = json.loads(
+        zlib.decompressobj(-15, DICTIONARY).decompress(reader.take(reader.varint()))
+    )
     return Parts(elements, recipe, names, [bytes(reader.take(reader.varint())) for _ in names])
 
 
@@ -375,7 +377,7 @@ def of_names(data: bytes, other: bytes, chance: random.Random) -> bytes:
 def of_the_header(data: bytes, other: bytes, chance: random.Random) -> bytes:
     """JSON that is deep, cut, doubled, or no JSON; and announced elements at will."""
     parts = taken_apart(data)
-    text = json.dumps([parts.recipe, parts.names], separators=(",", ":"))
+    text = json.dumps([parts.recipe, None, parts.names], separators=(",", ":"))
     place = chance.randrange(len(text))
     if chance.random() < 0.3:
         return replace(parts, elements=chance.choice(SIZES)).whole()
@@ -386,7 +388,7 @@ def of_the_header(data: bytes, other: bytes, chance: random.Random) -> bytes:
 
 def of_a_vocabulary(data: bytes, other: bytes, chance: random.Random) -> bytes:
     """A vocabulary that is damaged, or unpacks to far more than it should."""
-    recipe, tensors = unpack(data)
+    recipe, tensors, _ = unpack(data)
     if "task:vocabulary" not in tensors:
         return in_a_record(data, other, chance)
     whole = tensors["task:vocabulary"].decode().numpy().tobytes()
@@ -469,7 +471,7 @@ def outcome(read: Callable[[], str]) -> str:
 
 def student(data: bytes) -> str:
     """Read all tensors, their values, the vocabulary and the network."""
-    recipe, tensors = unpack(data)
+    recipe, tensors, _ = unpack(data)
     refused = _values(tensors)
     if not refused:
         rebuild(recipe, tensors)

@@ -71,7 +71,7 @@ def files(student: Model) -> dict[str, bytes]:
     made = {}
     for form in FORMS:
         this = replace(recipe, activations=NoActivationQuantizer()) if form == "float32" else recipe
-        _, tensors = unpack(ship(this, compress(student_copy(network, student, task), this), _images))
+        tensors = unpack(ship(this, compress(student_copy(network, student, task), this), _images)).tensors
         (made[form],) = to_onnx(
             rebuild(this, tensors), task.interface, {}, tensors, reduced_range=form == FORMS[2]
         ).values()

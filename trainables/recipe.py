@@ -198,9 +198,9 @@ MEMBERS: dict[str, type[Part]] = {cls.__name__: cls for cls in _CLASSES}
 """Every class a recipe may name; names are unique across families."""
 
 
-def canonical_json(recipe: Recipe) -> str:
-    """The recipe as JSON with sorted keys and no spaces: equal recipes give equal strings."""
-    return json.dumps(recipe.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+def canonical_json(part: Part) -> str:
+    """A recipe, or another part, as JSON with sorted keys and no spaces: equal parts give equal strings."""
+    return json.dumps(part.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def recipe_from_dict(data: Any) -> Recipe:

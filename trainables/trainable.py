@@ -24,10 +24,9 @@ from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import architecture_key, fingerprint, known_latencies, latencies_of
 from trainables.metrics.macs import macs
 from trainables.models.custom import allow
-from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.shipping.evaluation import open_student, weights_of
-from trainables.shipping.packed_file import unpack
+from trainables.shipping.packed_file import Packed, unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, LoadedTask
@@ -313,7 +312,7 @@ def final_metrics(
     interface), ``parameters``, ``sparsity`` (zeros among compressed weights) and ``mean_bits`` (stored bits
     per compressed weight).
     """
-    _, tensors = unpack(data)
+    tensors = unpack(data).tensors
     return {
         "compression_ratio": settings.teacher_bytes / len(data),
         "macs": macs(student, recipe.task.interface),
@@ -334,11 +333,10 @@ def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSe
     """
     if settings.latency_table is None:
         return {}
-    interface = recipe.task.interface
-    _, tensors = unpack(data)
+    interface, packed = recipe.task.interface, unpack(data)
     found = latencies_of(
-        _latency_key(recipe, tensors, student),
-        lambda: to_onnx(student, interface, {}, tensors),
+        _latency_key(packed, student),
+        lambda: to_onnx(student, interface, {}, packed.tensors),
         interface,
         settings.latency_table,
     )
@@ -360,16 +358,16 @@ def first_latencies(
             return latencies(recipe, data, student, settings)
         except ExportError:
             return {}
-    _, tensors = unpack(data)
-    key = _latency_key(recipe, tensors, student)
+    key = _latency_key(unpack(data), student)
     known = known_latencies(key, recipe.task.interface, settings.latency_table)
     return {name: latency.p10_ms for name, latency in known.items()}
 
 
-def _latency_key(recipe: Recipe, tensors: Mapping[str, Codes | Dense], student: nn.Module) -> str:
-    """Names what decides the latency of ``student``, rebuilt from ``tensors``, in the table."""
+def _latency_key(packed: Packed, student: nn.Module) -> str:
+    """Names what decides the latency of ``student``, rebuilt from ``packed``, in the table."""
     # The class of an own model can change under the same name, so its layers are part of the key.
     layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
-    key = f"{architecture_key(recipe.model, recipe.task.interface, recipe.task.outputs)}-{layers}"
-    kind = integer_kind(student, tensors)
+    task = packed.recipe.task
+    key = f"{architecture_key(packed.model, task.interface, task.outputs)}-{layers}"
+    kind = integer_kind(student, packed.tensors)
     return f"{key}-{kind}" if kind else key

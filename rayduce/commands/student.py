@@ -42,8 +42,7 @@ from trainables.metrics import quality_of
 
 if TYPE_CHECKING:
     from search.store.store import Store
-    from trainables.quantizers.base import Codes, Dense
-    from trainables.recipe import Recipe
+    from trainables.shipping.packed_file import Packed
 
 
 commands = typer.Typer()
@@ -194,7 +193,8 @@ def export(
         check_outputs([target], force=True)
         allow_own(model)
         content = _packed(source, store, tracking_uri, within_budget=not force)
-        recipe, tensors = with_its_name(source, lambda: unpack(content))
+        packed = with_its_name(source, lambda: unpack(content))
+        recipe, tensors = packed.recipe, packed.tensors
         check_own(model, recipe)
         metadata = {
             "recipe_id": recipe.recipe_id,
@@ -204,7 +204,7 @@ def export(
         }
         graphs: dict[Path, bytes] = {}
         if kind == "onnx":
-            graphs, companions = _onnx_files(source, target, (recipe, tensors), metadata, reduced_range)
+            graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range)
             exported = {**graphs, **companions}
         elif kind == "safetensors":
             decoded = {name: tensor.decode() for name, tensor in joined(tensors).items()}
@@ -233,7 +233,7 @@ def _kind(format: str | None, target: Path, reduced_range: bool | None) -> str:
 def _onnx_files(
     source: str,
     target: Path,
-    unpacked: tuple[Recipe, dict[str, Codes | Dense]],
+    packed: Packed,
     metadata: dict[str, str],
     reduced_range: bool | None,
 ) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
@@ -241,8 +241,8 @@ def _onnx_files(
     from trainables.exporting.export import integer_kind, to_onnx
     from trainables.shipping.evaluation import assets_of, rebuild
 
-    recipe, tensors = unpacked
-    student = with_own_model(lambda: rebuild(recipe, tensors))
+    recipe, tensors, model = packed
+    student = with_own_model(lambda: rebuild(recipe, tensors, model))
     if reduced_range is not None and not integer_kind(student, tensors):
         raise Problem(
             f"{source} is exported in float32, since inputs of its layers are not quantized; "

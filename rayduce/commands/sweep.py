@@ -271,7 +271,6 @@ def resume(
     checkpoints.
     """
     from search.clusters.environment import prepare_environment
-    from search.options import command
     from search.sweeps.resume import find_sweep
 
     with problems():
@@ -285,13 +284,7 @@ def resume(
             out.print(f"The sweep {name} has finished; MLflow gets what it lacks.", highlight=False)
             _deliver(found, uri, DELIVERY_SECONDS)
             return
-        options = found.options(uri)
-        if address is None and options.address is not None:
-            again = command("resume", name, options.store, tracking_uri=uri, address=options.address)
-            raise Problem(
-                f"The sweep {name} ran on the Ray cluster {options.address}, which only its log says: it is "
-                f"not joined unless you name it: {again}"
-            )
+        options = found.going_on(tracking_uri, address=address, model=model)
         prepare_environment(address)
         from search.store.mlflow_client import settle
 
@@ -299,13 +292,6 @@ def resume(
     from studies.known import find_study
 
     with problems():
-        if model != options.own_model:
-            own = options.own_model
-            raise Problem(
-                f"The students of {name} are {own}: give --model {own}, so that it may be imported."
-                if own
-                else f"The students of {name} are Rayduce's own; leave out --model."
-            )
         allow_own(model)
         given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
         options = replace(options, **{key: value for key, value in given.items() if value is not None})

@@ -43,10 +43,10 @@ def latencies_of_all(files: list[bytes], settings: TrialSettings) -> tuple[list[
         allow(target)
     exported: list[tuple[dict[str, bytes], Interface]] = []
     for file in files:
-        recipe, tensors = unpack(file)
+        recipe, tensors, model = unpack(file)
         interface = recipe.task.interface
         try:
-            exported.append((to_onnx(rebuild(recipe, tensors), interface, {}, tensors), interface))
+            exported.append((to_onnx(rebuild(recipe, tensors, model), interface, {}, tensors), interface))
         except ExportError:
             exported.append(({}, interface))
     with alone():

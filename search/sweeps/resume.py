@@ -76,6 +76,36 @@ class Earlier:
             )
         return named
 
+    def going_on(self, tracking_uri: str | None, *, address: str | None, model: str | None) -> Options:
+        """How the sweep was asked for, if the user names what only its log names otherwise.
+
+        Args:
+            tracking_uri: MLflow's store, as the user gave it.
+            address: of a Ray cluster, as the user gave it.
+            model: ``module:Class`` of the user's student, as the user gave it.
+
+        Raises:
+            Problem: it was tracked at another store, ran on a cluster or had students of a class that the
+                user does not name.
+        """
+        name = self.folder.name
+        uri = self.tracking_uri("resume", tracking_uri)
+        options = self.options(uri)
+        if address is None and options.address is not None:
+            again = command("resume", name, options.store, tracking_uri=uri, address=options.address)
+            raise Problem(
+                f"The sweep {name} ran on the Ray cluster {options.address}, which only its log says: it is "
+                f"not joined unless you name it: {again}"
+            )
+        if model != options.own_model:
+            own = options.own_model
+            raise Problem(
+                f"The students of {name} are {own}: give --model {own}, so that it may be imported."
+                if own
+                else f"The students of {name} are Rayduce's own; leave out --model."
+            )
+        return options
+
     def options(self, tracking_uri: str) -> Options:
         """How the sweep was asked for. Nothing is fetched again, as what was fetched is there.
 

@@ -65,7 +65,7 @@ def test_one_command_gives_the_table_and_the_second_call_trains_nothing(
     assert kinds == {(0, "fp", 32, 0)} | rounded | learned | full
     for cell in report["cells"]:
         packed = (out / "cells" / f"{cell['recipe_id']}.rdz").read_bytes()
-        recipe, _ = unpack(packed)
+        recipe, _, _ = unpack(packed)
         assert recipe.recipe_id == cell["recipe_id"] and len(packed) == cell["packed_bytes"]
         assert cell["test_accuracy"] * 12 == pytest.approx(round(cell["test_accuracy"] * 12))
     assert all(row["seeds"] == 2 for row in report["orderings"])

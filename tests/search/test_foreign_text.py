@@ -112,12 +112,12 @@ def errors():
     recipe = canonical_json(RECIPE)
     for name in HOSTILE:
         quoted = json.dumps(name)
-        yield hostile_file(f"[{recipe},[{quoted}]]", b"\xff")
+        yield hostile_file(f"[{recipe},null,[{quoted}]]", b"\xff")
         for part in ('"ConvNet"', '"Digits"', f'"{RECIPE.method}"', '"float16"'):
-            yield hostile_file(f"[{recipe.replace(part, json.dumps(name * 300), 1)},[]]")
+            yield hostile_file(f"[{recipe.replace(part, json.dumps(name * 300), 1)},null,[]]")
         for seed in (f'"seed":{quoted}', f"{quoted}:0"):
             changed = recipe.replace('"seed":0', seed)
-            yield hostile_file(f"[{changed},[]]")
+            yield hostile_file(f"[{changed},null,[]]")
 
 
 def test_errors_about_files_are_short_and_harmless(tmp_path):

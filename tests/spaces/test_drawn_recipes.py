@@ -60,8 +60,12 @@ FORMER = {
 
 
 def today(recipe):
-    """A recorded recipe as it is written today: ``model`` and ``start`` have become the origin."""
-    data = dict(recipe)
+    """A recorded recipe as it is written today.
+
+    ``model`` and ``start`` have become the origin; there were no peers, and no dense gradients.
+    """
+    data = {**recipe, "peers": []}
+    data["phases"] = [{**phase, "dense_gradient": False} for phase in recipe["phases"]]
     model, start = data.pop("model"), data.pop("start")
     fresh = {"type": "Fresh", "model": model}
     data["origin"] = fresh if start is None else {"type": "Trained", "model": model, "network": start}

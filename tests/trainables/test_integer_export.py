@@ -72,7 +72,7 @@ def trained(arrays):
             trainer = trainer_of(recipe, arrays)
             while not trainer.finished:
                 trainer.train_epoch()
-            _, tensors = unpack(trainer.ship())
+            tensors = unpack(trainer.ship()).tensors
             made[key] = (rebuild(recipe, tensors), tensors, trainer.task)
         return made[key]
 

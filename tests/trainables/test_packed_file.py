@@ -38,6 +38,7 @@ from trainables.shipping.packed_file import (
     MAGIC,
     VERSION,
     Limits,
+    Packed,
     PackedFileError,
     _entropy_bytes,
     describe,
@@ -105,8 +106,8 @@ def with_header(text: bytes, elements: int = 0, records: bytes = b"") -> bytes:
     return fixed(MAGIC + bytes([VERSION]) + varint(elements) + varint(len(squeezed)) + squeezed + records)
 
 
-def header_text(recipe: Recipe = RECIPE, names: object = ()) -> bytes:
-    return f"[{canonical_json(recipe)},{json.dumps(names)}]".encode()
+def header_text(recipe: Recipe = RECIPE, names: object = (), model: str = "null") -> bytes:
+    return f"[{canonical_json(recipe)},{model},{json.dumps(names)}]".encode()
 
 
 @settings(max_examples=60)
@@ -114,7 +115,7 @@ def header_text(recipe: Recipe = RECIPE, names: object = ()) -> bytes:
 def test_round_trip_and_rows(seed: int) -> None:
     tensors = random_tensors(seed)
     data = pack(RECIPE, tensors)
-    recipe, again = unpack(data)
+    recipe, again, _ = unpack(data)
     assert recipe == RECIPE == read_header(data)
     assert list(again) == list(tensors)
     assert all(same(tensors[name], again[name]) for name in tensors)
@@ -279,7 +280,7 @@ def test_ten_thousand_corruptions_are_refused_or_harmless() -> None:
             continue
         broken = fixed(corrupted(data[: -packed_file.CHECKSUM_BYTES], other, starts[data], chance))
         try:
-            recipe, tensors = unpack(broken)
+            recipe, tensors, _ = unpack(broken)
         except PackedFileError as error:
             assert "\n" not in str(error)
             assert len(str(error)) < 400
@@ -417,7 +418,7 @@ def test_noise_is_refused(noise: bytes) -> None:
 
 def test_another_version_is_named() -> None:
     data = pack(RECIPE, {})
-    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 2 can be read"):
+    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 3 can be read"):
         read_header(fixed(data[: len(MAGIC)] + b"\x09" + data[len(MAGIC) + 1 : -8]))
 
 
@@ -436,6 +437,9 @@ HOSTILE_HEADERS = {
     "huge number": header_text().replace(b'"value":0.7', b'"value":1' + b"0" * 4000),
     "huger number": header_text().replace(b'"value":0.7', b'"value":1' + b"0" * 40_000),
     "range": header_text().replace(b'"bits":4', b'"bits":99'),
+    "no architecture": header_text(model='{"bits":4,"type":"Where"}'),
+    "another part than an architecture": header_text(model='{"type":"NoPruner"}'),
+    "a number as architecture": header_text(model="5"),
     "names no list": header_text(names="weight"),
     "names no strings": header_text(names=[1]),
     "twice the same name": header_text(names=["a", "a"]),
@@ -452,7 +456,7 @@ def test_hostile_headers(text: bytes) -> None:
 
 
 def test_the_helper_makes_good_files_too() -> None:
-    assert unpack(with_header(header_text())) == (RECIPE, {})
+    assert unpack(with_header(header_text())) == Packed(RECIPE, {}, RECIPE.model)
 
 
 def test_announced_sizes_are_bounded() -> None:
@@ -490,8 +494,8 @@ def test_names_of_any_characters() -> None:
 
 
 def test_the_dictionary_is_frozen() -> None:
-    """It is part of version 2 of the format: change it and older files cannot be read."""
-    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (4226, 282946601)
+    """It is part of version 3 of the format: change it and older files cannot be read."""
+    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (4645, 1843644730)
 
 
 def test_files(tmp_path: Path) -> None:
@@ -538,10 +542,20 @@ def test_the_layout_is_the_documented_one() -> None:
     assert reader.byte() == VERSION
     assert reader.varint() == 2
     header = json.loads(zlib.decompressobj(-15, DICTIONARY).decompress(reader.take(reader.varint())))
-    assert header == [RECIPE.to_dict(), ["bias"]]
+    assert header == [RECIPE.to_dict(), None, ["bias"]]
     assert reader.varint() == 7
     assert reader.byte() == 0  # the first member of the recipe's codec, Raw
     assert reader.byte() == 1 << 4 | 1  # one dimension, float16
     assert reader.varint() == 2
     assert reader.take(4) == bytes.fromhex("003c00c0")
     assert reader.rest() == packed_file._checksum(data[:-8])
+
+
+def test_the_architecture_that_ships_is_in_the_file_where_it_is_another_one() -> None:
+    """An origin may make another network than was asked for; the file alone says which."""
+    asked, shipped = RECIPE.model, ConvNet(depth=2, width=0.25)
+    tensors = {"a": Dense(torch.zeros(3))}
+    plain, other = pack(RECIPE, tensors, model=asked), pack(RECIPE, tensors, model=shipped)
+    assert plain == pack(RECIPE, tensors) and len(plain) < len(other)
+    assert (unpack(plain).model, unpack(other).model) == (asked, shipped)
+    assert unpack(other).recipe == RECIPE and read_header(other).recipe_id == RECIPE.recipe_id

@@ -166,7 +166,7 @@ def test_shipping_before_they_are_in_force_calibrates_the_network_that_is_shippe
     data = trainer.ship()
     assert trainer.ship() == data
     assert all(torch.equal(v, before[k]) for k, v in trainer.student.state_dict().items())
-    recipe, tensors = unpack(data)
+    recipe, tensors, _ = unpack(data)
     network = rebuild(recipe, tensors)
     again = copy.deepcopy(network)
     calibrate(again, trainer.learners[0].inputs)
@@ -191,7 +191,7 @@ def test_a_range_that_is_not_finite_is_named():
 
 
 def test_a_file_without_its_ranges_is_refused(arrays):
-    recipe, tensors = unpack(trainer_of(recipe_of(MovingRange()), arrays).ship())
+    recipe, tensors, _ = unpack(trainer_of(recipe_of(MovingRange()), arrays).ship())
     name = next(name for name in tensors if name.endswith("range"))
     missing = {k: v for k, v in tensors.items() if k != name}
     with pytest.raises(PackedFileError, match="do not fit"):

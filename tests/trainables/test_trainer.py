@@ -232,7 +232,7 @@ def test_shared_levels_follow_the_gradients_at_the_same_total_of_bits(arrays):
     assert spent <= 4 * sum(size for _, size in joints) * (1 + 1e-9)
     trainer.train_epoch()
     assert [len(joint.quantizer.points) for joint, _ in joints] == levels
-    _, tensors = unpack(trainer.ship())
+    tensors = unpack(trainer.ship()).tensors
     stored = [t.codebook.numel() for t in tensors.values() if isinstance(t, Codes)]
     assert stored == levels
 
@@ -245,7 +245,7 @@ def test_layers_are_quantized_each_in_its_own_way(arrays):
     )
     trainer = trainer_of(replace(recipe, quantizer=mixed), arrays)
     trainer.train_epoch()
-    _, tensors = unpack(trainer.ship())
+    tensors = unpack(trainer.ship()).tensors
     assert [tensors[name].bits for name in names[:3]] == [2, 1, 3]
     assert not tensors[names[1]].decode().any()
     with pytest.raises(ValueError, match="nowhere"):
@@ -268,7 +268,7 @@ def test_layers_are_pruned_and_their_inputs_quantized_each_in_its_own_way(arrays
     trainer = trainer_of(mixed, arrays)
     trainer.train_epoch()
     data = trainer.ship()
-    _, tensors = unpack(data)
+    tensors = unpack(data).tensors
     shares = [float((tensors[name].decode() == 0).float().mean()) for name in names]
     assert shares == pytest.approx([0.0, 0.9, *[0.5] * (len(names) - 2)], abs=0.01)
     _, student = open_student(data)

@@ -102,7 +102,7 @@ def test_embeddings_and_output_layer_are_compressed_and_tied_ones_stored_once(fa
     )
     trainer = trainer_of(recipe, arrays)
     trainer.train_epoch()
-    _, tensors = unpack(trainer.ship())
+    tensors = unpack(trainer.ship()).tensors
     tables = {name: tensor for name, tensor in tensors.items() if name.startswith("words.")}
     assert tables.keys() == {f"words.{name}.weight" for name in TABLES[tied]}
     for name, table in tables.items():
@@ -114,7 +114,7 @@ def test_embeddings_and_output_layer_are_compressed_and_tied_ones_stored_once(fa
     dense = {name for name, tensor in tensors.items() if not isinstance(tensor, Codes)}
     assert all(len(tensors[name].shape) == 1 for name in dense)
     spared = replace(recipe, exempt=("words.*",), pruner=NoPruner())
-    _, tensors = unpack(trainer_of(spared, arrays).ship())
+    tensors = unpack(trainer_of(spared, arrays).ship()).tensors
     assert not any(isinstance(tensors[name], Codes) for name in tables)
 
 

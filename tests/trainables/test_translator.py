@@ -68,14 +68,14 @@ def test_a_line_does_not_depend_on_the_others_and_blank_ones_stay_blank(file, fo
 
 
 def test_the_vocabulary_is_in_the_file_and_is_no_weight(task, file):
-    _, tensors = unpack(file)
+    tensors = unpack(file).tensors
     stored = assets_of(tensors)["vocabulary"]
     assert torch.equal(stored, task.assets()["vocabulary"]) and stored.dtype == torch.uint8
     assert parameters(weights_of(tensors)) == parameters(tensors) - len(stored)
 
 
 def test_another_vocabulary_is_not_evaluated_and_a_damaged_one_not_used(task, file):
-    recipe, tensors = unpack(file)
+    recipe, tensors, _ = unpack(file)
     name = f"{ASSET}vocabulary"
     spoilt = tensors[name].decode().clone()
     spoilt[-1] ^= 1

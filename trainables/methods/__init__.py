@@ -2,23 +2,52 @@
 
 from typing import Any
 
-from trainables.methods.baseline import full_precision
+from trainables.methods.baseline import full_precision as full_precision
 from trainables.methods.distillation import (
-    alternating_quantization,
-    differentiable_quantization,
-    knowledge_distillation,
-    quantized_distillation,
-    sequence_level_distillation,
-    teacher_annealing,
+    alternating_quantization as alternating_quantization,
+)
+from trainables.methods.distillation import (
+    differentiable_quantization as differentiable_quantization,
+)
+from trainables.methods.distillation import (
+    knowledge_distillation as knowledge_distillation,
+)
+from trainables.methods.distillation import (
+    quantized_distillation as quantized_distillation,
+)
+from trainables.methods.distillation import (
+    sequence_level_distillation as sequence_level_distillation,
+)
+from trainables.methods.distillation import (
+    teacher_annealing as teacher_annealing,
 )
 from trainables.methods.quantization import (
-    int8_post_training_quantization,
-    learned_step_quantization,
-    parameterized_clipping,
-    post_training_quantization,
-    quantization_aware_training,
+    int8_post_training_quantization as int8_post_training_quantization,
 )
-from trainables.methods.setting import PRUNING, Method, Setting, published
+from trainables.methods.quantization import (
+    learned_step_quantization as learned_step_quantization,
+)
+from trainables.methods.quantization import (
+    parameterized_clipping as parameterized_clipping,
+)
+from trainables.methods.quantization import (
+    post_training_quantization as post_training_quantization,
+)
+from trainables.methods.quantization import (
+    quantization_aware_training as quantization_aware_training,
+)
+from trainables.methods.setting import (
+    PRUNING as PRUNING,
+)
+from trainables.methods.setting import (
+    Method as Method,
+)
+from trainables.methods.setting import (
+    Setting as Setting,
+)
+from trainables.methods.setting import (
+    published as published,
+)
 
 METHODS: dict[str, Method[Any]] = {
     "fp": full_precision,
@@ -35,5 +64,3 @@ METHODS: dict[str, Method[Any]] = {
     "seqkd": sequence_level_distillation,
 }
 """Short name -> method."""
-
-__all__ = ["METHODS", "PRUNING", "Method", "Setting", "published", *(each.name for each in METHODS.values())]

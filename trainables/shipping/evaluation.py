@@ -13,6 +13,8 @@ from trainables.compression.quantized_inputs import calibrate, input_quantizers,
 from trainables.folding import fold_batch_norms
 from trainables.foreign import shown
 from trainables.models import Custom
+from trainables.models.base import Model
+from trainables.origins.base import fresh_network
 from trainables.quantizers.base import Codes, Dense, joined
 from trainables.recipe import Recipe
 from trainables.shipping.packed_file import PackedFileError, pack, unpack
@@ -27,6 +29,7 @@ def ship(
     student: nn.Module,
     inputs: InputBatches | None = None,
     assets: Mapping[str, Tensor] | None = None,
+    model: Model | None = None,
 ) -> bytes:
     """The packed file of ``student`` as it stands, final mask and quantizers applied.
 
@@ -37,6 +40,7 @@ def ship(
         student: with its compressed weights.
         inputs: training inputs to take ranges from; needed only in that case.
         assets: of the task, see :meth:`trainables.tasks.base.LoadedTask.assets`; None are none.
+        model: the architecture of ``student``; None is the recipe's.
 
     Raises:
         NotFinite: a tensor or a range is not finite.
@@ -46,9 +50,9 @@ def ship(
     if not all(quantizer.quantizing for _, quantizer in input_quantizers(student)):
         if inputs is None:
             raise ValueError(f"{recipe.activations} needs inputs to take its ranges from")
-        tensors |= _ranges(recipe, tensors, inputs)
+        tensors |= _ranges(recipe, tensors, inputs, model)
     tensors |= {f"{ASSET}{name}": Dense(values) for name, values in (assets or {}).items()}
-    return pack(recipe, tensors)
+    return pack(recipe, tensors, model=model)
 
 
 def assets_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Tensor]:
@@ -63,10 +67,10 @@ def weights_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Codes | Dense]
 
 
 def _ranges(
-    recipe: Recipe, tensors: Mapping[str, Codes | Dense], inputs: InputBatches
+    recipe: Recipe, tensors: Mapping[str, Codes | Dense], inputs: InputBatches, model: Model | None
 ) -> dict[str, Codes | Dense]:
     """The ranges of the inputs of the network that ``tensors`` rebuild, on the inputs' device."""
-    network = rebuild(recipe, tensors).to(next(iter(inputs())).device)
+    network = rebuild(recipe, tensors, model).to(next(iter(inputs())).device)
     calibrate(network, inputs)
     ranges: dict[str, Codes | Dense] = {}
     for prefix, quantizer in input_quantizers(network):
@@ -76,10 +80,15 @@ def _ranges(
     return ranges
 
 
-def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
+def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense], model: Model | None = None) -> nn.Module:
     """A fresh network in eval mode on the CPU, holding the decoded ``tensors`` as float32.
 
     The inputs of its layers are quantized if the recipe says so. Assets are left aside.
+
+    Args:
+        recipe: of the student.
+        tensors: of :func:`trainables.shipping.packed_file.unpack`.
+        model: the architecture that ships; None is the recipe's.
 
     Raises:
         PackedFileError: the tensors are not those of the recipe's network.
@@ -89,19 +98,20 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense]) -> nn.Module:
         tensors = joined(weights_of(tensors))
     except ValueError as error:
         raise PackedFileError(f"damaged packed file: {error}") from error
-    own = isinstance(recipe.model, Custom)
+    model = model or recipe.model
+    own = isinstance(model, Custom)
     if not own:  # a recipe may claim any size: look before allocating
         with torch.device("meta"):
-            _check_shapes(_built(recipe).state_dict(), tensors)
+            _check_shapes(_built(model, recipe).state_dict(), tensors)
     with torch.random.fork_rng(devices=[]):  # building must not move the caller's random state
-        network = _fitted(recipe.build(), recipe) if own else _built(recipe)
+        network = _fitted(fresh_network(model, recipe.task), recipe) if own else _built(model, recipe)
     _check_shapes(network.state_dict(), tensors)
     network.load_state_dict({name: tensor.decode() for name, tensor in tensors.items()})
     return network.eval().requires_grad_(False)
 
 
-def _built(recipe: Recipe) -> nn.Module:
-    return _fitted(recipe.model.build(recipe.task.input_shape, recipe.task.outputs), recipe)
+def _built(model: Model, recipe: Recipe) -> nn.Module:
+    return _fitted(model.build(recipe.task.input_shape, recipe.task.outputs), recipe)
 
 
 def _fitted(network: nn.Module, recipe: Recipe) -> nn.Module:
@@ -130,8 +140,8 @@ def open_student(data: bytes) -> tuple[Recipe, nn.Module]:
     Raises:
         PackedFileError: ``data`` is no packed file, or is damaged.
     """
-    recipe, tensors = unpack(data)
-    return recipe, rebuild(recipe, tensors)
+    recipe, tensors, model = unpack(data)
+    return recipe, rebuild(recipe, tensors, model)
 
 
 def evaluate_file(data: bytes, task: LoadedTask, split: str) -> dict[str, float]:
@@ -141,12 +151,12 @@ def evaluate_file(data: bytes, task: LoadedTask, split: str) -> dict[str, float]
         PackedFileError: ``data`` is no packed file, is damaged, or was made with other assets than
             the task's, such as a vocabulary that another version of a library learnt from the same text.
     """
-    recipe, tensors = unpack(data)
+    recipe, tensors, model = unpack(data)
     stored, wanted = assets_of(tensors), task.assets()
     for name in sorted({*stored, *wanted}):
         if name not in stored or name not in wanted or not torch.equal(stored[name], wanted[name]):
             raise PackedFileError(
                 f"the student's {shown(name)} is not that of the data it is to be evaluated on"
             )
-    network = rebuild(recipe, tensors)
+    network = rebuild(recipe, tensors, model)
     return task.evaluate(network.to(task.device), split)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +23,15 @@ from trainables.codecs.frequencies import count_symbols
 from trainables.codecs.layout import affine_size
 from trainables.codecs.smallest import Smallest
 from trainables.foreign import parse_json, shown
+from trainables.models.base import Model
+from trainables.part import part_from_dict
 from trainables.quantizers.base import Codes
-from trainables.recipe import Recipe, canonical_json, recipe_from_dict
+from trainables.recipe import MEMBERS, Recipe, canonical_json, recipe_from_dict
 from trainables.shipping.packed_dictionary import DICTIONARY
 
 SUFFIX = ".rdz"
 MAGIC = b"\x8bRDZ"
-VERSION = 2
+VERSION = 3
 
 CHECKSUM_BYTES = 8
 MAX_FILE_BYTES = 2**31
@@ -68,13 +70,20 @@ class PackedFileError(ValueError):
     """Not a packed file, a damaged one, or one of another version; the message is one sentence."""
 
 
-def pack(recipe: Recipe, tensors: Mapping[str, Stored], limits: Limits = DEFAULT_LIMITS) -> bytes:
+def pack(
+    recipe: Recipe,
+    tensors: Mapping[str, Stored],
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    model: Model | None = None,
+) -> bytes:
     """The file's bytes; each tensor is stored by ``recipe.codec``, in the order given.
 
     Args:
         recipe: of the student.
         tensors: by name.
         limits: of whoever is going to read the file.
+        model: the architecture that ships, where it is another than the recipe's.
 
     Raises:
         ValueError: a tensor that the codec does not store, that breaks the promises of its class or holds a
@@ -89,7 +98,9 @@ def pack(recipe: Recipe, tensors: Mapping[str, Stored], limits: Limits = DEFAULT
         data = codec.encode(tensor)
         records.append(varint(len(data)) + data)
     elements = sum(math.prod(tensor.shape) for tensor in tensors.values())
-    header = f"[{canonical_json(recipe)},{json.dumps(list(tensors), separators=(',', ':'))}]".encode("ascii")
+    shipped = "null" if model in (None, recipe.model) else canonical_json(model)
+    names = json.dumps(list(tensors), separators=(",", ":"))
+    header = f"[{canonical_json(recipe)},{shipped},{names}]".encode("ascii")
     squeezed = _deflate(header)
     start = MAGIC + bytes([VERSION]) + varint(elements) + varint(len(squeezed)) + squeezed
     body = start + b"".join(records)
@@ -113,7 +124,21 @@ def _surely_readable(elements: int, tensors: int, file_bytes: int, limits: Limit
     return tensors <= limits.tensors and 256 * elements + 2**19 * tensors <= limits.memory(file_bytes)
 
 
-def unpack(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Recipe, dict[str, Stored]]:
+class Packed(NamedTuple):
+    """What is in a packed file.
+
+    Attributes:
+        recipe: what was asked for.
+        tensors: by name, in the order of the file.
+        model: the architecture that ships; that of the recipe unless the student's origin made another of it.
+    """
+
+    recipe: Recipe
+    tensors: dict[str, Stored]
+    model: Model
+
+
+def unpack(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Packed:
     """Inverse of :func:`pack`.
 
     Args:
@@ -124,8 +149,9 @@ def unpack(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Recipe, dict[s
         PackedFileError: ``data`` is no packed file, is damaged, holds a recipe that this version of the
             code does not know or a value that is not finite, or costs more than ``limits``.
     """
-    recipe, names, elements, reader = _open(data, limits)
-    return recipe, {name: tensor for name, tensor, _ in _tensors(recipe, names, elements, reader, limits)}
+    header, reader = _open(data, limits)
+    tensors = {name: tensor for name, tensor, _ in _tensors(header, reader, limits)}
+    return Packed(header.recipe, tensors, header.model)
 
 
 def read_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Recipe:
@@ -134,7 +160,7 @@ def read_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Recipe:
     Raises:
         PackedFileError: as :func:`unpack`.
     """
-    return _open(data, limits)[0]
+    return _open(data, limits)[0].recipe
 
 
 def read_file(path: Path) -> bytes:
@@ -169,9 +195,10 @@ def describe(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[dict[str, Any
     Raises:
         PackedFileError: as :func:`unpack`.
     """
-    recipe, names, elements, reader = _open(data, limits)
+    header, reader = _open(data, limits)
+    recipe = header.recipe
     rows: list[dict[str, Any]] = []
-    for name, tensor, record in _tensors(recipe, names, elements, reader, limits):
+    for name, tensor, record in _tensors(header, reader, limits):
         writer = recipe.codec.writer(record) if isinstance(recipe.codec, Smallest) else recipe.codec
         rows.append(
             {
@@ -185,15 +212,15 @@ def describe(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[dict[str, Any
             }
         )
     size = len(data) - sum(row["bytes"] for row in rows)
-    header: dict[str, Any] = {
+    own: dict[str, Any] = {
         "name": HEADER_ROW,
         "shape": None,
         "codec": "Deflate",
         "bits": None,
         "sparsity": None,
     }
-    header |= {"bytes": size, "entropy_bytes": float(size)}
-    return [row | {"share": row["bytes"] / len(data)} for row in (header, *rows)]
+    own |= {"bytes": size, "entropy_bytes": float(size)}
+    return [row | {"share": row["bytes"] / len(data)} for row in (own, *rows)]
 
 
 def dropped_share(tensor: Stored) -> float:
@@ -225,8 +252,15 @@ def _entropy_bytes(symbols: Tensor) -> float:
     return float((counts * np.log2(counts.sum() / counts)).sum()) / 8
 
 
-def _open(data: bytes, limits: Limits) -> tuple[Recipe, list[str], int, Reader]:
-    """Recipe, names, announced elements, and a reader that stands before the first record."""
+class _Header(NamedTuple):
+    recipe: Recipe
+    model: Model
+    names: list[str]
+    elements: int
+
+
+def _open(data: bytes, limits: Limits) -> tuple[_Header, Reader]:
+    """The header, and a reader that stands before the first record."""
     if not data.startswith(MAGIC):
         raise PackedFileError("not a packed file: it does not begin as one")
     body, checksum = memoryview(data)[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
@@ -242,9 +276,11 @@ def _open(data: bytes, limits: Limits) -> tuple[Recipe, list[str], int, Reader]:
         if elements > limits.memory(len(data)):
             raise ValueError(f"{elements} elements in {len(data)} bytes are not plausible")
         header = parse_json(_inflate(reader.take(reader.varint()), limits.header_bytes).decode("ascii"))
-        if not isinstance(header, list) or len(header) != 2:
-            raise ValueError("the header is not a recipe and a list of names")
-        recipe, names = recipe_from_dict(header[0]), header[1]
+        if not isinstance(header, list) or len(header) != 3:
+            raise ValueError("the header is not a recipe, an architecture and a list of names")
+        recipe, model, names = recipe_from_dict(header[0]), part_from_dict(header[1], MEMBERS), header[2]
+        if model is not None and not isinstance(model, Model):
+            raise ValueError(f"what ships is a {type(model).__name__}, and no architecture")
     except (ValueError, OverflowError) as error:  # overflow: a whole number too large to be a float
         raise _damaged(error) from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -255,20 +291,18 @@ def _open(data: bytes, limits: Limits) -> tuple[Recipe, list[str], int, Reader]:
         raise PackedFileError(
             f"the packed file holds {len(names)} tensors; a reader accepts at most {limits.tensors}"
         )
-    return recipe, names, elements, reader
+    return _Header(recipe, model or recipe.model, names, elements), reader
 
 
-def _tensors(
-    recipe: Recipe, names: list[str], elements: int, reader: Reader, limits: Limits
-) -> Iterator[tuple[str, Stored, memoryview]]:
+def _tensors(header: _Header, reader: Reader, limits: Limits) -> Iterator[tuple[str, Stored, memoryview]]:
     """Name, tensor and record of each, while they cost no more than ``limits``."""
     found = 0
     memory = Memory(limits.memory(reader.size + CHECKSUM_BYTES))
-    for name in names:
+    for name in header.names:
         try:
             record = reader.take(reader.varint())
             memory.spend(TENSOR_BYTES, "one tensor more")
-            tensor = recipe.codec.decode(record, memory)
+            tensor = header.recipe.codec.decode(record, memory)
             _check_finite("it", tensor)
         except TooMuch as error:
             where = f"'{shown(name, 80)}': {error} (Limits.memory_bytes)"
@@ -276,13 +310,13 @@ def _tensors(
         except ValueError as error:
             raise _damaged(error, f"'{shown(name, 80)}': ") from error
         found += math.prod(tensor.shape)
-        if found > elements:
+        if found > header.elements:
             break
         yield name, tensor, record
-    if found != elements:
+    if found != header.elements:
         raise PackedFileError(
-            f"damaged packed file: it holds {'more than' if found > elements else f'{found} of'} "
-            f"{elements} elements"
+            f"damaged packed file: it holds {'more than' if found > header.elements else f'{found} of'} "
+            f"{header.elements} elements"
         )
     try:
         reader.finish()

@@ -34,7 +34,7 @@ class PackedTranslator:
     """
 
     def __init__(self, data: bytes) -> None:
-        recipe, tensors = unpack(data)
+        recipe, tensors, model = unpack(data)
         assets = assets_of(tensors)
         if "vocabulary" not in assets:
             raise NoTranslator(f"a student of {type(recipe.task).__name__} does not translate")
@@ -46,7 +46,7 @@ class PackedTranslator:
             raise PackedFileError(
                 f"damaged packed file: {recipe.task.outputs} outputs for {self._vocabulary.size} tokens"
             )
-        self._network = rebuild(recipe, tensors)
+        self._network = rebuild(recipe, tensors, model)
 
     def translate(self, lines: Sequence[str], beam: int = 5) -> list[str]:
         """Translations of ``lines`` in their order; what a line becomes does not depend on the others.

@@ -138,7 +138,7 @@ class Learner:
             Diverged: a weight is not finite.
         """
         try:
-            return ship(self.recipe, self.network, self.inputs, self._task.assets())
+            return ship(self.recipe, self.network, self.inputs, self._task.assets(), self.model)
         except NotFinite as error:
             raise Diverged(f"after epoch {epoch}, {error}") from error
 

@@ -71,7 +71,7 @@ def trained():
 def test_a_student_with_row_groups_ships_as_plain_tensors_and_is_rebuilt():
     task, trainer = trained()
     data = trainer.ship()
-    recipe, tensors = unpack(data)
+    recipe, tensors, _ = unpack(data)
     (name, joint, original), *_ = compressed_weights(trainer.student)
     assert {f"{name}[rows]", f"{name}[0]", f"{name}[1]", f"{name}[2]"} <= tensors.keys()
     assert torch.equal(joined(tensors)[name].decode(), joint(original).detach())

@@ -1,0 +1,362 @@
+"""Sweeps and fronts as Python objects."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from rayduce.reading import load
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search.options import Options
+    from search.store.store import Store
+    from search.tracking.record import Record
+    from studies.study import Study
+
+DEFAULT_STORE = "rayduce-store"
+
+
+@dataclass(frozen=True)
+class Student:
+    """A finished trial of a sweep.
+
+    Attributes:
+        name: to read, such as ``qd-4bit-b256-d2-w0.5``; not unique.
+        run_id: its run in MLflow, 32 hex digits.
+        method: that made it.
+        packed_bytes: length of its packed file.
+        validation: quality on the validation split, in the units of the sweep's metric (accuracy in [0, 1]).
+        quality: the same on the test split; None for students that are not on the front.
+        latency_ms: of one use in ONNX Runtime on one thread, in milliseconds; None where it was not measured.
+        metrics: all numbers of the trial by their names in MLflow, such as ``macs`` and ``sparsity``.
+    """
+
+    name: str
+    run_id: str
+    method: str
+    packed_bytes: int
+    validation: float
+    quality: float | None
+    latency_ms: float | None
+    metrics: Mapping[str, float] = field(repr=False)
+    _store: Store = field(repr=False, compare=False)
+
+    def file(self) -> bytes:
+        """The packed file.
+
+        Raises:
+            search.store.mlflow_client.StoreError: it is not there, or the store cannot be read.
+        """
+        return self._store.download(self.run_id, "student.rdz")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the packed file to ``path``, whole or not at all; a file that is there is replaced.
+
+        Raises:
+            OSError: it cannot be written.
+            search.store.mlflow_client.StoreError: as for :meth:`file`.
+        """
+        from trainables.files import write_file
+
+        write_file(Path(path), self.file())
+        return Path(path)
+
+    def load(self, *, model: str | None = None) -> nn.Module:
+        """The network, as :func:`rayduce.load` reads it from the packed file."""
+        return load(self.file(), model=model)
+
+
+class Front(Sequence[Student]):
+    """The students of a sweep that no other one beats, smallest file first.
+
+    Of a sweep that still runs it is the front of the students so far, selected on the validation split.
+
+    Attributes:
+        sweep: name of the sweep.
+        metric: what quality is measured in, such as ``accuracy`` or ``bleu``.
+        teacher: the teacher's numbers: ``packed_bytes``, ``validation_<metric>`` and, of a finished sweep,
+            ``<metric>`` on the test split.
+    """
+
+    def __init__(
+        self, sweep: str, metric: str, teacher: Mapping[str, float], students: Sequence[Student]
+    ) -> None:
+        self.sweep, self.metric, self.teacher = sweep, metric, teacher
+        self._students = tuple(students)
+
+    @overload
+    def __getitem__(self, index: int) -> Student: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Student]: ...
+    def __getitem__(self, index: int | slice) -> Student | Sequence[Student]:
+        """One student, or several."""
+        return self._students[index]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._students)
+
+    def __iter__(self) -> Iterator[Student]:
+        """The students, smallest file first."""
+        return iter(self._students)
+
+    def __repr__(self) -> str:
+        return f"Front({self.sweep!r}, {len(self)} students by {self.metric})"
+
+    @classmethod
+    def read(
+        cls,
+        sweep: str | None = None,
+        *,
+        store: str | os.PathLike[str] = DEFAULT_STORE,
+        tracking_uri: str | None = None,
+    ) -> Front:
+        """The front of a sweep, finished or not.
+
+        Args:
+            sweep: its name; None (default) is the newest one.
+            store: folder of the store; default ``rayduce-store``.
+            tracking_uri: MLflow's store, if it is not the one in ``store``.
+
+        Raises:
+            search.store.mlflow_client.StoreError: there is no such store or sweep, or it cannot be read.
+        """
+        from search.store.frames import records
+        from search.store.store import open_store
+
+        opened = open_store(Path(store), tracking_uri)
+        found = opened.sweep(sweep)
+        quality = found.quality
+        students = [
+            Student(
+                name=row["name"],
+                run_id=row["run_id"],
+                method=row["method"],
+                packed_bytes=row["packed_bytes"],
+                validation=row[quality.validation],
+                quality=row[quality.name],
+                latency_ms=row["latency_ms"],
+                metrics={
+                    key: float(value)
+                    for key, value in row.items()
+                    if isinstance(value, int | float) and not isinstance(value, bool)
+                },
+                _store=opened,
+            )
+            for row in records(opened.front(found.name))
+        ]
+        teacher = {
+            name.removeprefix("teacher_"): value
+            for name, value in found.metrics.items()
+            if name.startswith("teacher_") and math.isfinite(value)
+        }
+        return cls(found.name, found.metric, teacher, students)
+
+
+class Sweep:
+    """A search for the front of a study's students; what ``rayduce sweep`` does.
+
+    Args:
+        study: name of a study, such as ``digits`` (``rayduce sweep --help`` lists them), or a
+            :class:`studies.study.Study` of your own.
+        store: folder of teachers, trials and MLflow's database; default ``rayduce-store``.
+        name: of the sweep, unique in the store; None (default) is STUDY-1, STUDY-2, ...
+        trials: how many students to train, at least 1; None (default) is the study's number.
+        epochs: of each student, at least 2; None (default) is the study's number.
+        seed: of the search and of every training, at least 0; default 0.
+        data: directory of the data set; None (default) where the study needs none.
+        about_data: what else the study can be told of its data, such as ``{"image_size": 32}``.
+        max_bytes: limit of the packed file in bytes; None (default) is none, as with the next two.
+        max_latency_ms: limit of the latency in milliseconds.
+        max_drop: points of quality that a student may be below the teacher on validation.
+        minimize_latency: whether latency is an objective too; default False.
+        methods: short names of methods to search; none (default) are the study's own.
+        fixed: parameters that have one value, such as ``{"bits": 4}``.
+        ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
+        sampler: ``tpe`` (default), ``gp``, ``nsga2``, ``random`` or ``qmc``.
+        scheduler: ``pareto`` (default) ends students early that have no prospect of the front, ``revive``
+            also takes them up again, ``none`` trains all.
+        learn_from: names of earlier sweeps of the store.
+        concurrency: trials at a time; None (default) is one per processor, or two per GPU.
+        address: of a running Ray cluster; None (default) starts Ray on this machine.
+        tracking_uri: MLflow's store, if it is not the one in ``store``.
+        model: your own student as ``module:Class``, which is imported; None (default) is the study's.
+
+    Raises:
+        search.problem.Problem: a value that cannot be used; the message is one sentence.
+        studies.study.StudyError: no such study, or a space that cannot be narrowed so.
+        ValueError: a name or number out of range.
+    """
+
+    def __init__(
+        self,
+        study: str | Study,
+        *,
+        store: str | os.PathLike[str] = DEFAULT_STORE,
+        name: str | None = None,
+        trials: int | None = None,
+        epochs: int | None = None,
+        seed: int = 0,
+        data: str | os.PathLike[str] | None = None,
+        about_data: Mapping[str, Any] | None = None,
+        max_bytes: int | None = None,
+        max_latency_ms: float | None = None,
+        max_drop: float | None = None,
+        minimize_latency: bool = False,
+        methods: Sequence[str] = (),
+        fixed: Mapping[str, Any] | None = None,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        sampler: str = "tpe",
+        scheduler: Literal["pareto", "revive", "none"] = "pareto",
+        learn_from: Sequence[str] = (),
+        concurrency: int | None = None,
+        address: str | None = None,
+        tracking_uri: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        from search.clusters.environment import prepare_environment
+
+        prepare_environment(address)
+        from search.objectives.budget import Budget
+        from search.options import Options
+        from search.store.store import default_tracking_uri, next_name
+        from studies.known import find_study
+
+        chosen = find_study(study, own_model=model) if isinstance(study, str) else study
+        folder = Path(store).absolute()
+        uri = default_tracking_uri(folder, tracking_uri)
+        options = Options(
+            name=next_name(folder, uri, chosen.name) if name is None else name,
+            trials=chosen.trials if trials is None else trials,
+            seed=seed,
+            store=folder,
+            tracking_uri=uri,
+            data=None if data is None else Path(data),
+            about_data=dict(about_data or {}),
+            budget=Budget(max_bytes, max_latency_ms, max_drop),
+            sampler=sampler,
+            earlier=tuple(learn_from),
+            minimize_latency=minimize_latency,
+            concurrency=concurrency,
+            address=address,
+            own_model=model,
+            methods=tuple(methods),
+            fixed=tuple(f"{key}={value}" for key, value in (fixed or {}).items()),
+            ranges=tuple(f"{key}={low}:{high}" for key, (low, high) in (ranges or {}).items()),
+            scheduler=scheduler,
+        )
+        if epochs is not None:
+            chosen = replace(chosen, epochs=epochs)
+        self._begin(chosen, options, resume=False)
+
+    def _begin(self, study: Study, options: Options, *, resume: bool) -> None:
+        self._study = study.narrowed(options.methods, options.fixed, options.ranges)
+        self._options = options
+        self._resume = resume
+
+    @classmethod
+    def resume(
+        cls,
+        name: str,
+        *,
+        store: str | os.PathLike[str] = DEFAULT_STORE,
+        tracking_uri: str | None = None,
+        data: str | os.PathLike[str] | None = None,
+        concurrency: int | None = None,
+        address: str | None = None,
+        model: str | None = None,
+    ) -> Sweep:
+        """A sweep that was stopped, failed or killed; :meth:`run` goes on with it.
+
+        Arguments are those of the class; what is given replaces what the sweep had.
+
+        Raises:
+            search.problem.Problem: there is no such sweep, it ran on a cluster or a server that only its log
+                names, or its students are of a class that ``model`` does not name.
+            search.store.mlflow_client.StoreError: its log is damaged.
+        """
+        from search.clusters.environment import prepare_environment
+        from search.sweeps.resume import find_sweep
+
+        found = find_sweep(Path(store), name)
+        options = found.going_on(tracking_uri, address=address, model=model)
+        prepare_environment(address)
+        from studies.known import find_study
+
+        given: dict[str, Any] = {
+            "data": None if data is None else Path(data),
+            "concurrency": concurrency,
+            "address": address,
+        }
+        options = replace(options, **{key: value for key, value in given.items() if value is not None})
+        sweep = cls.__new__(cls)
+        study = replace(find_study(found.study, own_model=model), epochs=found.epochs)
+        sweep._begin(study, options, resume=True)
+        return sweep
+
+    @property
+    def name(self) -> str:
+        """Of the sweep, unique in the store."""
+        return self._options.name
+
+    @property
+    def front(self) -> Front:
+        """The front as it is now; also of a sweep that runs in another process.
+
+        Raises:
+            search.store.mlflow_client.StoreError: the sweep has not begun, or the store cannot be read.
+        """
+        return Front.read(self.name, store=self._options.store, tracking_uri=self._options.tracking_uri)
+
+    def run(self, say: Callable[[str], None] | None = None) -> Front:
+        """Search, wait until the end, and return the front.
+
+        Call it in the main thread: Ctrl-C ends the sweep between two events, and it can be resumed.
+
+        Args:
+            say: gets a few words on what is happening; None (default) prints them on stderr.
+
+        Raises:
+            search.problem.Problem: something that you can put right.
+            search.store.mlflow_client.StoreError: the store cannot be written, or MLflow lacks a part of
+                the sweep.
+            trainables.tasks.base.DataError: the data is not usable.
+            KeyboardInterrupt: Ctrl-C; the sweep can be resumed.
+        """
+        from dashboards.report import front_html
+        from search.store.mlflow_client import StoreError
+        from search.store.store import open_store
+        from search.sweeps.sweep import run_sweep
+
+        def report(name: str) -> str:
+            opened = open_store(self._options.store, self._options.tracking_uri)
+            return front_html(opened.trials(name), opened.sweep(name))
+
+        outcome = run_sweep(self._study, self._options, _Teller(say), report, resume=self._resume)
+        self._resume = True
+        if outcome.undelivered:
+            raise StoreError(outcome.undelivered)
+        return self.front
+
+
+class _Teller:
+    """Hands on what a sweep says."""
+
+    def __init__(self, say: Callable[[str], None] | None) -> None:
+        self._say = say or (lambda text: print(text, file=sys.stderr))
+
+    def say(self, text: str) -> None:
+        self._say(text)
+
+    def remark(self, text: str) -> None:
+        self._say(text)
+
+    def changed(self, records: Mapping[str, Record]) -> None:
+        """Trials are not told one by one."""
