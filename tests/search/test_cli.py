@@ -96,6 +96,7 @@ def test_the_store_holds_every_trial_with_a_true_end(swept):
         assert list(epochs.index) == list(range(len(epochs))) and 1 <= len(epochs) <= 3
     methods = list(trials["method"])
     known = [method.name for method in METHODS.values()]
+    known.remove("alternating_quantization")  # needs three epochs, and is left out of two
     assert sorted(methods) == sorted(known[:8])  # the methods' own defaults come first
 
 
