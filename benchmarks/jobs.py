@@ -369,7 +369,9 @@ def continue_from(trainer: Trainer, directory: Path) -> None:
         tensors, facts = read_checkpoint(own)
         theirs, their_facts = read_checkpoint(directory)
         tensors |= {name: value for name, value in theirs.items() if ".quantizer." not in name}
-        facts |= {key: their_facts[key] for key in ("epoch", "optimizer")}
+        facts["epoch"] = their_facts["epoch"]
+        (ours,), (given,) = facts["learners"], their_facts["learners"]
+        ours["optimizer"] = given["optimizer"]
         write_checkpoint(own, tensors, facts)
         trainer.load(own)
 

@@ -67,11 +67,13 @@ def connected(port: int) -> socket.socket:
 
 def status(connection: socket.socket) -> int:
     """Of the answer that comes; 0 if the connection is closed without one."""
+    head = b""
     try:
-        head = connection.recv(4096)
+        while b"\r\n" not in head and (more := connection.recv(4096)):
+            head += more
     except ConnectionError:
         return 0
-    return int(head.split()[1]) if head else 0
+    return int(head.split()[1]) if b"\r\n" in head else 0
 
 
 def ended(connection: socket.socket) -> bool:

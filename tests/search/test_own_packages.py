@@ -57,7 +57,7 @@ def test_a_package_that_was_overwritten_is_warned_of(tmp_path):
     for name in PACKAGES:
         (tmp_path / name).mkdir()
         shutil.copy(ROOT / name / "__init__.py", tmp_path / name)
-    shutil.copy(ROOT / "search" / "own_packages.py", tmp_path / "search")
+    shutil.copy(ROOT / "rayduce" / "own_packages.py", tmp_path / "rayduce")
     folder = tmp_path / "rayduce-0.1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: rayduce\nVersion: 0.1.0\n")

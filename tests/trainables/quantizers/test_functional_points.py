@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.cluster import KMeans
 
-from trainables.quantizers.kernels import buckets as functional
 from trainables.quantizers.kernels import nearest
 from trainables.quantizers.kernels.buckets import scale_buckets
-from trainables.quantizers.kernels.points import initial_points, nearest_point
+from trainables.quantizers.kernels.points import decode_points, initial_points, nearest_point, quantize_points
+from trainables.quantizers.kernels.symmetric import decode_symmetric
+from trainables.quantizers.kernels.uniform import decode_uniform, quantize_uniform
 from trainables.quantizers.kmeans import kmeans_points
 
 unit_ = st.floats(0, 1, width=32)
@@ -144,7 +145,7 @@ def test_wrong_arguments_name_the_value():
 
 @pytest.mark.parametrize("points", [[1.0, 0.5, 0.0], [0.0, float("nan"), 1.0], [0.5]])
 def test_points_must_ascend(points):
-    for use in (lambda x, p: functional.quantize_points(x, p, None), functional.nearest_point):
+    for use in (lambda x, p: quantize_points(x, p, None), nearest_point):
         with pytest.raises(ValueError, match="points must"):
             use(torch.rand(5), torch.tensor(points))
 
@@ -152,20 +153,20 @@ def test_points_must_ascend(points):
 def test_codes_of_no_level_are_refused():
     index, one = torch.tensor([0, 4], dtype=torch.uint8), torch.ones(1)
     with pytest.raises(ValueError, match=r"codes must be in \[0, 3\], got 0 to 4"):
-        functional.decode_uniform(index, one, one, 2, None)
+        decode_uniform(index, one, one, 2, None)
     with pytest.raises(ValueError, match="codes must be in"):
-        functional.decode_points(index, one, one, torch.tensor([0.0, 0.5, 1.0]), None)
+        decode_points(index, one, one, torch.tensor([0.0, 0.5, 1.0]), None)
     with pytest.raises(ValueError, match="codes must be in"):
-        functional.decode_symmetric(index, one, 2, None)
+        decode_symmetric(index, one, 2, None)
 
 
 @pytest.mark.parametrize("bits", [2.5, "4", 0, 9])
 def test_bits_are_whole(bits):
     with pytest.raises(ValueError, match="bits must be"):
-        functional.quantize_uniform(torch.rand(5), bits, None)
+        quantize_uniform(torch.rand(5), bits, None)
 
 
 @pytest.mark.parametrize("bucket_size", [2.5, 0])
 def test_buckets_are_whole(bucket_size):
     with pytest.raises(ValueError, match="bucket_size must be"):
-        functional.quantize_uniform(torch.rand(5), 2, bucket_size)
+        quantize_uniform(torch.rand(5), 2, bucket_size)
