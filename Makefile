@@ -6,7 +6,7 @@ STAMP := .venv/installed
 STUDY ?= digits
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test cluster-test check browser screenshots clean
+.PHONY: help install sweep test slow-test cluster-test check browser screenshots clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +16,11 @@ install: $(STAMP) ## install Rayduce and its tools into .venv (done by the other
 sweep: $(STAMP) ## search for the quality-size front (STUDY=digits)
 	$(BIN)/rayduce sweep $(STUDY)
 
-test: $(STAMP) ## run the tests, two at a time
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+test: $(STAMP) ## run the tests, two at a time; not those that kill, browse or search for minutes
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m 'not slow'
+
+slow-test: $(STAMP) ## run those (Chromium and strace as far as they are installed)
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m slow
 
 cluster-test: $(STAMP) ## bring up three hosts on this machine and lose two (root, openssh-server, rsync)
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[cluster,dev]'

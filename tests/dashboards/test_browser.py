@@ -18,7 +18,7 @@ from tests.dashboards.browser import PATIENCE_MS, launched, opened, served
 from tests.dashboards.frames import sweep, trials
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, tracker
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
 HOSTILE = "<script>window.hit=1</script><img src=x onerror='window.hit=1'>"
 DOT = "#front .points path.point"
 
