@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,14 @@ def connected(port: int) -> socket.socket:
 
 
 def status(connection: socket.socket) -> int:
-    """Of the answer that comes; 0 if the connection is closed without one."""
+    """Of the answer that comes, which is read whole; 0 if the connection is closed without one."""
+    reply = HTTPResponse(connection)
     try:
-        head = connection.recv(4096)
+        reply.begin()
+        reply.read()  # or the next answer would seem to begin with what is left of this one
     except ConnectionError:
         return 0
-    return int(head.split()[1]) if head else 0
+    return reply.status
 
 
 def ended(connection: socket.socket) -> bool:
