@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,14 @@ def connected(port: int) -> socket.socket:
 
 
 def status(connection: socket.socket) -> int:
-    """Of the answer that comes; 0 if the connection is closed without one."""
-    head = b""
+    """Of the answer that comes, which is read whole; 0 if the connection is closed without one."""
+    reply = HTTPResponse(connection)
     try:
-        while b"\r\n" not in head and (more := connection.recv(4096)):
-            head += more
+        reply.begin()
+        reply.read()  # or the next answer would seem to begin with what is left of this one
     except ConnectionError:
         return 0
-    return int(head.split()[1]) if b"\r\n" in head else 0
+    return reply.status
 
 
 def ended(connection: socket.socket) -> bool:
