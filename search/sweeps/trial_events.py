@@ -175,7 +175,7 @@ class TrialEvents(Callback):
     def _join(self, record: Record) -> list[Record]:
         """Say whether a finished trial is on the front so far; returns those that no longer are.
 
-        It is compared with the front alone: a trial that any other dominates is dominated by one of the front.
+        It is compared with the front alone: a trial that any dominates is dominated by one of the front.
         """
         members = {key: each.metrics for key, each in self.records.items() if each.front}
         front = self._yardstick.front({**members, record.trial_id: record.metrics})

@@ -153,7 +153,9 @@ def test_workers_get_our_code_and_the_own_model(tmp_path: Path, monkeypatch: pyt
             sent = {
                 str(path.relative_to(folder)) for path in (folder / "search").rglob("*") if path.is_file()
             }
-            mine = {str(path.relative_to(ROOT)) for path in (ROOT / "search").rglob("*.py")}
+            mine = {str(path.relative_to(ROOT)) for path in (ROOT / "search").rglob("*.py")} | {
+                "search/py.typed"
+            }
             assert sent == mine
             assert environment["env_vars"]["RAY_USAGE_STATS_ENABLED"] == "0"
             assert not any("TOKEN" in name for name in environment["env_vars"])

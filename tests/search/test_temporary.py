@@ -149,8 +149,8 @@ def test_no_other_user_can_take_the_name_that_torch_would_make(base: Path) -> No
     code = (
         "import sys\n"
         "sys.argv = ['rayduce', '--help']\n"
-        "from search import cli\n"
-        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "from rayduce.commands import app\n"
+        "try:\n    app.main()\nexcept SystemExit:\n    pass\n"
         "import torch\n"
         "torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)\n"
     )

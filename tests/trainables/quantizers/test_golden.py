@@ -63,7 +63,7 @@ def test_points_and_their_gradient_agree(golden):
 
         if not clear.all():  # one element on a boundary moves a whole gradient
             continue
-        part = LearnedPoints(case["bits"], case["bucket"])
+        part = LearnedPoints(case["bits"], case["bucket"], scale_dtype="float32")
         module = part.build(x)
         module.points.data = points.clone()
         gradient = torch.from_numpy(arrays[f"{name}_gout"]).reshape(-1)
