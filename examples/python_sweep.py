@@ -26,9 +26,7 @@ def main(store: Path) -> None:
         logits: torch.Tensor = network(torch.zeros(1, 1, 8, 8))
     print(size, logits.argmax(1), len(front), front[0].name, Front.read(sweep.name, store=store)[-1:])
     setting = methods.Setting(parts.Digits(), parts.Fresh(parts.ConvNet()), epochs=2)
-    recipe: parts.Recipe = methods.quantized_distillation(
-        setting, quantizer=parts.Uniform(bits=4), imitation=parts.SoftTargets()
-    )
+    recipe: parts.Recipe = methods.post_training_quantization(setting, quantizer=parts.Uniform(bits=4))
     print(recipe.recipe_id, spaces.Space, Sweep.resume(sweep.name, store=store).front)
 
 

@@ -10,7 +10,7 @@ import optuna
 import ray
 
 from search.clusters.machine import Machine, start_ray
-from search.clusters.temporary import own_folder
+from search.clusters.temporary import keep_torch_private, own_folder
 from search.log.event_log import Event
 from search.options import Options, command
 from search.reporter import Reporter
@@ -90,6 +90,7 @@ def run_sweep(
         RayDied: a process of Ray's has ended; the interpreter may not end by itself any more.
         KeyboardInterrupt: the user stopped it.
     """
+    keep_torch_private()  # the smallest student is tried out before there is a folder of the sweep's own
     request = read_request(study, options, reporter, resume=resume)
     settings, note, again = request.to_go_on(), request.note, go_on_with(options)
     halt = Halt()

@@ -68,8 +68,10 @@ def raise_if_passing(error: Exception, at_any_price: bool) -> None:
         return
     if isinstance(error, MlflowException):
         status = error.get_http_status_code()
+        # MLflow's client has the same code for a server that nobody reached.
+        answered = not any(isinstance(each, RequestException) and each.response is None for each in chain)
         # What MLflow has no word for failed inside it: of a server that is its trouble, for a while.
-        failed = status == 500 and error.error_code == "INTERNAL_ERROR"
+        failed = answered and status == 500 and error.error_code == "INTERNAL_ERROR"
         refused = (400 <= status < 500 and status not in _PASSING) or error.error_code == "INVALID_STATE"
         if not refused and not (failed and at_any_price):
             raise Away(reason(error), answered=failed) from error
