@@ -1,7 +1,7 @@
 """Drivers that are really killed, and what is left of their sweeps.
 
 ``RAYDUCE_KILLS=10 pytest tests/search/test_survival.py`` kills as often; the suite, for its time, less. Two
-more kills come while the end is delivered; with ``RAYDUCE_RENAME=1`` the store is renamed between these.
+more kills come while the end is delivered, and the store is renamed between these.
 """
 
 import os
@@ -30,7 +30,6 @@ from tests.stores import read_lines, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("RAYDUCE_KILLS", "2"))
-RENAME = os.environ.get("RAYDUCE_RENAME", "0") == "1"
 WAIT = 600  # seconds until a test gives up; nothing is asserted about time
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("survival")]
@@ -220,7 +219,7 @@ def test_a_driver_may_be_killed_while_it_delivers(undisturbed, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert open_store(store).sweep(name).state == "running", "MLflow was not told"
-        if number == 0 and RENAME:
+        if number == 0:
             store = store.rename(tmp_path / "renamed")
             folder = SweepFolder(store, name)
     for told in ("MLflow has everything of calm", "The sweep calm has finished"):
