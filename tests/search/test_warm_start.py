@@ -256,7 +256,7 @@ def test_students_whose_files_are_not_what_was_recorded_are_trained_anew(earlier
         Path(store.artifact_location(run_id, "student.rdz")) for run_id in store.trials("old")["run_id"][:2]
     )
     whole = first.read_bytes()
-    for wrong in (second.read_bytes(), whole[:-1], b"", whole[:50] + b"\x00" + whole[51:]):
+    for wrong in (second.read_bytes(), whole[:-1], b"", whole[:50] + bytes([whole[50] ^ 1]) + whole[51:]):
         first.write_bytes(wrong)
         known = look_back(store, [store.sweep("old")], earlier / "studies", reading())
         assert [copy.source for copy in known.copies.values()] == ["old/00001"]
