@@ -303,7 +303,7 @@ def test_a_feature_that_is_not_there_is_refused_before_training(teacher, loss, t
 def test_a_mask_that_asks_gets_the_gradient_of_every_step(arrays):
     trainer = trainer_of(DOUBLES["a mask that asks for gradients"], arrays)
     trainer.train_epoch()
-    scores = [joint.mask.score for _, joint, _ in compressed_weights(trainer.student)]
+    scores = [compressed.mask.score for _, compressed, _ in compressed_weights(trainer.student)]
     assert all(bool((score > 0).any()) for score in scores)
     points = {"prune": True, "quantize": True, "train": "quantizer"}
     frozen = recipe_of(pruner=Saliency(), quantizer=LearnedPoints(), phase=points)
@@ -323,12 +323,12 @@ def test_masked_weights_are_zero_and_move_only_with_a_dense_gradient(quantize, a
         trainer = trainer_of(replace(recipe, phases=(phase, still)), arrays)
         trainer.train_epoch()
         trainer.train_epoch()
-        (_, joint, original), *_ = compressed_weights(trainer.student)
-        masked = ~joint.mask.current()
+        (_, compressed, original), *_ = compressed_weights(trainer.student)
+        masked = ~compressed.mask.current()
         assert bool(masked.any())
         before = original.detach().clone()
         trainer.train_epoch()
-        assert not joint(original)[masked].any()
+        assert not compressed(original)[masked].any()
         moved[dense] = bool((original != before)[masked].any())
     assert moved == {False: False, True: True}
 

@@ -102,8 +102,8 @@ def test_layers_called_by_keyword_and_copies_quantize_with_their_own():
 def test_calibrating_changes_ranges_and_nothing_else(training):
     recipe = recipe_of(MovingRange())
     student = compress(STUDENT.build((1, 8, 8), 10), recipe).train(training)
-    for _, joint, original in compressed_weights(student):
-        joint.start_quantizing(original)
+    for _, compressed, original in compressed_weights(student):
+        compressed.start_quantizing(original)
     before = {k: v.clone() for k, v in student.state_dict().items()}
     batches = [torch.randn(100, 1, 8, 8) for _ in range(3)]
     generator = torch.random.get_rng_state()
@@ -258,8 +258,8 @@ def test_the_penalty_shrinks_clips(arrays):
 def test_stochastic_weights_are_calibrated_without_randomness():
     recipe = recipe_of(MovingRange(), quantizer=Uniform(2, 64, rounding="stochastic"))
     student = compress(STUDENT.build((1, 8, 8), 10), recipe).train()
-    for _, joint, original in compressed_weights(student):
-        joint.start_quantizing(original)
+    for _, compressed, original in compressed_weights(student):
+        compressed.start_quantizing(original)
     inputs = torch.randn(16, 1, 8, 8)
     generator = torch.random.get_rng_state()
     calibrate(student, lambda: [inputs])
@@ -271,8 +271,8 @@ def test_symmetric_weights_of_a_quantized_phase_are_in_force_while_it_calibrates
     trainer = trainer_of(recipe, arrays)
     ranges = [q.range.clone() for _, q in input_quantizers(trainer.student)]
     with parametrize.cached():
-        for _, joint, _ in compressed_weights(trainer.student):
-            joint.quantizing = False
+        for _, compressed, _ in compressed_weights(trainer.student):
+            compressed.quantizing = False
         calibrate(trainer.student, trainer.learners[0].inputs)
     others = [q.range for _, q in input_quantizers(trainer.student)]
     assert torch.equal(ranges[0], others[0]) and not torch.equal(ranges[-1], others[-1])

@@ -63,8 +63,10 @@ def test_stopping_and_resuming_in_a_new_process_changes_no_bit_for_every_method(
     alternating = methods.alternating_quantization(
         methods.Setting(Digits(), Fresh(STUDENT), epochs=4, teacher=TEACHER_ID)
     )
-    visited = replace(alternating.phases[1], epochs=3)  # a guest is at work when the checkpoint is written
-    recipes.append(replace(alternating, phases=(alternating.phases[0], visited)))
+    with_points = replace(
+        alternating.phases[1], epochs=3
+    )  # the phase's own quantizer is at work when the checkpoint is written
+    recipes.append(replace(alternating, phases=(alternating.phases[0], with_points)))
     shared = methods.differentiable_quantization(
         methods.Setting(Digits(), Fresh(STUDENT), epochs=4, teacher=TEACHER_ID),
         quantizer=LearnedPoints(share=True),
@@ -84,9 +86,9 @@ def test_the_packed_file_is_what_the_student_computes(number, sparsity, arrays):
     packed = trainer.ship()
     reported = evaluate_file(packed, trainer.task, "validation")
     assert evaluate_file(packed, trainer.task, "validation") == reported
-    for _, joint, original in compressed_weights(trainer.student):
-        joint.quantizing = True  # post-training quantization never is, until it ships
-        zeros = float((joint(original) == 0).float().mean())
+    for _, compressed, original in compressed_weights(trainer.student):
+        compressed.quantizing = True  # post-training quantization never is, until it ships
+        zeros = float((compressed(original) == 0).float().mean())
         assert zeros >= sparsity - 1 / original.numel()
     if recipe.exempt_dtype == "float32":
         live = trainer.task.evaluate(trainer.student, "validation")
@@ -118,9 +120,9 @@ def test_quantized_training_moves_the_full_precision_copy_only_by_gradients(arra
     statistics = trainer.student.state_dict()
     running = {k: v.clone() for k, v in statistics.items() if k.endswith("running_mean")}
     trainer.train_epoch()
-    for name, joint, original in compressed_weights(trainer.student):
+    for name, compressed, original in compressed_weights(trainer.student):
         assert torch.equal(before[name], original)
-        assert joint(original).unique().numel() < original.unique().numel() or original.numel() < 20
+        assert compressed(original).unique().numel() < original.unique().numel() or original.numel() < 20
     after = trainer.student.state_dict()
     assert running and all(not torch.equal(v, after[k]) for k, v in running.items())
 
@@ -188,34 +190,34 @@ def test_learned_points_can_train_together_with_the_weights(arrays):
     recipe = methods.quantized_distillation(
         methods.Setting(Digits(), Fresh(STUDENT), epochs=1, teacher=TEACHER_ID)
     )
-    joint = replace(
+    all_at_once = replace(
         recipe, quantizer=LearnedPoints(3, 64), phases=(Phase(1, AdamW(1e-3), train="all", quantize=True),)
     )
-    trainer = trainer_of(joint, arrays)
+    trainer = trainer_of(all_at_once, arrays)
     before = {k: v.clone() for k, v in trainer.student.state_dict().items()}
     trainer.train_epoch()
     moved = [k for k, v in trainer.student.state_dict().items() if not torch.equal(v, before[k])]
     assert any(k.endswith("points") for k in moved) and any(k.endswith("original") for k in moved)
 
 
-def test_a_guest_leaves_the_weights_as_it_made_them(arrays):
-    guest = Phase(1, SGD(1e-3), train="quantizer", quantize=True, quantizer=LearnedPoints(2, None))
+def test_a_quantizer_of_a_phase_leaves_the_weights_as_it_made_them(arrays):
+    points = Phase(1, SGD(1e-3), train="quantizer", quantize=True, quantizer=LearnedPoints(2, None))
     recipe = methods.quantized_distillation(
         methods.Setting(Digits(), Fresh(STUDENT), epochs=1, teacher=TEACHER_ID, pruner=Magnitude(0.5))
     )
     first = Phase(1, AdamW(), prune=True, quantize=True)
     still = Phase(1, SGD(1e-30, momentum=0.0, weight_decay=0.0))
-    trainer = trainer_of(replace(recipe, phases=(first, guest, still)), arrays)
+    trainer = trainer_of(replace(recipe, phases=(first, points, still)), arrays)
     trainer.train_epoch()
-    (joint, original), *_ = ((j, w) for _, j, w in compressed_weights(trainer.student))
-    before, keep = original.detach().clone(), joint.mask.current()
-    assert joint.guest is not None and joint.quantizing
-    trainer.train_epoch()  # the guest's; at its end the third phase begins
-    assert joint.guest is None and not joint.quantizing
+    (compressed, original), *_ = ((j, w) for _, j, w in compressed_weights(trainer.student))
+    before, keep = original.detach().clone(), compressed.mask.current()
+    assert compressed.phase_quantizer is not None and compressed.quantizing
+    trainer.train_epoch()  # with points of its own; at its end the third phase begins
+    assert compressed.phase_quantizer is None and not compressed.quantizing
     assert original[keep].unique().numel() <= 4
     assert torch.equal(original[~keep], before[~keep])
     assert not torch.equal(original[keep], before[keep])
-    assert "guest" not in " ".join(trainer.student.state_dict())
+    assert "phase_quantizer" not in " ".join(trainer.student.state_dict())
 
 
 def test_shared_levels_follow_the_gradients_at_the_same_total_of_bits(arrays):
@@ -225,13 +227,15 @@ def test_shared_levels_follow_the_gradients_at_the_same_total_of_bits(arrays):
     )
     trainer = trainer_of(recipe, arrays)
     trainer.train_epoch()
-    joints = [(joint, original.numel()) for _, joint, original in compressed_weights(trainer.student)]
-    levels = [len(joint.quantizer.points) for joint, _ in joints]
+    quantized = [
+        (compressed, original.numel()) for _, compressed, original in compressed_weights(trainer.student)
+    ]
+    levels = [len(compressed.quantizer.points) for compressed, _ in quantized]
     assert len(set(levels)) > 1 and min(levels) >= 8
-    spent = sum(size * math.log2(count) for (_, size), count in zip(joints, levels, strict=True))
-    assert spent <= 4 * sum(size for _, size in joints) * (1 + 1e-9)
+    spent = sum(size * math.log2(count) for (_, size), count in zip(quantized, levels, strict=True))
+    assert spent <= 4 * sum(size for _, size in quantized) * (1 + 1e-9)
     trainer.train_epoch()
-    assert [len(joint.quantizer.points) for joint, _ in joints] == levels
+    assert [len(compressed.quantizer.points) for compressed, _ in quantized] == levels
     tensors = unpack(trainer.ship()).tensors
     stored = [t.codebook.numel() for t in tensors.values() if isinstance(t, Codes)]
     assert stored == levels

@@ -77,9 +77,9 @@ def test_the_packed_file_computes_what_the_student_computes(model, sparsity, tas
         while not trainer.finished:
             trainer.train_epoch()
         _, network = open_student(trainer.ship())
-        for _, joint, original in compressed_weights(trainer.student):
-            joint.start_quantizing(original)  # post-training quantization never does, until it ships
-            zeros = float((joint(original) == 0).float().mean())
+        for _, compressed, original in compressed_weights(trainer.student):
+            compressed.start_quantizing(original)  # post-training quantization never does, until it ships
+            zeros = float((compressed(original) == 0).float().mean())
             assert zeros >= sparsity - 1 / original.numel()
         trainer.student.eval()
         with torch.no_grad():

@@ -34,7 +34,7 @@ class CompressedWeight(nn.Module):
     Attributes:
         quantizing: whether the forward pass quantizes; the mask is always in force.
         quantizer: the recipe's.
-        guest: a phase's own quantizer, in force instead while it is there.
+        phase_quantizer: a phase's own quantizer, in force instead while it is there.
         dense_gradient: whether masked elements, which are zero in the forward pass, get that zero's gradient.
     """
 
@@ -42,14 +42,14 @@ class CompressedWeight(nn.Module):
         super().__init__()
         self.mask = mask
         self.quantizer = quantizer
-        self.guest: WeightQuantizer | None = None
+        self.phase_quantizer: WeightQuantizer | None = None
         self.quantizing = False
         self.dense_gradient = False
 
     @property
     def active(self) -> WeightQuantizer:
         """The quantizer in force while ``quantizing``."""
-        return self.quantizer if self.guest is None else self.guest
+        return self.quantizer if self.phase_quantizer is None else self.phase_quantizer
 
     def forward(self, weight: Tensor) -> Tensor:
         keep = self.mask.current()
@@ -68,21 +68,21 @@ class CompressedWeight(nn.Module):
         self.quantizing = True
 
     @torch.no_grad()
-    def end_visit(self, weight: nn.Parameter) -> None:
-        """Let the guest go, if there is one; kept elements of ``weight`` become what it made of them."""
-        if self.guest is None:
+    def end_phase_quantizer(self, weight: nn.Parameter) -> None:
+        """Drop the phase's own quantizer, if it had one; kept elements of ``weight`` become what it made."""
+        if self.phase_quantizer is None:
             return
         keep = self.mask.current()
-        made = _quantized(self.guest, weight, keep)
+        made = _quantized(self.phase_quantizer, weight, keep)
         weight.copy_(made if keep is None else torch.where(keep, made, weight))
-        self.guest, self.quantizing = None, False
+        self.phase_quantizer, self.quantizing = None, False
 
     @torch.no_grad()
     def encode(self, weight: Tensor) -> Codes | Dense | Grouped:
         """``weight`` as it would be shipped now: at its final sparsity and quantized by the recipe's own."""
         keep = self.mask.shipped(weight)
-        if self.guest is not None:
-            weight = _quantized(self.guest, weight, keep)
+        if self.phase_quantizer is not None:
+            weight = _quantized(self.phase_quantizer, weight, keep)
         mask = None if self.quantizer.exact_zero else keep
         return self.quantizer.encode(_given(self.quantizer, weight, keep), tuple(weight.shape), mask)
 
@@ -136,8 +136,8 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
                     recipe.pruner.build(parameter, name),
                     recipe.quantizer.build(parameter, name),
                 )
-                joint = CompressedWeight(mask, quantizer)
-                parametrize.register_parametrization(module, child, joint)
+                compressed = CompressedWeight(mask, quantizer)
+                parametrize.register_parametrization(module, child, compressed)
     return student
 
 
@@ -199,9 +199,9 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
         ValueError: a batch normalisation keeps no running statistics.
     """
     tensors: dict[str, Codes | Dense] = {}
-    for name, joint, original in compressed_weights(student):
+    for name, compressed, original in compressed_weights(student):
         check_finite(name, original)
-        encoded = joint.encode(original)
+        encoded = compressed.encode(original)
         made = encoded.named(name) if isinstance(encoded, Grouped) else {name: encoded}
         for stored in made.values():
             if isinstance(stored, Codes):

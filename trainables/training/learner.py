@@ -62,7 +62,7 @@ class Learner:
             torch.manual_seed(recipe.seed)
             self.model, network = recipe.origin.build(recipe.task, task, sources)
             self.network = compress(network, recipe)
-            self._joints = list(compressed_weights(self.network))
+            self._compressed = list(compressed_weights(self.network))
             self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.network)]
             self.policy = recipe.teacher.build(sources, task, self.network).to(device)
             self._probe = self._probed()
@@ -86,8 +86,8 @@ class Learner:
             loss = loss + part.weight(step.progress) * term(step, lesson)
         if lesson.loss is not None:
             loss = loss + lesson.loss
-        for _, joint, _ in self._joints:
-            loss = loss + joint.active.penalty()
+        for _, compressed, _ in self._compressed:
+            loss = loss + compressed.active.penalty()
         for quantizer in self._input_quantizers:
             if quantizer.quantizing:
                 loss = loss + quantizer.penalty()
@@ -111,9 +111,9 @@ class Learner:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
-        for _, joint, _ in self._joints:
-            if joint.quantizing:
-                joint.active.constrain(self._optimizer)
+        for _, compressed, _ in self._compressed:
+            if compressed.quantizing:
+                compressed.active.constrain(self._optimizer)
         if phase.prune:
             self._prune(done + (number + 1) / self._steps)
 
@@ -210,19 +210,19 @@ class Learner:
 
     def _begin(self, number: int, phase: Phase, epoch: int) -> None:
         self._phase = number
-        for name, joint, original in self._joints:
-            joint.end_visit(original)
-            joint.dense_gradient = phase.dense_gradient
+        for name, compressed, original in self._compressed:
+            compressed.end_phase_quantizer(original)
+            compressed.dense_gradient = phase.dense_gradient
             if phase.quantizer is not None:
-                joint.quantizing = False
-                joint.guest = phase.quantizer.build(original, name)
+                compressed.quantizing = False
+                compressed.phase_quantizer = phase.quantizer.build(original, name)
         if phase.quantize:
             self._share_levels(epoch)
-        for _, joint, original in self._joints:
+        for _, compressed, original in self._compressed:
             if phase.quantize:
-                joint.start_quantizing(original)
+                compressed.start_quantizing(original)
             else:
-                joint.quantizing = False
+                compressed.quantizing = False
         if phase.quantize and not all(quantizer.quantizing for quantizer in self._input_quantizers):
             calibrate(self.network, self.inputs)
         for quantizer in self._input_quantizers:
@@ -231,8 +231,10 @@ class Learner:
 
     def _trained_by(self, phase: Phase) -> torch.optim.Optimizer | None:
         """A fresh optimizer of what ``phase`` trains; nothing else gets gradients."""
-        learned = {id(p): p for _, joint, _ in self._joints for p in joint.active.parameters()}
-        idle = {id(p) for _, joint, _ in self._joints for p in joint.quantizer.parameters()} - set(learned)
+        learned = {id(p): p for _, compressed, _ in self._compressed for p in compressed.active.parameters()}
+        idle = {
+            id(p) for _, compressed, _ in self._compressed for p in compressed.quantizer.parameters()
+        } - set(learned)
         ends = [p for quantizer in self._input_quantizers for p in quantizer.parameters()]
         learned_elsewhere = set(learned) | idle | {id(p) for p in ends}
         weights = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
@@ -246,7 +248,7 @@ class Learner:
                 f"phase {self._phase + 1} trains the {phase.train}, "
                 f"but {phase.quantizer or self.recipe.quantizer} has nothing to learn"
             )
-        asking = any(joint.mask.needs_gradient for _, joint, _ in self._joints)
+        asking = any(compressed.mask.needs_gradient for _, compressed, _ in self._compressed)
         if phase.prune and not chosen and asking:
             raise ValueError(
                 f"{self.recipe.pruner} needs gradients of the weights, and phase {self._phase + 1} trains the"
@@ -262,9 +264,9 @@ class Learner:
         """Renew the masks after ``done`` epochs of this phase; progress is that of all pruning phases."""
         spans = [(p.epochs if p.prune else 0) for p in self.recipe.phases]
         progress = (sum(spans[: self._phase]) + done) / sum(spans)
-        for _, joint, original in self._joints:
-            gradient = original.grad if joint.mask.needs_gradient else None
-            joint.mask.update(original, gradient, progress)
+        for _, compressed, original in self._compressed:
+            gradient = original.grad if compressed.mask.needs_gradient else None
+            compressed.mask.update(original, gradient, progress)
 
     def _phase_start(self) -> int:
         return sum(phase.epochs for phase in self.recipe.phases[: self._phase])
@@ -272,9 +274,9 @@ class Learner:
     def _share_levels(self, epoch: int) -> None:
         """Share the learned levels out among tensors by their gradients, where a quantizer asks for it."""
         sharing = [
-            (name, joint, original)
-            for name, joint, original in self._joints
-            if not joint.quantizing and joint.active.shared_levels() is not None
+            (name, compressed, original)
+            for name, compressed, original in self._compressed
+            if not compressed.quantizing and compressed.active.shared_levels() is not None
         ]
         if not sharing:
             return
@@ -282,9 +284,9 @@ class Learner:
         if not all(map(math.isfinite, norms)):
             raise Diverged(f"a gradient is not finite after epoch {epoch}")
         sizes = [original.numel() for _, _, original in sharing]
-        levels = [joint.active.shared_levels() or 0 for _, joint, _ in sharing]
-        for (_, joint, _), count in zip(sharing, share_levels(sizes, norms, levels), strict=True):
-            joint.active.take_levels(count)
+        levels = [compressed.active.shared_levels() or 0 for _, compressed, _ in sharing]
+        for (_, compressed, _), count in zip(sharing, share_levels(sizes, norms, levels), strict=True):
+            compressed.active.take_levels(count)
 
     def _gradient_norms(self, parameters: list[nn.Parameter], epoch: int) -> list[float]:
         """Norms of the mean gradients of the task's own loss over the first few batches of ``epoch``.

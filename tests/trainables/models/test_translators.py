@@ -243,9 +243,9 @@ def test_what_is_stored_is_each_table_once_and_the_whole_student(model: Model, m
     (recipe,) = (r for r in every_method(sparsity=0.3) if r.method == method)
     recipe = dataclasses.replace(recipe, exempt=(), exempt_dtype="float32")
     student = compress(built(model, torch.float32), recipe)
-    for _, joint, original in compressed_weights(student):
-        joint.mask.update(original, None, 1.0)
-        joint.start_quantizing(original)
+    for _, compressed, original in compressed_weights(student):
+        compressed.mask.update(original, None, 1.0)
+        compressed.start_quantizing(original)
     stored = stored_tensors(student, recipe)
     tables = [name for name, tensor in stored.items() if VOCABULARY in tensor.shape]
     assert len(tables) == {"nothing": 3, "output": 2, "all": 1}[cast(Any, model).tied]

@@ -72,12 +72,12 @@ def test_a_student_with_row_groups_ships_as_plain_tensors_and_is_rebuilt():
     task, trainer = trained()
     data = trainer.ship()
     recipe, tensors, _ = unpack(data)
-    (name, joint, original), *_ = compressed_weights(trainer.student)
+    (name, compressed, original), *_ = compressed_weights(trainer.student)
     assert {f"{name}[rows]", f"{name}[0]", f"{name}[1]", f"{name}[2]"} <= tensors.keys()
-    assert torch.equal(joined(tensors)[name].decode(), joint(original).detach())
+    assert torch.equal(joined(tensors)[name].decode(), compressed(original).detach())
     assert 0.4 < sparsity(tensors) < 0.7
     student = rebuild(recipe, tensors)
-    assert torch.equal(student.state_dict()[name], joint(original).detach())
+    assert torch.equal(student.state_dict()[name], compressed(original).detach())
     assert task.evaluate(student, "validation")["accuracy"] > 0.3
 
 
