@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainables.calling import call
 from trainables.modes import evaluating
 
 
@@ -44,7 +45,7 @@ class Features:
         if name not in self._wanted:
             self._wanted.append(name)
         with evaluating(self._network), parametrize.cached(), self.recorded():
-            self._network(self._example())
+            call(self._network, self._example())
         if name not in self._seen:
             self._wanted.remove(name)
             raise ValueError(f"the forward pass does not reach the module {name!r}")

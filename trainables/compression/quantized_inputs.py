@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from trainables.activations.base import InputQuantizer
 from trainables.calibration import CALIBRATION_INPUTS, InputBatches
+from trainables.calling import Inputs, call, mapped, samples_of
 from trainables.models.summand import Summand
 from trainables.modes import evaluating
 from trainables.recipe import Recipe
@@ -90,7 +91,7 @@ def calibrate(network: nn.Module, batches: InputBatches) -> None:
     try:
         with _observed(network), parametrize.cached():
             for inputs in _first(batches(), CALIBRATION_INPUTS):
-                network(inputs)
+                call(network, inputs)
     finally:
         for quantizer, quantizing in before:
             quantizer.quantizing, quantizer.observing = quantizing, False
@@ -111,9 +112,9 @@ def _observed(network: nn.Module) -> Iterator[None]:
             buffer.copy_(value)
 
 
-def _first(batches: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+def _first(batches: Iterable[Inputs], left: int) -> Iterator[Inputs]:
     for inputs in batches:
-        yield inputs[:count]
-        count -= len(inputs)
-        if count <= 1:  # batch normalisation cannot use one input alone
+        yield mapped(lambda tensor: tensor[:left], inputs)  # noqa: B023  # used before it changes
+        left -= samples_of(inputs)
+        if left <= 1:  # batch normalisation cannot use one input alone
             return

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.calibration import CALIBRATION_INPUTS, InputBatches
+from trainables.calling import Inputs, call, samples_of
 from trainables.models.base import Model
 from trainables.origins.base import Origin, fresh_network
 from trainables.tasks.base import LoadedTask, Task
@@ -106,7 +107,7 @@ PARTS = ("scale", "shift")
 
 
 def _statistics(
-    network: nn.Module, names: Iterable[str], batches: Iterable[Tensor]
+    network: nn.Module, names: Iterable[str], batches: Iterable[Inputs]
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean and variance (float64) per channel of what enters the modules called ``names``."""
     sums: dict[str, list[Tensor]] = {}
@@ -119,8 +120,8 @@ def _statistics(
     hooks = [network.get_submodule(name).register_forward_pre_hook(partial(see, name)) for name in names]
     left = CALIBRATION_INPUTS
     for inputs in batches:
-        network(inputs)
-        left -= len(inputs)
+        call(network, inputs)
+        left -= samples_of(inputs)
         if left <= 0:
             break
     for hook in hooks:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from trainables.answers import Logits
+from trainables.calling import call
 from trainables.lesson import Lesson, Step
 from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
@@ -24,7 +25,7 @@ class _Frozen(TeacherPolicy):
 
     @torch.no_grad()
     def forward(self, step: Step) -> Lesson:
-        return Lesson(Logits(step.batch.rows(self.network(step.batch.inputs))))
+        return Lesson(Logits(step.batch.rows(call(self.network, step.batch.inputs))))
 
 
 @dataclass(frozen=True)

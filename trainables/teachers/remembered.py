@@ -9,6 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from trainables.calling import call
 from trainables.lesson import Lesson, Step
 from trainables.ranges import Range
 from trainables.tasks.base import LoadedTask, Task
@@ -112,7 +113,7 @@ def remember(network: nn.Module, task: LoadedTask, views: int) -> dict[str, Tens
     for view in range(views):
         parts = [
             {name: tensor.cpu() for name, tensor in task.memory.keep(rows).items()}
-            for rows in (batch.rows(network(batch.inputs)) for batch in task.in_order("train", view))
+            for rows in (batch.rows(call(network, batch.inputs)) for batch in task.in_order("train", view))
         ]
         kept.append({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     return {name: torch.stack([view[name] for view in kept]) for name in kept[0]}

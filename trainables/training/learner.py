@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from trainables.batch import Batch
+from trainables.calling import Inputs, call
 from trainables.compression.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.compression.quantized_inputs import calibrate, input_quantizers
 from trainables.lesson import Step
@@ -71,7 +72,7 @@ class Learner:
 
     def answer(self, batch: Batch) -> Tensor:
         """What the student says to ``batch``, rows of padding included, with its gradient."""
-        output: Tensor = self.network(batch.inputs)
+        output: Tensor = call(self.network, batch.inputs)
         return output
 
     def recorded(self) -> list[AbstractContextManager[None]]:
@@ -127,7 +128,7 @@ class Learner:
         """Enter, one after the other, every phase that starts at or before ``epoch``."""
         self._enter(self._phase + 1, epoch)
 
-    def inputs(self) -> Iterator[Tensor]:
+    def inputs(self) -> Iterator[Inputs]:
         """What ranges of inputs are taken from: those of the first epoch."""
         return (batch.inputs for batch in self._task.batches("train", 0))
 
@@ -301,7 +302,7 @@ class Learner:
         with evaluating(self.network):
             for batch in batches:
                 with parametrize.cached():
-                    loss = self._task.loss(self.network(batch.inputs), batch)
+                    loss = self._task.loss(call(self.network, batch.inputs), batch)
                 for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
                     sum_ += gradient
         for parameter, flag in zip(parameters, wanted, strict=True):
