@@ -291,6 +291,10 @@ class KeptSources:
         """See :class:`trainables.teachers.base.Sources`."""
         return open_student((self._out / "cells" / f"{recipe_id}{SUFFIX}").read_bytes())[1]
 
+    def given(self, weights: str) -> Mapping[str, Tensor]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        raise ValueError(f"no job here begins with a user's weights, got {weights=}")
+
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         path = self._out / "teacher" / f"{recipe_id}-{views}-{task.fingerprint()}.safetensors"

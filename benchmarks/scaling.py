@@ -53,7 +53,6 @@ from trainables import methods  # noqa: E402
 from trainables.metrics import quality_of  # noqa: E402
 from trainables.metrics.latency import fingerprint  # noqa: E402
 from trainables.optimizers import AdamW  # noqa: E402
-from trainables.origins import Fresh  # noqa: E402
 from trainables.quantizers import Uniform  # noqa: E402
 from trainables.recipe import Recipe  # noqa: E402
 from trainables.trainable import TrialSettings  # noqa: E402
@@ -157,7 +156,7 @@ def _measure(slots: int, trials: int, epochs: int, seconds: float, folder: Path)
         bits = trial.suggest_int("bits", 1, 8)
         rate = trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True)
         return methods.post_training_quantization(
-            methods.Setting(task, Fresh(study.student), epochs=1),
+            methods.Setting(task, study.students[0][1], epochs=1),
             quantizer=Uniform(bits, 256),
             optimizer=AdamW(rate),
         )

@@ -41,6 +41,7 @@ from search.tracking.delivery import SWEEP as SWEEP_RUN
 from search.tracking.record import Record
 from search.tracking.tracker import SweepTracker
 from spaces import Context
+from spaces.architectures import fresh
 from studies.images import IMAGES, sized
 from trainables import methods
 from trainables.files import TENSORS_FILE
@@ -78,7 +79,7 @@ class Case:
     use: Callable[[Path], None]
 
 
-CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=3)
+CONTEXT = Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=3)
 SPACE = sized(IMAGES, (1, 2), (0.1, 1.0))
 SWEEP = "digits-1"
 OPEN = (TrialState.RUNNING, TrialState.WAITING)

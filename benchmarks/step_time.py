@@ -35,7 +35,7 @@ from trainables.teachers.sources import LocalSources
 from trainables.training.trainer import Trainer
 
 STUDENT = ResNet(depth=3, width=1.0)
-TEACHER = find_study("cifar10").teacher
+TEACHER = find_study("cifar10").teacher.model
 BATCH_SIZE = 128
 TEACHER_ID = "0" * 16
 VIEWS = 4  # a lookup costs the same in any number of views; filling them is not what is measured

@@ -68,7 +68,7 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
     study = find_study("digits")
     task = study.make_task(None, {})
     arrays = task.load(None)
-    student = study.student.scaled(depth=1, width=0.25)
+    student = study.students[0][1].model.scaled(depth=1, width=0.25)
 
     def untrained(trial: optuna.trial.BaseTrial) -> Recipe:
         bits = trial.suggest_int("bits", 1, 8)

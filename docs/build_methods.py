@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spaces import Context
+from spaces.architectures import fresh
 from spaces.arguments import Handle, arguments_of, handles_of
 from studies.images import IMAGES
 from studies.translation import TRANSLATION
 from trainables.methods import METHODS, Method, Setting
 from trainables.models import LSTM, ConvNet
-from trainables.origins import Fresh
 from trainables.part import Part
 from trainables.recipe import Recipe
 from trainables.tasks import Digits, Phrases
@@ -46,8 +46,8 @@ weaker by the number of classes. Of translations, outputs are remembered at a te
 """
 
 CONTEXTS = {
-    "images": (IMAGES, Context(Digits(), ConvNet(), "0" * 16, epochs=10)),
-    "text": (TRANSLATION, Context(Phrases(), LSTM(), "0" * 16, epochs=10)),
+    "images": (IMAGES, Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=10)),
+    "text": (TRANSLATION, Context(Phrases(), fresh(LSTM()), "0" * 16, epochs=10)),
 }
 """Spaces and what they are opened on; a method's page shows the first task that takes it."""
 
@@ -103,7 +103,7 @@ def _example(method: Method) -> Recipe:
     """The method's recipe on the first task that takes it."""
     for space, context in CONTEXTS.values():
         if method.name in space.opened(context).methods:
-            given = Setting(context.task, Fresh(context.student), context.epochs, context.teacher_id)
+            given = Setting(context.task, context.origins[0][1], context.epochs, context.teacher_id)
             return method(given)
     raise ValueError(f"no task takes {method.name}")
 

@@ -1,38 +1,33 @@
-"""What students are made of: a new network of a size that is drawn, or the teacher as it is."""
+"""How students come to be: new, as the trained network is, or a slice of it; and what decides their size."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 from spaces.arguments import Handle, handles_in, turned
-from spaces.context import Context
 from trainables.models.base import Model
 from trainables.origins import Fresh, Trained
 from trainables.origins.base import Origin
 
-FRESH, TEACHER = "fresh", "teacher"
-STARTS = (FRESH, TEACHER)
+FRESH, TEACHER, SLICE = "fresh", "teacher", "slice"
+STARTS = (FRESH, TEACHER, SLICE)
+"""All values of ``start``; which a study has, its context says."""
+
+Origins = tuple[tuple[str, Origin], ...]
+"""Origins by the value of ``start``, the first trials' first."""
 
 
-def starts_of(context: Context) -> tuple[str, ...]:
-    """The values of ``start``: what a student may begin with."""
-    return (FRESH,) if context.teacher is None else STARTS
+def fresh(student: Model, teacher: Model | None = None, teacher_id: str = "") -> Origins:
+    """New networks of the architecture of ``student``, and the trained teacher if it is given."""
+    new: Origins = ((FRESH, Fresh(student)),)
+    return new if teacher is None else (*new, (TEACHER, Trained(teacher, teacher_id)))
 
 
-def sizes_of(context: Context) -> tuple[Handle, ...]:
-    """What can be turned of a new student's architecture."""
-    return handles_in("student", context.student)
+def sizes_of(origin: Origin) -> tuple[Handle, ...]:
+    """What can be turned of the size of an origin's students."""
+    return () if origin.sizes is None else handles_in("student", origin.sizes)
 
 
-def origin_of(context: Context, start: str, sizes: Mapping[str, float]) -> Origin:
-    """The origin of a student.
-
-    Args:
-        context: of the sweep.
-        start: one of :func:`starts_of`.
-        sizes: of a new student's architecture, by field.
-    """
-    if start == TEACHER and context.teacher is not None:
-        return Trained(context.teacher, context.teacher_id)
-    return Fresh(cast(Model, turned(context.student, sizes)))
+def resized(origin: Origin, sizes: Mapping[str, float]) -> Origin:
+    """``origin`` with these ``sizes``, by field."""
+    return origin.resized(turned(origin.sizes, sizes)) if origin.sizes is not None and sizes else origin

@@ -68,6 +68,15 @@ class Handle:
         """The parameter that stands for a number; inverse of :meth:`value`."""
         return int(math.log2(value)) if self.range.doubling else value
 
+    def at(self, search: Search, share: float) -> float:
+        """The number that lies at a share in [0, 1] of the way from one end of ``search`` to the other."""
+        low, high = map(self.drawn, search)
+        if self.range.log and not self.range.doubling:
+            found = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        else:
+            found = low + share * (high - low)
+        return self.value(round(found) if self.whole or self.range.doubling else found)
+
     def within(self, value: float | None, search: Search) -> float:
         """The number in ``search`` that is nearest to ``value``; its low end for None."""
         return search[0] if value is None else min(max(value, search[0]), search[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.models.base import Model
+from spaces.architectures import Origins
 from trainables.tasks.base import Task
 
 
@@ -14,24 +14,24 @@ class Context:
 
     Attributes:
         task: data set and metric.
-        student: the student's architecture; its depth and width, brought into range, are those of the
-            first trials.
+        origins: how students may come to be, by the value of ``start``; sizes, brought into range, are those
+            of the first trials. See :func:`spaces.architectures.fresh`.
         teacher_id: the trained teacher's ``recipe_id``.
         epochs: of every trial, at least 2.
         seed: of every trial.
         teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
             every step.
-        teacher: the teacher's architecture, where students may start from its weights; None where not.
     """
 
     task: Task
-    student: Model
+    origins: Origins
     teacher_id: str
     epochs: int
     seed: int = 0
     teacher_views: int | None = 16
-    teacher: Model | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 2:
             raise ValueError(f"epochs must be at least 2, got epochs={self.epochs}")
+        if not self.origins:
+            raise ValueError("there must be an origin of students, got origins=()")

@@ -14,12 +14,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from spaces.architectures import FRESH, STARTS, TEACHER, origin_of, sizes_of, starts_of
+from spaces.architectures import STARTS, TEACHER, Origins, resized, sizes_of
 from spaces.arguments import Handle, Search, called_with, handles_in, handles_of, turned
 from spaces.context import Context
 from spaces.wishes import fixed_value, known_name, method_name, searched_range
 from trainables.methods import METHODS, PRUNING, Method, Setting
-from trainables.models.base import Model
 from trainables.pruners.base import Pruner
 from trainables.recipe import Recipe
 from trainables.tasks.base import TaughtTask
@@ -71,7 +70,7 @@ class Space:
     """What a study searches; called with an Optuna trial and a :class:`Context`, it draws a recipe.
 
     It draws the ``method``; ``start``, where students may begin with the teacher's weights (Mishra & Marr
-    2018, scheme C); what can be turned of a new student's architecture; ``prune`` and, if so, what can be
+    2018, scheme C) or be a slice of it; what can be turned of its size; ``prune`` and, if so, what can be
     turned of the pruner; and what the ranges of the method's arguments say. A method that its task refuses
     is left out, see :meth:`left_out`.
 
@@ -152,25 +151,25 @@ class Space:
     def fastest(self, context: Context) -> tuple[Recipe, ...]:
         """The recipes one of which is fastest: the smallest network, for each way to compute its layers."""
         opened = self.opened(context)
-        sizes = {handle.parameter for handle in sizes_of(context)}
+        sizes = {handle.parameter for handle in sizes_of(opened.origins[opened.starts[0]])}
         found = opened.different(
             {START: opened.starts[0], PRUNE: False},
             lambda each: each.end(smallest=True) if each.name in sizes else each.start,
         )
         ways: dict[Any, Recipe] = {}
         for recipe in found:
-            ways.setdefault((recipe.model, recipe.activations), recipe)
+            ways.setdefault((recipe.origin, recipe.activations), recipe)
         return tuple(ways.values())
 
     def sizes(self, context: Context) -> dict[str, Search]:
-        """From what to what a new student's architecture is searched, by handle; equal ends where fixed."""
+        """From what to what the size of the first students is searched, by handle; equal ends where fixed."""
         opened = self.opened(context)
-        return {handle.name: opened.ends(handle) for handle in sizes_of(context)}
+        return {handle.name: opened.ends(handle) for handle in sizes_of(opened.origins[opened.starts[0]])}
 
-    def handles(self, student: Model) -> dict[str, list[Handle]]:
+    def handles(self, origins: Origins) -> dict[str, list[Handle]]:
         """Everything that can be turned, by name; one name may be that of several methods' handles."""
         found: dict[str, list[Handle]] = {}
-        groups = [handles_in("student", student), handles_in("pruner", PRUNING)]
+        groups = [*(sizes_of(origin) for _, origin in origins), handles_in("pruner", PRUNING)]
         groups += [handles_of(method) for method in self.chosen().values()]
         for handle in (handle for group in groups for handle in group):
             found.setdefault(handle.name, []).append(handle)
@@ -183,12 +182,12 @@ class Space:
         return {method.name: method for method in METHODS.values() if method.name in wanted}
 
     def narrowed(
-        self, student: Model, methods: Sequence[str], fixed: Sequence[str], ranges: Sequence[str]
+        self, origins: Origins, methods: Sequence[str], fixed: Sequence[str], ranges: Sequence[str]
     ) -> Space:
         """The space that a user asks for.
 
         Args:
-            student: whose architecture can be turned.
+            origins: of the students, whose sizes can be turned.
             methods: names of methods, short or whole; none are the study's own.
             fixed: such as ``bits=4``.
             ranges: such as ``bits=2:4``.
@@ -199,7 +198,7 @@ class Space:
         space = self
         if methods:
             space = replace(self, methods=tuple(map(method_name, methods)), without=())
-        handles = space.handles(student)
+        handles = space.handles(origins)
         values = dict(fixed_value(text, handles, CHOICES) for text in fixed)
         searches = dict(searched_range(text, handles) for text in ranges)
         if both := values.keys() & searches.keys():
@@ -215,6 +214,7 @@ class Opened:
         methods: those that the task takes, by name.
         left_out: those that it refuses, and why.
         defaults: by method, the recipe with everything where the first trials have it.
+        origins: how a student may come to be, by the value of ``start``.
         starts: what a student may begin with.
         parameters: everything that may be drawn.
     """
@@ -222,13 +222,17 @@ class Opened:
     def __init__(self, space: Space, context: Context) -> None:
         """See :meth:`Space.opened`."""
         self._space, self._context = space, context
-        known = replace(space, methods=None, without=()).handles(context.student)
+        self.origins = dict(context.origins)
+        known = replace(space, methods=None, without=()).handles(context.origins)
         for name in {*space.ranges, *space.fixed, *space.starts} - CHOICES.keys():
             known_name(name, known)
-        self.starts = starts_of(context)
+        self.starts = tuple(self.origins)
         if START in space.fixed:
             if space.fixed[START] not in self.starts:
-                raise ValueError("students of this study cannot start from the teacher")
+                had = " or ".join(self.starts)
+                raise ValueError(
+                    f"start={space.fixed[START]} is none of this study's, whose students are {had}"
+                )
             self.starts = (space.fixed[START],)
         self.parameters: dict[str, BaseDistribution] = {}
         self._numbers = {handle: self._parameter(handle) for handles in known.values() for handle in handles}
@@ -252,14 +256,14 @@ class Opened:
         context = self._context
         method = self.methods[choose(self._choice(METHOD))]
         start = self._chosen(START, choose)
-        sizes = () if start == TEACHER else self._turned(sizes_of(context), choose)
+        sizes = self._turned(sizes_of(self.origins[start]), choose)
         pruning: dict[str, Any] = {}
         if self._chosen(PRUNE, choose):
             values = self._turned(handles_in("pruner", PRUNING), choose)
             pruning["pruner"] = cast(Pruner, turned(PRUNING, {each.field: value for each, value in values}))
         given = Setting(
             context.task,
-            origin_of(context, start, {each.field: value for each, value in sizes}),
+            resized(self.origins[start], {each.field: value for each, value in sizes}),
             context.epochs,
             context.teacher_id,
             context.teacher_views,
@@ -274,7 +278,8 @@ class Opened:
         Returns:
             The parameters, and whether all that was wanted is among them.
         """
-        start = TEACHER if self.defaults[wanted[METHOD]].quantizes and TEACHER in self.starts else FRESH
+        started = self.defaults[wanted[METHOD]].quantizes and TEACHER in self.starts
+        start = TEACHER if started else self.starts[0]
         wanted = {START: start, **wanted} if len(self.starts) > 1 else wanted
         point: dict[str, Any] = {}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from spaces.architectures import fresh
 from studies.images import DIGITS_FAMILY, IMAGES, image_folder, sized
 from studies.study import Study, StudyError, embedded
 from studies.translation import TRANSLATION, text_folder, text_task
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
 from trainables.models.custom import allow
+from trainables.origins import Fresh
 from trainables.tasks import (
     CIFAR10,
     CIFAR100,
@@ -24,8 +26,8 @@ STUDIES: tuple[Study, ...] = (
         summary="1,797 handwritten digits of 8x8 pixels, embedded: no download",
         task=embedded(Digits),
         needs_data=False,
-        teacher=ConvNet(**DIGITS_FAMILY, dropout=(0.1, 0.2, 0.3)),
-        student=ConvNet(depth=2, width=0.35, **DIGITS_FAMILY),
+        teacher=Fresh(ConvNet(**DIGITS_FAMILY, dropout=(0.1, 0.2, 0.3))),
+        students=fresh(ConvNet(depth=2, width=0.35, **DIGITS_FAMILY)),
         teacher_epochs=40,
         epochs=35,
         trials=100,
@@ -38,8 +40,8 @@ STUDIES: tuple[Study, ...] = (
         summary="70,000 pictures of clothes, 28x28 grey (--data DIR)",
         task=embedded(FashionMNIST),
         needs_data=True,
-        teacher=ResNet(depth=3, width=2.0),
-        student=ResNet(depth=1, width=1.0),
+        teacher=Fresh(ResNet(depth=3, width=2.0)),
+        students=fresh(ResNet(depth=1, width=1.0)),
         teacher_epochs=15,
         epochs=10,
         trials=50,
@@ -50,8 +52,8 @@ STUDIES: tuple[Study, ...] = (
         summary="60,000 colour pictures of 10 classes, 32x32 (--data DIR)",
         task=embedded(CIFAR10),
         needs_data=True,
-        teacher=ResNet(depth=3, width=4.0),
-        student=ResNet(depth=1, width=1.0),
+        teacher=Fresh(ResNet(depth=3, width=4.0)),
+        students=fresh(ResNet(depth=1, width=1.0)),
         teacher_epochs=100,
         epochs=60,
         trials=100,
@@ -62,8 +64,8 @@ STUDIES: tuple[Study, ...] = (
         summary="60,000 colour pictures of 100 classes, 32x32 (--data DIR)",
         task=embedded(CIFAR100),
         needs_data=True,
-        teacher=ResNet(depth=3, width=8.0),
-        student=ResNet(depth=1, width=1.0),
+        teacher=Fresh(ResNet(depth=3, width=8.0)),
+        students=fresh(ResNet(depth=1, width=1.0)),
         teacher_epochs=150,
         epochs=100,
         trials=100,
@@ -76,8 +78,8 @@ STUDIES: tuple[Study, ...] = (
         options=("vocabulary",),
         needs_data=False,
         # The sentences are as many as the grammar makes, and few epochs fit them: nothing is to be dropped.
-        teacher=Transformer(depth=2, units=64, dropout=0.0),
-        student=Transformer(depth=1, width=0.7, units=64, dropout=0.0),
+        teacher=Fresh(Transformer(depth=2, units=64, dropout=0.0)),
+        students=fresh(Transformer(depth=1, width=0.7, units=64, dropout=0.0)),
         teacher_epochs=4,
         epochs=2,
         trials=16,
@@ -94,8 +96,8 @@ STUDIES: tuple[Study, ...] = (
         task=text_task(Multi30k),
         options=("vocabulary", "test"),
         needs_data=True,
-        teacher=LSTM(depth=2, dropout=0.3),
-        student=LSTM(depth=1, width=0.5, dropout=0.1),
+        teacher=Fresh(LSTM(depth=2, dropout=0.3)),
+        students=fresh(LSTM(depth=1, width=0.5, dropout=0.1)),
         teacher_epochs=14,
         epochs=10,
         trials=50,
@@ -110,8 +112,8 @@ STUDIES: tuple[Study, ...] = (
         task=text_folder,
         options=("source", "target", "test", "vocabulary"),
         needs_data=True,
-        teacher=Transformer(depth=2, dropout=0.2),
-        student=Transformer(depth=2, width=0.5),
+        teacher=Fresh(Transformer(depth=2, dropout=0.2)),
+        students=fresh(Transformer(depth=2, width=0.5)),
         teacher_epochs=20,
         epochs=12,
         trials=50,
@@ -126,8 +128,8 @@ STUDIES: tuple[Study, ...] = (
         task=image_folder,
         options=("image_size",),
         needs_data=True,
-        teacher=ResNet(depth=3, width=2.0),
-        student=ResNet(depth=1, width=1.0),
+        teacher=Fresh(ResNet(depth=3, width=2.0)),
+        students=fresh(ResNet(depth=1, width=1.0)),
         teacher_epochs=30,
         epochs=20,
         trials=50,
@@ -151,7 +153,7 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
                 study,
                 # How an own model's channels begin is unknown; the study's narrowest may leave it nothing.
                 space=replace(study.space, ranges={**study.space.ranges, "width": (0.25, 1.0)}),
-                student=Custom(target=own_model, depth=1, width=1.0),
+                students=fresh(Custom(target=own_model, depth=1, width=1.0)),
                 # Who starts from the teacher has its architecture, and is none of the user's.
                 start_from_teacher=False,
             )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from spaces import Context, Space
+from spaces.architectures import TEACHER, Origins
 from trainables import methods
-from trainables.models.base import Model
 from trainables.optimizers import AdamW
-from trainables.origins import Fresh
+from trainables.origins import Trained
+from trainables.origins.base import Origin
+from trainables.own_code import OwnCode
 from trainables.recipe import Recipe
 from trainables.tasks.base import Task
 from trainables.tasks.notes import DataNotes
@@ -31,8 +35,8 @@ class Study:
         task: makes the task, and says what was found about its data, given the data directory of the command
             line and those of its ``options`` that were given.
         needs_data: whether a data directory must be given.
-        teacher: the teacher's architecture.
-        student: the student's architecture, at the depth and width that the first trials have.
+        teacher: how the teacher comes to be, before it is trained.
+        students: how students come to be, by the value of ``start``, at the size that the first trials have.
         teacher_epochs: of the teacher's training.
         epochs: of each trial.
         trials: how many trials by default.
@@ -42,17 +46,19 @@ class Study:
         teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
             of the space asks for them.
         teacher_learning_rate: of the teacher.
-        start_from_teacher: whether students may also begin with the teacher's weights, and then have its
-            architecture.
+        start_from_teacher: whether students may also begin with the trained teacher's weights, and then have
+            its architecture.
         options: of the command line, about the data, that mean something here.
+        given: weights of the user's network by their digest; default none.
+        code: of the user's file that defines it; None (default) for ours.
     """
 
     name: str
     summary: str
     task: Callable[..., tuple[Task, DataNotes]]
     needs_data: bool
-    teacher: Model
-    student: Model
+    teacher: Origin
+    students: Origins
     teacher_epochs: int
     epochs: int
     trials: int
@@ -62,6 +68,8 @@ class Study:
     teacher_learning_rate: float = 2e-3
     start_from_teacher: bool = False
     options: tuple[str, ...] = ()
+    given: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
+    code: OwnCode | None = None
 
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
         """The task alone, as :meth:`examine` finds it.
@@ -94,28 +102,22 @@ class Study:
             StudyError: one sentence that says what is wrong and what there is.
         """
         try:
-            return replace(self, space=self.space.narrowed(self.student, methods, fixed, ranges))
+            return replace(self, space=self.space.narrowed(self.students, methods, fixed, ranges))
         except ValueError as error:
             raise StudyError(f"The space cannot be searched so: {error}.") from error
 
     def teacher_recipe(self, task: Task) -> Recipe:
-        """How the teacher is made: full precision, from labels alone."""
+        """How the teacher is made: full precision, from labels alone; without epochs as it is given."""
         return methods.full_precision(
-            methods.Setting(task, Fresh(self.teacher), epochs=self.teacher_epochs),
+            methods.Setting(task, self.teacher, epochs=self.teacher_epochs),
             optimizer=AdamW(self.teacher_learning_rate),
         )
 
     def context(self, task: Task, teacher_id: str, seed: int) -> Context:
         """What every trial of a sweep has in common."""
-        return Context(
-            task,
-            self.student,
-            teacher_id,
-            self.epochs,
-            seed=seed,
-            teacher_views=self.teacher_views,
-            teacher=self.teacher if self.start_from_teacher else None,
-        )
+        trained: Origins = ((TEACHER, Trained(self.teacher.model, teacher_id)),)
+        origins = (*self.students, *(trained if self.start_from_teacher else ()))
+        return Context(task, origins, teacher_id, self.epochs, seed, self.teacher_views)
 
 
 def embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:

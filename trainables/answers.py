@@ -6,6 +6,7 @@ A row is one distribution over the classes of a task: an image has one, a senten
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,28 @@ from torch import Tensor
 
 class Answers(ABC):
     """The rows that a student is to imitate, detached."""
+
+    @abstractmethod
+    def distance(self, student: Tensor, temperature: float) -> Tensor:
+        """How far the student is from the teacher, a scalar averaged over the rows, with its gradient.
+
+        Args:
+            student: its rows, of the teacher's shape.
+            temperature: that both sides' logits are divided by, where there are logits.
+
+        Raises:
+            ValueError: the student's rows are not the teacher's, or the answers do not have what the
+                temperature takes.
+        """
+
+
+class Distributions(Answers):
+    """Rows of probabilities; their distance is Hinton's: ``T^2 * KL(teacher || student)``, both softened."""
+
+    def distance(self, student: Tensor, temperature: float) -> Tensor:
+        """See the contract."""
+        log_p, log_q = self.outcomes(student, temperature)
+        return temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
     @abstractmethod
     def outcomes(self, student: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -35,7 +58,7 @@ class Answers(ABC):
 
 
 @dataclass(frozen=True)
-class Logits(Answers):
+class Logits(Distributions):
     """Whole answers: every class is an outcome.
 
     Attributes:
@@ -55,7 +78,7 @@ class Logits(Answers):
 
 
 @dataclass(frozen=True)
-class TopClasses(Answers):
+class TopClasses(Distributions):
     """The classes the teacher found most probable; all others together are one more outcome.
 
     Their KL divergence is that of the whole distributions after all other classes have been merged into
@@ -84,6 +107,28 @@ class TopClasses(Answers):
                 f"{tuple(merged.shape)} and {tuple(self.log_probabilities.shape)}"
             )
         return self.log_probabilities, merged
+
+
+@dataclass(frozen=True)
+class Values(Answers):
+    """Outputs that are no classes, such as positions or pictures.
+
+    Attributes:
+        values: what the teacher answered, shape (n, ...).
+        measure: ``(student, teacher) -> scalar``; how far they are apart.
+    """
+
+    values: Tensor
+    measure: Callable[[Tensor, Tensor], Tensor]
+
+    def distance(self, student: Tensor, temperature: float) -> Tensor:
+        """See the contract; the temperature has no meaning here."""
+        if student.shape != self.values.shape:
+            raise ValueError(
+                "student and teacher outputs differ in shape: "
+                f"{tuple(student.shape)} and {tuple(self.values.shape)}"
+            )
+        return self.measure(student, self.values)
 
 
 def merge(logits: Tensor, classes: Tensor) -> Tensor:

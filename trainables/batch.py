@@ -18,6 +18,7 @@ class Batch(NamedTuple):
 
     ``counted`` says which rows of a network's output are of the data and not of padding: int64, shape
     (rows,), ascending numbers of rows of the output as it is flattened to (..., classes); None is all.
+    ``classes`` is False where outputs are no logits of classes: then a row is a sample's whole output.
     """
 
     inputs: Any
@@ -25,8 +26,11 @@ class Batch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
     view: int | None
     counted: Tensor | None = None
+    classes: bool = True
 
     def rows(self, output: Tensor) -> Tensor:
         """The rows of a network's ``output`` (..., classes) that count, shape (rows, classes)."""
+        if not self.classes:
+            return output
         rows = output.flatten(0, -2)
         return rows if self.counted is None else rows.index_select(0, self.counted)

@@ -47,3 +47,14 @@ def mapped(function: Callable[[Tensor], Any], inputs: Inputs) -> Any:
 def samples_of(inputs: Inputs) -> int:
     """How many samples a batch has."""
     return len(tensors_of(inputs)[0])
+
+
+def main_output(output: Any) -> Tensor:
+    """The answer that counts: the first of several, as of a network with auxiliary heads while it trains."""
+    if isinstance(output, dict):
+        output = next(iter(output.values()), None)
+    elif isinstance(output, (tuple, list)):
+        output = output[0] if output else None
+    if not isinstance(output, Tensor):
+        raise ValueError(f"a network must answer a tensor, or a tensor first, got {type(output).__name__}")
+    return output

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.answers import Answers, Logits, TopClasses, merge
+from trainables.answers import Answers, Logits, TopClasses, Values, merge
 
 LOWEST = torch.finfo(torch.float16).min
 
@@ -41,6 +41,10 @@ class Memory(ABC):
         """The answers, given those rows that are asked for of each tensor."""
 
     @abstractmethod
+    def heard(self, rows: Tensor) -> Answers:
+        """The answers of a teacher that is asked while the student trains: nothing of them is left out."""
+
+    @abstractmethod
     def row_bytes(self, classes: int) -> int:
         """Bytes that a row of so many classes takes."""
 
@@ -67,9 +71,50 @@ class Whole(Memory):
         """See the contract."""
         return Logits(kept["outputs"].float())
 
+    def heard(self, rows: Tensor) -> Answers:
+        """See the contract."""
+        return Logits(rows)
+
     def row_bytes(self, classes: int) -> int:
         """Two per class."""
         return 2 * classes
+
+
+@dataclass(frozen=True)
+class Outputs(Memory):
+    """Outputs that are no classes, in single precision.
+
+    Attributes:
+        measure: how far a student's outputs are from them, see :class:`trainables.answers.Values`.
+    """
+
+    measure: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def name(self) -> str:
+        """``outputs``."""
+        return "outputs"
+
+    @property
+    def temperature(self) -> None:
+        """Any: it has no meaning here."""
+        return None
+
+    def keep(self, logits: Tensor) -> dict[str, Tensor]:
+        """``outputs``: float32, shape (n, ...)."""
+        return {"outputs": _finite(logits.float())}
+
+    def recall(self, kept: Mapping[str, Tensor]) -> Answers:
+        """See the contract."""
+        return Values(kept["outputs"], self.measure)
+
+    def heard(self, rows: Tensor) -> Answers:
+        """See the contract."""
+        return Values(rows, self.measure)
+
+    def row_bytes(self, classes: int) -> int:
+        """Four per number."""
+        return 4 * classes
 
 
 @dataclass(frozen=True)
@@ -115,6 +160,10 @@ class Top(Memory):
         classes = kept["classes"].long() & (2**bits - 1)
         return TopClasses(F.log_softmax(kept["log_probabilities"].float(), 1), classes)
 
+    def heard(self, rows: Tensor) -> Answers:
+        """See the contract."""
+        return Logits(rows)
+
     def row_bytes(self, classes: int) -> int:
         """Two per class that is kept and for the others, and what the classes' numbers take."""
         count = min(self.count, classes)
@@ -133,7 +182,8 @@ def _numbers_below(count: int) -> torch.dtype:
 
 def _finite(kept: Tensor) -> Tensor:
     if not bool(torch.isfinite(kept).all()):
+        kind = str(kept.dtype).removeprefix("torch.")
         raise ValueError(
-            f"the teacher's outputs must lie in float16's range to be remembered, got {kept.abs().max()}"
+            f"the teacher's outputs must lie in {kind}'s range to be remembered, got {kept.abs().max()}"
         )
     return kept

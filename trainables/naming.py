@@ -17,8 +17,8 @@ def summary(recipe: Recipe) -> dict[str, Any]:
     return {
         "method": recipe.method,
         "model": type(recipe.model).__name__,
-        "depth": recipe.model.depth,
-        "width": recipe.model.width,
+        "depth": recipe.origin.depth,
+        "width": recipe.origin.width,
         "bits": getattr(recipe.quantizer, "bits", None),
         "bucket_size": getattr(recipe.quantizer, "bucket_size", None),
         "sparsity": getattr(recipe.pruner, "sparsity", 0.0),
@@ -39,9 +39,9 @@ def short_name(recipe: Recipe) -> str:
             words.append(f"b{facts['bucket_size'] or 'all'}")
     if (activation_bits := getattr(recipe.activations, "bits", None)) is not None:
         words.append(f"a{activation_bits}")
-    words += [f"d{facts['depth']}", f"w{facts['width']:.3g}"]
+    words += [f"d{facts['depth']:.3g}", f"w{facts['width']:.3g}"]
     if facts["sparsity"]:
         words.append(f"s{100 * facts['sparsity']:.0f}")
     if recipe.origin.parent is not None:
-        words.append("started")
+        words.append("slice" if recipe.origin.cuts else "started")
     return "-".join(words)

@@ -30,6 +30,9 @@ from trainables.quantizers.base import Quantizer
 from trainables.quantizers.rows import RowGroup
 from trainables.ranges import Range
 from trainables.schedules import SCHEDULES, Constant, Schedule
+from trainables.signature import Signature
+from trainables.slicing.changes import Changes
+from trainables.slicing.cut import Cut
 from trainables.tasks import TASKS
 from trainables.tasks.base import Task
 from trainables.teachers import TEACHERS, NoTeacher
@@ -182,6 +185,9 @@ _CLASSES: tuple[type[Part], ...] = (
     *TASKS,
     *MODELS,
     *ORIGINS,
+    Signature,
+    Cut,
+    Changes,
     *TEACHERS,
     *LOSSES,
     *PRUNERS,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from ray import tune
@@ -23,7 +24,7 @@ from trainables.exporting.export import ExportError, integer_kind, to_onnx
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import architecture_key, fingerprint, known_latencies, latencies_of
 from trainables.metrics.macs import macs
-from trainables.models.custom import allow
+from trainables.models.allowed import Allowed, allow_all
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.shipping.evaluation import open_student, weights_of
 from trainables.shipping.packed_file import Packed, unpack
@@ -57,10 +58,17 @@ class TrialSources:
     Args:
         files: packed files of trained networks by recipe id; each is rebuilt when first asked for.
         outputs: of those networks.
+        given: weights of networks that users gave, by their digest.
     """
 
-    def __init__(self, files: Mapping[str, bytes], outputs: Sequence[TeacherOutputs]) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        outputs: Sequence[TeacherOutputs],
+        given: Mapping[str, Mapping[str, np.ndarray]],
+    ) -> None:
         self._files = files
+        self._given = given
         self._outputs = {(kept.recipe_id, kept.views): kept for kept in outputs}
         self._networks: dict[str, nn.Module] = {}
 
@@ -71,6 +79,12 @@ class TrialSources:
                 raise ValueError(f"the sweep has no trained network of recipe {recipe_id}")
             _, self._networks[recipe_id] = open_student(self._files[recipe_id])
         return self._networks[recipe_id]
+
+    def given(self, weights: str) -> Mapping[str, Tensor]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        if weights not in self._given:
+            raise ValueError(f"the sweep has no weights {weights} of a user's network")
+        return {name: shared_tensor(values) for name, values in self._given[weights].items()}
 
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
@@ -92,7 +106,7 @@ class TrialSettings:
     Attributes:
         latency_table: folder of measured latencies; None leaves them out.
         teacher_bytes: length of the teacher's full-precision file, the base of ``compression_ratio``.
-        own_models: ``module:Class`` targets that the user allowed to be imported.
+        own: code of the user's own that may be imported.
         device: where to train, ``cpu`` or ``cuda``.
         threads: of a trial on the CPU.
         latency_first: whether the latency of an architecture that the table does not have is measured before
@@ -103,7 +117,7 @@ class TrialSettings:
 
     latency_table: Path | None
     teacher_bytes: int
-    own_models: tuple[str, ...] = ()
+    own: tuple[Allowed, ...] = ()
     device: str = "cpu"
     threads: int = 1
     latency_first: bool = False
@@ -135,17 +149,17 @@ class StudentTrial(tune.Trainable):
         outputs: Sequence[TeacherOutputs] | None = None,
         settings: TrialSettings | None = None,
         measured: Mapping[str, ray.ObjectRef[Copy]] | None = None,
+        given: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
         assert arrays is not None and teachers is not None and outputs is not None and settings is not None
         if settings.store_mark is not None:
             settings.store_mark.check()
         torch.set_num_threads(settings.threads)
-        for target in settings.own_models:
-            allow(target)
+        allow_all(settings.own)
         self._arrays, self._settings = arrays, settings
         self._measured = measured or {}
-        self._sources = TrialSources(teachers, outputs)
+        self._sources = TrialSources(teachers, outputs, given or {})
         self._forget(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

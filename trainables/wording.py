@@ -23,7 +23,9 @@ def in_words(recipe: Recipe) -> str:
     taught by Remembered (...); loss SoftTargets (temperature 2, weight 0.7); 35 epochs of AdamW (...).``
     """
     method = recipe.method.replace("_", " ").capitalize()
-    model = f"{type(recipe.model).__name__} (depth {recipe.model.depth}, width {recipe.model.width:.3g})"
+    origin = recipe.origin
+    model = f"{origin.model.imports or type(origin.model).__name__} "
+    model += f"({'slice, ' if origin.cuts else ''}depth {origin.depth:.3g}, width {origin.width:.3g})"
     roles = {
         "weights by": recipe.quantizer,
         "inputs of layers by": recipe.activations,

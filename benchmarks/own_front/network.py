@@ -1,4 +1,4 @@
-"""A ResNet-18 as torchvision has it, for 32x32 pixels: a stem without pooling, and a quarter of the channels."""
+"""A ResNet-18 as torchvision has it, for 32x32 pixels: no pooling in the stem, a quarter of the channels."""
 
 from __future__ import annotations
 

@@ -34,22 +34,25 @@ def pixels(data: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """Images, uint8 of shape (n, 3, 32, 32), and labels of the three splits; kept beside the folder."""
     kept = data / "pixels.npz"
     if not kept.exists():
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for split in ("train", "test"):
             images, labels = [], []
             for label, folder in enumerate(sorted((data / split).iterdir())):
                 for path in sorted(folder.iterdir()):
                     images.append(np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1))
                     labels.append(label)
-            arrays[f"{split}_images"], arrays[f"{split}_labels"] = np.stack(images), np.array(labels)
+            arrays |= {f"{split}_images": np.stack(images), f"{split}_labels": np.array(labels)}
         np.savez(kept, **arrays)
-    loaded = np.load(kept)
-    images, labels = (torch.from_numpy(loaded[f"train_{kind}"]) for kind in ("images", "labels"))
-    held = torch.zeros(len(labels), dtype=torch.bool)
+    loaded = {name: torch.from_numpy(array) for name, array in np.load(kept).items()}
+    pictures, numbers = loaded["train_images"], loaded["train_labels"]
+    held = torch.zeros(len(numbers), dtype=torch.bool)
     for label in range(10):
-        held[(labels == label).nonzero().flatten()[-HELD_OUT:]] = True
-    test = tuple(torch.from_numpy(loaded[f"test_{kind}"]) for kind in ("images", "labels"))
-    return {"train": (images[~held], labels[~held]), "validation": (images[held], labels[held]), "test": test}
+        held[(numbers == label).nonzero().flatten()[-HELD_OUT:]] = True
+    return {
+        "train": (pictures[~held], numbers[~held]),
+        "validation": (pictures[held], numbers[held]),
+        "test": (loaded["test_images"], loaded["test_labels"]),
+    }
 
 
 def normalised(images: Tensor) -> Tensor:

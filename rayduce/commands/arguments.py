@@ -66,7 +66,11 @@ DataDir = Annotated[
 
 OwnModel = Annotated[
     str | None,
-    typer.Option("--model", help="Your own student as module:Class; it is imported.", metavar="MODULE:CLASS"),
+    typer.Option(
+        "--model",
+        help="Your own code, module:Class or a file.py; it is imported.",
+        metavar="MODULE:CLASS|FILE",
+    ),
 ]
 
 
@@ -207,9 +211,37 @@ def study_of(name: str, epochs: int | None, own_model: str | None) -> Study:
     """The study called ``name``, with so many epochs if they are given, of students of ``own_model``."""
     from studies.known import find_study
 
-    allow_own(own_model)
-    study = find_study(name, own_model=own_model)
+    if name.endswith(".py"):
+        study = job_of(Path(name))
+    else:
+        allow_own(own_model)
+        study = find_study(name, own_model=own_model)
     return study if epochs is None else replace(study, epochs=epochs)
+
+
+def job_of(path: Path) -> Study:
+    """The study that a user's own file defines, which is tried out.
+
+    Raises:
+        Problem: one sentence that says what does not fit.
+    """
+    from studies.job import study_of_file
+
+    _warn_of_strangers()
+    return study_of_file(path, lambda text: err.print(f"{text} ...", style="dim", highlight=False))
+
+
+def code_option(study: str, model: str | None) -> str | None:
+    """The user's own code that a command names: a job file, or ``--model``.
+
+    Raises:
+        Problem: both.
+    """
+    if not study.endswith(".py"):
+        return model
+    if model is not None:
+        raise Problem(f"{study} brings its own network: leave out --model.")
+    return study
 
 
 def checked_name(name: str) -> str:
@@ -221,28 +253,36 @@ def checked_name(name: str) -> str:
 
 
 def allow_own(target: str | None) -> None:
-    """Let ``module:Class`` of the command line be imported, from the current folder too."""
+    """Let ``module:Class`` or a file of the command line be imported, from the current folder too."""
     if target is None:
         return
-    from rayduce.own_packages import strangers
     from trainables.models.custom import allow
+    from trainables.own_code import allow_file
 
     sys.path.insert(0, str(Path.cwd()))
     try:
-        allow(target)
-        if warning := strangers():
-            err.print(f"[bold yellow]Warning:[/] {whole_line(warning)}", highlight=False, soft_wrap=True)
+        if target.endswith(".py"):
+            allow_file(Path(target))
+        else:
+            allow(target)
     except ValueError as error:
         raise Problem(f"--model {target}: {error}") from error
+    _warn_of_strangers()
+
+
+def _warn_of_strangers() -> None:
+    from rayduce.own_packages import strangers
+
+    if warning := strangers():
+        err.print(f"[bold yellow]Warning:[/] {whole_line(warning)}", highlight=False, soft_wrap=True)
 
 
 def check_own(target: str | None, recipe: Recipe) -> None:
     """Refuse a ``--model`` that is not the student's."""
-    from trainables.models import Custom
-
     if target is None:
         return
-    if not isinstance(recipe.model, Custom):
+    imports = recipe.model.imports
+    if imports is None:
         raise Problem(f"The student is a {type(recipe.model).__name__} of Rayduce's own; leave out --model.")
-    if recipe.model.target != target:
-        raise Problem(f"The student is a {recipe.model.target}, not a {target}; correct --model.")
+    if imports != (Path(target).name if target.endswith(".py") else target):
+        raise Problem(f"The student is a {imports}, not a {target}; correct --model.")

@@ -30,6 +30,7 @@ from rayduce.commands.arguments import (
     VocabularySize,
     about_data,
     budget_of,
+    code_option,
     study_of,
     wishes,
 )
@@ -114,7 +115,7 @@ def plan(
             download=download,
             budget=budget_of(max_bytes, max_latency_ms, max_drop),
             concurrency=concurrency,
-            own_model=model,
+            own_model=code_option(study, model),
             **wishes(methods, fix, range_),
         )
         made = make_plan(chosen.narrowed(options.methods, options.fixed, options.ranges), options, nodes)

@@ -24,6 +24,7 @@ from rayduce.commands.arguments import (
     TrackingUri,
     allow_own,
     check_own,
+    job_of,
 )
 from rayduce.commands.console import (
     err,
@@ -42,6 +43,7 @@ from trainables.metrics import quality_of
 
 if TYPE_CHECKING:
     from search.store.store import Store
+    from trainables.recipe import Recipe
     from trainables.shipping.packed_file import Packed
 
 
@@ -52,7 +54,9 @@ commands = typer.Typer()
     cls=Command,
     epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n"
     "  rayduce evaluate models:/rayduce-digits@smallest-within-1-point\n\n"
-    "  rayduce evaluate student.rdz --data photos --json",
+    "  rayduce evaluate student.rdz --data photos --json\n\n"
+    "  rayduce evaluate net.py\n\n"
+    "  rayduce evaluate student.rdz --model net.py",
 )
 def evaluate(
     source: StudentSource,
@@ -63,7 +67,7 @@ def evaluate(
     model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a student's quality again, from its file alone."""
+    """Measure a student again, from its file alone; or the network of a job file, as it is."""
     import torch
 
     from trainables.shipping.evaluation import evaluate_file
@@ -73,10 +77,13 @@ def evaluate(
     with problems():
         if split not in SPLITS:
             raise Problem(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
-        allow_own(model)
-        content = _packed(source, store, tracking_uri)
-        recipe = with_its_name(source, lambda: read_header(content))
-        check_own(model, recipe)
+        if source.endswith(".py"):
+            content, recipe = _as_given(Path(source))
+        else:
+            allow_own(model)
+            content = _packed(source, store, tracking_uri)
+            recipe = with_its_name(source, lambda: read_header(content))
+            check_own(model, recipe)
         torch.set_num_threads(1)  # as in the sweep: sums are added in the same order
         try:
             arrays = recipe.task.load(data)
@@ -252,6 +259,19 @@ def _onnx_files(
     companions = recipe.task.companions(assets_of(tensors))
     beside = {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
     return _graph_files(target, graphs), beside
+
+
+def _as_given(path: Path) -> tuple[bytes, Recipe]:
+    """The network of a job file as it is, packed in full precision."""
+    import torch
+
+    from search.teaching.given import packed_as_given
+
+    study = job_of(path)
+    task = study.make_task(None, {})
+    recipe = study.teacher_recipe(task)
+    opened = task.open(task.load(None), torch.device("cpu"), 0)
+    return packed_as_given(recipe, opened, study.given), recipe
 
 
 def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget: bool = False) -> bytes:

@@ -40,6 +40,8 @@ from rayduce.commands.arguments import (
     allow_own,
     budget_of,
     checked_name,
+    code_option,
+    job_of,
     study_of,
     wishes,
 )
@@ -108,6 +110,7 @@ Scheduler = Annotated[
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
     "  rayduce sweep digits --methods qd,lsq --fix prune=no --range bits=2:4 --range symmetric_bits=2:4\n\n"
+    "  rayduce sweep net.py --max-drop 1\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
     "  rayduce sweep digits --latency --concurrency 1\n\n"
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
@@ -150,7 +153,7 @@ def sweep(
 
     with problems():
         chosen = study_of(study, epochs, model)
-        name, uri = _named(name, study, store, tracking_uri)
+        name, uri = _named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,
             trials=trials or chosen.trials,
@@ -166,7 +169,7 @@ def sweep(
             minimize_latency=latency,
             concurrency=concurrency,
             address=address,
-            own_model=model,
+            own_model=code_option(study, model),
             **wishes(methods, fix, range_),
             scheduler=scheduler,
         )
@@ -292,10 +295,14 @@ def resume(
     from studies.known import find_study
 
     with problems():
-        allow_own(model)
         given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
         options = replace(options, **{key: value for key, value in given.items() if value is not None})
-        study = replace(find_study(found.study, own_model=model), epochs=found.epochs)
+        if model is not None and model.endswith(".py"):
+            study = job_of(Path(model))
+        else:
+            allow_own(model)
+            study = find_study(found.study, own_model=model)
+        study = replace(study, epochs=found.epochs)
         _run(study.narrowed(options.methods, options.fixed, options.ranges), options, resume=True)
 
 

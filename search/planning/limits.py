@@ -27,10 +27,9 @@ def untrained(recipe: Recipe, task: LoadedTask) -> bytes:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        student = recipe.build()
-    return ship(
-        recipe, compress(student, recipe), lambda: (b.inputs for b in task.batches("train", 0)), task.assets()
-    )
+        model, student = recipe.origin.outline(recipe.task, task)
+    batches = lambda: (batch.inputs for batch in task.batches("train", 0))  # noqa: E731
+    return ship(recipe, compress(student, recipe), batches, task.assets(), model)
 
 
 def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[Recipe, int]:

@@ -156,7 +156,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     kept = cached_teacher(options.store, teacher_recipe)
     teacher_file = kept or untrained(teacher_recipe, here)
     ends = Ends.of(study.space, context, here)
-    timer = Timer(task.open(arrays, device, 0), teacher_file, device)
+    timer = Timer(task.open(arrays, device, 0), teacher_file, device, study.given)
     teaching = time_teacher(timer, study, None if kept is not None else teacher_recipe)
     times = time_trials(timer, study, context, ends)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
@@ -14,14 +13,17 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import optuna
 import torch
-from torch import nn
+from scipy.stats import qmc
+from torch import Tensor, nn
 
 from search.planning.limits import latency_of, smallest_student, untrained
 from spaces import Context, Space
+from spaces.architectures import resized, sizes_of
 from studies.study import Study
+from trainables.calling import call
 from trainables.exporting.export import ExportError
 from trainables.metrics.macs import macs
-from trainables.origins import Fresh
+from trainables.origins.base import Origin
 from trainables.recipe import Recipe
 from trainables.shipping.evaluation import open_student
 from trainables.tasks.base import Batch, LoadedTask
@@ -30,6 +32,9 @@ from trainables.training.trainer import Trainer
 
 BATCHES = 8
 """Timed of an epoch; what is left is as fast as these."""
+
+SIZES = 16
+"""Of students, of which an epoch's mean is taken."""
 
 TRIAL_SECONDS = 0.1
 """Of every trial, for searcher, tracking and reset, as measured (benchmarks/trial_overhead.py)."""
@@ -59,9 +64,13 @@ class Ends:
         smallest, smallest_bytes = smallest_student(space, context, task)
         packed = {recipe: len(untrained(recipe, task)) for recipe in space.largest(context)}
         largest, largest_bytes = max(packed.items(), key=lambda item: item[1])
-        network = largest.model.build(context.task.input_shape, context.task.outputs)
+        _, network = largest.origin.outline(context.task, task)
         weights = sum(p.numel() for p in network.parameters())
         return cls(smallest, largest, smallest_bytes, largest_bytes, weights)
+
+
+Given = Mapping[str, Mapping[str, Tensor]]
+"""Weights of users' networks by their digest."""
 
 
 class _Few:
@@ -83,23 +92,30 @@ class _Few:
 class Timer:
     """Times pieces of training on ``device``, in seconds."""
 
-    def __init__(self, task: LoadedTask, teacher_file: bytes, device: torch.device) -> None:
+    def __init__(
+        self, task: LoadedTask, teacher_file: bytes, device: torch.device, given: Given | None = None
+    ) -> None:
         self._task = task
         self._few = cast(LoadedTask, _Few(task))
         self._device = device
         self._teacher: nn.Module = open_student(teacher_file)[1].to(device)
-        self._sources = LocalSources(lambda recipe_id: self._teacher)
+        self._sources = LocalSources(lambda recipe_id: self._teacher, given)
         self._share = task.steps("train") / self._few.steps("train")
         self._epochs: dict[str, float] = {}
+
+    @property
+    def task(self) -> LoadedTask:
+        """Whose training is timed."""
+        return self._task
 
     def answer(self) -> float:
         """The teacher on one batch."""
         batches = list(self._few.batches("train", 0))
         with torch.no_grad():
-            self._teacher(batches[0].inputs)  # the first call allocates
+            call(self._teacher, batches[0].inputs)  # the first call allocates
             begun = self._now()
             for batch in batches:
-                self._teacher(batch.inputs)
+                call(self._teacher, batch.inputs)
             return (self._now() - begun) / len(batches)
 
     def training(self, recipe: Recipe) -> float:
@@ -141,9 +157,7 @@ class Timer:
 
     def end(self, recipe: Recipe) -> float:
         """What follows a trial's last epoch: exporting the student and timing it."""
-        data = Trainer(
-            replace(recipe, origin=Fresh(recipe.model)), self._few, self._sources, self._device
-        ).ship()
+        data = Trainer(recipe, self._few, self._sources, self._device).ship()
         begun = self._now()
         with suppress(ExportError):  # what it takes to find that out
             latency_of(data)
@@ -160,34 +174,43 @@ class Timer:
         return time.process_time() / torch.get_num_threads()
 
 
-def _mean_of_sizes(space: Space, context: Context, epochs: list[float]) -> float:
-    """Seconds of an epoch, averaged over depths and widths as they are drawn at random.
+def _mean_of_sizes(space: Space, context: Context, task: LoadedTask, epochs: list[float]) -> float:
+    """Seconds of an epoch, averaged over sizes as they are drawn at random.
 
     Args:
         space: of the students.
         context: of the sweep.
+        task: its data, on the CPU.
         epochs: seconds of the smallest and of the largest student.
     """
-    task, ends = context.task, space.sizes(context)
-    low, high = map(math.log, ends["width"])
-    depths = range(int(ends["depth"][0]), int(ends["depth"][1]) + 1)
-    widths = [math.exp(low + share * (high - low)) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     counts = np.array(
         [
-            [
-                macs(
-                    context.student.scaled(depth=depth, width=width).build(task.input_shape, task.outputs),
-                    task.interface,
-                )
-                for width in widths
-            ]
-            for depth in depths
+            macs(origin.outline(context.task, task)[1], context.task.interface)
+            for origin in _drawn(space, context)
         ],
         dtype=float,
     )
-    shares = (counts - counts[0, 0]) / max(counts[-1, -1] - counts[0, 0], 1.0)
-    weights = np.array([1, 2, 2, 2, 1]) / 8  # the trapezoidal rule
-    return float(epochs[0] + (epochs[1] - epochs[0]) * (shares @ weights).mean())
+    shares = (counts - counts.min()) / max(counts.max() - counts.min(), 1.0)
+    return float(epochs[0] + (epochs[1] - epochs[0]) * shares.mean())
+
+
+def _drawn(space: Space, context: Context) -> list[Origin]:
+    """Origins at both ends of all sizes, and evenly between them (a Halton sequence)."""
+    opened = space.opened(context)
+    origin = opened.origins[opened.starts[0]]
+    handles = sizes_of(origin)
+    points = qmc.Halton(max(1, len(handles)), scramble=False).random(SIZES - 1)
+    points = np.vstack([points, np.ones(points.shape[1])])  # the sequence begins at 0
+    return [
+        resized(
+            origin,
+            {
+                each.field: each.at(opened.ends(each), share)
+                for each, share in zip(handles, row, strict=False)
+            },
+        )
+        for row in points
+    ]
 
 
 class TeacherTimes(NamedTuple):
@@ -245,21 +268,19 @@ def time_trials(timer: Timer, study: Study, context: Context, sizes: Ends) -> Tr
             study.space(optuna.trial.FixedTrial(point), live_context)
             for point in study.space.starting_points(context)
         ]
-        ends = {recipe.model: timer.end(recipe) for recipe in (sizes.smallest, sizes.largest, points[0])}
+        ends = {recipe.origin: timer.end(recipe) for recipe in (sizes.smallest, sizes.largest, points[0])}
         # Two recipes without a teacher, which differ in size alone.
-        extremes = [
-            replace(points[0], origin=Fresh(recipe.model)) for recipe in (sizes.smallest, sizes.largest)
-        ]
+        extremes = [replace(points[0], origin=recipe.origin) for recipe in (sizes.smallest, sizes.largest)]
         epochs = [timer.epoch(recipe) for recipe in extremes]
         first = float(np.mean([timer.trial(replace(point, task=context.task), live) for point in points]))
-    scale = _mean_of_sizes(study.space, context, epochs) / timer.epoch(points[0])
+    scale = _mean_of_sizes(study.space, context, timer.task, epochs) / timer.epoch(points[0])
     return TrialTimes(
         smallest_epoch=epochs[0],
         largest_epoch=epochs[1],
-        first=first + ends[points[0].model] + TRIAL_SECONDS,
+        first=first + ends[points[0].origin] + TRIAL_SECONDS,
         other=first * scale + float(np.mean(list(ends.values()))) + TRIAL_SECONDS,
         points=len(points),
-        measuring=timer.evaluation(points[0]) + 3 * ends[points[0].model],
+        measuring=timer.evaluation(points[0]) + 3 * ends[points[0].origin],
     )
 
 

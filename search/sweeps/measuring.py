@@ -14,7 +14,7 @@ from search.tracking.record import Record
 from trainables.exporting.export import ExportError, to_onnx
 from trainables.interfaces.base import Interface
 from trainables.metrics.latency import alone, fingerprint, measure_latencies
-from trainables.models.custom import allow
+from trainables.models.allowed import allow_all
 from trainables.shipping.evaluation import evaluate_file, rebuild
 from trainables.shipping.packed_file import unpack
 from trainables.tasks.base import Arrays, Task
@@ -27,8 +27,7 @@ def evaluate_packed(
 ) -> dict[str, float]:
     """Quality of a packed file on ``split``, as ``rayduce evaluate`` has it: CPU, float32, one thread."""
     torch.set_num_threads(1)
-    for target in settings.own_models:
-        allow(target)
+    allow_all(settings.own)
     return evaluate_file(file, task.open(arrays, torch.device("cpu"), 0), split)
 
 
@@ -39,8 +38,7 @@ def latencies_of_all(files: list[bytes], settings: TrialSettings) -> tuple[list[
     Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts. A
     student without an ONNX form has none.
     """
-    for target in settings.own_models:
-        allow(target)
+    allow_all(settings.own)
     exported: list[tuple[dict[str, bytes], Interface]] = []
     for file in files:
         recipe, tensors, model = unpack(file)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import ray
+from torch import Tensor
 
 from search.clusters.machine import Machine, smallest_object_store
 from search.log.event_log import Event
@@ -18,13 +19,21 @@ from search.sweeps.measuring import evaluate_packed
 from search.sweeps.records import sweep_tag
 from search.sweeps.request import Request
 from search.sweeps.trials import TrialInputs
-from search.teaching.kept import alone_with_teacher, cached_teacher, view_bytes, views_that_fit
+from search.teaching.given import packed_as_given
+from search.teaching.kept import (
+    alone_with_teacher,
+    cached_teacher,
+    keep_teacher,
+    view_bytes,
+    views_that_fit,
+)
 from search.teaching.made import TeacherJobs
 from search.tracking.delivery import SWEEP
 from search.tracking.tracker import SweepTracker
 from search.units import show_bytes
 from spaces import Context
 from trainables.metrics.base import VALIDATION
+from trainables.models.allowed import Allowed
 from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import TeacherOutputs
 from trainables.trainable import TrialSettings
@@ -84,7 +93,7 @@ def prepare(
         machine,
         reporter,
         threads=study.teacher_threads,
-        own_models=_own_models(request),
+        own=_own(request),
     )
     made: dict[str, np.ndarray] = {}
     outputs: tuple[TeacherOutputs, ...] = ()
@@ -94,7 +103,7 @@ def prepare(
         kept = cached_teacher(options.store, recipe)
         if kept is not None:
             reporter.say("using the teacher of an earlier sweep")
-        file = kept or jobs.train()
+        file = kept or (jobs.train() if recipe.epochs else _as_given(request))
         facts = {
             "teacher_sha256": hashlib.sha256(file).hexdigest(),
             "teacher_views": "none" if views is None else str(views),
@@ -104,9 +113,16 @@ def prepare(
             outputs = (jobs.outputs(file, views),)
         for taught in study.space.taught(context):
             made |= jobs.product(file, taught)
-    inputs = TrialInputs(jobs.data, _trial_settings(request, machine, file), {recipe.recipe_id: file})
+    given = ray.put({name: _arrays(state) for name, state in study.given.items()})
+    settings = _trial_settings(request, machine, file)
+    inputs = TrialInputs(jobs.data, settings, {recipe.recipe_id: file}, given=given)
     prepared = Prepared(context, file, inputs, request.yardstick, why_live)
     validation = prepared.evaluate_teacher("validation")
+    quality = prepared.yardstick.quality
+    reporter.remark(
+        f"{'the teacher' if recipe.epochs else 'your network'}: {quality.label} "
+        f"{quality.text(validation[quality.name])} on validation, {show_bytes(len(file))}"
+    )
     teacher = {VALIDATION + name: value for name, value in validation.items()}
     teacher["packed_bytes"] = float(len(file))
     inputs = replace(inputs, outputs=ray.put(outputs))
@@ -116,6 +132,17 @@ def prepare(
     # A page that is open while the sweep runs shows the teacher from the start.
     tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in teacher.items()}, facts)
     return replace(prepared, inputs=inputs, yardstick=replace(request.yardstick, teacher=teacher))
+
+
+def _as_given(request: Request) -> bytes:
+    """The packed file of the user's network, which is kept as any other teacher."""
+    file = packed_as_given(request.teacher_recipe, request.opened, request.study.given)
+    keep_teacher(request.options.store, request.teacher_recipe, file)
+    return file
+
+
+def _arrays(state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in state.items()}
 
 
 def _views(request: Request) -> tuple[int | None, str]:
@@ -137,7 +164,7 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
     return TrialSettings(
         latency_table=options.store / "latency",
         teacher_bytes=len(teacher_file),
-        own_models=_own_models(request),
+        own=_own(request),
         device=machine.device,
         latency_first=options.budget.max_latency_ms is not None
         or (options.scheduler != "none" and options.minimize_latency),
@@ -146,7 +173,10 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
     )
 
 
-def _own_models(request: Request) -> tuple[str, ...]:
+def _own(request: Request) -> tuple[Allowed, ...]:
+    """The code of the user's own that the students need."""
+    if request.study.code is not None:
+        return (request.study.code,)
     return () if request.options.own_model is None else (request.options.own_model,)
 
 

@@ -97,7 +97,7 @@ class Request:
             "sampler": options.sampler,
             "earlier": options.earlier,
             "minimize_latency": options.minimize_latency,
-            "own_model": options.own_model,
+            "own_model": options.own_model if self.study.code is None else f"{self.study.code.name}.py",
             "methods": options.methods,
             "fixed": options.fixed,
             "ranges": options.ranges,

@@ -97,14 +97,14 @@ class Earlier:
                 f"The sweep {name} ran on the Ray cluster {options.address}, which only its log says: it is "
                 f"not joined unless you name it: {again}"
             )
-        if model != options.own_model:
+        if _code(model) != _code(options.own_model):
             own = options.own_model
             raise Problem(
-                f"The students of {name} are {own}: give --model {own}, so that it may be imported."
+                f"The students of {name} are of {own}: give --model {own}, so that it may be imported."
                 if own
                 else f"The students of {name} are Rayduce's own; leave out --model."
             )
-        return options
+        return replace(options, own_model=model)
 
     def options(self, tracking_uri: str) -> Options:
         """How the sweep was asked for. Nothing is fetched again, as what was fetched is there.
@@ -133,6 +133,11 @@ class Earlier:
         if not found:
             raise Problem(f"The log of {self.folder.name} does not say how it was asked for.")
         return found
+
+
+def _code(model: str | None) -> str | None:
+    """What the user's code is called; a file may lie in another folder than it did."""
+    return Path(model).name if model is not None and model.endswith(".py") else model
 
 
 def find_sweep(store: Path, name: str) -> Earlier:

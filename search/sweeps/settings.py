@@ -96,8 +96,9 @@ def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
         )
     if before["teacher"] != now["teacher"]:
         raise Problem(
-            f"The sweep {name} has the teacher {before['teacher']}, and this version makes "
-            f"{now['teacher']} of its settings: go on with the version that started it, or start a new sweep."
+            f"The sweep {name} has the teacher {before['teacher']}, and its settings make {now['teacher']} "
+            "now: your file, its weights or Rayduce have changed; go on with what it was started with, or "
+            "start a new sweep."
         )
     changed = [key for key in now["code"] if now["code"][key] != before["code"].get(key)]
     if not changed:

@@ -42,6 +42,7 @@ class TrialInputs:
         teachers: packed files by recipe id; default none.
         outputs: of the teachers, a sequence of :class:`TeacherOutputs` or a reference to one; default none.
         measured: by recipe id, references to :class:`Copy`: not run again; default none.
+        given: weights of the user's network by their digest, or a reference to them; default none.
     """
 
     arrays: Any
@@ -49,6 +50,7 @@ class TrialInputs:
     teachers: Mapping[str, bytes] = field(default_factory=dict)
     outputs: Any = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
+    given: Any = field(default_factory=dict)
 
     def given_to(self, trainable: type[tune.Trainable]) -> Any:
         """``trainable`` with all of it as arguments of its ``setup``."""
@@ -59,6 +61,7 @@ class TrialInputs:
             outputs=self.outputs,
             settings=self.settings,
             measured=dict(self.measured),
+            given=self.given,
         )
 
 

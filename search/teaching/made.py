@@ -27,7 +27,7 @@ from search.teaching.kept import (
     teacher_epochs,
 )
 from search.units import count, show_seconds
-from trainables.models.custom import allow
+from trainables.models.allowed import Allowed, allow_all
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, TaughtTask
 from trainables.teachers.sources import TeacherOutputs
@@ -47,10 +47,9 @@ def _train_teacher(
 
 
 @ray.remote
-def _with_models(own_models: tuple[str, ...], work: Callable[..., Any], *arguments: Any) -> Any:
+def _with_models(own: tuple[Allowed, ...], work: Callable[..., Any], *arguments: Any) -> Any:
     """``work`` on ``arguments`` in a process that may import the user's models."""
-    for target in own_models:
-        allow(target)
+    allow_all(own)
     return work(*arguments)
 
 
@@ -66,7 +65,7 @@ class TeacherJobs:
         machine: what there is to compute on.
         reporter: hears what is being done.
         threads: processors on the CPU, no more than one node has; None (default) for all of a node's.
-        own_models: ``module:Class`` targets that the user allowed to be imported; default none.
+        own: code of the user's own that may be imported; default none.
     """
 
     recipe: Recipe
@@ -76,7 +75,7 @@ class TeacherJobs:
     machine: Machine
     reporter: Reporter
     threads: int | None = None
-    own_models: tuple[str, ...] = ()
+    own: tuple[Allowed, ...] = ()
 
     def train(self) -> bytes:
         """The teacher's packed file, trained now and kept.
@@ -142,7 +141,7 @@ class TeacherJobs:
         """``work`` on ``arguments``, a device and a number of threads."""
         threads, gpus = self._processors()
         task = _with_models.options(num_cpus=threads, num_gpus=gpus)
-        return ray.get(task.remote(self.own_models, work, *arguments, self.machine.device, threads))
+        return ray.get(task.remote(self.own, work, *arguments, self.machine.device, threads))
 
     def _processors(self) -> tuple[int, int]:
         """Processors and GPUs that train and ask the teacher."""

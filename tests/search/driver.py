@@ -27,15 +27,17 @@ from search.sweeps.resume import deliver, find_sweep  # noqa: E402
 from search.sweeps.sweep import run_sweep  # noqa: E402
 from search.tracking.delivery import SWEEP, Delivery  # noqa: E402
 from search.tracking.record import Record  # noqa: E402
+from spaces.architectures import fresh  # noqa: E402
 from studies.images import IMAGES, sized  # noqa: E402
 from studies.known import find_study  # noqa: E402
 from trainables.models import ConvNet  # noqa: E402
+from trainables.origins import Fresh  # noqa: E402
 
 NET = ConvNet(stages=((8,), (16,)), hidden=(16,), kernel_size=3)
 STUDY = replace(
     find_study("digits"),
-    teacher=NET,
-    student=NET.scaled(depth=1, width=0.5),
+    teacher=Fresh(NET),
+    students=fresh(NET.scaled(depth=1, width=0.5)),
     teacher_epochs=1,
     epochs=4,
     teacher_views=2,

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from rayduce.commands.app import app
 from spaces import Context
+from spaces.architectures import fresh
 from studies.images import IMAGES, sized
 from trainables.methods import METHODS, Setting, published
 from trainables.models import ConvNet
@@ -23,7 +24,7 @@ from trainables.recipe import Recipe
 from trainables.tasks import Digits
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=4)
+CONTEXT = Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=4)
 
 
 @published("Nobody 2026")
@@ -55,7 +56,7 @@ def test_the_space_draws_it_and_runs_are_named_after_it():
     recipe = space(optuna.trial.FixedTrial({**point, "warmth": 0.5}), CONTEXT)
     assert recipe.method == "warm_rounding" and recipe.phases[0].optimizer.learning_rate == 0.5 * 5e-3
     assert short_name(recipe).startswith("warm-3bit-channel-")
-    narrowed = space.narrowed(CONTEXT.student, ("warm",), ("warmth=1",), ())
+    narrowed = space.narrowed(CONTEXT.origins, ("warm",), ("warmth=1",), ())
     assert narrowed.parameters(CONTEXT)["method"].choices == ("warm_rounding",)
 
 

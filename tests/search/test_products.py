@@ -8,6 +8,7 @@ import torch
 from search.clusters.machine import Machine
 from search.teaching.made import TeacherJobs
 from spaces import Context
+from spaces.architectures import fresh
 from studies.known import find_study
 from tests.trainables.translation import STUDENTS, write_pairs
 from trainables import methods
@@ -54,7 +55,7 @@ def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_a
     recipe, file, fingerprint = trained
     said, data = Said(), ray.put(dict(arrays))
     taught = TeacherTranslations(task, recipe.recipe_id)
-    context = Context(task, recipe.model, recipe.recipe_id, epochs=2, teacher_views=1)
+    context = Context(task, fresh(recipe.model), recipe.recipe_id, epochs=2, teacher_views=1)
     assert find_study("multi30k").space.taught(context) == (taught,)
     assert find_study("phrases").space.taught(context) == ()
     jobs = TeacherJobs(recipe, fingerprint, data, tmp_path, MACHINE, said, threads=1)

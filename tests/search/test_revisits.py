@@ -16,6 +16,7 @@ from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
 from search.sweeps.records import replay
 from spaces import Context
+from spaces.architectures import fresh
 from studies.images import IMAGES, sized
 from trainables.metrics import quality_of
 from trainables.models import ConvNet
@@ -25,7 +26,7 @@ from trainables.tasks import Digits
 EPOCHS = 6
 TRIALS = 60
 images = sized(IMAGES, (1, 2), (0.1, 1.0))
-CONTEXT = Context(Digits(), ConvNet(), "0" * 16, EPOCHS)
+CONTEXT = Context(Digits(), fresh(ConvNet()), "0" * 16, EPOCHS)
 
 
 class Killed(Exception):

@@ -25,6 +25,7 @@ from search.sampling.samplers import (
     seed_of,
 )
 from spaces import Context
+from spaces.architectures import fresh
 from studies.known import STUDIES
 from trainables.models import ConvNet
 from trainables.tasks import Digits
@@ -67,7 +68,7 @@ def test_a_power_of_two_of_sobol_points_covers_evenly():
 
 def test_no_space_has_more_parameters_than_the_sequence():
     for study in STUDIES:
-        context = Context(Digits(), ConvNet(), "0" * 16, 3, teacher=ConvNet())
+        context = Context(Digits(), fresh(ConvNet(), ConvNet(), "0" * 16), "0" * 16, 3)
         assert len(study.space.parameters(context)) <= DIMENSIONS
 
 

@@ -15,6 +15,7 @@ from search.sampling.journal import JournalDamaged, open_study
 from search.sampling.samplers import SAMPLERS, Sampler, find_sampler
 from search.sampling.searcher import EARLIER, Judge, OptunaSearcher
 from spaces import Context
+from spaces.architectures import fresh
 from studies.images import IMAGES, sized
 from trainables import methods
 from trainables.models import ConvNet
@@ -25,7 +26,7 @@ from trainables.recipe import recipe_from_dict
 from trainables.tasks import Digits
 
 images = sized(IMAGES, (1, 2), (0.1, 1.0))
-CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=3)
+CONTEXT = Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=3)
 DIRECTIONS = ("maximize", "minimize")
 
 
@@ -205,7 +206,7 @@ FEW = {"bits": IntDistribution(1, 5), "buckets": IntDistribution(8, 9)}
 
 def one_of_ten(trial):
     drawn = {name: trial.suggest_int(name, d.low, d.high) for name, d in FEW.items()}
-    task, model = CONTEXT.task, CONTEXT.student
+    task, model = CONTEXT.task, CONTEXT.origins[0][1].model
     return methods.post_training_quantization(
         methods.Setting(task, Fresh(model), epochs=3),
         quantizer=Uniform(drawn["bits"], 2 ** drawn["buckets"]),

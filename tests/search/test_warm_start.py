@@ -21,6 +21,7 @@ from search.store.frames import records
 from search.store.store import open_store
 from search.tracking.delivery import SWEEP
 from spaces import Context
+from spaces.architectures import fresh
 from studies.images import IMAGES, sized
 from tests.stores import final, kept, tracker
 from trainables.metrics import quality_of
@@ -32,7 +33,7 @@ from trainables.shipping.packed_file import pack
 from trainables.tasks import Digits
 
 images = sized(IMAGES, (1, 2), (0.1, 1.0))
-CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=3)
+CONTEXT = Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=3)
 DIRECTIONS = ("maximize", "minimize")
 SETTINGS = {
     "study": "digits",

@@ -14,6 +14,7 @@ import optuna
 import pytest
 
 from spaces import Context
+from spaces.architectures import fresh
 from studies.images import IMAGES, sized
 from studies.translation import TRANSLATION
 from trainables import methods
@@ -21,7 +22,6 @@ from trainables.activations import LearnedClip, MovingRange
 from trainables.losses import SoftTargets
 from trainables.models import ConvNet, Transformer
 from trainables.optimizers import AdamW
-from trainables.origins import Fresh
 from trainables.pruners import Magnitude, NoPruner
 from trainables.quantizers import LearnedPoints, LearnedStep, NoQuantizer, Symmetric, Uniform
 from trainables.recipe import recipe_from_dict
@@ -36,19 +36,23 @@ OPENED = {
     "images": (
         sized(IMAGES, (1, 3), (0.1, 0.5)),
         Context(
-            Digits(), ConvNet(depth=2, width=0.35, **FAMILY), TEACHER_ID, epochs=11, seed=5, teacher_views=11
+            Digits(),
+            fresh(ConvNet(depth=2, width=0.35, **FAMILY)),
+            TEACHER_ID,
+            epochs=11,
+            seed=5,
+            teacher_views=11,
         ),
     ),
     "text": (
         sized(TRANSLATION, (1, 2), (0.25, 1.0)),
         Context(
             Phrases(),
-            Transformer(depth=1, width=0.7, **SMALL),
+            fresh(Transformer(depth=1, width=0.7, **SMALL), Transformer(depth=2, **SMALL), TEACHER_ID),
             TEACHER_ID,
             epochs=11,
             seed=5,
             teacher_views=1,
-            teacher=Transformer(depth=2, **SMALL),
         ),
     ),
 }
@@ -162,7 +166,7 @@ def test_methods_called_from_python_write_the_same_recipes(number):
     row = RECORDED["called"][number]
     name, former = row["method"], row["arguments"]
     _, context = OPENED["text" if name == "sequence_level_distillation" else "images"]
-    given = methods.Setting(context.task, Fresh(context.student), 11, TEACHER_ID, seed=5)
+    given = methods.Setting(context.task, context.origins[0][1], 11, TEACHER_ID, seed=5)
     if "teacher_views" in former:
         given = replace(given, teacher_views=former["teacher_views"])
     pruner = Magnitude(former["sparsity"]) if "sparsity" in former else NoPruner()

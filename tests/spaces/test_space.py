@@ -6,6 +6,7 @@ import optuna
 import pytest
 
 from spaces import Context, Space
+from spaces.architectures import fresh
 from studies.images import IMAGES, sized
 from studies.known import find_study
 from studies.translation import TRANSLATION
@@ -20,9 +21,11 @@ from trainables.teachers import Fixed, NoTeacher, Remembered
 
 images = sized(IMAGES, (1, 3), (0.1, 0.5))
 translation = sized(TRANSLATION, (1, 2), (0.25, 1.0))
-CONTEXT = Context(Digits(), ConvNet(), "0" * 16, epochs=4, seed=5)
+CONTEXT = Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=4, seed=5)
 TEACHER = Transformer(depth=3, units=64)
-TEXT = Context(Phrases(), Transformer(units=32), "1" * 16, epochs=4, teacher_views=1, teacher=TEACHER)
+TEXT = Context(
+    Phrases(), fresh(Transformer(units=32), TEACHER, "1" * 16), "1" * 16, epochs=4, teacher_views=1
+)
 BITS = {
     "post_training_quantization",
     "quantized_distillation",
@@ -149,7 +152,7 @@ def test_ends_are_at_the_ends():
     assert ways == ["NoActivationQuantizer", "MovingRange", "LearnedClip"]
 
 
-def asked(space=images, student=CONTEXT.student, methods=(), fixed=(), ranges=()):
+def asked(space=images, student=CONTEXT.origins, methods=(), fixed=(), ranges=()):
     return space.narrowed(student, methods, fixed, ranges)
 
 

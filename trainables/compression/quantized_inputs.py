@@ -19,6 +19,9 @@ from trainables.models.summand import Summand
 from trainables.modes import evaluating
 from trainables.recipe import Recipe
 
+INPUT_QUANTIZER = "input_quantizer"
+"""The attribute of a layer under which the quantizer of its inputs is."""
+
 
 def quantize_inputs(
     network: nn.Module, recipe: Recipe, compressed: Collection[str], *, quantizing: bool = False
@@ -50,7 +53,7 @@ def quantize_inputs(
             quantizer = part.build(prefix)
             if quantizer is None:
                 continue
-            if hasattr(module, "input_quantizer"):
+            if hasattr(module, INPUT_QUANTIZER):
                 raise ValueError(f"{prefix} has an attribute input_quantizer already; rename it")
             module.input_quantizer = quantizer.to(next(network.parameters()).device)
             quantizer.quantizing = quantizing
@@ -62,7 +65,7 @@ def _quantize_input(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     # Looked up at every call, and no closure: a copied network quantizes with its own.
-    quantizer = module.get_submodule("input_quantizer")
+    quantizer = module.get_submodule(INPUT_QUANTIZER)
     if args:
         return (quantizer(args[0]), *args[1:]), kwargs
     return args, {**kwargs, "input": quantizer(kwargs["input"])}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.lesson import Lesson, Step
@@ -21,9 +20,7 @@ class _SoftTargets(nn.Module):
         self.temperature = temperature
 
     def forward(self, step: Step, lesson: Lesson) -> Tensor:
-        temperature = self.temperature(step.progress)
-        log_p, log_q = check_answers(lesson.answers).outcomes(step.logits, temperature)
-        return temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+        return check_answers(lesson.answers).distance(step.logits, self.temperature(step.progress))
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,9 @@ class SoftTargets(Loss):
     its target tokens (word-level distillation, Kim & Rush 2016, usually at T = 1). The published quantized
     distillation code averaged over the classes as well, so its term is weaker by the number of
     classes at the same weight.
+
+    Outputs that are no classes are imitated as the task says, by default by their mean squared error; the
+    temperature then has no meaning.
 
     Attributes:
         temperature: T over training, in [0.1, 100] throughout; default 2.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Self
 
@@ -27,6 +28,26 @@ class Model(Part):
         """The same architecture at another depth and width."""
         return replace(self, **{"depth": depth, "width": width})
 
+    @property
+    @abstractmethod
+    def imports(self) -> str | None:
+        """The user's own code that building it needs, such as ``module:Class`` or ``net.py``; None: none."""
+
+    @abstractmethod
+    def rebuilt(
+        self, input_shape: tuple[int, ...], outputs: int, shapes: Mapping[str, tuple[int, ...]]
+    ) -> nn.Module:
+        """A network of the shape in which it ships.
+
+        Args:
+            input_shape: as for :meth:`build`.
+            outputs: likewise.
+            shapes: of the tensors that ship, by name; batch normalisations are ``scale`` and ``shift`` there.
+
+        Raises:
+            ValueError: it cannot be built, or not in that shape.
+        """
+
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """A freshly initialised network.
@@ -38,3 +59,18 @@ class Model(Part):
         Raises:
             ValueError: the architecture does not fit the input shape.
         """
+
+
+class Architecture(Model):
+    """An architecture of ours, whose shape its own numbers decide."""
+
+    @property
+    def imports(self) -> None:
+        """None: it is ours."""
+        return None
+
+    def rebuilt(
+        self, input_shape: tuple[int, ...], outputs: int, shapes: Mapping[str, tuple[int, ...]]
+    ) -> nn.Module:
+        """What :meth:`build` makes."""
+        return self.build(input_shape, outputs)

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from torch import nn
 
-from trainables.models.base import Model
+from trainables.models.base import Architecture
 from trainables.models.shapes import image_shape
 from trainables.ranges import Range
 
 
 @dataclass(frozen=True)
-class ConvNet(Model):
+class ConvNet(Architecture):
     """Stages of same-padded convolutions, then fully connected layers (Polino et al. 2018, section 5).
 
     Every convolution and every hidden layer is followed by batch normalisation and ReLU. A 2x2 max-pool

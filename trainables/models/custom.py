@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -46,6 +47,17 @@ class Custom(Model):
     def __post_init__(self) -> None:
         super().__post_init__()
         _checked(self.target)
+
+    @property
+    def imports(self) -> str:
+        """The class."""
+        return self.target
+
+    def rebuilt(
+        self, input_shape: tuple[int, ...], outputs: int, shapes: Mapping[str, tuple[int, ...]]
+    ) -> nn.Module:
+        """What :meth:`build` makes."""
+        return self.build(input_shape, outputs)
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; :meth:`Recipe.build` also tries the network out.

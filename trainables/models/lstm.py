@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from trainables.models.base import Model
+from trainables.models.base import Architecture
 from trainables.models.onnx_lstm import Weights, padded_lstm
 from trainables.models.words import TIED, Words, valid, vocabulary_size
 from trainables.part import check_choice
@@ -26,7 +26,7 @@ Scored = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class LSTM(Model):
+class LSTM(Architecture):
     """LSTM encoder and decoder with global attention and input feeding (Luong et al. 2015).
 
     The decoder starts from the encoder's last states. Each step's top state ``h`` scores every source

@@ -8,7 +8,7 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.models.base import Model
+from trainables.models.base import Architecture
 from trainables.models.shapes import image_shape
 from trainables.models.summand import Summand
 from trainables.ranges import Range
@@ -17,7 +17,7 @@ STAGES = (16, 32, 64)
 
 
 @dataclass(frozen=True)
-class ResNet(Model):
+class ResNet(Architecture):
     """Three stages of residual blocks of two 3x3 convolutions (He et al. 2016, section 4.2).
 
     The second and third stage halve the map. Their shortcuts take every second pixel and pad the new

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.models.base import Model
+from trainables.models.base import Architecture
 from trainables.models.words import TIED, Words, valid, vocabulary_size
 from trainables.part import check_choice
 from trainables.ranges import Range
@@ -24,7 +24,7 @@ LONGEST_WAVE = 10_000.0
 
 
 @dataclass(frozen=True)
-class Transformer(Model):
+class Transformer(Architecture):
     """Encoder and decoder with attention only (Vaswani et al. 2017).
 
     It differs from the paper: normalisation stands before each sublayer, and once more at the end of each

@@ -2,6 +2,8 @@
 
 from trainables.origins.base import Origin
 from trainables.origins.fresh import Fresh
+from trainables.origins.given import Given
+from trainables.origins.slice import Slice
 from trainables.origins.trained import Trained
 
-ORIGINS: tuple[type[Origin], ...] = (Fresh, Trained)
+ORIGINS: tuple[type[Origin], ...] = (Fresh, Trained, Given, Slice)

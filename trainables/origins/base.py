@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Self
 
 from torch import nn
 
@@ -24,7 +25,45 @@ class Origin(Part):
     @property
     @abstractmethod
     def parent(self) -> str | None:
-        """``recipe_id`` of the network whose trained weights the student begins with; None: fresh ones."""
+        """Names the trained network whose weights the student begins with, 16 hex digits; None: new ones."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> Part | None:
+        """The part whose numbers decide the student's size, which a search may turn; None: nothing does."""
+
+    @abstractmethod
+    def resized(self, sizes: Part) -> Self:
+        """The same origin with other :attr:`sizes`."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether the student is a part of the network that it begins with."""
+        return False
+
+    @property
+    @abstractmethod
+    def depth(self) -> float:
+        """What people call the student's depth; what it counts is the architecture's business."""
+
+    @property
+    @abstractmethod
+    def width(self) -> float:
+        """What people call its width: of a new network a multiplier, of a slice the share that is kept."""
+
+    @abstractmethod
+    def outline(self, task: Task, data: LoadedTask) -> tuple[Model, nn.Module]:
+        """A network of the student's shape, on the CPU, before anything has been trained.
+
+        Its weights are of no use; its size, layers and costs are the student's.
+
+        Args:
+            task: as for :meth:`build`.
+            data: likewise, on the CPU.
+
+        Raises:
+            ValueError: as for :meth:`build`.
+        """
 
     @abstractmethod
     def build(self, task: Task, data: LoadedTask, sources: Sources) -> tuple[Model, nn.Module]:

@@ -15,6 +15,7 @@ from trainables.calibration import CALIBRATION_INPUTS, InputBatches
 from trainables.calling import Inputs, call, samples_of
 from trainables.models.base import Model
 from trainables.origins.base import Origin, fresh_network
+from trainables.part import Part
 from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources, check_recipe_id
 
@@ -42,6 +43,29 @@ class Trained(Origin):
     def parent(self) -> str:
         """The trained network."""
         return self.network
+
+    @property
+    def sizes(self) -> None:
+        """None: the trained network has its size."""
+        return None
+
+    def resized(self, sizes: Part) -> Trained:
+        """Never asked for."""
+        raise ValueError(f"a trained network cannot be resized, got {sizes=}")
+
+    @property
+    def depth(self) -> float:
+        """The architecture's."""
+        return self.model.depth
+
+    @property
+    def width(self) -> float:
+        """The architecture's."""
+        return self.model.width
+
+    def outline(self, task: Task, data: LoadedTask) -> tuple[Model, nn.Module]:
+        """See the contract."""
+        return self.model, fresh_network(self.model, task)
 
     def build(self, task: Task, data: LoadedTask, sources: Sources) -> tuple[Model, nn.Module]:
         """See the contract.

@@ -9,12 +9,15 @@ from torch import Tensor, nn
 
 from trainables.calibration import InputBatches
 from trainables.compression.compressed_weight import check_finite, compressible, narrowed, stored_tensors
-from trainables.compression.quantized_inputs import calibrate, input_quantizers, quantize_inputs
+from trainables.compression.quantized_inputs import (
+    INPUT_QUANTIZER,
+    calibrate,
+    input_quantizers,
+    quantize_inputs,
+)
 from trainables.folding import fold_batch_norms
 from trainables.foreign import shown
-from trainables.models import Custom
 from trainables.models.base import Model
-from trainables.origins.base import fresh_network
 from trainables.quantizers.base import Codes, Dense, joined
 from trainables.recipe import Recipe
 from trainables.shipping.packed_file import PackedFileError, pack, unpack
@@ -99,19 +102,24 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense], model: Model |
     except ValueError as error:
         raise PackedFileError(f"damaged packed file: {error}") from error
     model = model or recipe.model
-    own = isinstance(model, Custom)
-    if not own:  # a recipe may claim any size: look before allocating
+    shapes = {
+        name: tuple(tensor.shape) for name, tensor in tensors.items() if INPUT_QUANTIZER not in name.split(".")
+    }
+    if model.imports is None:  # a recipe may claim any size: look before allocating
         with torch.device("meta"):
-            _check_shapes(_built(model, recipe).state_dict(), tensors)
+            _check_shapes(_built(model, recipe, shapes).state_dict(), tensors)
     with torch.random.fork_rng(devices=[]):  # building must not move the caller's random state
-        network = _fitted(fresh_network(model, recipe.task), recipe) if own else _built(model, recipe)
+        network = _built(model, recipe, shapes)
     _check_shapes(network.state_dict(), tensors)
     network.load_state_dict({name: tensor.decode() for name, tensor in tensors.items()})
     return network.eval().requires_grad_(False)
 
 
-def _built(model: Model, recipe: Recipe) -> nn.Module:
-    return _fitted(model.build(recipe.task.input_shape, recipe.task.outputs), recipe)
+def _built(model: Model, recipe: Recipe, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+    network = model.rebuilt(recipe.task.input_shape, recipe.task.outputs, shapes)
+    if model.imports is not None:
+        recipe.task.interface.check(network, recipe.task.outputs)
+    return _fitted(network, recipe)
 
 
 def _fitted(network: nn.Module, recipe: Recipe) -> nn.Module:

@@ -3,6 +3,7 @@
 from trainables.tasks.base import Task
 from trainables.tasks.digits import Digits
 from trainables.tasks.image_folder import ImageFolder
+from trainables.tasks.job import Job
 from trainables.tasks.multi30k import Multi30k
 from trainables.tasks.phrases import Phrases
 from trainables.tasks.teacher_translations import TeacherTranslations
@@ -19,4 +20,5 @@ TASKS: tuple[type[Task], ...] = (
     TextPairs,
     Multi30k,
     TeacherTranslations,
+    Job,
 )

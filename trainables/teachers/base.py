@@ -24,6 +24,17 @@ class Sources(Protocol):
         """
         ...
 
+    def given(self, weights: str) -> Mapping[str, Tensor]:
+        """The weights and buffers of a user's network, as it was given; never written to.
+
+        Args:
+            weights: their digest.
+
+        Raises:
+            ValueError: there are none.
+        """
+        ...
+
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """What that network answers to the first ``views`` shared views of ``task``'s training split.
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from trainables.answers import Logits
 from trainables.calling import call
 from trainables.lesson import Lesson, Step
+from trainables.memory import Memory
 from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
 
@@ -17,15 +17,16 @@ from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_reci
 class _Frozen(TeacherPolicy):
     network: nn.Module
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, memory: Memory) -> None:
         super().__init__(network.requires_grad_(False).eval())
+        self._memory = memory
 
     def train(self, mode: bool = True) -> _Frozen:
         return super().train(False)  # a teacher in train mode would move its own statistics
 
     @torch.no_grad()
     def forward(self, step: Step) -> Lesson:
-        return Lesson(Logits(step.batch.rows(call(self.network, step.batch.inputs))))
+        return Lesson(self._memory.heard(step.batch.rows(call(self.network, step.batch.inputs))))
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Fixed(Teacher):
 
     def build(self, sources: Sources, task: LoadedTask, student: nn.Module) -> TeacherPolicy:
         """See the contract."""
-        return _Frozen(sources.network(self.recipe_id))
+        return _Frozen(sources.network(self.recipe_id), task.memory)
 
     def view(self, epoch: int) -> None:
         """A fresh view in every epoch."""

@@ -19,15 +19,25 @@ class LocalSources:
 
     Args:
         network: gives the trained network of a recipe's id.
+        given: weights of users' networks by their digest; default none.
     """
 
-    def __init__(self, network: Callable[[str], nn.Module]) -> None:
+    def __init__(
+        self, network: Callable[[str], nn.Module], given: Mapping[str, Mapping[str, Tensor]] | None = None
+    ) -> None:
         self._network = network
+        self._given = dict(given or {})
         self._outputs: dict[tuple[str, int, str], dict[str, Tensor]] = {}
 
     def network(self, recipe_id: str) -> nn.Module:
         """See :class:`trainables.teachers.base.Sources`."""
         return self._network(recipe_id)
+
+    def given(self, weights: str) -> Mapping[str, Tensor]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        if weights not in self._given:
+            raise ValueError(f"the weights {weights} of a user's network were not given")
+        return self._given[weights]
 
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
@@ -62,6 +72,10 @@ class NoSources:
     def network(self, recipe_id: str) -> nn.Module:
         """See :class:`trainables.teachers.base.Sources`."""
         raise ValueError(f"the recipe imitates {recipe_id}, but no trained network was given")
+
+    def given(self, weights: str) -> Mapping[str, Tensor]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        raise ValueError(f"the recipe begins with the weights {weights}, but none were given")
 
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""

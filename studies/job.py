@@ -1,0 +1,338 @@
+"""A user's own file as a study: their trained network, their data, their task."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spaces import Space
+from spaces.architectures import SLICE, TEACHER
+from studies.images import PRUNED
+from studies.study import Study, StudyError
+from trainables.calling import call, main_output, mapped, samples_of
+from trainables.data.decode import Items
+from trainables.data.items import TARGET, Leaf
+from trainables.data.telling import Tell
+from trainables.foreign import shown
+from trainables.metrics import own_quality, spelled
+from trainables.models.own import Own, made_by
+from trainables.modes import evaluating
+from trainables.origins import Given, Slice
+from trainables.own_code import CodeError, OwnCode, allow_file, code_of_file
+from trainables.signature import Signature
+from trainables.slicing.cut import Cut
+from trainables.tasks.base import SPLITS, Arrays, DataError
+from trainables.tasks.job import Job, read_all
+from trainables.tasks.notes import DataNotes, Tallies
+from trainables.weights import WeightsError, digest_of, fitted, read_weights
+
+FUNCTIONS = {
+    "network": ("network()", 0),
+    "data": ("data(split)", 1),
+    "augment": ("augment(inputs, generator)", 2),
+    "loss": ("loss(output, target)", 2),
+    "quality": ("quality(network, batches)", 2),
+    "imitate": ("imitate(student, teacher)", 2),
+}
+NEEDED = ("network", "data")
+EPOCHS, TRIALS = 10, 50
+BATCH_BYTES = 64 * 2**20
+"""Of one batch's inputs at most, where the file does not say how large a batch is."""
+CHUNK = 1024
+FEW = 8
+"""Samples that everything is tried out on."""
+OVERLAP = 0.1
+"""Share of a held-out split's samples that training may have, too; more is a mistake."""
+
+JOB = Space(starts={"bits": 4, "learning_rate": 1e-3}, also=(PRUNED,))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A user's file, tried out.
+
+    Attributes:
+        task: of its data.
+        arrays: these data.
+        notes: what was found about them.
+        network: as it was given, on the CPU in eval mode.
+        code: of the file, and of what it imports from its folder.
+    """
+
+    task: Job
+    arrays: Arrays
+    notes: DataNotes
+    network: nn.Module
+    code: OwnCode
+
+
+def study_of_file(
+    path: Path, tell: Tell = lambda text: None, names: Mapping[str, str] | None = None
+) -> Study:
+    """The study that a user's file defines.
+
+    Args:
+        path: of the file, which is imported.
+        tell: hears of the progress.
+        names: what its functions are called, where that is not ``network``, ``data`` and so on.
+
+    Raises:
+        StudyError: one sentence that says what of the file does not fit.
+    """
+    try:
+        module = allow_file(path, names)
+        tried = try_out(module, path, tell, tuple(sorted((names or {}).items())))
+    except (CodeError, WeightsError, DataError, ValueError) as error:
+        raise StudyError(f"{shown(str(path))} cannot be used: {str(error).rstrip('.')}.") from error
+    state = {name: tensor.detach().clone() for name, tensor in tried.network.state_dict().items()}
+    own = Own(path.stem, tried.code.digest, digest_of(state))
+    given = Given(own)
+    keep = tuple(map(str, getattr(module, "keep", ())))
+    views = 1 if not hasattr(module, "augment") and "train/target" in tried.arrays else None
+    return Study(
+        name=path.stem,
+        summary=f"your network and data of {path.name}",
+        task=lambda directory: (tried.task, tried.notes),
+        needs_data=False,
+        teacher=given,
+        students=((SLICE, Slice(given, Cut(keep=keep))), (TEACHER, given)),
+        teacher_epochs=0,
+        epochs=EPOCHS,
+        trials=TRIALS,
+        space=JOB if tried.task.classes else replace(JOB, fixed={"temperature": 1.0}),
+        teacher_views=views,
+        given={own.weights: state},
+        code=tried.code,
+    )
+
+
+def try_out(module: ModuleType, path: Path, tell: Tell, names: tuple[tuple[str, str], ...]) -> Tried:
+    """Read the data of a file that was imported, and use everything that it defines once.
+
+    Raises:
+        CodeError, WeightsError, DataError, ValueError: what does not fit, in one sentence without the file's
+            name.
+    """
+    _check_functions(module)
+    tell("making the network")
+    network = _network(module, path).cpu().eval()
+    tell("reading the data")
+    arrays, digest = read_all(path.stem, tell)
+    notes = _check_splits(arrays)
+    code = code_of_file(path, names)  # now that functions have imported what they need
+    task = _task(module, code, network, arrays, digest)
+    return Tried(task, arrays, notes, network, code)
+
+
+def _check_functions(module: ModuleType) -> None:
+    """Refuse a file that lacks a function, or has one with other arguments."""
+    for name, (call_, arguments) in FUNCTIONS.items():
+        function = getattr(module, name, None)
+        if function is None:
+            if name in NEEDED:
+                raise CodeError(f"it has no function {call_}")
+            continue
+        if not callable(function):
+            raise CodeError(f"{name} must be a function, {call_}, got {type(function).__name__}")
+        try:
+            inspect.signature(function).bind(*[None] * arguments)
+        except TypeError as error:
+            raise CodeError(
+                f"{name} must take the arguments of {call_}, got {name}{inspect.signature(function)}"
+            ) from error
+
+
+def _network(module: ModuleType, path: Path) -> nn.Module:
+    """The trained network: what ``network()`` returns, with the file's ``weights`` if it has them."""
+    network = made_by(path.stem, "network")
+    weights = getattr(module, "weights", None)
+    if weights is not None:
+        if not isinstance(weights, (str, Path)):
+            raise CodeError(f"weights must be the path of a file, got {type(weights).__name__}")
+        place = path.absolute().parent / weights
+        fitted(network, read_weights(place), place.name)
+    return network
+
+
+def _check_splits(arrays: Arrays) -> DataNotes:
+    """What is doubtful about the splits.
+
+    Raises:
+        DataError: a split has much of another, or numbers that are not finite.
+    """
+    tallies, seen = Tallies(), dict[bytes, int]()
+    for split in SPLITS:
+        if f"{split}/target" not in arrays:
+            continue  # it is read anew in every epoch
+        copies = []
+        for number, key in enumerate(_keys(Items(arrays, split))):
+            if split == "train":
+                seen.setdefault(key, number)
+            elif key in seen:
+                copies.append((number, seen[key]))
+        count = len(arrays[f"{split}/target"])
+        if len(copies) > OVERLAP * count:
+            raise DataError(
+                f"{len(copies):,} of {count:,} samples of data({split!r}) are in data('train'), too (such as "
+                f"{copies[0][0]} and {copies[0][1]}): what is measured must not be trained on"
+            )
+        for number, other in copies:
+            tallies.add(f"{split} samples that the training split has, too", f"{number} is {other}")
+    return DataNotes(doubtful=tallies.all())
+
+
+def _keys(items: Items) -> Iterator[bytes]:
+    """A hash of each item's input."""
+    for index in torch.arange(len(items)).split(CHUNK):
+        leaves = zip(items.layout.leaves, items.leaves(index), strict=True)
+        inputs = [values.numpy() for leaf, values in leaves if leaf.name != TARGET]
+        for row in range(len(index)):
+            yield hashlib.blake2b(b"".join(each[row].tobytes() for each in inputs), digest_size=16).digest()
+
+
+def _task(module: ModuleType, code: OwnCode, network: nn.Module, arrays: Arrays, digest: str) -> Job:
+    """The task, after the network has answered a few samples and everything was computed from that."""
+    first = "train" if "train/target" in arrays else "validation"
+    items = Items(arrays, first)
+    inputs, targets = items.batch(torch.arange(min(2, len(items))))
+    output = _answer(network, inputs)
+    leaves = [leaf for leaf in items.layout.leaves if leaf.name != TARGET]
+    signatures = tuple(_signature(leaf, arrays[f"{first}/{leaf.name}"]) for leaf in leaves)
+    classes = _are_classes(output, targets)
+    size = getattr(module, "batch_size", None) or _batch_size(items)
+    task = Job(
+        file=code.name,
+        code=code.digest,
+        data=digest,
+        inputs=signatures,
+        output=tuple(output.shape[1:]),
+        classes=classes,
+        quality=_quality(module, classes),
+        batch_size=size,
+    )
+    if classes:
+        _check_labels(arrays, output.shape[1])
+    task.interface.check(network, task.outputs)
+    _try_training(module, task, arrays, network)
+    return task
+
+
+def _signature(leaf: Leaf, values: Any) -> Signature:
+    """What one tensor of an input looks like; of whole numbers, from what to what they go."""
+    name = leaf.name.removeprefix("input").removeprefix(".")
+    if leaf.dtype in ("float32", "bool"):
+        return Signature(name, leaf.shape, leaf.dtype)
+    return Signature(name, leaf.shape, leaf.dtype, int(values.min()), int(values.max()))
+
+
+def _are_classes(output: Tensor, targets: Tensor) -> bool:
+    """Whether outputs are logits of classes: targets are whole numbers, one for each row of logits."""
+    whole = not targets.dtype.is_floating_point and targets.dtype != torch.bool
+    return whole and output.dim() >= 2 and tuple(targets.shape) == (len(output), *output.shape[2:])
+
+
+def _quality(module: ModuleType, classes: bool) -> str:
+    """By what students are judged, as metrics spell it."""
+    function = getattr(module, "quality", None)
+    if function is None:
+        return "accuracy" if classes else spelled(own_quality("loss_per_sample", "down", label="loss"))
+    label = str(getattr(function, "label", "quality"))
+    name = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in label.lower())
+    try:
+        return spelled(
+            own_quality(
+                name if name[:1].isalpha() else f"q_{name}"[:32],
+                getattr(function, "goal", "up"),
+                label=label,
+                unit=str(getattr(function, "unit", "")),
+                scale=float(getattr(function, "scale", 1.0)),
+            )
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"quality.{error}") from error
+
+
+def _batch_size(items: Items) -> int:
+    """128 samples, or as many as fit into :data:`BATCH_BYTES`."""
+    return max(2, min(128, BATCH_BYTES // max(1, items.layout.nbytes)))
+
+
+def _check_labels(arrays: Arrays, classes: int) -> None:
+    """Refuse labels that no logit stands for."""
+    for split in SPLITS:
+        labels = arrays.get(f"{split}/{TARGET}")
+        if labels is None:
+            continue
+        flat = labels.reshape(len(labels), -1)
+        wrong = (flat < 0) | (flat >= classes)
+        if wrong.any():
+            number = int(np.flatnonzero(wrong.any(1))[0])
+            label = int(flat[number][wrong[number]][0])
+            raise DataError(
+                f"data({split!r})[{number}] has the label {label}, and the network answers {classes} logits: "
+                f"labels go from 0 to {classes - 1}"
+            )
+
+
+def _try_training(module: ModuleType, task: Job, arrays: Arrays, network: nn.Module) -> None:
+    """Use augmentation, loss, imitation and quality once, on a few samples.
+
+    Raises:
+        ValueError: one of them fails, or gives what cannot be trained on or compared.
+    """
+    whole = (":values", "/layout")
+    few = {name: array if name.endswith(whole) else array[:FEW] for name, array in arrays.items()}
+    opened = task.open(few, torch.device("cpu"), 0)
+    batch = next(iter(opened.batches("train", 0)))
+    trained = copy.deepcopy(network).train()
+    output = call(trained, mapped(torch.Tensor.clone, batch.inputs))
+    loss = opened.loss(output, batch)
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+        got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"loss(output, target) must return one number with its gradient, got {got}")
+    if not math.isfinite(value := float(loss.detach())):
+        raise ValueError(f"loss(output, target) is {value} for the network as it is")
+    if hasattr(module, "imitate"):
+        answer = main_output(output)
+        far = module.imitate(answer, answer.detach())
+        if not isinstance(far, Tensor) or far.numel() != 1 or not math.isfinite(float(far.detach())):
+            raise ValueError(f"imitate(student, teacher) must return one finite number, got {far!r}")
+    [value] = opened.evaluate(network, "validation").values()
+    if not math.isfinite(value):
+        raise ValueError(f"quality(network, batches) must be a number, got {value}")
+
+
+def _answer(network: nn.Module, inputs: Any) -> Tensor:
+    """What the network says to a few samples.
+
+    Raises:
+        ValueError: it fails, or answers no tensor of a row for each sample.
+    """
+    with evaluating(network), torch.no_grad():
+        try:
+            output = call(network, mapped(torch.Tensor.clone, inputs))
+        except Exception as error:  # a user's own network may fail in any way
+            shapes = mapped(lambda tensor: tuple(tensor.shape), inputs)
+            raise ValueError(
+                f"the network fails on inputs of shape {shapes}: {type(error).__name__}: "
+                f"{shown(' '.join(str(error).split()), 300)}"
+            ) from error
+    if not isinstance(output, Tensor):
+        raise ValueError(f"the network must answer one tensor in eval mode, got {type(output).__name__}")
+    count = samples_of(inputs)
+    if output.dim() == 0 or len(output) != count:
+        raise ValueError(
+            f"the network must answer a row for each of {count} samples, got {tuple(output.shape)}"
+        )
+    return output

@@ -1,0 +1,223 @@
+"""Code of a user's own: a file that was named, and what it imports from its folder; it can travel."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.machinery
+import importlib.util
+import keyword
+import sys
+import sysconfig
+import tempfile
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trainables.foreign import shown
+from trainables.torchvision_guard import make_importable
+
+PACKAGES = frozenset({"dashboards", "rayduce", "search", "spaces", "studies", "trainables"})
+LONGEST_REASON = 300
+
+
+class CodeError(ValueError):
+    """A user's file cannot be used; the message is one sentence with the file, the line and the reason."""
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """The source of a user's file and of what it imports from its folder.
+
+    Attributes:
+        name: of the module, which is the file's without ``.py``.
+        folder: where the file lies, on the machine where it was named.
+        sources: path below the folder and text of each module, by path.
+        names: what the file's functions are called for us and what there, where that differs.
+    """
+
+    name: str
+    folder: str
+    sources: tuple[tuple[str, str], ...]
+    names: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of a hash of what the code does: comments, docstrings and layout do not matter."""
+        whole = hashlib.sha256(repr(self.names).encode())
+        for path, text in self.sources:
+            whole.update(hashlib.sha256(path.encode()).digest())
+            whole.update(hashlib.sha256(_meaning(text).encode()).digest())
+        return whole.hexdigest()[:16]
+
+    def allow(self) -> None:
+        """Let recipes in this process use the code, which may have come from another machine.
+
+        Raises:
+            CodeError: it cannot be imported here.
+        """
+        if _named.get(self.name) == self:
+            return
+        folder = Path(self.folder)
+        if not all(_text_of(folder / path) == text for path, text in self.sources):
+            folder = Path(tempfile.mkdtemp(prefix="rayduce-code-"))  # private, for as long as the process
+            for path, text in self.sources:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_text(text, encoding="utf-8")
+        _import(folder / f"{self.name}.py", self.names)
+        _named[self.name] = self
+
+
+_named: dict[str, OwnCode] = {}
+_modules: dict[str, ModuleType] = {}
+
+
+def allow_file(path: Path, names: Mapping[str, str] | None = None) -> ModuleType:
+    """Import the file at ``path``, which the user named, and let recipes in this process use it.
+
+    Its folder is searched for imports first, as Python does for a script.
+
+    Args:
+        path: of the file.
+        names: what its functions are called for us, and what they are called there, where that differs.
+
+    Raises:
+        CodeError: there is no such file, its name is none of a module, or it cannot be imported.
+    """
+    renamed = tuple(sorted((names or {}).items()))
+    module = _import(path, renamed)
+    _named[path.stem] = code_of_file(path, renamed)
+    return module
+
+
+def code_of_file(path: Path, names: tuple[tuple[str, str], ...] = ()) -> OwnCode:
+    """The file at ``path``, which has been imported, with the modules of its folder that it imported."""
+    folder = path.absolute().parent.resolve()
+    found = {path.name: _text_of(path) or ""}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file is None or not file.endswith(".py") or module.__name__.partition(".")[0] in PACKAGES:
+            continue
+        place = Path(file).resolve()
+        if folder in place.parents and not _installed(place) and (text := _text_of(place)) is not None:
+            found[place.relative_to(folder).as_posix()] = text
+    return OwnCode(path.stem, str(folder), tuple(sorted(found.items())), names)
+
+
+def module_of(name: str) -> ModuleType:
+    """The user's module called ``name``.
+
+    Raises:
+        ValueError: the user did not name it in this process.
+    """
+    if name not in _modules:
+        raise ValueError(
+            f"the recipe names code of its own, {shown(name)}.py, which is not imported unasked; if you "
+            f"trust it, pass --model {shown(name)}.py, with the folder where it lies"
+        )
+    return _modules[name]
+
+
+def where(error: BaseException, folder: str) -> str:
+    """The last line of the user's own code that ``error`` went through, as ``line 12 of net.py: ``."""
+    if isinstance(error, SyntaxError) and error.filename and error.filename.startswith(folder):
+        return f"line {error.lineno} of {Path(error.filename).name}: "
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.startswith(folder) and not _installed(Path(frame.filename))
+    ]
+    return f"line {frames[-1].lineno} of {shown(Path(frames[-1].filename).name)}: " if frames else ""
+
+
+def reason(error: BaseException) -> str:
+    """What an error of the user's code says, with its class, on one line."""
+    text = " ".join(str(error).split())
+    return shown(f"{type(error).__name__}: {text}" if text else type(error).__name__, LONGEST_REASON)
+
+
+def _import(path: Path, names: tuple[tuple[str, str], ...] = ()) -> ModuleType:
+    path = path.absolute()
+    name = path.stem
+    _check_name(path)
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    make_importable()  # of what users import, torchvision may need it
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # of a name that ends in .py there is one
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # before it runs, so that its classes find themselves
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        if not isinstance(error, (Exception, SystemExit)):
+            raise
+        raise CodeError(
+            f"{shown(path.name)} cannot be imported: {where(error, folder)}{reason(error)}"
+        ) from error
+    for ours, theirs in names:
+        if not callable(getattr(module, theirs, None)):
+            raise CodeError(f"{shown(path.name)} has no function {shown(theirs)} at its top level")
+        setattr(module, ours, getattr(module, theirs))
+    _modules[name] = module
+    return module
+
+
+def _check_name(path: Path) -> None:
+    """Refuse what is no file of a module, or would hide a module that others import."""
+    name = path.stem
+    if not path.is_file():
+        raise CodeError(f"there is no file {shown(str(path))}")
+    if path.suffix != ".py" or not name.isidentifier() or keyword.iskeyword(name):
+        raise CodeError(
+            f"{shown(path.name)} is no name of a Python module: rename it to letters and digits, .py"
+        )
+    loaded = sys.modules.get(name)
+    taken = name in sys.stdlib_module_names or name in PACKAGES
+    if not taken and loaded is not None and name not in _modules:
+        file = getattr(loaded, "__file__", None)
+        taken = file is None or Path(file).resolve() != path.resolve()
+    if not taken and loaded is None:
+        spec = importlib.machinery.PathFinder.find_spec(name, [sysconfig.get_path("purelib")])
+        taken = spec is not None
+    if taken:
+        raise CodeError(
+            f"{shown(path.name)} has the name of a module that Python knows already: rename the file"
+        )
+
+
+def _installed(path: Path) -> bool:
+    return any(part in ("site-packages", "dist-packages") for part in path.parts) or str(path).startswith(
+        (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+    )
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _meaning(text: str) -> str:
+    """The syntax tree of a module's source without positions and docstrings; the text, if it has none."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return text
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first: Any = node.body[0] if node.body else None
+            constant = first.value if isinstance(first, ast.Expr) else None
+            if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
+                node.body = node.body[1:]
+    return ast.dump(tree)

@@ -1,0 +1,344 @@
+"""A user's own task: data, loss, quality and augmentation as a file of theirs says them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.batch import Batch
+from trainables.calling import Inputs, call, main_output, mapped
+from trainables.data.decode import Items, decode, examine, sample_digest
+from trainables.data.order import permutation, step_sizes
+from trainables.data.sinks import InMemory
+from trainables.data.stream import Stream, epoch_order, in_order, workers_for
+from trainables.data.telling import Tell
+from trainables.foreign import shown
+from trainables.interfaces.tensors import Tensors
+from trainables.memory import Memory, Outputs, Whole
+from trainables.metrics import quality_of
+from trainables.modes import evaluating
+from trainables.own_code import module_of, reason, where
+from trainables.ranges import Range
+from trainables.signature import Signature
+from trainables.tasks.augmentation import mix
+from trainables.tasks.base import SPLITS, Arrays, DataError, LoadedTask, Task
+
+RANDOM_SAMPLES = 1000
+"""Of a training split that draws random numbers, by which it is told from others."""
+
+EVALUATION_BATCHES = 4
+"""Times the training batch: what is evaluated at once, since it needs no gradients."""
+
+Augment = Callable[[Inputs, torch.Generator], Inputs]
+Criterion = Callable[[Any, Tensor], Tensor]
+Measure = Callable[[nn.Module, Iterator[tuple[Inputs, Tensor]]], float]
+Imitate = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Job(Task):
+    """What a user's file defines, made by :mod:`studies.job`.
+
+    The file's ``data(split)`` returns a dataset of (input, target); it may define ``augment(inputs,
+    generator)``, ``loss(output, target)``, ``quality(network, batches)`` and ``imitate(student, teacher)``.
+
+    Attributes:
+        file: name of the file without ``.py``.
+        code: 16 hex digits of the code, see :attr:`trainables.own_code.OwnCode.digest`.
+        data: 16 hex digits of all samples of all splits.
+        inputs: what one sample's input looks like.
+        output: shape of what the network answers to one sample.
+        classes: whether that are logits of classes, along the first axis, and targets their numbers.
+        quality: name or spelling of the quality, see :func:`trainables.metrics.quality_of`.
+        batch_size: samples per training step, in [1, 65536].
+    """
+
+    file: str
+    code: str
+    data: str
+    inputs: tuple[Signature, ...]
+    output: tuple[int, ...]
+    classes: bool
+    quality: str
+    batch_size: Annotated[int, Range(1, 65_536)] = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("code", "data"):
+            if not re.fullmatch("[0-9a-f]{16}", getattr(self, name)):
+                raise ValueError(f"{name} must be 16 hex digits, got {name}={getattr(self, name)!r}")
+        if not self.file.isidentifier() or len(self.file) > 100:
+            raise ValueError(f"file must be a name as Python has it, got file={self.file!r}")
+        if not self.inputs or (self.classes and not self.output):
+            raise ValueError(f"there must be inputs and outputs, got {self.inputs} and {self.output}")
+        quality_of(self.quality)
+
+    @property
+    def metric(self) -> str:
+        """As the file says; the share of samples whose class is found where it says nothing."""
+        return self.quality
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of the first tensor of an input."""
+        return self.inputs[0].shape
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a sample's answer has."""
+        return int(torch.Size(self.output).numel())
+
+    @property
+    def interface(self) -> Tensors:
+        """The tensors of one sample in, one out."""
+        return Tensors(self.inputs, self.output, self.classes)
+
+    @property
+    def memory(self) -> Memory:
+        """Logits in half precision; other outputs in single precision."""
+        own: Imitate | None = getattr(module_of(self.file), "imitate", None)
+        if self.classes and len(self.output) == 1 and own is None:
+            return Whole()
+        return Outputs(own or F.mse_loss)
+
+    def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
+        """None."""
+        return {}
+
+    def signatures(self) -> dict[str, str]:
+        """The quality is computed by the user's code, so its number means nothing without."""
+        return {quality_of(self.quality).name: self.code} if hasattr(module_of(self.file), "quality") else {}
+
+    def load(self, directory: Path | None, *, download: bool = False) -> Arrays:
+        """All samples of all splits, in memory.
+
+        Raises:
+            DataError: a dataset fails, or it is not the data that the task was made of.
+        """
+        arrays, digest = read_all(self.file)
+        if digest != self.data:
+            raise DataError(
+                f"data(split) of {self.file}.py gives other samples than those that this was made of "
+                f"(digest {digest}, not {self.data})"
+            )
+        return arrays
+
+    def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
+        """See :class:`LoadedJob`."""
+        return LoadedJob(self, arrays, device, seed)
+
+
+def read_all(file: str, tell: Tell = lambda text: None) -> tuple[dict[str, np.ndarray], str]:
+    """The samples of every split of a user's file, and 16 hex digits of a hash of them.
+
+    A training split that draws random numbers itself is not among them: it is read in every epoch anew.
+
+    Args:
+        file: name of the user's file, without ``.py``.
+        tell: hears of the progress.
+
+    Raises:
+        DataError: a dataset fails; the message says at which sample and why.
+    """
+    sink, whole = InMemory(), hashlib.sha256()
+    for split in SPLITS:
+        dataset = dataset_of(file, split)
+        found = examine(dataset, split)
+        if not found.random:
+            decode(dataset, found, sink, tell)
+        elif split == "train":
+            whole.update(sample_digest(dataset, found, RANDOM_SAMPLES).encode())
+        else:
+            raise DataError(
+                f"data({split!r}) of {shown(file)}.py gives other values when it is read again: only the "
+                "training split may draw random numbers"
+            )
+    for name, array in sorted(sink.arrays.items()):
+        whole.update(repr((name, array.dtype.str, array.shape)).encode())
+        whole.update(np.ascontiguousarray(array).data)
+    return sink.arrays, whole.hexdigest()[:16]
+
+
+def dataset_of(file: str, split: str) -> Any:
+    """What ``data(split)`` of a user's file returns.
+
+    Raises:
+        DataError: it fails, or returns no dataset.
+    """
+    module = module_of(file)
+    make = getattr(module, "data", None)
+    if not callable(make):
+        raise DataError(f"{file}.py has no function data(split), which returns a dataset of (input, target)")
+    try:
+        dataset = make(split)
+    except Exception as error:  # the user's code may fail in any way
+        folder = str(module.__file__).rpartition("/")[0]
+        raise DataError(
+            f"data({split!r}) of {file}.py fails: {where(error, folder)}{reason(error)}"
+        ) from error
+    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+        raise DataError(
+            f"data({split!r}) of {file}.py must return a dataset with __len__ and __getitem__, got "
+            f"{type(dataset).__name__}"
+        )
+    return dataset
+
+
+class LoadedJob:
+    """A user's task with its data; batches are cut out of arrays.
+
+    Args:
+        task: says what the data look like.
+        arrays: of :func:`read_all`.
+        device: where batches appear.
+        seed: drives the order, and the generator that augmentation gets.
+    """
+
+    def __init__(self, task: Job, arrays: Arrays, device: torch.device, seed: int) -> None:
+        self.device = torch.device(device)
+        self.memory = task.memory
+        self._task, self._seed = task, seed
+        self._items = {split: Items(arrays, split) for split in SPLITS if f"{split}/target" in arrays}
+        # What draws random numbers itself has no arrays: it is read anew in every epoch.
+        streamed = "train" not in self._items
+        self._stream = (
+            Stream(dataset_of(task.file, "train"), "train", workers=workers_for(torch.get_num_threads()))
+            if streamed
+            else None
+        )
+        module = module_of(task.file)
+        self._folder = str(module.__file__).rpartition("/")[0]
+        self._augment: Augment | None = getattr(module, "augment", None)
+        self._loss: Criterion | None = getattr(module, "loss", None)
+        self._quality: Measure | None = getattr(module, "quality", None)
+        self.views: int | None = 1 if self._augment is None and not streamed else None
+
+    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
+        """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
+
+        Raises:
+            ValueError: a shared view is asked for, and the user's augmentation has none.
+        """
+        if split != "train":
+            yield from self.in_order(split)
+            return
+        if view is not None and self.views is None:
+            raise ValueError("training inputs are augmented in whole batches: no view of them comes twice")
+        for number, batch in enumerate(self._training(epoch, view)):
+            if self._augment is not None:
+                generator = torch.Generator().manual_seed(mix(self._seed, epoch, number) >> 1)
+                batch = batch._replace(inputs=self._own("augment", self._augment, batch.inputs, generator))
+            yield batch
+
+    def _training(self, epoch: int, view: int | None) -> Iterator[Batch]:
+        """The training split in the order of (seed, epoch), not augmented."""
+        count, key = self.samples("train"), mix(self._seed, epoch)
+        if self._stream is None:
+            for index in permutation(count, key).split(step_sizes(count, self._task.batch_size)):
+                yield self._batch("train", index, view)
+            return
+        order = epoch_order(count, self._task.batch_size, key)
+        for inputs, targets, index in self._stream.batches(order, (self._seed, epoch)):
+            yield self._placed(inputs, targets, index, None)
+
+    def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
+        """Every sample of ``split`` by ascending index; see :class:`trainables.tasks.base.LoadedTask`."""
+        size = EVALUATION_BATCHES * self._task.batch_size
+        if split in self._items:
+            for index in torch.arange(self.samples(split)).split(size):
+                yield self._batch(split, index, view)
+            return
+        assert self._stream is not None  # only the training split is streamed
+        for inputs, targets, index in self._stream.batches(in_order(self.samples(split), size), (0, 0)):
+            yield self._placed(inputs, targets, index, view)
+
+    def fingerprint(self) -> str:
+        """The digest of the data."""
+        return self._task.data
+
+    def steps(self, split: str) -> int:
+        """How many batches :meth:`batches` yields."""
+        count = self.samples(split)
+        if split != "train":
+            return -(-count // (EVALUATION_BATCHES * self._task.batch_size))
+        return len(step_sizes(count, self._task.batch_size))
+
+    def samples(self, split: str) -> int:
+        """How many ``split`` has."""
+        return len(self._items[split]) if split in self._items else len(self._stream or ())
+
+    def rows(self, split: str) -> int:
+        """One per sample."""
+        return self.samples(split)
+
+    def row_numbers(self, batch: Batch) -> Tensor:
+        """The samples' own numbers."""
+        return batch.index
+
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """The file's ``loss(output, target)``.
+
+        By default cross entropy in nats where outputs are classes, else the mean squared error.
+        """
+        if self._loss is not None:
+            found: Tensor = self._own("loss", self._loss, output, batch.targets)
+            return found
+        answer = main_output(output)
+        return (
+            F.cross_entropy(answer, batch.targets)
+            if self._task.classes
+            else F.mse_loss(answer, batch.targets)
+        )
+
+    def assets(self) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+        """The file's ``quality(network, batches)`` by its name.
+
+        By default the share of samples whose class is found, or the loss where there are no classes.
+        """
+        name = quality_of(self._task.quality).name
+        with evaluating(model), torch.inference_mode():
+            batches = ((batch.inputs, batch.targets) for batch in self.in_order(split))
+            if self._quality is not None:
+                return {name: float(self._own("quality", self._quality, model, batches))}
+            total = torch.zeros((), dtype=torch.float64, device=self.device)
+            for batch in self.in_order(split):
+                answer = call(model, batch.inputs)
+                if self._task.classes:
+                    right = (answer.argmax(1) == batch.targets).double()
+                    total += right.flatten(1).mean(1).sum() if right.dim() > 1 else right.sum()
+                else:
+                    total += self.loss(answer, batch).double() * len(batch.index)
+        return {name: float(total) / self.samples(split)}
+
+    def _batch(self, split: str, index: Tensor, view: int | None) -> Batch:
+        return self._placed(*self._items[split].batch(index), index, view)
+
+    def _placed(self, inputs: Inputs, targets: Tensor, index: Tensor, view: int | None) -> Batch:
+        flat = isinstance(self.memory, Whole)
+        inputs = mapped(lambda tensor: tensor.to(self.device), inputs)
+        return Batch(inputs, targets.to(self.device), index.to(self.device), view, classes=flat)
+
+    def _own(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function of the user's file returns.
+
+        Raises:
+            ValueError: it fails; the message says where.
+        """
+        try:
+            return function(*arguments)
+        except Exception as error:  # the user's code may fail in any way
+            place = where(error, self._folder)
+            raise ValueError(f"{name}() of {self._task.file}.py fails: {place}{reason(error)}") from error
