@@ -1,0 +1,1 @@
+"""Structured pruning: anybody's network with fewer channels and blocks."""
