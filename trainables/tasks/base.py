@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.batch import Batch
+from trainables.data.errors import DataError as DataError  # what a task's load raises
 from trainables.interfaces.base import Interface
 from trainables.memory import Memory
 from trainables.part import Part
@@ -167,7 +168,3 @@ class TaughtTask(Task):
             arrays: of the other task.
             device: where to compute.
         """
-
-
-class DataError(Exception):
-    """The data is not there or not usable; the message is one sentence that says what to do."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
+from trainables.data.order import permutation, step_sizes
 from trainables.interfaces import Classifier
 from trainables.memory import Memory, Whole
 from trainables.modes import evaluating
@@ -120,8 +121,8 @@ class LoadedImages:
             yield from self.in_order(split)
             return
         seed, number = (self._seed, epoch) if view is None else (SHARED_SEED, view)
-        order = _permutation(len(self._labels[split]), mix(self._seed, epoch)).to(self.device)
-        for index in order.split(_step_sizes(len(order), self._batch_size)):
+        order = permutation(len(self._labels[split]), mix(self._seed, epoch)).to(self.device)
+        for index in order.split(step_sizes(len(order), self._batch_size)):
             images = self._images[split][index]
             images = augment(images, seed, number, index, padding=self._padding, flip=self._flip)
             yield Batch(normalise(images), self._labels[split][index], index, view)
@@ -154,7 +155,7 @@ class LoadedImages:
         count = len(self._labels[_checked(split)])
         if split != "train":
             return -(-count // EVALUATION_BATCH_SIZE)
-        return len(_step_sizes(count, self._batch_size))
+        return len(step_sizes(count, self._batch_size))
 
     def samples(self, split: str) -> int:
         """How many images ``split`` has.
@@ -195,21 +196,6 @@ class LoadedImages:
 def normalise(images: Tensor) -> Tensor:
     """uint8 images, shape (n, channels, height, width), as new float32 in [-1, 1], channels last."""
     return images.contiguous(memory_format=torch.channels_last).to(torch.float32).div_(127.5).sub_(1.0)
-
-
-def _permutation(count: int, seed: int) -> Tensor:
-    # Drawn on the CPU whatever the device, so that the order of an epoch is the same everywhere.
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-
-
-def _step_sizes(count: int, batch_size: int) -> list[int]:
-    whole, rest = divmod(count, batch_size)
-    sizes = [batch_size] * whole
-    if rest == 1 and whole:
-        sizes[-1] += 1
-    elif rest:
-        sizes.append(rest)
-    return sizes
 
 
 def _checked(split: str) -> str:
