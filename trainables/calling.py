@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +24,20 @@ def call(network: Callable[..., Any], inputs: Inputs) -> Any:
     if type(inputs) is tuple:
         return network(*inputs)
     return network(inputs)
+
+
+def main_output(output: Any) -> Any:
+    """The network's own answer among what it returns in training mode: the first of several.
+
+    Args:
+        output: a tensor; or a tuple, a named tuple, a list or a dict whose first is the answer and whose
+            others are for training alone, such as those of auxiliary heads.
+    """
+    if isinstance(output, Mapping):
+        return next(iter(output.values()), output)
+    if isinstance(output, tuple | list) and output:
+        return output[0]
+    return output
 
 
 def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
