@@ -9,7 +9,7 @@ from studies.images import DIGITS_FAMILY, IMAGES, image_folder, sized
 from studies.study import Study, StudyError, embedded
 from studies.translation import TRANSLATION, text_folder, text_task
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
-from trainables.models.custom import allow
+from trainables.models.custom import allow, code_of_target
 from trainables.origins import Fresh
 from trainables.tasks import (
     CIFAR10,
@@ -142,18 +142,22 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
     """The study called ``name``; with ``own_model`` (``module:Class``) as its student.
 
     Raises:
-        StudyError: no such study.
+        StudyError: no such study, or the class cannot be imported.
     """
     for study in STUDIES:
         if study.name == name:
             if own_model is None:
                 return study
             allow(own_model)
+            try:
+                code = code_of_target(own_model)
+            except ValueError as error:
+                raise StudyError(f"--model {own_model}: {error}.") from error
             return replace(
                 study,
                 # How an own model's channels begin is unknown; the study's narrowest may leave it nothing.
                 space=replace(study.space, ranges={**study.space.ranges, "width": (0.25, 1.0)}),
-                students=fresh(Custom(target=own_model, depth=1, width=1.0)),
+                students=fresh(Custom(target=own_model, depth=1, width=1.0, code=code)),
                 # Who starts from the teacher has its architecture, and is none of the user's.
                 start_from_teacher=False,
             )

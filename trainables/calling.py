@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -26,6 +26,20 @@ def call(network: Callable[..., Any], inputs: Inputs) -> Any:
     return network(inputs)
 
 
+def main_output(output: Any) -> Any:
+    """The network's own answer among what it returns in training mode: the first of several.
+
+    Args:
+        output: a tensor; or a tuple, a named tuple, a list or a dict whose first is the answer and whose
+            others are for training alone, such as those of auxiliary heads.
+    """
+    if isinstance(output, Mapping):
+        return next(iter(output.values()), output)
+    if isinstance(output, tuple | list) and output:
+        return output[0]
+    return output
+
+
 def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
     """The tensors of a batch, in order."""
     if isinstance(inputs, dict):
@@ -47,14 +61,3 @@ def mapped(function: Callable[[Tensor], Any], inputs: Inputs) -> Any:
 def samples_of(inputs: Inputs) -> int:
     """How many samples a batch has."""
     return len(tensors_of(inputs)[0])
-
-
-def main_output(output: Any) -> Tensor:
-    """The answer that counts: the first of several, as of a network with auxiliary heads while it trains."""
-    if isinstance(output, dict):
-        output = next(iter(output.values()), None)
-    elif isinstance(output, (tuple, list)):
-        output = output[0] if output else None
-    if not isinstance(output, Tensor):
-        raise ValueError(f"a network must answer a tensor, or a tensor first, got {type(output).__name__}")
-    return output

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -25,6 +27,14 @@ class ChannelAffine(nn.Module):
         return x * self.scale.view(shape) + self.shift.view(shape)
 
 
+def is_foldable(module: nn.Module) -> TypeGuard[_BatchNorm]:
+    """Whether ``module`` is batch normalisation as PyTorch computes it.
+
+    A class of a user's that is derived from it and has a forward pass of its own may do anything.
+    """
+    return isinstance(module, _BatchNorm) and type(module).forward is _BatchNorm.forward
+
+
 @torch.no_grad()
 def folded(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     """Scale and shift, float32 of shape (channels,), that equal ``norm`` in eval mode.
@@ -45,11 +55,14 @@ def folded(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
     """Replace every batch normalisation in ``model`` (in place) by a :class:`ChannelAffine`."""
-    for name, module in list(model.named_modules()):
-        if isinstance(module, _BatchNorm):
-            affine = ChannelAffine(module.num_features)
-            if module.running_mean is not None:
-                affine.scale.data, affine.shift.data = folded(module)
+    made: dict[nn.Module, ChannelAffine] = {}
+    # Under all of its names: a module that is used in two places stays one.
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if is_foldable(module):
+            if module not in made:
+                made[module] = affine = ChannelAffine(module.num_features)
+                if module.running_mean is not None:
+                    affine.scale.data, affine.shift.data = folded(module)
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, affine)
+            setattr(model.get_submodule(parent), child, made[module])
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -16,15 +17,16 @@ class Step:
 
     Attributes:
         batch: its inputs and targets.
-        output: what the student answered to ``batch.inputs``, with its gradient; padding included.
-        logits: the rows of ``output`` that count, shape (rows, classes), with their gradient.
+        output: all that the student answered to ``batch.inputs``, with its gradient; padding included. What
+            it returns in training mode alone, such as auxiliary heads' answers, is in it.
+        logits: the rows of its main output that count, shape (rows, classes), with their gradient.
         peers: what the other students of the same training answered, as ``logits`` and without gradient,
             that of the recipe first, then its peers in their order; empty where a student trains alone.
         progress: of the whole training, in [0, 1].
     """
 
     batch: Batch
-    output: Tensor
+    output: Any
     logits: Tensor
     peers: tuple[Tensor, ...]
     progress: float

@@ -1,10 +1,11 @@
-"""Networks in eval mode for a while."""
+"""Networks in eval mode, and without fused attention, for a while."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -18,3 +19,14 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in flags:
             module.training = training
+
+
+@contextmanager
+def without_fused_attention() -> Iterator[None]:
+    """PyTorch's attention modules, which in eval mode call one fused kernel, as the products it is made of."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import json
 import math
 import time
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
 from trainables.exporting.export import ExportError, integer_kind, to_onnx
+from trainables.identity import code_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import architecture_key, fingerprint, known_latencies, latencies_of
 from trainables.metrics.macs import macs
@@ -379,9 +379,7 @@ def first_latencies(
 
 def _latency_key(packed: Packed, student: nn.Module) -> str:
     """Names what decides the latency of ``student``, rebuilt from ``packed``, in the table."""
-    # The class of an own model can change under the same name, so its layers are part of the key.
-    layers = hashlib.sha256(repr(student).encode()).hexdigest()[:8]
     task = packed.recipe.task
-    key = f"{architecture_key(packed.model, task.interface, task.outputs)}-{layers}"
+    key = architecture_key(packed.model, task.interface, task.outputs, code_of(student))
     kind = integer_kind(student, packed.tensors)
     return f"{key}-{kind}" if kind else key

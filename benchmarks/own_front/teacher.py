@@ -42,7 +42,7 @@ def pixels(data: Path) -> dict[str, tuple[Tensor, Tensor]]:
                     images.append(np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1))
                     labels.append(label)
             arrays |= {f"{split}_images": np.stack(images), f"{split}_labels": np.array(labels)}
-        np.savez(kept, **arrays)
+        np.savez(kept, **arrays)  # type: ignore[arg-type]  # numpy's annotation of keywords
     loaded = {name: torch.from_numpy(array) for name, array in np.load(kept).items()}
     pictures, numbers = loaded["train_images"], loaded["train_labels"]
     held = torch.zeros(len(numbers), dtype=torch.bool)

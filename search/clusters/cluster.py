@@ -82,9 +82,7 @@ def workers_environment(own_model: str | None) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="rayduce-code-") as folder:
         for package in PACKAGES:
             _copy(_place(package), Path(folder))
-        if own_model is not None and not own_model.endswith(
-            ".py"
-        ):  # files go with settings
+        if own_model is not None and not own_model.endswith(".py"):  # files go with settings
             place = _place(own_model.partition(":")[0].partition(".")[0])
             if not _installed(place) and place.name not in PACKAGES:
                 _copy(place, Path(folder))

@@ -32,6 +32,7 @@ from studies.study import Study
 from trainables.foreign import shown
 from trainables.metrics import quality_of
 from trainables.metrics.latency import damaged_tables
+from trainables.models.custom import code_of_target
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, LoadedTask, Task
 from trainables.tasks.notes import DataNotes
@@ -86,7 +87,7 @@ class Request:
     @cached_property
     def params(self) -> dict[str, Any]:
         """Of the parent run, beside the study and the metric, which are tags; no paths of this machine."""
-        options = self.options
+        options, own_code = self.options, self._own_code()
         return {
             "teacher": self.teacher_recipe.recipe_id,
             "data": self.opened.fingerprint(),
@@ -97,7 +98,7 @@ class Request:
             "sampler": options.sampler,
             "earlier": options.earlier,
             "minimize_latency": options.minimize_latency,
-            "own_model": options.own_model if self.study.code is None else f"{self.study.code.name}.py",
+            "own_model": own_code and f"{self._own_name()} ({own_code})",
             "methods": options.methods,
             "fixed": options.fixed,
             "ranges": options.ranges,
@@ -116,8 +117,20 @@ class Request:
                 {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
             ).hex(),
             "teacher": self.teacher_recipe.recipe_id,
+            "own_code": self._own_code(),
             "code": code_version(),
         }
+
+    def _own_code(self) -> str | None:
+        """Digest of the source of the user's students; None if they are Rayduce's own."""
+        if self.study.code is not None:
+            return self.study.code.digest
+        own = self.options.own_model
+        return None if own is None else code_of_target(own)
+
+    def _own_name(self) -> str:
+        """What the user's code is called, wherever it lies."""
+        return str(self.options.own_model) if self.study.code is None else f"{self.study.code.name}.py"
 
 
 def read_request(study: Study, options: Options, reporter: Reporter, *, resume: bool) -> Request:

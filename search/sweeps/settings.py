@@ -83,11 +83,12 @@ def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
     Args:
         name: of the sweep.
-        before: its settings: ``data`` and ``teacher`` (fingerprint and recipe id), ``code``.
+        before: its settings: ``data`` and ``teacher`` (fingerprint and recipe id), ``own_code`` (digest of
+            the students' class), ``code``.
         now: the same, as they are now.
 
     Raises:
-        Problem: data or teacher are not what they were.
+        Problem: data, teacher or the students' class are not what they were.
     """
     if before["data"] != now["data"]:
         raise Problem(
@@ -99,6 +100,11 @@ def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
             f"The sweep {name} has the teacher {before['teacher']}, and its settings make {now['teacher']} "
             "now: your file, its weights or Rayduce have changed; go on with what it was started with, or "
             "start a new sweep."
+        )
+    if before.get("own_code") != now["own_code"]:
+        raise Problem(
+            f"The code of the students' class was edited since the sweep {name} was started (digest "
+            f"{now['own_code']}, not {before.get('own_code')}): undo the edit, or start a new sweep."
         )
     changed = [key for key in now["code"] if now["code"][key] != before["code"].get(key)]
     if not changed:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from trainables.compression.quantized_inputs import quantize_inputs
-from trainables.folding import folded
+from trainables.folding import folded, is_foldable
 from trainables.models.summand import Summand
 from trainables.pruners.base import Mask
 from trainables.quantizers.base import Codes, Dense, Grouped, WeightQuantizer, scatter_kept
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
+from trainables.ties import aliases
 
 LARGEST_FLOAT16 = 65504.0
 
@@ -68,13 +69,19 @@ class CompressedWeight(nn.Module):
         self.quantizing = True
 
     @torch.no_grad()
-    def end_phase_quantizer(self, weight: nn.Parameter) -> None:
-        """Drop the phase's own quantizer, if it had one; kept elements of ``weight`` become what it made."""
+    def end_phase_quantizer(self, weight: nn.Parameter, *, keep: bool = False) -> None:
+        """Drop the phase's own quantizer, if it had one; kept elements of ``weight`` become what it made.
+
+        Args:
+            weight: the full-precision original.
+            keep: whether it stays as it is instead, as a weight does that the network has frozen.
+        """
         if self.phase_quantizer is None:
             return
-        keep = self.mask.current()
-        made = _quantized(self.phase_quantizer, weight, keep)
-        weight.copy_(made if keep is None else torch.where(keep, made, weight))
+        if not keep:
+            mask = self.mask.current()
+            made = _quantized(self.phase_quantizer, weight, mask)
+            weight.copy_(made if mask is None else torch.where(mask, made, weight))
         self.phase_quantizer, self.quantizing = None, False
 
     @torch.no_grad()
@@ -112,6 +119,8 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
     Raises:
         ValueError: see :func:`compressible` and :func:`check_patterns`; or the network has
             parametrizations of its own, such as weight normalisation.
+
+    A parameter in several places, as tied weights are, has one mask and one quantizer, under its first name.
     """
     for name, module in student.named_modules():
         if parametrize.is_parametrized(module):
@@ -120,49 +129,68 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
             )
     chosen = compressible(student, recipe)
     layers = {name.rpartition(".")[0] for name in chosen}
+    tied = aliases(student)
+    stored = {name for name in chosen if name not in tied}
     layers |= {prefix for prefix, module in student.named_modules() if isinstance(module, Summand)}
     for role, part, names in (
-        ("quantizer", recipe.quantizer, chosen),
-        ("pruner", recipe.pruner, chosen),
+        ("quantizer", recipe.quantizer, stored),
+        ("pruner", recipe.pruner, stored),
         ("activations", recipe.activations, layers),
     ):
         check_patterns(role, part.patterns(), names)
     quantize_inputs(student, recipe, chosen)
+    made: dict[str, CompressedWeight] = {}
     for prefix, module in list(student.named_modules()):
-        for child, parameter in list(module.named_parameters(recurse=False)):
+        for child, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
             name = f"{prefix}.{child}" if prefix else child
-            if name in chosen:
+            if name not in chosen:
+                continue
+            first = tied.get(name, name)
+            if first not in made:
                 mask, quantizer = (
-                    recipe.pruner.build(parameter, name),
-                    recipe.quantizer.build(parameter, name),
+                    recipe.pruner.build(parameter, first),
+                    recipe.quantizer.build(parameter, first),
                 )
-                compressed = CompressedWeight(mask, quantizer)
-                parametrize.register_parametrization(module, child, compressed)
+                made[first] = CompressedWeight(mask, quantizer)
+            parametrize.register_parametrization(module, child, made[first])
+        if isinstance(module, nn.RNNBase) and parametrize.is_parametrized(module):
+            module.register_forward_pre_hook(_hand_weights)
+            module.register_forward_hook(_take_weights, always_call=True)
     return student
+
+
+def _hand_weights(module: nn.Module, inputs: Any) -> None:
+    """Let PyTorch's recurrent layers, which keep their weights in a list, compute with the compressed ones."""
+    assert isinstance(module, nn.RNNBase)
+    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+
+
+def _take_weights(module: nn.Module, inputs: Any, output: Any) -> None:
+    """Keep nothing of a forward pass: its tensors belong to its graph, and cannot be copied."""
+    assert isinstance(module, nn.RNNBase)
+    module._flat_weights = []
 
 
 def compressible(network: nn.Module, recipe: Recipe) -> set[str]:
     """Names of the parameters of a plain ``network`` that are compressed.
 
-    Those of two or more dimensions that ``recipe.exempt`` does not name.
+    Those of two or more dimensions that ``recipe.exempt`` does not name, under all of their names; a tied
+    parameter is exempt where one of its names is.
 
     Raises:
         ValueError: a pattern in ``recipe.exempt`` matches no parameter.
     """
-    # A tied parameter has several names, and each place it is used in is compressed.
-    ranks = {name: p.dim() for name, p in network.named_parameters(remove_duplicate=False)}
-    names = list(ranks)
-    exempt: set[str] = set()
+    found = dict(network.named_parameters(remove_duplicate=False))
+    names, once = list(found), [name for name, _ in network.named_parameters()]
+    exempt: set[int] = set()
     for pattern in recipe.exempt:
         named = (
-            [*names[:1], *names[-1:]]
-            if pattern == FIRST_AND_LAST_PARAMETER
-            else fnmatch.filter(names, pattern)
+            [*once[:1], *once[-1:]] if pattern == FIRST_AND_LAST_PARAMETER else fnmatch.filter(names, pattern)
         )
         if not named:
             raise ValueError(f"exempt pattern {pattern!r} matches none of the parameters {', '.join(names)}")
-        exempt.update(named)
-    return {name for name in names if ranks[name] >= 2 and name not in exempt}
+        exempt.update(id(found[name]) for name in named)
+    return {name for name in names if found[name].dim() >= 2 and id(found[name]) not in exempt}
 
 
 def check_patterns(role: str, patterns: Iterable[str], names: Iterable[str]) -> None:
@@ -180,11 +208,16 @@ def check_patterns(role: str, patterns: Iterable[str], names: Iterable[str]) -> 
 
 
 def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeight, nn.Parameter]]:
-    """Every compressed parameter: its name, the object that compresses it, its full-precision original."""
+    """Every compressed parameter: its name, the object that compresses it, its full-precision original.
+
+    Each once, whatever the number of places that it is in.
+    """
+    seen: set[nn.Module] = set()
     for prefix, module in student.named_modules():
         for child, chain in getattr(module, "parametrizations", {}).items():
-            name = f"{prefix}.{child}" if prefix else child
-            yield name, chain[0], chain.original
+            if chain[0] not in seen:
+                seen.add(chain[0])
+                yield (f"{prefix}.{child}" if prefix else child), chain[0], chain.original
 
 
 @torch.no_grad()
@@ -209,10 +242,11 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
                     if part is not None:
                         check_finite(f"the quantized {name}", part)
         tensors |= made
+    seen: set[Tensor] = set()
     for prefix, module in student.named_modules():
         if "parametrizations" in prefix.split("."):
             continue
-        if isinstance(module, _BatchNorm):
+        if is_foldable(module):
             scale, shift = folded(module)
             plain = {"scale": scale, "shift": shift}
         else:
@@ -220,6 +254,9 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
             transient = module._non_persistent_buffers_set
             plain |= {k: b for k, b in module.named_buffers(recurse=False) if k not in transient}
         for child, tensor in plain.items():
+            if tensor in seen:
+                continue
+            seen.add(tensor)
             name = f"{prefix}.{child}" if prefix else child
             check_finite(name, tensor)
             tensors[name] = Dense(narrowed(tensor.detach().cpu(), recipe.exempt_dtype))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.utils import parametrize
 
 from trainables.activations.base import InputQuantizer
@@ -29,7 +30,8 @@ def quantize_inputs(
     """Put ``recipe.activations`` in front of layers of ``network``, in place, as ``input_quantizer``.
 
     Those layers are the convolutions (also transposed ones) and linear layers whose ``weight`` is
-    compressed, and, if there is one, every :class:`~trainables.models.summand.Summand`.
+    compressed, and, if there is one, every :class:`~trainables.models.summand.Summand`. The output projection
+    of PyTorch's attention is none of them: attention reads its weights and never calls it.
 
     Args:
         network: without quantizers of inputs.
@@ -45,7 +47,9 @@ def quantize_inputs(
     layers = [
         (prefix, module)
         for prefix, module in modules
-        if isinstance(module, _ConvNd | nn.Linear) and f"{prefix}.weight".removeprefix(".") in compressed
+        if isinstance(module, _ConvNd | nn.Linear)
+        and not isinstance(module, NonDynamicallyQuantizableLinear)
+        and f"{prefix}.weight".removeprefix(".") in compressed
     ]
     sums = [(prefix, module) for prefix, module in modules if layers and isinstance(module, Summand)]
     for part, places in ((recipe.activations, layers), (recipe.activations.for_sums(), sums)):
@@ -82,8 +86,8 @@ def input_quantizers(network: nn.Module) -> Iterator[tuple[str, InputQuantizer]]
 def calibrate(network: nn.Module, batches: InputBatches) -> None:
     """Take the ranges of all input quantizers anew from the first 512 inputs of ``batches``.
 
-    Weights are as they are in force, no input is quantized meanwhile, and batch normalisation takes the
-    statistics of each batch, as in training, but keeps none. Nothing else of the network changes, and no
+    Weights are as they are in force, no input is quantized meanwhile, and batch normalisation in training
+    mode takes the statistics of each batch, as in training, but keeps none. Nothing else of the network changes, and no
     random number is drawn. A quantizer that no input reaches keeps the range [0, 0].
     """
     quantizers = [quantizer for _, quantizer in input_quantizers(network)]
@@ -102,8 +106,8 @@ def calibrate(network: nn.Module, batches: InputBatches) -> None:
 
 @contextmanager
 def _observed(network: nn.Module) -> Iterator[None]:
-    """Eval mode but for batch normalisation; modes and its statistics are put back."""
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    """Eval mode but for batch normalisation that trains; modes and its statistics are put back."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.training]
     statistics = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
     try:
         with evaluating(network):

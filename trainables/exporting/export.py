@@ -29,6 +29,7 @@ from trainables.exporting.integer_weight import (
     value_key,
 )
 from trainables.interfaces.base import Graph, Inputs, Interface, Run, Runs
+from trainables.modes import without_fused_attention
 from trainables.quantizers.base import Codes, Dense
 from trainables.runtime import load
 
@@ -152,7 +153,8 @@ def to_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
 
 def _traced(graph: Graph) -> bytes:
     file = io.BytesIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # it prints graphs on errors
+    # The exporter prints graphs on errors, and has no form for attention's fused kernels.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), without_fused_attention():
         # Known, and not the reader's business: the exporter is old, and folds no slices of constants.
         for message in (
             "You are using the legacy TorchScript",
@@ -299,7 +301,7 @@ def _check_quantized(network: nn.Module, interface: Interface, runs: Runs) -> No
 @torch.no_grad()
 def _outputs(graph: Graph, module: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
     """What ``module`` makes of ``inputs``, under the names of the graph's outputs."""
-    made = module(*inputs)
+    made = module(*(each.clone() for each in inputs))  # a network may write into what it is given
     values = (made,) if isinstance(made, Tensor) else made
     return {name: value.numpy() for name, value in zip(graph.outputs, values, strict=True)}
 

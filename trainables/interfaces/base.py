@@ -62,6 +62,8 @@ class Interface(ABC):
     def check(self, network: nn.Module, outputs: int) -> None:
         """Try ``network``, fresh and on the CPU, on a few inputs; its state and mode are left as they are.
 
+        One that writes into its inputs gets copies of them from now on, see :mod:`trainables.admission`.
+
         Args:
             network: whatever is to be a student.
             outputs: how many logits it is to return per row.

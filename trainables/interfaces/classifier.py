@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.admission import admit, check_parts
 from trainables.interfaces.base import BATCH, Graph, Inputs, Interface, Runs, Work
-from trainables.modes import evaluating
 
 NETWORK, INPUT, OUTPUT = "network", "input", "output"
 
@@ -28,17 +28,11 @@ class Classifier(Interface):
 
     @torch.no_grad()
     def check(self, network: nn.Module, outputs: int) -> None:
-        """See :meth:`Interface.check`: zeros of the right shape give ``outputs`` logits each."""
+        """See :meth:`Interface.check`: inputs of the right shape give ``outputs`` logits each."""
         name = type(network).__name__
-        shape = (2, *self.shape)  # one would hide a network that mixes up batch and channels
-        with evaluating(network):
-            try:
-                output = network(torch.zeros(shape))
-            except Exception as error:  # a user's own network may fail in any way
-                raise ValueError(
-                    f"{name} fails on an input of shape {shape}: {type(error).__name__}: {error}"
-                ) from error
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        check_parts(network)
+        # Two inputs: one would hide a network that mixes up batch and channels.
+        found = tuple(admit(network, self._drawn(2), name).shape)
         if found != (2, outputs):
             raise ValueError(f"{name} must return a tensor of shape {(2, outputs)}, got {found}")
 

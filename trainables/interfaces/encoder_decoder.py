@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.admission import check_parts, check_repeated, undone
 from trainables.interfaces.base import BATCH, Axes, Graph, Inputs, Interface, Runs, Work
 from trainables.modes import evaluating
 from trainables.translation.decoding import State, StateTensor, Translator, greedy
@@ -64,12 +65,16 @@ class EncoderDecoder(Interface):
         lacking = [each for each in ("encode", "step", "state_tensors") if not hasattr(network, each)]
         if lacking:
             raise ValueError(f"{name} cannot translate: it has no {' and no '.join(lacking)}")
+        check_parts(network)
         source, lengths = self._drawn(3)
         target = self._words(torch.Generator().manual_seed(0), (3, 4))
         target[:, 0] = BEGIN
-        with evaluating(network):
+        given = Sentences(source.clone(), lengths.clone(), target.clone())
+        random = torch.get_rng_state()
+        with undone(network, name) as changed, evaluating(network):
             try:
-                together = network(Sentences(source, lengths, target))
+                together = network(given)
+                repeated = network(Sentences(source, lengths, target))
                 alone = [
                     network(
                         Sentences(source[row : row + 1, :size], lengths[row : row + 1], target[row : row + 1])
@@ -81,6 +86,10 @@ class EncoderDecoder(Interface):
                 raise ValueError(
                     f"{name} fails on three sentences: {type(error).__name__}: {error}"
                 ) from error
+            if isinstance(together, Tensor):
+                check_repeated(name, changed(), together, repeated, random)
+        if not all(map(torch.equal, given, (source, lengths, target))):
+            raise ValueError(f"{name} writes into the sentences that it is given: let it work on copies")
         for what, logits in (("Sentences", together), ("token by token", stepped)):
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             if found != (3, 4, outputs):

@@ -98,9 +98,19 @@ def _timed(work: Callable[[], object], runs: int) -> Latency:
     return Latency(p10, median, p90, len(seconds), machine_id())
 
 
-def architecture_key(model: Part, interface: Interface, outputs: int) -> str:
-    """First 16 hex digits of the SHA-256 of what decides a network's latency; weights do not."""
-    facts = json.dumps([model.to_dict(), repr(interface), outputs], sort_keys=True, separators=(",", ":"))
+def architecture_key(model: Part, interface: Interface, outputs: int, code: str) -> str:
+    """First 16 hex digits of the SHA-256 of what decides a network's latency; weights do not.
+
+    Args:
+        model: the architecture.
+        interface: how the network is used.
+        outputs: how many logits it returns per row.
+        code: digest of the network, see :func:`trainables.identity.code_of`: a class can be another one
+            under the same name.
+    """
+    facts = json.dumps(
+        [model.to_dict(), repr(interface), outputs, code], sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 

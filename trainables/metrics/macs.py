@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.interfaces.base import Interface
+from trainables.modes import without_fused_attention
 
 
 def macs(model: nn.Module, interface: Interface) -> int:
@@ -35,13 +36,8 @@ def _taken_apart() -> Iterator[None]:
 
     In their place run the products that they are made of.
     """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_fused_attention():
         # PyTorch warns of a kind of GPU whenever these flags are touched.
         warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
-                yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
+        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+            yield

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import importlib
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from torch import nn
 
+from trainables.admission import check_constants
+from trainables.identity import source_of
 from trainables.models.base import Model
 from trainables.ranges import Range
 from trainables.torchvision_guard import make_importable
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _allowed: set[str] = set()
+
+
+class CodeChanged(UserWarning):
+    """The class at hand is not the one of which a recipe is."""
 
 
 def allow(target: str) -> None:
@@ -25,6 +32,15 @@ def allow(target: str) -> None:
         ValueError: ``target`` is not of the form ``module:Class``.
     """
     _allowed.add(_checked(target))
+
+
+def code_of_target(target: str) -> str:
+    """Digest of the source of ``target``, see :func:`trainables.identity.source_of`.
+
+    Raises:
+        ValueError: the target is not allowed here, cannot be imported, or is no ``nn.Module``.
+    """
+    return source_of([_imported(target)])
 
 
 @dataclass(frozen=True)
@@ -38,11 +54,14 @@ class Custom(Model):
         target: ``module:Class``, such as ``my_project.networks:Small``; a subclass of ``nn.Module``.
         depth: at least 1; default 1. Passed on.
         width: in [1/16, 16]; default 1. Passed on.
+        code: digest of the class's source, :func:`code_of_target`, so that recipes of an edited class are
+            other recipes; default "", which says nothing of the source.
     """
 
     target: str
     depth: Annotated[int, Range(1, 1024, smaller="low", name="depth")] = 1
     width: float = 1.0
+    code: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,15 +81,22 @@ class Custom(Model):
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; :meth:`Recipe.build` also tries the network out.
 
+        Where the source is not that of :attr:`code`, it warns of it (:class:`CodeChanged`).
+
         Raises:
             ValueError: the target is not allowed here, cannot be imported, or is no ``nn.Module``.
         """
-        if self.target not in _allowed:
-            raise ValueError(
-                f"the recipe names code of its own, {self.target}, which is not imported unasked; "
-                f"if you trust it, pass --model {self.target}"
+        cls = _imported(self.target)
+        if self.code and (found := source_of([cls])) != self.code:
+            warnings.warn(
+                f"the code of {self.target} was edited since: its digest is {found}, and the recipe's is "
+                f"{self.code}, so what was measured then may not hold of it",
+                CodeChanged,
+                stacklevel=2,
             )
-        return self._construct(_class(self.target), input_shape, outputs)
+        network = self._construct(cls, input_shape, outputs)
+        check_constants(network, lambda: self._construct(cls, input_shape, outputs))
+        return network
 
     def _construct(self, cls: type[nn.Module], input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         try:
@@ -86,6 +112,15 @@ def _checked(target: str) -> str:
     if not _TARGET.fullmatch(target):
         raise ValueError(f"target must be of the form module:Class, got target={target!r}")
     return target
+
+
+def _imported(target: str) -> type[nn.Module]:
+    if target not in _allowed:
+        raise ValueError(
+            f"the recipe names code of its own, {target}, which is not imported unasked; "
+            f"if you trust it, pass --model {target}"
+        )
+    return _class(target)
 
 
 def _class(target: str) -> type[nn.Module]:

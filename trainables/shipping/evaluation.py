@@ -22,6 +22,7 @@ from trainables.quantizers.base import Codes, Dense, joined
 from trainables.recipe import Recipe
 from trainables.shipping.packed_file import PackedFileError, pack, unpack
 from trainables.tasks.base import LoadedTask
+from trainables.ties import aliases
 
 ASSET = "task:"
 """Begins the names of a task's assets among a file's tensors; no module's name holds a colon."""
@@ -86,7 +87,9 @@ def _ranges(
 def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense], model: Model | None = None) -> nn.Module:
     """A fresh network in eval mode on the CPU, holding the decoded ``tensors`` as float32.
 
-    The inputs of its layers are quantized if the recipe says so. Assets are left aside.
+    The inputs of its layers are quantized if the recipe says so. Assets are left aside. A tensor that the
+    network has under several names is in the file under the first of them. Where the code of a user's class
+    is not the one that the recipe names, a warning says so.
 
     Args:
         recipe: of the student.
@@ -103,15 +106,19 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense], model: Model |
         raise PackedFileError(f"damaged packed file: {error}") from error
     model = model or recipe.model
     shapes = {
-        name: tuple(tensor.shape) for name, tensor in tensors.items() if INPUT_QUANTIZER not in name.split(".")
+        name: tuple(tensor.shape)
+        for name, tensor in tensors.items()
+        if INPUT_QUANTIZER not in name.split(".")
     }
     if model.imports is None:  # a recipe may claim any size: look before allocating
         with torch.device("meta"):
-            _check_shapes(_built(model, recipe, shapes).state_dict(), tensors)
+            _check_shapes(_built(model, recipe, shapes), tensors)
     with torch.random.fork_rng(devices=[]):  # building must not move the caller's random state
         network = _built(model, recipe, shapes)
-    _check_shapes(network.state_dict(), tensors)
-    network.load_state_dict({name: tensor.decode() for name, tensor in tensors.items()})
+    _check_shapes(network, tensors)
+    decoded = {name: tensor.decode() for name, tensor in tensors.items()}
+    tied = {name: decoded[first] for name, first in aliases(network).items()}
+    network.load_state_dict(decoded | tied)
     return network.eval().requires_grad_(False)
 
 
@@ -130,7 +137,9 @@ def _fitted(network: nn.Module, recipe: Recipe) -> nn.Module:
     return quantize_inputs(fold_batch_norms(network), recipe, names, quantizing=True)
 
 
-def _check_shapes(expected: Mapping[str, Tensor], tensors: Mapping[str, Codes | Dense]) -> None:
+def _check_shapes(network: nn.Module, tensors: Mapping[str, Codes | Dense]) -> None:
+    tied = aliases(network)
+    expected = {name: each for name, each in network.state_dict().items() if name not in tied}
     if expected.keys() != tensors.keys():
         odd = sorted(expected.keys() ^ tensors.keys())
         raise PackedFileError(

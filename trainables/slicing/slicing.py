@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.batch import Batch
@@ -17,7 +17,7 @@ from trainables.calling import Inputs, call, mapped, samples_of
 from trainables.modes import evaluating
 from trainables.slicing.blocks import block_importance
 from trainables.slicing.changes import Changes, NotSliceable
-from trainables.slicing.choice import Loss, Scores, least_important, removal_of, scores_of
+from trainables.slicing.choice import Loss, least_important, removal_of, scores_of
 from trainables.slicing.cut import Cut
 from trainables.slicing.graph import Family, families
 from trainables.slicing.removal import Removal, remove
@@ -153,7 +153,9 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
+    counts = [
+        None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms
+    ]
     with evaluating(network):
         for norm in norms:
             norm.reset_running_stats()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -75,8 +75,14 @@ class LoadedTask(Protocol):
         """
         ...
 
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """The supervised loss, averaged over the batch."""
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """The supervised loss, averaged over the batch.
+
+        Args:
+            output: all that the network returned, which in training may be more than its answer; see
+                :func:`trainables.calling.main_output`.
+            batch: what it was given.
+        """
         ...
 
     def assets(self) -> Mapping[str, Tensor]:

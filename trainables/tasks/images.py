@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
+from trainables.calling import main_output
 from trainables.data.order import permutation, step_sizes
 from trainables.interfaces import Classifier
 from trainables.memory import Memory, Whole
@@ -173,9 +174,9 @@ class LoadedImages:
         """The images' own numbers."""
         return batch.index
 
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+    def loss(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy in nats, averaged over the batch; ``output`` are logits of shape (n, classes)."""
-        return F.cross_entropy(output, batch.targets)
+        return F.cross_entropy(main_output(output), batch.targets)
 
     def assets(self) -> dict[str, Tensor]:
         """A classifier needs nothing but its weights."""

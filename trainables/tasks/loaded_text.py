@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
+from trainables.calling import main_output
 from trainables.memory import Memory, Top
 from trainables.metrics.translation import bleu, chrf
 from trainables.modes import evaluating
@@ -145,14 +146,14 @@ class LoadedText:
         count = batch.targets.numel() if batch.counted is None else len(batch.counted)
         return self._of("train").target.places(batch.index, count)
 
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+    def loss(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy in nats, summed over the batch's target tokens, over their number.
 
         ``output`` are logits of shape (n, t, vocabulary). ``END`` counts as a token, padding does not. A
         batch of few long sentences thus weighs as much as one of many short ones.
         """
         return F.cross_entropy(
-            output.flatten(0, 1),
+            main_output(output).flatten(0, 1),
             batch.targets.flatten(),
             ignore_index=PAD,
             label_smoothing=self._label_smoothing,

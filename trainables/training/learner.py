@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,11 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainables.admission import still_modules, train
 from trainables.batch import Batch
-from trainables.calling import Inputs, call
+from trainables.calling import Inputs, call, main_output
 from trainables.compression.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.compression.quantized_inputs import calibrate, input_quantizers
 from trainables.lesson import Step
+from trainables.models.base import Model
+from trainables.models.custom import CodeChanged
 from trainables.modes import evaluating
 from trainables.optimizers import RELATIVE_RATE
 from trainables.probe import Features, Probe
@@ -61,7 +65,10 @@ class Learner:
         self._optimizer: torch.optim.Optimizer | None = None
         with torch.random.fork_rng(devices=cuda_devices(device)):
             torch.manual_seed(recipe.seed)
-            self.model, network = recipe.origin.build(recipe.task, task, sources)
+            self.model, network = _built(recipe, task, sources)
+            self._frozen = {id(each) for each in network.parameters() if not each.requires_grad}
+            self._still = still_modules(network)
+            train(network, self._still)
             self.network = compress(network, recipe)
             self._compressed = list(compressed_weights(self.network))
             self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.network)]
@@ -70,10 +77,9 @@ class Learner:
             self.losses = nn.ModuleList([loss.build(self._probe) for loss in recipe.losses]).to(device)
         self._enter(0, 0)
 
-    def answer(self, batch: Batch) -> Tensor:
-        """What the student says to ``batch``, rows of padding included, with its gradient."""
-        output: Tensor = call(self.network, batch.inputs)
-        return output
+    def answer(self, batch: Batch) -> Any:
+        """All that the student says to ``batch``, rows of padding included, with its gradient."""
+        return call(self.network, batch.inputs)
 
     def recorded(self) -> list[AbstractContextManager[None]]:
         """Contexts in which the features are recorded that the losses look at; none if they look at none."""
@@ -119,8 +125,8 @@ class Learner:
             self._prune(done + (number + 1) / self._steps)
 
     def train(self) -> None:
-        """Put into train mode what learns."""
-        self.network.train()
+        """Put into train mode what learns, but for what the network itself holds in eval mode."""
+        train(self.network, self._still)
         self.losses.train()
         self.policy.own.train()
 
@@ -212,7 +218,7 @@ class Learner:
     def _begin(self, number: int, phase: Phase, epoch: int) -> None:
         self._phase = number
         for name, compressed, original in self._compressed:
-            compressed.end_phase_quantizer(original)
+            compressed.end_phase_quantizer(original, keep=id(original) in self._frozen)
             compressed.dense_gradient = phase.dense_gradient
             if phase.quantizer is not None:
                 compressed.quantizing = False
@@ -231,29 +237,44 @@ class Learner:
         self._optimizer = self._trained_by(phase)
 
     def _trained_by(self, phase: Phase) -> torch.optim.Optimizer | None:
-        """A fresh optimizer of what ``phase`` trains; nothing else gets gradients."""
+        """A fresh optimizer of what ``phase`` trains; nothing else gets gradients.
+
+        What the network itself has frozen (``requires_grad_(False)``) is never trained; what quantizers learn
+        about it is.
+        """
         learned = {id(p): p for _, compressed, _ in self._compressed for p in compressed.active.parameters()}
         idle = {
             id(p) for _, compressed, _ in self._compressed for p in compressed.quantizer.parameters()
         } - set(learned)
         ends = [p for quantizer in self._input_quantizers for p in quantizer.parameters()]
         learned_elsewhere = set(learned) | idle | {id(p) for p in ends}
-        weights = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
+        every = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
+        weights = [p for p in every if id(p) not in self._frozen]
         weights += [*self.losses.parameters(), *self.policy.own.parameters()]
         chosen = weights if phase.train in ("weights", "all") else []
         undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
         if phase.quantize:  # an input's range moves with whatever moves: both decide what is clipped
             undecayed += ends
+        if phase.epochs and not chosen + undecayed and phase.train != "quantizer":
+            raise ValueError(
+                f"phase {self._phase + 1} has nothing to train: the network has frozen all of its parameters "
+                "(requires_grad_(False)); leave some trainable, or choose a method that does not train"
+            )
         if phase.epochs and not chosen + undecayed:
             raise ValueError(
                 f"phase {self._phase + 1} trains the {phase.train}, "
                 f"but {phase.quantizer or self.recipe.quantizer} has nothing to learn"
             )
-        asking = any(compressed.mask.needs_gradient for _, compressed, _ in self._compressed)
-        if phase.prune and not chosen and asking:
+        asking = [
+            name
+            for name, compressed, original in self._compressed
+            if compressed.mask.needs_gradient and (id(original) in self._frozen or not chosen)
+        ]
+        if phase.prune and asking:
+            why = "the network has frozen it" if chosen else f"the phase trains the {phase.train} alone"
             raise ValueError(
-                f"{self.recipe.pruner} needs gradients of the weights, and phase {self._phase + 1} trains the"
-                f" {phase.train} alone"
+                f"{self.recipe.pruner} needs gradients of the weights, and {asking[0]} gets none in phase "
+                f"{self._phase + 1}: {why}"
             )
         for kept in self._kept().values():
             kept.requires_grad_(False)
@@ -320,10 +341,20 @@ def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
+def _built(recipe: Recipe, task: LoadedTask, sources: Sources) -> tuple[Model, nn.Module]:
+    """The student and its architecture; never of a class that was edited since its recipe was made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CodeChanged)
+        try:
+            return recipe.origin.build(recipe.task, task, sources)
+        except CodeChanged as error:
+            raise ValueError(f"{error}: undo the edit, or start a new sweep") from error
+
+
 def moments(learners: Iterable[Learner], batch: Batch, progress: float) -> list[Step]:
     """One step of each learner on the same batch; each knows what the others said."""
     outputs = [learner.answer(batch) for learner in learners]
-    logits = [batch.rows(output) for output in outputs]
+    logits = [batch.rows(main_output(output)) for output in outputs]
     said = [each.detach() for each in logits]
     return [
         Step(batch, output, rows, (*said[:own], *said[own + 1 :]), progress)

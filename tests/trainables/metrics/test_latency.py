@@ -50,14 +50,17 @@ def test_the_machine_is_named() -> None:
 
 def test_keys_tell_architectures_apart() -> None:
     keys = {
-        architecture_key(ConvNet(), Classifier((1, 8, 8)), 10),
-        architecture_key(ConvNet(width=0.5), Classifier((1, 8, 8)), 10),
-        architecture_key(ConvNet(), Classifier((3, 8, 8)), 10),
-        architecture_key(ConvNet(), Classifier((1, 8, 8)), 100),
-        architecture_key(ConvNet(), EncoderDecoder(8), 10),
+        architecture_key(ConvNet(), Classifier((1, 8, 8)), 10, ""),
+        architecture_key(ConvNet(width=0.5), Classifier((1, 8, 8)), 10, ""),
+        architecture_key(ConvNet(), Classifier((3, 8, 8)), 10, ""),
+        architecture_key(ConvNet(), Classifier((1, 8, 8)), 100, ""),
+        architecture_key(ConvNet(), EncoderDecoder(8), 10, ""),
     }
-    assert len(keys) == 5
-    assert architecture_key(ConvNet(depth=2), Classifier((1, 8, 8)), 10) in keys  # equal fields, equal key
+    keys.add(architecture_key(ConvNet(), Classifier((1, 8, 8)), 10, "edited"))
+    assert len(keys) == 6
+    assert (
+        architecture_key(ConvNet(depth=2), Classifier((1, 8, 8)), 10, "") in keys
+    )  # equal fields, equal key
 
 
 def test_measured_once_then_looked_up(tmp_path: Path) -> None:

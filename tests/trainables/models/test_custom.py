@@ -106,7 +106,11 @@ def test_what_cannot_be_imported_is_one_clear_error(module: str) -> None:
             "return self.layer(x.flatten(1))[:, :3]",
             r"shape \(2, 10\), got \(2, 3\)",
         ),
-        ("return self.layer(x.flatten(1))", "return {'logits': x}", r"shape \(2, 10\), got dict"),
+        (
+            "return self.layer(x.flatten(1))",
+            "return {'logits': x}",
+            "must return one tensor in eval mode, got dict",
+        ),
     ],
 )
 def test_a_class_that_breaks_the_contract_says_how(module: str, old: str, new: str, message: str) -> None:
