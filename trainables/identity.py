@@ -126,7 +126,28 @@ def _imported(source: _Source, imports: Iterable[_Import]) -> Iterator[str]:
 @functools.lru_cache(maxsize=1024)
 def _parsed(file: Path, changed_ns: int, size: int) -> tuple[str, tuple[_Import, ...]]:
     """The syntax tree of ``file`` as text, and what it imports; the other arguments say which version."""
-    data = file.read_bytes()
+    return _read(file.read_bytes())
+
+
+def meaning_of(text: str) -> str:
+    """What a source does: its syntax tree as text, without comments, docstrings and layout."""
+    return _read(text.encode())[0]
+
+
+def files_of(file: Path, name: str) -> set[Path]:
+    """The file of a module that was imported, and those that it has imported from its own folder tree.
+
+    Args:
+        file: of the module.
+        name: of the module.
+    """
+    read: set[Path] = set()
+    place = file.resolve()
+    _gather(_Source(place, name), _tree_root(place, name), set(), read)
+    return read
+
+
+def _read(data: bytes) -> tuple[str, tuple[_Import, ...]]:
     try:
         tree = ast.parse(data)
     except (SyntaxError, ValueError):  # no Python any more: what it says is all that is known

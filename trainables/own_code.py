@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -15,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from trainables.foreign import shown
+from trainables.identity import files_of, meaning_of
 from trainables.torchvision_guard import make_importable
 
 PACKAGES = frozenset({"dashboards", "rayduce", "search", "spaces", "studies", "trainables"})
@@ -49,8 +48,9 @@ class OwnCode:
         """16 hex digits of a hash of what the code does: comments, docstrings and layout do not matter."""
         whole = hashlib.sha256(repr(self.names).encode())
         for path, text in self.sources:
-            whole.update(hashlib.sha256(path.encode()).digest())
-            whole.update(hashlib.sha256(_meaning(text).encode()).digest())
+            name = "" if path == f"{self.name}.py" else path
+            whole.update(hashlib.sha256(name.encode()).digest())
+            whole.update(hashlib.sha256(meaning_of(text).encode()).digest())
         return whole.hexdigest()[:16]
 
     def allow(self) -> None:
@@ -96,14 +96,10 @@ def allow_file(path: Path, names: Mapping[str, str] | None = None) -> ModuleType
 def code_of_file(path: Path, names: tuple[tuple[str, str], ...] = ()) -> OwnCode:
     """The file at ``path``, which has been imported, with the modules of its folder that it imported."""
     folder = path.absolute().parent.resolve()
-    found = {path.name: _text_of(path) or ""}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file is None or not file.endswith(".py") or module.__name__.partition(".")[0] in PACKAGES:
-            continue
-        place = Path(file).resolve()
-        if folder in place.parents and not _installed(place) and (text := _text_of(place)) is not None:
-            found[place.relative_to(folder).as_posix()] = text
+    found = {
+        place.relative_to(folder).as_posix(): place.read_text(encoding="utf-8")
+        for place in files_of(path, path.stem)
+    }
     return OwnCode(path.stem, str(folder), tuple(sorted(found.items())), names)
 
 
@@ -128,7 +124,7 @@ def where(error: BaseException, folder: str) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename.startswith(folder) and not _installed(Path(frame.filename))
+        if frame.filename.startswith(folder) and "site-packages" not in frame.filename
     ]
     return f"line {frames[-1].lineno} of {shown(Path(frames[-1].filename).name)}: " if frames else ""
 
@@ -195,29 +191,8 @@ def _check_name(path: Path) -> None:
         )
 
 
-def _installed(path: Path) -> bool:
-    return any(part in ("site-packages", "dist-packages") for part in path.parts) or str(path).startswith(
-        (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
-    )
-
-
 def _text_of(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _meaning(text: str) -> str:
-    """The syntax tree of a module's source without positions and docstrings; the text, if it has none."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return text
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            first: Any = node.body[0] if node.body else None
-            constant = first.value if isinstance(first, ast.Expr) else None
-            if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
-                node.body = node.body[1:]
-    return ast.dump(tree)

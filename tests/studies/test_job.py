@@ -1,0 +1,248 @@
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from search.teaching.given import packed_as_given
+from spaces.architectures import SLICE, TEACHER
+from studies.job import study_of_file
+from studies.study import StudyError
+from tests.studies.own_files import NET, REGRESSION, plain, write
+from trainables import methods
+from trainables.calling import call
+from trainables.origins import Slice
+from trainables.own_code import module_of
+from trainables.shipping.evaluation import evaluate_file, open_student
+from trainables.shipping.packed_file import unpack
+from trainables.slicing.cut import Cut
+from trainables.teachers.sources import LocalSources
+from trainables.training.trainer import Trainer, train
+
+CPU = torch.device("cpu")
+names = (f"own_net_{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def write_job(tmp_path):
+    """Writes a user's file under a name that no other test uses, since modules stay imported."""
+    return lambda text=NET: write(tmp_path, text, next(names))
+
+
+class Opened:
+    """A user's file, opened as a sweep does it."""
+
+    def __init__(self, path):
+        self.study = study_of_file(path)
+        self.task = self.study.make_task(None, {})
+        self.arrays = self.task.load(None)
+        self.loaded = self.task.open(self.arrays, CPU, 0)
+        self.recipe = self.study.teacher_recipe(self.task)
+        self.file = packed_as_given(self.recipe, self.loaded, self.study.given)
+        self.teacher = open_student(self.file)[1]
+        self.sources = LocalSources(lambda recipe_id: self.teacher, self.study.given)
+
+    def setting(self, origin, epochs=2):
+        return methods.Setting(
+            self.task, origin, epochs, self.recipe.recipe_id, self.study.teacher_views
+        )
+
+
+def test_the_network_is_the_teacher_as_it_was_given(write_job):
+    opened = Opened(write_job())
+    own = plain().eval()
+    inputs, targets = zip(
+        *[opened.loaded._items["test"].batch(torch.tensor([n])) for n in range(50)], strict=True
+    )
+    inputs, targets = torch.cat(inputs), torch.cat(targets)
+    with torch.no_grad():
+        assert torch.allclose(opened.teacher(inputs), own(inputs), atol=1e-5)
+    found = evaluate_file(opened.file, opened.loaded, "test")
+    assert found == {"accuracy": float((own(inputs).argmax(1) == targets).float().mean().item())} or (
+        abs(found["accuracy"] - float((own(inputs).argmax(1) == targets).double().mean())) < 1e-9
+    )
+    assert opened.recipe.epochs == 0 and opened.study.teacher_views == 1
+
+
+@pytest.mark.parametrize("start", [SLICE, TEACHER])
+@pytest.mark.parametrize("method", ["quantized_distillation", "int8_post_training_quantization"])
+def test_students_begin_with_its_weights_and_are_rebuilt_from_the_file_and_the_code(write_job, start, method):
+    opened = Opened(write_job())
+    origin = dict(opened.study.students)[start]
+    if start == SLICE:
+        origin = replace(origin, cut=replace(origin.cut, width=0.5))
+    recipe = getattr(methods, method)(opened.setting(origin))
+    data = train(recipe, opened.loaded, opened.sources, CPU)
+    assert len(data) < len(opened.file) / 3
+    packed = unpack(data)
+    first = packed.tensors["0.weight"].shape[0]
+    assert first == (4 if start == SLICE else 8)
+    reported = evaluate_file(data, opened.loaded, "validation")
+    again = evaluate_file(data, opened.task.open(opened.task.load(None), CPU, 5), "validation")
+    assert reported == again
+
+
+def test_a_slice_needs_no_weights_to_be_rebuilt(write_job, monkeypatch):
+    path = write_job()
+    opened = Opened(path)
+    origin = replace(dict(opened.study.students)[SLICE], cut=Cut(width=0.5))
+    data = train(methods.full_precision(opened.setting(origin, 1)), opened.loaded, opened.sources, CPU)
+    _, before = open_student(data)
+    own = module_of(path.stem).network
+    module = module_of(path.stem)
+
+    def untrained():
+        network = own()
+        for parameter in network.parameters():
+            torch.nn.init.zeros_(parameter)
+        return network
+
+    monkeypatch.setattr(module, "network", untrained)
+    _, after = open_student(data)
+    inputs = torch.randn(3, 1, 8, 8)
+    assert torch.equal(before(inputs), after(inputs)) and bool(before(inputs).any())
+
+
+def test_training_a_users_student_stops_and_goes_on_bit_for_bit(write_job, tmp_path):
+    opened = Opened(write_job())
+    origin = replace(dict(opened.study.students)[SLICE], cut=Cut(width=0.5))
+    recipe = methods.quantized_distillation(opened.setting(origin, 3))
+    whole = train(recipe, opened.loaded, opened.sources, CPU)
+    first = Trainer(recipe, opened.loaded, opened.sources, CPU)
+    first.train_epoch()
+    first.save(tmp_path / "kept")
+    second = Trainer(recipe, opened.task.open(opened.arrays, CPU, recipe.seed), opened.sources, CPU)
+    second.load(tmp_path / "kept")
+    while not second.finished:
+        second.train_epoch()
+    assert second.ship() == whole
+
+
+def test_outputs_that_are_no_classes_are_imitated_and_measured_as_the_file_says(write_job):
+    opened = Opened(write_job(REGRESSION))
+    assert not opened.task.classes and opened.task.inputs[1].shape == (3,) and opened.task.output == (2,)
+    own = plain(REGRESSION)
+    batch = next(iter(opened.loaded.in_order("test")))
+    with torch.no_grad():
+        expected = (call(own, batch.inputs) - batch.targets).square().mean().sqrt()
+    found = evaluate_file(opened.file, opened.loaded, "test")
+    assert found["rmse"] == pytest.approx(float(expected), rel=1e-4)
+    recipe = methods.quantized_distillation(opened.setting(dict(opened.study.students)[TEACHER], 6))
+    trainer = Trainer(recipe, opened.loaded, opened.sources, CPU)
+    losses = [trainer.train_epoch()["loss"] for _ in range(6)]
+    assert losses[-1] < losses[0]
+    assert evaluate_file(trainer.ship(), opened.loaded, "test")["rmse"] < 2 * found["rmse"]
+
+
+def changed(**functions):
+    """The classifier's file with other functions."""
+    text = NET
+    for old, new in functions.items():
+        assert old in text or old.startswith("add")
+        text = text.replace(old, new) if not old.startswith("add") else text + new
+    return text
+
+
+BAD = {
+    "syntax": ("def network(:\n", "cannot be imported: line 1 of .*: SyntaxError"),
+    "import": ("import nothing_of_that_name\n", "line 1 of .*ModuleNotFoundError"),
+    "no network": (NET.replace("def network", "def net"), r"it has no function network\(\)"),
+    "no data": (NET.replace("def data", "def dataset"), r"it has no function data\(split\)"),
+    "arguments": (
+        NET.replace("def data(split)", "def data()"),
+        r"data must take the arguments of data\(split\)",
+    ),
+    "no module": (
+        NET.replace("return nn.Sequential(", "return list, ("),
+        "fails|must return a torch.nn.Module",
+    ),
+    "network fails": (
+        NET.replace("torch.manual_seed(1)", "1 / 0"),
+        r"network\(\) of .* fails: line 12 of .*Zero",
+    ),
+    "data fails": (
+        NET.replace('"train": slice', '"trian": slice'),
+        r"data\('train'\) of .* fails: line .*KeyError",
+    ),
+    "no dataset": (
+        NET.replace("return TensorDataset(INPUTS[part], LABELS[part])", "return 5"),
+        "must return a dataset",
+    ),
+    "empty": (NET.replace("slice(250, None)", "slice(300, None)"), "test.* (empty|no )"),
+    "labels": (
+        NET.replace("nn.Linear(256, 4)", "nn.Linear(256, 3)"),
+        r"has the label 3, and the network answers 3",
+    ),
+    "shapes": (NET.replace("nn.Linear(256, 4)", "nn.Linear(99, 4)"), "the network fails on inputs of shape"),
+    "overlap": (NET.replace("slice(200, 250)", "slice(100, 250)"), "are in data\\('train'\\), too"),
+    "random": (
+        NET.replace("nn.Flatten()", "nn.Dropout(0.5) if False else Noise(), nn.Flatten()")
+        + """
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
+""",
+        "at random in eval mode",
+    ),
+    "loss": (
+        NET + "\ndef loss(output, target):\n    return output.sum(1)\n",
+        r"loss\(output, target\) must return one number",
+    ),
+    "loss fails": (
+        NET + "\ndef loss(output, target):\n    return output.nope\n",
+        r"loss\(\) of .* fails: line 25 of .*Attrib",
+    ),
+    "quality": (
+        NET + "\ndef quality(network, batches):\n    return float('nan')\n",
+        "must be a number, got nan",
+    ),
+    "quality goal": (
+        NET + "\ndef quality(network, batches):\n    return 1.0\nquality.goal = 'sideways'\n",
+        "goal must be one of up, down",
+    ),
+    "item": (
+        NET.replace(
+            "return TensorDataset(INPUTS[part], LABELS[part])",
+            "return Broken(TensorDataset(INPUTS[part], LABELS[part]))",
+        )
+        + """
+class Broken:
+    def __init__(self, inside):
+        self.inside = inside
+    def __len__(self):
+        return len(self.inside)
+    def __getitem__(self, index):
+        if index == 131:
+            raise OSError("the disk is gone")
+        return self.inside[index]
+""",
+        r"131\].*the disk is gone",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_does_not_fit_is_one_sentence(write_job, kind):
+    text, expected = BAD[kind]
+    with pytest.raises(StudyError, match=expected) as found:
+        study_of_file(write_job(text))
+    assert str(found.value).endswith(".") and "\n" not in str(found.value)
+
+
+def test_an_edited_file_other_weights_and_other_data_are_other_teachers(write_job):
+    def identity(text):
+        study = study_of_file(write_job(text))
+        task = study.make_task(None, {})
+        recipe = study.teacher_recipe(task)
+        return replace(recipe.task, file="x"), replace(recipe.origin.model, file="x")
+
+    task, model = identity(NET)
+    assert identity(NET + "\n# a remark\n") == (task, model)
+    assert identity(NET.replace("torch.manual_seed(1)", "torch.manual_seed(2)"))[1].weights != model.weights
+    assert identity(NET.replace("nn.ReLU()", "nn.GELU()"))[1].code != model.code
+    assert identity(NET.replace("torch.manual_seed(0)", "torch.manual_seed(3)"))[0].data != task.data
+
+
+def test_a_slice_of_a_slice_is_refused():
+    with pytest.raises(ValueError, match="one cut says it all"):
+        Slice(Slice.__new__(Slice))
