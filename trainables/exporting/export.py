@@ -157,13 +157,7 @@ def _traced(graph: Graph) -> bytes:
     # The exporter prints graphs on errors, and has no form for attention's fused kernels.
     silent = contextlib.redirect_stdout(io.StringIO())
     with warnings.catch_warnings(), silent, without_fused_attention(), own_forms(OPSET):
-        # Known, and not the reader's business: the exporter is old, and folds no slices of constants.
-        for message in (
-            "You are using the legacy TorchScript",
-            "The feature will be removed",
-            "Constant folding",
-        ):
-            warnings.filterwarnings("ignore", message=message)
+        warnings.simplefilter("ignore")  # what the exporter suspects, the checks of what it made find out
         torch.onnx.export(
             graph.module,
             graph.draw(2),
