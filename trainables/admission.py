@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils import parametrize
 
 from trainables.calling import Inputs, call, main_output, mapped, samples_of, tensors_of
@@ -47,7 +47,7 @@ def check_parts(network: nn.Module) -> None:
                 f"the parameter {name} is {_spelled(parameter)}, and students are trained and stored in "
                 f"float32: {_float_advice(parameter, 'a parameter')}"
             )
-        if any(stride == 0 and size > 1 for stride, size in zip(parameter.stride(), parameter.shape)):
+        if any(stride == 0 and size > 1 for stride, size in _strides(parameter)):
             raise ValueError(f"the parameter {name} is an expanded tensor: give it memory with .clone()")
     for name, buffer in network.named_buffers():
         _check_placed(f"the buffer {name}", buffer)
@@ -192,8 +192,8 @@ def _check_batches(network: nn.Module, inputs: Inputs, output: Tensor, name: str
         answer = _tried(network, part, name, "in eval mode")
         if not isinstance(answer, Tensor) or not _near(answer, output[rows]):
             raise ValueError(
-                f"{name} answers otherwise to the same input in a batch of {len(rows)} and of {count} in eval "
-                "mode: an answer must not depend on what else is in the batch"
+                f"{name} answers otherwise to the same input in a batch of {len(rows)} and of {count} in "
+                "eval mode: an answer must not depend on what else is in the batch"
             )
 
 
@@ -277,10 +277,10 @@ def _check_module(name: str, module: nn.Module) -> None:
         raise ValueError(f"{name} is a {type(module).__name__}: give the network inside, its .module")
     if isinstance(module, nn.SyncBatchNorm):
         raise ValueError(
-            f"{name} is a SyncBatchNorm, which trains on several GPUs only: use BatchNorm, which computes the same"
+            f"{name} is a SyncBatchNorm, which trains on several GPUs only: use BatchNorm1d, 2d or 3d instead"
         )
     for tensor in (*module._parameters.values(), *module._buffers.values()):
-        if isinstance(tensor, UninitializedTensorMixin):
+        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
             raise ValueError(
                 f"{name} is a {type(module).__name__} that does not know its sizes yet: give them, or call "
                 "the network once where it is made"
@@ -295,7 +295,7 @@ def _check_module(name: str, module: nn.Module) -> None:
 
 
 def _check_plain(network: nn.Module) -> None:
-    """Refuse tensors and modules that PyTorch does not know of: they are neither moved, trained nor stored."""
+    """Refuse tensors and modules that PyTorch does not know of: nobody moves, trains or stores them."""
     known = {id(each) for each in (*network.parameters(), *network.buffers(), *network.modules())}
     for name, module in network.named_modules():
         for key, value in vars(module).items():
@@ -337,21 +337,27 @@ def _check_finite(network: nn.Module) -> None:
 
 
 def _check_overlaps(network: nn.Module) -> None:
-    """Refuse tensors that share memory without being one tensor: what is stored of one would change the other."""
+    """Refuse tensors that share memory and are not one tensor: to read one would change the other."""
     spans = []
     for name, tensor in named_tensors(network):
         if tensor.numel():
-            extent = sum(stride * (size - 1) for stride, size in zip(tensor.stride(), tensor.shape)) + 1
+            extent = sum(stride * (size - 1) for stride, size in _strides(tensor)) + 1
             start = tensor.data_ptr()
             spans.append((start, start + extent * tensor.element_size(), name))
     reached, holder = 0, ""
     for start, end, name in sorted(spans):
         if start < reached:
             raise ValueError(
-                f"{holder} and {name} share memory and are two tensors: make them one parameter, or .clone() one"
+                f"{holder} and {name} are two tensors in the same memory: make them one parameter, or "
+                ".clone() one of them"
             )
         if end > reached:
             reached, holder = end, name
+
+
+def _strides(tensor: Tensor) -> Iterator[tuple[int, int]]:
+    """Stride and size of each axis."""
+    return zip(tensor.stride(), tensor.shape, strict=True)
 
 
 def _float_advice(tensor: Tensor, what: str) -> str:

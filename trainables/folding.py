@@ -1,4 +1,4 @@
-"""Batch normalisation as what it is at inference: one multiplication and one addition per channel."""
+"""Normalisation by running statistics as what it is at inference: a multiplication and an addition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 
 class ChannelAffine(nn.Module):
@@ -27,16 +28,19 @@ class ChannelAffine(nn.Module):
         return x * self.scale.view(shape) + self.shift.view(shape)
 
 
-def is_foldable(module: nn.Module) -> TypeGuard[_BatchNorm]:
-    """Whether ``module`` is batch normalisation as PyTorch computes it.
+def is_foldable(module: nn.Module) -> TypeGuard[_NormBase]:
+    """Whether ``module`` is a normalisation by running statistics, as PyTorch computes it.
 
-    A class of a user's that is derived from it and has a forward pass of its own may do anything.
+    That is batch normalisation, and instance normalisation that tracks them. A class of a user's that is
+    derived from one and has a forward pass of its own may do anything.
     """
+    if isinstance(module, _InstanceNorm):
+        return module.running_mean is not None and type(module).forward is _InstanceNorm.forward
     return isinstance(module, _BatchNorm) and type(module).forward is _BatchNorm.forward
 
 
 @torch.no_grad()
-def folded(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+def folded(norm: _NormBase) -> tuple[Tensor, Tensor]:
     """Scale and shift, float32 of shape (channels,), that equal ``norm`` in eval mode.
 
     Raises:
@@ -54,7 +58,7 @@ def folded(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """Replace every batch normalisation in ``model`` (in place) by a :class:`ChannelAffine`."""
+    """Replace what :func:`is_foldable` in ``model``, in place, by a :class:`ChannelAffine`."""
     made: dict[nn.Module, ChannelAffine] = {}
     # Under all of its names: a module that is used in two places stays one.
     for name, module in list(model.named_modules(remove_duplicate=False)):

@@ -23,7 +23,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def without_fused_attention() -> Iterator[None]:
-    """PyTorch's attention modules, which in eval mode call one fused kernel, as the products it is made of."""
+    """PyTorch's attention as the products that it is made of, where in eval mode it is one fused kernel."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

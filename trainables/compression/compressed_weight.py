@@ -160,7 +160,7 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
 
 
 def _hand_weights(module: nn.Module, inputs: Any) -> None:
-    """Let PyTorch's recurrent layers, which keep their weights in a list, compute with the compressed ones."""
+    """Let PyTorch's recurrent layers, which keep a list of their weights, use the compressed ones."""
     assert isinstance(module, nn.RNNBase)
     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
 

@@ -87,8 +87,8 @@ def calibrate(network: nn.Module, batches: InputBatches) -> None:
     """Take the ranges of all input quantizers anew from the first 512 inputs of ``batches``.
 
     Weights are as they are in force, no input is quantized meanwhile, and batch normalisation in training
-    mode takes the statistics of each batch, as in training, but keeps none. Nothing else of the network changes, and no
-    random number is drawn. A quantizer that no input reaches keeps the range [0, 0].
+    mode takes the statistics of each batch, as in training, but keeps none. Nothing else of the network
+    changes, and no random number is drawn. A quantizer that no input reaches keeps the range [0, 0].
     """
     quantizers = [quantizer for _, quantizer in input_quantizers(network)]
     before = [(quantizer, quantizer.quantizing) for quantizer in quantizers]

@@ -28,6 +28,7 @@ from trainables.exporting.integer_weight import (
     integer_weight,
     value_key,
 )
+from trainables.exporting.symbolics import own_forms
 from trainables.interfaces.base import Graph, Inputs, Interface, Run, Runs
 from trainables.modes import without_fused_attention
 from trainables.quantizers.base import Codes, Dense
@@ -154,14 +155,9 @@ def to_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
 def _traced(graph: Graph) -> bytes:
     file = io.BytesIO()
     # The exporter prints graphs on errors, and has no form for attention's fused kernels.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), without_fused_attention():
-        # Known, and not the reader's business: the exporter is old, and folds no slices of constants.
-        for message in (
-            "You are using the legacy TorchScript",
-            "The feature will be removed",
-            "Constant folding",
-        ):
-            warnings.filterwarnings("ignore", message=message)
+    silent = contextlib.redirect_stdout(io.StringIO())
+    with warnings.catch_warnings(), silent, without_fused_attention(), own_forms(OPSET):
+        warnings.simplefilter("ignore")  # what the exporter suspects, the checks of what it made find out
         torch.onnx.export(
             graph.module,
             graph.draw(2),

@@ -324,8 +324,19 @@ class _Graph:
         """Take nodes out; what read their outputs reads their first inputs that are not constant, if any."""
         for node in nodes:
             source = next((name for name in node.input if name not in self.constants), node.input[0])
-            self._replace_uses(node.output[0], source)
             self.nodes.remove(node)
+            if node.output[0] in self._outputs:
+                self._rename(source, node.output[0])
+            else:
+                self._replace_uses(node.output[0], source)
+
+    def _rename(self, old: str, new: str) -> None:
+        """Call the tensor ``old`` as an output of the graph is called."""
+        maker = self.producer(old)
+        if maker is None or old in self._outputs:
+            raise ValueError(f"{new} is an output of the graph, and so is {old}, or it is an input")
+        self._replace_uses(old, new)
+        maker.output[list(maker.output).index(old)] = new
 
     def keep_float(self, node: NodeProto) -> None:
         """Dequantize the input of ``node`` by plain arithmetic, which gives the same and is left alone."""

@@ -249,13 +249,13 @@ class Learner:
         ends = [p for quantizer in self._input_quantizers for p in quantizer.parameters()]
         learned_elsewhere = set(learned) | idle | {id(p) for p in ends}
         every = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
-        weights = [p for p in every if id(p) not in self._frozen]
-        weights += [*self.losses.parameters(), *self.policy.own.parameters()]
-        chosen = weights if phase.train in ("weights", "all") else []
+        own = [p for p in every if id(p) not in self._frozen] if phase.train in ("weights", "all") else []
+        beside = [*self.losses.parameters(), *self.policy.own.parameters()]
+        chosen = own + beside if phase.train in ("weights", "all") else []
         undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
         if phase.quantize:  # an input's range moves with whatever moves: both decide what is clipped
             undecayed += ends
-        if phase.epochs and not chosen + undecayed and phase.train != "quantizer":
+        if phase.epochs and not own + undecayed and phase.train != "quantizer":
             raise ValueError(
                 f"phase {self._phase + 1} has nothing to train: the network has frozen all of its parameters "
                 "(requires_grad_(False)); leave some trainable, or choose a method that does not train"

@@ -109,7 +109,7 @@ def test_what_cannot_be_imported_is_one_clear_error(module: str) -> None:
         (
             "return self.layer(x.flatten(1))",
             "return {'logits': x}",
-            "must return one tensor in eval mode, got dict",
+            "one tensor in eval mode, got dict",
         ),
     ],
 )
