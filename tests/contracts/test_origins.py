@@ -5,14 +5,47 @@ import torch
 
 from tests.recipes import STUDENT
 from trainables.folding import fold_batch_norms
-from trainables.origins import ORIGINS, Fresh, Trained
+from trainables.models.own import Own
+from trainables.origins import ORIGINS, Fresh, Given, Slice, Trained
 from trainables.origins.base import fresh_network
+from trainables.own_code import allow_file
+from trainables.slicing.cut import Cut
 from trainables.tasks import Digits
 from trainables.teachers.sources import LocalSources, NoSources
 
 CPU = torch.device("cpu")
 NETWORK = "a" * 16
-EXAMPLES = (Fresh(STUDENT), Trained(STUDENT, NETWORK))
+OWN = Own("origin_net", "0" * 16, "b" * 16)
+CUT = Cut(width=0.5, round_to=1)
+EXAMPLES = (
+    Fresh(STUDENT),
+    Trained(STUDENT, NETWORK),
+    Given(OWN),
+    Slice(Trained(STUDENT, NETWORK), CUT),
+    Slice(Given(OWN), CUT),
+    Slice(Fresh(STUDENT), CUT, restart=True),
+)
+
+
+def spelled(origin):
+    of = f" of {spelled(origin.of)}" if origin.cuts else ""
+    return f"{type(origin).__name__}{of}"
+
+
+WHOLE = tuple(origin for origin in EXAMPLES if not origin.cuts)
+FILE = """
+from trainables.models import ConvNet
+
+def network():
+    return ConvNet(depth=1, width=1.0, stages=((4,), (8,)), hidden=(8,), kernel_size=3).build((1, 8, 8), 10)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "origin_net.py"
+    path.write_text(FILE)
+    return allow_file(path)
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +54,39 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def sources():
+def sources(own_file):
     torch.manual_seed(1)
     trained = fold_batch_norms(fresh_network(STUDENT, Digits()))
-    return LocalSources({NETWORK: trained}.__getitem__)
+    return LocalSources({NETWORK: trained}.__getitem__, {OWN.weights: own_file.network().state_dict()})
+
+
+@pytest.mark.parametrize("origin", EXAMPLES, ids=spelled)
+def test_an_outline_has_the_shape_of_the_student(origin, data, sources):
+    torch.manual_seed(3)
+    _, network = origin.build(Digits(), data, sources)
+    _, outline = origin.outline(Digits(), data)
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in outline.state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize("origin", [each for each in EXAMPLES if each.cuts], ids=spelled)
+def test_a_slice_is_smaller_and_is_rebuilt_from_its_shapes(origin, data, sources):
+    torch.manual_seed(3)
+    model, network = origin.build(Digits(), data, sources)
+    _, whole = origin.of.build(Digits(), data, sources)
+    assert sum(p.numel() for p in network.parameters()) < 0.6 * sum(p.numel() for p in whole.parameters())
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    again = model.rebuilt((1, 8, 8), 10, shapes)
+    again.load_state_dict(network.state_dict())
+    inputs = torch.randn(5, 1, 8, 8)
+    assert torch.equal(again.eval()(inputs), network.eval()(inputs))
 
 
 def test_each_member_has_an_example():
     assert {type(origin) for origin in EXAMPLES} == set(ORIGINS)
 
 
-@pytest.mark.parametrize("origin", EXAMPLES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("origin", WHOLE, ids=spelled)
 def test_the_network_is_of_the_model_and_a_function_of_the_generator(origin, data, sources):
     states = []
     for _ in range(2):
@@ -44,16 +99,16 @@ def test_the_network_is_of_the_model_and_a_function_of_the_generator(origin, dat
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-@pytest.mark.parametrize("origin", EXAMPLES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("origin", EXAMPLES, ids=spelled)
 def test_only_a_parent_is_asked_for(origin, data):
     if origin.parent is None:
         origin.build(Digits(), data, NoSources())
     else:
-        with pytest.raises(ValueError, match=origin.parent):
+        with pytest.raises(ValueError, match=origin.parent):  # of a slice that of what is cut
             origin.build(Digits(), data, NoSources())
 
 
-@pytest.mark.parametrize("origin", EXAMPLES, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("origin", (Fresh(STUDENT), Trained(STUDENT, NETWORK)), ids=spelled)
 def test_a_network_that_is_no_answer_to_the_task_is_refused(origin, data, sources, monkeypatch):
     monkeypatch.setattr(type(STUDENT), "build", lambda self, shape, outputs: torch.nn.Linear(8, outputs + 1))
     with pytest.raises(ValueError):

@@ -177,9 +177,9 @@ def test_users_choose_methods_values_and_ranges():
 
 def test_what_no_search_tries_by_itself_is_searched_where_a_range_is_given():
     space = asked(
-        student=LSTM(), space=translation, ranges=("student.units=64:128", "optimizer.weight_decay=0:0.1")
+        student=fresh(LSTM()), space=translation, ranges=("student.units=64:128", "optimizer.weight_decay=0:0.1")
     )
-    context = replace(TEXT, student=LSTM(), teacher=None)
+    context = replace(TEXT, origins=fresh(LSTM()))
     units, decays = set(), set()
     for _, recipe in draws(space, context, 60):
         units.add(recipe.model.units)
@@ -212,7 +212,7 @@ def test_wishes_that_mean_nothing_are_refused_in_a_sentence(wishes, text):
 
 
 def test_a_start_from_a_teacher_that_lends_no_weights_is_refused():
-    with pytest.raises(ValueError, match="cannot start from the teacher"):
+    with pytest.raises(ValueError, match="start=teacher is none of this study's, whose students are fresh"):
         asked(fixed=("start=teacher",)).parameters(CONTEXT)
     started = asked(space=translation, student=TEXT.student, fixed=("start=teacher",))
     assert all(recipe.model == TEACHER for _, recipe in draws(started, TEXT, 20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -137,10 +138,13 @@ def _places(member: Member, joined: list[Atom]) -> list[list[int]]:
     return [sorted({place for origin in atom for place in member.channels[origin]}) for atom in joined]
 
 
-def least_important(network: nn.Module, family: Family, cut: Cut, share: float, scores: Scores) -> list[int]:
+def least_important(
+    network: nn.Module, family: Family, cut: Cut, share: float, scores: Scores, of: int = 1
+) -> list[int]:
     """The channels of the family's root that go.
 
     Where a layer's channels are in parts that must stay equal, such as groups, each part loses as many.
+    ``of`` is a number that what stays must be a multiple of, where there are no such parts.
     """
     joined = atoms(family)
     importance = scores.of(family, joined)
@@ -149,7 +153,8 @@ def least_important(network: nn.Module, family: Family, cut: Cut, share: float, 
         kinds.setdefault(kind, []).append(number)
     gone: list[int] = []
     for members in kinds.values():
-        kept = cut.kept(len(members), share, len(kinds) * len(joined[members[0]]))
+        apiece = len(kinds) * len(joined[members[0]])
+        kept = cut.kept(len(members), share, apiece, of // math.gcd(of, apiece))
         order = torch.argsort(importance[members], descending=True, stable=True)
         gone += [origin for index in order[kept:].tolist() for origin in joined[members[index]]]
     return sorted(gone)

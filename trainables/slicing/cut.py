@@ -54,16 +54,19 @@ class Cut(Part):
         end, weight = (self.first, 1 - 2 * position) if position < 0.5 else (self.last, 2 * position - 1)
         return min(self.width * math.exp(weight * math.log(end)), 1.0)
 
-    def kept(self, channels: int, share: float, apiece: int = 1) -> int:
+    def kept(self, channels: int, share: float, apiece: int = 1, of: int = 1) -> int:
         """How many of ``channels`` are kept, in [1, channels].
 
         Args:
             channels: at least 1.
             share: in (0, 1]; 1 keeps all of them.
             apiece: how many channels of the layer each stands for: their product is rounded.
+            of: what is kept is a multiple of it, too, such as of the number of heads; ``channels`` is one.
         """
         if share >= 1:
             return channels
-        step = self.round_to // math.gcd(self.round_to, apiece)
+        step = math.lcm(self.round_to // math.gcd(self.round_to, apiece), of)
+        if step > channels:
+            step = of
         multiple = max(math.floor(share * channels / step + 0.5), 1) * step
         return min(multiple, channels)

@@ -18,6 +18,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 from torch_pruning import ops
+from torch_pruning.dependency import index_mapping
 from torch_pruning.dependency.node import Node
 
 from trainables.calling import Inputs, call
@@ -100,11 +101,14 @@ def families(network: nn.Module, inputs: Inputs) -> tuple[list[Family], dict[str
                 customized_pruners={type(m): _Recurrent() for m in hidden if isinstance(m, nn.RNNBase)},
                 verbose=False,
             )
+    except ArithmeticError:  # it divides widths where a tensor is reshaped, as shuffled channels are
+        pass
     except Exception as error:  # whatever a foreign forward or Torch-Pruning raises, the network is refused
         raise NotSliceable(f"the network cannot be traced: {type(error).__name__}: {error}") from error
     for hook in hooks:
         hook.remove()
-    roots = [m for m in copied.modules() if isinstance(m, ROOTS) and m in graph.module2node]
+    unknown = _unmapped(graph)
+    roots = [m for m in copied.modules() if isinstance(m, ROOTS) and m in getattr(graph, "module2node", ())]
     if not roots:
         raise NotSliceable("no layer of the network can be cut: none is reached by a gradient of its output")
     roots.sort(key=lambda module: order[names[module]])
@@ -112,13 +116,37 @@ def families(network: nn.Module, inputs: Inputs) -> tuple[list[Family], dict[str
     covered: set[str] = set()
     for root in roots:
         if names[root] not in covered:
-            found.append(_family(graph, root, names))
+            found.append(_family(graph, root, names, unknown))
             covered |= {member.name for member in found[-1].members if member.side == "out"}
             covered.add(names[root])
     return found, order
 
 
-def _family(graph: torch_pruning.DependencyGraph, root: nn.Module, names: dict[nn.Module, str]) -> Family:
+MAPPINGS = {
+    ops.OPTYPE.CONCAT: index_mapping.update_concat_index_mapping,
+    ops.OPTYPE.SPLIT: index_mapping.update_split_index_mapping,
+    ops.OPTYPE.RESHAPE: index_mapping.update_reshape_index_mapping,
+    ops.OPTYPE.UNBIND: index_mapping.update_unbind_index_mapping,
+    ops.OPTYPE.EXPAND: index_mapping.update_expand_index_mapping,
+    ops.OPTYPE.SLICE: index_mapping.update_slice_index_mapping,
+}
+
+
+def _unmapped(graph: torch_pruning.DependencyGraph) -> set[Node]:
+    """Set the mapping of indices at every node; those at which Torch-Pruning cannot."""
+    unknown = set()
+    for node in getattr(graph, "module2node", {}).values():
+        try:
+            if node.type in MAPPINGS:
+                MAPPINGS[node.type](graph, node)
+        except ArithmeticError:
+            unknown.add(node)
+    return unknown
+
+
+def _family(
+    graph: torch_pruning.DependencyGraph, root: nn.Module, names: dict[nn.Module, str], unknown: set[Node]
+) -> Family:
     """What belongs to the output channels of ``root``."""
     family = Family(names[root])
     count = channels_of(root, "out")
@@ -129,6 +157,8 @@ def _family(graph: torch_pruning.DependencyGraph, root: nn.Module, names: dict[n
         family.problem = f"its channels cannot be followed ({type(error).__name__})"
         return family
     family.parts = parts
+    if any(node in unknown for node, _ in reached):
+        family.problem = "its channels are reshaped in a way that cannot be followed"
     for (node, fn), pairs in reached.items():
         module = node.module
         channels: list[list[int]] = [[] for _ in range(count)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from trainables.slicing.shapes import replace_tensor, settle
+from trainables.slicing.shapes import replace_tensor, set_size, settle
 from trainables.slicing.slots import Side, Slot, slots
 
 
@@ -19,10 +19,15 @@ class Removal:
     Attributes:
         layers: by name of the layer and side, the channels that go.
         parameters: by name of a parameter that no known layer has, the dimension and the indices that go.
+        sizes: by module and attribute, the new value of a size that the module keeps for itself.
+        queries: by name of the layer that makes them, the channels of attention's queries and the factor by
+            which attention divides them less than before, because its heads are smaller; only for the trial.
     """
 
     layers: dict[tuple[str, Side], set[int]] = field(default_factory=dict)
     parameters: dict[str, tuple[int, set[int]]] = field(default_factory=dict)
+    sizes: dict[tuple[str, str], int] = field(default_factory=dict)
+    queries: dict[str, tuple[tuple[int, ...], float]] = field(default_factory=dict)
 
     def add(self, other: Removal) -> None:
         """Take out what ``other`` takes out, too."""
@@ -30,6 +35,8 @@ class Removal:
             self.layers.setdefault(key, set()).update(channels)
         for name, (dim, indices) in other.parameters.items():
             self.parameters.setdefault(name, (dim, set()))[1].update(indices)
+        self.sizes.update(other.sizes)
+        self.queries.update(other.queries)
 
 
 def tensor_of(layer: nn.Module, slot: Slot) -> Tensor | None:
@@ -58,6 +65,9 @@ def silence(network: nn.Module, removal: Removal) -> None:
                 rows[group, :, column] = 0
         elif slot.reads:
             tensor.data.index_fill_(slot.dim, torch.tensor(sorted(gone), device=tensor.device), 0)
+    for name, (channels, factor) in removal.queries.items():
+        for tensor in network.get_submodule(name).parameters(recurse=False):
+            tensor.data[list(channels)] *= factor
 
 
 def remove(network: nn.Module, removal: Removal) -> None:
@@ -84,6 +94,8 @@ def remove(network: nn.Module, removal: Removal) -> None:
                 raise ValueError(f"{name} and {other} are one parameter and would be cut in two ways")
         small = _kept(tensor.data, kept)
         replace_tensor(network, shared[id(tensor)], small)
+    for (name, attribute), value in removal.sizes.items():
+        set_size(network.get_submodule(name), attribute, value)
     for module in network.modules():
         settle(module)
 

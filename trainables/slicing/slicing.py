@@ -17,13 +17,13 @@ from trainables.calling import Inputs, call, mapped, samples_of
 from trainables.modes import evaluating
 from trainables.slicing.blocks import block_importance
 from trainables.slicing.changes import Changes, NotSliceable
-from trainables.slicing.choice import Loss, least_important, removal_of, scores_of
+from trainables.slicing.choice import Loss, scores_of
 from trainables.slicing.cut import Cut
-from trainables.slicing.graph import Family, families
-from trainables.slicing.removal import Removal, remove
+from trainables.slicing.graph import families
+from trainables.slicing.plan import Planner
+from trainables.slicing.removal import remove
 from trainables.slicing.shapes import drop
-from trainables.slicing.sound import check_family
-from trainables.slicing.trial import fault, tensors_in
+from trainables.slicing.trial import tensors_in
 
 TRIED_SAMPLES = 2
 """On how many samples a slice is tried out."""
@@ -71,51 +71,13 @@ def _cut_channels(
     if cut.width >= 1 and cut.share(0) >= 1 and cut.share(1) >= 1:
         return (), ()
     found, order = families(network, example)
-    kept = _kept_names(network, cut.keep)
     scores = scores_of(network, batches(), loss, cut.importance)
-    wanted: list[tuple[Family, Removal]] = []
-    left: list[str] = []
-    last = max(order.values())
-    for family in found:
-        if family.is_output or any(member.name in kept and member.side == "out" for member in family.members):
-            continue
-        problem = family.problem or check_family(network, family)
-        if problem is not None:
-            left.append(family.root)
-            continue
-        places = [order[m.name] for m in family.members if m.side == "out" and m.name in order]
-        share = cut.share(sum(places) / len(places) / max(last, 1))
-        gone = least_important(network, family, cut, share, scores)
-        if gone:
-            wanted.append((family, removal_of(network, family, gone, scores)))
-    good = _tried(network, wanted, example, left)
-    if left and not good and wanted:
-        raise NotSliceable(f"no layer can be cut; the first that stands in the way is {left[0]}")
-    remove(network, good)
-    return tuple(left), ()
-
-
-def _tried(
-    network: nn.Module, wanted: list[tuple[Family, Removal]], example: Inputs, left: list[str]
-) -> Removal:
-    """What of ``wanted`` can be taken out; the roots of the others are added to ``left``."""
-    everything = _together([removal for _, removal in wanted])
-    if fault(network, everything, example) is None:
-        return everything
-    good = []
-    for family, removal in wanted:
-        if fault(network, removal, example) is None:
-            good.append(removal)
-        else:
-            left.append(family.root)
-    return _together(good)
-
-
-def _together(removals: Iterable[Removal]) -> Removal:
-    total = Removal()
-    for removal in removals:
-        total.add(removal)
-    return total
+    planner = Planner(network, example, cut, scores, order, _kept_names(network, cut.keep))
+    removal, left = planner.plan(found)
+    if left and not removal.layers:
+        raise NotSliceable(f"no layer of the network can be cut; the first that stands in the way is {left[0]}")
+    remove(network, removal)
+    return left, tuple((name, attribute, size) for (name, attribute), size in sorted(removal.sizes.items()))
 
 
 def _dropped(network: nn.Module, batches: Batches, cut: Cut) -> tuple[str, ...]:
@@ -153,9 +115,7 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    counts = [
-        None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms
-    ]
+    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
     with evaluating(network):
         for norm in norms:
             norm.reset_running_stats()
