@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from studies.images import DIGITS_FAMILY, IMAGES, image_folder, sized
-from studies.study import Study, StudyError, embedded
+from studies.names import check_name
+from studies.study import Study, embedded
 from studies.translation import TRANSLATION, text_folder, text_task
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
 from trainables.models.custom import allow
@@ -21,9 +22,7 @@ from trainables.tasks import (
 STUDIES: tuple[Study, ...] = (
     Study(
         name="digits",
-        summary="1,797 handwritten digits of 8x8 pixels, embedded: no download",
         task=embedded(Digits),
-        needs_data=False,
         teacher=ConvNet(**DIGITS_FAMILY, dropout=(0.1, 0.2, 0.3)),
         student=ConvNet(depth=2, width=0.35, **DIGITS_FAMILY),
         teacher_epochs=40,
@@ -35,9 +34,7 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="fashion_mnist",
-        summary="70,000 pictures of clothes, 28x28 grey (--data DIR)",
         task=embedded(FashionMNIST),
-        needs_data=True,
         teacher=ResNet(depth=3, width=2.0),
         student=ResNet(depth=1, width=1.0),
         teacher_epochs=15,
@@ -47,9 +44,7 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="cifar10",
-        summary="60,000 colour pictures of 10 classes, 32x32 (--data DIR)",
         task=embedded(CIFAR10),
-        needs_data=True,
         teacher=ResNet(depth=3, width=4.0),
         student=ResNet(depth=1, width=1.0),
         teacher_epochs=100,
@@ -59,9 +54,7 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="cifar100",
-        summary="60,000 colour pictures of 100 classes, 32x32 (--data DIR)",
         task=embedded(CIFAR100),
-        needs_data=True,
         teacher=ResNet(depth=3, width=8.0),
         student=ResNet(depth=1, width=1.0),
         teacher_epochs=150,
@@ -71,10 +64,8 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="phrases",
-        summary="20,000 German-English sentences of a grammar over CLDR data, embedded: no download",
         task=text_task(Phrases),
         options=("vocabulary",),
-        needs_data=False,
         # The sentences are as many as the grammar makes, and few epochs fit them: nothing is to be dropped.
         teacher=Transformer(depth=2, units=64, dropout=0.0),
         student=Transformer(depth=1, width=0.7, units=64, dropout=0.0),
@@ -90,10 +81,8 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="multi30k",
-        summary="29,000 German-English descriptions of photographs (--data DIR)",
         task=text_task(Multi30k),
         options=("vocabulary", "test"),
-        needs_data=True,
         teacher=LSTM(depth=2, dropout=0.3),
         student=LSTM(depth=1, width=0.5, dropout=0.1),
         teacher_epochs=14,
@@ -106,10 +95,8 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="text_pairs",
-        summary="your own sentences and their translations, two files per split (--data DIR)",
         task=text_folder,
         options=("source", "target", "test", "vocabulary"),
-        needs_data=True,
         teacher=Transformer(depth=2, dropout=0.2),
         student=Transformer(depth=2, width=0.5),
         teacher_epochs=20,
@@ -122,10 +109,8 @@ STUDIES: tuple[Study, ...] = (
     ),
     Study(
         name="image_folder",
-        summary="your own images, one folder per class (--data DIR)",
         task=image_folder,
         options=("image_size",),
-        needs_data=True,
         teacher=ResNet(depth=3, width=2.0),
         student=ResNet(depth=1, width=1.0),
         teacher_epochs=30,
@@ -142,17 +127,16 @@ def find_study(name: str, *, own_model: str | None = None) -> Study:
     Raises:
         StudyError: no such study.
     """
-    for study in STUDIES:
-        if study.name == name:
-            if own_model is None:
-                return study
-            allow(own_model)
-            return replace(
-                study,
-                # How an own model's channels begin is unknown; the study's narrowest may leave it nothing.
-                space=replace(study.space, ranges={**study.space.ranges, "width": (0.25, 1.0)}),
-                student=Custom(target=own_model, depth=1, width=1.0),
-                # Who starts from the teacher has its architecture, and is none of the user's.
-                start_from_teacher=False,
-            )
-    raise StudyError(f"There is no study {name!r}; choose one of {', '.join(s.name for s in STUDIES)}.")
+    check_name(name)
+    study = next(study for study in STUDIES if study.name == name)
+    if own_model is None:
+        return study
+    allow(own_model)
+    return replace(
+        study,
+        # How an own model's channels begin is unknown; the study's narrowest may leave it nothing.
+        space=replace(study.space, ranges={**study.space.ranges, "width": (0.25, 1.0)}),
+        student=Custom(target=own_model, depth=1, width=1.0),
+        # Who starts from the teacher has its architecture, and is none of the user's.
+        start_from_teacher=False,
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spaces import Context, Space
+from studies.names import StudyError
 from trainables import methods
 from trainables.models.base import Model
 from trainables.optimizers import AdamW
@@ -17,20 +18,14 @@ from trainables.tasks.base import Task
 from trainables.tasks.notes import DataNotes
 
 
-class StudyError(Exception):
-    """A study that there is not, or cannot be made so; the message is one sentence for the user."""
-
-
 @dataclass(frozen=True)
 class Study:
     """A task with the teacher, student and ranges to search on it.
 
     Attributes:
-        name: what the user types.
-        summary: one line for ``--help``.
+        name: what the user types; :mod:`studies.names` lists them all.
         task: makes the task, and says what was found about its data, given the data directory of the command
             line and those of its ``options`` that were given.
-        needs_data: whether a data directory must be given.
         teacher: the teacher's architecture.
         student: the student's architecture, at the depth and width that the first trials have.
         teacher_epochs: of the teacher's training.
@@ -48,9 +43,7 @@ class Study:
     """
 
     name: str
-    summary: str
     task: Callable[..., tuple[Task, DataNotes]]
-    needs_data: bool
     teacher: Model
     student: Model
     teacher_epochs: int

@@ -13,7 +13,7 @@ from search.planning.limits import check_students, smallest_student
 from search.problem import Problem
 from search.sweeps.settings import from_json, to_json
 from studies.known import find_study
-from studies.study import StudyError
+from studies.names import StudyError
 from tests.trainables.translation import write_pairs
 from trainables.compression.compressed_weight import compress
 from trainables.models import Custom
