@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from search.objectives.budget import Budget
 from search.problem import Problem
@@ -13,9 +15,10 @@ from search.units import show_number
 from spaces import Context, Space
 from trainables.compression.compressed_weight import compress
 from trainables.exporting.export import ExportError
+from trainables.origins.base import Origin
 from trainables.recipe import Recipe
-from trainables.shipping.evaluation import open_student, ship
-from trainables.tasks.base import LoadedTask
+from trainables.shipping.evaluation import bytes_without_ranges, open_student, ship
+from trainables.tasks.base import LoadedTask, Task
 from trainables.trainable import TrialSettings, latencies
 
 
@@ -25,12 +28,17 @@ def untrained(recipe: Recipe, task: LoadedTask) -> bytes:
     Raises:
         ValueError: the student cannot be built.
     """
+    return _shipped(recipe, compress(_built(recipe), recipe), task)
+
+
+def _built(recipe: Recipe) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        student = recipe.build()
-    return ship(
-        recipe, compress(student, recipe), lambda: (b.inputs for b in task.batches("train", 0)), task.assets()
-    )
+        return recipe.build()
+
+
+def _shipped(recipe: Recipe, student: nn.Module, task: LoadedTask) -> bytes:
+    return ship(recipe, student, lambda: (b.inputs for b in task.batches("train", 0)), task.assets())
 
 
 def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[Recipe, int]:
@@ -39,8 +47,26 @@ def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[
     Raises:
         ValueError: the students cannot be built.
     """
-    sizes = {recipe: len(untrained(recipe, task)) for recipe in space.smallest(context)}
-    return min(sizes.items(), key=lambda item: item[1])
+    networks: dict[tuple[Origin, Task, int], nn.Module] = {}  # most recipes begin with the same one
+    candidates = []
+    for recipe in space.smallest(context):
+        begins = (recipe.origin, recipe.task, recipe.seed)
+        if begins not in networks:
+            networks[begins] = _built(recipe)
+        student = compress(copy.deepcopy(networks[begins]), recipe)
+        candidates.append((recipe, student, bytes_without_ranges(recipe, student, task.assets())))
+    smallest: tuple[Recipe, int] | None = None
+    # Ranges take up to a second to measure and a few bytes to store: no student is measured that is larger
+    # without them than another is with them.
+    for recipe, student, least in sorted(candidates, key=lambda candidate: candidate[2]):
+        if smallest is not None and least >= smallest[1]:
+            return smallest
+        size = len(_shipped(recipe, student, task))
+        if smallest is None or size < smallest[1]:
+            smallest = recipe, size
+    if smallest is None:
+        raise ValueError("the space has no student")
+    return smallest
 
 
 def check_students(space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:

@@ -20,7 +20,7 @@ from trainables.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = list(typer.main.get_group(app).commands)
-HEAVY = ["dash", "mlflow", "numpy", "onnx", "optuna", "pandas", "plotly", "ray", "scipy", "sqlalchemy", "torch"]
+HEAVY = ["dash", "mlflow", "numpy", "onnx", "optuna", "pandas", "plotly", "ray", "scipy", "torch"]
 
 HELP = f"""
 import sys
