@@ -24,7 +24,7 @@ LONGEST_LINE = 1000
 """Letters of a reason or a stage that are shown."""
 
 WIDEST = 100
-"""Columns of what is going on and of the time that it has taken; on a wider terminal they would lie far apart."""
+"""Columns of what is going on and of its time; on a wider terminal they would lie far apart."""
 
 
 class Display:
@@ -118,18 +118,15 @@ class Display:
             for r in records
             if r.state == "running"
         )
-        return Group(
-            head,
-            Text(f"running: {running}", style="dim", no_wrap=True, overflow="ellipsis"),
-            self._front(ended),
-        )
+        line = Text(f"running: {running}", style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(head, *([line] if running else []), self._front(ended))
 
     def _time_left(self, ended: int) -> str:
         passed = time.monotonic() - self._started
         text = show_seconds(passed)
-        if ended >= 2 and self._first_trial is not None:
+        if 2 <= ended < self._trials and self._first_trial is not None:
             each = (time.monotonic() - self._first_trial) / ended
-            text += f", about {show_seconds(each * max(self._trials - ended, 0))} left"
+            text += f", about {show_seconds(each * (self._trials - ended))} left"
         return text
 
     def _front(self, ended: list[Record]) -> RenderableType:
