@@ -191,7 +191,7 @@ class Sweep:
 
     Raises:
         search.problem.Problem: a value that cannot be used; the message is one sentence.
-        studies.study.StudyError: no such study, or a space that cannot be narrowed so.
+        studies.names.StudyError: no such study, or a space that cannot be narrowed so.
         ValueError: a name or number out of range.
     """
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from search.log.events import NAME
 from search.objectives.budget import NO_LIMITS, Budget
-from search.sampling.samplers import TPE
+from search.sampling.names import DEFAULT
 from search.store.mlflow_client import masked
 from search.store.store import own_database
 from trainables.foreign import shown
@@ -55,7 +55,7 @@ class Options:
     about_data: Mapping[str, Any] = field(default_factory=dict)
     download: bool = False
     budget: Budget = NO_LIMITS
-    sampler: str = TPE.name
+    sampler: str = DEFAULT
     earlier: tuple[str, ...] = ()
     minimize_latency: bool = False
     concurrency: int | None = None

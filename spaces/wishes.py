@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spaces.arguments import Handle, Search
-from trainables.methods import METHODS
+from trainables.method_names import SHORT_NAMES
 
 Handles = Mapping[str, Sequence[Handle]]
 """By name; one name may be that of several methods' handles."""
@@ -21,12 +21,11 @@ def method_name(text: str) -> str:
     Raises:
         ValueError: there is none; the message lists what there is.
     """
-    names = {short: method.name for short, method in METHODS.items()}
-    if text in names:
-        return names[text]
-    if text in names.values():
+    if text in SHORT_NAMES:
+        return SHORT_NAMES[text]
+    if text in SHORT_NAMES.values():
         return text
-    raise ValueError(f"there is no method {text!r}; choose from {', '.join(names)}")
+    raise ValueError(f"there is no method {text!r}; choose from {', '.join(SHORT_NAMES)}")
 
 
 def known_name(name: str, handles: Handles, choices: Sequence[str] = ()) -> Sequence[Handle]:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from spaces import Space
 from spaces.architectures import SLICE, TEACHER
 from studies.images import PRUNED
-from studies.study import Study, StudyError
+from studies.names import StudyError
+from studies.study import Study
 from trainables.calling import call, main_output, mapped, samples_of
 from trainables.data.decode import Items
 from trainables.data.items import TARGET, Leaf
@@ -102,9 +103,7 @@ def study_of_file(
     views = 1 if not hasattr(module, "augment") and "train/target" in tried.arrays else None
     return Study(
         name=path.stem,
-        summary=f"your network and data of {path.name}",
         task=lambda directory: (tried.task, tried.notes),
-        needs_data=False,
         teacher=given,
         students=((SLICE, Slice(given, Cut(keep=keep))), (TEACHER, given)),
         teacher_epochs=0,

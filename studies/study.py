@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spaces import Context, Space
 from spaces.architectures import TEACHER, Origins
+from studies.names import StudyError
 from trainables import methods
 from trainables.optimizers import AdamW
 from trainables.origins import Trained
@@ -21,20 +22,14 @@ from trainables.tasks.base import Task
 from trainables.tasks.notes import DataNotes
 
 
-class StudyError(Exception):
-    """A study that there is not, or cannot be made so; the message is one sentence for the user."""
-
-
 @dataclass(frozen=True)
 class Study:
     """A task with the teacher, student and ranges to search on it.
 
     Attributes:
-        name: what the user types.
-        summary: one line for ``--help``.
+        name: what the user types; :mod:`studies.names` lists them all.
         task: makes the task, and says what was found about its data, given the data directory of the command
             line and those of its ``options`` that were given.
-        needs_data: whether a data directory must be given.
         teacher: how the teacher comes to be, before it is trained.
         students: how students come to be, by the value of ``start``, at the size that the first trials have.
         teacher_epochs: of the teacher's training.
@@ -54,9 +49,7 @@ class Study:
     """
 
     name: str
-    summary: str
     task: Callable[..., tuple[Task, DataNotes]]
-    needs_data: bool
     teacher: Origin
     students: Origins
     teacher_epochs: int

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spaces import Space
-from studies.study import PRUNED, StudyError
+from studies.names import StudyError
+from studies.study import PRUNED
 from trainables.tasks import (
     TextPairs,
 )

@@ -49,3 +49,27 @@ def test_every_room_is_on_the_map():
         rooms = re.search(rf"## The rooms of `{package}/`\n(.*?)\n## ", text, re.DOTALL)[1]
         folders = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
         assert [name for name in folders if f"`{name}/`" not in rooms] == []
+
+
+ROW = re.compile(r"\| (`.*?) \| ([^|]*`[\w/]+[\w/.]*`[^|]*) \|")
+"""A row of a table that says of names in which files they are."""
+
+
+def names_that_are_not_where_a_row_says(text):
+    for names, places in ROW.findall(text):
+        paths = [ROOT / place for place in PATH.findall(places)]
+        files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
+        said = "\n".join(file.read_text() for file in files)
+        for code in re.findall(r"`([^`]+)`", names) if files else ():
+            for name in re.findall(r"[A-Za-z_]\w+", re.split(r"\(| ->", code)[0]):
+                if not re.search(rf"\b{name}\b", said) and not any(name in path.parts for path in paths):
+                    yield name
+
+
+def test_names_are_in_the_files_that_the_map_says():
+    assert list(names_that_are_not_where_a_row_says((DOCS / "architecture.md").read_text())) == []
+
+
+def test_a_name_that_is_not_in_its_file_is_found():
+    row = "| `pack(recipe) -> bytes`, `squeeze` | `trainables/shipping/packed_file.py` | one file |"
+    assert list(names_that_are_not_where_a_row_says(row)) == ["squeeze"]

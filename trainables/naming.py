@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainables.methods import METHODS
+from trainables.method_names import SHORT_NAMES
 from trainables.recipe import Recipe
 
 
@@ -29,7 +29,7 @@ def summary(recipe: Recipe) -> dict[str, Any]:
 def short_name(recipe: Recipe) -> str:
     """A name to read in a list, such as ``qd-4bit-b256-d2-w0.5-s30``; not unique."""
     facts = summary(recipe)
-    short = {method.name: short for short, method in METHODS.items()}
+    short = {name: short for short, name in SHORT_NAMES.items()}
     words = [short.get(recipe.method, recipe.method)]
     if facts["bits"] is not None:
         words.append(f"{facts['bits']}bit")

@@ -17,6 +17,7 @@ from rayduce.commands.console import (
 from rayduce.commands.help import METHODS, STUDIES
 from search.problem import Problem
 from search.units import parse_bytes
+from studies.names import check_name
 
 if TYPE_CHECKING:
     from search.objectives.budget import Budget
@@ -209,11 +210,12 @@ def budget_of(max_bytes: str | None, max_latency_ms: float | None, max_drop: flo
 
 def study_of(name: str, epochs: int | None, own_model: str | None) -> Study:
     """The study called ``name``, with so many epochs if they are given, of students of ``own_model``."""
-    from studies.known import find_study
-
     if name.endswith(".py"):
         study = job_of(Path(name))
     else:
+        check_name(name)
+        from studies.known import find_study
+
         allow_own(own_model)
         study = find_study(name, own_model=own_model)
     return study if epochs is None else replace(study, epochs=epochs)

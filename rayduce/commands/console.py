@@ -29,22 +29,32 @@ LONGEST_LINE = 4000
 """Letters of an error or of a line that names files: no path is longer, and whatever quotes a file is cut."""
 
 
+SAID_IN_A_SENTENCE = {
+    "search.problem": "Problem",
+    "search.store.mlflow_client": "StoreError",
+    "studies.names": "StudyError",
+    "trainables.exporting.export": "ExportError",
+    "trainables.shipping.packed_file": "PackedFileError",
+    "trainables.tasks.base": "DataError",
+}
+"""Module -> its error that a user can put right. By name, because most of the modules load torch."""
+
+
+def _can_be_put_right() -> tuple[type[Exception], ...]:
+    """Those errors, asked for once one is raised: what raises it has been imported by then."""
+    return tuple(
+        getattr(sys.modules[module], name)
+        for module, name in SAID_IN_A_SENTENCE.items()
+        if module in sys.modules
+    )
+
+
 @contextmanager
 def problems() -> Iterator[None]:
     """Turn what a user can put right into one sentence and exit code 2."""
-    from search.store.mlflow_client import StoreError
-
-    caught: tuple[type[Exception], ...] = (Problem, StoreError)
-    if "torch" in sys.modules:
-        from studies.study import StudyError
-        from trainables.exporting.export import ExportError
-        from trainables.shipping.packed_file import PackedFileError
-        from trainables.tasks.base import DataError
-
-        caught = (*caught, PackedFileError, DataError, ExportError, StudyError)
     try:
         yield
-    except caught as error:
+    except _can_be_put_right() as error:
         err.print(f"[bold red]Error:[/] {whole_line(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except OSError as error:

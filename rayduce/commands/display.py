@@ -23,6 +23,9 @@ from trainables.metrics import Quality, quality_of
 LONGEST_LINE = 1000
 """Letters of a reason or a stage that are shown."""
 
+WIDEST = 100
+"""Columns of what is going on and of its time; on a wider terminal they would lie far apart."""
+
 
 class Display:
     """A live display on a terminal; one line per finished trial elsewhere.
@@ -39,7 +42,7 @@ class Display:
         self._told: set[str] = set()
         self._started = time.monotonic()
         self._first_trial: float | None = None
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render, transient=True)
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self.rendered, transient=True)
 
     def __enter__(self) -> Display:
         if self._console.is_terminal:
@@ -93,11 +96,15 @@ class Display:
         state = "ended early:" if record.state == "pruned" else record.state
         return f"{name:<28} {state} {shown(record.reason, LONGEST_LINE)}".rstrip()
 
-    def _render(self) -> RenderableType:
+    def rendered(self) -> RenderableType:
+        """What the terminal shows now."""
         records = list(self._records.values())
         ended = [r for r in records if r.state != "running"]
         failed = sum(r.state == "failed" for r in ended)
-        head = Table.grid(padding=(0, 2))
+        head = Table.grid(padding=(0, 2), expand=True)
+        head.width = min(self._console.width, WIDEST)
+        head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")  # the time stays whole, and beside it
+        head.add_column(no_wrap=True)
         head.add_row(
             Spinner("dots", Text(f"{shown(self._name)}: {self._stage}", style="bold")),
             Text(self._time_left(len(ended))),
@@ -111,18 +118,15 @@ class Display:
             for r in records
             if r.state == "running"
         )
-        return Group(
-            head,
-            Text(f"running: {running}", style="dim", no_wrap=True, overflow="ellipsis"),
-            self._front(ended),
-        )
+        line = Text(f"running: {running}", style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(head, *([line] if running else []), self._front(ended))
 
     def _time_left(self, ended: int) -> str:
         passed = time.monotonic() - self._started
         text = show_seconds(passed)
-        if ended >= 2 and self._first_trial is not None:
+        if 2 <= ended < self._trials and self._first_trial is not None:
             each = (time.monotonic() - self._first_trial) / ended
-            text += f", about {show_seconds(each * max(self._trials - ended, 0))} left"
+            text += f", about {show_seconds(each * (self._trials - ended))} left"
         return text
 
     def _front(self, ended: list[Record]) -> RenderableType:

@@ -96,14 +96,12 @@ def plan(
     A few batches are trained to time them; nothing is written. Times are those of a machine that has nothing
     else to do. The exit code is 1 where disk or memory is short.
     """
-    from rayduce.commands.plan_table import plan_record, plan_table
     from search.options import Options
-    from search.planning.plan import make_plan
 
     with problems():
-        chosen = study_of(study, epochs, model)
         _check_above_0("--hours", hours)
         _check_above_0("--node-price", node_price)
+        chosen = study_of(study, epochs, model)
         options = Options(
             name="plan",
             trials=trials or chosen.trials,
@@ -118,6 +116,9 @@ def plan(
             own_model=code_option(study, model),
             **wishes(methods, fix, range_),
         )
+        from rayduce.commands.plan_table import plan_record, plan_table
+        from search.planning.plan import make_plan
+
         made = make_plan(chosen.narrowed(options.methods, options.fixed, options.ranges), options, nodes)
     if as_json:
         print_json(plan_record(made, hours, node_price))

@@ -56,6 +56,7 @@ from rayduce.commands.console import (
 from rayduce.commands.help import SAMPLERS, Command
 from rayduce.commands.results import front_rows, front_table, quoted, score_text, where_store_is
 from search.problem import Problem
+from search.sampling.names import check_name as check_sampler
 from search.units import count, show_bytes, show_seconds
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def sweep(
     from search.options import Options
 
     with problems():
+        check_sampler(sampler)
         chosen = study_of(study, epochs, model)
         name, uri = _named(name, chosen.name, store, tracking_uri)
         options = Options(

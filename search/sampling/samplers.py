@@ -20,10 +20,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
-from search.problem import Problem
-
-POPULATION = 20
-"""Of NSGA-II. Optuna's 50 would make a sweep of our usual 36 to 100 trials one random generation or two."""
+from search.sampling.names import DEFAULT, POPULATION, check_name
 
 CHILDREN = 16
 """Of NSGA-II's, that are tried for one trial: parents that are alike have few that are new."""
@@ -43,8 +40,7 @@ class Sampler:
     """A way to draw parameters.
 
     Attributes:
-        name: what the user types.
-        summary: one line for ``--help``.
+        name: what the user types; :mod:`search.sampling.names` lists them all.
         make: a fresh sampler of trial ``number`` (0, 1, ...) in a sweep of ``seed``, for one ``attempt`` (0,
             1, ...) at it: what it draws is a function of these three and of the trials it sees, so that a
             resumed sweep draws as one that was never interrupted.
@@ -58,7 +54,6 @@ class Sampler:
     """
 
     name: str
-    summary: str
     make: Callable[[int, int, int], BaseSampler]
     attempts: int = 4
     whole: bool = False
@@ -172,8 +167,7 @@ def at(distribution: BaseDistribution, share: float) -> Any:
 
 
 TPE = Sampler(
-    "tpe",
-    "tree-structured Parzen estimators, parameter by parameter",
+    DEFAULT,
     lambda seed, number, attempt: TPESampler(seed=seed_of(seed, number, attempt)),
 )
 
@@ -181,7 +175,6 @@ SAMPLERS: tuple[Sampler, ...] = (
     TPE,
     Sampler(
         "gp",
-        "Gaussian processes and expected hypervolume improvement; up to some hundred trials",
         lambda seed, number, attempt: GPSampler(seed=seed_of(seed, number, attempt)),
         attempts=3,
         whole=True,
@@ -189,7 +182,6 @@ SAMPLERS: tuple[Sampler, ...] = (
     ),
     Sampler(
         "nsga2",
-        f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
         GeneticSampler.of,
         attempts=CHILDREN,
         whole=True,
@@ -197,12 +189,10 @@ SAMPLERS: tuple[Sampler, ...] = (
     ),
     Sampler(
         "random",
-        "independent draws",
         lambda seed, number, attempt: RandomSampler(seed=seed_of(seed, number, attempt)),
     ),
     Sampler(
         "qmc",
-        "a Sobol sequence: even coverage, learns nothing",
         lambda seed, number, attempt: SobolSampler(seed_of(seed, 0, attempt), number),
         whole=True,
     ),
@@ -215,10 +205,8 @@ def find_sampler(name: str) -> Sampler:
     Raises:
         Problem: there is none.
     """
-    for sampler in SAMPLERS:
-        if sampler.name == name:
-            return sampler
-    raise Problem(f"There is no sampler {name!r}; choose one of {', '.join(s.name for s in SAMPLERS)}.")
+    check_name(name)
+    return next(sampler for sampler in SAMPLERS if sampler.name == name)
 
 
 def middle(parameters: Mapping[str, BaseDistribution]) -> dict[str, Any]:

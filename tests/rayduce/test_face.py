@@ -12,7 +12,7 @@ import rayduce
 from rayduce import Front, Sweep, load
 from search.problem import Problem
 from search.store.mlflow_client import StoreError
-from studies.study import StudyError
+from studies.names import StudyError
 from tests.recipes import STUDENT
 from tests.stores import add_trial, copy_blank, final, kept, make_blank, tracker
 from trainables import methods

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -63,3 +64,19 @@ def test_what_was_found_about_the_data_stays_on_the_screen(terminal: bool) -> No
         display.remark("left out: .heic files (40: cat/[0].heic, ...)")
         display.say("training students")
     assert "left out: .heic files (40: cat/[0].heic, ...)\n" in text.getvalue()
+
+
+@pytest.mark.parametrize("ended", [0, 3])
+def test_what_is_going_on_and_the_time_are_one_line_of_a_terminal(ended: int) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=80, force_terminal=True, color_system=None)
+    with Display(console, "a-sweep-with-a-name-of-its-own", 20) as display:
+        display.say("training the teacher: epoch 27 of 40, loss 0.00855, about 11 s left")
+        states = ["finished"] * ended
+        display.changed(
+            {str(number): record(str(number), state=state) for number, state in enumerate(states)}
+        )
+        rendered = console.render_lines(display.rendered())
+    lines = ["".join(segment.text for segment in line).rstrip() for line in rendered]
+    assert "training the teacher: e" in lines[0] and re.search(r"  0 s(, about 0 s left)?$", lines[0])
+    assert len(lines) == 1 or lines[1].endswith("3 of 20 trials")

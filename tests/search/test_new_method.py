@@ -14,6 +14,7 @@ from rayduce.commands.app import app
 from spaces import Context
 from spaces.architectures import fresh
 from studies.images import IMAGES, sized
+from trainables.method_names import SHORT_NAMES
 from trainables.methods import METHODS, Setting, published
 from trainables.models import ConvNet
 from trainables.naming import short_name
@@ -44,7 +45,8 @@ def warm_rounding(
 
 @pytest.fixture(autouse=True)
 def one_line(monkeypatch):
-    monkeypatch.setitem(METHODS, "warm", warm_rounding)
+    monkeypatch.setitem(SHORT_NAMES, "warm", "warm_rounding")  # the line
+    monkeypatch.setitem(METHODS, "warm", warm_rounding)  # what follows from it and from the import
 
 
 def test_the_space_draws_it_and_runs_are_named_after_it():

@@ -9,11 +9,11 @@ import torch
 
 from search.objectives.budget import NO_LIMITS, Budget
 from search.options import Options
-from search.planning.limits import check_students, smallest_student
+from search.planning.limits import check_students, smallest_student, untrained
 from search.problem import Problem
 from search.sweeps.settings import from_json, to_json
 from studies.known import find_study
-from studies.study import StudyError
+from studies.names import StudyError
 from tests.trainables.translation import write_pairs
 from trainables.compression.compressed_weight import compress
 from trainables.models import Custom
@@ -37,6 +37,29 @@ def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Pat
     for bytes_ in (sizes[0] + 10, sizes[0] - 100):
         with pytest.raises(Problem, match=f"No student of this study fits in {bytes_:,} bytes"):
             check_students(study.space, context, opened, Budget(bytes_))
+
+
+@pytest.mark.parametrize(
+    "methods", [(), ("int8", "qat", "pact"), ("lsq", "pact"), ("pact", "lsq"), ("int8",)]
+)
+def test_the_smallest_student_is_the_one_that_is_found_when_all_are_packed(methods):
+    study = find_study("digits").narrowed(methods, (), ())
+    task = study.make_task(None, {})
+    opened = task.open(task.load(None), torch.device("cpu"), 0)
+    context = study.context(task, "0" * 16, 0)
+    recipe, bytes_ = smallest_student(study.space, context, opened)
+    sizes = {each: len(untrained(each, opened)) for each in study.space.smallest(context)}
+    assert len(sizes) > 1 or methods == ("int8",)
+    assert bytes_ == sizes[recipe] == min(sizes.values())
+
+
+def test_ranges_of_inputs_are_not_measured_for_the_smallest_student_where_another_is_smaller(monkeypatch):
+    study = find_study("digits")
+    task = study.make_task(None, {})
+    opened = task.open(task.load(None), torch.device("cpu"), 0)
+    monkeypatch.setattr("trainables.shipping.evaluation.calibrate", None)
+    recipe, _ = smallest_student(study.space, study.context(task, "0" * 16, 0), opened)
+    assert recipe.method == "learned_step_quantization"
 
 
 @pytest.mark.parametrize("name", ["digits", "phrases", "multi30k"])

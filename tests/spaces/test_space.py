@@ -177,7 +177,9 @@ def test_users_choose_methods_values_and_ranges():
 
 def test_what_no_search_tries_by_itself_is_searched_where_a_range_is_given():
     space = asked(
-        student=fresh(LSTM()), space=translation, ranges=("student.units=64:128", "optimizer.weight_decay=0:0.1")
+        student=fresh(LSTM()),
+        space=translation,
+        ranges=("student.units=64:128", "optimizer.weight_decay=0:0.1"),
     )
     context = replace(TEXT, origins=fresh(LSTM()))
     units, decays = set(), set()

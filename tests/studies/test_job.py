@@ -7,7 +7,7 @@ import torch
 from search.teaching.given import packed_as_given
 from spaces.architectures import SLICE, TEACHER
 from studies.job import study_of_file
-from studies.study import StudyError
+from studies.names import StudyError
 from tests.studies.own_files import NET, REGRESSION, plain, write
 from trainables import methods
 from trainables.calling import call
@@ -43,9 +43,7 @@ class Opened:
         self.sources = LocalSources(lambda recipe_id: self.teacher, self.study.given)
 
     def setting(self, origin, epochs=2):
-        return methods.Setting(
-            self.task, origin, epochs, self.recipe.recipe_id, self.study.teacher_views
-        )
+        return methods.Setting(self.task, origin, epochs, self.recipe.recipe_id, self.study.teacher_views)
 
 
 def test_the_network_is_the_teacher_as_it_was_given(write_job):

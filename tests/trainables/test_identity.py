@@ -190,7 +190,7 @@ def test_reading_a_file_of_an_edited_class_warns_and_training_it_is_refused(pack
 
 
 def test_a_study_of_own_students_names_their_code(package: Package) -> None:
-    student = find_study("digits", own_model=package.target).student
+    student = find_study("digits", own_model=package.target).students[0][1].model
     assert isinstance(student, Custom) and student.code == package.code()
     assert replace(student, depth=3).code == student.scaled(2, 0.5).code == student.code
     with pytest.raises(

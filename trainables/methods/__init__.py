@@ -1,7 +1,11 @@
-"""Published methods, functions of a :class:`Setting` and of parts: a new one is its function and a line."""
+"""Published methods: functions of a :class:`Setting` and of parts.
+
+A new one is its function, imported here, and its line in :data:`trainables.method_names.SHORT_NAMES`.
+"""
 
 from typing import Any
 
+from trainables.method_names import SHORT_NAMES
 from trainables.methods.baseline import full_precision as full_precision
 from trainables.methods.distillation import (
     alternating_quantization as alternating_quantization,
@@ -49,18 +53,5 @@ from trainables.methods.setting import (
     published as published,
 )
 
-METHODS: dict[str, Method[Any]] = {
-    "fp": full_precision,
-    "kd": knowledge_distillation,
-    "ta": teacher_annealing,
-    "ptq": post_training_quantization,
-    "qd": quantized_distillation,
-    "dq": differentiable_quantization,
-    "qd+dq": alternating_quantization,
-    "lsq": learned_step_quantization,
-    "int8": int8_post_training_quantization,
-    "qat": quantization_aware_training,
-    "pact": parameterized_clipping,
-    "seqkd": sequence_level_distillation,
-}
+METHODS: dict[str, Method[Any]] = {short: globals()[name] for short, name in SHORT_NAMES.items()}
 """Short name -> method."""

@@ -55,8 +55,25 @@ def ship(
         if inputs is None:
             raise ValueError(f"{recipe.activations} needs inputs to take its ranges from")
         tensors |= _ranges(recipe, tensors, inputs, model)
-    tensors |= {f"{ASSET}{name}": Dense(values) for name, values in (assets or {}).items()}
-    return pack(recipe, tensors, model=model)
+    return pack(recipe, tensors | _as_tensors(assets), model=model)
+
+
+def bytes_without_ranges(
+    recipe: Recipe, student: nn.Module, assets: Mapping[str, Tensor], model: Model | None = None
+) -> int:
+    """Bytes of the file that :func:`ship` would make, less those of the ranges of the inputs.
+
+    It is what can be said before any input has gone through the network; without quantized inputs it is the
+    size of the file itself.
+    """
+    tensors = stored_tensors(student, recipe)
+    ranges = [f"{prefix}.range" for prefix, _ in input_quantizers(student)]
+    tensors |= {name: Dense(torch.zeros(0)) for name in ranges}
+    return len(pack(recipe, tensors | _as_tensors(assets), model=model))
+
+
+def _as_tensors(assets: Mapping[str, Tensor] | None) -> dict[str, Codes | Dense]:
+    return {f"{ASSET}{name}": Dense(values) for name, values in (assets or {}).items()}
 
 
 def assets_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Tensor]:
