@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from spaces.architectures import fresh
 from studies.images import DIGITS_FAMILY, IMAGES, image_folder, sized
+from studies.names import StudyError, check_name
 from studies.study import Study, embedded
 from studies.translation import TRANSLATION, text_folder, text_task
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
