@@ -30,6 +30,7 @@ from search.sweeps.records import records_of, replay
 from search.sweeps.resume import find_sweep
 from search.tracking.delivery import Delivery
 from trainables import methods
+from trainables.metrics import quality_of
 from trainables.models import ConvNet
 from trainables.origins import Fresh
 from trainables.quantizers import Uniform
@@ -259,7 +260,7 @@ def use_log(store: Path) -> Facts:
     earlier.tracking_uri("resume", None)
     earlier.options("sqlite:////x.db")
     replay(earlier.events, _Heard())
-    records = records_of(earlier.events, store, "accuracy")
+    records = records_of(earlier.events, store, quality_of("accuracy"))
     EventLog(earlier.folder.log, SWEEP_NAME).close()
     assert read_log(earlier.folder.log, SWEEP_NAME).events == earlier.events
     return frozenset(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainables.metrics import COSTS, Quality
+from trainables.metrics import COSTS, Quality, span
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class Axis:
         scale: what is shown per unit of the column; default 1.
         log: whether the axis is logarithmic; default False.
         unit: of what is shown; default none.
+        lowest: the least that can be shown; minus infinity (default) where there is no end.
+        highest: the most, likewise.
+        form: how d3 writes a value, default four digits.
     """
 
     key: str
@@ -33,11 +36,18 @@ class Axis:
     scale: float = 1.0
     log: bool = False
     unit: str = ""
+    lowest: float = -math.inf
+    highest: float = math.inf
+    form: str = ".4~g"
 
     @property
     def up(self) -> bool:
         """Whether more is better."""
         return self.goal == "up"
+
+    def span(self, near: float) -> float:
+        """What counts as the whole of the axis beside a value ``near``: its range, or four times that."""
+        return span(self.lowest, self.highest, near)
 
     def values(self, trials: pd.DataFrame) -> NDArray[np.float64]:
         """The column as shown; NaN where it was not measured, or cannot stand on the axis."""
@@ -55,22 +65,25 @@ _COST_AXES = (
     Axis("macs", "multiply-adds", "Multiply-adds per input (millions, logarithmic)", "down", 1e-6, True, "M"),
     Axis("parameters", "parameters", "Parameters (thousands, logarithmic)", "down", 1e-3, True, "k"),
     Axis("mean_bits", "bits per weight", "Stored bits per weight", "down", 1.0, False, "bit"),
-    Axis("sparsity", "sparsity", "Weights that are zero (%)", "up", 100.0, False, "%"),
+    Axis("sparsity", "sparsity", "Weights that are zero (%)", "up", 100.0, False, "%", 0, 100, ".2f"),
     Axis("seconds", "time", "Training time (s, logarithmic)", "down", 1.0, True, "s"),
 )
 
 
-def quality_axis(quality: Quality) -> Axis:
-    """The validation split's value of ``quality``, by which a sweep selects."""
-    title = f"Validation {quality.heading}"
+def quality_axis(quality: Quality, *, test: bool = False) -> Axis:
+    """The value of ``quality`` on the validation split, by which a sweep selects, or on the test split."""
+    split = "test" if test else "validation"
     return Axis(
-        quality.validation,
-        f"validation {quality.label}",
-        title,
+        quality.name if test else quality.validation,
+        f"{split} {quality.label}",
+        f"{split.capitalize()} {quality.heading}",
         quality.goal,
         quality.scale,
         False,
         quality.unit,
+        quality.points(quality.lowest),
+        quality.points(quality.highest),
+        f".{quality.decimals}f" if quality.decimals is not None else ".4~g",
     )
 
 
@@ -85,22 +98,7 @@ def axes_of(quality: Quality) -> tuple[Axis, ...]:
         for c in (*COSTS, *quality.costs)
         if c.name not in known and c.name != "compression_ratio"
     )
-    qualities = (
-        axis
-        for each in quality.reported
-        for axis in (
-            quality_axis(each),
-            Axis(
-                each.name,
-                f"test {each.label}",
-                f"Test {each.heading}",
-                each.goal,
-                each.scale,
-                False,
-                each.unit,
-            ),
-        )
-    )
+    qualities = (quality_axis(each, test=test) for each in quality.reported for test in (False, True))
     return (*_COST_AXES, *further, *qualities)
 
 

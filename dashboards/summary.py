@@ -96,7 +96,7 @@ def columns(quality: Quality) -> list[Column]:
         Column("ratio", "Smaller"),
         Column("validation", f"Validation {quality.label}"),
         Column("test", f"Test {quality.label}"),
-        Column("loss", "To teacher, points"),
+        Column("loss", f"To teacher, {quality.step()}"),
         Column("latency", "Latency, ms"),
         Column("command", "Take it away", "text"),
     ]
@@ -120,7 +120,7 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
             "ratio": times(row["compression_ratio"]),
             "validation": score(quality, row[quality.validation]),
             "test": score(quality, row[quality.name]),
-            "loss": points(_gain(row, sweep)[0]),
+            "loss": _told_points(_more(row, sweep)[0], sweep),
             "latency": milliseconds(row["latency_ms"]),
             "command": f"rayduce export {row['run_id']} student.rdz",
             "colour": theme.colour(places[method_label(row["method"])]),
@@ -149,14 +149,14 @@ def _teacher_card(sweep: Sweep) -> Card:
 
 
 def _best_card(trials: pd.DataFrame, sweep: Sweep) -> Card:
-    label = f"Smallest within {count(round(TOLERANCE), 'point')} on validation"
+    label = f"Smallest within {TOLERANCE:g} {sweep.quality.step(TOLERANCE)} on validation"
     rows = trials[trials["front"]].sort_values("packed_bytes").to_dict("records")
     # Chosen on the validation split, reported on the test split where that was measured.
-    near = [row for row in rows if _on_validation(row, sweep) >= -TOLERANCE]
+    near = [row for row in rows if sweep.quality.gain(_on_validation(row, sweep)) >= -TOLERANCE]
     if not near:
         return Card(label, "\N{EN DASH}", "none so far")
-    ratio, (gain, split) = times(near[0]["compression_ratio"]), _gain(near[0], sweep)
-    note = f"{size(near[0]['packed_bytes'])}, {points(gain)} points on {split}"
+    ratio, (more, split) = times(near[0]["compression_ratio"]), _more(near[0], sweep)
+    note = f"{size(near[0]['packed_bytes'])}, {_told_points(more, sweep)} {sweep.quality.step()} on {split}"
     return Card(label, f"{ratio} smaller" if ratio else size(near[0]["packed_bytes"]), note)
 
 
@@ -174,8 +174,13 @@ def _trials_card(trials: pd.DataFrame) -> Card:
     return Card("Trials", str(len(trials)), ", ".join(parts) or "none started yet")
 
 
-def _gain(row: dict[Any, Any], sweep: Sweep) -> tuple[float, str]:
-    """Points over the teacher, and on which split: test if both were measured there, else validation."""
+def _told_points(more: float, sweep: Sweep) -> str:
+    known = [value for value in (sweep.teacher_validation, sweep.teacher_quality) if not missing(value)]
+    return points(sweep.quality, more, sweep.quality.points(known[0]) if known else math.nan)
+
+
+def _more(row: dict[Any, Any], sweep: Sweep) -> tuple[float, str]:
+    """Points over the teacher, good or bad, and on which split: test if both have it, else validation."""
     tested = _difference(row[sweep.quality.name], sweep.teacher_quality, sweep.quality)
     if not missing(tested):
         return tested, "test"
@@ -190,8 +195,7 @@ def _difference(own: Any, teacher: float, quality: Quality) -> float:
     """``own`` over ``teacher`` in points; NaN if either was not measured."""
     if missing(own) or missing(teacher):
         return math.nan
-    # Exactly one point lost must not fail by a rounding error.
-    return round(quality.points(float(own)) - quality.points(teacher), 7)
+    return quality.difference(float(own), teacher)
 
 
 def _text(value: Any) -> str:

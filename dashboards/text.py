@@ -79,12 +79,13 @@ def score(quality: Quality, value: Any) -> str:
     return "" if missing(value) else quality.text(float(value))
 
 
-def points(value: Any) -> str:
-    """A difference in points of quality, with its sign: ``-0.56``."""
+def points(quality: Quality, value: Any, near: float) -> str:
+    """A difference in points of ``quality`` to values of ``near`` points, with its sign: ``-0.56``."""
     if missing(value):
         return ""
-    text = f"{float(value):+.2f}"
-    return ("0.00" if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
+    text = quality.number(abs(float(value)), near)
+    sign = "" if float(text.replace(",", "")) == 0 else "+" if value > 0 else "\N{MINUS SIGN}"
+    return f"{sign}{text}"
 
 
 def times(value: Any) -> str:

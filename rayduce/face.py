@@ -32,7 +32,7 @@ class Student:
         run_id: its run in MLflow, 32 hex digits.
         method: that made it.
         packed_bytes: length of its packed file.
-        validation: quality on the validation split, in the units of the sweep's metric (accuracy in [0, 1]).
+        validation: quality on the validation split, as measured (accuracy in [0, 1]).
         quality: the same on the test split; None for students that are not on the front.
         latency_ms: of one use in ONNX Runtime on one thread, in milliseconds; None where it was not measured.
         metrics: all numbers of the trial by their names in MLflow, such as ``macs`` and ``sparsity``.
@@ -80,7 +80,7 @@ class Front(Sequence[Student]):
 
     Attributes:
         sweep: name of the sweep.
-        metric: what quality is measured in, such as ``accuracy`` or ``bleu``.
+        metric: name of the quality, such as ``accuracy``, ``bleu`` or that of one's own.
         teacher: the teacher's numbers: ``packed_bytes``, ``validation_<metric>`` and, of a finished sweep,
             ``<metric>`` on the test split.
     """
@@ -157,7 +157,7 @@ class Front(Sequence[Student]):
             for name, value in found.metrics.items()
             if name.startswith("teacher_") and math.isfinite(value)
         }
-        return cls(found.name, found.metric, teacher, students)
+        return cls(found.name, quality.name, teacher, students)
 
 
 class Sweep:
@@ -175,7 +175,8 @@ class Sweep:
         about_data: what else the study can be told of its data, such as ``{"image_size": 32}``.
         max_bytes: limit of the packed file in bytes; None (default) is none, as with the next two.
         max_latency_ms: limit of the latency in milliseconds.
-        max_drop: points of quality that a student may be below the teacher on validation.
+        max_drop: points of quality that a student may lose to the teacher on validation: percent of an
+            accuracy, else units of the quality times its scale.
         minimize_latency: whether latency is an objective too; default False.
         methods: short names of methods to search; none (default) are the study's own.
         fixed: parameters that have one value, such as ``{"bits": 4}``.

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from trainables.arrays import shared_tensor
 from trainables.exporting.export import ExportError, integer_kind, to_onnx
 from trainables.identity import code_of
+from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import architecture_key, fingerprint, known_latencies, latencies_of
 from trainables.metrics.macs import macs
@@ -300,8 +301,9 @@ class StudentTrial(tune.Trainable):
             Diverged: its quality is not a number.
         """
         quality = task.evaluate(student.to(self._settings.device), "validation")
-        if not math.isfinite(quality[recipe.task.metric]):
-            raise Diverged(f"{recipe.task.metric} became {quality[recipe.task.metric]} in epoch {epoch}")
+        name = quality_of(recipe.task.metric).name
+        if not math.isfinite(quality[name]):
+            raise Diverged(f"{name} became {quality[name]} in epoch {epoch}")
         measured: dict[str, Any] = {f"{VALIDATION}{name}": value for name, value in quality.items()}
         return measured | {"epoch": epoch, "packed_bytes": len(data)}
 

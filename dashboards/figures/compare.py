@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from dashboards.axes import SIZE, quality_axis
 from dashboards.figures.front_view import quality_range, staircase
 from dashboards.figures.parts import empty, padded, round_ticks, styled
-from dashboards.figures.progress import progress_data, reference_bytes, whole_ticks
+from dashboards.figures.progress import Corner, corner_of, progress_data, whole_ticks
 from dashboards.text import number
 from dashboards.theme import LIGHT, SYMBOLS, Theme
 from search.objectives.front import front_so_far
@@ -73,12 +73,16 @@ def compare(sides: list[Side]) -> Comparison:
     quality = sides[0].sweep.quality
     ended = [ended_trials(side.trials) for side in sides]
     budget = min(map(len, ended))
-    reference = max(reference_bytes(side.trials, side.sweep) for side in sides)
+    corners = [corner_of(side.trials, side.sweep) for side in sides]
+    corner = Corner(
+        max(each.size for each in corners),
+        max((each.teacher for each in corners), key=lambda value: _finite_gain(quality, value)),
+    )
     points, growth = [], []
     for side, trials in zip(sides, ended, strict=True):
         first = trials.iloc[:budget]
         points.append(_points(first, quality).assign(side=side.label))
-        grown = progress_data(first, side.sweep, reference)
+        grown = progress_data(first, side.sweep, corner)
         growth.append(grown[["trial", "hypervolume"]].assign(side=side.label))
     labels = tuple(side.label for side in sides)
     every = pd.concat(points, ignore_index=True)
@@ -88,8 +92,8 @@ def compare(sides: list[Side]) -> Comparison:
         every,
         pd.concat(growth, ignore_index=True),
         quality,
-        _at_sizes(every, labels),
-        _at_qualities(every, labels),
+        _at_sizes(every, labels, quality),
+        _at_qualities(every, labels, quality),
     )
 
 
@@ -115,7 +119,7 @@ def fronts_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int =
                 hoverinfo="skip",
             )
         )
-        steps = staircase(rows)
+        steps = staircase(rows, y_up=y.up)
         if steps.empty:
             continue
         figure.add_scatter(
@@ -134,7 +138,7 @@ def fronts_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int =
             name=name,
             legendgroup=str(i),
             marker={"size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)], "color": colour},
-            hovertemplate="%{x:.4~g} kB, %{y:.2f}<extra></extra>",
+            hovertemplate=f"%{{x:.4~g}} kB, %{{y:{y.form}}}<extra></extra>",
         )
     ticks = round_ticks(points["x"])
     shown = quality_range(points["y"].to_numpy(dtype=float), points["front"].to_numpy(dtype=bool), y)
@@ -182,27 +186,37 @@ def ended_trials(trials: pd.DataFrame) -> pd.DataFrame:
 def _points(trials: pd.DataFrame, quality: Quality) -> pd.DataFrame:
     finished = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
     x, y = SIZE.values(trials), quality_axis(quality).values(trials)
-    front = front_so_far(trials, quality.validation).to_numpy(dtype=bool)
+    front = front_so_far(trials, quality).to_numpy(dtype=bool)
     rows = pd.DataFrame({"x": x, "y": y, "front": front})
     return rows[finished & np.isfinite(x) & np.isfinite(y)]
 
 
-def _at_sizes(points: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+def _finite_gain(quality: Quality, value: float) -> float:
+    return quality.gain(value) if math.isfinite(value) else -math.inf
+
+
+def _at_sizes(points: pd.DataFrame, labels: tuple[str, ...], quality: Quality) -> pd.DataFrame:
     ticks = [tick for tick in round_ticks(points["x"]) if points["x"].min() <= tick <= points["x"].max()]
-    rows = {tick: [_best(points, label, tick) for label in labels] for tick in ticks}
+    rows = {tick: [_best(points, label, tick, quality) for label in labels] for tick in ticks}
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(labels), dtype="float64")
 
 
-def _best(points: pd.DataFrame, label: str, size: float) -> float:
-    return float(points.loc[(points["side"] == label) & (points["x"] <= size), "y"].max())
+def _best(points: pd.DataFrame, label: str, size: float, quality: Quality) -> float:
+    values = points.loc[(points["side"] == label) & (points["x"] <= size), "y"]
+    return float(values.max() if quality.up else values.min())
 
 
-def _at_qualities(points: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
-    best = points["y"].max() if len(points) else math.nan
-    rows = {}
-    for lost in (0.0, 0.5, 1.0, 2.0, 5.0, 10.0) if math.isfinite(best) else ():
-        rows[best - lost] = [
-            float(points.loc[(points["side"] == label) & (points["y"] >= best - lost), "x"].min())
-            for label in labels
+LOST = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Shares of the quality's span at which sizes are compared: of an accuracy none, half a point and so on."""
+
+
+def _at_qualities(points: pd.DataFrame, labels: tuple[str, ...], quality: Quality) -> pd.DataFrame:
+    gains, rows = quality.gain(1.0) * points["y"], {}
+    best = gains.max() if len(points) else math.nan
+    whole = quality.span(best / quality.scale)
+    for lost in LOST if math.isfinite(best) else ():
+        least = best - lost * whole
+        rows[quality.gain(least)] = [
+            float(points.loc[(points["side"] == label) & (gains >= least), "x"].min()) for label in labels
         ]
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(labels), dtype="float64")

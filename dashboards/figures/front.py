@@ -53,10 +53,15 @@ def _range(view: FrontView, axis: Axis, name: str) -> tuple[float, float]:
     if axis.log:
         known = np.log10([value for value in (*values, *marks) if math.isfinite(value)])
         return padded(known.min(), known.max()) if len(known) else (0.0, 1.0)
-    if axis.key.startswith("validation_") or axis.up:
+    if _is_quality(axis):
         return quality_range(values, view.data["front"].to_numpy(dtype=bool), axis, marks)
     known = np.array([value for value in (*values, *marks) if math.isfinite(value)])
     return padded(known.min(), known.max(), least=0.05 * abs(known).max()) if len(known) else (0.0, 1.0)
+
+
+def _is_quality(axis: Axis) -> bool:
+    """Whether students that learned little would squeeze the rest of it into a line."""
+    return axis.key.startswith("validation_") or axis.up
 
 
 def _axis(view: FrontView, axis: Axis, name: str, limits: tuple[float, float]) -> dict[str, Any]:
@@ -79,8 +84,7 @@ def _template(view: FrontView, group: str = "") -> str:
 
 
 def _value(name: str, axis: Axis) -> str:
-    form = ".2f" if axis.key.startswith("validation_") or axis.unit == "%" else ".4~g"
-    return f"%{{{name}:{form}}} {axis.unit or axis.label}"
+    return f"%{{{name}:{axis.form}}} {axis.unit or axis.label}"
 
 
 def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> None:
@@ -249,7 +253,8 @@ def _add_limits(figure: go.Figure, view: FrontView, theme: Theme) -> None:
         if limit is None:
             shape |= {f"{name}ref": f"{name} domain", f"{name}0": 0, f"{name}1": 1}
             continue
-        far = (1e12 if axis.up else 1e-9) if axis.log else (1e6 if axis.up else -1e6)
+        beyond = 1e6 * max(abs(limit), 1.0)
+        far = (1e12 if axis.up else 1e-9) if axis.log else (beyond if axis.up else -beyond)
         shape |= {f"{name}ref": name, f"{name}0": limit, f"{name}1": far}
         text = f"budget: {'at least' if axis.up else 'at most'} {limit:.4g} {axis.unit}".rstrip()
         line = {"color": theme.soft, "width": 1, "dash": "dot"}
@@ -270,18 +275,19 @@ def _add_limits(figure: go.Figure, view: FrontView, theme: Theme) -> None:
 
 
 def _add_note(figure: go.Figure, view: FrontView, theme: Theme, limits: tuple[float, float]) -> None:
-    if view.y.log or not view.y.up:
+    if view.y.log or not _is_quality(view.y):
         return
-    below = int((view.data["y"] < limits[0]).sum())
-    if below:
+    values = view.data["y"]
+    outside = int((values < limits[0] if view.y.up else values > limits[1]).sum())
+    if outside:
         figure.add_annotation(
-            text=f"{below:,} below this view; double-click shows all",
+            text=f"{outside:,} {'below' if view.y.up else 'above'} this view; double-click shows all",
             xref="paper",
             yref="paper",
             x=1,
-            y=0.01,
+            y=0.01 if view.y.up else 0.99,
             xanchor="right",
-            yanchor="bottom",
+            yanchor="bottom" if view.y.up else "top",
             showarrow=False,
             font={"size": 12, "color": theme.soft},
         )

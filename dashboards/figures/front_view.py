@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dashboards.axes import SIZE, Axis, quality_axis
-from dashboards.figures.parts import padded
 from dashboards.text import method_label, missing, number, share, times, whole
 from search.objectives.front import non_dominated
 from search.store.sweep import Sweep
@@ -22,8 +21,8 @@ MANY = 3000
 """Beyond so many marks the figure is drawn by WebGL, which keeps a zoom fluent."""
 
 
-VIEW_POINTS = 25.0
-"""How far below the best of the front, in points of quality, the first view reaches."""
+VIEW = 0.25
+"""How far behind the best of the front the first view reaches: a share of the quality's span."""
 
 
 SHOWN_STATES = ("finished", "stopped", "pruned")
@@ -140,7 +139,8 @@ def limits_of(sweep: Sweep) -> dict[str, float]:
     if budget.max_latency_ms is not None:
         limits["latency_ms"] = budget.max_latency_ms
     if budget.max_drop is not None and not missing(sweep.teacher_validation):
-        limits[quality.validation] = quality.points(sweep.teacher_validation) - budget.max_drop
+        drop = quality.gain(budget.max_drop)
+        limits[quality.validation] = quality.points(sweep.teacher_validation) - drop
     return limits
 
 
@@ -160,27 +160,38 @@ def staircase(data: pd.DataFrame, x_up: bool = False, y_up: bool = True) -> pd.D
 def quality_range(
     values: NDArray[np.float64], front: NDArray[np.bool_], quality: Axis, marks: Sequence[float] = ()
 ) -> tuple[float, float]:
-    """Limits of a quality axis: the front down to ``VIEW_POINTS`` below its best, and ``marks``.
+    """Limits of a quality axis: the front down to ``VIEW`` behind its best, and ``marks``.
 
-    Students that learned little lie far below, the smallest of the front among them, and would squeeze
+    Students that learned little lie far behind, the smallest of the front among them, and would squeeze
     into a line what a user chooses from; the figure says how many it leaves out.
     """
     values, front = values[np.isfinite(values)], front[np.isfinite(values)]
-    chosen = values[front] if front.any() else values
     known = [mark for mark in marks if math.isfinite(mark)]
-    if not len(chosen) and not known:
-        return 0.0, 100.0
-    if not quality.up:
-        return padded(min([*values, *known]), max([*values, *known]))
-    chosen = chosen[chosen >= chosen.max() - VIEW_POINTS] if len(chosen) else chosen
-    inside = [*chosen, *known]
+    if not len(values) and not known:
+        ends = quality.lowest, quality.highest
+        return ends if all(map(math.isfinite, ends)) else (0.0, 1.0)
+    if quality.up:
+        return _upwards(values, front, quality, known)
+    top, bottom = _upwards(-values, front, quality, [-mark for mark in known])
+    return -bottom, -top
+
+
+def _upwards(
+    values: NDArray[np.float64], front: NDArray[np.bool_], quality: Axis, marks: Sequence[float]
+) -> tuple[float, float]:
+    """See :func:`quality_range`, of values of which more is better."""
+    chosen = values[front] if front.any() else values
+    whole = quality.span(max([*chosen, *marks]))
+    chosen = chosen[chosen >= chosen.max() - VIEW * whole] if len(chosen) else chosen
+    inside = [*chosen, *marks]
     low, high = min(inside), max(inside)
-    span = max(high - low, 2.0)
+    reach = max(high - low, 0.02 * whole)
     lowest = min([low, *values])
-    bottom = lowest if lowest >= low - span else low - 0.5 * span
-    top = high + 0.09 * (high - bottom + 1)
+    bottom = lowest if lowest >= low - reach else low - 0.5 * reach
+    room = high - bottom + 0.01 * whole
+    best = quality.highest if quality.up else -quality.lowest
     # Room for the mark of a perfect student, and no more.
-    return bottom - 0.08 * (high - bottom + 1), min(top, 101.0) if quality.unit == "%" else top
+    return bottom - 0.08 * room, min(high + 0.09 * room, best + 0.01 * whole)
 
 
 def group_numbers(groups: Sequence[str]) -> dict[str, int]:

@@ -98,15 +98,17 @@ def parallel_figure(
     # Words stand left of their axis: the longest come first, where there is room.
     dimensions.sort(key=lambda dimension: -max(map(len, dimension["ticktext"])))
     room = 7 * max(map(len, dimensions[0]["ticktext"])) + 20
-    shown = np.log10(known) if axis.log else known
-    result: dict[str, Any] = {"label": axis.label, "values": shown.round(4).tolist()}
+    drawn = np.log10(known.to_numpy()) if axis.log else known.to_numpy()
+    digits = 6 - math.ceil(math.log10(np.abs(drawn).max() or 1.0))
+    shown = drawn.round(min(max(4, digits), 60)).tolist()
+    result: dict[str, Any] = {"label": axis.label, "values": shown}
     if axis.log:
         result |= _log_ticks(known)
     figure = styled(go.Figure(), theme, height)
     figure.add_parcoords(
         dimensions=[*dimensions, result],
         line={
-            "color": shown.round(4).tolist(),
+            "color": shown,
             "colorscale": [list(pair) for pair in colour_scale(theme)],
             "showscale": False,
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,26 +13,56 @@ from dashboards.figures.parts import empty, styled
 from dashboards.theme import LIGHT, Theme
 from search.objectives.front import non_dominated, size_quality_hypervolume
 from search.store.sweep import Sweep
+from trainables.metrics import Quality
 
 AGAINST = {"trials": "trials that ended", "time": "time"}
 STATES = ("finished", "running", "pruned", "stopped", "failed")
 
 
-def reference_bytes(trials: pd.DataFrame, sweep: Sweep) -> float:
-    """The size from which a sweep's hypervolume counts: the teacher's file, else the largest student."""
-    if math.isfinite(sweep.teacher_bytes) and sweep.teacher_bytes > 0:
-        return float(sweep.teacher_bytes)
-    sizes = trials["packed_bytes"].to_numpy(dtype=float, na_value=np.nan)
-    return float(np.nanmax(sizes, initial=1.0))
+class Corner(NamedTuple):
+    """What a hypervolume counts against.
+
+    Attributes:
+        size: bytes from which it counts.
+        teacher: the teacher's quality on the validation split.
+    """
+
+    size: float
+    teacher: float
 
 
-def progress_data(trials: pd.DataFrame, sweep: Sweep, reference: float | None = None) -> pd.DataFrame:
+def corner_of(trials: pd.DataFrame, sweep: Sweep) -> Corner:
+    """What a sweep's hypervolume counts against: its teacher, as far as that was measured.
+
+    Else it is the largest student, and the best.
+    """
+    size, teacher, quality = sweep.teacher_bytes, sweep.teacher_validation, sweep.quality
+    if not (math.isfinite(size) and size > 0):
+        size = np.nanmax(trials["packed_bytes"].to_numpy(dtype=float, na_value=np.nan), initial=1.0)
+    if not math.isfinite(teacher):
+        values = trials[quality.validation].to_numpy(dtype=float, na_value=np.nan)
+        values = values[np.isfinite(values)]
+        teacher = float(max(values, key=quality.gain)) if len(values) else 0.0
+    return Corner(float(size), teacher)
+
+
+def hypervolume_unit(quality: Quality) -> str:
+    """What one unit of hypervolume is, in words."""
+    if quality.ranged:
+        return "one unit is a halving of the file at the full range of the quality"
+    return (
+        f"one unit is a halving of the file at the teacher's {quality.label}, of which a student counts half "
+        "that is worse by as much again"
+    )
+
+
+def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = None) -> pd.DataFrame:
     """The hypervolume after each trial that ended.
 
     Args:
         trials: as :meth:`search.store.store.Store.trials` returns them.
         sweep: theirs.
-        reference: bytes from which it counts; default :func:`reference_bytes`.
+        corner: against which it counts; default :func:`corner_of`.
 
     Returns:
         Columns trial (1, 2, ... in the order of their ends), minutes (since the sweep began), hypervolume
@@ -40,16 +70,16 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, reference: float | None = 
     """
     quality, ended = sweep.quality, trials[trials["end_time"].notna()]
     ended = ended.sort_values(["end_time", "trial_id"], kind="stable")
-    corner = reference_bytes(trials, sweep) if reference is None else reference
-    values = ended[["packed_bytes", quality.validation]].to_numpy(dtype=float, na_value=np.nan)
+    size, teacher = corner_of(trials, sweep) if corner is None else corner
+    values = ended[["packed_bytes", quality.validation]].to_numpy(dtype=float, na_value=np.nan, copy=True)
     values[(ended["state"] != "finished").to_numpy(dtype=bool, na_value=True)] = np.nan
     front, volume, volumes = np.empty((0, 2)), 0.0, []
     for row in values:
-        if np.isfinite(row).all() and not (_no_worse(front, row)).any():
+        if np.isfinite(row).all() and not _no_worse(front, row, quality.up).any():
             front = np.vstack([front, row])
-            front = front[non_dominated(front, (False, True))]
+            front = front[non_dominated(front, (False, quality.up))]
             volume = size_quality_hypervolume(
-                front[:, 0], front[:, 1], quality, reference_bytes=corner, reference_value=quality.lowest
+                front[:, 0], front[:, 1], quality, reference_bytes=size, teacher_value=teacher
             )
         volumes.append(volume)
     hypervolume = pd.Series(volumes, dtype="float64")
@@ -175,5 +205,6 @@ def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp) -> float
 def _no_worse(
     front: np.ndarray[tuple[int, int], np.dtype[np.float64]],
     row: np.ndarray[tuple[int], np.dtype[np.float64]],
+    up: bool,
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    return (front[:, 0] <= row[0]) & (front[:, 1] >= row[1])
+    return (front[:, 0] <= row[0]) & (front[:, 1] >= row[1] if up else front[:, 1] <= row[1])

@@ -23,6 +23,7 @@ from dashboards.theme import Theme, theme_of
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.units import count, show_number
+from trainables.metrics import Quality
 
 PATH, TITLE = "/compare", "Compare"
 _SWEEP, _METHOD = "sweep ", "method "
@@ -167,11 +168,11 @@ def _tables(found: Comparison) -> Any:
         return html.Section(note("Neither has a finished trial yet."), className="panel")
     quality = found.quality
     sizes = [
-        [f"{show_number(kilobytes)} kB", *(_points(value, quality.unit) for value in row)]
+        [f"{show_number(kilobytes)} kB", *(_points(quality, value) for value in row)]
         for kilobytes, row in zip(found.sizes.index, found.sizes.to_numpy(), strict=True)
     ]
     qualities = [
-        [_points(level, quality.unit), *("none" if missing(value) else size(1000 * value) for value in row)]
+        [_points(quality, level), *("none" if missing(value) else size(1000 * value) for value in row)]
         for level, row in zip(found.qualities.index, found.qualities.to_numpy(), strict=True)
     ]
     return html.Div(
@@ -183,13 +184,13 @@ def _tables(found: Comparison) -> Any:
             ),
             panel(
                 f"Smallest file at a given {quality.label}",
-                plain_table(["At least", *found.labels], qualities),
-                caption="From the best of both, downwards.",
+                plain_table(["At least" if quality.up else "At most", *found.labels], qualities),
+                caption=f"From the best of both, {'downwards' if quality.up else 'upwards'}.",
             ),
         ],
         className="halves",
     )
 
 
-def _points(value: float, unit: str) -> str:
-    return "none" if missing(value) else f"{value:.2f} {unit}".rstrip()
+def _points(quality: Quality, points: float) -> str:
+    return "none" if missing(points) else f"{quality.number(points)} {quality.unit}".rstrip()

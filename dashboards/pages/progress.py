@@ -10,6 +10,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 from dashboards.callbacks import Count, Text
 from dashboards.figures.progress import (
     AGAINST,
+    hypervolume_unit,
     progress_data,
     progress_figure,
     seconds_left,
@@ -36,11 +37,7 @@ def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
             className="panel",
             children=[
                 html.H2("Hypervolume"),
-                html.P(
-                    "How much of the plane of size and quality the front covers: one unit is a halving of "
-                    "the file at the full range of the quality. Where it is flat, trials found little.",
-                    className="caption",
-                ),
+                html.P(id="unit", className="caption"),
                 html.Div([choice("against", "Over", [*AGAINST.items()], "trials")], className="controls"),
                 graph("growth", height=340),
             ],
@@ -81,6 +78,7 @@ def register(app: Dash, live: Live) -> None:
 
     @app.callback(
         Output("growth", "figure"),
+        Output("unit", "children"),
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
         Input("against", "value"),
@@ -89,12 +87,16 @@ def register(app: Dash, live: Live) -> None:
     def grow(_: Count | None, name: Text | None, against: Text | None, theme: Text | None) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
-            return no_update
+            return no_update, no_update
         try:
             data = progress_data(live.trials(sweep), sweep)
         except StoreError:
-            return no_update
-        return progress_figure(data, against if against in AGAINST else "trials", theme_of(theme))
+            return no_update, no_update
+        figure = progress_figure(data, against if against in AGAINST else "trials", theme_of(theme))
+        return figure, (
+            f"How much of the plane of size and quality the front covers: {hypervolume_unit(sweep.quality)}. "
+            "Where it is flat, trials found little."
+        )
 
 
 def _total(sweep: Sweep, known: int) -> int:

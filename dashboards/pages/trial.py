@@ -195,7 +195,7 @@ def _find(live: Live, path: str | None, name: str | None) -> tuple[Sweep, pd.Dat
     if sweep is None or path != PATH:
         return None
     trials = live.trials(sweep)
-    values = trials[sweep.quality.validation].where(trials["front"])
+    values = sweep.quality.gain(1.0) * trials[sweep.quality.validation].where(trials["front"])
     return (
         None
         if values.isna().all()

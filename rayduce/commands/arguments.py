@@ -94,7 +94,11 @@ MaxLatency = Annotated[
 
 MaxDrop = Annotated[
     float | None,
-    typer.Option(metavar="POINTS", help="Budget: points of quality below the teacher, on validation."),
+    typer.Option(
+        metavar="POINTS",
+        help="Budget: how much worse than the teacher, on validation: in percent of an accuracy, points of "
+        "BLEU, or the unit of a quality of your own.",
+    ),
 ]
 
 

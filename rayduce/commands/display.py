@@ -135,7 +135,9 @@ class Display:
             return Text("")
         quality = _quality(finished[0])
         values = np.array([[r.metrics[quality.validation], r.metrics["packed_bytes"]] for r in finished])
-        front = [r for r, kept in zip(finished, non_dominated(values, (True, False)), strict=True) if kept]
+        front = [
+            r for r, kept in zip(finished, non_dominated(values, (quality.up, False)), strict=True) if kept
+        ]
         table = Table(title="front so far (validation split)", title_justify="left", box=None, padding=(0, 2))
         table.add_column("student")
         table.add_column(quality.label, justify="right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ from trainables.metrics import Quality
 if TYPE_CHECKING:
     from search.store.store import Store
     from search.store.sweep import Sweep
+
+
+SHORT_UNIT = 1
+"""Letters of a unit that stands beside every value of a column: the table has room in 80 of a terminal."""
 
 
 def where_store_is(store: Path, tracking_uri: str | None, before: str = "") -> str:
@@ -48,10 +53,11 @@ def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
 
 
 def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("run", "student"):
         table.add_column(name, no_wrap=True)
-    for name in (quality.label, "validation", "packed", "ratio", "latency"):
+    heads = quality_head(quality), "validation", "packed", "ratio", "latency"
+    for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
@@ -67,5 +73,14 @@ def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Tab
     return table
 
 
+def quality_head(quality: Quality) -> str:
+    """A narrow heading of a column of :func:`score_text`, with a unit that is too long for every cell."""
+    text = quality.label if len(quality.unit) <= SHORT_UNIT else quality.heading
+    return "\n".join(escaped(line) for line in textwrap.wrap(text, 12))
+
+
 def score_text(quality: Quality, value: float | None) -> str:
-    return "-" if value is None else quality.text(value)
+    """A value in a column, ``-`` where there is none."""
+    if value is None:
+        return "-"
+    return quality.text(value) if len(quality.unit) <= SHORT_UNIT else quality.number(quality.points(value))

@@ -54,7 +54,7 @@ from rayduce.commands.console import (
     whole_line,
 )
 from rayduce.commands.help import SAMPLERS, Command
-from rayduce.commands.results import front_rows, front_table, quoted, score_text, where_store_is
+from rayduce.commands.results import front_rows, front_table, quality_head, quoted, score_text, where_store_is
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
 from search.units import count, show_bytes, show_seconds
@@ -243,7 +243,7 @@ def _undelivered_front(outcome: Outcome) -> Table:
     """The front as the driver knows it, for while MLflow does not."""
     quality = outcome.quality
     table = Table(title="Front, smallest first", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("student", quality.label, "validation", "packed", "file"):
+    for name in ("student", quality_head(quality), "validation", "packed", "file"):
         table.add_column(name, no_wrap=True)
     for record in (outcome.records[trial_id] for trial_id in outcome.front):
         table.add_row(

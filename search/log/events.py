@@ -24,7 +24,7 @@ from search.store.mlflow_client import (
     TRIAL_TAG,
 )
 from trainables.foreign import shown
-from trainables.metrics import QUALITIES
+from trainables.metrics import quality_of
 
 SWEEP = ""
 """The parent run's place among the trial ids."""
@@ -155,8 +155,7 @@ class History:
             if study != event["study"]:
                 raise ValueError(f"its study is {_said(event['study'])}, and {_said(study)}")
             expected = {KIND_TAG: "sweep", SWEEP_TAG: self._sweep, STUDY_TAG: study}
-            if tags.get(METRIC_TAG) not in {quality.name for quality in QUALITIES}:
-                raise ValueError(f"no quality is called {_said(tags.get(METRIC_TAG))}")
+            quality_of(tags.get(METRIC_TAG, ""))
         else:
             expected = {KIND_TAG: "trial", SWEEP_TAG: self._sweep, TRIAL_TAG: event["run"]}
             if tags.get(_CONTINUES, event["run"]) not in self._runs | {event["run"]}:

@@ -44,19 +44,21 @@ def aliases(
 
     Args:
         candidates: the sweep's front by trial id; a budget is the front's business.
-        quality: by which the sweep selects; more is better.
+        quality: by which the sweep selects.
         teacher_validation: the teacher's, on the validation split.
     """
-    by_size = sorted(candidates.values(), key=lambda each: (each.packed_bytes, -each.quality, each.trial_id))
+    by_size = sorted(
+        candidates.values(), key=lambda each: (each.packed_bytes, -quality.gain(each.quality), each.trial_id)
+    )
     if not by_size:
         return {}
     found = {"smallest": by_size[0].trial_id}
-    best = max(by_size, key=lambda each: (each.quality, -each.packed_bytes))
+    best = max(by_size, key=lambda each: (quality.gain(each.quality), -each.packed_bytes))
     found["best"] = best.trial_id
     for words, drop in DROPS:
         for each in by_size:
-            lost = quality.points(teacher_validation) - quality.points(each.quality)
-            if math.isfinite(lost) and round(lost, 9) <= drop:  # 57.00 %, and not 56.99...
+            lost = quality.lost(each.quality, teacher_validation)
+            if math.isfinite(lost) and lost <= drop:
                 found[f"smallest-within-{words}"] = each.trial_id
                 break
     return found

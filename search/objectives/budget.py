@@ -18,7 +18,8 @@ class Budget:
     Attributes:
         max_bytes: length of its packed file, at least 1; None (default) is no limit, as below.
         max_latency_ms: ``latency_ms``, above 0.
-        max_drop: points of validation quality that it may lose to the teacher, from 0 to 100.
+        max_drop: points of validation quality that it may lose to the teacher, at least 0. A point is one of
+            the quality's unit times its scale: one percent of an accuracy, one metre of an error in metres.
 
     Raises:
         ValueError: a limit is out of range.
@@ -33,8 +34,8 @@ class Budget:
             raise ValueError(f"max_bytes must be at least 1, got {self.max_bytes}")
         if self.max_latency_ms is not None and not 0 < self.max_latency_ms < math.inf:
             raise ValueError(f"max_latency_ms must be above 0 and finite, got {self.max_latency_ms}")
-        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
-            raise ValueError(f"max_drop must be at least 0 and at most 100, got {self.max_drop}")
+        if self.max_drop is not None and not 0 <= self.max_drop < math.inf:
+            raise ValueError(f"max_drop must be at least 0 and finite, got {self.max_drop}")
 
     def params(self) -> dict[str, float | None]:
         """The limits by name, as a sweep's parent run keeps them."""
@@ -63,8 +64,8 @@ class Budget:
         if self.max_latency_ms is not None:
             words.append(f"{show_number(self.max_latency_ms)} ms")
         if self.max_drop is not None:
-            points = f"{show_number(self.max_drop)} point{'' if self.max_drop == 1 else 's'}"
-            words.append(f"{points} of validation {quality.label} below the teacher")
+            points = f"{show_number(self.max_drop)} {quality.step(self.max_drop)}"
+            words.append(f"{points} of validation {quality.label} {quality.behind} the teacher")
         return f"at most {', '.join(words)}" if words else ""
 
     def exceeded(self, result: Mapping[str, Any], quality: Quality, teacher_validation: float) -> str:
@@ -83,7 +84,7 @@ class Budget:
         elif self.max_drop is not None and drop is not None and drop > self.max_drop:
             more = show_number(drop - self.max_drop)
             clauses.append(
-                f"it loses {show_number(drop)} points of {quality.label} to the teacher, "
+                f"it loses {show_number(drop)} {quality.step()} of {quality.label} to the teacher, "
                 f"{more} more than {show_number(self.max_drop)}"
             )
         return "; ".join(filter(None, clauses))
@@ -146,7 +147,7 @@ def _drop(result: Mapping[str, Any], quality: Quality, teacher_validation: float
     value = _number(result.get(quality.validation))
     if value is None or not math.isfinite(teacher_validation):
         return None
-    return round(quality.points(teacher_validation) - quality.points(value), 9)  # 57.00 %, and not 56.99...
+    return quality.lost(value, teacher_validation)
 
 
 def _number(value: Any) -> float | None:

@@ -68,54 +68,80 @@ def hypervolume(values: ArrayLike, reference: ArrayLike, maximise: tuple[bool, .
     return float(moocore.hypervolume(losses, ref=corner))
 
 
+def worth(values: ArrayLike, quality: Quality, teacher: float) -> NDArray[np.float64]:
+    """What values of a quality count in a hypervolume: more is better, 0 is nothing.
+
+    In a range with two ends it is the share of the range, so 1 at the best value. Without two ends there is
+    no such share, and it is told by the teacher's value: 1 there, one half for a student that is worse by as
+    much as the teacher's own size (an error twice as large as the teacher's), and towards 0 the worse it is;
+    towards 2 the better. It depends on no other student.
+
+    Args:
+        values: of ``quality``, any shape.
+        quality: what was measured.
+        teacher: the teacher's value, finite; any number if the range has two ends.
+    """
+    gains = np.asarray(values, dtype=float) * (1.0 if quality.up else -1.0)
+    if quality.ranged:
+        return (gains - quality.gain(quality.worst)) / (quality.highest - quality.lowest)
+    size = abs(teacher) or 1.0 / quality.scale
+    more = (gains - quality.gain(teacher)) / size
+    share = 1.0 / (1.0 + np.abs(more))
+    return np.where(more < 0, share, 2.0 - share)
+
+
 def size_quality_hypervolume(
     packed_bytes: ArrayLike,
     values: ArrayLike,
     quality: Quality,
     *,
     reference_bytes: float,
-    reference_value: float,
+    reference_value: float | None = None,
+    teacher_value: float = math.nan,
 ) -> float:
     """How much of the plane of log2(bytes) and quality a front covers.
 
-    A unit is one halving of the file at the full range of the quality (an accuracy of 1.0, a BLEU of 100).
-    Comparable only between fronts measured against the same reference.
+    A unit is one halving of the file at the full :func:`worth` of the quality: an accuracy of 1.0, a BLEU of
+    100, the teacher's value of an error without an end. Comparable only between fronts measured against the
+    same references.
 
     Args:
         packed_bytes: shape (n,), above 0.
         values: shape (n,), of ``quality``.
-        quality: what was measured; more is better, in a finite range.
+        quality: what was measured.
         reference_bytes: the largest size that counts, usually the teacher's.
-        reference_value: the lowest value that counts, usually that of guessing.
+        reference_value: the worst value that counts, such as that of guessing; None (default) is the worst
+            there can be.
+        teacher_value: the teacher's; needed of a quality whose range does not have two ends.
 
     Raises:
-        ValueError: ``reference_bytes`` is not above 0, or ``quality`` has no full range to be a share of.
+        ValueError: ``reference_bytes`` is not above 0, or ``teacher_value`` is needed and not finite.
     """
     if not reference_bytes > 0:
         raise ValueError(f"reference_bytes must be above 0, got {reference_bytes=}")
-    if quality.goal != "up" or not math.isfinite(quality.highest):
+    if not quality.ranged and not math.isfinite(teacher_value):
         raise ValueError(
-            f"quality must be better the more there is, with a finite highest value, got {quality.name} "
-            f"with goal={quality.goal!r} and highest={quality.highest}"
+            f"teacher_value must be finite where a quality has no range with two ends, as {quality.name}, "
+            f"got {teacher_value=}"
         )
     sizes = np.asarray(packed_bytes, dtype=float)
     logs = np.log2(sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
-    full = quality.highest - quality.lowest
-    table = np.column_stack([logs, np.asarray(values, dtype=float) / full])
-    return hypervolume(table, (math.log2(reference_bytes), reference_value / full), (False, True))
+    table = np.column_stack([logs, worth(values, quality, teacher_value)])
+    least = 0.0 if reference_value is None else float(worth(reference_value, quality, teacher_value))
+    return hypervolume(table, (math.log2(reference_bytes), least), (False, True))
 
 
-def front_so_far(trials: pd.DataFrame, quality: str) -> pd.Series[bool]:
-    """Mark the finished trials that are not dominated in ``quality`` (up) and ``packed_bytes`` (down).
+def front_so_far(trials: pd.DataFrame, quality: Quality) -> pd.Series[bool]:
+    """Mark the finished trials that are not dominated in validation quality and ``packed_bytes``.
 
     Args:
         trials: one row each; those that are not ``feasible`` take no part.
-        quality: the column to go by.
+        quality: to go by, on the validation split.
     """
-    values = trials[[quality, "packed_bytes"]].to_numpy(dtype=float, na_value=np.nan)
+    values = trials[[quality.validation, "packed_bytes"]].to_numpy(dtype=float, na_value=np.nan, copy=True)
     out = (trials["state"] != "finished").to_numpy(dtype=bool, na_value=True)
     values[out | ~trials["feasible"].to_numpy(dtype=bool)] = np.nan
-    return pd.Series(non_dominated(values, (True, False)), index=trials.index, dtype=bool)
+    return pd.Series(non_dominated(values, (quality.up, False)), index=trials.index, dtype=bool)
 
 
 def _table(values: ArrayLike, columns: int) -> NDArray[np.float64]:

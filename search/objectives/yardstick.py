@@ -37,10 +37,9 @@ class Yardstick:
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
-        """Of the :meth:`objectives`: more quality, fewer bytes and, where it counts, less latency."""
-        if self.minimize_latency:
-            return ["maximize", "minimize", "minimize"]
-        return ["maximize", "minimize"]
+        """Of the :meth:`objectives`: better quality, fewer bytes and, where it counts, less latency."""
+        costs: list[Literal["maximize", "minimize"]] = ["minimize"] * (2 if self.minimize_latency else 1)
+        return ["maximize" if self.quality.up else "minimize", *costs]
 
     def objectives(self, result: Mapping[str, Any]) -> list[float]:
         """A trial's last result as Optuna is told it: quality, log2 of the bytes, perhaps latency in ms.
@@ -62,8 +61,8 @@ class Yardstick:
     def front(self, students: Mapping[str, Mapping[str, float]]) -> list[str]:
         """Trial ids of the non-dominated students within the budget, smallest file first.
 
-        One whose quality is the lowest there is, such as a BLEU of 0, has learnt nothing, and is no choice
-        however small it is. Better is more validation quality, fewer bytes and, where it is an objective,
+        One whose quality is the worst there is, such as a BLEU of 0, has learnt nothing, and is no choice
+        however small it is. Better is a better validation quality, fewer bytes and, where it is an objective,
         less latency; of equal students the first is kept.
 
         Args:
@@ -75,12 +74,12 @@ class Yardstick:
             trial_id: metrics
             for trial_id, metrics in students.items()
             if all(name in metrics for name in names)
-            and metrics[quality.validation] > quality.lowest
+            and quality.gain(metrics[quality.validation]) > quality.gain(quality.worst)
             and not self.over(metrics)
         }
         if not fit:
             return []
         values = np.array([[metrics[name] for name in names] for metrics in fit.values()], dtype=float)
-        kept = non_dominated(values, (True, False, False)[: len(names)])
+        kept = non_dominated(values, (quality.up, False, False)[: len(names)])
         front = [trial_id for trial_id, on_front in zip(fit, kept, strict=True) if on_front]
         return sorted(front, key=lambda trial_id: fit[trial_id]["packed_bytes"])

@@ -15,6 +15,7 @@ from search.units import show_number
 from spaces import Context, Space
 from trainables.compression.compressed_weight import compress
 from trainables.exporting.export import ExportError
+from trainables.metrics import Quality, quality_of
 from trainables.models.base import Model
 from trainables.origins.base import Origin
 from trainables.recipe import Recipe
@@ -77,7 +78,8 @@ def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[
 def check_students(space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:
     """Refuse students that cannot be built, and limits that not even the least of them meets.
 
-    Nobody knows beforehand how much quality is lost, so ``max_drop`` is never refused.
+    Nobody knows beforehand how much quality is lost, so ``max_drop`` is refused only where no student can
+    lose as much.
 
     Args:
         space: of the students.
@@ -88,6 +90,7 @@ def check_students(space: Space, context: Context, task: LoadedTask, budget: Bud
     Raises:
         Problem: the message says what is wrong, or what would fit.
     """
+    _check_drop(quality_of(context.task.metric), budget)
     try:
         space.opened(context)
     except ValueError as error:
@@ -113,6 +116,15 @@ def check_students(space: Space, context: Context, task: LoadedTask, budget: Bud
         raise Problem(
             f"No student of this study answers within {show_number(budget.max_latency_ms)} ms: the fastest "
             f"takes about {show_number(best)} ms on this machine; give a larger --max-latency-ms."
+        )
+
+
+def _check_drop(quality: Quality, budget: Budget) -> None:
+    whole = quality.points(quality.highest - quality.lowest)
+    if budget.max_drop is not None and budget.max_drop > whole:
+        raise Problem(
+            f"--max-drop must be at most {show_number(whole)}, all that there is of {quality.label}, got "
+            f"{show_number(budget.max_drop)}."
         )
 
 

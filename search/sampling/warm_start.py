@@ -23,7 +23,7 @@ from search.store.store import Store, StoreError
 from search.store.sweep import Sweep
 from search.units import count
 from trainables.foreign import shown
-from trainables.metrics import COSTS, Quality
+from trainables.metrics import COSTS, Quality, quality_of
 from trainables.metrics.latency import fingerprint
 from trainables.shipping.packed_file import PackedFileError, read_header
 from trainables.trainable import Copy
@@ -92,8 +92,19 @@ def check_kinds(sweeps: Iterable[Sweep], settings: Mapping[str, Any]) -> None:
             if theirs.get(name, "None") != str(settings[name]):
                 shown = [theirs.get(name, "None"), str(settings[name])]
                 shown = ["none" if value == "None" else value for value in shown]
+                if name == "metric":
+                    shown = _short(*shown)
                 words = {"name": sweep.name, "theirs": shown[0], "ours": shown[1]}
                 raise Problem(f"The sweep {sentence.format(**words)}; leave out --from {sweep.name}.")
+
+
+def _short(theirs: str, ours: str) -> list[str]:
+    """The names of two metrics; how they are spelled where the names are the same, or one is none."""
+    try:
+        names = [quality_of(theirs).name, quality_of(ours).name]
+    except ValueError:  # another version's
+        return [theirs, ours]
+    return names if names[0] != names[1] else [theirs, ours]
 
 
 @dataclass(frozen=True)

@@ -121,9 +121,9 @@ def places(losses: ArrayLike) -> NDArray[np.int64]:
 class ParetoHalving:
     """Decides, report by report, which trials end early.
 
-    Losses are what is minimised: first what the quality lacks of its best possible value, such as one minus
-    the accuracy, then the costs, such as log2 of the bytes, which are known before training but for what
-    coding gains by it.
+    Losses are what is minimised: first the quality's (:meth:`trainables.metrics.Quality.loss`), such as one
+    minus the accuracy, then the costs, such as log2 of the bytes, which are known before training but for
+    what coding gains by it.
 
     A trial that was ended (:meth:`stop`) may be taken up again as another one (:meth:`promising`,
     :meth:`take_up`), as trials are promoted in asynchronous successive halving (Li et al. 2020, ASHA,
@@ -131,9 +131,13 @@ class ParetoHalving:
 
     Attributes:
         rules: how strict to be.
+        shrinking: whether the first loss is what the quality lacks of the best there can be, so at least 0:
+            training makes it smaller by a factor. Else it may be any number, and training takes something
+            off it. Default True.
     """
 
     rules: Rules
+    shrinking: bool = True
     _shown: dict[int, dict[str, tuple[float, ...]]] = field(default_factory=dict)
     _ends: dict[str, tuple[float, ...]] = field(default_factory=dict)
     _last: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -148,12 +152,13 @@ class ParetoHalving:
         Args:
             trial: its name.
             epoch: epochs done, from 0 for the untrained student to ``epochs``.
-            losses: of the student as it would be shipped now; finite, the first at least 0.
+            losses: of the student as it would be shipped now; finite, the first at least 0 if shrinking.
             epochs: of its whole training.
         """
         own = tuple(float(loss) for loss in losses)
-        if not all(map(math.isfinite, own)) or own[0] < 0:
-            raise ValueError(f"losses must be finite and the first at least 0, got {own} of trial {trial}")
+        if not all(map(math.isfinite, own)) or (self.shrinking and own[0] < 0):
+            least = " and the first at least 0" if self.shrinking else ""
+            raise ValueError(f"losses must be finite{least}, got {own} of trial {trial}")
         if epoch >= epochs:
             self._ends[trial] = own
             return ""
@@ -182,9 +187,9 @@ class ParetoHalving:
         for trial in self._stopped:
             groups.setdefault(self._last[trial], []).append(trial)
         for epoch, epochs in sorted(groups, reverse=True):
-            shown, (then, ends) = self._shown[epoch], self._peers(epoch)
+            shown = self._shown[epoch]
             group = groups[epoch, epochs]
-            found, _, _ = chances([shown[trial] for trial in group], then, ends, untrained=epoch == 0)
+            found, _, _ = self._chances([shown[trial] for trial in group], epoch)
             able = [trial for trial, chance in zip(group, found, strict=True) if chance >= self.rules.chance]
             if not able:
                 continue
@@ -208,19 +213,21 @@ class ParetoHalving:
         self._last[name] = self._last.pop(trial)
         self._allowed[name] = self._last[name][0]
 
-    def _peers(self, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Losses of the finished trials after ``epoch`` and at their ends, a row for each."""
+    def _chances(
+        self, losses: ArrayLike, epoch: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """See :func:`chances`: of students after ``epoch``, by the finished trials then and at their ends."""
         shown = self._shown[epoch]
         names = [name for name in self._ends if name in shown]
-        return np.array([shown[name] for name in names]), np.array([self._ends[name] for name in names])
+        then, ends = [shown[name] for name in names], [self._ends[name] for name in names]
+        return chances(losses, then, ends, untrained=epoch == 0, shrinking=self.shrinking)
 
     def _by_chance(self, own: tuple[float, ...], epoch: int) -> str:
         """Whether enough finished trials got from where this one is to where it would have to get.
 
         See :func:`chances`.
         """
-        then, ends = self._peers(epoch)
-        (chance,), (lucky,), (count,) = chances([own], then, ends, untrained=epoch == 0)
+        (chance,), (lucky,), (count,) = self._chances([own], epoch)
         if chance >= self.rules.chance:
             return ""
         share = f"{100 * chance:.0f} %: {lucky or 'none'} of {count}"
@@ -257,14 +264,15 @@ class ParetoHalving:
 
 
 def chances(
-    losses: ArrayLike, then: ArrayLike, ends: ArrayLike, *, untrained: bool
+    losses: ArrayLike, then: ArrayLike, ends: ArrayLike, *, untrained: bool, shrinking: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """How likely students reach the front, from what finished ones did.
 
     To reach it a student must end better than the best finished one that is no larger; where there is none,
     its chance is 1. Of n finished ones, k show that it could: before training those at least as large that
     ended that well, since larger students can do at least what this one can; later those whose loss, from
-    this epoch to their end, shrank by the factor that its own would have to. Were it drawn like them, it
+    this epoch to their end, shrank by the factor that its own would have to, or where losses have no least
+    value fell as far. Were it drawn like them, it
     would be as lucky with a chance of (k + 1) / (n + 2): Laplace's rule of succession, so that few prove
     little.
 
@@ -274,6 +282,7 @@ def chances(
         then: of the finished ones at the same epoch, shape (n, d).
         ends: of them at their ends, same shape.
         untrained: whether that epoch is the one before training.
+        shrinking: whether 0 is the least value of the first loss; default True.
 
     Returns:
         The chance, k and n of each, shape (m,).
@@ -288,7 +297,8 @@ def chances(
     if untrained:
         counted, reached = (after[:, 1:] >= costs).all(axis=2), after[:, 0]
     else:
-        counted, reached = np.ones(smaller.shape, dtype=bool), _carried(own[:, 0], before[:, 0], after[:, 0])
+        carried = _carried if shrinking else _moved
+        counted, reached = np.ones(smaller.shape, dtype=bool), carried(own[:, 0], before[:, 0], after[:, 0])
     lucky, count = (counted & (reached < wanted)).sum(axis=1), counted.sum(axis=1)
     return np.where(smaller.any(axis=1), (lucky + 1) / (count + 2), 1.0), lucky, count
 
@@ -301,3 +311,10 @@ def _carried(
     factors[(then == 0) & (ends == 0)] = 1.0
     own = losses[:, None]
     return np.multiply(own, factors, out=np.zeros((len(own), len(factors))), where=own > 0)
+
+
+def _moved(
+    losses: NDArray[np.float64], then: NDArray[np.float64], ends: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Each of ``losses``, a row, moved as far as others were from ``then`` to ``ends``."""
+    return losses[:, None] + (ends - then)

@@ -23,14 +23,11 @@ class ParetoScheduler(FIFOScheduler):
     on tells them again with :meth:`learn`.
 
     Args:
-        quality: what selects students; better the more there is, with a highest value.
+        quality: what selects students.
         costs: names of what is minimised beside it, such as ``packed_bytes``; positive numbers.
         rules: how strict to be; None ends trials for their budget alone.
         over_budget: why a student with the result of an untrained one can never be within the budget, in a
             sentence; empty where it can.
-
-    Raises:
-        ValueError: ``quality`` has no highest value.
     """
 
     def __init__(
@@ -41,14 +38,9 @@ class ParetoScheduler(FIFOScheduler):
         over_budget: Callable[[Mapping[str, Any]], str] = lambda result: "",
     ) -> None:
         super().__init__()
-        if quality.goal != "up" or not math.isfinite(quality.highest):
-            raise ValueError(
-                f"quality must be better the more there is, with a finite highest value, got {quality.name} "
-                f"with goal={quality.goal!r} and highest={quality.highest}"
-            )
         self._quality = quality
         self._costs = tuple(costs)
-        self._halving = None if rules is None else ParetoHalving(rules)
+        self._halving = None if rules is None else ParetoHalving(rules, math.isfinite(quality.best))
         self._over_budget = over_budget
         self._first: dict[str, Mapping[str, Any]] = {}
         self._pruned: dict[str, str] = {}
@@ -128,7 +120,7 @@ class ParetoScheduler(FIFOScheduler):
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
             return None
         quality, *costs = (float(value) for value in values if value is not None)
-        return (self._quality.highest - quality, *map(math.log2, costs))
+        return (self._quality.loss(quality), *map(math.log2, costs))
 
 
 def _recipe(trial: Trial) -> Recipe:

@@ -201,7 +201,7 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
         marked.append(FRONT_TAG in tags)
     trials = frame_of(rows, columns)
     if sweep.state != "finished" or not any(marked):  # tags of ended trials arrive after the trials
-        trials["front"] = front_so_far(trials, quality.validation)
+        trials["front"] = front_so_far(trials, quality)
     return trials
 
 

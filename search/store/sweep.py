@@ -30,7 +30,8 @@ class Sweep:
         name: unique in the store.
         study: what was searched.
         state: ``running``, ``finished``, ``failed`` or ``stopped``.
-        metric: the quality metric's name, such as ``accuracy``; without prefix it means the test split.
+        metric: of what it selects by, as :func:`trainables.metrics.spelled` has it; two sweeps with the same
+            text can be compared. Columns and metrics go by the name of :attr:`quality`.
         start_time: when it began, UTC.
         seconds: how long it took; NaN while it runs.
         metrics: what the parent run measured; the teacher's values begin with ``teacher_``.
@@ -82,14 +83,21 @@ class Sweep:
     @property
     def teacher_quality(self) -> float:
         """The teacher's quality on the test split; NaN if not measured."""
-        return self.metrics.get(f"teacher_{self.metric}", np.nan)
+        return self._teachers("")
 
     @property
     def teacher_validation(self) -> float:
         """The teacher's quality on the validation split; NaN if not measured."""
-        return self.metrics.get(f"teacher_{VALIDATION}{self.metric}", np.nan)
+        return self._teachers(VALIDATION)
 
     @property
     def teacher_bytes(self) -> float:
         """Bytes of the teacher's full-precision file, the base of every ratio; NaN if not measured."""
         return self.metrics.get("teacher_packed_bytes", np.nan)
+
+    def _teachers(self, prefix: str) -> float:
+        try:
+            name = self.quality.name
+        except UnknownMetric:  # it is listed nevertheless
+            return np.nan
+        return self.metrics.get(f"teacher_{prefix}{name}", np.nan)

@@ -184,7 +184,7 @@ def front_csv(
     Columns: trial, name, the handles of :func:`trainables.recipe.summary` (sparsity as ``sparsity_target``),
     the qualities on both splits, the costs, recipe_id, aliases (separated by spaces).
     """
-    quality, kept = yardstick.quality, kept_metrics(yardstick.quality.name)
+    quality, kept = yardstick.quality, kept_metrics(yardstick.quality)
     metrics = [*kept.qualities, *(each.name for each in quality.reported), *kept.costs]
     rows = []
     for trial_id in front:

@@ -13,18 +13,19 @@ from search.sampling.samplers import CONTINUES
 from search.store.mlflow_client import FRONT_TAG, StoreError
 from search.tracking.record import Record, kept_metrics
 from trainables.foreign import shown
+from trainables.metrics import Quality
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.shipping.packed_file import PackedFileError, read_file, read_header
 from trainables.training.trial_folder import STUDENT_FILE
 
 
-def records_of(events: Iterable[Event], store: Path, metric: str) -> dict[str, Record]:
-    """The records that a driver had that logged ``events`` of a sweep by ``metric`` in ``store``.
+def records_of(events: Iterable[Event], store: Path, quality: Quality) -> dict[str, Record]:
+    """The records that a driver had that logged ``events`` of a sweep by ``quality`` in ``store``.
 
     Raises:
         StoreError: a recipe of the log is none.
     """
-    kept = kept_metrics(metric)
+    kept = kept_metrics(quality)
     records: dict[str, Record] = {}
     for event in events:
         key, kind = event["run"], event["kind"]

@@ -175,7 +175,7 @@ class _Driver:
         parameters = space.parameters(prepared.context)
         matters = options.minimize_latency or options.budget.max_latency_ms is not None
         known = self._look_back(Reading(draw, parameters, request.sampler, judge, matters))
-        records = records_of(self.before, options.store, request.task.metric)
+        records = records_of(self.before, options.store, yardstick.quality)
         continued = continue_study(
             request.folder.journal, options.name, yardstick.directions, records, known.trials, judge
         )

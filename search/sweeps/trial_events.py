@@ -62,7 +62,7 @@ class TrialEvents(Callback):
         for record in self.records.values():
             if record.state == "finished":
                 record.over = yardstick.over(record.metrics)
-        kept = kept_metrics(yardstick.quality.name)
+        kept = kept_metrics(yardstick.quality)
         self._qualities, self._costs, self._kept = kept.qualities, kept.costs, kept.names
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:

@@ -188,13 +188,14 @@ def _taken_up(student: Student) -> str:
 
 
 def _beside(quality: Quality, value: float, teacher: float) -> str:
-    """Points over the teacher, as words that follow the value; nothing if the teacher's is NaN."""
-    gain = round(quality.points(value) - quality.points(teacher), 9)
-    if math.isnan(gain):
+    """The difference to the teacher, as words that follow the value; nothing if the teacher's is NaN."""
+    more = quality.difference(value, teacher)
+    if math.isnan(more):
         return ""
-    if gain == 0:
+    if more == 0:
         return ", as the teacher's"
-    return f", {abs(gain):.2f} points {'above' if gain > 0 else 'below'} the teacher's"
+    number = quality.number(abs(more), quality.points(teacher))
+    return f", {number} {quality.step()} {'above' if more > 0 else 'below'} the teacher's"
 
 
 def _ratio(metrics: Mapping[str, float]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from search.store.mlflow_client import FEASIBLE_TAG, FRONT_TAG
 from search.tracking.notes import Student
-from trainables.metrics import COSTS, quality_of
+from trainables.metrics import COSTS, Quality
 from trainables.naming import short_name
 from trainables.recipe import Recipe
 from trainables.wording import in_words
@@ -94,9 +94,8 @@ class Kept:
         return (*self.costs, *self.qualities, "epoch")
 
 
-def kept_metrics(metric: str) -> Kept:
-    """What is kept in a sweep by ``metric``."""
-    quality = quality_of(metric)
+def kept_metrics(quality: Quality) -> Kept:
+    """What is kept in a sweep that selects by ``quality``."""
     return Kept(
         tuple(each.validation for each in quality.reported),
         tuple(cost.name for cost in (*COSTS, *quality.costs)),

@@ -138,7 +138,7 @@ class SweepTracker:
 
         Args:
             params: of the parent run; nested ones get dotted names.
-            tags: must hold ``rayduce.metric``, a name of :data:`trainables.metrics.QUALITIES`.
+            tags: must hold ``rayduce.metric``, what :func:`trainables.metrics.spelled` gives.
             settings: what it takes to go on with the sweep, kept in its log.
             resume: go on with the sweep of this name, of which there is a log. ``params``, ``tags`` and
                 ``settings`` stay what they were, and a server that does not answer is waited for later.

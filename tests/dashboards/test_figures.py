@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dashboards import figures
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
 from dashboards.figures.front import front_figure
-from dashboards.figures.front_view import MANY, VIEW_POINTS, FrontView, front_view, quality_range, staircase
+from dashboards.figures.front_view import MANY, VIEW, FrontView, front_view, quality_range, staircase
 from dashboards.figures.parts import round_ticks
 from dashboards.theme import DARK, LIGHT, THEMES, theme_of
 from search.store.store import StoreError
@@ -323,7 +323,7 @@ def test_the_quality_axis_shows_the_whole_front(front: list[float], others: list
     flags = np.array([True] * len(front) + [False] * len(others), dtype=bool)
     low, high = quality_range(values, flags, quality_axis(ACCURACY), [98.0])
     assert low < high
-    near = [q for q in front if q >= max(front) - VIEW_POINTS / 100 + 1e-9]
+    near = [q for q in front if q >= max(front) - VIEW + 1e-9]
     assert all(low <= 100 * q <= high for q in [*near, 0.98])
 
 

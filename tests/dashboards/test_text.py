@@ -16,7 +16,8 @@ def test_numbers() -> None:
     assert [text.times(x) for x in (4.06, 37.4, 1234.0, None)] == ["4.1x", "37x", "1,234x", ""]
     assert [text.milliseconds(x) for x in (0.25, None)] == ["0.250", ""]
     minus = "\N{MINUS SIGN}"
-    assert [text.points(x) for x in (-0.56, 1, -1e-7, math.nan)] == [f"{minus}0.56", "+1.00", "0.00", ""]
+    told = [text.points(ACCURACY, x, 98.0) for x in (-0.56, 1, -1e-7, math.nan)]
+    assert told == [f"{minus}0.56", "+1.00", "0.00", ""]
     assert [text.duration(x) for x in (47.6, 7500, math.nan)] == ["48 s", "2 h 05 min", ""]
 
 

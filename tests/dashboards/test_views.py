@@ -9,7 +9,7 @@ import pytest
 from dashboards import figures
 from dashboards.axes import SIZE, quality_axis
 from dashboards.figures.parameters import contour_data, parameter_label
-from dashboards.figures.progress import reference_bytes
+from dashboards.figures.progress import corner_of
 from dashboards.table import arranged, columns_of, page_of, to_csv
 from search.objectives.front import size_quality_hypervolume
 from tests.dashboards.frames import ACCURACY, bleu_sweep, sweep, trials
@@ -39,7 +39,7 @@ def test_hypervolume_grows_with_the_front_only() -> None:
     )
     assert data["hypervolume"].iloc[-1] == pytest.approx(expected)
     assert figures.progress_data(trials(), sweep()).empty
-    assert reference_bytes(frame, sweep(metrics={})) == 8_000
+    assert corner_of(frame, sweep(metrics={})).size == 8_000
     for against in ("trials", "time"):
         assert figures.progress_figure(data, against).layout.xaxis.title.text
     with pytest.raises(ValueError, match="against must be one of"):

@@ -91,7 +91,7 @@ def test_a_point_is_what_the_quality_says():
         {"max_latency_ms": 0.0},
         {"max_latency_ms": math.inf},
         {"max_drop": -0.1},
-        {"max_drop": 101},
+        {"max_drop": math.inf},
     ],
 )
 def test_limits_out_of_range_are_refused(limits):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from search.objectives.front import front_so_far, hypervolume, non_dominated, size_quality_hypervolume
-from trainables.metrics import QUALITIES, Quality
+from trainables.metrics import QUALITIES, Quality, own_quality
 
 # A small grid brings ties and duplicates; NaN and infinity stand for what was not measured.
 CELLS = st.sampled_from([0.0, 1.0, 2.0, 3.0, math.nan, math.inf, -math.inf])
@@ -91,10 +91,29 @@ def test_halving_the_bytes_at_full_quality_is_one_unit_of_every_quality(quality:
     assert volume([0.0, math.nan], [1.0, 1.0]) == 0.0
 
 
-def test_a_quality_without_a_full_range_has_no_volume() -> None:
+@pytest.mark.parametrize("goal", ["up", "down"])
+def test_halving_the_bytes_at_the_teacher_s_value_is_one_unit_of_a_quality_without_an_end(goal: str) -> None:
+    sign = 1.0 if goal == "down" else -1.0
+
+    def volume(sizes: list[float], errors: list[float]) -> float:
+        values = [sign * error for error in errors]
+        return size_quality_hypervolume(
+            sizes, values, own_quality("error", goal), reference_bytes=1024, teacher_value=sign * 0.02
+        )
+
+    assert volume([512], [0.02]) == pytest.approx(1.0)
+    assert volume([256], [0.02]) == pytest.approx(2.0)
+    assert volume([512], [0.04]) == pytest.approx(0.5), "twice the teacher's error"
+    assert volume([512], [0.2]) == pytest.approx(0.1), "and however large, it counts something"
+    assert volume([512], [0.0]) == pytest.approx(1.5)
+    assert volume([256, 512], [0.04, 0.02]) == pytest.approx(1.5)
+    assert volume([256, 512], [0.02, math.nan]) == pytest.approx(2.0)
+
+
+def test_a_quality_without_a_full_range_has_no_volume_without_a_teacher() -> None:
     perplexity = QUALITIES[1].beside[1]
-    with pytest.raises(ValueError, match="got perplexity with goal='down' and highest=inf"):
-        size_quality_hypervolume([1.0], [2.0], perplexity, reference_bytes=2, reference_value=1.0)
+    with pytest.raises(ValueError, match="as perplexity, got teacher_value=nan"):
+        size_quality_hypervolume([1.0], [2.0], perplexity, reference_bytes=2)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +141,9 @@ def test_only_finished_trials_are_on_the_front_so_far() -> None:
         },
         index=[5, 4, 3, 2, 1, 0],
     ).astype({"state": "string", "packed_bytes": "Int64"})
-    front = front_so_far(trials, "validation_bleu")
+    front = front_so_far(trials, QUALITIES[1])
     assert front.dtype == bool
     assert front.index[front].tolist() == [4]
     trials.loc[4, "feasible"] = False
-    front = front_so_far(trials, "validation_bleu")
+    front = front_so_far(trials, QUALITIES[1])
     assert front.index[front].tolist() == [1]

@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
-import pytest
 import ray
 from optuna.distributions import IntDistribution
 from ray.tune.schedulers import TrialScheduler
@@ -203,11 +202,6 @@ def test_a_real_sweep_of_few_recipes_ends_and_goes_on_to_nothing(ray_session, tm
         assert sorted(r.recipe.quantizer.bits for r in records.values()) == [2, 4]
         assert {record.state for record in records.values()} == {"finished"}
         tracker.close()
-
-
-def test_a_quality_without_a_best_value_is_refused():
-    with pytest.raises(ValueError, match="perplexity"):
-        ParetoScheduler(quality_of("perplexity"), ("packed_bytes",), None)
 
 
 def test_the_command_line_chooses(tmp_path):

@@ -1,100 +1,53 @@
 """What a trial reports, and how it is measured; one measurement per file. Importing this loads no torch."""
 
-from trainables.metrics.base import Metric, Quality
+from trainables.foreign import shown
+from trainables.metrics.base import Metric, Quality, span
+from trainables.metrics.known import COSTS, METRICS, QUALITIES
+from trainables.metrics.own import own_quality, own_spelling, read_spelling
 
-QUALITIES: tuple[Quality, ...] = (
-    Quality("accuracy", "accuracy", "up", "Share of inputs whose class is found.", 0.0, 1.0, 100.0, "%"),
-    Quality(
-        "bleu",
-        "BLEU",
-        "up",
-        "sacreBLEU's score of plain text; greedy on validation, a beam on test.",
-        0.0,
-        100.0,
-        beside=(
-            Quality("chrf", "chrF", "up", "sacreBLEU's chrF2 of the same translations.", 0.0, 100.0),
-            Quality(
-                "perplexity",
-                "perplexity",
-                "down",
-                "Exponential of the negative log-likelihood per target token.",
-                1.0,
-                float("inf"),
-            ),
-        ),
-        costs=(
-            Metric(
-                "latency_beam_ms",
-                "latency with a beam of 5",
-                "down",
-                "ms",
-                "10th percentile of the time to translate one sentence with a beam of 5, else as latency_ms.",
-            ),
-        ),
-    ),
-)
-"""By which students are selected: more is better, and the range is finite."""
+__all__ = [
+    "COSTS",
+    "METRICS",
+    "QUALITIES",
+    "Metric",
+    "Quality",
+    "own_quality",
+    "quality_of",
+    "span",
+    "spelled",
+]
 
-COSTS: tuple[Metric, ...] = (
-    Metric("packed_bytes", "packed size", "down", "B", "Length of the packed file, with all in it.", True),
-    Metric(
-        "compression_ratio",
-        "compression",
-        "up",
-        "x",
-        "Length of the teacher's full-precision packed file over the length of this one.",
-    ),
-    Metric(
-        "latency_ms",
-        "latency",
-        "down",
-        "ms",
-        "10th percentile of the time for one input in ONNX Runtime on one thread of this machine; of a "
-        "translator, for a sentence of 16 tokens, translated greedily into 16.",
-    ),
-    Metric(
-        "macs",
-        "multiply-adds",
-        "down",
-        "",
-        "Multiply-accumulate operations for what latency_ms is of: one input, or one sentence of 16 tokens.",
-        True,
-    ),
-    Metric(
-        "sparsity",
-        "sparsity",
-        "up",
-        "",
-        "Share of weights, in tensors of two or more dimensions, that the mask drops; in [0, 1].",
-    ),
-    Metric(
-        "mean_bits",
-        "bits per weight",
-        "down",
-        "bit",
-        "Stored bits per weight in tensors of two or more dimensions, with scales, codebooks and masks.",
-    ),
-    Metric("parameters", "parameters", "down", "", "Elements of all tensors, dropped ones included.", True),
-    Metric("seconds", "time", "down", "s", "From a trial's first epoch to its last measurement."),
-)
-"""What every trial reports beside its quality."""
 
-METRICS: tuple[Metric, ...] = (
-    Metric("loss", "training loss", "down", "", "Mean of an epoch, of all terms that are minimised."),
-    *(metric for quality in QUALITIES for metric in quality.metrics),
-    *COSTS,
-)
-"""Every number that is logged to a trial's run."""
+def spelled(quality: Quality) -> str:
+    """The text that stands for ``quality`` in tasks, tags and logs; inverse of :func:`quality_of`.
+
+    Of one in :data:`QUALITIES` that is its name; of one of :func:`own_quality` it is
+    JSON with sorted keys and no spaces, such as
+    ``{"goal":"down","label":"RMSE","name":"rmse","scale":1.0,"unit":"m"}``, with ``lowest`` and ``highest``
+    where they are finite.
+
+    Raises:
+        ValueError: it is neither of these.
+    """
+    return quality.name if quality in QUALITIES else own_spelling(quality)
 
 
 def quality_of(metric: str) -> Quality:
     """The quality that selects the students of tasks and sweeps whose ``metric`` it is.
 
+    Args:
+        metric: from anywhere: a name in :data:`QUALITIES`, or what :func:`spelled` makes of another quality.
+
     Raises:
-        ValueError: there is none of this name in :data:`QUALITIES`.
+        ValueError: it is neither; the message is a clause that says why.
     """
     found = next((quality for quality in QUALITIES if quality.name == metric), None)
-    if found is None:
-        known = ", ".join(quality.name for quality in QUALITIES)
-        raise ValueError(f"metric must be one of {known}, got {metric=}")
-    return found
+    if found is not None:
+        return found
+    if isinstance(metric, str) and metric.startswith("{"):
+        return read_spelling(metric)
+    known = ", ".join(quality.name for quality in QUALITIES)
+    raise ValueError(
+        f"metric must be one of {known}, or spell a quality of one's own, "
+        f"got metric={shown(repr(metric), 60)}"
+    )

@@ -106,7 +106,8 @@ class Task(Part):
     @property
     @abstractmethod
     def metric(self) -> str:
-        """Name of the quality that selects students, one of :data:`trainables.metrics.QUALITIES`."""
+        """The quality that selects students: a name in :data:`trainables.metrics.QUALITIES`, or what
+        :func:`trainables.metrics.spelled` makes of one's own."""
 
     @property
     @abstractmethod

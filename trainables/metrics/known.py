@@ -1,0 +1,87 @@
+"""The numbers that every version knows by name. Importing this loads no torch."""
+
+from trainables.metrics.base import Metric, Quality
+
+QUALITIES: tuple[Quality, ...] = (
+    Quality("accuracy", "accuracy", "up", "Share of inputs whose class is found.", 0.0, 1.0, 100.0, "%"),
+    Quality(
+        "bleu",
+        "BLEU",
+        "up",
+        "sacreBLEU's score of plain text; greedy on validation, a beam on test.",
+        0.0,
+        100.0,
+        beside=(
+            Quality("chrf", "chrF", "up", "sacreBLEU's chrF2 of the same translations.", 0.0, 100.0),
+            Quality(
+                "perplexity",
+                "perplexity",
+                "down",
+                "Exponential of the negative log-likelihood per target token.",
+                1.0,
+                float("inf"),
+            ),
+        ),
+        costs=(
+            Metric(
+                "latency_beam_ms",
+                "latency with a beam of 5",
+                "down",
+                "ms",
+                "10th percentile of the time to translate one sentence with a beam of 5, else as latency_ms.",
+            ),
+        ),
+    ),
+)
+"""By which students are selected, of those that have a name; :func:`own_quality` makes others."""
+
+COSTS: tuple[Metric, ...] = (
+    Metric("packed_bytes", "packed size", "down", "B", "Length of the packed file, with all in it.", True),
+    Metric(
+        "compression_ratio",
+        "compression",
+        "up",
+        "x",
+        "Length of the teacher's full-precision packed file over the length of this one.",
+    ),
+    Metric(
+        "latency_ms",
+        "latency",
+        "down",
+        "ms",
+        "10th percentile of the time for one input in ONNX Runtime on one thread of this machine; of a "
+        "translator, for a sentence of 16 tokens, translated greedily into 16.",
+    ),
+    Metric(
+        "macs",
+        "multiply-adds",
+        "down",
+        "",
+        "Multiply-accumulate operations for what latency_ms is of: one input, or one sentence of 16 tokens.",
+        True,
+    ),
+    Metric(
+        "sparsity",
+        "sparsity",
+        "up",
+        "",
+        "Share of weights, in tensors of two or more dimensions, that the mask drops; in [0, 1].",
+    ),
+    Metric(
+        "mean_bits",
+        "bits per weight",
+        "down",
+        "bit",
+        "Stored bits per weight in tensors of two or more dimensions, with scales, codebooks and masks.",
+    ),
+    Metric("parameters", "parameters", "down", "", "Elements of all tensors, dropped ones included.", True),
+    Metric("seconds", "time", "down", "s", "From a trial's first epoch to its last measurement."),
+)
+"""What every trial reports beside its quality."""
+
+METRICS: tuple[Metric, ...] = (
+    Metric("loss", "training loss", "down", "", "Mean of an epoch, of all terms that are minimised."),
+    *(metric for quality in QUALITIES for metric in quality.metrics),
+    *COSTS,
+)
+"""Every number that is logged to a trial's run."""
