@@ -19,6 +19,7 @@ from trainables.data.keeping import keep_or_hold
 from trainables.data.sinks import InMemory, Sink, put
 from trainables.data.telling import Tell, Teller
 from trainables.foreign import shown
+from trainables.image_sizes import fitting_batch_size
 from trainables.part import check_choice
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.class_folders import LONGEST_CLASS, File, Listing, list_images
@@ -110,7 +111,7 @@ class ImageFolder(ImageTask):
         directory: Path,
         image_size: tuple[int, int] | None = None,
         *,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         padding: int = 2,
         flip: bool = False,
     ) -> ImageFolder:
@@ -119,7 +120,8 @@ class ImageFolder(ImageTask):
         Args:
             directory: see the class.
             image_size: (height, width) to resize to; None where all images are of one size.
-            batch_size: see the class.
+            batch_size: see the class; None (default) takes as many as fit in memory, at most 128: see
+                :func:`trainables.image_sizes.fitting_batch_size`.
             padding: see the class.
             flip: see the class.
 
@@ -135,7 +137,7 @@ class ImageFolder(ImageTask):
         directory: Path,
         image_size: tuple[int, int] | None = None,
         *,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         padding: int = 2,
         flip: bool = False,
     ) -> tuple[ImageFolder, DataNotes]:
@@ -144,7 +146,8 @@ class ImageFolder(ImageTask):
         Args:
             directory: see the class.
             image_size: see :meth:`scan`.
-            batch_size: see the class.
+            batch_size: see the class; None (default) takes as many as fit in memory, at most 128: see
+                :func:`trainables.image_sizes.fitting_batch_size`.
             padding: see the class.
             flip: see the class.
 
@@ -164,7 +167,7 @@ class ImageFolder(ImageTask):
             channels=1 if all(header.grey for header in headers) else 3,
             image_size=image_size,
             digest=_digest(files, [header.sha256 for header in headers]),
-            batch_size=batch_size,
+            batch_size=fitting_batch_size(*image_size) if batch_size is None else batch_size,
             padding=padding,
             flip=flip,
         )
