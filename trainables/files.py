@@ -62,6 +62,22 @@ def read_inside(folder: Path, name: str) -> bytes:
         ValueError: ``name`` leads out of the folder.
         OSError: it is missing or unreadable, a link is on the way, or it is no regular file.
     """
+    handle = open_inside(folder, name)
+    with open(handle, "rb") as file:
+        return file.read()
+
+
+def open_inside(folder: Path, name: str) -> int:
+    """A handle to read a file below ``folder`` by, found as :func:`read_inside` does; it is to be closed.
+
+    Args:
+        folder: where to begin; it may be reached by links.
+        name: parts separated by ``/``, none of them ``.`` or ``..``.
+
+    Raises:
+        ValueError: ``name`` leads out of the folder.
+        OSError: it is missing or unreadable, a link is on the way, or it is no regular file.
+    """
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"a file's name must stay inside its folder, got {name!r}")
@@ -77,10 +93,10 @@ def read_inside(folder: Path, name: str) -> bytes:
             handle = inner
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", name)
-        with open(handle, "rb", closefd=False) as file:
-            return file.read()
-    finally:
+    except BaseException:
         os.close(handle)
+        raise
+    return handle
 
 
 def free_name(path: Path, word: str) -> Path:

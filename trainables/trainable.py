@@ -34,6 +34,7 @@ from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
+from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trainer import Diverged, Trainer
 from trainables.training.trial_folder import StoreTrouble, TrialFolder, TrialInUse, writing_to_the_store
 
@@ -201,7 +202,7 @@ class StudentTrial(tune.Trainable):
         except Diverged as error:
             reason = str(error)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = out_of_memory(error) or f"{type(error).__name__}: {error}"
         epoch = 0 if self._trainer is None else self._trainer.epoch
         self._trainer = None  # of an error for want of memory, this is the cure
         return {"epoch": epoch, "state": "failed", "reason": _one_line(reason), "done": True}

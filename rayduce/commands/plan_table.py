@@ -77,6 +77,8 @@ def plan_table(
         ("memory", found.memory_needed, found.memory_free),
     ):
         text = f"about {show_bytes(needed)} needed, {show_bytes(free)} free"
+        if name == "memory":
+            text += f"; a step of the largest student keeps {show_bytes(plan.activation_bytes)} of its layers"
         short = name in found.short
         table.add_row(name, f"{text}: too little" if short else text, style="red" if short else None)
     if plan.not_counted:

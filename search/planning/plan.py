@@ -11,11 +11,14 @@ from pathlib import Path
 import torch
 
 from search.options import Options
+from search.planning.activations import activation_bytes
 from search.planning.limits import check_students, untrained
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
 from search.teaching.kept import cached_teacher, view_bytes
 from studies.study import Study
-from trainables.tasks.base import SPLITS
+from trainables.data.kept import KeptArrays
+from trainables.recipe import Recipe
+from trainables.tasks.base import SPLITS, LoadedTask
 from trainables.tasks.notes import DataNotes
 from trainables.teachers.remembered import different_views
 
@@ -68,6 +71,7 @@ class Plan:
         device: ``cpu`` or ``cuda``.
         samples: by split.
         data_bytes: of all splits.
+        activation_bytes: what a training step of the largest student keeps of its layers, in each trial.
         trials: asked for.
         epochs: of each.
         concurrency: trials at a time on a node.
@@ -107,6 +111,7 @@ class Plan:
     outputs: float
     end: float
     resources: Resources
+    activation_bytes: int
     not_counted: str
     notes: DataNotes
 
@@ -130,7 +135,9 @@ class Plan:
 
 
 def make_plan(study: Study, options: Options, nodes: int) -> Plan:
-    """Time the pieces of a sweep on this machine and add them up. Nothing is written.
+    """Time the pieces of a sweep on this machine and add them up.
+
+    Nothing is written but decoded data into the store, which the sweep then uses.
 
     The methods' starting points are timed at the study's own size of students, phase by phase, on a few
     batches. An epoch of another size is interpolated by multiply-adds between the smallest and the largest.
@@ -147,7 +154,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task, notes = study.examine(options.data, options.about_data)
-    arrays = task.load(options.data, download=options.download)
+    arrays = task.load_kept(options.data, options.store, _tell_nobody, download=options.download)
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
@@ -168,6 +175,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     views = different_views(study.teacher_views or 0, here) if asked else 0
     outputs = views * here.steps("train") * teaching.answer
     data_bytes = sum(array.nbytes for array in arrays.values())
+    activations = _activations(ends.largest, here)
     return Plan(
         study=study.name,
         metric=task.metric,
@@ -189,17 +197,34 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         outputs=outputs,
         end=min(FRONT, options.trials) * times.measuring / concurrency,
         resources=_resources(
-            options, concurrency, ends, data_bytes, len(teacher_file), views * view_bytes(here, task.outputs)
+            options,
+            concurrency,
+            ends,
+            # Kept data are mapped: their pages are the kernel's, which takes them back where memory is short.
+            (0 if isinstance(arrays, KeptArrays) else data_bytes) + concurrency * activations,
+            len(teacher_file),
+            views * view_bytes(here, task.outputs),
         ),
+        activation_bytes=activations,
         not_counted="letting the teacher make training data" if study.space.taught(context) else "",
         notes=notes,
     )
 
 
 def _resources(
-    options: Options, concurrency: int, ends: Ends, data_bytes: int, teacher_bytes: int, remembered: int
+    options: Options, concurrency: int, ends: Ends, held_bytes: int, teacher_bytes: int, remembered: int
 ) -> Resources:
-    """What the sweep needs of disk and memory; ``remembered`` are the bytes of the teacher's outputs."""
+    """What the sweep needs of disk and memory.
+
+    Args:
+        options: of the sweep.
+        concurrency: trials at a time.
+        ends: the smallest and the largest student.
+        held_bytes: of data in memory, and of layers during a step, each of which comes twice: the data as
+            they are read and for trials, what layers keep and its gradients.
+        teacher_bytes: of the teacher's file.
+        remembered: bytes of the teacher's outputs.
+    """
     return Resources(
         disk_needed=teacher_bytes
         + remembered
@@ -210,10 +235,20 @@ def _resources(
         disk_free=shutil.disk_usage(_existing(options.store)).free,
         memory_needed=(concurrency + 3) * PROCESS_BYTES
         + concurrency * 24 * ends.largest_weights
-        + 2 * data_bytes
+        + 2 * held_bytes
         + remembered,
         memory_free=_memory_free(),
     )
+
+
+def _activations(largest: Recipe, task: LoadedTask) -> int:
+    """Bytes that a step of training the ``largest`` student keeps of its layers."""
+    with torch.random.fork_rng(devices=[]):
+        return activation_bytes(largest.build(), next(iter(task.batches("train", 0))).inputs)
+
+
+def _tell_nobody(text: str) -> None:
+    """A plan is one table."""
 
 
 def _existing(folder: Path) -> Path:

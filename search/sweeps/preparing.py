@@ -32,6 +32,7 @@ from search.tracking.delivery import SWEEP
 from search.tracking.tracker import SweepTracker
 from search.units import show_bytes
 from spaces import Context
+from trainables.data.kept import Joined
 from trainables.metrics.base import VALIDATION
 from trainables.models.allowed import Allowed
 from trainables.teachers.remembered import different_views
@@ -88,7 +89,7 @@ def prepare(
     jobs = TeacherJobs(
         recipe,
         request.opened.fingerprint(),
-        ray.put(dict(request.arrays)),
+        ray.put(request.arrays),
         options.store,
         machine,
         reporter,
@@ -128,7 +129,7 @@ def prepare(
     inputs = replace(inputs, outputs=ray.put(outputs))
     del outputs  # or the copy that the teacher's task left would stay beside it
     if made:
-        inputs = replace(inputs, arrays=ray.put({**request.arrays, **made}))
+        inputs = replace(inputs, arrays=ray.put(Joined(made, request.arrays)))
     # A page that is open while the sweep runs shows the teacher from the start.
     tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in teacher.items()}, facts)
     return replace(prepared, inputs=inputs, yardstick=replace(request.yardstick, teacher=teacher))

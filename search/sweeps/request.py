@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from search.clusters.cluster import check_reachable
@@ -25,10 +24,11 @@ from search.store.store import open_store, own_database
 from search.store.sweep import Sweep
 from search.sweeps.conclusion import asked, refusals
 from search.sweeps.settings import code_version, to_json
-from search.teaching.kept import cached_teacher, checksum_of
+from search.teaching.kept import cached_teacher
 from search.tracking.tracker import SweepExists
 from spaces import Context
 from studies.study import Study
+from trainables.data.kept import checksum_of
 from trainables.foreign import shown
 from trainables.metrics import quality_of
 from trainables.metrics.latency import damaged_tables
@@ -113,9 +113,7 @@ class Request:
         return {
             "options": options,
             "study": {"name": self.study.name, "epochs": self.study.epochs},
-            "data": checksum_of(
-                {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
-            ).hex(),
+            "data": checksum_of(self.arrays).hex(),
             "teacher": self.teacher_recipe.recipe_id,
             "own_code": self._own_code(),
             "code": code_version(),
@@ -134,7 +132,9 @@ class Request:
 
 
 def read_request(study: Study, options: Options, reporter: Reporter, *, resume: bool) -> Request:
-    """Read what a sweep of ``study`` needs, and refuse what could not be searched. Nothing is written.
+    """Read what a sweep of ``study`` needs, and refuse what could not be searched.
+
+    Nothing is written but decoded data, which any later sweep of them uses.
 
     Args:
         study: what to search.
@@ -164,7 +164,7 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     task, notes = study.examine(options.data, options.about_data)
     for sentence in notes.sentences:
         reporter.remark(sentence)
-    arrays = task.load(options.data, download=options.download)
+    arrays = task.load_kept(options.data, options.store, reporter.say, download=options.download)
     teacher = study.teacher_recipe(task)
     context = study.context(task, teacher.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)

@@ -18,6 +18,7 @@ import safetensors.numpy
 import torch
 
 from search.problem import Problem
+from trainables.data.kept import checksum_of
 from trainables.files import write_file
 from trainables.foreign import shown
 from trainables.recipe import Recipe
@@ -147,8 +148,8 @@ def teacher_epochs(
 
 def _training_folder(store: Path, recipe: Recipe, arrays: Arrays) -> Path:
     """Of the checkpoint; named after the data too, so that a training goes on only on what it began with."""
-    data = checksum_of({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    return teacher_path(store, recipe).with_name(f"{recipe.recipe_id}{TRAINING}{data.hex()[:16]}")
+    data = checksum_of(arrays).hex()[:16]
+    return teacher_path(store, recipe).with_name(f"{recipe.recipe_id}{TRAINING}{data}")
 
 
 def keep_teacher(store: Path, recipe: Recipe, data: bytes) -> None:
@@ -259,12 +260,3 @@ def keep_product(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 CHECKSUM = "sha256"
-
-
-def checksum_of(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """SHA-256 of names, types, shapes and values; ``arrays`` are contiguous."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(repr((name, arrays[name].dtype.str, arrays[name].shape)).encode())
-        digest.update(hashlib.sha256(arrays[name].data).digest())
-    return digest.digest()

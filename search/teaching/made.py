@@ -31,6 +31,7 @@ from trainables.models.allowed import Allowed, allow_all
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, TaughtTask
 from trainables.teachers.sources import TeacherOutputs
+from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trial_folder import StoreTrouble, TrialInUse
 
 MAX_FAILURES = 3
@@ -106,6 +107,10 @@ class TeacherJobs:
             except TrialInUse as error:
                 cause = getattr(error, "cause", error)
                 raise Problem(f"The teacher cannot be trained: {cause}; wait until it has ended.") from error
+            except (RuntimeError, MemoryError) as error:
+                if why := out_of_memory(getattr(error, "cause", error)):
+                    raise Problem(f"The teacher cannot be trained: {why}.") from error
+                raise
         keep_teacher(self.store, self.recipe, file)
         return file
 

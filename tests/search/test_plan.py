@@ -39,6 +39,7 @@ PLAN = Plan(
     outputs=0.0,
     end=60.0,
     resources=ENOUGH,
+    activation_bytes=41_000_000,
     not_counted="",
     notes=DataNotes(),
 )
@@ -66,7 +67,13 @@ def test_the_table_says_what_was_asked_for():
     table = plan_table(PLAN, Budget(max_bytes=16_000), quality_of("accuracy"), 1.0, 0.6)
     Console(width=160, file=written).print(table)
     text = written.getvalue()
-    for words in ("on 3 nodes like this machine", "at most 16 kB", "about 1750 trials", "about 0.15 EUR"):
+    for words in (
+        "on 3 nodes like this machine",
+        "at most 16 kB",
+        "about 1750 trials",
+        "about 0.15 EUR",
+        "keeps 41 MB",
+    ):
         assert words in text
     record = plan_record(PLAN, 1.0, 0.6)
     assert json.loads(json.dumps(record))["trials_in_hours"] == 1750 and record["seconds"] == 300.0
@@ -81,6 +88,7 @@ def test_a_plan_of_the_digits_writes_nothing(tmp_path):
     assert 0 < plan.smallest_epoch < plan.largest_epoch < plan.trial < plan.seconds
     assert plan.teacher > plan.outputs > 0
     assert plan.resources.disk_needed > plan.teacher_bytes and plan.resources.memory_needed > 1e9
+    assert 1e6 < plan.activation_bytes < 1e9
     assert not (tmp_path / "store").exists()
 
 

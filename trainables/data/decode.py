@@ -162,9 +162,9 @@ def first_difference(dataset: Any, found: Examined, items: Items) -> int | None:
     for values in _chunks(dataset, found, range(found.count)):
         rows = torch.arange(start, start + len(values[0]))
         for now, kept in zip(values, items.leaves(rows), strict=True):
-            for row, (one, other) in enumerate(zip(now, kept.numpy(), strict=True)):
-                if one.tobytes() != other.tobytes():
-                    return start + row
+            if now.tobytes() != kept.numpy().tobytes():  # by bits: a NaN is itself
+                pairs = enumerate(zip(now, kept.numpy(), strict=True))
+                return start + next(row for row, (one, two) in pairs if one.tobytes() != two.tobytes())
         start += len(values[0])
     return None
 

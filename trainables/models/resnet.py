@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.models.base import Architecture
+from trainables.image_sizes import halvings
 from trainables.models.shapes import image_shape
 from trainables.models.summand import Summand
 from trainables.ranges import Range
@@ -22,7 +23,9 @@ class ResNet(Architecture):
 
     The second and third stage halve the map. Their shortcuts take every second pixel and pad the new
     channels with zeros (the paper's option A, its choice for CIFAR): nothing to store or to quantize.
-    Global average pooling makes it fit 8x8 to 32x32 and beyond.
+    Global average pooling makes it fit any size. Of images above 64 pixels a side the first convolution takes
+    every second pixel (stride 2), and above 128 max-pools of 3x3 (stride 2) follow it, as in the paper's
+    networks for ImageNet (section 4.1), until no side of the first stage's maps exceeds 64.
 
     Attributes:
         depth: blocks per stage, in [1, 32]; default 3, which is ResNet-20 (6 * depth + 2 layers).
@@ -34,12 +37,14 @@ class ResNet(Architecture):
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; He et al.'s (2015) normal initialisation for convolutions (fan out)."""
-        channels, _, _ = image_shape(input_shape)
+        channels, height, width = image_shape(input_shape)
         sizes = [max(1, round(self.width * size)) for size in STAGES]
+        halved = halvings(height, width)
         layers: list[nn.Module] = [
-            _convolution(channels, sizes[0], 1),
+            _convolution(channels, sizes[0], 2 if halved else 1),
             nn.BatchNorm2d(sizes[0]),
             nn.ReLU(inplace=True),
+            *(nn.MaxPool2d(3, stride=2, padding=1) for _ in range(halved - 1)),
         ]
         previous = sizes[0]
         for stage, size in enumerate(sizes):

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from trainables.batch import Batch
 from trainables.data.errors import DataError as DataError  # what a task's load raises
+from trainables.data.keeping import keep_large
+from trainables.data.telling import Tell
 from trainables.interfaces.base import Interface
 from trainables.memory import Memory
 from trainables.part import Part
@@ -148,6 +150,20 @@ class Task(Part):
         Raises:
             DataError: no such directory, nothing usable in it, or it is not the recipe's data.
         """
+
+    def load_kept(self, directory: Path | None, store: Path, tell: Tell, *, download: bool = False) -> Arrays:
+        """What :meth:`load` gives, in files of the store that all processes map, where there is much of it.
+
+        Args:
+            directory: see :meth:`load`.
+            store: folder of the sweeps' files.
+            tell: hears of what takes long, and of data that had to be made again.
+            download: see :meth:`load`.
+
+        Raises:
+            DataError: see :meth:`load`.
+        """
+        return keep_large(store, self.load(directory, download=download), tell)
 
     @abstractmethod
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:

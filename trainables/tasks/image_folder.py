@@ -15,7 +15,11 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from trainables.data.keeping import keep_or_hold
+from trainables.data.sinks import InMemory, Sink, put
+from trainables.data.telling import Tell, Teller
 from trainables.foreign import shown
+from trainables.image_sizes import fitting_batch_size
 from trainables.part import check_choice
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.class_folders import LONGEST_CLASS, File, Listing, list_images
@@ -28,6 +32,9 @@ from trainables.tasks.splits import stratified
 HELD_OUT_SHARE = 0.15
 CHUNK = 256
 """Images per task of the thread pool; single images would cost more in hand-over than in decoding."""
+
+DECODING_VERSION = 1
+"""To be raised whenever the same files become other arrays; kept ones are then made again."""
 
 SMALLEST, LARGEST = 4, 1024
 """Pixels a side of the images a network sees."""
@@ -104,7 +111,7 @@ class ImageFolder(ImageTask):
         directory: Path,
         image_size: tuple[int, int] | None = None,
         *,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         padding: int = 2,
         flip: bool = False,
     ) -> ImageFolder:
@@ -113,7 +120,8 @@ class ImageFolder(ImageTask):
         Args:
             directory: see the class.
             image_size: (height, width) to resize to; None where all images are of one size.
-            batch_size: see the class.
+            batch_size: see the class; None (default) takes as many as fit in memory, at most 128: see
+                :func:`trainables.image_sizes.fitting_batch_size`.
             padding: see the class.
             flip: see the class.
 
@@ -129,7 +137,7 @@ class ImageFolder(ImageTask):
         directory: Path,
         image_size: tuple[int, int] | None = None,
         *,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         padding: int = 2,
         flip: bool = False,
     ) -> tuple[ImageFolder, DataNotes]:
@@ -138,7 +146,8 @@ class ImageFolder(ImageTask):
         Args:
             directory: see the class.
             image_size: see :meth:`scan`.
-            batch_size: see the class.
+            batch_size: see the class; None (default) takes as many as fit in memory, at most 128: see
+                :func:`trainables.image_sizes.fitting_batch_size`.
             padding: see the class.
             flip: see the class.
 
@@ -158,7 +167,7 @@ class ImageFolder(ImageTask):
             channels=1 if all(header.grey for header in headers) else 3,
             image_size=image_size,
             digest=_digest(files, [header.sha256 for header in headers]),
-            batch_size=batch_size,
+            batch_size=fitting_batch_size(*image_size) if batch_size is None else batch_size,
             padding=padding,
             flip=flip,
         )
@@ -179,30 +188,57 @@ class ImageFolder(ImageTask):
         Raises:
             DataError: ``directory`` is missing or unusable, or holds other images than were scanned.
         """
+        sink = InMemory()
+        self._decode(directory, sink, _tell_nobody)
+        return sink.arrays
+
+    def load_kept(self, directory: Path | None, store: Path, tell: Tell, *, download: bool = False) -> Arrays:
+        """Decode all images into files of the store, or find there what an earlier sweep has decoded.
+
+        Raises:
+            DataError: as for :meth:`load`.
+        """
+        # Another release of Pillow may decode a JPEG to other pixels.
+        facts = (DECODING_VERSION, Image.__version__, self.digest, self.channels, self.image_size)
+        key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+        return keep_or_hold(store, key, lambda sink: self._decode(directory, sink, tell), tell)
+
+    def _decode(self, directory: Path | None, sink: Sink, tell: Tell) -> None:
+        """Write all splits into ``sink``, image by image.
+
+        Raises:
+            DataError: as for :meth:`load`.
+        """
         if directory is None:
             raise DataError("an image folder is not embedded; pass --data DIR with the folder of images")
         listing = _listing(directory)
         files = listing.files
-        images = np.empty((len(files), *self.input_shape), dtype=np.uint8)
+        known = set(self.classes)
+        if listing.classes != self.classes or any(file.label not in known for file in files):
+            raise self._others(directory, _digest(files, _in_threads(lambda f: _sha256(listing, f), files)))
+        labels = self._labels(files)
+        place: dict[int, tuple[str, int]] = {}
+        for split, chosen in _chosen(labels, files).items():
+            sink.create(f"{split}_images", (len(chosen), *self.input_shape), "uint8")
+            put(sink, f"{split}_labels", labels[chosen])
+            place |= {number: (f"{split}_images", row) for row, number in enumerate(chosen.tolist())}
+        teller = Teller(tell, "decoding images", len(files))
 
-        def decode(item: tuple[int, File]) -> bytes:
-            number, file = item
+        def decode(number: int) -> bytes:
+            file, (name, row) = files[number], place[number]
             data = _read(listing, file)
-            images[number] = self._pixels(file, data)
+            sink.write(name, row, self._pixels(file, data)[None])
             return hashlib.sha256(data).digest()
 
-        digest = _digest(files, _in_threads(decode, list(enumerate(files))))
+        digest = _digest(files, _in_threads(decode, range(len(files)), teller))
         if digest != self.digest:
-            raise DataError(
-                f"the images in {say(directory)} are not those of the recipe (digest {digest} instead of "
-                f"{self.digest}); pass --data DIR with the original folder"
-            )
-        labels = self._labels(files)
-        arrays: dict[str, np.ndarray] = {}
-        for split, chosen in _chosen(labels, files).items():
-            arrays[f"{split}_images"] = images[chosen]
-            arrays[f"{split}_labels"] = labels[chosen]
-        return arrays
+            raise self._others(directory, digest)
+
+    def _others(self, directory: Path, digest: str) -> DataError:
+        return DataError(
+            f"the images in {say(directory)} are not those of the recipe (digest {digest} instead of "
+            f"{self.digest}); pass --data DIR with the original folder"
+        )
 
     def _pixels(self, file: File, data: bytes) -> np.ndarray:
         return read_pixels(file.path, data, "L" if self.channels == 1 else "RGB", self.image_size)
@@ -223,6 +259,10 @@ def _read(listing: Listing, file: File) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise cannot_be_read(path, error) from error
+
+
+def _sha256(listing: Listing, file: File) -> bytes:
+    return hashlib.sha256(_read(listing, file)).digest()
 
 
 def _uniform_classes(listing: Listing, headers: list[Header], task: ImageFolder) -> list[str]:
@@ -312,7 +352,9 @@ def _chosen(labels: np.ndarray, files: list[File]) -> dict[str, np.ndarray]:
     }
 
 
-def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def _in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], teller: Teller | None = None
+) -> list[Result]:
     """``function`` of each item, in order; Pillow and hashlib work without the interpreter's lock."""
     Image.init()  # before threads ask for formats, each of which would begin it
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
@@ -320,8 +362,13 @@ def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> li
         # Pillow warns of what is said in words of our own, or mended: palettes, tags, sizes below its limit.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-        return [
-            result
-            for part in pool.map(lambda chunk: [function(item) for item in chunk], chunks)
-            for result in part
-        ]
+        results: list[Result] = []
+        for part in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
+            results += part
+            if teller is not None:
+                teller.at(len(results))
+        return results
+
+
+def _tell_nobody(text: str) -> None:
+    """Where nobody waits."""

@@ -1,4 +1,4 @@
-"""Image classification with all data on the device: what the image tasks share."""
+"""Image classification: what the image tasks share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from trainables.arrays import shared_tensor
 from trainables.calling import main_output
+from trainables.data.kept import sha256_of
 from trainables.data.order import permutation, step_sizes
+from trainables.data.placed import Placed
 from trainables.interfaces import Classifier
 from trainables.memory import Memory, Whole
 from trainables.modes import evaluating
@@ -78,12 +80,12 @@ class ImageTask(Task):
 
 
 class LoadedImages:
-    """Images and labels of all splits as one tensor each; batches are cut on the device.
+    """Images and labels of all splits, in memory or in mapped files; see :mod:`trainables.data.placed`.
 
     Args:
         arrays: per split ``<split>_images``, uint8 of shape (n, channels, height, width), and
             ``<split>_labels``, int64 of shape (n,). They may be read-only and are never written to.
-        device: where everything lies and batches appear.
+        device: where batches appear.
         seed: drives shuffling and augmentation.
         batch_size: images per training step; the last step of an epoch may see fewer, but never one
             alone, which batch normalisation cannot use: it joins the step before.
@@ -102,13 +104,13 @@ class LoadedImages:
         self._batch_size = batch_size
         self._padding = padding
         self._flip = flip
-        self._images: dict[str, Tensor] = {}
+        self._arrays = arrays
         self._labels: dict[str, Tensor] = {}
         for split in SPLITS:
             images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
             _check(split, images, labels)
-            self._images[split] = shared_tensor(images).to(self.device)
             self._labels[split] = shared_tensor(labels).to(self.device)
+        self._images = Placed(arrays, [f"{split}_images" for split in SPLITS], self.device)
 
     def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
         """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
@@ -122,9 +124,9 @@ class LoadedImages:
             yield from self.in_order(split)
             return
         seed, number = (self._seed, epoch) if view is None else (SHARED_SEED, view)
-        order = permutation(len(self._labels[split]), mix(self._seed, epoch)).to(self.device)
-        for index in order.split(step_sizes(len(order), self._batch_size)):
-            images = self._images[split][index]
+        order = permutation(len(self._labels[split]), mix(self._seed, epoch))
+        for chosen in order.split(step_sizes(len(order), self._batch_size)):
+            images, index = self._images.rows(f"{split}_images", chosen), chosen.to(self.device)
             images = augment(images, seed, number, index, padding=self._padding, flip=self._flip)
             yield Batch(normalise(images), self._labels[split][index], index, view)
 
@@ -134,22 +136,20 @@ class LoadedImages:
         Raises:
             ValueError: unknown split.
         """
-        images, labels = self._images[_checked(split)], self._labels[split]
+        labels = self._labels[_checked(split)]
         for start in range(0, len(labels), EVALUATION_BATCH_SIZE):
             part = slice(start, min(start + EVALUATION_BATCH_SIZE, len(labels)))
             index = torch.arange(part.start, part.stop, device=self.device)
-            seen = images[part]
+            seen = self._images.part(f"{split}_images", part.start, part.stop)
             if view is not None:
                 seen = augment(seen, SHARED_SEED, view, index, padding=self._padding, flip=self._flip)
             yield Batch(normalise(seen), labels[part], index, view)
 
     def fingerprint(self) -> str:
         """16 hex digits of a hash of the training images and of what happens to them in a view."""
-        images = self._images["train"].cpu().contiguous().numpy()
-        facts = (VIEWS_VERSION, self._padding, self._flip, images.shape)
-        digest = hashlib.sha256(repr(facts).encode())
-        digest.update(images.data)
-        return digest.hexdigest()[:16]
+        shape, values = self._arrays["train_images"].shape, sha256_of(self._arrays, "train_images")
+        facts = (VIEWS_VERSION, self._padding, self._flip, shape, values)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def steps(self, split: str) -> int:
         """How many batches :meth:`batches` yields."""
