@@ -68,13 +68,15 @@ def fault(network: nn.Module, removal: Removal, inputs: Inputs, *, same: bool = 
 def _leave_out_normalisation(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.MultiheadAttention):
-            module.register_forward_hook(lambda module, args, kwargs, out: (_query(args, kwargs), *out[1:]), with_kwargs=True)
-        elif "norm" in type(module).__name__.lower() and not isinstance(module, _BatchNorm):
+            module.register_forward_hook(_only_query, with_kwargs=True)
+        elif isinstance(module, _BatchNorm) or any(True for _ in module.children()):
+            continue
+        elif "norm" in type(module).__name__.lower():
             module.register_forward_hook(_unchanged)
 
 
-def _query(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[0] if args else kwargs["query"]
+def _only_query(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    return (args[0] if args else kwargs["query"], *output[1:])
 
 
 def _unchanged(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
