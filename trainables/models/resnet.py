@@ -8,8 +8,8 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.models.base import Architecture
 from trainables.image_sizes import halvings
+from trainables.models.base import Architecture
 from trainables.models.shapes import image_shape
 from trainables.models.summand import Summand
 from trainables.ranges import Range

@@ -151,14 +151,12 @@ def _family(
     family = Family(names[root])
     count = channels_of(root, "out")
     try:
-        reached, parts = _spread(graph, root, count)
-    except (ArithmeticError, IndexError, TypeError, KeyError, AttributeError, ValueError) as error:
+        reached, parts = _spread(graph, root, count, unknown)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Torch-Pruning's mapping of indices knows shapes that it was written for.
         family.problem = f"its channels cannot be followed ({type(error).__name__})"
         return family
     family.parts = parts
-    if any(node in unknown for node, _ in reached):
-        family.problem = "its channels are reshaped in a way that cannot be followed"
     for (node, fn), pairs in reached.items():
         module = node.module
         channels: list[list[int]] = [[] for _ in range(count)]
@@ -185,7 +183,7 @@ Pairs = set[tuple[int, int]]
 
 
 def _spread(
-    graph: torch_pruning.DependencyGraph, root: nn.Module, count: int
+    graph: torch_pruning.DependencyGraph, root: nn.Module, count: int, unknown: set[Node]
 ) -> tuple[dict[tuple[Node, Callable[..., Any]], Pairs], list[tuple[int, ...]]]:
     """All that is reached from the output channels of ``root``, along Torch-Pruning's dependencies.
 
@@ -200,19 +198,26 @@ def _spread(
         for number, dependency in enumerate(node.dependencies):
             if not dependency.is_triggered_by(fn):
                 continue
-            indices = [torch_pruning._helpers._HybridIndex(idx=i, root_idx=j) for i, j in sorted(pairs)]
-            for mapping in dependency.index_mapping:
-                if mapping is not None:
-                    indices = mapping(indices)
-            new = {(each.idx, each.root_idx) for each in indices}
+            new = _mapped(pairs, [mapping for mapping in dependency.index_mapping if mapping is not None])
             if node.type in (ops.OPTYPE.SPLIT, ops.OPTYPE.UNBIND) and dependency.target in node.outputs:
                 splits.setdefault(node, {}).update({origin: number for _, origin in new})
+            if dependency.target in unknown:
+                raise LookupError("the channels are reshaped in a way that Torch-Pruning does not know")
             key = (dependency.target, dependency.handler)
             new -= reached.get(key, set())
             if new:
                 reached.setdefault(key, set()).update(new)
                 waiting.append((key, new))
     return reached, [tuple(found.get(i, -1) for i in range(count)) for found in splits.values()]
+
+
+def _mapped(pairs: Pairs, mappings: list[Callable[..., Any]]) -> Pairs:
+    if not mappings:
+        return set(pairs)
+    indices = [torch_pruning._helpers._HybridIndex(idx=i, root_idx=j) for i, j in sorted(pairs)]
+    for mapping in mappings:
+        indices = mapping(indices)
+    return {(each.idx, each.root_idx) for each in indices}
 
 
 class _Recurrent(torch_pruning.BasePruningFunc):

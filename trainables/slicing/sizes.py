@@ -11,6 +11,8 @@ from trainables.slicing.slots import channels_of
 
 WORDS = ("dim", "size", "width", "channel", "feature", "embd", "hidden", "planes", "d_model", "n_embed")
 """In the names of attributes that may be a number of channels."""
+OTHERS = ("image", "patch", "kernel", "window", "vocab", "batch", "head", "num_")
+"""In the names of those that are another number."""
 
 
 def sizes_without_tensors(network: nn.Module, removal: Removal) -> dict[tuple[str, str], int]:
@@ -54,7 +56,8 @@ def guessed_sizes(network: nn.Module, removal: Removal) -> dict[tuple[str, str],
         for attribute in vars(module):
             old = size_of(module, attribute)
             fitting = {new for before, new in inside if before == old}
-            if len(fitting) == 1 and not attribute.startswith("_") and any(w in attribute for w in WORDS):
+            named = any(w in attribute for w in WORDS) and not any(w in attribute for w in OTHERS)
+            if len(fitting) == 1 and not attribute.startswith("_") and named:
                 found[name, attribute] = fitting.pop()
     return found
 

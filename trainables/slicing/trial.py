@@ -44,11 +44,7 @@ def fault(network: nn.Module, removal: Removal, inputs: Inputs, *, same: bool = 
     whole = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(0)
     for parameter in whole.parameters() if same else ():
-        if (
-            parameter.numel() > 1
-            and parameter.is_floating_point()
-            and bool(parameter.min() == parameter.max())
-        ):
+        if parameter.numel() > 1 and parameter.is_floating_point() and bool(parameter.min() == parameter.max()):
             drawn = torch.rand(parameter.shape, generator=generator) + 0.5
             parameter.data = drawn.to(parameter)
     small = copy.deepcopy(whole)
@@ -72,19 +68,17 @@ def fault(network: nn.Module, removal: Removal, inputs: Inputs, *, same: bool = 
 def _leave_out_normalisation(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.MultiheadAttention):
-            module.register_forward_hook(
-                lambda module, args, kwargs, out: (_query(args, kwargs), *out[1:]), with_kwargs=True
-            )
-        elif "norm" in type(module).__name__.lower() and not isinstance(module, _BatchNorm):
+            module.register_forward_hook(_only_query, with_kwargs=True)
+        elif isinstance(module, _BatchNorm) or any(True for _ in module.children()):
+            continue
+        elif "norm" in type(module).__name__.lower():
             module.register_forward_hook(_unchanged)
 
 
-def _query(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[0] if args else kwargs["query"]
+def _only_query(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+    return (args[0] if args else kwargs["query"], *output[1:])
 
 
 def _unchanged(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    same = (
-        args and isinstance(args[0], Tensor) and isinstance(output, Tensor) and args[0].shape == output.shape
-    )
+    same = args and isinstance(args[0], Tensor) and isinstance(output, Tensor) and args[0].shape == output.shape
     return args[0] if same else output
