@@ -79,7 +79,10 @@ class Tried:
 
 
 def study_of_file(
-    path: Path, tell: Tell = lambda text: None, names: Mapping[str, str] | None = None
+    path: Path,
+    tell: Tell = lambda text: None,
+    names: Mapping[str, str] | None = None,
+    store: Path | None = None,
 ) -> Study:
     """The study that a user's file defines.
 
@@ -87,13 +90,14 @@ def study_of_file(
         path: of the file, which is imported.
         tell: hears of the progress.
         names: what its functions are called, where that is not ``network``, ``data`` and so on.
+        store: folder of the sweeps' files, where decoded data are kept; None (default) keeps them in memory.
 
     Raises:
         StudyError: one sentence that says what of the file does not fit.
     """
     try:
         module = allow_file(path, names)
-        tried = try_out(module, path, tell, tuple(sorted((names or {}).items())))
+        tried = try_out(module, path, tell, tuple(sorted((names or {}).items())), store)
     except (CodeError, WeightsError, DataError, ValueError) as error:
         raise StudyError(f"{shown(str(path))} cannot be used: {str(error).rstrip('.')}.") from error
     state = {name: tensor.detach().clone() for name, tensor in tried.network.state_dict().items()}
@@ -112,11 +116,14 @@ def study_of_file(
         space=JOB if tried.task.classes else replace(JOB, fixed={"temperature": 1.0}),
         teacher_views=views,
         given={own.weights: state},
+        arrays=tried.arrays,
         code=tried.code,
     )
 
 
-def try_out(module: ModuleType, path: Path, tell: Tell, names: tuple[tuple[str, str], ...]) -> Tried:
+def try_out(
+    module: ModuleType, path: Path, tell: Tell, names: tuple[tuple[str, str], ...], store: Path | None
+) -> Tried:
     """Read the data of a file that was imported, and use everything that it defines once.
 
     Raises:
@@ -127,7 +134,10 @@ def try_out(module: ModuleType, path: Path, tell: Tell, names: tuple[tuple[str, 
     tell("making the network")
     network = _network(module, path).cpu().eval()
     tell("reading the data")
-    arrays, digest = read_all(path.stem, tell)
+    read, digest = read_all(path.stem, store, tell)
+    arrays = read.arrays
+    if read.streamed:
+        tell(f"reading the training split anew in every epoch, since {read.streamed}")
     notes = _check_splits(arrays)
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)

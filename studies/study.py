@@ -18,7 +18,7 @@ from trainables.origins import Trained
 from trainables.origins.base import Origin
 from trainables.own_code import OwnCode
 from trainables.recipe import Recipe
-from trainables.tasks.base import Task
+from trainables.tasks.base import Arrays, Task
 from trainables.tasks.notes import DataNotes
 
 
@@ -46,6 +46,7 @@ class Study:
         options: of the command line, about the data, that mean something here.
         given: weights of the user's network by their digest; default none.
         code: of the user's file that defines it; None (default) for ours.
+        arrays: the data, where trying them out has read them; None (default) where nobody has.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Study:
     options: tuple[str, ...] = ()
     given: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
     code: OwnCode | None = None
+    arrays: Arrays | None = field(default=None, compare=False, repr=False)
 
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
         """The task alone, as :meth:`examine` finds it.

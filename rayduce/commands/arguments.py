@@ -212,10 +212,13 @@ def budget_of(max_bytes: str | None, max_latency_ms: float | None, max_drop: flo
         raise Problem(f"--{name.replace('_', '-')} {rest}.") from error
 
 
-def study_of(name: str, epochs: int | None, own_model: str | None) -> Study:
-    """The study called ``name``, with so many epochs if they are given, of students of ``own_model``."""
+def study_of(name: str, epochs: int | None, own_model: str | None, store: Path | None = None) -> Study:
+    """The study called ``name``, with so many epochs if they are given, of students of ``own_model``.
+
+    What a user's file has to be decoded is kept in ``store``; None (default) keeps nothing.
+    """
     if name.endswith(".py"):
-        study = job_of(Path(name))
+        study = job_of(Path(name), store)
     else:
         check_name(name)
         from studies.known import find_study
@@ -225,7 +228,7 @@ def study_of(name: str, epochs: int | None, own_model: str | None) -> Study:
     return study if epochs is None else replace(study, epochs=epochs)
 
 
-def job_of(path: Path) -> Study:
+def job_of(path: Path, store: Path | None = None) -> Study:
     """The study that a user's own file defines, which is tried out.
 
     Raises:
@@ -234,7 +237,11 @@ def job_of(path: Path) -> Study:
     from studies.job import study_of_file
 
     _warn_of_strangers()
-    return study_of_file(path, lambda text: err.print(f"{text} ...", style="dim", highlight=False))
+
+    def tell(text: str) -> None:
+        err.print(f"{text} ...", style="dim", highlight=False)
+
+    return study_of_file(path, tell, store=None if store is None else store.absolute())
 
 
 def code_option(study: str, model: str | None) -> str | None:

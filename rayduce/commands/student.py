@@ -270,7 +270,7 @@ def _as_given(path: Path) -> tuple[bytes, Recipe]:
     study = job_of(path)
     task = study.make_task(None, {})
     recipe = study.teacher_recipe(task)
-    opened = task.open(task.load(None), torch.device("cpu"), 0)
+    opened = task.open(study.arrays or {}, torch.device("cpu"), 0)
     return packed_as_given(recipe, opened, study.given), recipe
 
 

@@ -154,7 +154,7 @@ def sweep(
 
     with problems():
         check_sampler(sampler)
-        chosen = study_of(study, epochs, model)
+        chosen = study_of(study, epochs, model, store)
         name, uri = _named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,
@@ -300,7 +300,7 @@ def resume(
         given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
         options = replace(options, **{key: value for key, value in given.items() if value is not None})
         if model is not None and model.endswith(".py"):
-            study = job_of(Path(model))
+            study = job_of(Path(model), store)
         else:
             allow_own(model)
             study = find_study(found.study, own_model=model)

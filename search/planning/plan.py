@@ -154,7 +154,9 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task, notes = study.examine(options.data, options.about_data)
-    arrays = task.load_kept(options.data, options.store, _tell_nobody, download=options.download)
+    arrays = study.arrays
+    if arrays is None:
+        arrays = task.load_kept(options.data, options.store, _tell_nobody, download=options.download)
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)

@@ -216,7 +216,7 @@ def test_wishes_that_mean_nothing_are_refused_in_a_sentence(wishes, text):
 def test_a_start_from_a_teacher_that_lends_no_weights_is_refused():
     with pytest.raises(ValueError, match="start=teacher is none of this study's, whose students are fresh"):
         asked(fixed=("start=teacher",)).parameters(CONTEXT)
-    started = asked(space=translation, student=TEXT.student, fixed=("start=teacher",))
+    started = asked(space=translation, student=TEXT.origins, fixed=("start=teacher",))
     assert all(recipe.model == TEACHER for _, recipe in draws(started, TEXT, 20))
     assert "depth" not in started.parameters(TEXT)
 

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.batch import Batch
 from trainables.calling import Inputs, call, main_output, mapped
-from trainables.data.decode import Items, decode, examine, sample_digest
+from trainables.data.datasets import Decoded, decoded
+from trainables.data.decode import Items
+from trainables.data.kept import sha256_of
 from trainables.data.order import permutation, step_sizes
-from trainables.data.sinks import InMemory
 from trainables.data.stream import Stream, epoch_order, in_order, workers_for
 from trainables.data.telling import Tell
-from trainables.foreign import shown
 from trainables.interfaces.tensors import Tensors
 from trainables.memory import Memory, Outputs, Whole
 from trainables.metrics import quality_of
@@ -31,9 +30,6 @@ from trainables.ranges import Range
 from trainables.signature import Signature
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, DataError, LoadedTask, Task
-
-RANDOM_SAMPLES = 1000
-"""Of a training split that draws random numbers, by which it is told from others."""
 
 EVALUATION_BATCHES = 4
 """Times the training batch: what is evaluated at once, since it needs no gradients."""
@@ -124,48 +120,45 @@ class Job(Task):
         Raises:
             DataError: a dataset fails, or it is not the data that the task was made of.
         """
-        arrays, digest = read_all(self.file)
+        return self._read(None, lambda text: None)
+
+    def load_kept(self, directory: Path | None, store: Path, tell: Tell, *, download: bool = False) -> Arrays:
+        """The same, kept in the store where there is much of it."""
+        return self._read(store, tell)
+
+    def _read(self, store: Path | None, tell: Tell) -> Arrays:
+        read, digest = read_all(self.file, store, tell)
         if digest != self.data:
             raise DataError(
                 f"data(split) of {self.file}.py gives other samples than those that this was made of "
                 f"(digest {digest}, not {self.data})"
             )
-        return arrays
+        return read.arrays
 
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
         """See :class:`LoadedJob`."""
         return LoadedJob(self, arrays, device, seed)
 
 
-def read_all(file: str, tell: Tell = lambda text: None) -> tuple[dict[str, np.ndarray], str]:
+def read_all(file: str, store: Path | None, tell: Tell) -> tuple[Decoded, str]:
     """The samples of every split of a user's file, and 16 hex digits of a hash of them.
 
-    A training split that draws random numbers itself is not among them: it is read in every epoch anew.
+    A training split that draws random numbers itself, or has no room, is not among them: it is read in every
+    epoch anew.
 
     Args:
         file: name of the user's file, without ``.py``.
+        store: folder of the sweeps' files, where what is decoded is kept; None keeps it in memory.
         tell: hears of the progress.
 
     Raises:
         DataError: a dataset fails; the message says at which sample and why.
     """
-    sink, whole = InMemory(), hashlib.sha256()
-    for split in SPLITS:
-        dataset = dataset_of(file, split)
-        found = examine(dataset, split)
-        if not found.random:
-            decode(dataset, found, sink, tell)
-        elif split == "train":
-            whole.update(sample_digest(dataset, found, RANDOM_SAMPLES).encode())
-        else:
-            raise DataError(
-                f"data({split!r}) of {shown(file)}.py gives other values when it is read again: only the "
-                "training split may draw random numbers"
-            )
-    for name, array in sorted(sink.arrays.items()):
-        whole.update(repr((name, array.dtype.str, array.shape)).encode())
-        whole.update(np.ascontiguousarray(array).data)
-    return sink.arrays, whole.hexdigest()[:16]
+    read = decoded({split: dataset_of(file, split) for split in SPLITS}, store, tell)
+    whole = hashlib.sha256(read.digests["train"].encode() if read.streamed else b"")
+    for name in sorted(read.arrays):
+        whole.update(f"{name} {sha256_of(read.arrays, name)}".encode())
+    return read, whole.hexdigest()[:16]
 
 
 def dataset_of(file: str, split: str) -> Any:
