@@ -48,6 +48,10 @@ weaker by the number of classes. Of translations, outputs are remembered at a te
 CONTEXTS = {
     "images": (IMAGES, Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=10)),
     "text": (TRANSLATION, Context(Phrases(), fresh(LSTM()), "0" * 16, epochs=10)),
+    "networks that are trained already": (
+        IMAGES,
+        Context(Digits(), fresh(ConvNet(), ConvNet(), "0" * 16)[1:], "0" * 16, epochs=10),
+    ),
 }
 """Spaces and what they are opened on; a method's page shows the first task that takes it."""
 

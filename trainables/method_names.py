@@ -5,6 +5,7 @@ SHORT_NAMES: dict[str, str] = {
     "kd": "knowledge_distillation",
     "ta": "teacher_annealing",
     "ptq": "post_training_quantization",
+    "rtn": "round_to_nearest",
     "qd": "quantized_distillation",
     "dq": "differentiable_quantization",
     "qd+dq": "alternating_quantization",

@@ -133,7 +133,7 @@ class Timer:
     def epoch(self, recipe: Recipe) -> float:
         """One epoch of ``recipe``, on average over its phases, and measuring the student after it."""
         if recipe.recipe_id not in self._epochs:
-            seconds = self.training(recipe) / recipe.epochs + self.evaluation(recipe)
+            seconds = self.training(recipe) / max(1, recipe.epochs) + self.evaluation(recipe)
             self._epochs[recipe.recipe_id] = seconds
         return self._epochs[recipe.recipe_id]
 
@@ -145,7 +145,7 @@ class Timer:
             answer: what is not to be counted of each step of such a recipe.
         """
         steps = recipe.epochs * self._task.steps("train") if recipe.losses else 0
-        return max(0.0, recipe.epochs * self.epoch(recipe) - steps * answer)
+        return max(0.0, max(1, recipe.epochs) * self.epoch(recipe) - steps * answer)
 
     def evaluation(self, recipe: Recipe) -> float:
         """Packing the untrained student, opening the file and evaluating it on validation."""

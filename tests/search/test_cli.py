@@ -97,6 +97,7 @@ def test_the_store_holds_every_trial_with_a_true_end(swept):
     methods = list(trials["method"])
     known = [method.name for method in METHODS.values()]
     known.remove("alternating_quantization")  # needs three epochs, and is left out of two
+    known.remove("round_to_nearest")  # of a trained network, and these students are new
     assert sorted(methods) == sorted(known[:8])  # the methods' own defaults come first
 
 

@@ -61,7 +61,7 @@ def drawn_text():
 
 
 def test_every_method_that_the_task_takes_is_reached_and_stays_in_range(drawn):
-    assert {recipe.method for _, recipe in drawn} == {*NAMES} - {"sequence_level_distillation"}
+    assert {recipe.method for _, recipe in drawn} == {*NAMES} - {"sequence_level_distillation", "round_to_nearest"}
     for _, recipe in drawn:
         facts = summary(recipe)
         assert 1 <= facts["depth"] <= 3 and 0.1 <= facts["width"] <= 0.5
@@ -106,15 +106,21 @@ def test_students_of_text_start_fresh_or_from_the_teacher(drawn_text):
 
 
 def test_what_a_task_refuses_is_left_out_with_its_reason():
-    assert list(images.left_out(CONTEXT)) == ["sequence_level_distillation"]
+    assert list(images.left_out(CONTEXT)) == ["round_to_nearest", "sequence_level_distillation"]
+    assert "rounds a trained network" in images.left_out(CONTEXT)["round_to_nearest"]
     assert "for tasks that translate, got Digits" in images.left_out(CONTEXT)["sequence_level_distillation"]
     left = translation.left_out(TEXT)
     assert set(left) == {
+        "round_to_nearest",
         "int8_post_training_quantization",
         "quantization_aware_training",
         "parameterized_clipping",
     }
-    assert all("padding" in reason for reason in left.values())
+    assert all("padding" in reason for name, reason in left.items() if name != "round_to_nearest")
+    trained = replace(TEXT, origins=TEXT.origins[1:])
+    assert "round_to_nearest" not in Space(fixed={"temperature": 1.0}).left_out(trained)
+    rounded = Space(methods=("rtn",), starts={"bits": 4}).starting_points(trained)
+    assert [point["bits"] for point in rounded] == [4]
     short = translation.left_out(replace(TEXT, epochs=2))
     assert "epochs must be at least 3" in short["alternating_quantization"]
     with pytest.raises(ValueError, match="no method is left: sequence_level_distillation: "):

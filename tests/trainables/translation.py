@@ -29,9 +29,14 @@ WITHOUT_QUANTIZED_INPUTS = tuple(
     method
     for method in methods.METHODS.values()
     if method.name
-    not in ("int8_post_training_quantization", "quantization_aware_training", "parameterized_clipping")
+    not in (
+        "int8_post_training_quantization",
+        "quantization_aware_training",
+        "parameterized_clipping",
+        "round_to_nearest",
+    )
 )
-"""Ranges of inputs would be taken of padding too."""
+"""Ranges of inputs would be taken of padding too; and a new network is none to be rounded."""
 
 
 def write_pairs(directory: Path) -> TextPairs:

@@ -40,6 +40,9 @@ from trainables.methods.quantization import (
 from trainables.methods.quantization import (
     quantization_aware_training as quantization_aware_training,
 )
+from trainables.methods.quantization import (
+    round_to_nearest as round_to_nearest,
+)
 from trainables.methods.setting import (
     PRUNING as PRUNING,
 )

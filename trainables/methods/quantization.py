@@ -20,6 +20,17 @@ def post_training_quantization(
     return given.recipe(given.phase(optimizer), quantizer=quantizer)
 
 
+@published("the baseline of Nagel et al. 2020, section 3")
+def round_to_nearest(given: Setting, *, quantizer: Uniform = Uniform(8)) -> Recipe:
+    """The weights of a trained network, rounded as they are to a uniform grid per bucket: no training at all.
+
+    Where it is pruned, the smallest weights go at once. A network that is not trained yet is refused.
+    """
+    if given.origin.parent is None:
+        raise ValueError("it rounds a trained network, and a new one is none")
+    return given.recipe(given.phase(AdamW(), 0, prune=False), quantizer=quantizer)
+
+
 @published("LSQ, Esser et al. 2020")
 def learned_step_quantization(
     given: Setting,
