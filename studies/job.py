@@ -229,6 +229,7 @@ def _task(module: ModuleType, code: OwnCode, network: nn.Module, arrays: Arrays,
         classes=classes,
         quality=_quality(module, classes),
         batch_size=size,
+        imitates=hasattr(module, "imitate"),
     )
     if classes:
         _check_labels(arrays, output.shape[1])

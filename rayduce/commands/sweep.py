@@ -155,7 +155,7 @@ def sweep(
     with problems():
         check_sampler(sampler)
         chosen = study_of(study, epochs, model, store)
-        name, uri = _named(name, chosen.name, store, tracking_uri)
+        name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,
             trials=trials or chosen.trials,
@@ -175,10 +175,10 @@ def sweep(
             **wishes(methods, fix, range_),
             scheduler=scheduler,
         )
-        _run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
+        run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
 
 
-def _named(name: str | None, study: str, store: Path, tracking_uri: str | None) -> tuple[str, str]:
+def named(name: str | None, study: str, store: Path, tracking_uri: str | None) -> tuple[str, str]:
     """The sweep's name, which may be the study's next, and the address of MLflow, a moved store put right."""
     from search.store.mlflow_client import settle
     from search.store.store import default_tracking_uri, next_name
@@ -188,8 +188,12 @@ def _named(name: str | None, study: str, store: Path, tracking_uri: str | None) 
     return next_name(store, uri, study) if name is None else checked_name(name), uri
 
 
-def _run(study: Study, options: Options, *, resume: bool = False) -> None:
-    """Run a sweep, or go on with one, and print how it ended."""
+def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
+    """Run a sweep, or go on with one, and print how it ended.
+
+    Raises:
+        typer.Exit: it was stopped, or no student has finished.
+    """
     from rayduce.commands.display import Display
     from search.store.store import open_store
     from search.sweeps.ray_watch import RayDied
@@ -213,7 +217,7 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
         raise typer.Exit(1)
     if outcome.undelivered:
         out.print(_undelivered_front(outcome))
-        return
+        return outcome
     opened = open_store(store, options.tracking_uri)
     found = opened.sweep(name)
     out.print(front_table(front_rows(opened, found), found.quality, "Front, smallest first"))
@@ -225,6 +229,7 @@ def _run(study: Study, options: Options, *, resume: bool = False) -> None:
         highlight=False,
         style="dim",
     )
+    return outcome
 
 
 def _report(store: Path, tracking_uri: str) -> Callable[[str], str]:
@@ -305,7 +310,7 @@ def resume(
             allow_own(model)
             study = find_study(found.study, own_model=model)
         study = replace(study, epochs=found.epochs)
-        _run(study.narrowed(options.methods, options.fixed, options.ranges), options, resume=True)
+        run(study.narrowed(options.methods, options.fixed, options.ranges), options, resume=True)
 
 
 @commands.command(cls=Command, epilog="Examples:\n\n  rayduce deliver digits-1 --store /shared/store")

@@ -262,7 +262,7 @@ def _settings(value: Any) -> None:
         raise ValueError(f"its settings are {_said(value)}")
     if not value:
         return
-    if value.keys() != {"options", "study", "data", "teacher", "code"}:
+    if value.keys() != {"options", "study", "data", "teacher", "own_code", "code"}:
         raise ValueError("its settings have other fields")
     if not isinstance(value["options"], dict) or "tracking_uri" not in value["options"]:
         raise ValueError(f"its options are {_said(value['options'])}")
@@ -273,8 +273,11 @@ def _settings(value: Any) -> None:
         raise ValueError(f"its study is {_said(study)}")
     _matching("a study", NAME)(study["name"])
     _whole("a number of epochs", 1, _LARGEST)(study["epochs"])
+    fingerprint = re.compile(r"[0-9a-f]{1,128}")
     for name in ("data", "teacher"):
-        _matching(f"the fingerprint of its {name}", re.compile(r"[0-9a-f]{1,128}"))(value[name])
+        _matching(f"the fingerprint of its {name}", fingerprint)(value[name])
+    if value["own_code"] is not None:
+        _matching("the digest of its own code", fingerprint)(value["own_code"])
     _mapping("versions", _text, _text)(value["code"])
 
 

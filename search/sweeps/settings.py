@@ -101,7 +101,7 @@ def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
             "now: your file, its weights or Rayduce have changed; go on with what it was started with, or "
             "start a new sweep."
         )
-    if before.get("own_code") != now["own_code"]:
+    if before["own_code"] != now["own_code"]:
         raise Problem(
             f"The code of the students' class was edited since the sweep {name} was started (digest "
             f"{now['own_code']}, not {before.get('own_code')}): undo the edit, or start a new sweep."

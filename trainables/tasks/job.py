@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +57,7 @@ class Job(Task):
         classes: whether that are logits of classes, along the first axis, and targets their numbers.
         quality: name or spelling of the quality, see :func:`trainables.metrics.quality_of`.
         batch_size: samples per training step, in [1, 65536].
+        imitates: whether the file says how a teacher's answers are imitated.
     """
 
     file: str
@@ -66,6 +68,7 @@ class Job(Task):
     classes: bool
     quality: str
     batch_size: Annotated[int, Range(1, 65_536)] = 128
+    imitates: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,10 +104,9 @@ class Job(Task):
     @property
     def memory(self) -> Memory:
         """Logits in half precision; other outputs in single precision."""
-        own: Imitate | None = getattr(module_of(self.file), "imitate", None)
-        if self.classes and len(self.output) == 1 and own is None:
-            return Whole()
-        return Outputs(own or F.mse_loss)
+        if self.imitates:
+            return Outputs(partial(_imitated, self.file))
+        return Whole() if self.classes and len(self.output) == 1 else Outputs(F.mse_loss)
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """None."""
@@ -112,7 +114,7 @@ class Job(Task):
 
     def signatures(self) -> dict[str, str]:
         """The quality is computed by the user's code, so its number means nothing without."""
-        return {quality_of(self.quality).name: self.code} if hasattr(module_of(self.file), "quality") else {}
+        return {} if self.quality == "accuracy" else {quality_of(self.quality).name: self.code}
 
     def load(self, directory: Path | None, *, download: bool = False) -> Arrays:
         """All samples of all splits, in memory.
@@ -138,6 +140,12 @@ class Job(Task):
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
         """See :class:`LoadedJob`."""
         return LoadedJob(self, arrays, device, seed)
+
+
+def _imitated(file: str, student: Tensor, teacher: Tensor) -> Tensor:
+    """What ``imitate(student, teacher)`` of a user's file says; looked up when it is asked."""
+    found: Tensor = module_of(file).imitate(student, teacher)
+    return found
 
 
 def read_all(file: str, store: Path | None, tell: Tell) -> tuple[Decoded, str]:
