@@ -161,11 +161,18 @@ class Front(Sequence[Student]):
 
 
 class Sweep:
-    """A search for the front of a study's students; what ``rayduce sweep`` does.
+    """A search for the front of a network's students; what ``rayduce sweep`` does.
+
+    Of your own network: ``Sweep("net.py")``, a file with ``network()`` and ``data(split)``, or
+    ``Sweep(network=..., data=...)`` with functions of one file, which each process imports: what else the
+    file does belongs under ``if __name__ == "__main__":``.
 
     Args:
-        study: name of a study, such as ``digits`` (``rayduce sweep --help`` lists them), or a
-            :class:`studies.study.Study` of your own.
+        study: your own file, such as ``net.py``; or the name of a study, such as ``digits``
+            (``rayduce sweep --help`` lists them), or a :class:`studies.study.Study`.
+        network: a function that returns your trained network; in place of ``study``.
+        functions: your other functions, by the names that a file has for them: ``data``, ``augment``,
+            ``loss``, ``quality`` and ``imitate``; of the same file as ``network``.
         store: folder of teachers, trials and MLflow's database; default ``rayduce-store``.
         name: of the sweep, unique in the store; None (default) is STUDY-1, STUDY-2, ...
         trials: how many students to train, at least 1; None (default) is the study's number.
@@ -198,8 +205,9 @@ class Sweep:
 
     def __init__(
         self,
-        study: str | Study,
+        study: str | Study | None = None,
         *,
+        network: Callable[[], nn.Module] | None = None,
         store: str | os.PathLike[str] = DEFAULT_STORE,
         name: str | None = None,
         trials: int | None = None,
@@ -221,6 +229,7 @@ class Sweep:
         address: str | None = None,
         tracking_uri: str | None = None,
         model: str | None = None,
+        **functions: Callable[..., Any],
     ) -> None:
         from search.clusters.environment import prepare_environment
 
@@ -228,10 +237,18 @@ class Sweep:
         from search.objectives.budget import Budget
         from search.options import Options
         from search.store.store import default_tracking_uri, next_name
+        from studies.job import study_of_file
         from studies.known import find_study
 
-        chosen = find_study(study, own_model=model) if isinstance(study, str) else study
         folder = Path(store).absolute()
+        if network is not None or functions:
+            chosen, model = _own_study(study, {"network": network, **functions}, folder)
+        elif study is None:
+            raise TypeError("Sweep needs a study, or your own network and data: Sweep(network=..., data=...)")
+        elif isinstance(study, str) and study.endswith(".py"):
+            chosen, model = study_of_file(Path(study), store=folder), study
+        else:
+            chosen = find_study(study, own_model=model) if isinstance(study, str) else study
         uri = default_tracking_uri(folder, tracking_uri)
         options = Options(
             name=next_name(folder, uri, chosen.name) if name is None else name,
@@ -298,7 +315,13 @@ class Sweep:
         }
         options = replace(options, **{key: value for key, value in given.items() if value is not None})
         sweep = cls.__new__(cls)
-        study = replace(find_study(found.study, own_model=model), epochs=found.epochs)
+        if model is not None and model.endswith(".py"):
+            from studies.job import study_of_file
+
+            study = study_of_file(Path(model), store=Path(store).absolute())
+        else:
+            study = find_study(found.study, own_model=model)
+        study = replace(study, epochs=found.epochs)
         sweep._begin(study, options, resume=True)
         return sweep
 
@@ -345,6 +368,30 @@ class Sweep:
         if outcome.undelivered:
             raise StoreError(outcome.undelivered)
         return self.front
+
+
+def _own_study(
+    study: str | Study | None, functions: Mapping[str, Callable[..., Any] | None], store: Path
+) -> tuple[Study, str]:
+    """The study of functions of one file, and that file."""
+    from studies.job import FUNCTIONS, study_of_file
+
+    if study is not None:
+        raise TypeError(f"give a study or functions of your own, not both: got {study!r} and {[*functions]}")
+    files = set()
+    for name, function in functions.items():
+        if name not in FUNCTIONS:
+            raise TypeError(f"there is no argument {name!r}; functions are {', '.join(FUNCTIONS)}")
+        code = getattr(function, "__code__", None)
+        if code is None or "." in getattr(function, "__qualname__", "."):
+            raise TypeError(f"{name} must be a function at the top level of a file, got {function!r}")
+        files.add(code.co_filename)
+    if len(files) != 1:
+        raise TypeError(f"the functions must be of one file, got {', '.join(sorted(files))}")
+    (file,) = files
+    names = {name: function.__name__ for name, function in functions.items() if function is not None}
+    renamed = {name: there for name, there in names.items() if name != there}
+    return study_of_file(Path(file), names=renamed, store=store), file
 
 
 class _Teller:
