@@ -17,6 +17,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils import parametrize
 
 from trainables.calling import Inputs, call, main_output, mapped, samples_of, tensors_of
+from trainables.identity import code_of
 from trainables.modes import evaluating
 from trainables.ties import named_tensors
 
@@ -61,7 +62,11 @@ def check_parts(network: nn.Module) -> None:
     _check_overlaps(network)
 
 
-def admit(network: nn.Module, inputs: Inputs, name: str) -> Tensor:
+_admitted: dict[tuple[Any, ...], tuple[tuple[int, ...], bool]] = {}
+"""What :func:`admit` found out in this process: a trial builds the same network once per epoch."""
+
+
+def admit(network: nn.Module, inputs: Inputs, name: str) -> tuple[int, ...]:
     """Try ``network`` out on ``inputs`` in both modes; state, modes and random numbers are left as they are.
 
     A network that writes into its inputs is given copies from now on, so that data, other students and
@@ -73,12 +78,23 @@ def admit(network: nn.Module, inputs: Inputs, name: str) -> Tensor:
         name: of the network in messages.
 
     Returns:
-        What it answers in eval mode.
+        The shape of what it answers in eval mode.
 
     Raises:
         ValueError: it fails, returns no tensor in eval mode, answers at random, changes its state where it
             only answers, or answers otherwise to a sample alone than among others.
     """
+    key = (code_of(network), name, *((tuple(each.shape), each.dtype) for each in tensors_of(inputs)))
+    if key not in _admitted:
+        shape = _admit(network, inputs, name)
+        _admitted[key] = shape, _copied in network._forward_pre_hooks.values()
+    shape, writes = _admitted[key]
+    if writes:
+        keep_inputs(network)
+    return shape
+
+
+def _admit(network: nn.Module, inputs: Inputs, name: str) -> tuple[int, ...]:
     with torch.no_grad(), undone(network, name) as changed, evaluating(network):
         random = torch.get_rng_state()
         output = _tried(network, inputs, name, "")
@@ -98,7 +114,7 @@ def admit(network: nn.Module, inputs: Inputs, name: str) -> Tensor:
                 f"{name} returns a tensor of shape {tuple(output.shape)} in eval mode and {shape} as its "
                 "first output in training mode; they must have one shape"
             )
-    return output
+    return tuple(output.shape)
 
 
 def check_repeated(name: str, changed: str, output: Tensor, repeated: Any, random: Tensor) -> None:
