@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.admission import admit, check_parts
+from trainables.admission import admit
+from trainables.inspection import check_parts
 from trainables.interfaces.base import BATCH, Graph, Inputs, Interface, Runs, Work
 
 NETWORK, INPUT, OUTPUT = "network", "input", "output"
