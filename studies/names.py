@@ -27,6 +27,7 @@ def check_name(name: str) -> None:
         StudyError: the message lists those that there are.
     """
     if name not in SUMMARIES:
+        known = ", ".join(SUMMARIES)
         raise StudyError(
-            f"There is no study {name!r}; choose one of {', '.join(SUMMARIES)}, or give a file of your own, such as net.py."
+            f"There is no study {name!r}; choose one of {known}, or give a file of your own, such as net.py."
         )

@@ -20,6 +20,7 @@ class Odd(nn.Module):
     def __init__(self, input_shape: tuple[int, ...], outputs: int, depth: int, width: float) -> None:
         super().__init__()
         channels, height, columns = input_shape
+        self.head: nn.Module
         self.body = nn.Linear(channels * height * columns, HIDDEN)
         self.head = nn.Linear(HIDDEN, outputs)
         self.make(outputs)
@@ -58,7 +59,7 @@ class StillNorm(Odd):
 
     def make(self, outputs: int) -> None:
         self.norm = nn.BatchNorm1d(HIDDEN).eval()
-        self.norm.running_mean.fill_(0.25)
+        nn.init.constant_(self.norm.get_buffer("running_mean"), 0.25)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.norm(self.features(x)))
@@ -121,6 +122,8 @@ class Encoder(Odd):
 class Recurrent(Odd):
     """PyTorch's own LSTM, which computes with a list of its weights."""
 
+    read: nn.RNNBase
+
     def make(self, outputs: int) -> None:
         self.read = nn.LSTM(HIDDEN // 4, HIDDEN, batch_first=True)
 
@@ -181,6 +184,9 @@ class OwnNorm(Odd):
 class Buffers(Odd):
     """Whole numbers beyond float32, truth values, nothing, a number alone, and a mask that is not stored."""
 
+    truth: Tensor
+    mask: Tensor
+
     def make(self, outputs: int) -> None:
         self.register_buffer("large", torch.tensor([2**62 + 1, -3]))
         self.register_buffer("truth", torch.tensor([True, False] * (HIDDEN // 2)))
@@ -221,6 +227,8 @@ class RandomInEval(Odd):
 
 
 class Counting(Odd):
+    calls: Tensor
+
     def make(self, outputs: int) -> None:
         self.register_buffer("calls", torch.zeros(()))
 
@@ -330,6 +338,8 @@ class PlainList(Odd):
 
 class RandomConstant(Odd):
     """A random projection that is not stored: another one each time that the network is built."""
+
+    projection: Tensor
 
     def make(self, outputs: int) -> None:
         self.register_buffer("projection", torch.randn(HIDDEN, HIDDEN), persistent=False)

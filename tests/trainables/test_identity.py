@@ -149,10 +149,11 @@ def test_a_class_without_a_file_counts_by_its_byte_code() -> None:
 def test_what_no_repr_tells_is_part_of_a_network() -> None:
     assert repr(nn.MultiheadAttention(16, 2)) == repr(nn.MultiheadAttention(16, 4))
     assert code_of(nn.MultiheadAttention(16, 2)) != code_of(nn.MultiheadAttention(16, 4))
-    network = nn.Sequential(nn.Linear(4, 4))
+    layer = nn.Linear(4, 4)
+    network = nn.Sequential(layer)
     before = code_of(network)
     assert code_of(network.eval()) == before  # neither the mode nor the weights
-    nn.init.zeros_(network[0].weight)
+    nn.init.zeros_(layer.weight)
     assert code_of(network) == before
     network.register_buffer("shift", torch.zeros(3))
     assert code_of(network) != before

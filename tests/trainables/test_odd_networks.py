@@ -105,7 +105,7 @@ def original(network: nn.Module, name: str) -> torch.Tensor:
     prefix, _, child = name.rpartition(".")
     module = network.get_submodule(prefix)
     if parametrize.is_parametrized(module, child):
-        return module.parametrizations[child].original  # type: ignore[index,union-attr,return-value]
+        return module.parametrizations[child].original  # type: ignore[index,union-attr]
     return module.get_parameter(child)
 
 
@@ -171,8 +171,9 @@ def test_steps_of_frozen_weights_are_learned(data: LoadedTask) -> None:
 
 def test_normalisation_that_the_network_holds_in_eval_mode_keeps_its_statistics(data: LoadedTask) -> None:
     trainer = trained(methods.quantization_aware_training(setting("StillNorm", epochs=4)), data)
-    assert torch.equal(trainer.student.norm.running_mean, torch.full((odd_networks.HIDDEN,), 0.25))
-    assert not trainer.student.norm.training and trainer.student.training
+    network: Any = trainer.student
+    assert torch.equal(network.norm.running_mean, torch.full((odd_networks.HIDDEN,), 0.25))
+    assert network.training and not network.norm.training
 
 
 @pytest.mark.parametrize("name", ["TiedWeights", "SharedModule", "TiedFrozen"])

@@ -338,6 +338,8 @@ def _input_range(module: nn.Module, inputs: Inputs) -> tuple[float, float]:
     copied = copy.deepcopy(module)
     for _, quantizer in input_quantizers(copied):
         quantizer.register_forward_pre_hook(look)
+    # Behind hooks that give the network copies of its inputs: then those are its inputs.
+    copied.register_forward_pre_hook(lambda _, args: given.update(each.data_ptr() for each in args))
     copied(*inputs)
     return max(low for low, _ in ends), min(high for _, high in ends)
 

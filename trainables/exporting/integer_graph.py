@@ -324,19 +324,12 @@ class _Graph:
         """Take nodes out; what read their outputs reads their first inputs that are not constant, if any."""
         for node in nodes:
             source = next((name for name in node.input if name not in self.constants), node.input[0])
+            result, maker = node.output[0], self.producer(source)
             self.nodes.remove(node)
-            if node.output[0] in self._outputs:
-                self._rename(source, node.output[0])
-            else:
-                self._replace_uses(node.output[0], source)
-
-    def _rename(self, old: str, new: str) -> None:
-        """Call the tensor ``old`` as an output of the graph is called."""
-        maker = self.producer(old)
-        if maker is None or old in self._outputs:
-            raise ValueError(f"{new} is an output of the graph, and so is {old}, or it is an input")
-        self._replace_uses(old, new)
-        maker.output[list(maker.output).index(old)] = new
+            if result in self._outputs and maker is not None and source not in self._outputs:
+                maker.output[list(maker.output).index(source)] = result  # the graph's output keeps its name
+                result, source = source, result
+            self._replace_uses(result, source)
 
     def keep_float(self, node: NodeProto) -> None:
         """Dequantize the input of ``node`` by plain arithmetic, which gives the same and is left alone."""

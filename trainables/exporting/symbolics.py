@@ -29,9 +29,8 @@ def _unflatten(g: Any, x: Any, dim: Any, sizes: Any) -> Any:
     those before ``dim`` are copied, written as 0.
     """
     rank = symbolic_helper._get_tensor_rank(x)
-    axis, parts = (
-        symbolic_helper._maybe_get_const(value, kind) for value, kind in ((dim, "i"), (sizes, "is"))
-    )
+    axis = symbolic_helper._maybe_get_const(dim, "i")
+    parts = symbolic_helper._maybe_get_const(sizes, "is")
     if rank is None or not isinstance(axis, int):
         raise ValueError("unflatten is exported of tensors with a known number of axes only")
     axis %= rank

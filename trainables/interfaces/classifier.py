@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.admission import admit, check_parts
+from trainables.admission import admit
+from trainables.inspection import check_parts
 from trainables.interfaces.base import BATCH, Graph, Inputs, Interface, Runs, Work
 
 NETWORK, INPUT, OUTPUT = "network", "input", "output"
@@ -32,7 +33,7 @@ class Classifier(Interface):
         name = type(network).__name__
         check_parts(network)
         # Two inputs: one would hide a network that mixes up batch and channels.
-        found = tuple(admit(network, self._drawn(2), name).shape)
+        found = admit(network, self._drawn(2), name)
         if found != (2, outputs):
             raise ValueError(f"{name} must return a tensor of shape {(2, outputs)}, got {found}")
 
@@ -49,7 +50,7 @@ class Classifier(Interface):
     def agrees(self, network: nn.Module, runs: Runs, tolerance: float) -> bool:
         """Whether five inputs get the same classes."""
         inputs = self._drawn(5)
-        expected = network(inputs).numpy()
+        expected = network(inputs.clone()).numpy()  # a network may write into what it is given
         chosen = runs[NETWORK]({INPUT: inputs.numpy()})[OUTPUT].argmax(-1)
         values = np.take_along_axis(expected, chosen[..., None], -1)[..., 0]
         return bool((values >= expected.max(-1) - tolerance * np.abs(expected).max(initial=0.0)).all())

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.admission import check_parts, check_repeated, undone
+from trainables.admission import check_repeated, undone
+from trainables.inspection import check_parts
 from trainables.interfaces.base import BATCH, Axes, Graph, Inputs, Interface, Runs, Work
 from trainables.modes import evaluating
 from trainables.translation.decoding import State, StateTensor, Translator, greedy
