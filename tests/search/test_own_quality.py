@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from typer.testing import CliRunner
 
 from rayduce import Front
@@ -20,13 +22,14 @@ from search.objectives.aliases import Candidate, aliases
 from search.objectives.budget import Budget
 from search.objectives.front import front_so_far, worth
 from search.objectives.yardstick import Yardstick
+from search.planning.limits import _check_drop
+from search.problem import Problem
 from search.sampling.warm_start import check_kinds
 from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
 from search.store.frames import records
 from search.store.mlflow_client import StoreError, connect
 from search.store.store import open_store
-from search.sweeps.conclusion import finish_sweep
 from search.sweeps.records import records_of
 from search.tracking.delivery import SWEEP
 from search.tracking.notes import Student, sweep_note, trial_note
@@ -37,6 +40,8 @@ from trainables.metrics import Quality, own_quality, quality_of, spelled
 from trainables.metrics.own import TAKEN
 from trainables.origins import Fresh
 from trainables.tasks import Digits
+from trainables.trainable import StudentTrial
+from trainables.training.trainer import Diverged
 
 RMSE = own_quality("rmse", "down", label="RMSE", unit="m")
 RECIPE = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), 4))
@@ -190,12 +195,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for trial_id in front:
         test = {"rmse": 1.1 * known[trial_id]["validation_rmse"]}
         made.annotate(trial_id, test, {"front": "true", "feasible": "true"})
-    finish_sweep_of(made, yardstick, known, front)
+    end_sweep(made, yardstick, known, front)
     made.close()
     return folder
 
 
-def finish_sweep_of(made: Any, yardstick: Yardstick, known: dict[str, Any], front: list[str]) -> None:
+def end_sweep(made: Any, yardstick: Yardstick, known: dict[str, Any], front: list[str]) -> None:
     candidates = {
         key: Candidate(key, known[key]["packed_bytes"], known[key][RMSE.validation]) for key in front
     }
@@ -322,4 +327,25 @@ def test_sweeps_by_another_quality_are_told_apart(folder: Path) -> None:
 def test_known_qualities_are_spelled_as_ever() -> None:
     assert spelled(quality_of("accuracy")) == Digits().metric == "accuracy"
     assert records_of([], Path(), quality_of("accuracy")) == {}
-    assert finish_sweep.__module__ == "search.sweeps.conclusion"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.5])
+def test_a_student_whose_quality_is_no_number_has_diverged(value: float) -> None:
+    trial: Any = SimpleNamespace(_settings=SimpleNamespace(device="cpu"))
+    recipe: Any = SimpleNamespace(task=SimpleNamespace(metric=spelled(RMSE)))
+    task: Any = SimpleNamespace(evaluate=lambda network, split: {"rmse": value})
+    if math.isfinite(value):
+        found = StudentTrial._tried(trial, recipe, task, 3, b"1234", nn.Identity())
+        assert found == {"validation_rmse": 0.5, "epoch": 3, "packed_bytes": 4}
+        return
+    with pytest.raises(Diverged, match=f"^rmse became {value} in epoch 3$"):
+        StudentTrial._tried(trial, recipe, task, 3, b"1234", nn.Identity())
+
+
+def test_no_more_can_be_asked_for_than_there_is() -> None:
+    with pytest.raises(
+        Problem, match=r"^--max-drop must be at most 100, all that there is of accuracy, got 101\.$"
+    ):
+        _check_drop(quality_of("accuracy"), Budget(max_drop=101))
+    _check_drop(quality_of("accuracy"), Budget(max_drop=100))
+    _check_drop(RMSE, Budget(max_drop=1e6))

@@ -9,6 +9,7 @@ from search.sweeps.records import lost_trials, records_of
 from search.tracking.record import Record
 from tests.recipes import STUDENT
 from trainables import methods
+from trainables.metrics import quality_of
 from trainables.origins import Fresh
 from trainables.shipping.evaluation import ship
 from trainables.tasks import Digits
@@ -72,4 +73,4 @@ def test_a_recipe_that_is_none_is_told(tmp_path):
     with pytest.raises(
         StoreError, match=r"recipe of the trial 00000 that this version cannot read: .*unknown"
     ):
-        records_of([start], tmp_path, "accuracy")
+        records_of([start], tmp_path, quality_of("accuracy"))

@@ -27,6 +27,7 @@ from search.problem import Problem
 from search.store.store import open_store, own_database
 from search.sweeps.records import records_of
 from tests.stores import read_lines, write_lines
+from trainables.metrics import quality_of
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("RAYDUCE_KILLS", "2"))
@@ -95,7 +96,7 @@ def with_teacher(undisturbed, path):
 def summary(store, name):
     """What does not depend on time: of each trial its recipe, quality and size; and the front."""
     events = SweepFolder(store, name).events()
-    records = records_of(events, store, "accuracy")
+    records = records_of(events, store, quality_of("accuracy"))
     assert all(record.state == "finished" for record in records.values()), records
     trials = {
         key: (r.recipe.recipe_id, r.metrics["validation_accuracy"], r.metrics["packed_bytes"])
@@ -244,7 +245,7 @@ def test_a_finished_trial_without_its_student_is_left_out(undisturbed, tmp_path)
     (folder.trials / "00005" / "student.rdz").write_bytes(b"damaged")
     out, _ = finish(driver(store, name, "--resume"))
     assert "say leaving out 2 trials whose students are lost: 00003, 00005" in out
-    records = records_of(folder.events(), store, "accuracy")
+    records = records_of(folder.events(), store, quality_of("accuracy"))
     lost = {key for key, record in records.items() if record.state == "failed"}
     assert lost == {"00003", "00005"} and "its student is lost: " in records["00003"].reason
     assert len([record for record in records.values() if record.state == "finished"]) == 6

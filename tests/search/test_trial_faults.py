@@ -60,7 +60,7 @@ class Sweep:
             self.tracker,
             watcher or Silent(),
             Yardstick(quality_of("accuracy")),
-            records=records_of(before, store, "accuracy"),
+            records=records_of(before, store, quality_of("accuracy")),
             halt=Halt(),
         )
         last = len(recipes) - 1
