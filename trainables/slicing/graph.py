@@ -1,7 +1,7 @@
 """Which channels of a network belong together: all that is asked of Torch-Pruning.
 
-Torch-Pruning (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning") follows a network's gradients from
-layer to layer and says which channels meet. What it says is guessed in places, such as where a tensor is
+Torch-Pruning (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning") follows a network's gradients
+from layer to layer and says which channels meet. What it says is guessed in places, such as where a tensor is
 reshaped; :mod:`trainables.slicing.trial` tries it out. Nothing is pruned by it: it sees a copy.
 """
 

@@ -75,7 +75,7 @@ def _cut_channels(
     planner = Planner(network, example, cut, scores, order, _kept_names(network, cut.keep))
     removal, left = planner.plan(found)
     if left and not removal.layers:
-        raise NotSliceable(f"no layer of the network can be cut; the first that stands in the way is {left[0]}")
+        raise NotSliceable(f"no layer can be cut; the first that stands in the way is {left[0]}")
     remove(network, removal)
     return left, tuple((name, attribute, size) for (name, attribute), size in sorted(removal.sizes.items()))
 
@@ -115,7 +115,9 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
+    counts = [
+        None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms
+    ]
     with evaluating(network):
         for norm in norms:
             norm.reset_running_stats()
