@@ -57,7 +57,8 @@ def sliced(network: nn.Module, batches: Batches, loss: Loss, cut: Cut) -> tuple[
         dropped = _dropped(small, batches, cut)
         drop(small, dropped)
         left, sizes = _cut_channels(small, example, batches, loss, cut)
-        calibrate(small, batches)
+        if _numbers(small) != _numbers(network):
+            calibrate(small, batches)
         found = _shapes(small, example)
     if found != wanted:
         raise NotSliceable(f"the slice gives outputs of the shapes {found} in place of {wanted}")
@@ -134,6 +135,10 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
         norm.momentum = momentum
         if count is not None and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.copy_(count)
+
+
+def _numbers(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _first(batches: Batches) -> Batch:

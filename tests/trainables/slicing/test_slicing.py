@@ -114,11 +114,10 @@ def test_the_whole_width_is_the_network_itself():
     network.conv1.weight.requires_grad_(False)
     small, changes = sliced(network, batches_of(images(2)), loss, Cut(width=1.0))
     assert changes == Changes()
-    assert all(
-        torch.equal(value, small.state_dict()[name])
-        for name, value in network.state_dict().items()
-        if "running" not in name
-    )
+    assert small.state_dict().keys() == network.state_dict().keys()
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, small.state_dict()[name]), name
+    assert not small.conv1.weight.requires_grad and small.fc.weight.requires_grad
 
 
 @pytest.mark.parametrize("importance", ["l1", "taylor", "fisher"])
