@@ -14,6 +14,8 @@ from trainables.slicing.graph import Family, Member
 
 MIXING = ("Softmax", "Attention", "Bmm")
 """In the names of operations by which attention is known."""
+WIDTHS = ("dim", "size", "width")
+"""In the names of attributes that say how wide a head is."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ def readings(network: nn.Module, family: Family) -> Iterator[Heads]:
             members.append(Member(reader, "in", tuple((h * each + p,) for h, p in across)))
             queries = tuple(layout(0, h, p) for h, p in across)
             yield Heads(
-                Family(family.root, members, [tuple(h for h, _ in across)]), heads, (makers[0], queries), reader
+                Family(family.root, members, [tuple(h for h, _ in across)]),
+                heads,
+                (makers[0], queries),
+                reader,
             )
 
 
@@ -74,7 +79,9 @@ def _numbers_of_heads(network: nn.Module, name: str, size: int) -> list[int]:
     while name:
         name = name.rpartition(".")[0]
         for attribute, value in vars(network.get_submodule(name)).items():
-            is_number = "head" in attribute and not any(word in attribute for word in ("dim", "size", "width"))
+            is_number = "head" in attribute and not any(
+                word in attribute for word in ("dim", "size", "width")
+            )
             if is_number and type(value) is int and value > 0 and size % value == 0:
                 found.append(value)
     return list(dict.fromkeys(found))

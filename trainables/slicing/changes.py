@@ -24,8 +24,9 @@ class Changes(Part):
 
     Attributes:
         dropped: names of the residual blocks that do nothing any more.
-        sizes: (module, attribute, value): sizes that modules keep for themselves, such as ``normalized_shape``
-            of a LayerNorm without weights; the value is the last number where the attribute is a tuple.
+        sizes: (module, attribute, value): sizes that modules keep for themselves, such as
+            ``normalized_shape`` of a LayerNorm without weights; where the attribute is a tuple, the value is
+            its last number.
         left: names of layers that were not cut, though that was asked for, because what becomes of their
             channels is not understood.
     """

@@ -99,7 +99,9 @@ def _observe(
             if side == "inner" and not isinstance(layer, nn.MultiheadAttention):
                 continue
             here = slots(layer, side)
-            total = torch.zeros(max((slot.start + slot.size for slot in here), default=0), dtype=torch.float64)
+            total = torch.zeros(
+                max((slot.start + slot.size for slot in here), default=0), dtype=torch.float64
+            )
             for slot in here:
                 tensor = tensor_of(layer, slot)
                 seen = None if tensor is None else look(tensor, slot)

@@ -66,7 +66,7 @@ class Cut(Part):
         if share >= 1:
             return channels
         step = math.lcm(self.round_to // math.gcd(self.round_to, apiece), of)
-        if step > channels:
+        if step > channels and of > 1:
             step = of
         multiple = max(math.floor(share * channels / step + 0.5), 1) * step
         return min(multiple, channels)

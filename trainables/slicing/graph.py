@@ -1,24 +1,26 @@
 """Which channels of a network belong together: all that is asked of Torch-Pruning.
 
-Torch-Pruning (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning") follows a network's gradients from
-layer to layer and says which channels meet. What it says is guessed in places, such as where a tensor is
+Torch-Pruning (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning") follows a network's gradients
+from layer to layer and says which channels meet. What it says is guessed in places, such as where a tensor is
 reshaped; :mod:`trainables.slicing.trial` tries it out. Nothing is pruned by it: it sees a copy.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 import torch_pruning
 from torch import Tensor, nn
 from torch_pruning import ops
-from torch_pruning.dependency import index_mapping
+from torch_pruning.dependency import index_mapping, shape_infer
 from torch_pruning.dependency.node import Node
 
 from trainables.calling import Inputs, call
@@ -124,7 +126,6 @@ def families(network: nn.Module, inputs: Inputs) -> tuple[list[Family], dict[str
 
 MAPPINGS = {
     ops.OPTYPE.CONCAT: index_mapping.update_concat_index_mapping,
-    ops.OPTYPE.SPLIT: index_mapping.update_split_index_mapping,
     ops.OPTYPE.RESHAPE: index_mapping.update_reshape_index_mapping,
     ops.OPTYPE.UNBIND: index_mapping.update_unbind_index_mapping,
     ops.OPTYPE.EXPAND: index_mapping.update_expand_index_mapping,
@@ -135,13 +136,68 @@ MAPPINGS = {
 def _unmapped(graph: torch_pruning.DependencyGraph) -> set[Node]:
     """Set the mapping of indices at every node; those at which Torch-Pruning cannot."""
     unknown = set()
-    for node in getattr(graph, "module2node", {}).values():
+    nodes = list(getattr(graph, "module2node", {}).values())
+    nodes.sort(key=lambda node: node.type != ops.OPTYPE.SPLIT)  # the others are inferred from their sizes
+    for node in nodes:
         try:
-            if node.type in MAPPINGS:
+            if node.type == ops.OPTYPE.SPLIT:
+                _map_split(node)
+            elif node.type == ops.OPTYPE.RESHAPE and _map_flatten(graph, node):
+                continue
+            elif node.type in MAPPINGS:
                 MAPPINGS[node.type](graph, node)
-        except ArithmeticError:
+        except (ArithmeticError, AttributeError, IndexError):  # an operation that is not as it was known
             unknown.add(node)
     return unknown
+
+
+def _map_flatten(graph: torch_pruning.DependencyGraph, node: Node) -> bool:
+    """Map channels to all their places where a tensor is flattened; whether it is.
+
+    Torch-Pruning knows that of four dimensions only.
+    """
+    sizes = tuple(getattr(node.grad_fn, "_saved_self_sym_sizes", ()))
+    if len(sizes) < 3 or sizes[1] == math.prod(sizes[1:]):
+        return False
+    read = [shape_infer.infer_in_channels_recursively(graph, each, [0]) for each in node.outputs]
+    if not read or any(each != math.prod(sizes[1:]) for each in read):
+        return False
+    for given in node.inputs:
+        for one, other, back in ((node, given, True), (given, node, False)):
+            for dependency in one.dependencies:
+                if dependency.target is other:
+                    mapping = index_mapping._FlattenIndexMapping(math.prod(sizes[2:]), back)
+                    dependency.index_mapping[0] = mapping
+    return True
+
+
+def _map_split(node: Node) -> None:
+    """Map the channels of a split to its parts, by the sizes that autograd keeps.
+
+    Torch-Pruning infers the sizes from the layers behind, and knows the second dimension only.
+    """
+    step = node.grad_fn
+    sizes = tuple(step._saved_self_sym_sizes)
+    dim = step._saved_dim if step._saved_dim < len(sizes) else step._saved_dim - 2**64 + len(sizes)
+    if dim != 1 and not (dim == len(sizes) - 1 and len(sizes) <= 3):
+        return  # of no channels
+    if hasattr(step, "_saved_split_sizes"):
+        ends = list(accumulate(step._saved_split_sizes))
+    else:
+        ends = [*range(step._saved_split_size, sizes[dim], step._saved_split_size), sizes[dim]]
+    node.module.split_sizes = [end - start for start, end in pairwise([0, *ends])]
+    node.module.offsets = [0, *ends]
+    if len(set(node.outputs)) < len(node.outputs):
+        raise ArithmeticError("several parts of a split go into one operation")
+    # Outputs are in the order in which the trace found them; autograd numbers the parts.
+    for part in node.outputs:
+        numbers = [number for fn, number in part.grad_fn.next_functions if fn is step]
+        start, end = [0, *ends][numbers[0]], ends[numbers[0]]
+        for one, other, back in ((node, part, False), (part, node, True)):
+            for dependency in one.dependencies:
+                if dependency.target is other:
+                    mapping = index_mapping._SplitIndexMapping(offset=[start, end], reverse=back)
+                    dependency.index_mapping[0] = mapping
 
 
 def _family(

@@ -68,6 +68,8 @@ def silence(network: nn.Module, removal: Removal) -> None:
     for name, (channels, factor) in removal.queries.items():
         for tensor in network.get_submodule(name).parameters(recurse=False):
             tensor.data[list(channels)] *= factor
+            # Attention itself reads these: it sums over them.
+            tensor.data[sorted(removal.layers[name, "out"].intersection(channels))] = 0
 
 
 def remove(network: nn.Module, removal: Removal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from trainables.slicing.attention import WIDTHS
 from trainables.slicing.removal import Removal
 from trainables.slicing.shapes import size_of
 from trainables.slicing.slots import channels_of
@@ -69,7 +70,8 @@ def head_sizes(network: nn.Module, layer: str, old: int, new: int) -> dict[tuple
     while name:
         name = name.rpartition(".")[0]
         for attribute in vars(network.get_submodule(name)):
-            if "head" in attribute and any(word in attribute for word in ("dim", "size", "width")):
-                if size_of(network.get_submodule(name), attribute) == old and not attribute.startswith("_"):
-                    found[name, attribute] = new
+            is_width = "head" in attribute and any(word in attribute for word in WIDTHS)
+            is_width = is_width and not attribute.startswith("_")
+            if is_width and size_of(network.get_submodule(name), attribute) == old:
+                found[name, attribute] = new
     return found

@@ -57,7 +57,8 @@ def sliced(network: nn.Module, batches: Batches, loss: Loss, cut: Cut) -> tuple[
         dropped = _dropped(small, batches, cut)
         drop(small, dropped)
         left, sizes = _cut_channels(small, example, batches, loss, cut)
-        calibrate(small, batches)
+        if _numbers(small) != _numbers(network):
+            calibrate(small, batches)
         found = _shapes(small, example)
     if found != wanted:
         raise NotSliceable(f"the slice gives outputs of the shapes {found} in place of {wanted}")
@@ -75,7 +76,7 @@ def _cut_channels(
     planner = Planner(network, example, cut, scores, order, _kept_names(network, cut.keep))
     removal, left = planner.plan(found)
     if left and not removal.layers:
-        raise NotSliceable(f"no layer of the network can be cut; the first that stands in the way is {left[0]}")
+        raise NotSliceable(f"no layer can be cut; the first that stands in the way is {left[0]}")
     remove(network, removal)
     return left, tuple((name, attribute, size) for (name, attribute), size in sorted(removal.sizes.items()))
 
@@ -115,7 +116,9 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    counts = [None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms]
+    counts = [
+        None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone() for norm in norms
+    ]
     with evaluating(network):
         for norm in norms:
             norm.reset_running_stats()
@@ -132,6 +135,10 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
         norm.momentum = momentum
         if count is not None and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.copy_(count)
+
+
+def _numbers(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _first(batches: Batches) -> Batch:

@@ -24,8 +24,8 @@ class Slot(NamedTuple):
         start: the first of the channels that the tensor has.
         size: how many.
         repeated: how often they lie there one after another, as the gates of an LSTM do.
-        groups: of a convolution: dimension ``dim`` has ``size / groups`` indices, and in each of so many groups
-            of rows they stand for other channels.
+        groups: of a convolution: dimension ``dim`` has ``size / groups`` indices, and in each of so many
+            groups of rows they stand for other channels.
         reads: whether the tensor multiplies the channels, so that zeros in it are as good as their absence.
     """
 

@@ -43,7 +43,10 @@ def _problem(network: nn.Module, member: Member) -> str | None:
         for slot in slots(layer, member.side):
             owner, _, name = slot.tensor.rpartition(".")
             module = layer.get_submodule(owner)
-            if getattr(module, name, None) is not None and name not in {**module._parameters, **module._buffers}:
+            if getattr(module, name, None) is not None and name not in {
+                **module._parameters,
+                **module._buffers,
+            }:
                 return f"computes its {name}"
     if any(not 0 <= place < size for places in member.channels for place in places):
         return "is reached by channels that it does not have"

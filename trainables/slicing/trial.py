@@ -44,7 +44,11 @@ def fault(network: nn.Module, removal: Removal, inputs: Inputs, *, same: bool = 
     whole = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(0)
     for parameter in whole.parameters() if same else ():
-        if parameter.numel() > 1 and parameter.is_floating_point() and bool(parameter.min() == parameter.max()):
+        if (
+            parameter.numel() > 1
+            and parameter.is_floating_point()
+            and bool(parameter.min() == parameter.max())
+        ):
             drawn = torch.rand(parameter.shape, generator=generator) + 0.5
             parameter.data = drawn.to(parameter)
     small = copy.deepcopy(whole)
@@ -80,5 +84,7 @@ def _only_query(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _unchanged(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    same = args and isinstance(args[0], Tensor) and isinstance(output, Tensor) and args[0].shape == output.shape
+    same = (
+        args and isinstance(args[0], Tensor) and isinstance(output, Tensor) and args[0].shape == output.shape
+    )
     return args[0] if same else output
