@@ -61,7 +61,10 @@ def drawn_text():
 
 
 def test_every_method_that_the_task_takes_is_reached_and_stays_in_range(drawn):
-    assert {recipe.method for _, recipe in drawn} == {*NAMES} - {"sequence_level_distillation", "round_to_nearest"}
+    assert {recipe.method for _, recipe in drawn} == {*NAMES} - {
+        "sequence_level_distillation",
+        "round_to_nearest",
+    }
     for _, recipe in drawn:
         facts = summary(recipe)
         assert 1 <= facts["depth"] <= 3 and 0.1 <= facts["width"] <= 0.5

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.admission import admit, check_parts
+from trainables.admission import admit
 from trainables.calling import call
+from trainables.inspection import check_parts
 from trainables.interfaces.base import BATCH, Graph, Inputs, Interface, Runs, Work
 from trainables.signature import Signatures, joined
 
@@ -50,7 +51,7 @@ class Tensors(Interface):
         """See :meth:`Interface.check`: two random samples get an answer of the right shape each."""
         name = type(network).__name__
         check_parts(network)
-        found = tuple(admit(network, self._given(self._drawn(2)), name).shape)
+        found = admit(network, self._given(self._drawn(2)), name)
         if found != (2, *self.output):
             raise ValueError(f"{name} must return a tensor of shape {(2, *self.output)}, got {found}")
 

@@ -14,6 +14,7 @@ from trainables.models.sliced import Sliced
 from trainables.origins.base import Origin
 from trainables.part import Part
 from trainables.slicing.cut import Cut
+from trainables.slicing.restart import restart
 from trainables.slicing.slicing import sliced
 from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources
@@ -91,7 +92,7 @@ class Slice(Origin):
         model, network = self.of.build(task, data, sources)
         model, network = self._cut(model, network, data, self.cut)
         if self.restart:
-            raise ValueError("restart")
+            restart(network, int(torch.randint(2**31, ())))
         task.interface.check(network.cpu(), task.outputs)
         return model, network.to(data.device)
 
