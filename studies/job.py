@@ -48,6 +48,8 @@ FUNCTIONS = {
 }
 NEEDED = ("network", "data")
 EPOCHS, TRIALS = 10, 50
+VIEWS = 16
+"""Augmented views in which the teacher's answers are remembered."""
 BATCH_BYTES = 64 * 2**20
 """Of one batch's inputs at most, where the file does not say how large a batch is."""
 CHUNK = 1024
@@ -104,7 +106,7 @@ def study_of_file(
     own = Own(path.stem, tried.code.digest, digest_of(state))
     given = Given(own)
     keep = tuple(map(str, getattr(module, "keep", ())))
-    views = 1 if not hasattr(module, "augment") and "train/target" in tried.arrays else None
+    views = VIEWS if hasattr(module, "augment") else 1
     return Study(
         name=path.stem,
         task=lambda directory: (tried.task, tried.notes),
@@ -114,7 +116,7 @@ def study_of_file(
         epochs=EPOCHS,
         trials=TRIALS,
         space=JOB if tried.task.classes else replace(JOB, fixed={"temperature": 1.0}),
-        teacher_views=views,
+        teacher_views=views if "train/target" in tried.arrays else None,  # what is streamed comes once
         given={own.weights: state},
         arrays=tried.arrays,
         code=tried.code,
