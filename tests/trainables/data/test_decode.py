@@ -53,7 +53,8 @@ def test_values_are_told_apart_by_their_bits():
     assert again.tobytes() == values.tobytes()
     every = np.arange(256, dtype=np.float32).reshape(1, 1, 16, 16) + 1
     full = codes.Encoder(1)
-    assert np.array_equal(full.table[0][full.encode(every)], every)
+    encoded = full.encode(every)
+    assert np.array_equal(full.table[0][encoded], every)
     with pytest.raises(codes.TooMany):
         full.encode(np.zeros((1, 1, 1, 1), np.float32))
 
