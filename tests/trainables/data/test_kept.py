@@ -27,7 +27,7 @@ from trainables.data.sinks import Sink, put
 from trainables.sealed import sealed, unsealed
 
 KEY = "0123456789abcdef"
-DATA = {
+DATA: dict[str, np.ndarray] = {
     "train/input": np.random.RandomState(0).randint(0, 256, (50, 3, 8, 8)).astype(np.uint8),
     "train/target": np.arange(50),
     "flags": np.array([True, False]),
@@ -110,6 +110,11 @@ def link_out(path: Path) -> None:
     path.symlink_to(path.parents[2] / "outside")
 
 
+def no_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.touch()
+
+
 def foreign(path: Path) -> None:
     path.with_name("manifest.json").write_bytes(sealed({"version": 2, "arrays": []}))
 
@@ -134,7 +139,7 @@ def outside(path: Path) -> None:
         (outside, "its manifest says something else of train/input"),
         (link_out, "it is a link|Too many levels"),
         (lambda path: link_out(path.parent), "it is a link|Too many levels|damaged"),
-        (lambda path: (shutil.rmtree(path.parent), path.parent.touch()), "Not a directory"),
+        (no_folder, "Not a directory"),
     ],
 )
 def test_what_is_damaged_is_set_aside_and_made_again_in_one_sentence(tmp_path, damage, why):
