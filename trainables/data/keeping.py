@@ -125,6 +125,11 @@ def keep_large(store: Path, arrays: Mapping[str, np.ndarray], tell: Tell) -> Map
         return arrays
 
 
+def is_kept(store: Path, key: str) -> bool:
+    """Whether there is something of ``key``, damaged or not."""
+    return os.path.lexists(store / FOLDER / key)
+
+
 class InFiles:
     """A sink whose arrays are ``.npy`` files in one folder.
 
@@ -229,7 +234,7 @@ def check_room(folder: Path, size: int) -> None:
 
 def _usable(store: Path, key: str, check: Check | None) -> tuple[KeptArrays | None, str]:
     """What is kept, and why it is not usable; (None, "") where there is nothing."""
-    if not os.path.lexists(store / FOLDER / key):
+    if not is_kept(store, key):
         return None, ""
     arrays = KeptArrays(store, key)
     try:
