@@ -12,7 +12,7 @@ from trainables.image_sizes import fitting_batch_size, halvings
 
 @pytest.mark.parametrize("side", [48, 64, 65, 96, 128, 160, 224, 320, 512])
 def test_activations_of_the_teacher_of_ones_own_images_take_about_300_mb(side: int) -> None:
-    network = find_study("image_folder").teacher.build((3, side, side), 10)
+    network = find_study("image_folder").teacher.model.build((3, side, side), 10)
     found = activation_bytes(network, torch.rand(2, 3, side, side)) / 2 * fitting_batch_size(side, side)
     assert 0.5 * 300e6 < found < 1.1 * 300e6
 

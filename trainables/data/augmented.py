@@ -1,8 +1,9 @@
 """Augmentation a block at a time, so that a view of the data can be seen again in another order.
 
-A user's ``augment(inputs, generator)`` works on whole batches. Which samples are in a batch differs from epoch
-to epoch, so what it makes of one could never be asked for again. It is therefore given blocks of always the same
-samples, and an epoch mixes many blocks before it cuts batches. The view is a function of (key, block).
+A user's ``augment(inputs, generator)`` works on whole batches. Which samples are in a batch differs from
+epoch to epoch, so what it makes of one could never be asked for again. It is therefore given blocks of always
+the same samples, and an epoch mixes many blocks before it cuts batches. The view is a function of (key,
+block).
 """
 
 from __future__ import annotations
