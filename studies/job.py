@@ -258,7 +258,12 @@ def _quality(module: ModuleType, classes: bool) -> str:
     """By what students are judged, as metrics spell it."""
     function = getattr(module, "quality", None)
     if function is None:
-        return "accuracy" if classes else spelled(own_quality("loss_per_sample", "down", label="loss"))
+        if classes:
+            return "accuracy"
+        least = (
+            None if hasattr(module, "loss") else 0.0
+        )  # a mean squared error has an end, an own loss may not
+        return spelled(own_quality("mean_loss", "down", label="loss", lowest=least))
     label = str(getattr(function, "label", "quality"))
     name = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in label.lower())
     try:
@@ -269,6 +274,8 @@ def _quality(module: ModuleType, classes: bool) -> str:
                 label=label,
                 unit=str(getattr(function, "unit", "")),
                 scale=float(getattr(function, "scale", 1.0)),
+                lowest=getattr(function, "lowest", None),
+                highest=getattr(function, "highest", None),
             )
         )
     except (TypeError, ValueError) as error:

@@ -314,3 +314,17 @@ class Shaken:
     noisy_test = text.replace("(split == 'train')", "1.0")
     with pytest.raises(StudyError, match=r'data\("validation"\) gives other values when it is read again'):
         study_of_file(write_job(noisy_test))
+
+
+def test_without_classes_and_without_a_quality_the_loss_is_the_quality(write_job):
+    opened = Opened(write_job(REGRESSION[: REGRESSION.index("def quality")]))
+    quality = opened.study.make_task(None, {}).metric
+    assert '"goal":"down"' in quality and '"lowest":0' in quality
+    own, batches = plain(REGRESSION), list(opened.loaded.in_order("test"))
+    with torch.no_grad():
+        total = sum(
+            float(torch.nn.functional.mse_loss(call(own, batch.inputs), batch.targets)) * len(batch.index)
+            for batch in batches
+        )
+    found = evaluate_file(opened.file, opened.loaded, "test")
+    assert found["mean_loss"] == pytest.approx(total / 40, rel=1e-4)
