@@ -21,6 +21,7 @@ from spaces.architectures import SLICE, TEACHER
 from studies.images import PRUNED
 from studies.names import StudyError
 from studies.study import Study
+from trainables.admission import check_constants
 from trainables.calling import call, main_output, mapped, samples_of
 from trainables.data.decode import Items
 from trainables.data.items import TARGET, Leaf
@@ -135,6 +136,12 @@ def try_out(
     _check_functions(module)
     tell("making the network")
     network = _network(module, path).cpu().eval()
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError(
+            "all parameters of the network are frozen (requires_grad_(False)), so that no student could be "
+            "trained: leave those trainable that may change"
+        )
+    check_constants(network, lambda: made_by(path.stem, "network"))
     tell("reading the data")
     read, digest = read_all(path.stem, store, tell)
     arrays = read.arrays

@@ -174,8 +174,8 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     concurrency = options.concurrency or (2 * gpus if gpus else processors)
     busy = max(1.0, concurrency / processors) if not gpus else 1.0  # more trials than processors share them
-    asked = study.teacher_views is not None and study.space.imitates(context)
-    views = different_views(study.teacher_views or 0, here) if asked else 0
+    asked = study.views is not None and study.space.imitates(context)
+    views = different_views(study.views or 0, here) if asked else 0
     outputs = views * here.steps("train") * teaching.answer
     data_bytes = sum(array.nbytes for array in arrays.values())
     activations = _activations(ends.largest, here)

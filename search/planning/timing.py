@@ -263,7 +263,7 @@ def time_teacher(timer: Timer, study: Study, untrained_recipe: Recipe | None) ->
 def time_trials(timer: Timer, study: Study, context: Context, sizes: Ends) -> TrialTimes:
     """On one thread, as trials have it."""
     with _threads(1):
-        live = timer.answer() if study.teacher_views is not None else 0.0
+        live = timer.answer() if study.views is not None else 0.0
         live_context = replace(context, teacher_views=None)
         points = [
             study.space(optuna.trial.FixedTrial(point), live_context)
