@@ -132,6 +132,7 @@ def plan(
             test=test,
             vocabulary=vocabulary,
         )
+        own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, data=data, about=about)
         options = Options(
             name="plan",
@@ -144,7 +145,7 @@ def plan(
             download=download,
             budget=budget_of(max_bytes, max_latency_ms, max_drop),
             concurrency=concurrency,
-            own_model=code_option(study, model, network),
+            own_model=own_code,
             **wishes(methods, fix, range_),
         )
         from rayduce.commands.plan_table import plan_record, plan_table

@@ -45,11 +45,9 @@ from rayduce.commands.arguments import (
     VocabularySize,
     WeightsFile,
     about_data,
-    allow_own,
     budget_of,
     checked_name,
     code_option,
-    job_of,
     study_of,
     wishes,
 )
@@ -186,6 +184,7 @@ def sweep(
             test=test,
             vocabulary=vocabulary,
         )
+        own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, store, data=data, about=about)
         name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
@@ -203,7 +202,7 @@ def sweep(
             minimize_latency=latency,
             concurrency=concurrency,
             address=address,
-            own_model=code_option(study, model, network),
+            own_model=own_code,
             **wishes(methods, fix, range_),
             scheduler=scheduler,
         )
@@ -332,22 +331,15 @@ def resume(
         from search.store.mlflow_client import settle
 
         settle(uri, tell)
-    from studies.known import find_study
-
     with problems():
         given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
         options = replace(options, **{key: value for key, value in given.items() if value is not None})
         if weights is not None:
             told = {**options.about_data, **about_data(weights=weights)}
             options = replace(options, about_data=told)
-        if "network" in options.about_data:
-            study = find_study(found.study, own_model=model, data=options.data, about_data=options.about_data)
-        elif model is not None and model.endswith(".py"):
-            study = job_of(Path(model), store)
-        else:
-            allow_own(model)
-            study = find_study(found.study, own_model=model, about_data=options.about_data)
-        study = replace(study, epochs=found.epochs)
+        job = model is not None and model.endswith(".py") and "network" not in options.about_data
+        named, about = str(model) if job else found.study, options.about_data
+        study = study_of(named, found.epochs, model, store, data=options.data, about=about)
         run(study.narrowed(options.methods, options.fixed, options.ranges), options, resume=True)
 
 

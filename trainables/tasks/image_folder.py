@@ -102,16 +102,16 @@ class ImageFolder(ImageTask):
         self._check_scaling()
 
     def _check_scaling(self) -> None:
-        if (self.mean is None) != (self.std is None):
-            raise ValueError(f"mean and std go together, got mean={self.mean} and std={self.std}")
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is not None and len(values) != self.channels:
-                raise ValueError(
-                    f"{name} must be {self.channels} number{'s' if self.channels > 1 else ''}, one per channel "
-                    f"of the images, got {name}={values}"
-                )
-        if self.std is not None and not all(value > 0 for value in self.std):
-            raise ValueError(f"std must be above 0, got std={self.std}")
+        mean, std = self.mean, self.std
+        if (mean is None) != (std is None):
+            raise ValueError(f"mean and std go together, got {mean=} and {std=}")
+        if mean is not None and std is not None and {len(mean), len(std)} != {self.channels}:
+            raise ValueError(
+                f"mean and std must have a number for each of the images' channels ({self.channels}), "
+                f"got {mean=} and {std=}"
+            )
+        if std is not None and min(std) <= 0:
+            raise ValueError(f"std must be above 0, got {std=}")
 
     @property
     def scaling(self) -> Scaling | None:
@@ -193,7 +193,7 @@ class ImageFolder(ImageTask):
             image_size = _common_size(files, headers)
         task = cls(
             classes=listing.classes,
-            channels=1 if all(header.grey for header in headers) and not _of_three(scaling) else 3,
+            channels=1 if all(each.grey for each in headers) and not (scaling and scaling.mean[1:]) else 3,
             image_size=image_size,
             digest=_digest(files, [header.sha256 for header in headers]),
             batch_size=fitting_batch_size(*image_size) if batch_size is None else batch_size,
@@ -278,10 +278,6 @@ class ImageFolder(ImageTask):
         """int64, shape (files,)."""
         label_of = {name: label for label, name in enumerate(self.classes)}
         return np.array([label_of[file.label] for file in files], dtype=np.int64)
-
-
-def _of_three(scaling: Scaling | None) -> bool:
-    return scaling is not None and len(scaling.mean) == 3
 
 
 def _listing(directory: Path) -> Listing:
