@@ -155,7 +155,10 @@ def find_study(
     if any(option in about for option in NETWORK_OPTIONS):
         return study_of_images(study, data, about, own_model)
     if "teacher_epochs" in about and "teacher_epochs" in study.options:
-        study = replace(study, teacher_epochs=about["teacher_epochs"])
+        epochs = about["teacher_epochs"]
+        if type(epochs) is not int or epochs < 1:
+            raise StudyError(f"--teacher-epochs must be a number of at least 1, got {epochs!r}.")
+        study = replace(study, teacher_epochs=epochs)
     if own_model is None:
         return study
     allow(own_model)

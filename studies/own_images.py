@@ -81,7 +81,7 @@ def study_of_images(
     assert isinstance(task, ImageFolder)  # of the study of a folder
     try:
         named = _named(network, own_file)
-        task, trained = _fitting(named, task, Path(given["weights"]), "mean" in given)
+        task, trained = _fitting(named, task, Path(str(given["weights"])), "mean" in given)
     except ValueError as error:  # CodeError and WeightsError are such
         raise StudyError(f"{shown(network)} cannot be used: {str(error).rstrip('.')}.") from error
     found = task

@@ -289,7 +289,7 @@ def study_of(
         check_name(name)
         from studies.known import find_study
 
-        named = bool(about) and "network" in about
+        named = about is not None and "network" in about
         if not named:
             allow_own(own_model)
         study = find_study(name, own_model=own_model, data=data, about_data=about)
