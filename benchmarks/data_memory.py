@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import pickle
 import platform
 import statistics
 import subprocess
@@ -78,13 +79,15 @@ def resident_mb(field: str) -> float:
 
 
 def trial_memory(images: Path, work: Path, side: int | None, steps: int) -> float:
-    """Peak of this process in MB beside its imports. To be called in a process of its own."""
+    """Peak of this process in MB beside its imports. To be called in a process of its own.
+
+    The data come as Ray gives them to a trial: pickled, which is a path.
+    """
     torch.set_num_threads(1)
-    task = kept_task(images, work, side)
+    task, shipped = kept_task(images, work, side), (work / f"arrays-{side}.pickle").read_bytes()
     Path("/proc/self/clear_refs").write_text("5")  # begins the peak anew
     before = resident_mb("VmRSS")
-    arrays = task.load_kept(images, work / "store", print)
-    loaded = task.open(arrays, CPU, 0)
+    loaded = task.open(pickle.loads(shipped), CPU, 0)
     trainer = trainer_of(task, loaded)
     train(trainer, steps)
     for _ in loaded.batches("train", 0):
@@ -103,7 +106,8 @@ def kept_task(images: Path, work: Path, side: int | None) -> ImageFolder:
             facts["batch_size"],
         )  # fmt: skip
     task = ImageFolder.scan(images, None if side is None else (side, side))
-    task.load_kept(images, work / "store", print)
+    arrays = task.load_kept(images, work / "store", print)
+    write_file(work / f"arrays-{side}.pickle", pickle.dumps(arrays))
     names = ("classes", "channels", "image_size", "digest", "batch_size")
     write_file(path, json.dumps({name: getattr(task, name) for name in names}).encode())
     return task
@@ -137,7 +141,7 @@ class Few:
 def train(trainer: Trainer, steps: int) -> float:
     """Seconds of processor time of so many steps."""
     whole = trainer.task
-    trainer.task = Few(whole, steps)  # type: ignore[assignment]
+    trainer.task = Few(whole, steps)
     begun = time.process_time()
     trainer.train_epoch()
     trainer.task = whole
@@ -161,7 +165,7 @@ def epoch_ratio(images: Path, work: Path, rounds: int, steps: int) -> float:
 
 
 def stream_ratio(files: Files, rounds: int) -> float:
-    """An epoch by :class:`Stream` over one by a plain loader, both with two workers that are there already."""
+    """An epoch by :class:`Stream` over one by a plain loader, both with two workers."""
     order = epoch_order(len(files), 64, 1)
     stream = Stream(files, "train", workers=2)
     plain = DataLoader(

@@ -109,5 +109,6 @@ def method_label(method: Any) -> str:
     """``post_training_quantization`` -> ``Post-training quantization``."""
     if missing(method) or not str(method):
         return "Unknown method"
-    words = str(method).replace("post_training", "post-training").replace("_", " ")
+    words = str(method).replace("post_training", "post-training")
+    words = words.replace("quantization_aware", "quantization-aware").replace("_", " ")
     return words[:1].upper() + words[1:]

@@ -118,7 +118,14 @@ def _template(theme: Theme) -> go.layout.Template:
                 "font": {"family": FONT, "size": 13, "color": theme.ink},
                 "align": "left",
             },
-            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}},
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "y": 1.02,
+                "yanchor": "bottom",
+                "title": {"text": ""},
+                "maxheight": 0.25,  # scrolls beyond that, or on a phone nothing would be left of the figure
+            },
             "xaxis": {**axis, "showline": True, "ticks": "outside"},
             "yaxis": axis,
             "scene": {"xaxis": solid, "yaxis": solid, "zaxis": solid},

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from studies.names import StudyError
-from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, of_network, take_weights
+from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
 from studies.study import Study
 from trainables.calling import call, main_output, mapped
 from trainables.data.decode import Items
@@ -42,6 +42,8 @@ FUNCTIONS = {
     "imitate": ("imitate(student, teacher)", 2),
 }
 NEEDED = ("network", "data")
+VIEWS = 16
+"""Augmented views in which the teacher's answers are remembered."""
 BATCH_BYTES = 64 * 2**20
 """Of one batch's inputs at most, where the file does not say how large a batch is."""
 CHUNK = 1024
@@ -93,14 +95,14 @@ def study_of_file(
     except (CodeError, WeightsError, DataError, ValueError) as error:
         raise StudyError(f"{shown(str(path))} cannot be used: {str(error).rstrip('.')}.") from error
     keep = tuple(map(str, getattr(module, "keep", ())))
-    views = 1 if not hasattr(module, "augment") and "train/target" in tried.arrays else None
+    views = VIEWS if hasattr(module, "augment") else 1
     return Study(
         name=path.stem,
         task=lambda directory: (tried.task, tried.notes),
         epochs=EPOCHS,
         trials=TRIALS,
         space=SPACE if tried.task.classes else replace(SPACE, fixed={"temperature": 1.0}),
-        teacher_views=views,
+        teacher_views=views if "train/target" in tried.arrays else None,  # what is streamed comes once
         arrays=tried.arrays,
         code=tried.code,
         **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), keep),
@@ -119,6 +121,7 @@ def try_out(
     _check_functions(module)
     tell("making the network")
     network = _network(module, path).cpu().eval()
+    check_trainable(network, lambda: made_by(path.stem, "network"))
     tell("reading the data")
     read, digest = read_all(path.stem, store, tell)
     arrays = read.arrays
@@ -242,7 +245,12 @@ def _quality(module: ModuleType, classes: bool) -> str:
     """By what students are judged, as metrics spell it."""
     function = getattr(module, "quality", None)
     if function is None:
-        return "accuracy" if classes else spelled(own_quality("loss_per_sample", "down", label="loss"))
+        if classes:
+            return "accuracy"
+        least = (
+            None if hasattr(module, "loss") else 0.0
+        )  # a mean squared error has an end, an own loss may not
+        return spelled(own_quality("mean_loss", "down", label="loss", lowest=least))
     label = str(getattr(function, "label", "quality"))
     name = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in label.lower())
     try:
@@ -253,6 +261,8 @@ def _quality(module: ModuleType, classes: bool) -> str:
                 label=label,
                 unit=str(getattr(function, "unit", "")),
                 scale=float(getattr(function, "scale", 1.0)),
+                lowest=getattr(function, "lowest", None),
+                highest=getattr(function, "highest", None),
             )
         )
     except (TypeError, ValueError) as error:

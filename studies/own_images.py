@@ -12,7 +12,7 @@ from torch import nn
 
 from studies.images import FOLDER_OPTIONS
 from studies.names import StudyError
-from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, of_network, take_weights
+from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
 from studies.study import Study
 from trainables.foreign import shown
 from trainables.models.base import Ready
@@ -128,6 +128,7 @@ def _trained(named: _Named, task: ImageFolder, weights: Path) -> nn.Module:
             f"it answers {tuple(answer.shape[1:])} numbers for an image, and the folder has {task.outputs} "
             f"classes: {names}"
         )
+    check_trainable(network, lambda: named.build(task))
     task.interface.check(network, task.outputs)
     return network
 

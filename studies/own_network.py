@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spaces import Space
 from spaces.architectures import SLICE, TEACHER
 from studies.study import PRUNED
+from trainables.admission import check_constants
 from trainables.calling import call, mapped, samples_of
 from trainables.foreign import shown
 from trainables.models.base import Ready
@@ -52,6 +53,24 @@ def take_weights(network: nn.Module, place: Path) -> None:
         WeightsError: there is none, it holds no weights, or they do not fit; the message lists what.
     """
     fitted(network, read_weights(place), place.name)
+
+
+def check_trainable(network: nn.Module, make: Callable[[], nn.Module]) -> None:
+    """Refuse a network of which no student can be made.
+
+    Args:
+        network: with its weights.
+        make: makes it once more.
+
+    Raises:
+        ValueError: all of it is frozen, or it has constants that no packed file would hold.
+    """
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError(
+            "all parameters of the network are frozen (requires_grad_(False)), so that no student could be "
+            "trained: leave those trainable that may change"
+        )
+    check_constants(network, make)
 
 
 def answer_of(network: nn.Module, inputs: Any) -> Tensor:

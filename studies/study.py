@@ -38,8 +38,8 @@ class Study:
         space: draws recipes.
         teacher_threads: processors that train the teacher, or None for all of the machine's; a network on
             8x8 pixels is too small to be shared out.
-        teacher_views: in how many augmentation views the teacher's outputs are remembered; None if no recipe
-            of the space asks for them.
+        teacher_views: in how many augmentation views the teacher's outputs are remembered at most; None if no
+            recipe of the space asks for them.
         teacher_learning_rate: of the teacher.
         start_from_teacher: whether students may also begin with the trained teacher's weights, and then have
             its architecture.
@@ -108,11 +108,16 @@ class Study:
             optimizer=AdamW(self.teacher_learning_rate),
         )
 
+    @property
+    def views(self) -> int | None:
+        """In how many views the teacher's outputs are remembered: no more than a training has epochs."""
+        return None if self.teacher_views is None else min(self.teacher_views, self.epochs)
+
     def context(self, task: Task, teacher_id: str, seed: int) -> Context:
         """What every trial of a sweep has in common."""
         trained: Origins = ((TEACHER, Trained(self.teacher.model, teacher_id)),)
         origins = (*self.students, *(trained if self.start_from_teacher else ()))
-        return Context(task, origins, teacher_id, self.epochs, seed, self.teacher_views)
+        return Context(task, origins, teacher_id, self.epochs, seed, self.views)
 
 
 def embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:

@@ -109,8 +109,8 @@ def plan(
 ) -> None:
     """Say what a sweep of STUDY would take: sizes, time, cost, disk and memory.
 
-    A few batches are trained to time them; nothing is written. Times are those of a machine that has nothing
-    else to do. The exit code is 1 where disk or memory is short.
+    A few batches are trained to time them; nothing is written but decoded data, which a sweep uses. Times are
+    those of a machine that has nothing else to do. The exit code is 1 where disk or memory is short.
     """
     from search.options import Options
 

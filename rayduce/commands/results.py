@@ -19,6 +19,9 @@ from search.units import show_bytes
 from trainables.foreign import shown
 from trainables.metrics import Quality
 
+LONGEST_NAME = 80
+"""Letters of a student's name in a table; a name that somebody gave a run of MLflow may have any number."""
+
 if TYPE_CHECKING:
     from search.store.store import Store
     from search.store.sweep import Sweep
@@ -53,17 +56,17 @@ def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
 
 
 def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("run", "student"):
-        table.add_column(name, no_wrap=True)
-    heads = quality_head(quality), "validation", "packed", "ratio", "latency"
-    for name in heads:
+    """In 80 columns; only a student's name folds if there is no room: a number that is cut says nothing."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("student", overflow="fold")
+    for name in (quality_head(quality), "validation", "packed", "ratio", "latency"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
         table.add_row(
             escaped(row["run_id"][:8]),
-            escaped(row["name"]),
+            escaped(row["name"], LONGEST_NAME),
             score_text(quality, row[quality.name]),
             score_text(quality, row[quality.validation]),
             show_bytes(row["packed_bytes"]),

@@ -262,7 +262,7 @@ def _settings(value: Any) -> None:
         raise ValueError(f"its settings are {_said(value)}")
     if not value:
         return
-    if value.keys() != {"options", "study", "data", "teacher", "own_code", "code"}:
+    if value.keys() != {"options", "study", "data", "teacher", "code"}:
         raise ValueError("its settings have other fields")
     if not isinstance(value["options"], dict) or "tracking_uri" not in value["options"]:
         raise ValueError(f"its options are {_said(value['options'])}")
@@ -276,8 +276,6 @@ def _settings(value: Any) -> None:
     fingerprint = re.compile(r"[0-9a-f]{1,128}")
     for name in ("data", "teacher"):
         _matching(f"the fingerprint of its {name}", fingerprint)(value[name])
-    if value["own_code"] is not None:
-        _matching("the digest of its own code", fingerprint)(value["own_code"])
     _mapping("versions", _text, _text)(value["code"])
 
 

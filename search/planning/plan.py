@@ -16,6 +16,7 @@ from search.planning.limits import check_students, untrained
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
 from search.teaching.kept import cached_teacher, view_bytes
 from studies.study import Study
+from trainables.data.datasets import memory_free
 from trainables.data.kept import KeptArrays
 from trainables.recipe import Recipe
 from trainables.tasks.base import SPLITS, LoadedTask
@@ -173,8 +174,8 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     concurrency = options.concurrency or (2 * gpus if gpus else processors)
     busy = max(1.0, concurrency / processors) if not gpus else 1.0  # more trials than processors share them
-    asked = study.teacher_views is not None and study.space.imitates(context)
-    views = different_views(study.teacher_views or 0, here) if asked else 0
+    asked = study.views is not None and study.space.imitates(context)
+    views = different_views(study.views or 0, here) if asked else 0
     outputs = views * here.steps("train") * teaching.answer
     data_bytes = sum(array.nbytes for array in arrays.values())
     activations = _activations(ends.largest, here)
@@ -239,7 +240,7 @@ def _resources(
         + concurrency * 24 * ends.largest_weights
         + 2 * held_bytes
         + remembered,
-        memory_free=_memory_free(),
+        memory_free=memory_free(),
     )
 
 
@@ -256,10 +257,3 @@ def _tell_nobody(text: str) -> None:
 def _existing(folder: Path) -> Path:
     """``folder``, or the nearest above it that is there."""
     return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def _memory_free() -> float:
-    """Bytes that programs can have without swapping, as Linux counts them."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    [available] = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024.0 * int(available)

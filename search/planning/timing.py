@@ -33,8 +33,8 @@ from trainables.training.trainer import Trainer
 BATCHES = 8
 """Timed of an epoch; what is left is as fast as these."""
 
-SIZES = 16
-"""Of students, of which an epoch's mean is taken."""
+SIZES, FEWER_SIZES = 16, 5
+"""Of students, of which an epoch's mean is taken; fewer where each has to be cut out of a network."""
 
 TRIAL_SECONDS = 0.1
 """Of every trial, for searcher, tracking and reset, as measured (benchmarks/trial_overhead.py)."""
@@ -199,7 +199,8 @@ def _drawn(space: Space, context: Context) -> list[Origin]:
     opened = space.opened(context)
     origin = opened.origins[opened.starts[0]]
     handles = sizes_of(origin)
-    points = qmc.Halton(max(1, len(handles)), scramble=False).random(SIZES - 1)
+    count = FEWER_SIZES if origin.cuts else SIZES
+    points = qmc.Halton(max(1, len(handles)), scramble=False).random(count - 1)
     points = np.vstack([points, np.ones(points.shape[1])])  # the sequence begins at 0
     return [
         resized(
@@ -262,7 +263,7 @@ def time_teacher(timer: Timer, study: Study, untrained_recipe: Recipe | None) ->
 def time_trials(timer: Timer, study: Study, context: Context, sizes: Ends) -> TrialTimes:
     """On one thread, as trials have it."""
     with _threads(1):
-        live = timer.answer() if study.teacher_views is not None else 0.0
+        live = timer.answer() if study.views is not None else 0.0
         live_context = replace(context, teacher_views=None)
         points = [
             study.space(optuna.trial.FixedTrial(point), live_context)

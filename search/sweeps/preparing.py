@@ -149,9 +149,9 @@ def _arrays(state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 def _views(request: Request) -> tuple[int | None, str]:
     """In how many views the teacher's outputs are remembered, and why in none, where they are too large."""
     study = request.study
-    if study.teacher_views is None or not study.space.imitates(request.context):
+    if study.views is None or not study.space.imitates(request.context):
         return None, ""
-    wanted = different_views(study.teacher_views, request.opened)
+    wanted = different_views(study.views, request.opened)
     size = view_bytes(request.opened, request.task.outputs)
     views = views_that_fit(wanted, size, smallest_object_store())
     if views is not None:

@@ -23,7 +23,7 @@ from search.store.mlflow_client import masked
 from search.store.store import open_store, own_database
 from search.store.sweep import Sweep
 from search.sweeps.conclusion import asked, refusals
-from search.sweeps.settings import code_version, to_json
+from search.sweeps.settings import OWN_CODE, code_version, to_json
 from search.teaching.kept import cached_teacher
 from search.tracking.tracker import SweepExists
 from spaces import Context
@@ -108,6 +108,7 @@ class Request:
     def to_go_on(self) -> dict[str, Any]:
         """What the sweep's log keeps to go on: without passwords, and in a store that may be moved."""
         options, uri = to_json(self.options), self.options.tracking_uri
+        own_code = self._own_code()
         del options["store"]
         options["tracking_uri"] = None if uri == own_database(self.options.store) else masked(uri)
         return {
@@ -115,8 +116,7 @@ class Request:
             "study": {"name": self.study.name, "epochs": self.study.epochs},
             "data": checksum_of(self.arrays).hex(),
             "teacher": self.teacher_recipe.recipe_id,
-            "own_code": self._own_code(),
-            "code": code_version(),
+            "code": code_version() | ({OWN_CODE: own_code} if own_code else {}),
         }
 
     def _own_code(self) -> str | None:

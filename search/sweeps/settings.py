@@ -17,6 +17,8 @@ from trainables.foreign import shown
 T = TypeVar("T")
 
 PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
+OWN_CODE = "own model"
+"""Names the digest of a user's class among the versions of the code."""
 LIBRARIES = ("numpy", "optuna", "ray", "torch")
 
 
@@ -83,8 +85,8 @@ def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
     Args:
         name: of the sweep.
-        before: its settings: ``data`` and ``teacher`` (fingerprint and recipe id), ``own_code`` (digest of
-            the students' class), ``code``.
+        before: its settings: ``data`` and ``teacher`` (fingerprint and recipe id), ``code``, with the
+            digest of the students' class.
         now: the same, as they are now.
 
     Raises:
@@ -101,10 +103,11 @@ def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
             "now: your file, its weights or Rayduce have changed; go on with what it was started with, or "
             "start a new sweep."
         )
-    if before["own_code"] != now["own_code"]:
+    was, own = before["code"].get(OWN_CODE), now["code"].get(OWN_CODE)
+    if was != own:
         raise Problem(
             f"The code of the students' class was edited since the sweep {name} was started (digest "
-            f"{now['own_code']}, not {before.get('own_code')}): undo the edit, or start a new sweep."
+            f"{own}, not {was}): undo the edit, or start a new sweep."
         )
     changed = [key for key in now["code"] if now["code"][key] != before["code"].get(key)]
     if not changed:

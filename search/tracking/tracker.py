@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from search.log.event_log import EventLog
-from search.log.events import NAME, STATUSES, SWEEP, Event, check_event, check_files
+from search.log.events import NAME, STATUSES, SWEEP, check_event, check_files
 from search.log.folder import DeliveryMark, SweepFolder
 from search.store.mlflow_client import (
     KIND_TAG,
@@ -27,6 +25,7 @@ from search.store.mlflow_client import (
 )
 from search.tracking.courier import Courier
 from search.tracking.delivery import Delivery
+from search.tracking.told_runs import ToldRuns
 from search.tracking.values import flatten, metric_values, some_of, tag_values
 from trainables.metrics import quality_of
 
@@ -39,16 +38,6 @@ class SweepExists(StoreError):
 
 class TrackingError(StoreError):
     """Something was not delivered; the message says what and why."""
-
-
-@dataclass
-class _Trial:
-    """What the tracker remembers of a run."""
-
-    name: str
-    step: int = 0
-    ended: bool = False
-    files: set[str] = field(default_factory=set)
 
 
 class SweepTracker:
@@ -86,8 +75,7 @@ class SweepTracker:
         self.folder = SweepFolder(self._store, sweep)
         self._study = study
         self._sweep = sweep
-        self._clock = 0
-        self._trials: dict[str, _Trial] = {}
+        self._runs = ToldRuns(sweep)
         self._log: EventLog | None = None
         self._delivery = Delivery(tracking_uri, self._store, study, sweep)
         self._courier = Courier(
@@ -100,7 +88,7 @@ class SweepTracker:
     @property
     def errors(self) -> tuple[str, ...]:
         """One sentence for each thing that MLflow refused."""
-        return tuple(self._refusals(self._courier.refused))
+        return tuple(map(self._runs.refusal, self._courier.refused))
 
     @property
     def no_room(self) -> str:
@@ -119,7 +107,7 @@ class SweepTracker:
 
     def has_file(self, run: str, name: str) -> bool:
         """Whether the log tells of the artifact ``name`` of a run."""
-        return run in self._trials and name in self._trials[run].files
+        return run in self._runs and name in self._runs[run].files
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -158,7 +146,7 @@ class SweepTracker:
                 f"{self._sweep}`, or choose another with --name."
             )
         for event in events:
-            self._recall(event)
+            self._runs.hear(event)
         if self._courier.start(resume=resume) and not resume:
             self.abandon()
             raise SweepExists(
@@ -192,7 +180,7 @@ class SweepTracker:
         """
         if not trial_id:
             raise ValueError("trial_id must not be empty")
-        if trial_id in self._trials:
+        if trial_id in self._runs:
             self._write("again", trial_id)
             return
         own = {
@@ -210,7 +198,7 @@ class SweepTracker:
         Raises:
             ValueError: the trial was never started, or a metric is no number.
         """
-        self._known(trial_id)
+        self._runs.check(trial_id)
         self._write("epoch", trial_id, step=step, metrics=metric_values(metrics))
 
     def finish_trial(
@@ -255,7 +243,7 @@ class SweepTracker:
         Raises:
             ValueError: no such run in this sweep, a metric is no number, a file that cannot be kept.
         """
-        step = self._known(run).step
+        step = self._runs[run].step
         rows, plain, paths = metric_values(metrics), tag_values(tags), self._paths(files or {})
         self._write("note", run, step=step, metrics=rows, tags=plain, files=paths)
 
@@ -282,7 +270,7 @@ class SweepTracker:
         more: dict[str, Any] = {}
         if aliases is not None:
             for trial_id in aliases.values():
-                self._known(trial_id)
+                self._runs.check(trial_id)
                 if trial_id not in (descriptions or {}):
                     raise ValueError(f"the version of the trial {trial_id!r} needs a description")
             more = {"aliases": dict(aliases), "descriptions": dict(descriptions or {})}
@@ -290,9 +278,8 @@ class SweepTracker:
 
     def stop_trials(self) -> None:
         """End what still runs as ``stopped``; it may go on later."""
-        for key, trial in self._trials.items():
-            if key != SWEEP and not trial.ended:
-                self._end(key, "stopped", {}, {}, {})
+        for key in self._runs.open_trials():
+            self._end(key, "stopped", {}, {}, {})
 
     def flush(self, timeout: float = FLUSH_SECONDS) -> None:
         """Wait until everything logged is delivered.
@@ -318,7 +305,7 @@ class SweepTracker:
             self.abandon()
             return
         self.stop_trials()
-        if SWEEP in self._trials and not self._trials[SWEEP].ended:
+        if SWEEP in self._runs and not self._runs[SWEEP].ended:
             self._end(SWEEP, "stopped", {}, {}, {})
         problem = self._wait(timeout)
         self.abandon()
@@ -360,7 +347,7 @@ class SweepTracker:
         files: Mapping[str, Path],
         **more: Any,
     ) -> None:
-        step = self._known(key).step
+        step = self._runs[key].step
         if state not in STATUSES:
             raise ValueError(f"state must be one of {', '.join(STATUSES)}, got {state!r}")
         rows, plain, paths = metric_values(metrics), tag_values(tags), self._paths(files)
@@ -375,30 +362,13 @@ class SweepTracker:
         check_files(found, self._sweep)
         return found
 
-    def _known(self, run: str) -> _Trial:
-        if run not in self._trials:
-            raise ValueError(f"no trial {run!r} was started in the sweep {self._sweep!r}")
-        return self._trials[run]
-
     def _write(self, kind: str, run: str, **content: Any) -> None:
         """Append one event; what it tells about the run is remembered."""
         log = self._open_log()
-        # Of two values with equal step and time MLflow calls the larger one the latest.
-        now = max(self._clock + 1, time.time_ns() // 1_000_000)
-        event = check_event({"kind": kind, "run": run, "time": now, **content})
+        event = check_event({"kind": kind, "run": run, "time": self._runs.now(), **content})
         log.append(event, durable=kind in ("open", "end"))
-        self._recall(event)
+        self._runs.hear(event)
         self._courier.wake()
-
-    def _recall(self, event: Event) -> None:
-        self._clock = event["time"]
-        if event["kind"] in ("open", "start"):
-            self._trials[event["run"]] = _Trial(event["name"])
-        trial = self._trials[event["run"]]
-        trial.step = max(trial.step, event.get("step", 0))
-        trial.files |= event.get("files", {}).keys()
-        if event["kind"] in ("again", "end"):
-            trial.ended = event["kind"] == "end"
 
     def _open_log(self) -> EventLog:
         if self._log is None or self._courier.stopped:
@@ -409,14 +379,10 @@ class SweepTracker:
         """Wait for the courier; what went wrong since the last call, or an empty string."""
         self._open_log()
         arrears = self._courier.wait(timeout)
-        new = self._refusals(arrears.refused)
+        new = [self._runs.refusal(each) for each in arrears.refused]
         if arrears.late:
             why = f": {arrears.trouble}" if arrears.trouble else f" within {timeout:g} s"
-            new.append(f"{some_of([self._label(key) for key in arrears.late])} could not be written{why}")
+            new.append(
+                f"{some_of([self._runs.label(key) for key in arrears.late])} could not be written{why}"
+            )
         return f"MLflow at {self._uri} does not have everything: {some_of(new)}." if new else ""
-
-    def _refusals(self, refused: list[tuple[str, str]]) -> list[str]:
-        return [f"{self._label(key)} {text}" for key, text in refused]
-
-    def _label(self, key: str) -> str:
-        return f"the sweep {self._sweep}" if key == SWEEP else f"the trial {self._trials[key].name} ({key})"

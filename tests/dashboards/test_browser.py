@@ -316,3 +316,14 @@ def test_the_offline_page_opens_without_a_network(browser: Any, tmp_path: Path) 
     assert page.evaluate("window.hit") is None
     assert wrong == []
     page.context.close()
+
+
+def test_no_page_is_wider_than_a_phone(browser: Any, address: str, folder: Path) -> None:
+    run_id = open_store(folder).trials("digits-1")["run_id"].iloc[0]
+    page, wrong = opened(browser, address)
+    page.set_viewport_size({"width": 390, "height": 800})
+    for path in ("/", f"/trial/{run_id}", "/progress", "/parameters", "/compare"):
+        page.goto(address + path)
+        page.wait_for_selector(".js-plotly-plot .main-svg", state="attached")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    assert not wrong

@@ -97,7 +97,7 @@ def test_two_methods_are_compared_by_their_least_errors(store: Path) -> None:
     sweep, trials = found.sweep("depth-1"), found.trials("depth-1")
     sides = [Side(name, sweep, trials[trials["method"] == name]) for name in trials["method"].unique()]
     table = compare(sides)
-    assert table.sizes.loc[20.0].tolist() == [0.0160, 0.0151]
+    assert [*table.sizes.loc[20.0]] == [0.0160, 0.0151]
     assert table.qualities.index[0] == 0.0149 and table.qualities.index.is_monotonic_increasing
     assert table.qualities.iloc[0].tolist()[0] == 40.0 and math.isnan(table.qualities.iloc[0].tolist()[1])
 

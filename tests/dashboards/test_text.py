@@ -29,6 +29,8 @@ def test_scores_are_shown_as_their_quality_says() -> None:
 
 def test_method_label() -> None:
     assert text.method_label("quantized_distillation") == "Quantized distillation"
+    assert text.method_label("int8_post_training_quantization") == "Int8 post-training quantization"
+    assert text.method_label("quantization_aware_training") == "Quantization-aware training"
     assert text.method_label(pd.NA) == "Unknown method"
     assert text.method_label("") == "Unknown method"
 

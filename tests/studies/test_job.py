@@ -244,3 +244,87 @@ def test_an_edited_file_other_weights_and_other_data_are_other_teachers(write_jo
 def test_a_slice_of_a_slice_is_refused():
     with pytest.raises(ValueError, match="one cut says it all"):
         Slice(Slice.__new__(Slice))
+
+
+AUGMENTED = (
+    NET
+    + """
+
+def augment(inputs, generator):
+    return inputs + 0.1 * torch.randn(inputs.shape, generator=generator)
+"""
+)
+
+
+def test_a_teachers_answers_are_remembered_in_augmented_views(write_job):
+    opened = Opened(write_job(AUGMENTED))
+    assert opened.study.teacher_views == 16 and opened.loaded.views is None
+    kept = opened.sources.outputs(opened.recipe.recipe_id, 2, opened.loaded)["outputs"]
+    for view in (0, 1):
+        for batch in opened.loaded.batches("train", 5, view):
+            with torch.no_grad():
+                answers = opened.teacher(batch.inputs).half()
+            assert torch.allclose(kept[view][batch.index].float(), answers.float(), atol=2e-3)
+    first = next(iter(opened.loaded.batches("train", 0, 0))).inputs
+    assert not torch.equal(first, next(iter(opened.loaded.batches("train", 0, 1))).inputs)
+    edited = Opened(write_job(AUGMENTED.replace("0.1 *", "0.2 *")))
+    assert edited.loaded.fingerprint() != opened.loaded.fingerprint()
+
+
+def test_training_with_augmentation_stops_and_goes_on_bit_for_bit(write_job, tmp_path):
+    opened = Opened(write_job(AUGMENTED))
+    recipe = methods.quantized_distillation(opened.setting(dict(opened.study.students)[TEACHER], 3))
+    whole = train(recipe, opened.loaded, opened.sources, CPU)
+    first = Trainer(recipe, opened.loaded, opened.sources, CPU)
+    first.train_epoch()
+    first.save(tmp_path / "kept")
+    second = Trainer(recipe, opened.task.open(opened.arrays, CPU, recipe.seed), opened.sources, CPU)
+    second.load(tmp_path / "kept")
+    while not second.finished:
+        second.train_epoch()
+    assert second.ship() == whole
+
+
+def test_a_training_split_that_draws_random_numbers_is_read_anew(write_job):
+    text = NET.replace(
+        "return TensorDataset(INPUTS[part], LABELS[part])",
+        "return Shaken(TensorDataset(INPUTS[part], LABELS[part]), 0.1 * (split == 'train'))",
+    )
+    text += """
+class Shaken:
+    def __init__(self, inside, spread):
+        self.inside, self.spread = inside, spread
+    def __len__(self):
+        return len(self.inside)
+    def __getitem__(self, index):
+        inputs, label = self.inside[index]
+        return inputs + self.spread * torch.randn(inputs.shape), label
+"""
+    opened = Opened(write_job(text))
+    assert opened.study.teacher_views is None and "train/target" not in opened.arrays
+    recipe = methods.quantized_distillation(opened.setting(dict(opened.study.students)[TEACHER], 2))
+    assert train(recipe, opened.loaded, opened.sources, CPU) == train(
+        recipe, opened.loaded, opened.sources, CPU
+    )
+    one, other = (next(iter(opened.loaded.batches("train", 0))) for _ in range(2))
+    assert torch.equal(one.inputs, other.inputs)
+    assert not torch.equal(one.inputs, next(iter(opened.loaded.batches("train", 1))).inputs)
+    with pytest.raises(ValueError, match="read anew in every epoch"):
+        next(iter(opened.loaded.batches("train", 0, 0)))
+    noisy_test = text.replace("(split == 'train')", "1.0")
+    with pytest.raises(StudyError, match=r'data\("validation"\) gives other values when it is read again'):
+        study_of_file(write_job(noisy_test))
+
+
+def test_without_classes_and_without_a_quality_the_loss_is_the_quality(write_job):
+    opened = Opened(write_job(REGRESSION[: REGRESSION.index("def quality")]))
+    quality = opened.study.make_task(None, {}).metric
+    assert '"goal":"down"' in quality and '"lowest":0' in quality
+    own, batches = plain(REGRESSION), list(opened.loaded.in_order("test"))
+    with torch.no_grad():
+        total = sum(
+            float(torch.nn.functional.mse_loss(call(own, batch.inputs), batch.targets)) * len(batch.index)
+            for batch in batches
+        )
+    found = evaluate_file(opened.file, opened.loaded, "test")
+    assert found["mean_loss"] == pytest.approx(total / 40, rel=1e-4)

@@ -201,10 +201,10 @@ def test_a_study_of_own_students_names_their_code(package: Package) -> None:
 
 
 def test_a_sweep_does_not_go_on_with_an_edited_class() -> None:
-    settings = {"data": "d", "teacher": "t", "own_code": "0123", "code": {}}
+    settings = {"data": "d", "teacher": "t", "code": {"own model": "0123"}}
     assert check_same("mine", settings, settings) == []
     with pytest.raises(Problem, match="class was edited since the sweep mine was started"):
-        check_same("mine", settings, {**settings, "own_code": "4567"})
+        check_same("mine", settings, {**settings, "code": {"own model": "4567"}})
 
 
 def test_our_own_classes_are_no_users_code() -> None:

@@ -34,6 +34,7 @@ from trainables.arrays import shared_tensor
 from trainables.data import codes
 from trainables.data.errors import ItemError
 from trainables.data.items import Layout, Leaf, length_of, read_item, read_items
+from trainables.data.kept import touched
 from trainables.data.order import drawing_from, item_key
 from trainables.data.pool import checked, died, pool_of
 from trainables.data.sinks import Sink, put
@@ -182,6 +183,7 @@ class Items:
 
     def __init__(self, arrays: Any, split: str) -> None:
         self.layout = Layout.from_json(arrays[f"{split}/{_LAYOUT}"].tobytes().decode())
+        self._arrays = arrays
         self._rows = [shared_tensor(arrays[f"{split}/{leaf.name}"]) for leaf in self.layout.leaves]
         self._tables = [
             torch.from_numpy(arrays[name].copy())
@@ -197,6 +199,8 @@ class Items:
     def leaves(self, index: Tensor) -> list[Tensor]:
         """New tensors, one per leaf of the layout, of the items ``index`` (int64, shape (n,), on the CPU)."""
         found = [rows.index_select(0, index) for rows in self._rows]
+        for rows in found:
+            touched(self._arrays, rows.nbytes, len(index))
         return [
             rows if table is None else codes.decode(rows, table)
             for rows, table in zip(found, self._tables, strict=True)

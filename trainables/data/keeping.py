@@ -80,7 +80,7 @@ def keep(store: Path, key: str, make: Make, tell: Tell, check: Check | None = No
             folder = store / FOLDER / key
             tell(f"the kept data in {shown(str(folder), 300)} are made again: {why}")
             with _writing():
-                shutil.rmtree(folder.with_name(f"{key}.{DAMAGED}"), ignore_errors=True)
+                _remove(folder.with_name(f"{key}.{DAMAGED}"))
                 set_aside(folder)
         return _make(store, key, make)
 
@@ -125,6 +125,11 @@ def keep_large(store: Path, arrays: Mapping[str, np.ndarray], tell: Tell) -> Map
         return arrays
 
 
+def is_kept(store: Path, key: str) -> bool:
+    """Whether there is something of ``key``, damaged or not."""
+    return os.path.lexists(store / FOLDER / key)
+
+
 class InFiles:
     """A sink whose arrays are ``.npy`` files in one folder.
 
@@ -165,8 +170,9 @@ class InFiles:
         kept = self._files[name]
         if rows.dtype.name != kept.dtype or rows.shape[1:] != kept.shape[1:]:
             raise ValueError(f"{name} takes {kept.dtype} of {kept.shape}, got {rows.dtype} of {rows.shape}")
-        if not 0 <= start <= start + len(rows) <= kept.shape[0]:
-            raise ValueError(f"{name} has {kept.shape[0]} rows, got {len(rows)} from {start}")
+        (count,), (most,) = rows.shape[:1] or (1,), kept.shape[:1] or (1,)  # a number is one row
+        if not 0 <= start <= start + count <= most:
+            raise ValueError(f"{name} has {most} rows, got {count} from {start}")
         values = np.ascontiguousarray(rows)
         with _writing():
             _write(self._handles[name], values.reshape(-1).view(np.uint8).data, _place(kept, start))
@@ -228,7 +234,7 @@ def check_room(folder: Path, size: int) -> None:
 
 def _usable(store: Path, key: str, check: Check | None) -> tuple[KeptArrays | None, str]:
     """What is kept, and why it is not usable; (None, "") where there is nothing."""
-    if not os.path.lexists(store / FOLDER / key):
+    if not is_kept(store, key):
         return None, ""
     arrays = KeptArrays(store, key)
     try:
@@ -335,6 +341,13 @@ def _hashed(kept: KeptFile, handle: int) -> KeptFile:
         whole.update(data)
         blocks.append(hashlib.sha256(data).hexdigest())
     return KeptFile(kept.name, kept.file, kept.dtype, kept.shape, whole.hexdigest(), tuple(blocks))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

@@ -28,6 +28,8 @@ MANIFEST = "manifest.json"
 VERSION = 1
 BLOCK = 64 * 2**20
 """Bytes of an array that have a checksum of their own."""
+PIECE = 2**20
+"""Bytes that are read at a time to be hashed; a block is a whole number of them."""
 MOST_CHECKED = 2 * 2**30
 """Bytes that are read when a sweep begins; of larger data other blocks are each time, drawn at random."""
 MOST_TOUCHED = 128 * 2**20
@@ -186,12 +188,14 @@ class KeptArrays(Mapping[str, np.ndarray]):
 
     def _is_whole(self, kept: KeptFile, number: int) -> bool:
         handle = open_inside(self._store, f"{FOLDER}/{self._key}/{kept.file}")
+        digest = hashlib.sha256()
         try:
-            length = min(BLOCK, kept.nbytes - number * BLOCK)
-            data = os.pread(handle, length, len(kept.header) + number * BLOCK)
+            for start in range(number * BLOCK, min((number + 1) * BLOCK, kept.nbytes), PIECE):
+                length = min(PIECE, BLOCK, kept.nbytes - start)
+                digest.update(os.pread(handle, length, len(kept.header) + start))
         finally:
             os.close(handle)
-        return hashlib.sha256(data).hexdigest() == kept.blocks[number]
+        return digest.hexdigest() == kept.blocks[number]
 
     def _map(self, kept: KeptFile) -> None:
         handle = open_inside(self._store, f"{FOLDER}/{self._key}/{kept.file}")

@@ -34,13 +34,6 @@ class Placed:
         if self._there:
             self._tensors = {name: tensor.to(device) for name, tensor in self._tensors.items()}
 
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    def count(self, name: str) -> int:
-        """Rows of an array."""
-        return len(self._tensors[name])
-
     def rows(self, name: str, index: Tensor) -> Tensor:
         """Rows ``index`` (int64, on the CPU) of an array, as a new tensor."""
         tensor = self._tensors[name]

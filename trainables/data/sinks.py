@@ -56,7 +56,8 @@ class InMemory:
 
     def write(self, name: str, start: int, rows: np.ndarray) -> None:
         """See :class:`Sink`."""
-        self.arrays[name][start : start + len(rows)] = rows
+        where = slice(start, start + len(rows)) if rows.ndim else ...
+        self.arrays[name][where] = rows
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
         """See :class:`Sink`."""

@@ -9,10 +9,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.calibration import CALIBRATION_INPUTS, InputBatches
 from trainables.calling import Inputs, call, samples_of
+from trainables.folding import is_foldable
 from trainables.models.base import Model
 from trainables.origins.base import Origin, fresh_network
 from trainables.part import Part
@@ -93,7 +93,8 @@ def start_from(student: nn.Module, trained: nn.Module, batches: InputBatches) ->
     Raises:
         ValueError: they are of different architectures, or a batch normalisation has no weight and bias.
     """
-    norms = {name: module for name, module in student.named_modules() if isinstance(module, _BatchNorm)}
+    modules = student.named_modules(remove_duplicate=False)
+    norms = {name: module for name, module in modules if is_foldable(module)}
     for name, norm in norms.items():
         if norm.weight is None or norm.running_mean is None:
             raise ValueError(f"{name} must have weight, bias and statistics to start from a trained network")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from trainables.slicing.graph import Family, Member
+from trainables.slicing.slots import channels_of
 
 MIXING = ("Softmax", "Attention", "Bmm")
 """In the names of operations by which attention is known."""
@@ -45,28 +46,32 @@ def readings(network: nn.Module, family: Family) -> Iterator[Heads]:
     if len(linear) != len(family.members) or len(readers) != 1 or len(makers) not in (1, 3):
         return
     reader = readers.pop()
-    size = network.get_submodule(reader).in_features
-    outs = {network.get_submodule(name).out_features for name in makers}
+    size = channels_of(network.get_submodule(reader), "in")
+    outs = {channels_of(network.get_submodule(name), "out") for name in makers}
     if outs != {size if len(makers) == 3 else 3 * size}:
         return
     for heads in _numbers_of_heads(network, makers[0], size):
-        each = size // heads
-        across = [(head, place) for head in range(heads) for place in range(each)]
-        layouts = [lambda part, head, place, each=each: part * size + head * each + place]
-        if len(makers) == 1:
-            layouts.append(lambda part, head, place, each=each: (head * 3 + part) * each + place)
-        for layout in layouts:
-            parts = range(3) if len(makers) == 1 else (0,)
-            placed = tuple(tuple(layout(part, h, p) for part in parts) for h, p in across)
-            members = [Member(name, "out", placed) for name in makers]
-            members.append(Member(reader, "in", tuple((h * each + p,) for h, p in across)))
-            queries = tuple(layout(0, h, p) for h, p in across)
-            yield Heads(
-                Family(family.root, members, [tuple(h for h, _ in across)]),
-                heads,
-                (makers[0], queries),
-                reader,
-            )
+        for first in (True, False) if len(makers) == 1 else (True,):
+            for queries in makers:
+                yield _reading(family.root, makers, reader, queries, heads, size, first)
+
+
+def _reading(
+    root: str, makers: list[str], reader: str, queries: str, heads: int, size: int, parts_first: bool
+) -> Heads:
+    """``parts_first``: whether one layer that makes all three makes the queries of all heads first."""
+    each = size // heads
+    across = [(head, place) for head in range(heads) for place in range(each)]
+    parts = 3 if len(makers) == 1 else 1
+
+    def channel(part: int, head: int, place: int) -> int:
+        return ((part * heads + head) if parts_first else (head * parts + part)) * each + place
+
+    made = tuple(tuple(channel(part, head, place) for part in range(parts)) for head, place in across)
+    members = [Member(name, "out", made) for name in makers]
+    members.append(Member(reader, "in", tuple((head * each + place,) for head, place in across)))
+    inside = Family(root, members, [tuple(head for head, _ in across)])
+    return Heads(inside, heads, (queries, tuple(channel(0, head, place) for head, place in across)), reader)
 
 
 def _module(network: nn.Module, member: Member) -> nn.Module | None:

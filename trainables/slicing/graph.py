@@ -87,26 +87,7 @@ def families(network: nn.Module, inputs: Inputs) -> tuple[list[Family], dict[str
         order.setdefault(names[module], len(order))
 
     hooks = [module.register_forward_pre_hook(seen) for module in copied.modules()]
-    hidden = [m for m in copied.modules() if isinstance(m, (nn.RNNBase, nn.MultiheadAttention))]
-    for module in hidden:
-        module.forward = partial(_opaque, module, module.forward)  # type: ignore[method-assign]
-    graph = torch_pruning.DependencyGraph()
-    try:
-        # Torch-Pruning tells of parameters that it guesses about; the trial judges the guesses.
-        with torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            graph.build_dependency(
-                copied,
-                inputs,
-                forward_fn=call,
-                output_transform=_outputs,
-                customized_pruners={type(m): _Recurrent() for m in hidden if isinstance(m, nn.RNNBase)},
-                verbose=False,
-            )
-    except ArithmeticError:  # it divides widths where a tensor is reshaped, as shuffled channels are
-        pass
-    except Exception as error:  # whatever a foreign forward or Torch-Pruning raises, the network is refused
-        raise NotSliceable(f"the network cannot be traced: {type(error).__name__}: {error}") from error
+    graph = _traced(copied, inputs)
     for hook in hooks:
         hook.remove()
     unknown = _unmapped(graph)
@@ -122,6 +103,31 @@ def families(network: nn.Module, inputs: Inputs) -> tuple[list[Family], dict[str
             covered |= {member.name for member in found[-1].members if member.side == "out"}
             covered.add(names[root])
     return found, order
+
+
+def _traced(network: nn.Module, inputs: Inputs) -> torch_pruning.DependencyGraph:
+    """Torch-Pruning's graph of ``network``, whose recurrent layers and attention are made opaque in place."""
+    hidden = [m for m in network.modules() if isinstance(m, (nn.RNNBase, nn.MultiheadAttention))]
+    for module in hidden:
+        module.forward = partial(_opaque, module, module.forward)  # type: ignore[method-assign]
+    graph = torch_pruning.DependencyGraph()
+    try:
+        # Torch-Pruning tells of parameters that it guesses about; the trial judges the guesses.
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph.build_dependency(
+                network,
+                inputs,
+                forward_fn=call,
+                output_transform=_outputs,
+                customized_pruners={type(m): _Recurrent() for m in hidden if isinstance(m, nn.RNNBase)},
+                verbose=False,
+            )
+    except ArithmeticError:  # it divides widths where a tensor is reshaped, as shuffled channels are
+        pass
+    except Exception as error:  # whatever a foreign forward or Torch-Pruning raises, the network is refused
+        raise NotSliceable(f"the network cannot be traced: {type(error).__name__}: {error}") from error
+    return graph
 
 
 MAPPINGS = {

@@ -201,12 +201,15 @@ def _settle_convolution(layer: _ConvNd) -> None:
 
 
 def _settle_recurrent(layer: nn.RNNBase) -> None:
-    layer.input_size, layer.hidden_size = layer.weight_ih_l0.shape[1], layer.weight_hh_l0.shape[1]
+    tensors = dict(layer.named_parameters())
+    layer.input_size, layer.hidden_size = (
+        tensors[name].shape[1] for name in ("weight_ih_l0", "weight_hh_l0")
+    )
     if layer.proj_size:
         return
     gates = {"LSTM": 4, "GRU": 3}.get(layer.mode, 1) * layer.hidden_size
     deeper = layer.hidden_size * (1 + layer.bidirectional)
-    for name, tensor in layer.named_parameters():
+    for name, tensor in tensors.items():
         wanted: Shape = (gates,)
         if name.startswith("weight_hh"):
             wanted = (gates, layer.hidden_size)
@@ -217,11 +220,12 @@ def _settle_recurrent(layer: nn.RNNBase) -> None:
 
 
 def _settle_attention(layer: nn.MultiheadAttention) -> None:
-    if layer.in_proj_weight is None:  # keys or values of another size: not cut
+    weight = layer._parameters.get("in_proj_weight")
+    if weight is None:  # keys or values of another size: not cut
         return
-    size = layer.in_proj_weight.shape[1]
-    if layer.in_proj_weight.shape[0] != 3 * size or tuple(layer.out_proj.weight.shape) != (size, size):
-        raise ValueError(f"in_proj_weight of shape {tuple(layer.in_proj_weight.shape)} does not fit out_proj")
+    size = weight.shape[1]
+    if weight.shape[0] != 3 * size or tuple(layer.out_proj.weight.shape) != (size, size):
+        raise ValueError(f"in_proj_weight of shape {tuple(weight.shape)} does not fit out_proj")
     if size % layer.num_heads:
         raise ValueError(f"{size} channels do not make {layer.num_heads} heads")
     _check_sizes(layer, 3 * size, "in_proj_bias")

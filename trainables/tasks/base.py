@@ -47,9 +47,10 @@ class LoadedTask(Protocol):
         ...
 
     def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
-        """Every sample of ``split`` by ascending index: as it is, or in the shared view ``view``.
+        """Every sample of ``split``: as it is, by ascending index, or in the shared view ``view``.
 
-        A function of (split, view) alone, whatever the seed and the size of training's batches.
+        A function of (split, view) alone, whatever the seed and the size of training's batches. In a view the
+        order may be another, which the batches' ``index`` tells.
         """
         ...
 

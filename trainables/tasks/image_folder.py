@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from trainables.data.keeping import keep_or_hold
+from trainables.data.keeping import is_kept, keep_or_hold
 from trainables.data.sinks import InMemory, Sink, put
 from trainables.data.telling import Tell, Teller
 from trainables.foreign import shown
@@ -220,7 +220,7 @@ class ImageFolder(ImageTask):
             DataError: ``directory`` is missing or unusable, or holds other images than were scanned.
         """
         sink = InMemory()
-        self._decode(directory, sink, _tell_nobody)
+        self._decode(_listing_of(directory), sink, _tell_nobody)
         return sink.arrays
 
     def load_kept(self, directory: Path | None, store: Path, tell: Tell, *, download: bool = False) -> Arrays:
@@ -232,21 +232,24 @@ class ImageFolder(ImageTask):
         # Another release of Pillow may decode a JPEG to other pixels.
         facts = (DECODING_VERSION, Image.__version__, self.digest, self.channels, self.image_size)
         key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-        return keep_or_hold(store, key, lambda sink: self._decode(directory, sink, tell), tell)
+        # Listed before the store has a folder, which may lie among the images.
+        listing = None if is_kept(store, key) else _listing_of(directory)
 
-    def _decode(self, directory: Path | None, sink: Sink, tell: Tell) -> None:
+        def make(sink: Sink) -> None:
+            self._decode(listing or _listing_of(directory), sink, tell)
+
+        return keep_or_hold(store, key, make, tell)
+
+    def _decode(self, listing: Listing, sink: Sink, tell: Tell) -> None:
         """Write all splits into ``sink``, image by image.
 
         Raises:
             DataError: as for :meth:`load`.
         """
-        if directory is None:
-            raise DataError("an image folder is not embedded; pass --data DIR with the folder of images")
-        listing = _listing(directory)
         files = listing.files
         known = set(self.classes)
         if listing.classes != self.classes or any(file.label not in known for file in files):
-            raise self._others(directory, _digest(files, _in_threads(lambda f: _sha256(listing, f), files)))
+            raise self._others(listing, _digest(files, _in_threads(lambda f: _sha256(listing, f), files)))
         labels = self._labels(files)
         place: dict[int, tuple[str, int]] = {}
         for split, chosen in _chosen(labels, files).items():
@@ -263,11 +266,11 @@ class ImageFolder(ImageTask):
 
         digest = _digest(files, _in_threads(decode, range(len(files)), teller))
         if digest != self.digest:
-            raise self._others(directory, digest)
+            raise self._others(listing, digest)
 
-    def _others(self, directory: Path, digest: str) -> DataError:
+    def _others(self, listing: Listing, digest: str) -> DataError:
         return DataError(
-            f"the images in {say(directory)} are not those of the recipe (digest {digest} instead of "
+            f"the images in {say(listing.folder)} are not those of the recipe (digest {digest} instead of "
             f"{self.digest}); pass --data DIR with the original folder"
         )
 
@@ -282,6 +285,12 @@ class ImageFolder(ImageTask):
 
 def _listing(directory: Path) -> Listing:
     return list_images(directory, lambda paths: _in_threads(is_image, paths))
+
+
+def _listing_of(directory: Path | None) -> Listing:
+    if directory is None:
+        raise DataError("an image folder is not embedded; pass --data DIR with the folder of images")
+    return _listing(directory)
 
 
 def _read(listing: Listing, file: File) -> bytes:

@@ -24,6 +24,7 @@ from trainables.tasks.augmentation import augment, mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
 
 EVALUATION_BATCH_SIZE = 500
+"""Images that are measured at a time, of up to 28x28 pixels; see :func:`evaluation_batch_size`."""
 
 SHARED_SEED = 2**31
 """Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
@@ -150,6 +151,7 @@ class LoadedImages:
             images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
             _check(split, images, labels)
             self._labels[split] = shared_tensor(labels).to(self.device)
+        self._evaluated = evaluation_batch_size(*arrays["train_images"].shape[2:])
         self._images = Placed(arrays, [f"{split}_images" for split in SPLITS], self.device)
 
     def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
@@ -177,8 +179,8 @@ class LoadedImages:
             ValueError: unknown split.
         """
         labels = self._labels[_checked(split)]
-        for start in range(0, len(labels), EVALUATION_BATCH_SIZE):
-            part = slice(start, min(start + EVALUATION_BATCH_SIZE, len(labels)))
+        for start in range(0, len(labels), self._evaluated):
+            part = slice(start, min(start + self._evaluated, len(labels)))
             index = torch.arange(part.start, part.stop, device=self.device)
             seen = self._images.part(f"{split}_images", part.start, part.stop)
             if view is not None:
@@ -196,7 +198,7 @@ class LoadedImages:
         """How many batches :meth:`batches` yields."""
         count = len(self._labels[_checked(split)])
         if split != "train":
-            return -(-count // EVALUATION_BATCH_SIZE)
+            return -(-count // self._evaluated)
         return len(step_sizes(count, self._batch_size))
 
     def samples(self, split: str) -> int:
@@ -233,6 +235,12 @@ class LoadedImages:
             for batch in self.in_order(split):
                 correct += (model(batch.inputs).argmax(1) == batch.targets).sum()
         return {"accuracy": int(correct) / len(self._labels[split])}
+
+
+def evaluation_batch_size(height: int, width: int) -> int:
+    """Images that are measured at a time: of large ones as many as have 256,000 pixels, and at least 8."""
+    pixels = height * width
+    return EVALUATION_BATCH_SIZE if pixels <= 28**2 else max(8, 256_000 // pixels)
 
 
 def normalise(images: Tensor, scaling: Scaling | None = None) -> Tensor:

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from trainables.batch import Batch
 from trainables.calling import Inputs, call, main_output, mapped
+from trainables.data.augmented import Augment, Augmented
 from trainables.data.datasets import Decoded, decoded
 from trainables.data.decode import Items
 from trainables.data.kept import sha256_of
-from trainables.data.order import permutation, step_sizes
+from trainables.data.order import item_key, permutation, step_sizes
 from trainables.data.stream import Stream, epoch_order, in_order, workers_for
 from trainables.data.telling import Tell
 from trainables.interfaces.tensors import Tensors
@@ -32,10 +33,12 @@ from trainables.signature import Signature
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, DataError, LoadedTask, Task
 
+SHARED_SEED = 2**31
+"""Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
+
 EVALUATION_BATCHES = 4
 """Times the training batch: what is evaluated at once, since it needs no gradients."""
 
-Augment = Callable[[Inputs, torch.Generator], Inputs]
 Criterion = Callable[[Any, Tensor], Tensor]
 Measure = Callable[[nn.Module, Iterator[tuple[Inputs, Tensor]]], float]
 Imitate = Callable[[Tensor, Tensor], Tensor]
@@ -218,7 +221,11 @@ class LoadedJob:
         )
         module = module_of(task.file)
         self._folder = str(module.__file__).rpartition("/")[0]
-        self._augment: Augment | None = getattr(module, "augment", None)
+        augment: Augment | None = getattr(module, "augment", None)
+        self._augment = None if augment is None else partial(self._own, "augment", augment)
+        self._augmented = (
+            None if self._augment is None or streamed else Augmented(self._items["train"], self._augment)
+        )
         self._loss: Criterion | None = getattr(module, "loss", None)
         self._quality: Measure | None = getattr(module, "quality", None)
         self.views: int | None = 1 if self._augment is None and not streamed else None
@@ -227,44 +234,58 @@ class LoadedJob:
         """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
 
         Raises:
-            ValueError: a shared view is asked for, and the user's augmentation has none.
+            ValueError: a shared view is asked for, and the training split is streamed.
         """
         if split != "train":
             yield from self.in_order(split)
             return
-        if view is not None and self.views is None:
-            raise ValueError("training inputs are augmented in whole batches: no view of them comes twice")
-        for number, batch in enumerate(self._training(epoch, view)):
-            if self._augment is not None:
-                generator = torch.Generator().manual_seed(mix(self._seed, epoch, number) >> 1)
-                batch = batch._replace(inputs=self._own("augment", self._augment, batch.inputs, generator))
-            yield batch
-
-    def _training(self, epoch: int, view: int | None) -> Iterator[Batch]:
-        """The training split in the order of (seed, epoch), not augmented."""
-        count, key = self.samples("train"), mix(self._seed, epoch)
-        if self._stream is None:
-            for index in permutation(count, key).split(step_sizes(count, self._task.batch_size)):
+        count, order = self.samples("train"), mix(self._seed, epoch)
+        sizes = step_sizes(count, self._task.batch_size)
+        if self._augmented is not None:
+            for samples in self._augmented.mixed(self._view(epoch, view), order, sizes):
+                yield self._placed(*samples, view)
+        elif self._stream is None:
+            for index in permutation(count, order).split(sizes):
                 yield self._batch("train", index, view)
-            return
-        order = epoch_order(count, self._task.batch_size, key)
-        for inputs, targets, index in self._stream.batches(order, (self._seed, epoch)):
+        elif view is not None:
+            raise ValueError("training inputs are read anew in every epoch: no view of them comes twice")
+        else:
+            yield from self._streamed(epoch, order)
+
+    def _streamed(self, epoch: int, order: int) -> Iterator[Batch]:
+        """The training split as the dataset gives it now, then augmented a batch at a time."""
+        assert self._stream is not None
+        steps = epoch_order(self.samples("train"), self._task.batch_size, order)
+        read = self._stream.batches(steps, (self._seed, epoch))
+        for number, (inputs, targets, index) in enumerate(read):
+            if self._augment is not None:
+                generator = torch.Generator().manual_seed(item_key(self._seed, epoch, number))
+                inputs = self._augment(inputs, generator)
             yield self._placed(inputs, targets, index, None)
 
+    def _view(self, epoch: int, view: int | None) -> tuple[int, int]:
+        """Names a view: one that all runs share, or this run's own of an epoch."""
+        return (self._seed, epoch) if view is None else (SHARED_SEED, view)
+
     def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
-        """Every sample of ``split`` by ascending index; see :class:`trainables.tasks.base.LoadedTask`."""
+        """Every sample of ``split``; see :class:`trainables.tasks.base.LoadedTask`."""
         size = EVALUATION_BATCHES * self._task.batch_size
-        if split in self._items:
+        if split == "train" and view is not None and self._augmented is not None:
+            for samples in self._augmented.in_blocks(self._view(0, view)):
+                yield self._placed(*samples, view)
+        elif split in self._items:
             for index in torch.arange(self.samples(split)).split(size):
                 yield self._batch(split, index, view)
-            return
-        assert self._stream is not None  # only the training split is streamed
-        for inputs, targets, index in self._stream.batches(in_order(self.samples(split), size), (0, 0)):
-            yield self._placed(inputs, targets, index, view)
+        else:
+            assert self._stream is not None  # only the training split is streamed
+            for inputs, targets, index in self._stream.batches(in_order(self.samples(split), size), (0, 0)):
+                yield self._placed(inputs, targets, index, view)
 
     def fingerprint(self) -> str:
-        """The digest of the data."""
-        return self._task.data
+        """The digest of the data, and of the code where it augments them."""
+        if self._augment is None:
+            return self._task.data
+        return hashlib.sha256(f"{self._task.data} {self._task.code}".encode()).hexdigest()[:16]
 
     def steps(self, split: str) -> int:
         """How many batches :meth:`batches` yields."""

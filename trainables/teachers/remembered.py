@@ -94,8 +94,7 @@ def different_views(views: int, task: LoadedTask) -> int:
 def remember(network: nn.Module, task: LoadedTask, views: int) -> dict[str, Tensor]:
     """What ``network`` answers, in eval mode and float32, to the shared views of the training split.
 
-    A function of its arguments alone: every sample is asked in the order of its index, whatever the
-    task's seed and batch size.
+    A function of its arguments alone, whatever the task's seed and batch size.
 
     Args:
         network: moved to the task's device and left in eval mode there.
@@ -111,9 +110,12 @@ def remember(network: nn.Module, task: LoadedTask, views: int) -> dict[str, Tens
     network.to(task.device).eval()
     kept = []
     for view in range(views):
-        parts = [
-            {name: tensor.cpu() for name, tensor in task.memory.keep(rows).items()}
-            for rows in (batch.rows(call(network, batch.inputs)) for batch in task.in_order("train", view))
-        ]
-        kept.append({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+        parts: list[dict[str, Tensor]] = []
+        numbers: list[Tensor] = []
+        for batch in task.in_order("train", view):
+            rows = batch.rows(call(network, batch.inputs))
+            parts.append({name: tensor.cpu() for name, tensor in task.memory.keep(rows).items()})
+            numbers.append(task.row_numbers(batch).cpu())
+        order = torch.cat(numbers).argsort()
+        kept.append({name: torch.cat([part[name] for part in parts])[order] for name in parts[0]})
     return {name: torch.stack([view[name] for view in kept]) for name in kept[0]}

@@ -13,11 +13,11 @@ _POWERS = {"bytes": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4, "PiB": 5}
 
 
 def out_of_memory(error: BaseException) -> str:
-    """What is said of an ``error`` that means that memory ran out; empty for any other."""
+    """What is said of an ``error`` that memory ran out, or that was raised from one; empty for any other."""
     text = str(error)
     known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
     if not known and not (isinstance(error, RuntimeError) and any(mark in text for mark in _MARKS)):
-        return ""
+        return "" if error.__cause__ is None else out_of_memory(error.__cause__)
     found = _SIZE.search(text)
     size = f" of {_spelled(float(found[1]) * 1024 ** _POWERS[found[2]])}" if found else ""
     return (

@@ -31,6 +31,29 @@ def test_it_takes_small_images_of_any_channels(channels: int, side: int) -> None
     assert output.shape == (2, 7) and bool(output.isfinite().all())
 
 
+@pytest.mark.parametrize(
+    ("side", "first"), [(64, 64), (65, 33), (96, 48), (128, 64), (129, 33), (224, 56), (512, 64)]
+)
+def test_the_first_stage_of_large_images_sees_at_most_64_pixels(side: int, first: int) -> None:
+    network: Any = ResNet(depth=1, width=0.25).build((3, side, side), 7)
+    seen: list[tuple[int, ...]] = []
+    block = next(m for m in network.modules() if hasattr(m, "residual"))
+    block.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[2:]))
+    assert network(torch.randn(2, 3, side, side)).shape == (2, 7)
+    assert seen == [(first, first)]
+
+
+def test_images_up_to_64_pixels_have_the_network_they_had() -> None:
+    small, large = (ResNet(depth=2, width=0.5).build((3, side, side), 10) for side in (32, 64))
+    assert str(small) == str(large) and "MaxPool" not in str(small) and "stride=(2, 2)" in str(small)
+    assert next(m for m in large.modules() if isinstance(m, nn.Conv2d)).stride == (1, 1)
+
+
+def test_long_images_keep_a_pixel() -> None:
+    network = ResNet(depth=1, width=0.25).build((1, 1024, 4), 3)
+    assert bool(network(torch.randn(2, 1, 1024, 4)).isfinite().all())
+
+
 def test_a_block_without_residual_passes_its_input_zero_padded_and_subsampled() -> None:
     network = ResNet(depth=1, width=0.5).build((1, 8, 8), 3).eval()
     block: Any = next(

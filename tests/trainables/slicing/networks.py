@@ -46,7 +46,7 @@ class UNet(nn.Module):
 
 class Recurrent(nn.Module):
     def __init__(
-        self, kind: type[nn.RNNBase] = nn.LSTM, bidirectional: bool = False, layers: int = 2
+        self, kind: type[nn.LSTM] | type[nn.GRU] = nn.LSTM, bidirectional: bool = False, layers: int = 2
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(50, 24)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainables.data import telling
+from trainables.data.kept import KeptArrays
 from trainables.part import part_from_dict
 from trainables.tasks import image_folder
 from trainables.tasks.base import DataError
@@ -392,3 +395,40 @@ def test_pillow_warns_nobody(tmp_path: Path, recwarn: pytest.WarningsRecorder) -
     task = ImageFolder.scan(tmp_path)
     task.load(tmp_path)
     assert not list(recwarn)
+
+
+def test_images_are_decoded_once_for_all_sweeps_of_a_store(tmp_path, monkeypatch):
+    task = ImageFolder.scan(fill(tmp_path / "images"))
+    lines: list[str] = []
+    expected = task.load(tmp_path / "images")
+    kept = task.load_kept(tmp_path / "images", tmp_path / "store", lines.append)
+    monkeypatch.setattr(ImageFolder, "_decode", lambda *arguments: pytest.fail("they are decoded"))
+    other = dataclasses.replace(task, batch_size=4, flip=True)  # what the pixels do not depend on
+    again = other.load_kept(tmp_path / "images", tmp_path / "store", lines.append)
+    assert isinstance(kept, KeptArrays) and not lines
+    for name, array in expected.items():
+        assert np.array_equal(kept[name], array) and np.array_equal(again[name], array)
+
+
+def test_images_of_another_size_or_content_are_other_data(tmp_path):
+    folder = fill(tmp_path / "images")
+    ImageFolder.scan(folder).load_kept(folder, tmp_path / "store", print)
+    ImageFolder.scan(folder, (4, 4)).load_kept(folder, tmp_path / "store", print)
+    write(folder / "cat" / "cat0.png", seed=1)
+    ImageFolder.scan(folder).load_kept(folder, tmp_path / "store", print)
+    assert len([path for path in (tmp_path / "store" / "data").iterdir() if path.is_dir()]) == 3
+
+
+def test_progress_is_told_while_decoding(tmp_path, monkeypatch):
+    monkeypatch.setattr(telling, "TELL_SECONDS", 0.0)
+    lines: list[str] = []
+    folder = fill(tmp_path / "images")
+    ImageFolder.scan(folder).load_kept(folder, tmp_path / "store", lines.append)
+    assert lines == ["decoding images: 20 of 20"]
+
+
+def test_large_images_have_small_batches_unless_a_size_is_given(tmp_path):
+    folder = fill(tmp_path, count=3, size=(224, 224))
+    assert ImageFolder.scan(folder).batch_size == 16
+    assert ImageFolder.scan(folder, batch_size=50).batch_size == 50
+    assert ImageFolder.scan(folder, (32, 32)).batch_size == 128

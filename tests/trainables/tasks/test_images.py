@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import warnings
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from trainables.data.keeping import keep
+from trainables.data.sinks import put
 from trainables.metrics import quality_of
+from trainables.tasks import images
 from trainables.tasks.augmentation import augment
-from trainables.tasks.base import Arrays, DataError
+from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.digits import Digits
 from trainables.tasks.images import EVALUATION_BATCH_SIZE, SHARED_SEED, LoadedImages, Scaling, normalise
 from trainables.torchvision_guard import import_torchvision
@@ -249,6 +253,30 @@ def test_digits_are_the_published_images_in_fixed_stratified_splits() -> None:
 def test_digits_need_no_directory(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="leave out --data"):
         Digits().load(tmp_path)
+
+
+def test_mapped_arrays_give_the_batches_of_those_in_memory_and_are_not_read_to_be_named(
+    tmp_path, monkeypatch
+):
+    data = arrays()
+
+    def make(sink):
+        for name, array in data.items():
+            put(sink, name, array)
+
+    shipped = pickle.dumps(keep(tmp_path, "0" * 16, make, print))
+    mapped, held = opened(pickle.loads(shipped)), opened(data)
+    for split in SPLITS:
+        for ours, theirs in zip(mapped.batches(split, 3), held.batches(split, 3), strict=True):
+            assert torch.equal(ours.inputs, theirs.inputs) and torch.equal(ours.targets, theirs.targets)
+    expected = held.fingerprint()
+    monkeypatch.setattr(np, "ascontiguousarray", lambda array: pytest.fail("an array is read"))
+    assert mapped.fingerprint() == expected
+
+
+def test_large_images_are_measured_a_few_at_a_time():
+    sizes = {side: images.evaluation_batch_size(side, side) for side in (8, 28, 32, 64, 224, 1024)}
+    assert sizes == {8: 500, 28: 500, 32: 250, 64: 62, 224: 8, 1024: 8}
 
 
 def test_inputs_are_scaled_as_torchvision_does_it() -> None:

@@ -1,0 +1,32 @@
+"""Fronts as the command line prints them."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from rayduce.commands.results import front_table
+from trainables.metrics import quality_of
+
+ROW = {
+    "run_id": "a36cb5ba9e384cc09e9152a210a6a620",
+    "name": "qd-4bit-b256-d2-w0.35-s50",
+    "accuracy": 0.9889,
+    "validation_accuracy": 0.9861,
+    "packed_bytes": 14_833,
+    "compression_ratio": 1088.1,
+    "latency_ms": 0.037,
+}
+
+
+@pytest.mark.parametrize("name", [ROW["name"], "a-name-that-somebody-gave-it-in-mlflow" * 20], ids=len)
+def test_no_number_of_a_front_is_cut_on_a_narrow_terminal(name: str) -> None:
+    text = io.StringIO()
+    table = front_table([{**ROW, "name": name}], quality_of("accuracy"), "Front")
+    Console(file=text, width=80).print(table)
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80 and len(lines) <= 8
+    for shown in ("a36cb5ba", "98.89 %", "98.61 %", "14.8 kB", "1088.1x", "0.037 ms"):
+        assert shown in lines[2]
+    if name == ROW["name"]:
+        assert name in lines[2] and len(lines) == 3
