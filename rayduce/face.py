@@ -170,7 +170,9 @@ class Sweep:
     Args:
         study: your own file, such as ``net.py``; or the name of a study, such as ``digits``
             (``rayduce sweep --help`` lists them), or a :class:`studies.study.Study`.
-        network: a function that returns your trained network; in place of ``study``.
+        network: a function that returns your trained network; in place of ``study``. Or of ``image_folder``
+            your trained network's name: ``FILE.py:function``, ``torchvision:NAME`` or ``timm:NAME``.
+        weights: file of the trained weights of a network that is named so.
         functions: your other functions, by the names that a file has for them: ``data``, ``augment``,
             ``loss``, ``quality`` and ``imitate``; of the same file as ``network``.
         store: folder of teachers, trials and MLflow's database; default ``rayduce-store``.
@@ -179,7 +181,9 @@ class Sweep:
         epochs: of each student, at least 2; None (default) is the study's number.
         seed: of the search and of every training, at least 0; default 0.
         data: directory of the data set; None (default) where the study needs none.
-        about_data: what else the study can be told of its data, such as ``{"image_size": 32}``.
+        about_data: what else the study can be told of its data, such as ``{"image_size": 32}``: of
+            ``image_folder`` also ``mean``, ``std`` (a number per channel), ``batch_size``, ``flip``, ``crop``
+            and ``teacher_epochs``.
         max_bytes: limit of the packed file in bytes; None (default) is none, as with the next two.
         max_latency_ms: limit of the latency in milliseconds.
         max_drop: points of quality that a student may lose to the teacher on validation: percent of an
@@ -207,7 +211,8 @@ class Sweep:
         self,
         study: str | Study | None = None,
         *,
-        network: Callable[[], nn.Module] | None = None,
+        network: Callable[[], nn.Module] | str | None = None,
+        weights: str | os.PathLike[str] | None = None,
         store: str | os.PathLike[str] = DEFAULT_STORE,
         name: str | None = None,
         trials: int | None = None,
@@ -241,6 +246,13 @@ class Sweep:
         from studies.known import find_study
 
         folder = Path(store).absolute()
+        about = dict(about_data or {})
+        if weights is not None:
+            about["weights"] = str(Path(weights).absolute())
+        if isinstance(network, str):
+            from studies.own_images import file_of_network
+
+            about["network"], model, network = network, file_of_network(network), None
         if network is not None or functions:
             chosen, model = _own_study(study, {"network": network, **functions}, folder)
         elif study is None:
@@ -248,7 +260,12 @@ class Sweep:
         elif isinstance(study, str) and study.endswith(".py"):
             chosen, model = study_of_file(Path(study), store=folder), study
         else:
-            chosen = find_study(study, own_model=model) if isinstance(study, str) else study
+            place = None if data is None else Path(data)
+            chosen = (
+                find_study(study, own_model=model, data=place, about_data=about)
+                if isinstance(study, str)
+                else study
+            )
         uri = default_tracking_uri(folder, tracking_uri)
         options = Options(
             name=next_name(folder, uri, chosen.name) if name is None else name,
@@ -257,7 +274,7 @@ class Sweep:
             store=folder,
             tracking_uri=uri,
             data=None if data is None else Path(data),
-            about_data=dict(about_data or {}),
+            about_data=about,
             budget=Budget(max_bytes, max_latency_ms, max_drop),
             sampler=sampler,
             earlier=tuple(learn_from),
@@ -315,12 +332,13 @@ class Sweep:
         }
         options = replace(options, **{key: value for key, value in given.items() if value is not None})
         sweep = cls.__new__(cls)
-        if model is not None and model.endswith(".py"):
+        about = options.about_data
+        if model is not None and model.endswith(".py") and "network" not in about:
             from studies.job import study_of_file
 
             study = study_of_file(Path(model), store=Path(store).absolute())
         else:
-            study = find_study(found.study, own_model=model)
+            study = find_study(found.study, own_model=model, data=options.data, about_data=about)
         study = replace(study, epochs=found.epochs)
         sweep._begin(study, options, resume=True)
         return sweep

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from trainables.models.custom import allow
+from trainables.own_code import allow_file
 from trainables.shipping.evaluation import open_student
 from trainables.shipping.packed_file import read_file
 
@@ -17,20 +18,25 @@ def load(file: str | os.PathLike[str] | bytes, *, model: str | None = None) -> n
 
     Args:
         file: path of a packed file (``.rdz``), or its bytes.
-        model: ``module:Class`` of your own student, which is imported; None (default) for the architectures
-            of Rayduce. No code comes from the file.
+        model: your own code, which is imported: ``module:Class`` of a student, or the ``FILE.py`` that makes
+            your network; None (default) for the architectures of Rayduce, torchvision and timm. No code
+            comes from the file.
 
     Returns:
         Takes what the student's task says: of images float32 of shape (n, channels, height, width), pixels
-        scaled as ``x / 255 * 2 - 1``. No parameter needs a gradient.
+        scaled as ``(x / 255 - mean) / std``, with the ``--mean`` and ``--std`` of the sweep, else 0.5 each;
+        ``rayduce inspect`` says which. No parameter needs a gradient.
 
     Raises:
         trainables.shipping.packed_file.PackedFileError: it is no packed file, is damaged, of another version,
             or would take more memory than a reader allows.
-        ValueError: the student is a class of your own and ``model`` does not name it.
+        ValueError: the student is of code of your own that ``model`` does not name, or that cannot be
+            imported; or of a library that is not installed.
     """
     data = file if isinstance(file, bytes) else read_file(Path(file))
-    if model is not None:
+    if model is not None and model.endswith(".py"):
+        allow_file(Path(model))
+    elif model is not None:
         allow(model)
     _, network = open_student(data)
     return network

@@ -16,28 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spaces import Space
-from spaces.architectures import SLICE, TEACHER
-from studies.images import PRUNED
 from studies.names import StudyError
+from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
 from studies.study import Study
-from trainables.admission import check_constants
-from trainables.calling import call, main_output, mapped, samples_of
+from trainables.calling import call, main_output, mapped
 from trainables.data.decode import Items
 from trainables.data.items import TARGET, Leaf
 from trainables.data.telling import Tell
 from trainables.foreign import shown
 from trainables.metrics import own_quality, spelled
 from trainables.models.own import Own, made_by
-from trainables.modes import evaluating
-from trainables.origins import Given, Slice
 from trainables.own_code import CodeError, OwnCode, allow_file, code_of_file
 from trainables.signature import Signature
-from trainables.slicing.cut import Cut
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.job import Job, read_all
 from trainables.tasks.notes import DataNotes, Tallies
-from trainables.weights import WeightsError, digest_of, fitted, read_weights
+from trainables.weights import WeightsError
 
 FUNCTIONS = {
     "network": ("network()", 0),
@@ -48,7 +42,6 @@ FUNCTIONS = {
     "imitate": ("imitate(student, teacher)", 2),
 }
 NEEDED = ("network", "data")
-EPOCHS, TRIALS = 10, 50
 VIEWS = 16
 """Augmented views in which the teacher's answers are remembered."""
 BATCH_BYTES = 64 * 2**20
@@ -58,8 +51,6 @@ FEW = 8
 """Samples that everything is tried out on."""
 OVERLAP = 0.1
 """Share of a held-out split's samples that training may have, too; more is a mistake."""
-
-JOB = Space(starts={"bits": 4, "learning_rate": 1e-3}, also=(PRUNED,))
 
 
 @dataclass(frozen=True)
@@ -103,24 +94,18 @@ def study_of_file(
         tried = try_out(module, path, tell, tuple(sorted((names or {}).items())), store)
     except (CodeError, WeightsError, DataError, ValueError) as error:
         raise StudyError(f"{shown(str(path))} cannot be used: {str(error).rstrip('.')}.") from error
-    state = {name: tensor.detach().clone() for name, tensor in tried.network.state_dict().items()}
-    own = Own(path.stem, tried.code.digest, digest_of(state))
-    given = Given(own)
     keep = tuple(map(str, getattr(module, "keep", ())))
     views = VIEWS if hasattr(module, "augment") else 1
     return Study(
         name=path.stem,
         task=lambda directory: (tried.task, tried.notes),
-        teacher=given,
-        students=((SLICE, Slice(given, Cut(keep=keep))), (TEACHER, given)),
-        teacher_epochs=0,
         epochs=EPOCHS,
         trials=TRIALS,
-        space=JOB if tried.task.classes else replace(JOB, fixed={"temperature": 1.0}),
+        space=SPACE if tried.task.classes else replace(SPACE, fixed={"temperature": 1.0}),
         teacher_views=views if "train/target" in tried.arrays else None,  # what is streamed comes once
-        given={own.weights: state},
         arrays=tried.arrays,
         code=tried.code,
+        **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), keep),
     )
 
 
@@ -136,12 +121,7 @@ def try_out(
     _check_functions(module)
     tell("making the network")
     network = _network(module, path).cpu().eval()
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ValueError(
-            "all parameters of the network are frozen (requires_grad_(False)), so that no student could be "
-            "trained: leave those trainable that may change"
-        )
-    check_constants(network, lambda: made_by(path.stem, "network"))
+    check_trainable(network, lambda: made_by(path.stem, "network"))
     tell("reading the data")
     read, digest = read_all(path.stem, store, tell)
     arrays = read.arrays
@@ -179,7 +159,7 @@ def _network(module: ModuleType, path: Path) -> nn.Module:
         if not isinstance(weights, (str, Path)):
             raise CodeError(f"weights must be the path of a file, got {type(weights).__name__}")
         place = path.absolute().parent / weights
-        fitted(network, read_weights(place), place.name)
+        take_weights(network, place)
     return network
 
 
@@ -224,7 +204,7 @@ def _task(module: ModuleType, code: OwnCode, network: nn.Module, arrays: Arrays,
     first = "train" if "train/target" in arrays else "validation"
     items = Items(arrays, first)
     inputs, targets = items.batch(torch.arange(min(2, len(items))))
-    output = _answer(network, inputs)
+    output = answer_of(network, inputs)
     leaves = [leaf for leaf in items.layout.leaves if leaf.name != TARGET]
     signatures = tuple(_signature(leaf, arrays[f"{first}/{leaf.name}"]) for leaf in leaves)
     classes = _are_classes(output, targets)
@@ -337,28 +317,3 @@ def _try_training(module: ModuleType, task: Job, arrays: Arrays, network: nn.Mod
     [value] = opened.evaluate(network, "validation").values()
     if not math.isfinite(value):
         raise ValueError(f"quality(network, batches) must be a number, got {value}")
-
-
-def _answer(network: nn.Module, inputs: Any) -> Tensor:
-    """What the network says to a few samples.
-
-    Raises:
-        ValueError: it fails, or answers no tensor of a row for each sample.
-    """
-    with evaluating(network), torch.no_grad():
-        try:
-            output = call(network, mapped(torch.Tensor.clone, inputs))
-        except Exception as error:  # a user's own network may fail in any way
-            shapes = mapped(lambda tensor: tuple(tensor.shape), inputs)
-            raise ValueError(
-                f"the network fails on inputs of shape {shapes}: {type(error).__name__}: "
-                f"{shown(' '.join(str(error).split()), 300)}"
-            ) from error
-    if not isinstance(output, Tensor):
-        raise ValueError(f"the network must answer one tensor in eval mode, got {type(output).__name__}")
-    count = samples_of(inputs)
-    if output.dim() == 0 or len(output) != count:
-        raise ValueError(
-            f"the network must answer a row for each of {count} samples, got {tuple(output.shape)}"
-        )
-    return output

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from spaces.architectures import fresh
-from studies.images import DIGITS_FAMILY, IMAGES, image_folder, sized
+from studies.images import DIGITS_FAMILY, FOLDER_OPTIONS, IMAGES, image_folder, sized
 from studies.names import StudyError, check_name
+from studies.own_images import NETWORK_OPTIONS, study_of_images
 from studies.study import Study, embedded
 from studies.translation import TRANSLATION, text_folder, text_task
 from trainables.models import LSTM, ConvNet, Custom, ResNet, Transformer
@@ -112,7 +116,7 @@ STUDIES: tuple[Study, ...] = (
     Study(
         name="image_folder",
         task=image_folder,
-        options=("image_size",),
+        options=FOLDER_OPTIONS,
         teacher=Fresh(ResNet(depth=3, width=2.0)),
         students=fresh(ResNet(depth=1, width=1.0)),
         teacher_epochs=30,
@@ -123,14 +127,38 @@ STUDIES: tuple[Study, ...] = (
 )
 
 
-def find_study(name: str, *, own_model: str | None = None) -> Study:
+def find_study(
+    name: str,
+    *,
+    own_model: str | None = None,
+    data: Path | None = None,
+    about_data: Mapping[str, Any] | None = None,
+) -> Study:
     """The study called ``name``; with ``own_model`` (``module:Class``) as its student.
 
+    Args:
+        name: of the study.
+        own_model: the class; where ``about_data`` names a network of the user's, the file that it is in.
+        data: directory of the data set, which is read where a network is named.
+        about_data: options about the data, as they were given; default none.
+
     Raises:
-        StudyError: no such study, or the class cannot be imported.
+        StudyError: no such study, the class cannot be imported, or the network cannot be used.
+        DataError: a network is named, and the directory cannot be used.
     """
     check_name(name)
     study = next(each for each in STUDIES if each.name == name)
+    about = about_data or {}
+    for option in NETWORK_OPTIONS:
+        if option in about and name != "image_folder":
+            raise StudyError(f"--{option} is not for the study {name}.")
+    if any(option in about for option in NETWORK_OPTIONS):
+        return study_of_images(study, data, about, own_model)
+    if "teacher_epochs" in about and "teacher_epochs" in study.options:
+        epochs = about["teacher_epochs"]
+        if type(epochs) is not int or epochs < 1:
+            raise StudyError(f"--teacher-epochs must be a number of at least 1, got {epochs!r}.")
+        study = replace(study, teacher_epochs=epochs)
     if own_model is None:
         return study
     allow(own_model)

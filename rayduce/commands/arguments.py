@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,6 +130,51 @@ Trials = Annotated[
 Epochs = Annotated[int | None, typer.Option(metavar="N", min=2, help="Of each student; default by study.")]
 
 
+NetworkName = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        metavar="NAME",
+        help="Of image_folder: your trained network, FILE.py:function, torchvision:NAME or timm:NAME.",
+    ),
+]
+
+
+WeightsFile = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Its weights: safetensors, or a state_dict.")
+]
+
+
+Mean = Annotated[
+    str | None,
+    typer.Option("--mean", metavar="R,G,B", help="Subtracted from an image folder's pixels in [0, 1]."),
+]
+
+
+Std = Annotated[str | None, typer.Option("--std", metavar="R,G,B", help="By what they are divided then.")]
+
+
+BatchSize = Annotated[
+    int | None, typer.Option(metavar="N", min=2, max=65536, help="Images of a step; default by their size.")
+]
+
+
+Flip = Annotated[
+    bool | None, typer.Option("--flip/--no-flip", help="Whether training flips images of a folder at random.")
+]
+
+
+Crop = Annotated[
+    int | None,
+    typer.Option(metavar="PIXELS", min=0, max=64, help="Random shift of a folder's images, at most."),
+]
+
+
+TeacherEpochs = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Of the teacher of a folder's images.")
+]
+
+
 ImageSize = Annotated[
     int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
 ]
@@ -181,18 +228,29 @@ Download = Annotated[bool, typer.Option("--download", help="Fetch a published da
 DEFAULT_STORE = Path("rayduce-store")
 
 
-def about_data(
-    image_size: int | None, source: str | None, target: str | None, test: str | None, vocabulary: int | None
-) -> dict[str, Any]:
-    """Those that were given."""
-    given = {
-        "image_size": image_size,
-        "source": source,
-        "target": target,
-        "test": test,
-        "vocabulary": vocabulary,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+def about_data(**given: Any) -> dict[str, Any]:
+    """Those that were given, as studies take them.
+
+    Raises:
+        Problem: a mean or a standard deviation is no list of numbers.
+    """
+    found = {name: value for name, value in given.items() if value is not None}
+    for name in ("mean", "std"):
+        if name in found:
+            found[name] = _numbers(name, found[name])
+    if "weights" in found:  # it is looked for again where the sweep goes on
+        found["weights"] = str(found["weights"].absolute())
+    return found
+
+
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(map(float, text.split(",")))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise Problem(f"--{name} must be numbers like 0.485,0.456,0.406, one per channel, got {text!r}.")
+    return values
 
 
 def wishes(methods: str | None, fix: list[str] | None, ranges: list[str] | None) -> dict[str, Any]:
@@ -212,7 +270,15 @@ def budget_of(max_bytes: str | None, max_latency_ms: float | None, max_drop: flo
         raise Problem(f"--{name.replace('_', '-')} {rest}.") from error
 
 
-def study_of(name: str, epochs: int | None, own_model: str | None, store: Path | None = None) -> Study:
+def study_of(
+    name: str,
+    epochs: int | None,
+    own_model: str | None,
+    store: Path | None = None,
+    *,
+    data: Path | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Study:
     """The study called ``name``, with so many epochs if they are given, of students of ``own_model``.
 
     What a user's file has to be decoded is kept in ``store``; None (default) keeps nothing.
@@ -223,8 +289,12 @@ def study_of(name: str, epochs: int | None, own_model: str | None, store: Path |
         check_name(name)
         from studies.known import find_study
 
-        allow_own(own_model)
-        study = find_study(name, own_model=own_model)
+        named = about is not None and "network" in about
+        if not named:
+            allow_own(own_model)
+        study = find_study(name, own_model=own_model, data=data, about_data=about)
+        if named:
+            _warn_of_strangers()
     return study if epochs is None else replace(study, epochs=epochs)
 
 
@@ -244,12 +314,18 @@ def job_of(path: Path, store: Path | None = None) -> Study:
     return study_of_file(path, tell, store=None if store is None else store.absolute())
 
 
-def code_option(study: str, model: str | None) -> str | None:
-    """The user's own code that a command names: a job file, or ``--model``.
+def code_option(study: str, model: str | None, network: str | None = None) -> str | None:
+    """The user's own code that a command names: a job file, ``--model``, or the file of ``--network``.
 
     Raises:
-        Problem: both.
+        Problem: two of them.
     """
+    if network is not None and not study.endswith(".py"):
+        if model is not None:
+            raise Problem("--network says what students are made of: leave out --model.")
+        from studies.own_images import file_of_network
+
+        return file_of_network(network)
     if not study.endswith(".py"):
         return model
     if model is not None:

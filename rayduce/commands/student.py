@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -209,6 +209,8 @@ def export(
             "packed_bytes": str(len(content)),
             "task": json.dumps(recipe.task.to_dict()),  # with the class names, where the task has them
         }
+        if recipe.task.preprocessing:
+            metadata["preprocessing"] = json.dumps(recipe.task.preprocessing)
         graphs: dict[Path, bytes] = {}
         if kind == "onnx":
             graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range)
@@ -367,3 +369,10 @@ def inspect(
             f"{100 * row['share']:.1f} %",
         )
     out.print(table)
+    if recipe.task.preprocessing:
+        told = (f"{name} {_spelled(value)}" for name, value in recipe.task.preprocessing.items())
+        out.print(", ".join(told), highlight=False, soft_wrap=True)
+
+
+def _spelled(value: Any) -> str:
+    return ",".join(f"{each:g}" for each in value) if isinstance(value, list) else str(value)

@@ -16,32 +16,38 @@ from rich.table import Table
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
     Address,
+    BatchSize,
     Concurrency,
+    Crop,
     DataDir,
     Download,
     Epochs,
     Fixes,
+    Flip,
     ImageSize,
     MaxBytes,
     MaxDrop,
     MaxLatency,
+    Mean,
     Methods,
+    NetworkName,
     OwnModel,
     Ranges,
     SourceLanguage,
+    Std,
     StoreDir,
     StudyName,
     TargetLanguage,
+    TeacherEpochs,
     TestName,
     TrackingUri,
     Trials,
     VocabularySize,
+    WeightsFile,
     about_data,
-    allow_own,
     budget_of,
     checked_name,
     code_option,
-    job_of,
     study_of,
     wishes,
 )
@@ -108,6 +114,7 @@ Scheduler = Annotated[
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --max-drop 1 --name tiny\n\n"
     "  rayduce sweep digits --from digits-1 --sampler gp\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
+    "  rayduce sweep image_folder --data photos --network torchvision:mobilenet_v2 --weights net.pt\n\n"
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
     "  rayduce sweep digits --methods qd,lsq --fix prune=no --range bits=2:4 --range symmetric_bits=2:4\n\n"
@@ -126,6 +133,14 @@ def sweep(
     tracking_uri: TrackingUri = None,
     data: DataDir = None,
     image_size: ImageSize = None,
+    network: NetworkName = None,
+    weights: WeightsFile = None,
+    mean: Mean = None,
+    std: Std = None,
+    batch_size: BatchSize = None,
+    flip: Flip = None,
+    crop: Crop = None,
+    teacher_epochs: TeacherEpochs = None,
     source: SourceLanguage = None,
     target: TargetLanguage = None,
     test: TestName = None,
@@ -154,7 +169,23 @@ def sweep(
 
     with problems():
         check_sampler(sampler)
-        chosen = study_of(study, epochs, model, store)
+        about = about_data(
+            image_size=image_size,
+            network=network,
+            weights=weights,
+            mean=mean,
+            std=std,
+            batch_size=batch_size,
+            flip=flip,
+            crop=crop,
+            teacher_epochs=teacher_epochs,
+            source=source,
+            target=target,
+            test=test,
+            vocabulary=vocabulary,
+        )
+        own_code = code_option(study, model, network)
+        chosen = study_of(study, epochs, model, store, data=data, about=about)
         name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,
@@ -163,7 +194,7 @@ def sweep(
             store=store.absolute(),
             tracking_uri=uri,
             data=data,
-            about_data=about_data(image_size, source, target, test, vocabulary),
+            about_data=about,
             download=download,
             budget=budget_of(max_bytes, max_latency_ms, max_drop),
             sampler=sampler,
@@ -171,7 +202,7 @@ def sweep(
             minimize_latency=latency,
             concurrency=concurrency,
             address=address,
-            own_model=code_option(study, model),
+            own_model=own_code,
             **wishes(methods, fix, range_),
             scheduler=scheduler,
         )
@@ -271,6 +302,7 @@ def resume(
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     data: DataDir = None,
+    weights: WeightsFile = None,
     concurrency: Concurrency = None,
     address: Address = None,
     model: OwnModel = None,
@@ -299,17 +331,15 @@ def resume(
         from search.store.mlflow_client import settle
 
         settle(uri, tell)
-    from studies.known import find_study
-
     with problems():
         given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
         options = replace(options, **{key: value for key, value in given.items() if value is not None})
-        if model is not None and model.endswith(".py"):
-            study = job_of(Path(model), store)
-        else:
-            allow_own(model)
-            study = find_study(found.study, own_model=model)
-        study = replace(study, epochs=found.epochs)
+        if weights is not None:
+            told = {**options.about_data, **about_data(weights=weights)}
+            options = replace(options, about_data=told)
+        job = model is not None and model.endswith(".py") and "network" not in options.about_data
+        named, about = str(model) if job else found.study, options.about_data
+        study = study_of(named, found.epochs, model, store, data=options.data, about=about)
         run(study.narrowed(options.methods, options.fixed, options.ranges), options, resume=True)
 
 

@@ -5,8 +5,9 @@ from trainables.models.convnet import ConvNet
 from trainables.models.custom import Custom
 from trainables.models.lstm import LSTM
 from trainables.models.own import Own
+from trainables.models.published import Published
 from trainables.models.resnet import ResNet
 from trainables.models.sliced import Sliced
 from trainables.models.transformer import Transformer
 
-MODELS: tuple[type[Model], ...] = (ConvNet, ResNet, LSTM, Transformer, Custom, Own, Sliced)
+MODELS: tuple[type[Model], ...] = (ConvNet, ResNet, LSTM, Transformer, Custom, Own, Published, Sliced)

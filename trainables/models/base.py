@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -68,6 +69,40 @@ class Architecture(Model):
     def imports(self) -> None:
         """None: it is ours."""
         return None
+
+    def rebuilt(
+        self, input_shape: tuple[int, ...], outputs: int, shapes: Mapping[str, tuple[int, ...]]
+    ) -> nn.Module:
+        """What :meth:`build` makes."""
+        return self.build(input_shape, outputs)
+
+
+class Ready(Model):
+    """A network that comes trained: it has the shape that it has. Members declare the field.
+
+    Attributes:
+        weights: 16 hex digits of the trained weights, see :func:`trainables.weights.digest_of`.
+    """
+
+    weights: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_digest("weights")
+
+    def _check_digest(self, name: str) -> None:
+        if not re.fullmatch("[0-9a-f]{16}", getattr(self, name)):
+            raise ValueError(f"{name} must be 16 hex digits, got {name}={getattr(self, name)!r}")
+
+    @property
+    def depth(self) -> int:  # type: ignore[override]  # what others declare as a field
+        """1: all of it."""
+        return 1
+
+    @property
+    def width(self) -> float:  # type: ignore[override]
+        """1: all of it."""
+        return 1.0
 
     def rebuilt(
         self, input_shape: tuple[int, ...], outputs: int, shapes: Mapping[str, tuple[int, ...]]

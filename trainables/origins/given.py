@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from trainables.models.own import Own
+from trainables.models.base import Ready
 from trainables.origins.base import Origin, fresh_network
 from trainables.part import Part
 from trainables.tasks.base import LoadedTask, Task
@@ -18,10 +18,10 @@ class Given(Origin):
     """A user's own trained network as it is, with the statistics of its normalisation.
 
     Attributes:
-        model: the network, named by its code and its weights.
+        model: the network, named by its architecture or code and its weights.
     """
 
-    model: Own
+    model: Ready
 
     @property
     def parent(self) -> str:
@@ -47,15 +47,15 @@ class Given(Origin):
         """1: all of it."""
         return 1.0
 
-    def outline(self, task: Task, data: LoadedTask) -> tuple[Own, nn.Module]:
+    def outline(self, task: Task, data: LoadedTask) -> tuple[Ready, nn.Module]:
         """See the contract."""
         return self.model, fresh_network(self.model, task)
 
-    def build(self, task: Task, data: LoadedTask, sources: Sources) -> tuple[Own, nn.Module]:
+    def build(self, task: Task, data: LoadedTask, sources: Sources) -> tuple[Ready, nn.Module]:
         """See the contract.
 
         Raises:
-            ValueError: the user's code is not here, or fails.
+            ValueError: the user's code or the library is not here, or fails.
         """
         network = fresh_network(self.model, task)
         network.load_state_dict(sources.given(self.model.weights))

@@ -22,7 +22,8 @@ def block_importance(network: nn.Module, batches: Iterable[Batch]) -> dict[str, 
     """How much each droppable block changes what it is given: the mean of ``|f(x) - x| / |x|``.
 
     A block is droppable if it is called once with one tensor, gives one tensor of the same shape, has
-    parameters, and the same container (``nn.Sequential`` or ``nn.ModuleList``) has another of its class.
+    parameters, and the same container (``nn.Sequential`` or ``nn.ModuleList``) has another of its class. What
+    lies within a droppable block is none.
 
     Args:
         network: in eval mode.
@@ -56,7 +57,8 @@ def block_importance(network: nn.Module, batches: Iterable[Batch]) -> dict[str, 
         seen += 1
     for hook in hooks:
         hook.remove()
-    return {n: sum(found) / seen for n, found in changes.items() if calls[n] == seen and len(found) == seen}
+    found = {n: sum(each) / seen for n, each in changes.items() if calls[n] == seen and len(each) == seen}
+    return {name: value for name, value in found.items() if not any(name.startswith(f"{n}.") for n in found)}
 
 
 def _candidates(network: nn.Module) -> dict[str, nn.Module]:

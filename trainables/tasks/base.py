@@ -132,6 +132,11 @@ class Task(Part):
     def interface(self) -> Interface:
         """How the task's networks are used: what is exported, counted and timed of them."""
 
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How what is stored becomes inputs, for who deploys a student; empty: the interface says it all."""
+        return {}
+
     @abstractmethod
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """Files that an exported network is of no use without, by the ends of their names.

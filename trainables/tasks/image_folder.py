@@ -24,7 +24,7 @@ from trainables.part import check_choice
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.class_folders import LONGEST_CLASS, File, Listing, list_images
 from trainables.tasks.folders import cannot_be_read, say
-from trainables.tasks.images import ImageTask
+from trainables.tasks.images import ImageTask, Scaling
 from trainables.tasks.notes import DataNotes, Tallies
 from trainables.tasks.pictures import Header, is_image, read_header, read_pixels
 from trainables.tasks.splits import stratified
@@ -63,7 +63,7 @@ class ImageFolder(ImageTask):
     Attributes:
         classes: names of the class folders, sorted; label ``i`` means ``classes[i]``. Characters that cannot
             be shown or encoded are escaped, as :func:`trainables.foreign.shown` does.
-        channels: 1 where every image is grey, else 3.
+        channels: 1 where every image is grey, else 3; grey images have three equal ones then.
         image_size: (height, width) in pixels, each in [4, 1024]; other images are resized to it
             (bilinear with antialiasing, without keeping their aspect).
         digest: first 16 hex digits of the SHA-256 over all relative paths and file contents, so that
@@ -71,6 +71,9 @@ class ImageFolder(ImageTask):
         batch_size: default 128.
         padding: default 2 pixels.
         flip: default False, since letters and digits change their meaning; switch it on for photographs.
+        mean: of pixels in [0, 1], one number per channel, subtracted from them; None (default): with ``std``
+            what maps them to [-1, 1].
+        std: what they are divided by then, one number above 0 per channel.
     """
 
     classes: tuple[str, ...]
@@ -80,6 +83,8 @@ class ImageFolder(ImageTask):
     batch_size: int = 128
     padding: int = 2
     flip: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,6 +99,24 @@ class ImageFolder(ImageTask):
         _check_size(self.image_size)
         if not re.fullmatch("[0-9a-f]{16}", self.digest):
             raise ValueError(f"digest must be 16 hex digits, got digest={self.digest!r}")
+        self._check_scaling()
+
+    def _check_scaling(self) -> None:
+        mean, std = self.mean, self.std
+        if (mean is None) != (std is None):
+            raise ValueError(f"mean and std go together, got {mean=} and {std=}")
+        if mean is not None and std is not None and {len(mean), len(std)} != {self.channels}:
+            raise ValueError(
+                f"mean and std must have a number for each of the images' channels ({self.channels}), "
+                f"got {mean=} and {std=}"
+            )
+        if std is not None and min(std) <= 0:
+            raise ValueError(f"std must be above 0, got {std=}")
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """Of mean and standard deviation."""
+        return None if self.mean is None or self.std is None else Scaling(self.mean, self.std)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -114,6 +137,7 @@ class ImageFolder(ImageTask):
         batch_size: int | None = None,
         padding: int = 2,
         flip: bool = False,
+        scaling: Scaling | None = None,
     ) -> ImageFolder:
         """The task of the images in ``directory``, which are read but not decoded.
 
@@ -124,12 +148,15 @@ class ImageFolder(ImageTask):
                 :func:`trainables.image_sizes.fitting_batch_size`.
             padding: see the class.
             flip: see the class.
+            scaling: ``mean`` and ``std`` of the class; three numbers each make three channels of grey images.
 
         Raises:
             DataError: nothing usable there; the message says what and what to do.
             ValueError: a number out of its range.
         """
-        return cls.examine(directory, image_size, batch_size=batch_size, padding=padding, flip=flip)[0]
+        return cls.examine(
+            directory, image_size, batch_size=batch_size, padding=padding, flip=flip, scaling=scaling
+        )[0]
 
     @classmethod
     def examine(
@@ -140,6 +167,7 @@ class ImageFolder(ImageTask):
         batch_size: int | None = None,
         padding: int = 2,
         flip: bool = False,
+        scaling: Scaling | None = None,
     ) -> tuple[ImageFolder, DataNotes]:
         """The same task, and what was found about the images.
 
@@ -150,6 +178,7 @@ class ImageFolder(ImageTask):
                 :func:`trainables.image_sizes.fitting_batch_size`.
             padding: see the class.
             flip: see the class.
+            scaling: see :meth:`scan`.
 
         Raises:
             DataError: nothing usable there; the message says what and what to do.
@@ -164,12 +193,14 @@ class ImageFolder(ImageTask):
             image_size = _common_size(files, headers)
         task = cls(
             classes=listing.classes,
-            channels=1 if all(header.grey for header in headers) else 3,
+            channels=1 if all(each.grey for each in headers) and not (scaling and scaling.mean[1:]) else 3,
             image_size=image_size,
             digest=_digest(files, [header.sha256 for header in headers]),
             batch_size=fitting_batch_size(*image_size) if batch_size is None else batch_size,
             padding=padding,
             flip=flip,
+            mean=None if scaling is None else scaling.mean,
+            std=None if scaling is None else scaling.std,
         )
         changed = Tallies()
         for file, header in zip(files, headers, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,18 @@ VIEWS_VERSION = 1
 """To be raised whenever a shared view of the same data changes; outputs kept for it are then recomputed."""
 
 
+class Scaling(NamedTuple):
+    """How pixels in [0, 1] become inputs: ``(x - mean) / std``, per channel.
+
+    Attributes:
+        mean: one number per channel.
+        std: likewise, above 0.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 class ImageTask(Task):
     """A task of classifying images; members declare these three as fields.
 
@@ -45,6 +57,18 @@ class ImageTask(Task):
     batch_size: Annotated[int, Range(2, 65_536)]
     padding: Annotated[int, Range(0, 64)]
     flip: bool
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """How pixels are scaled; None: to [-1, 1]."""
+        return None
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Mean and standard deviation per channel, of pixels in [0, 1]."""
+        half = (0.5,) * self.input_shape[0]
+        mean, std = self.scaling or (half, half)
+        return {"inputs": "(pixels / 255 - mean) / std", "mean": list(mean), "std": list(std)}
 
     @property
     def metric(self) -> str:
@@ -76,7 +100,13 @@ class ImageTask(Task):
             if shape != self.input_shape:
                 raise ValueError(f"{split}_images must hold images of shape {self.input_shape}, got {shape}")
         return LoadedImages(
-            arrays, device, seed, batch_size=self.batch_size, padding=self.padding, flip=self.flip
+            arrays,
+            device,
+            seed,
+            batch_size=self.batch_size,
+            padding=self.padding,
+            flip=self.flip,
+            scaling=self.scaling,
         )
 
 
@@ -92,19 +122,29 @@ class LoadedImages:
             alone, which batch normalisation cannot use: it joins the step before.
         padding: see :func:`trainables.tasks.augmentation.augment`.
         flip: likewise.
+        scaling: how pixels become inputs; None (default): to [-1, 1].
     """
 
     memory: Memory = Whole()
     views: int | None = None
 
     def __init__(
-        self, arrays: Arrays, device: torch.device, seed: int, *, batch_size: int, padding: int, flip: bool
+        self,
+        arrays: Arrays,
+        device: torch.device,
+        seed: int,
+        *,
+        batch_size: int,
+        padding: int,
+        flip: bool,
+        scaling: Scaling | None = None,
     ) -> None:
         self.device = torch.device(device)
         self._seed = seed
         self._batch_size = batch_size
         self._padding = padding
         self._flip = flip
+        self._scaling = scaling
         self._arrays = arrays
         self._labels: dict[str, Tensor] = {}
         for split in SPLITS:
@@ -117,7 +157,7 @@ class LoadedImages:
     def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
         """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
 
-        Inputs are float32 in [-1, 1], channels last in memory.
+        Inputs are float32, scaled as the task says, channels last in memory.
 
         Raises:
             ValueError: unknown split.
@@ -130,7 +170,7 @@ class LoadedImages:
         for chosen in order.split(step_sizes(len(order), self._batch_size)):
             images, index = self._images.rows(f"{split}_images", chosen), chosen.to(self.device)
             images = augment(images, seed, number, index, padding=self._padding, flip=self._flip)
-            yield Batch(normalise(images), self._labels[split][index], index, view)
+            yield Batch(normalise(images, self._scaling), self._labels[split][index], index, view)
 
     def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
         """Every sample of ``split`` by ascending index; see :class:`trainables.tasks.base.LoadedTask`.
@@ -145,12 +185,13 @@ class LoadedImages:
             seen = self._images.part(f"{split}_images", part.start, part.stop)
             if view is not None:
                 seen = augment(seen, SHARED_SEED, view, index, padding=self._padding, flip=self._flip)
-            yield Batch(normalise(seen), labels[part], index, view)
+            yield Batch(normalise(seen, self._scaling), labels[part], index, view)
 
     def fingerprint(self) -> str:
         """16 hex digits of a hash of the training images and of what happens to them in a view."""
         shape, values = self._arrays["train_images"].shape, sha256_of(self._arrays, "train_images")
-        facts = (VIEWS_VERSION, self._padding, self._flip, shape, values)
+        scaled = () if self._scaling is None else (self._scaling,)
+        facts = (VIEWS_VERSION, self._padding, self._flip, shape, values, *scaled)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def steps(self, split: str) -> int:
@@ -202,9 +243,18 @@ def evaluation_batch_size(height: int, width: int) -> int:
     return EVALUATION_BATCH_SIZE if pixels <= 28**2 else max(8, 256_000 // pixels)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """uint8 images, shape (n, channels, height, width), as new float32 in [-1, 1], channels last."""
-    return images.contiguous(memory_format=torch.channels_last).to(torch.float32).div_(127.5).sub_(1.0)
+def normalise(images: Tensor, scaling: Scaling | None = None) -> Tensor:
+    """uint8 images, shape (n, channels, height, width), as new float32, channels last.
+
+    Args:
+        images: as they are stored.
+        scaling: as torchvision's ``Normalize`` has it; None (default): to [-1, 1].
+    """
+    values = images.contiguous(memory_format=torch.channels_last).to(torch.float32)
+    if scaling is None:
+        return values.div_(127.5).sub_(1.0)
+    mean, std = (torch.tensor(each, device=values.device)[:, None, None] for each in scaling)
+    return values.div_(255.0).sub_(mean).div_(std)
 
 
 def _checked(split: str) -> str:

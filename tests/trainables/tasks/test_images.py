@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import warnings
 from pathlib import Path
@@ -20,7 +21,8 @@ from trainables.tasks import images
 from trainables.tasks.augmentation import augment
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.digits import Digits
-from trainables.tasks.images import EVALUATION_BATCH_SIZE, SHARED_SEED, LoadedImages, normalise
+from trainables.tasks.images import EVALUATION_BATCH_SIZE, SHARED_SEED, LoadedImages, Scaling, normalise
+from trainables.torchvision_guard import import_torchvision
 
 CPU = torch.device("cpu")
 
@@ -275,3 +277,34 @@ def test_mapped_arrays_give_the_batches_of_those_in_memory_and_are_not_read_to_b
 def test_large_images_are_measured_a_few_at_a_time():
     sizes = {side: images.evaluation_batch_size(side, side) for side in (8, 28, 32, 64, 224, 1024)}
     assert sizes == {8: 500, 28: 500, 32: 250, 64: 62, 224: 8, 1024: 8}
+
+
+def test_inputs_are_scaled_as_torchvision_does_it() -> None:
+    transforms = importlib.import_module(f"{import_torchvision().__name__}.transforms.functional")
+    images = torch.randint(0, 256, (3, 3, 5, 4), dtype=torch.uint8)
+    scaling = Scaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    expected = [
+        transforms.normalize(each.float() / 255, list(scaling.mean), list(scaling.std)) for each in images
+    ]
+    found = normalise(images, scaling)
+    assert torch.equal(found, torch.stack(expected)) and found.is_contiguous(
+        memory_format=torch.channels_last
+    )
+
+
+def test_half_and_half_is_what_nothing_given_means() -> None:
+    images = torch.arange(256, dtype=torch.uint8).reshape(4, 4, 4, 4)
+    half = (0.5,) * 4
+    assert torch.allclose(normalise(images, Scaling(half, half)), normalise(images), atol=1e-6)
+
+
+def test_a_shared_view_of_other_scaling_is_another_one() -> None:
+    data = arrays()
+
+    def fingerprint(scaling: Scaling | None) -> str:
+        return LoadedImages(data, CPU, 0, batch_size=8, padding=1, flip=False, scaling=scaling).fingerprint()
+
+    found = {
+        fingerprint(each) for each in (None, Scaling((0.5,) * 2, (0.5,) * 2), Scaling((0.4, 0.5), (0.5,) * 2))
+    }
+    assert len(found) == 3
