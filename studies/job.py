@@ -69,6 +69,7 @@ class Tried:
         notes: what was found about them.
         network: as it was given, on the CPU in eval mode.
         code: of the file, and of what it imports from its folder.
+        streamed: why the training split is read in every epoch anew; empty if it is not.
     """
 
     task: Job
@@ -76,6 +77,7 @@ class Tried:
     notes: DataNotes
     network: nn.Module
     code: OwnCode
+    streamed: str
 
 
 def study_of_file(
@@ -118,6 +120,7 @@ def study_of_file(
         given={own.weights: state},
         arrays=tried.arrays,
         code=tried.code,
+        streamed=tried.streamed,
     )
 
 
@@ -141,7 +144,7 @@ def try_out(
     notes = _check_splits(arrays)
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)
-    return Tried(task, arrays, notes, network, code)
+    return Tried(task, arrays, notes, network, code, read.streamed)
 
 
 def _check_functions(module: ModuleType) -> None:
