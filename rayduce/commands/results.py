@@ -54,8 +54,10 @@ def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
 
 def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("run", "student"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("run", no_wrap=True)
+    table.add_column(
+        "student", overflow="fold"
+    )  # in a narrow terminal it gives way, so that numbers stay whole
     heads = quality_head(quality), "validation", "packed", "ratio", "latency"
     for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
