@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from rayduce.functions import sorted_out, study_of_functions
 from rayduce.reading import load
 
 if TYPE_CHECKING:
@@ -173,14 +174,15 @@ class Sweep:
         network: a function that returns your trained network; in place of ``study``. Or of ``image_folder``
             your trained network's name: ``FILE.py:function``, ``torchvision:NAME`` or ``timm:NAME``.
         weights: file of the trained weights of a network that is named so.
-        functions: your other functions, by the names that a file has for them: ``data``, ``augment``,
-            ``loss``, ``quality`` and ``imitate``; of the same file as ``network``.
+        functions: your other functions, by the names that a file has for them: ``augment``, ``loss``,
+            ``quality`` and ``imitate``; of the same file as ``network``.
         store: folder of teachers, trials and MLflow's database; default ``rayduce-store``.
         name: of the sweep, unique in the store; None (default) is STUDY-1, STUDY-2, ...
         trials: how many students to train, at least 1; None (default) is the study's number.
         epochs: of each student, at least 2; None (default) is the study's number.
         seed: of the search and of every training, at least 0; default 0.
-        data: directory of the data set; None (default) where the study needs none.
+        data: directory of the data set; None (default) where the study needs none. Beside functions of your own
+            it is one, of a split.
         about_data: what else the study can be told of its data, such as ``{"image_size": 32}``: of
             ``image_folder`` also ``mean``, ``std`` (a number per channel), ``batch_size``, ``flip``, ``crop``
             and ``teacher_epochs``.
@@ -218,7 +220,7 @@ class Sweep:
         trials: int | None = None,
         epochs: int | None = None,
         seed: int = 0,
-        data: str | os.PathLike[str] | None = None,
+        data: str | os.PathLike[str] | Callable[[str], Any] | None = None,
         about_data: Mapping[str, Any] | None = None,
         max_bytes: int | None = None,
         max_latency_ms: float | None = None,
@@ -234,7 +236,7 @@ class Sweep:
         address: str | None = None,
         tracking_uri: str | None = None,
         model: str | None = None,
-        **functions: Callable[..., Any],
+        **functions: Callable[..., Any] | None,
     ) -> None:
         from search.clusters.environment import prepare_environment
 
@@ -253,14 +255,14 @@ class Sweep:
             from studies.own_images import file_of_network
 
             about["network"], model, network = network, file_of_network(network), None
-        if network is not None or functions:
-            chosen, model = _own_study(study, {"network": network, **functions}, folder)
+        place, own = sorted_out(network, data, functions)
+        if own:
+            chosen, model = study_of_functions(study, own, folder)
         elif study is None:
             raise TypeError("Sweep needs a study, or your own network and data: Sweep(network=..., data=...)")
         elif isinstance(study, str) and study.endswith(".py"):
             chosen, model = study_of_file(Path(study), store=folder), study
         else:
-            place = None if data is None else Path(data)
             chosen = (
                 find_study(study, own_model=model, data=place, about_data=about)
                 if isinstance(study, str)
@@ -273,7 +275,7 @@ class Sweep:
             seed=seed,
             store=folder,
             tracking_uri=uri,
-            data=None if data is None else Path(data),
+            data=place,
             about_data=about,
             budget=Budget(max_bytes, max_latency_ms, max_drop),
             sampler=sampler,
@@ -303,14 +305,17 @@ class Sweep:
         *,
         store: str | os.PathLike[str] = DEFAULT_STORE,
         tracking_uri: str | None = None,
-        data: str | os.PathLike[str] | None = None,
+        data: str | os.PathLike[str] | Callable[[str], Any] | None = None,
         concurrency: int | None = None,
         address: str | None = None,
         model: str | None = None,
+        network: Callable[[], nn.Module] | None = None,
+        **functions: Callable[..., Any] | None,
     ) -> Sweep:
         """A sweep that was stopped, failed or killed; :meth:`run` goes on with it.
 
-        Arguments are those of the class; what is given replaces what the sweep had.
+        Arguments are those of the class; what is given replaces what the sweep had. Your own functions, or
+        your file as ``model``, are to be given again, since nothing that only the store names is imported.
 
         Raises:
             search.problem.Problem: there is no such sweep, it ran on a cluster or a server that only its log
@@ -321,23 +326,28 @@ class Sweep:
         from search.sweeps.resume import find_sweep
 
         found = find_sweep(Path(store), name)
+        folder = Path(store).absolute()
+        place, own = sorted_out(network, data, functions)
+        study = None
+        if own:
+            study, model = study_of_functions(model, own, folder)
         options = found.going_on(tracking_uri, address=address, model=model)
         prepare_environment(address)
         from studies.known import find_study
 
         given: dict[str, Any] = {
-            "data": None if data is None else Path(data),
+            "data": place,
             "concurrency": concurrency,
             "address": address,
         }
         options = replace(options, **{key: value for key, value in given.items() if value is not None})
         sweep = cls.__new__(cls)
         about = options.about_data
-        if model is not None and model.endswith(".py") and "network" not in about:
+        if study is None and model is not None and model.endswith(".py") and "network" not in about:
             from studies.job import study_of_file
 
-            study = study_of_file(Path(model), store=Path(store).absolute())
-        else:
+            study = study_of_file(Path(model), store=folder)
+        elif study is None:
             study = find_study(found.study, own_model=model, data=options.data, about_data=about)
         study = replace(study, epochs=found.epochs)
         sweep._begin(study, options, resume=True)
@@ -381,35 +391,13 @@ class Sweep:
             opened = open_store(self._options.store, self._options.tracking_uri)
             return front_html(opened.trials(name), opened.sweep(name))
 
+        if self._study.code is not None:
+            self._study.code.allow()  # of another Sweep, a file of the same name may have come meanwhile
         outcome = run_sweep(self._study, self._options, _Teller(say), report, resume=self._resume)
         self._resume = True
         if outcome.undelivered:
             raise StoreError(outcome.undelivered)
         return self.front
-
-
-def _own_study(
-    study: str | Study | None, functions: Mapping[str, Callable[..., Any] | None], store: Path
-) -> tuple[Study, str]:
-    """The study of functions of one file, and that file."""
-    from studies.job import FUNCTIONS, study_of_file
-
-    if study is not None:
-        raise TypeError(f"give a study or functions of your own, not both: got {study!r} and {[*functions]}")
-    files = set()
-    for name, function in functions.items():
-        if name not in FUNCTIONS:
-            raise TypeError(f"there is no argument {name!r}; functions are {', '.join(FUNCTIONS)}")
-        code = getattr(function, "__code__", None)
-        if code is None or "." in getattr(function, "__qualname__", "."):
-            raise TypeError(f"{name} must be a function at the top level of a file, got {function!r}")
-        files.add(code.co_filename)
-    if len(files) != 1:
-        raise TypeError(f"the functions must be of one file, got {', '.join(sorted(files))}")
-    (file,) = files
-    names = {name: function.__name__ for name, function in functions.items() if function is not None}
-    renamed = {name: there for name, there in names.items() if name != there}
-    return study_of_file(Path(file), names=renamed, store=store), file
 
 
 class _Teller:

@@ -63,6 +63,7 @@ class Tried:
         notes: what was found about them.
         network: as it was given, on the CPU in eval mode.
         code: of the file, and of what it imports from its folder.
+        streamed: why the training split is read in every epoch anew; empty if it is not.
     """
 
     task: Job
@@ -70,6 +71,7 @@ class Tried:
     notes: DataNotes
     network: nn.Module
     code: OwnCode
+    streamed: str
 
 
 def study_of_file(
@@ -105,6 +107,7 @@ def study_of_file(
         teacher_views=views if "train/target" in tried.arrays else None,  # what is streamed comes once
         arrays=tried.arrays,
         code=tried.code,
+        streamed=tried.streamed,
         **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), keep),
     )
 
@@ -130,7 +133,7 @@ def try_out(
     notes = _check_splits(arrays)
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)
-    return Tried(task, arrays, notes, network, code)
+    return Tried(task, arrays, notes, network, code, read.streamed)
 
 
 def _check_functions(module: ModuleType) -> None:

@@ -47,6 +47,7 @@ class Study:
         given: weights of the user's network by their digest; default none.
         code: of the user's file that defines it; None (default) for ours.
         arrays: the data, where trying them out has read them; None (default) where nobody has.
+        streamed: why the training split is read in every epoch anew; empty (default) where it is kept.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Study:
     given: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
     code: OwnCode | None = None
     arrays: Arrays | None = field(default=None, compare=False, repr=False)
+    streamed: str = ""
 
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
         """The task alone, as :meth:`examine` finds it.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import fcntl
 import hashlib
 import importlib.machinery
 import importlib.util
 import keyword
+import os
+import shutil
 import sys
 import sysconfig
 import tempfile
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +26,9 @@ from trainables.torchvision_guard import make_importable
 
 PACKAGES = frozenset({"dashboards", "rayduce", "search", "spaces", "studies", "trainables"})
 LONGEST_REASON = 300
+PREFIX = "rayduce-code-"
+"""Of temporary folders with code that came from another machine."""
+LOCK = ".lock"
 
 
 class CodeError(ValueError):
@@ -63,7 +71,7 @@ class OwnCode:
             return
         folder = Path(self.folder)
         if not all(_text_of(folder / path) == text for path, text in self.sources):
-            folder = Path(tempfile.mkdtemp(prefix="rayduce-code-"))  # private, for as long as the process
+            folder = _private_folder()
             for path, text in self.sources:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_text(text, encoding="utf-8")
@@ -89,18 +97,23 @@ def allow_file(path: Path, names: Mapping[str, str] | None = None) -> ModuleType
     """
     renamed = tuple(sorted((names or {}).items()))
     module = _import(path, renamed)
-    _named[path.stem] = code_of_file(path, renamed)
+    code_of_file(path, renamed)
     return module
 
 
 def code_of_file(path: Path, names: tuple[tuple[str, str], ...] = ()) -> OwnCode:
-    """The file at ``path``, which has been imported, with the modules of its folder that it imported."""
+    """The file at ``path``, which has been imported, with the modules of its folder that it imported.
+
+    From now on it counts as what this process uses under this name: :meth:`OwnCode.allow` has nothing to do.
+    """
     folder = path.absolute().parent.resolve()
     found = {
         place.relative_to(folder).as_posix(): place.read_text(encoding="utf-8")
         for place in files_of(path, path.stem)
     }
-    return OwnCode(path.stem, str(folder), tuple(sorted(found.items())), names)
+    code = OwnCode(path.stem, str(folder), tuple(sorted(found.items())), names)
+    _named[path.stem] = code
+    return code
 
 
 def module_of(name: str) -> ModuleType:
@@ -140,8 +153,8 @@ def _import(path: Path, names: tuple[tuple[str, str], ...] = ()) -> ModuleType:
     name = path.stem
     _check_name(path)
     folder = str(path.parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    _forget_imports()
+    sys.path[:] = [folder, *(each for each in sys.path if each != folder)]
     make_importable()  # of what users import, torchvision may need it
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # of a name that ends in .py there is one
@@ -166,6 +179,58 @@ def _import(path: Path, names: tuple[tuple[str, str], ...] = ()) -> ModuleType:
         setattr(module, ours, getattr(module, theirs))
     _modules[name] = module
     return module
+
+
+def _forget_imports() -> None:
+    """Let the next file import anew what earlier ones imported from their folders.
+
+    It may have been edited since, and another folder may hold another file under the same name.
+    """
+    places = {
+        Path(str(_modules[name].__file__)).resolve().parent / path
+        for name, code in _named.items()
+        for path, _ in code.sources
+    }
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name not in _modules and file is not None and Path(file).resolve() in places:
+            del sys.modules[name]
+
+
+def _private_folder() -> Path:
+    """A new temporary folder of mode 0700 that goes with this process.
+
+    A process that is killed leaves its folder behind; the next one to come here removes it. The kernel lets
+    go of the lock of a process that has died.
+    """
+    base = Path(tempfile.gettempdir())
+    for left in base.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # somebody else's, or still in use
+            if os.lstat(left).st_uid == os.getuid():
+                os.close(_locked(left, os.O_RDWR | os.O_NOFOLLOW))
+                shutil.rmtree(left, ignore_errors=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        with suppress(BlockingIOError, FileNotFoundError):  # who tidied up came in between
+            _locked(folder, os.O_RDWR | os.O_CREAT | os.O_EXCL)  # for as long as this process
+            if (folder / LOCK).exists():
+                atexit.register(shutil.rmtree, folder, ignore_errors=True)
+                return folder
+
+
+def _locked(folder: Path, flags: int) -> int:
+    """The file that says that ``folder`` is in use, locked.
+
+    Raises:
+        OSError: it cannot be opened, or another process has locked it.
+    """
+    file = os.open(folder / LOCK, flags | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise
+    return file
 
 
 def _check_name(path: Path) -> None:

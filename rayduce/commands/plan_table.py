@@ -50,12 +50,10 @@ def plan_table(
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     splits = ", ".join(f"{number:,} {_fit(split)}" for split, number in plan.samples.items())
-    table.add_row("data", f"{splits} samples; {show_bytes(plan.data_bytes)}")
+    table.add_row("data", f"{splits} samples; {show_bytes(plan.data_bytes)}{_reading(plan)}")
     for title, text in plan.notes.rows.items():
         table.add_row(title, escape(text))
-    trained = f"about {_short(plan.teacher)} to train" if plan.teacher else "kept from an earlier sweep"
-    asked = f", {_short(plan.outputs)} to ask about every sample" if plan.outputs else ""
-    table.add_row("teacher", f"{show_bytes(plan.teacher_bytes)}, {trained}{asked}")
+    table.add_row("teacher", f"{show_bytes(plan.teacher_bytes)}, {_teacher(plan)}")
     table.add_row(
         "students",
         f"{show_bytes(plan.smallest_bytes)} to {show_bytes(plan.largest_bytes)} untrained; an epoch takes "
@@ -84,6 +82,28 @@ def plan_table(
     if plan.not_counted:
         table.add_row("not in it", _fit(plan.not_counted, 1000))
     return table
+
+
+def _reading(plan: Plan) -> str:
+    if not plan.streamed:
+        return ""
+    why = _fit(plan.streamed, 1000)
+    return f"; training samples are read in every epoch anew, in {_short(plan.reading)}, since {why}"
+
+
+def _teacher(plan: Plan) -> str:
+    """Where it comes from, and how students hear its answers."""
+    if plan.given:
+        origin = "your network, as it is"
+    elif plan.teacher:
+        origin = f"about {_short(plan.teacher)} to train"
+    else:
+        origin = "kept from an earlier sweep"
+    if plan.views:
+        seen = "as it is" if plan.views == 1 else f"in {plan.views} views"
+        asked = f"{_short(plan.outputs)} to ask about every sample {seen}"
+        return f"{origin}; {asked}, {show_bytes(plan.views_bytes)} of answers are remembered"
+    return f"{origin}; asked at every step, {_short(plan.asking)} of an epoch" if plan.asking else origin
 
 
 def _fit(text: str, longest: int = LONGEST) -> str:

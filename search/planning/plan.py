@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from search.options import Options
 from search.planning.activations import activation_bytes
 from search.planning.limits import check_students, untrained
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
-from search.teaching.kept import cached_teacher, view_bytes
+from search.teaching.kept import cached_teacher, view_bytes, views_that_fit
 from studies.study import Study
 from trainables.data.datasets import memory_free
 from trainables.data.kept import KeptArrays
@@ -31,6 +31,9 @@ PROCESS_BYTES = 400_000_000
 
 RECORD_BYTES = 40_000
 """Of a trial in MLflow's database and artifacts, beside its packed file."""
+
+SHARE_OF_RAY = 0.3
+"""Of the free memory, that Ray takes for what processes share, as far as /dev/shm has room."""
 
 FRONT = 10
 """Students that are measured again at the end, about."""
@@ -84,8 +87,14 @@ class Plan:
         largest_epoch: of the largest.
         trial: a trial on average, with what follows its last epoch.
         start: before the first trial: Ray, the teacher's training and its answers.
-        teacher: of ``start``, training the teacher; 0 if an earlier sweep kept it.
-        outputs: of ``start``, asking the teacher about all samples.
+        teacher: of ``start``, training the teacher; 0 if an earlier sweep kept it, or if it is as given.
+        given: whether the teacher is the user's network as it is, which nobody trains.
+        outputs: of ``start``, asking the teacher about all samples; 0 where its answers are not remembered.
+        views: in how many views of the data its answers are remembered; 0 where they are not.
+        views_bytes: what these answers take in memory and on disk.
+        asking: in each epoch, asking it at every step; 0 where it is not asked there.
+        streamed: why the training split is read in every epoch anew; empty where it is kept.
+        reading: of each epoch, reading it; 0 where it is kept.
         end: measuring the front.
         resources: disk and memory.
         not_counted: what the figures leave out, if anything.
@@ -109,7 +118,13 @@ class Plan:
     trial: float
     start: float
     teacher: float
+    given: bool
     outputs: float
+    views: int
+    views_bytes: int
+    asking: float
+    streamed: str
+    reading: float
     end: float
     resources: Resources
     activation_bytes: int
@@ -161,22 +176,26 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
+    imitated = study.space.imitates(context)
+    views = _views(study, here, task.outputs) if imitated else None
+    context = replace(context, teacher_views=views)
     check_students(study.space, context, here, options.budget)
 
     kept = cached_teacher(options.store, teacher_recipe)
+    given = teacher_recipe.epochs == 0
     teacher_file = kept or untrained(teacher_recipe, here)
     ends = Ends.of(study.space, context, here)
     timer = Timer(task.open(arrays, device, 0), teacher_file, device, study.given)
-    teaching = time_teacher(timer, study, None if kept is not None else teacher_recipe)
+    teaching = time_teacher(timer, study, None if given or kept is not None else teacher_recipe)
     times = time_trials(timer, study, context, ends)
 
     processors = os.cpu_count() or 1
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     concurrency = options.concurrency or (2 * gpus if gpus else processors)
     busy = max(1.0, concurrency / processors) if not gpus else 1.0  # more trials than processors share them
-    asked = study.views is not None and study.space.imitates(context)
-    views = different_views(study.views or 0, here) if asked else 0
-    outputs = views * here.steps("train") * teaching.answer
+    steps = here.steps("train")
+    remembered = (views or 0) * view_bytes(here, task.outputs)
+    outputs = (views or 0) * steps * teaching.answer
     data_bytes = sum(array.nbytes for array in arrays.values())
     activations = _activations(ends.largest, here)
     return Plan(
@@ -197,7 +216,13 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         trial=times.trial(options.trials) * busy,
         start=START_SECONDS + teaching.training + outputs,
         teacher=teaching.training,
+        given=given,
         outputs=outputs,
+        views=views or 0,
+        views_bytes=remembered,
+        asking=steps * times.answer if imitated and views is None else 0.0,
+        streamed=study.streamed,
+        reading=timer.reading() if study.streamed else 0.0,
         end=min(FRONT, options.trials) * times.measuring / concurrency,
         resources=_resources(
             options,
@@ -206,12 +231,21 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
             # Kept data are mapped: their pages are the kernel's, which takes them back where memory is short.
             (0 if isinstance(arrays, KeptArrays) else data_bytes) + concurrency * activations,
             len(teacher_file),
-            views * view_bytes(here, task.outputs),
+            remembered,
         ),
         activation_bytes=activations,
         not_counted="letting the teacher make training data" if study.space.taught(context) else "",
         notes=notes,
     )
+
+
+def _views(study: Study, here: LoadedTask, outputs: int) -> int | None:
+    """In how many views the teacher's answers will be remembered; None where it is asked at every step."""
+    if study.views is None:
+        return None
+    views = different_views(study.views, here)
+    shared = SHARE_OF_RAY * min(memory_free(), shutil.disk_usage("/dev/shm").free / SHARE_OF_RAY)
+    return views_that_fit(views, view_bytes(here, outputs), shared)
 
 
 def _resources(

@@ -118,6 +118,13 @@ class Timer:
                 call(self._teacher, batch.inputs)
             return (self._now() - begun) / len(batches)
 
+    def reading(self) -> float:
+        """One epoch's batches of the training split, without training on them."""
+        begun = time.perf_counter()  # worker processes read, whose processor time is not this one's
+        for _ in self._few.batches("train", 0):
+            pass
+        return self._share * (time.perf_counter() - begun)
+
     def training(self, recipe: Recipe) -> float:
         """All epochs of all phases of ``recipe``, without measuring the student in between."""
         short = replace(recipe, phases=tuple(replace(p, epochs=min(p.epochs, 1)) for p in recipe.phases))
@@ -232,6 +239,7 @@ class TrialTimes:
         other: a trial of any size, on average.
         points: how many starting points there are.
         measuring: a student of the front once more.
+        answer: the teacher's to a batch.
     """
 
     smallest_epoch: float
@@ -240,6 +248,7 @@ class TrialTimes:
     other: float
     points: int
     measuring: float
+    answer: float
 
     def trial(self, trials: int) -> float:
         """One of so many, on average."""
@@ -263,7 +272,8 @@ def time_teacher(timer: Timer, study: Study, untrained_recipe: Recipe | None) ->
 def time_trials(timer: Timer, study: Study, context: Context, sizes: Ends) -> TrialTimes:
     """On one thread, as trials have it."""
     with _threads(1):
-        live = timer.answer() if study.views is not None else 0.0
+        answer = timer.answer()
+        live = answer if context.teacher_views is not None else 0.0
         live_context = replace(context, teacher_views=None)
         points = [
             study.space(optuna.trial.FixedTrial(point), live_context)
@@ -282,6 +292,7 @@ def time_trials(timer: Timer, study: Study, context: Context, sizes: Ends) -> Tr
         other=first * scale + float(np.mean(list(ends.values()))) + TRIAL_SECONDS,
         points=len(points),
         measuring=timer.evaluation(points[0]) + 3 * ends[points[0].origin],
+        answer=answer,
     )
 
 

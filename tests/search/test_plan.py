@@ -36,7 +36,13 @@ PLAN = Plan(
     trial=12.0,
     start=40.0,
     teacher=25.0,
+    given=False,
     outputs=0.0,
+    views=0,
+    views_bytes=0,
+    asking=0.0,
+    streamed="",
+    reading=0.0,
     end=60.0,
     resources=ENOUGH,
     activation_bytes=41_000_000,
@@ -79,6 +85,36 @@ def test_the_table_says_what_was_asked_for():
     assert json.loads(json.dumps(record))["trials_in_hours"] == 1750 and record["seconds"] == 300.0
 
 
+def row(plan, name):
+    """What the table says of ``name``, on one line."""
+    written = StringIO()
+    table = plan_table(plan, Budget(), quality_of("accuracy"), None, None)
+    Console(width=400, file=written).print(table)
+    [line] = [line for line in written.getvalue().splitlines() if line.startswith(name)]
+    return line.removeprefix(name).strip()
+
+
+def test_how_students_hear_their_teacher_is_told():
+    assert row(PLAN, "teacher") == "1.31 MB, about 25 s to train"
+    assert row(replace(PLAN, teacher=0.0), "teacher") == "1.31 MB, kept from an earlier sweep"
+    given = replace(PLAN, teacher=0.0, given=True)
+    assert row(given, "teacher") == "1.31 MB, your network, as it is"
+    remembered = replace(given, outputs=1.5, views=16, views_bytes=345_000)
+    assert row(remembered, "teacher").endswith(
+        "as it is; 1.5 s to ask about every sample in 16 views, 345 kB of answers are remembered"
+    )
+    live = replace(given, asking=0.25)
+    assert row(live, "teacher").endswith("as it is; asked at every step, 0.25 s of an epoch")
+
+
+def test_data_that_are_streamed_are_told_with_their_price():
+    streamed = replace(PLAN, streamed='data("train") draws random numbers', reading=3.0)
+    assert row(streamed, "data").endswith(
+        "129 kB; training samples are read in every epoch anew, in 3 s, since "
+        'data("train") draws random numbers'
+    )
+
+
 def test_a_plan_of_the_digits_writes_nothing(tmp_path):
     study = replace(find_study("digits"), epochs=4)
     options = Options("plan", 20, 0, tmp_path / "store", "", concurrency=2)
@@ -86,7 +122,9 @@ def test_a_plan_of_the_digits_writes_nothing(tmp_path):
     assert plan.samples == {"train": 1077, "validation": 360, "test": 360}
     assert 200 < plan.smallest_bytes < 1_000 < 400_000 < plan.largest_bytes < plan.teacher_bytes
     assert 0 < plan.smallest_epoch < plan.largest_epoch < plan.trial < plan.seconds
-    assert plan.teacher > plan.outputs > 0
+    assert plan.teacher > plan.outputs > 0 and not plan.given
+    assert (plan.views, plan.views_bytes) == (35, 35 * 1077 * 10 * 2)
+    assert plan.asking == 0.0 and plan.streamed == "" and plan.reading == 0.0
     assert plan.resources.disk_needed > plan.teacher_bytes and plan.resources.memory_needed > 1e9
     assert 1e6 < plan.activation_bytes < 1e9
     assert not (tmp_path / "store").exists()
