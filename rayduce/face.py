@@ -181,8 +181,8 @@ class Sweep:
         trials: how many students to train, at least 1; None (default) is the study's number.
         epochs: of each student, at least 2; None (default) is the study's number.
         seed: of the search and of every training, at least 0; default 0.
-        data: directory of the data set; None (default) where the study needs none. Beside functions of your own
-            it is one, of a split.
+        data: directory of the data set; None (default) where the study needs none. Beside functions of your
+            own it is one, of a split.
         about_data: what else the study can be told of its data, such as ``{"image_size": 32}``: of
             ``image_folder`` also ``mean``, ``std`` (a number per channel), ``batch_size``, ``flip``, ``crop``
             and ``teacher_epochs``.
