@@ -34,7 +34,7 @@ commands = typer.Typer()
 
 @commands.command(
     cls=Command,
-    short_help="Make a network fit: a sweep with limits, and the best student as a file.",
+    short_help="Find the best student within limits, and write it to a file.",
     epilog="Examples:\n\n  rayduce compress net.py --max-bytes 200kB\n\n"
     "  rayduce compress net.py --max-drop 1 --out small.rdz\n\n"
     "  rayduce compress net.py --max-latency-ms 2 --trials 30 --epochs 20",

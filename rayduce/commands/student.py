@@ -52,6 +52,7 @@ commands = typer.Typer()
 
 @commands.command(
     cls=Command,
+    short_help="Measure a student from its file, or a network as it is.",
     epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n"
     "  rayduce evaluate models:/rayduce-digits@smallest-within-1-point\n\n"
     "  rayduce evaluate student.rdz --data photos --json\n\n"

@@ -174,7 +174,7 @@ def test_the_display_of_a_sweep_shows_what_trials_say_harmlessly(terminal):
         "2": record("2", state="finished", metrics=metrics),
     }
     display.changed(records)
-    console.print(display._render())
+    console.print(display.rendered())
     text = page.getvalue()
     check_harmless(text.replace("\x1b[1m", ""))
     assert r"\x1b]0;owned\x07" in text and "[bold]" in text

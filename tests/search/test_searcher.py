@@ -311,7 +311,7 @@ def test_a_slow_sampler_never_keeps_ray_waiting(study):
         def before_trial(self, study, trial):
             gate.wait(30)
 
-    slow = Sampler("slow", "", lambda seed, number, attempt: Slow(number), whole=True, ahead=True)
+    slow = Sampler("slow", lambda seed, number, attempt: Slow(number), whole=True, ahead=True)
     searcher = searcher_on(study, trials=3, sampler=slow)
     assert [searcher.suggest("a") for _ in range(3)] == [None] * 3 and not study.trials
     gate.set()
@@ -325,7 +325,7 @@ def test_an_error_of_a_slow_sampler_is_not_kept_quiet(study):
         def before_trial(self, study, trial):
             raise RuntimeError("no luck")
 
-    broken = Sampler("broken", "", lambda seed, number, attempt: Broken(), whole=True, ahead=True)
+    broken = Sampler("broken", lambda seed, number, attempt: Broken(), whole=True, ahead=True)
     searcher = searcher_on(study, sampler=broken)
     with pytest.raises(RuntimeError, match="no luck"):
         suggested(searcher, "a")

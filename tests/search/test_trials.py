@@ -350,7 +350,7 @@ def test_outputs_lie_in_the_object_store_once_and_are_not_copied(ray_session, te
     @ray.remote
     def look(outputs):
         (kept,) = outputs
-        sources = TrialSources({}, outputs)
+        sources = TrialSources({}, outputs, {})
         task = Digits().open(Digits().load(None), torch.device("cpu"), 3)
         served = sources.outputs(TEACHER_ID, 16, task)
         policy = Remembered(TEACHER_ID).build(sources, task, torch.nn.Identity())

@@ -1,0 +1,21 @@
+"""60,000 colour pictures of 10 classes, 32x32 (--data DIR)."""
+
+from __future__ import annotations
+
+from spaces.architectures import fresh
+from studies.images import IMAGES, sized
+from studies.study import Study, embedded
+from trainables.models import ResNet
+from trainables.origins import Fresh
+from trainables.tasks import CIFAR10
+
+STUDY = Study(
+    name="cifar10",
+    task=embedded(CIFAR10),
+    teacher=Fresh(ResNet(depth=3, width=4.0)),
+    students=fresh(ResNet(depth=1, width=1.0)),
+    teacher_epochs=100,
+    epochs=60,
+    trials=100,
+    space=sized(IMAGES, (1, 3), (0.5, 2.0)),
+)
