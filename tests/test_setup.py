@@ -22,6 +22,10 @@ PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables"
 INDIRECT = {"onnxscript": "torch.onnx.export"}
 
 
+OPTIONAL = ("timm",)
+"""Imported only where they are installed; each in an extra of its name."""
+
+
 def requirements(texts: list[str]) -> dict[str, Requirement]:
     return {canonicalize_name(parsed.name): parsed for parsed in map(Requirement, texts)}
 
@@ -45,9 +49,11 @@ def test_dependencies_are_exactly_what_the_code_imports() -> None:
     declared = set(requirements(PROJECT["dependencies"]))
     installed = packages_distributions()
     # Several distributions may provide one name: mlflow and mlflow-skinny.
-    providers = {name: set(map(canonicalize_name, installed[name])) for name in imported_modules()}
+    imported = imported_modules() - set(OPTIONAL)
+    providers = {name: set(map(canonicalize_name, installed[name])) for name in imported}
     assert [name for name, given in providers.items() if not given & declared] == [], "not declared"
     assert declared - set().union(*providers.values()) - set(INDIRECT) == set(), "declared and not imported"
+    assert all(set(requirements(PROJECT["optional-dependencies"][name])) == {name} for name in OPTIONAL)
 
 
 def test_every_requirement_is_pinned_within_its_range() -> None:

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import rayduce
 from rayduce import Sweep
 from rayduce.commands.app import app
+from search.problem import Problem
 from search.teaching.given import packed_as_given
 from spaces.architectures import SLICE, TEACHER
 from studies.known import find_study
@@ -26,11 +27,13 @@ from studies.names import StudyError
 from tests.studies.image_files import network_of, write_images, write_net
 from trainables import methods
 from trainables.models import Own, Published
+from trainables.origins import Given
 from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.slicing.cut import Cut
 from trainables.tasks.base import DataError
 from trainables.teachers.sources import LocalSources
 from trainables.training.trainer import train
+from trainables.weights import digest_of
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -322,8 +325,15 @@ def test_a_sweep_of_a_network_from_the_command_line_to_a_student(photos, net, tm
     front = rayduce.Front.read(store=tmp_path / "s")
     assert front[0].load(model=str(net))(torch.zeros(1, 3, 8, 8)).shape == (1, 2)
     log = tmp_path / "s" / "sweeps" / "image_folder-1" / "events.jsonl"
-    begun = [line for line in log.read_text().splitlines(keepends=True)][:1]
-    assert begun and "image_folder" in begun[0]
+    log.write_text(log.read_text().splitlines(keepends=True)[0])  # as if it had been killed at once
+    with pytest.raises(Problem, match=f"of {net}: give --model {net}"):
+        Sweep.resume("image_folder-1", store=tmp_path / "s")
+    going = Sweep.resume("image_folder-1", store=tmp_path / "s", model=str(net))
+    task = going._study.make_task(photos, going._options.about_data)
+    assert task.scaling == (MEAN, STD) and (task.padding, task.batch_size) == (1, 16)
+    assert going._study.teacher == Given(
+        Own(net.stem, going._study.code.digest, digest_of(network_of(net).state_dict()), "make", 2)
+    )
 
 
 def test_python_has_it_the_same(photos, net, tmp_path):
