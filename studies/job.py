@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from spaces import Space
 from spaces.architectures import SLICE, TEACHER
+from studies.checks import called, check_augmented, free_name, kept_layers
 from studies.images import PRUNED
 from studies.names import StudyError
 from studies.study import Study
-from trainables.calling import call, main_output, mapped, samples_of
+from trainables.calling import main_output, samples_of
 from trainables.data.decode import Items
 from trainables.data.items import TARGET, Leaf
 from trainables.data.telling import Tell
@@ -34,7 +35,7 @@ from trainables.own_code import CodeError, OwnCode, allow_file, code_of_file
 from trainables.signature import Signature
 from trainables.slicing.cut import Cut
 from trainables.tasks.base import SPLITS, Arrays, DataError
-from trainables.tasks.job import Job, read_all
+from trainables.tasks.job import Job, imitated, read_all
 from trainables.tasks.notes import DataNotes, Tallies
 from trainables.weights import WeightsError, digest_of, fitted, read_weights
 
@@ -70,6 +71,7 @@ class Tried:
         network: as it was given, on the CPU in eval mode.
         code: of the file, and of what it imports from its folder.
         streamed: why the training split is read in every epoch anew; empty if it is not.
+        keep: names of its layers, as patterns, that are not made smaller.
     """
 
     task: Job
@@ -78,6 +80,7 @@ class Tried:
     network: nn.Module
     code: OwnCode
     streamed: str
+    keep: tuple[str, ...]
 
 
 def study_of_file(
@@ -105,13 +108,12 @@ def study_of_file(
     state = {name: tensor.detach().clone() for name, tensor in tried.network.state_dict().items()}
     own = Own(path.stem, tried.code.digest, digest_of(state))
     given = Given(own)
-    keep = tuple(map(str, getattr(module, "keep", ())))
     views = 1 if not hasattr(module, "augment") and "train/target" in tried.arrays else None
     return Study(
         name=path.stem,
         task=lambda directory: (tried.task, tried.notes),
         teacher=given,
-        students=((SLICE, Slice(given, Cut(keep=keep))), (TEACHER, given)),
+        students=((SLICE, Slice(given, Cut(keep=tried.keep))), (TEACHER, given)),
         teacher_epochs=0,
         epochs=EPOCHS,
         trials=TRIALS,
@@ -144,7 +146,7 @@ def try_out(
     notes = _check_splits(arrays)
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)
-    return Tried(task, arrays, notes, network, code, read.streamed)
+    return Tried(task, arrays, notes, network, code, read.streamed, kept_layers(module, network))
 
 
 def _check_functions(module: ModuleType) -> None:
@@ -188,7 +190,7 @@ def _check_splits(arrays: Arrays) -> DataNotes:
         if f"{split}/target" not in arrays:
             continue  # it is read anew in every epoch
         copies = []
-        for number, key in enumerate(_keys(Items(arrays, split))):
+        for number, key in enumerate(_keys(Items(arrays, split), split)):
             if split == "train":
                 seen.setdefault(key, number)
             elif key in seen:
@@ -204,10 +206,19 @@ def _check_splits(arrays: Arrays) -> DataNotes:
     return DataNotes(doubtful=tallies.all())
 
 
-def _keys(items: Items) -> Iterator[bytes]:
-    """A hash of each item's input."""
+def _keys(items: Items, split: str) -> Iterator[bytes]:
+    """A hash of each item's input.
+
+    Raises:
+        DataError: an item holds what is not finite.
+    """
     for index in torch.arange(len(items)).split(CHUNK):
-        leaves = zip(items.layout.leaves, items.leaves(index), strict=True)
+        leaves = list(zip(items.layout.leaves, items.leaves(index), strict=True))
+        for leaf, values in leaves:
+            odd = ~torch.isfinite(values.reshape(len(index), -1)).all(1)
+            if odd.any():
+                what = "a target" if leaf.name == TARGET else "an input"
+                raise DataError(f"data({split!r})[{int(index[odd][0])}] gives {what} that is not finite")
         inputs = [values.numpy() for leaf, values in leaves if leaf.name != TARGET]
         for row in range(len(index)):
             yield hashlib.blake2b(b"".join(each[row].tobytes() for each in inputs), digest_size=16).digest()
@@ -222,7 +233,7 @@ def _task(module: ModuleType, code: OwnCode, network: nn.Module, arrays: Arrays,
     leaves = [leaf for leaf in items.layout.leaves if leaf.name != TARGET]
     signatures = tuple(_signature(leaf, arrays[f"{first}/{leaf.name}"]) for leaf in leaves)
     classes = _are_classes(output, targets)
-    size = getattr(module, "batch_size", None) or _batch_size(items)
+    size = getattr(module, "batch_size", None)
     task = Job(
         file=code.name,
         code=code.digest,
@@ -231,14 +242,25 @@ def _task(module: ModuleType, code: OwnCode, network: nn.Module, arrays: Arrays,
         output=tuple(output.shape[1:]),
         classes=classes,
         quality=_quality(module, classes),
-        batch_size=size,
+        batch_size=_batch_size(items) if size is None else size,
         imitates=hasattr(module, "imitate"),
     )
     if classes:
         _check_labels(arrays, output.shape[1])
+    elif not hasattr(module, "loss") and output.shape != targets.shape:
+        raise ValueError(
+            f"the network answers {tuple(output.shape[1:])} to a sample, and targets are "
+            f"{_spelled(targets)}: give the number of its class, a target of that shape, or a function "
+            "loss(output, target)"
+        )
     task.interface.check(network, task.outputs)
     _try_training(module, task, arrays, network)
     return task
+
+
+def _spelled(targets: Tensor) -> str:
+    """Such as ``float32 of shape (4,)``."""
+    return f"{str(targets.dtype).removeprefix('torch.')} of shape {tuple(targets.shape[1:])}"
 
 
 def _signature(leaf: Leaf, values: Any) -> Signature:
@@ -265,15 +287,15 @@ def _quality(module: ModuleType, classes: bool) -> str:
     try:
         return spelled(
             own_quality(
-                name if name[:1].isalpha() else f"q_{name}"[:32],
+                free_name(name if name[:1].isalpha() else f"q_{name}"),
                 getattr(function, "goal", "up"),
                 label=label,
                 unit=str(getattr(function, "unit", "")),
-                scale=float(getattr(function, "scale", 1.0)),
+                scale=getattr(function, "scale", 1.0),
             )
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"quality.{error}") from error
+        raise ValueError(f"quality has an attribute that cannot be used: {error}") from error
 
 
 def _batch_size(items: Items) -> int:
@@ -308,8 +330,9 @@ def _try_training(module: ModuleType, task: Job, arrays: Arrays, network: nn.Mod
     few = {name: array if name.endswith(whole) else array[:FEW] for name, array in arrays.items()}
     opened = task.open(few, torch.device("cpu"), 0)
     batch = next(iter(opened.batches("train", 0)))
+    check_augmented(task.inputs, len(batch.index), batch.inputs)
     trained = copy.deepcopy(network).train()
-    output = call(trained, mapped(torch.Tensor.clone, batch.inputs))
+    output = called(trained, batch.inputs, " in training mode")
     loss = opened.loss(output, batch)
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
         got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
@@ -318,9 +341,13 @@ def _try_training(module: ModuleType, task: Job, arrays: Arrays, network: nn.Mod
         raise ValueError(f"loss(output, target) is {value} for the network as it is")
     if hasattr(module, "imitate"):
         answer = main_output(output)
-        far = module.imitate(answer, answer.detach())
-        if not isinstance(far, Tensor) or far.numel() != 1 or not math.isfinite(float(far.detach())):
-            raise ValueError(f"imitate(student, teacher) must return one finite number, got {far!r}")
+        far = imitated(task.file, answer, answer.detach())
+        one = isinstance(far, Tensor) and far.numel() == 1 and far.requires_grad
+        if not one or not math.isfinite(float(far.detach())):
+            said = shown(repr(far), 100)
+            raise ValueError(
+                f"imitate(student, teacher) must return one finite number with its gradient, got {said}"
+            )
     [value] = opened.evaluate(network, "validation").values()
     if not math.isfinite(value):
         raise ValueError(f"quality(network, batches) must be a number, got {value}")
@@ -333,14 +360,7 @@ def _answer(network: nn.Module, inputs: Any) -> Tensor:
         ValueError: it fails, or answers no tensor of a row for each sample.
     """
     with evaluating(network), torch.no_grad():
-        try:
-            output = call(network, mapped(torch.Tensor.clone, inputs))
-        except Exception as error:  # a user's own network may fail in any way
-            shapes = mapped(lambda tensor: tuple(tensor.shape), inputs)
-            raise ValueError(
-                f"the network fails on inputs of shape {shapes}: {type(error).__name__}: "
-                f"{shown(' '.join(str(error).split()), 300)}"
-            ) from error
+        output = called(network, inputs)
     if not isinstance(output, Tensor):
         raise ValueError(f"the network must answer one tensor in eval mode, got {type(output).__name__}")
     count = samples_of(inputs)

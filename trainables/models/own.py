@@ -83,7 +83,7 @@ def made_by(file: str, function: str) -> nn.Module:
         raise CodeError(f"{file}.py has no function {function}(), which returns the trained network")
     try:
         network = make()
-    except Exception as error:  # the user's code may fail in any way
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
         folder = str(module.__file__).rpartition("/")[0]
         raise CodeError(f"{function}() of {file}.py fails: {where(error, folder)}{reason(error)}") from error
     if not isinstance(network, nn.Module):
