@@ -8,6 +8,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,7 +35,7 @@ from trainables.origins import Given, Slice
 from trainables.own_code import CodeError, OwnCode, allow_file, code_of_file
 from trainables.signature import Signature
 from trainables.slicing.cut import Cut
-from trainables.tasks.base import SPLITS, Arrays, DataError
+from trainables.tasks.base import SPLITS, Arrays, DataError, Task
 from trainables.tasks.job import Job, imitated, read_all
 from trainables.tasks.notes import DataNotes, Tallies
 from trainables.weights import WeightsError, digest_of, fitted, read_weights
@@ -111,7 +112,7 @@ def study_of_file(
     views = 1 if not hasattr(module, "augment") and "train/target" in tried.arrays else None
     return Study(
         name=path.stem,
-        task=lambda directory: (tried.task, tried.notes),
+        task=partial(_examined, tried),
         teacher=given,
         students=((SLICE, Slice(given, Cut(keep=tried.keep))), (TEACHER, given)),
         teacher_epochs=0,
@@ -124,6 +125,19 @@ def study_of_file(
         code=tried.code,
         streamed=tried.streamed,
     )
+
+
+def _examined(tried: Tried, directory: Path | None) -> tuple[Task, DataNotes]:
+    """The task, and what was found about its data.
+
+    Raises:
+        DataError: a directory was given.
+    """
+    if directory is not None:
+        raise DataError(
+            f"data(split) of {tried.task.file}.py says where its data are; leave out --data (got {directory})"
+        )
+    return tried.task, tried.notes
 
 
 def try_out(

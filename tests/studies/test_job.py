@@ -17,6 +17,7 @@ from trainables.own_code import module_of
 from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.shipping.packed_file import unpack
 from trainables.slicing.cut import Cut
+from trainables.tasks.base import DataError
 from trainables.teachers.sources import LocalSources
 from trainables.training.trainer import Trainer, train
 
@@ -337,6 +338,11 @@ def test_a_quality_may_be_called_what_results_call_another(write_job):
     task = study_of_file(write_job(f"{text}quality.label = 'accuracy'\n")).make_task(None, {})
     found = quality_of(task.metric)
     assert (found.name, found.label) == ("own_accuracy", "accuracy")
+
+
+def test_a_directory_of_data_is_refused(write_job, tmp_path):
+    with pytest.raises(DataError, match=r"says where its data are; leave out --data"):
+        study_of_file(write_job()).make_task(tmp_path, {})
 
 
 def test_one_pattern_may_stand_for_a_list(write_job):
