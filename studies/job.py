@@ -8,6 +8,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from studies.checks import called, check_augmented, free_name, kept_layers
 from studies.names import StudyError
 from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
 from studies.study import Study
-from trainables.calling import call, main_output, mapped
+from trainables.calling import main_output
 from trainables.data.decode import Items
 from trainables.data.items import TARGET, Leaf
 from trainables.data.telling import Tell
@@ -28,8 +30,8 @@ from trainables.metrics import own_quality, spelled
 from trainables.models.own import Own, made_by
 from trainables.own_code import CodeError, OwnCode, allow_file, code_of_file
 from trainables.signature import Signature
-from trainables.tasks.base import SPLITS, Arrays, DataError
-from trainables.tasks.job import Job, read_all
+from trainables.tasks.base import SPLITS, Arrays, DataError, Task
+from trainables.tasks.job import Job, imitated, read_all
 from trainables.tasks.notes import DataNotes, Tallies
 from trainables.weights import WeightsError
 
@@ -64,6 +66,7 @@ class Tried:
         network: as it was given, on the CPU in eval mode.
         code: of the file, and of what it imports from its folder.
         streamed: why the training split is read in every epoch anew; empty if it is not.
+        keep: names of its layers, as patterns, that are not made smaller.
     """
 
     task: Job
@@ -72,6 +75,7 @@ class Tried:
     network: nn.Module
     code: OwnCode
     streamed: str
+    keep: tuple[str, ...]
 
 
 def study_of_file(
@@ -96,11 +100,10 @@ def study_of_file(
         tried = try_out(module, path, tell, tuple(sorted((names or {}).items())), store)
     except (CodeError, WeightsError, DataError, ValueError) as error:
         raise StudyError(f"{shown(str(path))} cannot be used: {str(error).rstrip('.')}.") from error
-    keep = tuple(map(str, getattr(module, "keep", ())))
     views = VIEWS if hasattr(module, "augment") else 1
     return Study(
         name=path.stem,
-        task=lambda directory: (tried.task, tried.notes),
+        task=partial(_examined, tried),
         epochs=EPOCHS,
         trials=TRIALS,
         space=SPACE if tried.task.classes else replace(SPACE, fixed={"temperature": 1.0}),
@@ -108,8 +111,21 @@ def study_of_file(
         arrays=tried.arrays,
         code=tried.code,
         streamed=tried.streamed,
-        **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), keep),
+        **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), tried.keep),
     )
+
+
+def _examined(tried: Tried, directory: Path | None) -> tuple[Task, DataNotes]:
+    """The task, and what was found about its data.
+
+    Raises:
+        DataError: a directory was given.
+    """
+    if directory is not None:
+        raise DataError(
+            f"data(split) of {tried.task.file}.py says where its data are; leave out --data (got {directory})"
+        )
+    return tried.task, tried.notes
 
 
 def try_out(
@@ -133,7 +149,7 @@ def try_out(
     notes = _check_splits(arrays)
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)
-    return Tried(task, arrays, notes, network, code, read.streamed)
+    return Tried(task, arrays, notes, network, code, read.streamed, kept_layers(module, network))
 
 
 def _check_functions(module: ModuleType) -> None:
@@ -177,7 +193,7 @@ def _check_splits(arrays: Arrays) -> DataNotes:
         if f"{split}/target" not in arrays:
             continue  # it is read anew in every epoch
         copies = []
-        for number, key in enumerate(_keys(Items(arrays, split))):
+        for number, key in enumerate(_keys(Items(arrays, split), split)):
             if split == "train":
                 seen.setdefault(key, number)
             elif key in seen:
@@ -193,10 +209,19 @@ def _check_splits(arrays: Arrays) -> DataNotes:
     return DataNotes(doubtful=tallies.all())
 
 
-def _keys(items: Items) -> Iterator[bytes]:
-    """A hash of each item's input."""
+def _keys(items: Items, split: str) -> Iterator[bytes]:
+    """A hash of each item's input.
+
+    Raises:
+        DataError: an item holds what is not finite.
+    """
     for index in torch.arange(len(items)).split(CHUNK):
-        leaves = zip(items.layout.leaves, items.leaves(index), strict=True)
+        leaves = list(zip(items.layout.leaves, items.leaves(index), strict=True))
+        for leaf, values in leaves:
+            odd = ~torch.isfinite(values.reshape(len(index), -1)).all(1)
+            if odd.any():
+                what = "a target" if leaf.name == TARGET else "an input"
+                raise DataError(f"data({split!r})[{int(index[odd][0])}] gives {what} that is not finite")
         inputs = [values.numpy() for leaf, values in leaves if leaf.name != TARGET]
         for row in range(len(index)):
             yield hashlib.blake2b(b"".join(each[row].tobytes() for each in inputs), digest_size=16).digest()
@@ -211,7 +236,7 @@ def _task(module: ModuleType, code: OwnCode, network: nn.Module, arrays: Arrays,
     leaves = [leaf for leaf in items.layout.leaves if leaf.name != TARGET]
     signatures = tuple(_signature(leaf, arrays[f"{first}/{leaf.name}"]) for leaf in leaves)
     classes = _are_classes(output, targets)
-    size = getattr(module, "batch_size", None) or _batch_size(items)
+    size = getattr(module, "batch_size", None)
     task = Job(
         file=code.name,
         code=code.digest,
@@ -220,14 +245,25 @@ def _task(module: ModuleType, code: OwnCode, network: nn.Module, arrays: Arrays,
         output=tuple(output.shape[1:]),
         classes=classes,
         quality=_quality(module, classes),
-        batch_size=size,
+        batch_size=_batch_size(items) if size is None else size,
         imitates=hasattr(module, "imitate"),
     )
     if classes:
         _check_labels(arrays, output.shape[1])
+    elif not hasattr(module, "loss") and output.shape != targets.shape:
+        raise ValueError(
+            f"the network answers {tuple(output.shape[1:])} to a sample, and targets are "
+            f"{_spelled(targets)}: give the number of its class, a target of that shape, or a function "
+            "loss(output, target)"
+        )
     task.interface.check(network, task.outputs)
     _try_training(module, task, arrays, network)
     return task
+
+
+def _spelled(targets: Tensor) -> str:
+    """Such as ``float32 of shape (4,)``."""
+    return f"{str(targets.dtype).removeprefix('torch.')} of shape {tuple(targets.shape[1:])}"
 
 
 def _signature(leaf: Leaf, values: Any) -> Signature:
@@ -259,17 +295,17 @@ def _quality(module: ModuleType, classes: bool) -> str:
     try:
         return spelled(
             own_quality(
-                name if name[:1].isalpha() else f"q_{name}"[:32],
+                free_name(name if name[:1].isalpha() else f"q_{name}"),
                 getattr(function, "goal", "up"),
                 label=label,
                 unit=str(getattr(function, "unit", "")),
-                scale=float(getattr(function, "scale", 1.0)),
+                scale=getattr(function, "scale", 1.0),
                 lowest=getattr(function, "lowest", None),
                 highest=getattr(function, "highest", None),
             )
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"quality.{error}") from error
+        raise ValueError(f"quality has an attribute that cannot be used: {error}") from error
 
 
 def _batch_size(items: Items) -> int:
@@ -303,9 +339,10 @@ def _try_training(module: ModuleType, task: Job, arrays: Arrays, network: nn.Mod
     whole = (":values", "/layout")
     few = {name: array if name.endswith(whole) else array[:FEW] for name, array in arrays.items()}
     opened = task.open(few, torch.device("cpu"), 0)
+    opened.check_augmented(partial(check_augmented, task.inputs))
     batch = next(iter(opened.batches("train", 0)))
     trained = copy.deepcopy(network).train()
-    output = call(trained, mapped(torch.Tensor.clone, batch.inputs))
+    output = called(trained, batch.inputs, " in training mode")
     loss = opened.loss(output, batch)
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
         got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
@@ -314,9 +351,13 @@ def _try_training(module: ModuleType, task: Job, arrays: Arrays, network: nn.Mod
         raise ValueError(f"loss(output, target) is {value} for the network as it is")
     if hasattr(module, "imitate"):
         answer = main_output(output)
-        far = module.imitate(answer, answer.detach())
-        if not isinstance(far, Tensor) or far.numel() != 1 or not math.isfinite(float(far.detach())):
-            raise ValueError(f"imitate(student, teacher) must return one finite number, got {far!r}")
+        far = imitated(task.file, answer, answer.detach())
+        one = isinstance(far, Tensor) and far.numel() == 1 and far.requires_grad
+        if not one or not math.isfinite(float(far.detach())):
+            said = shown(repr(far), 100)
+            raise ValueError(
+                f"imitate(student, teacher) must return one finite number with its gradient, got {said}"
+            )
     [value] = opened.evaluate(network, "validation").values()
     if not math.isfinite(value):
         raise ValueError(f"quality(network, batches) must be a number, got {value}")

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from spaces import Space
 from spaces.architectures import SLICE, TEACHER
+from studies.checks import called
 from studies.study import PRUNED
 from trainables.admission import check_constants
-from trainables.calling import call, mapped, samples_of
-from trainables.foreign import shown
+from trainables.calling import samples_of
 from trainables.models.base import Ready
 from trainables.modes import evaluating
 from trainables.origins import Given, Slice
@@ -80,14 +80,7 @@ def answer_of(network: nn.Module, inputs: Any) -> Tensor:
         ValueError: it fails, or answers no tensor of a row for each sample.
     """
     with evaluating(network), torch.no_grad():
-        try:
-            output = call(network, mapped(torch.Tensor.clone, inputs))
-        except Exception as error:  # a user's own network may fail in any way
-            shapes = mapped(lambda tensor: tuple(tensor.shape), inputs)
-            raise ValueError(
-                f"the network fails on inputs of shape {shapes}: {type(error).__name__}: "
-                f"{shown(' '.join(str(error).split()), 300)}"
-            ) from error
+        output = called(network, inputs)
     if not isinstance(output, Tensor):
         raise ValueError(f"the network must answer one tensor in eval mode, got {type(output).__name__}")
     count = samples_of(inputs)

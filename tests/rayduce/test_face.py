@@ -1,9 +1,12 @@
 """The public Python names: typed, lazy, and the same numbers as the store's."""
 
+import functools
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,6 +112,132 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="has no sweep named"):
         Sweep.resume("digits-7", store=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+RENAMED = """
+import os
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+torch.manual_seed(0)
+INPUTS = torch.randn(300, 1, 8, 8)
+LABELS = (INPUTS[:, 0, :4].mean((1, 2)) > 0).long()
+
+
+def my_network():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
+
+
+def my_data(split):
+    part = {"train": slice(0, 200), "validation": slice(200, 250), "test": slice(250, None)}[split]
+    return TensorDataset(INPUTS[part], LABELS[part])
+
+
+def halved(output, target):
+    return nn.functional.cross_entropy(output, target) / 2
+
+
+unnamed = lambda: my_network()
+
+
+class Other:
+    def network(self):
+        return my_network()
+
+
+if __name__ == "__main__":
+    from rayduce import Sweep
+
+    sweep = Sweep(network=my_network, data=my_data, loss=halved, trials=2, epochs=2, concurrency=1)
+    front = sweep.run()
+    again = Sweep.resume(sweep.name, network=my_network, data=my_data, loss=halved)
+    print(os.getpid(), sweep.name, len(front), len(again.run()), again.front.metric)
+else:
+    print("imported by", os.getpid())
+"""
+"""Functions under names of their own, and a script that searches them."""
+
+
+@pytest.fixture
+def renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module above, imported as a user does it."""
+    (tmp_path / "face_functions.py").write_text(RENAMED)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("face_functions")
+    sys.modules.pop("face_functions", None)
+
+
+def test_functions_under_other_names_are_those_of_their_file(renamed: Any, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    sweep = Sweep(network=renamed.my_network, data=renamed.my_data, loss=renamed.halved, store=store)
+    code = sweep._study.code
+    assert sweep.name == "face_functions-1" and code is not None
+    assert code.names == (("data", "my_data"), ("loss", "halved"), ("network", "my_network"))
+    assert sweep._options.own_model == str(tmp_path / "face_functions.py") and sweep._options.data is None
+    plain = Sweep(network=renamed.my_network, data=renamed.my_data, store=store)
+    assert plain._study.code is not None and plain._study.code.digest != code.digest
+    assert not store.exists()
+
+
+def test_a_file_is_a_study_in_python_too(tmp_path: Path) -> None:
+    path = tmp_path / "face_file.py"
+    path.write_text(RENAMED.replace("my_network", "network").replace("my_data", "data"))
+    sweep = Sweep(str(path), store=tmp_path / "store", trials=3, epochs=4)
+    assert (sweep.name, sweep._study.epochs, sweep._options.trials) == ("face_file-1", 4, 3)
+    assert sweep._study.code is not None and sweep._study.code.names == ()
+    with pytest.raises(Problem, match="There is no store"):
+        Sweep.resume("face_file-1", store=tmp_path / "store", model=str(path))
+
+
+def test_wrong_calls_say_what_is_wrong(renamed: Any, tmp_path: Path) -> None:
+    network, data = renamed.my_network, renamed.my_data
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({}, r"needs a study, or your own network and data: Sweep\(network=..., data=...\)"),
+        ({"study": "digits", "network": network, "data": data}, "not both: got 'digits' and network, data"),
+        ({"network": network}, "give data too, a function: got network alone"),
+        ({"data": data}, "give network too, a function: got data alone"),
+        (
+            {"network": network, "data": data, "los": renamed.halved},
+            "no argument 'los'; functions are network",
+        ),
+        ({"network": renamed.Other().network, "data": data}, "network must be a function at the top level"),
+        ({"network": network(), "data": data}, "network must be a function at the top level"),
+        ({"network": network, "data": functools.partial(data)}, "data must be a function at the top level"),
+        ({"network": network, "data": data, "loss": write_none}, "must be of one file, got .*face_functions"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises(TypeError, match=message):
+            Sweep(**arguments, store=tmp_path / "store")
+    with pytest.raises(StudyError, match="has no function <lambda> at its top level"):
+        Sweep(network=renamed.unnamed, data=data, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def write_none(output: Any, target: Any) -> None:
+    """A function of another file."""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+def test_a_script_that_searches_its_own_functions_is_imported_by_the_workers(tmp_path: Path) -> None:
+    folder = tmp_path / "mein Netz ümlaut"
+    folder.mkdir()
+    (folder / "face_script.py").write_text(RENAMED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "face_script.py"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=600,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    pid, name, count, again, metric = done.stdout.splitlines()[-1].split()
+    assert (name, count, metric) == ("face_script-1", again, "accuracy") and int(count) >= 1
+    assert f"imported by {pid}" in done.stdout  # once beside __main__, for what is looked up by name
 
 
 @pytest.mark.slow

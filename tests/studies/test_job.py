@@ -11,11 +11,13 @@ from studies.names import StudyError
 from tests.studies.own_files import NET, REGRESSION, plain, write
 from trainables import methods
 from trainables.calling import call
+from trainables.metrics import quality_of
 from trainables.origins import Slice
 from trainables.own_code import module_of
 from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.shipping.packed_file import unpack
 from trainables.slicing.cut import Cut
+from trainables.tasks.base import DataError
 from trainables.teachers.sources import LocalSources
 from trainables.training.trainer import Trainer, train
 
@@ -218,6 +220,81 @@ class Broken:
     ),
 }
 
+ITEMS = """
+class Items:
+    def __init__(self, inside):
+        self.inside = inside
+    def __len__(self):
+        return len(self.inside)
+    def __getitem__(self, index):
+        x, y = self.inside[index]
+        return VALUE
+"""
+RETURNED = "return TensorDataset(INPUTS[part], LABELS[part])"
+
+
+def items(value):
+    """The classifier's file with other items, made of ``x`` and ``y``."""
+    other = NET.replace(RETURNED, "return Items(TensorDataset(INPUTS[part], LABELS[part]))")
+    return other + ITEMS.replace("VALUE", value)
+
+
+def with_function(head, body):
+    return f"{NET}\ndef {head}:\n    {body}\n"
+
+
+BAD |= {
+    "list as target": (items("x, [int(y)]"), "gives a target of type list: give a tensor"),
+    "huge label": (items("x, 2**40"), "has the label 1099511627776, and the network answers 4 logits"),
+    "huger label": (items("x, 2**70"), "which 64 bits do not hold"),
+    "label as float": (items("x, float(y)"), r"answers \(4,\) .* targets are float32 of shape \(\): give"),
+    "label as bool": (items("x, bool(y % 2)"), r"targets are bool of shape \(\): give"),
+    "label of shape 1": (items("x, y.view(1)"), r"targets are int64 of shape \(1,\): give"),
+    "not finite": (
+        items("(x * float('nan') if index == 31 else x), y"),
+        r"'train'\)\[31\] gives an input that",
+    ),
+    "target not finite": (
+        items("x, torch.full((4,), torch.inf)"),
+        r"\[0\] gives a target that is not finite",
+    ),
+    "item exits": (items("exit(3)"), r"\[0\] cannot be read: SystemExit: 3"),
+    "data exits": (
+        NET.replace(RETURNED, "exit(3)"),
+        r"data\('train'\) of .* fails: line 2\d of .*SystemExit: 3",
+    ),
+    "arrays": (
+        NET.replace(RETURNED, "return INPUTS[part], LABELS[part]"),
+        "returns a tuple of arrays: return a",
+    ),
+    "none": (NET.replace(RETURNED, "return None"), "must return a dataset .*, got NoneType"),
+    "no batch": (f"{NET}\nbatch_size = 0\n", r"batch_size must be in \[1, 65536\], got batch_size=0"),
+    "weights": (f"{NET}\nweights = 'nowhere.pt'\n", "there is no file of weights .*nowhere.pt"),
+    "keep a number": (f"{NET}\nkeep = 3\n", "keep must be a list of names of layers, got 3"),
+    "keep nothing": (f"{NET}\nkeep = ['0', 'stem.*']\n", r"keep names 'stem.\*', and no layer is called so"),
+    "augment": (
+        with_function("augment(inputs, generator)", "inputs"),
+        "must return inputs like .*, got NoneType",
+    ),
+    "augment less": (
+        with_function("augment(inputs, generator)", "return inputs[:2]"),
+        r"like those that it gets, \(8, 1, 8, 8\) float32, got \(2, 1, 8, 8\) float32",
+    ),
+    "imitate": (
+        with_function("imitate(student, teacher)", "return student.nope"),
+        r"imitate\(\) of .* fails: line 25 of .*Attrib",
+    ),
+    "imitate without gradient": (
+        with_function("imitate(student, teacher)", "return torch.tensor(1.0)"),
+        "must return one finite number with its gradient, got tensor",
+    ),
+    "quality of none": (with_function("quality(network, batches)", "pass"), "must return a number, got None"),
+    "quality scale": (
+        with_function("quality(network, batches)", "return 1.0") + "quality.scale = 'a'\n",
+        "the scale of a quality must be a finite number, got scale='a'",
+    ),
+}
+
 
 @pytest.mark.parametrize("kind", BAD)
 def test_what_does_not_fit_is_one_sentence(write_job, kind):
@@ -239,6 +316,38 @@ def test_an_edited_file_other_weights_and_other_data_are_other_teachers(write_jo
     assert identity(NET.replace("torch.manual_seed(1)", "torch.manual_seed(2)"))[1].weights != model.weights
     assert identity(NET.replace("nn.ReLU()", "nn.GELU()"))[1].code != model.code
     assert identity(NET.replace("torch.manual_seed(0)", "torch.manual_seed(3)"))[0].data != task.data
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "(x.numpy(), y.numpy())",
+        "[x, int(y)]",
+        "([x], int(y))",
+        "(x.double(), y)",
+        "(x.float(), y.to(torch.uint8))",
+    ],
+)
+def test_items_of_other_kinds_are_the_same_job(write_job, value):
+    task = study_of_file(write_job(items(value))).make_task(None, {})
+    assert task.classes and task.inputs[0].shape == (1, 8, 8) and task.inputs[0].dtype == "float32"
+
+
+def test_a_quality_may_be_called_what_results_call_another(write_job):
+    text = with_function("quality(network, batches)", "return torch.tensor([0.5])")
+    task = study_of_file(write_job(f"{text}quality.label = 'accuracy'\n")).make_task(None, {})
+    found = quality_of(task.metric)
+    assert (found.name, found.label) == ("own_accuracy", "accuracy")
+
+
+def test_a_directory_of_data_is_refused(write_job, tmp_path):
+    with pytest.raises(DataError, match=r"says where its data are; leave out --data"):
+        study_of_file(write_job()).make_task(tmp_path, {})
+
+
+def test_one_pattern_may_stand_for_a_list(write_job):
+    study = study_of_file(write_job(f"{NET}\nkeep = '3'\n"))
+    assert dict(study.students)[SLICE].cut.keep == ("3",)
 
 
 def test_a_slice_of_a_slice_is_refused():

@@ -102,7 +102,10 @@ def read_item(dataset: Any, split: str, index: int, key: int) -> tuple[Layout, l
     seed_all(key)
     try:
         item = dataset[index]
-    except Exception as error:  # the user's code may raise anything, which is what is to be said
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # the user's code may raise anything, which is what is to be said
         raise ItemError(_said(split, index, error)) from error
     where = f'data("{split}")[{index}]'
     if not isinstance(item, (tuple, list)) or len(item) != 2:
@@ -241,7 +244,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _said(split: str, index: int, error: Exception) -> str:
+def _said(split: str, index: int, error: BaseException) -> str:
     """One sentence: which item, why, and which line of the user's code."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     own = [frame for frame in frames if not _is_library(frame.filename)]

@@ -76,7 +76,7 @@ def made_by(file: str, function: str, classes: int | None = None) -> nn.Module:
     told = None if classes is None else _told(make, classes)
     try:
         network = (told or make)()
-    except Exception as error:  # the user's code may fail in any way
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
         folder = str(module_of(file).__file__).rpartition("/")[0]
         raise CodeError(f"{function}() of {file}.py fails: {where(error, folder)}{reason(error)}") from error
     if not isinstance(network, nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ from trainables.data.kept import sha256_of
 from trainables.data.order import item_key, permutation, step_sizes
 from trainables.data.stream import Stream, epoch_order, in_order, workers_for
 from trainables.data.telling import Tell
+from trainables.foreign import shown
 from trainables.interfaces.tensors import Tensors
 from trainables.memory import Memory, Outputs, Whole
 from trainables.metrics import quality_of
@@ -108,7 +111,7 @@ class Job(Task):
     def memory(self) -> Memory:
         """Logits in half precision; other outputs in single precision."""
         if self.imitates:
-            return Outputs(partial(_imitated, self.file))
+            return Outputs(partial(imitated, self.file))
         return Whole() if self.classes and len(self.output) == 1 else Outputs(F.mse_loss)
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
@@ -145,10 +148,27 @@ class Job(Task):
         return LoadedJob(self, arrays, device, seed)
 
 
-def _imitated(file: str, student: Tensor, teacher: Tensor) -> Tensor:
-    """What ``imitate(student, teacher)`` of a user's file says; looked up when it is asked."""
-    found: Tensor = module_of(file).imitate(student, teacher)
+def imitated(file: str, student: Tensor, teacher: Tensor) -> Tensor:
+    """What ``imitate(student, teacher)`` of a user's file says; looked up when it is asked.
+
+    Raises:
+        ValueError: it fails; the message says where.
+    """
+    found: Tensor = _said_by(file, "imitate", module_of(file).imitate, student, teacher)
     return found
+
+
+def _said_by(file: str, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a user's file returns.
+
+    Raises:
+        ValueError: it fails; the message says where.
+    """
+    try:
+        return function(*arguments)
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
+        folder = str(module_of(file).__file__).rpartition("/")[0]
+        raise ValueError(f"{name}() of {file}.py fails: {where(error, folder)}{reason(error)}") from error
 
 
 def read_all(file: str, store: Path | None, tell: Tell) -> tuple[Decoded, str]:
@@ -184,11 +204,16 @@ def dataset_of(file: str, split: str) -> Any:
         raise DataError(f"{file}.py has no function data(split), which returns a dataset of (input, target)")
     try:
         dataset = make(split)
-    except Exception as error:  # the user's code may fail in any way
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
         folder = str(module.__file__).rpartition("/")[0]
         raise DataError(
             f"data({split!r}) of {file}.py fails: {where(error, folder)}{reason(error)}"
         ) from error
+    if isinstance(dataset, tuple | list) and dataset and all(hasattr(each, "shape") for each in dataset):
+        raise DataError(
+            f"data({split!r}) of {file}.py returns a {type(dataset).__name__} of arrays: return a dataset of "
+            "(input, target), such as torch.utils.data.TensorDataset(inputs, targets)"
+        )
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise DataError(
             f"data({split!r}) of {file}.py must return a dataset with __len__ and __getitem__, got "
@@ -220,7 +245,6 @@ class LoadedJob:
             else None
         )
         module = module_of(task.file)
-        self._folder = str(module.__file__).rpartition("/")[0]
         augment: Augment | None = getattr(module, "augment", None)
         self._augment = None if augment is None else partial(self._own, "augment", augment)
         self._augmented = (
@@ -251,6 +275,13 @@ class LoadedJob:
             raise ValueError("training inputs are read anew in every epoch: no view of them comes twice")
         else:
             yield from self._streamed(epoch, order)
+
+    def check_augmented(self, check: Callable[[int, Inputs], None]) -> None:
+        """Give ``check`` what the file's augmentation makes of the first few samples, and how many they are."""
+        batch = next(self.in_order("train"))
+        if self._augment is not None:
+            generator = torch.Generator().manual_seed(0)
+            check(len(batch.index), self._augment(batch.inputs, generator))
 
     def _streamed(self, epoch: int, order: int) -> Iterator[Batch]:
         """The training split as the dataset gives it now, then augmented a batch at a time."""
@@ -318,7 +349,7 @@ class LoadedJob:
         return (
             F.cross_entropy(answer, batch.targets)
             if self._task.classes
-            else F.mse_loss(answer, batch.targets)
+            else F.mse_loss(answer, batch.targets.to(answer.dtype))
         )
 
     def assets(self) -> dict[str, Tensor]:
@@ -334,7 +365,7 @@ class LoadedJob:
         with evaluating(model), torch.inference_mode():
             batches = ((batch.inputs, batch.targets) for batch in self.in_order(split))
             if self._quality is not None:
-                return {name: float(self._own("quality", self._quality, model, batches))}
+                return {name: _number(self._own("quality", self._quality, model, batches))}
             total = torch.zeros((), dtype=torch.float64, device=self.device)
             for batch in self.in_order(split):
                 answer = call(model, batch.inputs)
@@ -354,13 +385,16 @@ class LoadedJob:
         return Batch(inputs, targets.to(self.device), index.to(self.device), view, classes=flat)
 
     def _own(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function of the user's file returns.
+        return _said_by(self._task.file, name, function, *arguments)
 
-        Raises:
-            ValueError: it fails; the message says where.
-        """
-        try:
-            return function(*arguments)
-        except Exception as error:  # the user's code may fail in any way
-            place = where(error, self._folder)
-            raise ValueError(f"{name}() of {self._task.file}.py fails: {place}{reason(error)}") from error
+
+def _number(found: Any) -> float:
+    """What ``quality`` returned, as a number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    one = isinstance(found, Tensor | np.ndarray | np.generic) and math.prod(found.shape) == 1
+    if not one and (isinstance(found, bool) or not isinstance(found, int | float)):
+        raise ValueError(f"quality(network, batches) must return a number, got {shown(repr(found), 100)}")
+    return float(found)

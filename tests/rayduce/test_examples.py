@@ -1,0 +1,97 @@
+"""The examples of users' own networks, as a user runs them."""
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.teaching.given import packed_as_given
+from spaces.architectures import SLICE
+from studies.job import study_of_file
+from trainables import methods
+from trainables.shipping.evaluation import evaluate_file, open_student
+from trainables.teachers.sources import LocalSources
+from trainables.training.trainer import train
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["own_network", "own_regression", "own_text"]
+QUALITY = {"own_network": "accuracy", "own_regression": "mean_error", "own_text": "accuracy"}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy, with a checkpoint of weights as they are drawn."""
+    path = tmp_path / f"{request.param}.py"
+    shutil.copy(ROOT / "examples" / path.name, path)
+    made = runpy.run_path(str(path), run_name="not_main")
+    torch.manual_seed(0)
+    torch.save(made["network"]().state_dict(), tmp_path / made["weights"])
+    return path
+
+
+@pytest.mark.parametrize("example", NAMES, indirect=True)
+def test_a_student_of_an_example_is_trained_packed_and_rebuilt(example: Path) -> None:
+    study = study_of_file(example)
+    task = study.make_task(None, {})
+    assert study.arrays is not None
+    loaded = task.open(study.arrays, CPU, 0)
+    recipe = study.teacher_recipe(task)
+    file = packed_as_given(recipe, loaded, study.given)
+    teacher = open_student(file)[1]
+    sources = LocalSources(lambda recipe_id: teacher, study.given)
+    setting = methods.Setting(task, dict(study.students)[SLICE], 1, recipe.recipe_id, study.teacher_views)
+    student = train(methods.quantized_distillation(setting), loaded, sources, CPU)
+    assert len(student) < len(file) / 3
+    [(name, value)] = evaluate_file(student, loaded, "validation").items()
+    assert name == QUALITY[example.stem] and value == evaluate_file(student, loaded, "validation")[name]
+    assert study.streamed == "" and study.teacher_views == 1
+
+
+def test_the_first_example_is_as_short_as_it_says() -> None:
+    text = (ROOT / "examples" / "own_network.py").read_text()
+    job = text.partition('"""\n\n')[2].partition("\nif __name__")[0]
+    assert len([line for line in job.splitlines() if line.strip()]) <= 25
+    readme = (ROOT / "README.md").read_text()
+    [shown] = re.findall(r"```python\n(from my_project.*?)```", readme, re.DOTALL)
+    assert len(shown.splitlines()) <= 20 and {"weights", "network", "data"} <= set(re.findall(r"\w+", shown))
+    compile(shown, "net.py", "exec")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("sweep")
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_trained_and_searched(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.py"
+    shutil.copy(ROOT / "examples" / path.name, path)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *command],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=600,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(path.name)
+    assert path.with_suffix(".pt").is_file()
+    rayduce = ("-m", "rayduce.commands.app")
+    settings = ("--trials", "2", "--epochs", "2", "--concurrency", "1")
+    assert f"{name}-1: 2 students" in run(*rayduce, "sweep", path.name, *settings, "--scheduler", "none")
+    front = run(*rayduce, "front")
+    run_id = re.findall(r"^[0-9a-f]{8}(?= )", front, re.MULTILINE)[-1]
+    run(*rayduce, "export", run_id, "student.rdz")
+    for source in ((path.name,), ("student.rdz", "--model", path.name)):
+        assert "on the test split" in run(*rayduce, "evaluate", *source)
+    run(*rayduce, "export", "student.rdz", "student.onnx", "--model", path.name)
