@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from trainables.models.base import Model
 from trainables.slicing.changes import Changes
 from trainables.slicing.shapes import reshape
+
+LARGEST = 2**32
+"""Bytes of a network that may be built to be cut."""
 
 
 @dataclass(frozen=True)
@@ -60,4 +64,10 @@ class Sliced(Model):
         Raises:
             ValueError: the shapes are none that cutting can lead to.
         """
+        if self.of.imports is None:  # a file may name any architecture: look before allocating
+            with torch.device("meta"):
+                whole = self.of.rebuilt(input_shape, outputs, {})
+            size = sum(tensor.nbytes for tensor in whole.state_dict().values())
+            if size > LARGEST:
+                raise ValueError(f"the network that was cut takes {size:,} bytes, more than {LARGEST:,}")
         return reshape(self.of.rebuilt(input_shape, outputs, {}), self.changes, shapes)

@@ -34,7 +34,7 @@ from trainables.own_code import module_of, reason, where
 from trainables.ranges import Range
 from trainables.signature import Signature
 from trainables.tasks.augmentation import mix
-from trainables.tasks.base import SPLITS, Arrays, DataError, LoadedTask, Task
+from trainables.tasks.base import SPLITS, Arrays, DataError, Task
 
 SHARED_SEED = 2**31
 """Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
@@ -143,7 +143,7 @@ class Job(Task):
             )
         return read.arrays
 
-    def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedTask:
+    def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedJob:
         """See :class:`LoadedJob`."""
         return LoadedJob(self, arrays, device, seed)
 
@@ -277,7 +277,7 @@ class LoadedJob:
             yield from self._streamed(epoch, order)
 
     def check_augmented(self, check: Callable[[int, Inputs], None]) -> None:
-        """Give ``check`` what the file's augmentation makes of the first few samples, and how many they are."""
+        """Give ``check`` the number of a few samples, and what the file's augmentation makes of them."""
         batch = next(self.in_order("train"))
         if self._augment is not None:
             generator = torch.Generator().manual_seed(0)
