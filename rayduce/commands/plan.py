@@ -101,6 +101,7 @@ def plan(
     with problems():
         _check_above_0("--hours", hours)
         _check_above_0("--node-price", node_price)
+        own = code_option(study, model)
         chosen = study_of(study, epochs, model)
         options = Options(
             name="plan",
@@ -113,7 +114,7 @@ def plan(
             download=download,
             budget=budget_of(max_bytes, max_latency_ms, max_drop),
             concurrency=concurrency,
-            own_model=code_option(study, model),
+            own_model=own,
             **wishes(methods, fix, range_),
         )
         from rayduce.commands.plan_table import plan_record, plan_table

@@ -154,6 +154,7 @@ def sweep(
 
     with problems():
         check_sampler(sampler)
+        own = code_option(study, model)
         chosen = study_of(study, epochs, model, store)
         name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
@@ -171,7 +172,7 @@ def sweep(
             minimize_latency=latency,
             concurrency=concurrency,
             address=address,
-            own_model=code_option(study, model),
+            own_model=own,
             **wishes(methods, fix, range_),
             scheduler=scheduler,
         )
