@@ -123,7 +123,7 @@ class Job(Task):
         """All samples of all splits, in memory.
 
         Raises:
-            DataError: a dataset fails, it is not the data that the task was made of, or a directory was given.
+            DataError: a dataset fails, it is not the data that the task was made of, or there is a directory.
         """
         return self._read(directory, None, lambda text: None)
 
