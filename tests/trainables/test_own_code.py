@@ -159,8 +159,15 @@ def test_a_relative_import_of_the_file_itself_is_one_sentence(tmp_path: Path) ->
 
 
 def test_a_script_that_names_itself_twice_stays_the_main_module(tmp_path: Path) -> None:
-    text = "import sys\nfrom pathlib import Path\n\nif __name__ == '__main__':\n    from trainables.own_code import allow_file\n"
-    text += "    allow_file(Path(__file__))\n    allow_file(Path(__file__))\n    print('__main__' in sys.modules)\n"
+    text = """
+import sys
+from trainables.own_code import allow_file
+
+if __name__ == "__main__":
+    allow_file(__import__("pathlib").Path(__file__))
+    allow_file(__import__("pathlib").Path(__file__))
+    print("__main__" in sys.modules)
+"""
     path = write(tmp_path, "main_net", text, {})
     environment = {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
