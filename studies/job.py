@@ -121,10 +121,7 @@ def _examined(tried: Tried, directory: Path | None) -> tuple[Task, DataNotes]:
     Raises:
         DataError: a directory was given.
     """
-    if directory is not None:
-        raise DataError(
-            f"data(split) of {tried.task.file}.py says where its data are; leave out --data (got {directory})"
-        )
+    tried.task.check_directory(directory)
     return tried.task, tried.notes
 
 

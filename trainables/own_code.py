@@ -193,7 +193,8 @@ def _forget_imports() -> None:
     }
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if name not in _modules and file is not None and Path(file).resolve() in places:
+        kept = name in _modules or name == "__main__"  # a script that searches its own functions
+        if not kept and file is not None and Path(file).resolve() in places:
             del sys.modules[name]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 from contextlib import suppress
@@ -44,10 +45,16 @@ def prepare_environment(address: str | None) -> None:
     if address is None:
         os.environ.update(ON_LOOPBACK)
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_AUTH_TOKEN"] = _local_token()
         return
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     own_token(address)
+
+
+@functools.cache
+def _local_token() -> str:
+    """Of a local Ray: one for all sweeps of this process, since Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 def own_token(address: str) -> str:

@@ -6,6 +6,8 @@ import os
 import re
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,13 +125,17 @@ def test_the_token_comes_from_where_ray_looks(tmp_path: Path, monkeypatch: pytes
         prepare_environment("head:6379")
 
 
-def test_a_local_ray_gets_a_token_of_its_own_each_time() -> None:
-    tokens = set()
-    for _ in range(2):
-        prepare_environment(None)
-        assert os.environ["RAY_AUTH_MODE"] == "token"
-        tokens.add(os.environ["RAY_AUTH_TOKEN"])
-    assert len(tokens) == 2 and all(re.fullmatch("[0-9a-f]{64}", token) for token in tokens)
+def test_a_local_ray_gets_a_token_of_its_process() -> None:
+    ask = "import os; from search.clusters.environment import prepare_environment as p; p(None); "
+    ask += "first = os.environ['RAY_AUTH_TOKEN']; p(None); print(first, os.environ['RAY_AUTH_TOKEN'])"
+    pairs = [
+        subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(2)
+    ]
+    assert all(first == again and re.fullmatch("[0-9a-f]{64}", first) for first, again in pairs)
+    assert pairs[0] != pairs[1]
+    prepare_environment(None)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
 def test_workers_get_our_code_and_the_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

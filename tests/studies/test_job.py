@@ -343,6 +343,8 @@ def test_a_quality_may_be_called_what_results_call_another(write_job):
 def test_a_directory_of_data_is_refused(write_job, tmp_path):
     with pytest.raises(DataError, match=r"says where its data are; leave out --data"):
         study_of_file(write_job()).make_task(tmp_path, {})
+    with pytest.raises(DataError, match="leave out --data"):
+        study_of_file(write_job()).make_task(None, {}).load(tmp_path)
 
 
 def test_one_pattern_may_stand_for_a_list(write_job):

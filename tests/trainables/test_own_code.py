@@ -156,3 +156,26 @@ def test_a_relative_import_of_the_file_itself_is_one_sentence(tmp_path: Path) ->
     path = write(tmp_path, "relative_net", "from .plain_helper import VALUE\n")
     with pytest.raises(CodeError, match=r"line 1 of relative_net.py: ImportError: .*relative import"):
         allow_file(path)
+
+
+def test_a_script_that_names_itself_twice_stays_the_main_module(tmp_path: Path) -> None:
+    text = """
+import sys
+from trainables.own_code import allow_file
+
+if __name__ == "__main__":
+    allow_file(__import__("pathlib").Path(__file__))
+    allow_file(__import__("pathlib").Path(__file__))
+    print("__main__" in sys.modules)
+"""
+    path = write(tmp_path, "main_net", text, {})
+    environment = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        cwd=tmp_path,
+    )
+    assert done.stdout == "True\n", done.stderr

@@ -126,15 +126,27 @@ class Job(Task):
         """All samples of all splits, in memory.
 
         Raises:
-            DataError: a dataset fails, or it is not the data that the task was made of.
+            DataError: a dataset fails, it is not the data that the task was made of, or there is a directory.
         """
-        return self._read(None, lambda text: None)
+        return self._read(directory, None, lambda text: None)
 
     def load_kept(self, directory: Path | None, store: Path, tell: Tell, *, download: bool = False) -> Arrays:
         """The same, kept in the store where there is much of it."""
-        return self._read(store, tell)
+        return self._read(directory, store, tell)
 
-    def _read(self, store: Path | None, tell: Tell) -> Arrays:
+    def check_directory(self, directory: Path | None) -> None:
+        """Refuse a directory of data: the file says where its data are.
+
+        Raises:
+            DataError: one was given.
+        """
+        if directory is not None:
+            raise DataError(
+                f"data(split) of {self.file}.py says where its data are; leave out --data (got {directory})"
+            )
+
+    def _read(self, directory: Path | None, store: Path | None, tell: Tell) -> Arrays:
+        self.check_directory(directory)
         read, digest = read_all(self.file, store, tell)
         if digest != self.data:
             raise DataError(
