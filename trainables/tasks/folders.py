@@ -96,8 +96,14 @@ def hidden(entry: os.DirEntry[str]) -> bool:
 
 
 def litter(entry: os.DirEntry[str]) -> bool:
-    """Whether some program left it there, so that nobody misses it."""
-    return entry.name in _LITTER
+    """Whether some program left it there, so that nobody misses it; Rayduce's own store is of that kind."""
+    return entry.name in _LITTER or _is_store(Path(entry.path))
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether it holds what sweeps leave: their logs and teachers, or data that was decoded for them."""
+    both = (folder / "sweeps").is_dir() and (folder / "teachers").is_dir()
+    return both or next(folder.glob("data/*/manifest.json"), None) is not None
 
 
 def identity(folder: Path) -> tuple[int, int]:

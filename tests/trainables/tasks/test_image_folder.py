@@ -432,3 +432,14 @@ def test_large_images_have_small_batches_unless_a_size_is_given(tmp_path):
     assert ImageFolder.scan(folder).batch_size == 16
     assert ImageFolder.scan(folder, batch_size=50).batch_size == 50
     assert ImageFolder.scan(folder, (32, 32)).batch_size == 128
+
+
+def test_a_store_beside_the_class_folders_is_no_class(tmp_path: Path) -> None:
+    """As with ``--data .``, whose store lies in the same folder; also one that so far has decoded data alone."""
+    task = ImageFolder.scan(fill(tmp_path, count=20))
+    (tmp_path / "rayduce-store" / "sweeps").mkdir(parents=True)
+    (tmp_path / "rayduce-store" / "teachers").mkdir()
+    write(tmp_path / "rayduce-store" / "artifacts" / "front.png")
+    (tmp_path / "other" / "data" / ("0" * 16)).mkdir(parents=True)
+    (tmp_path / "other" / "data" / ("0" * 16) / "manifest.json").write_text("{}")
+    assert ImageFolder.scan(tmp_path) == task
