@@ -435,7 +435,7 @@ def test_large_images_have_small_batches_unless_a_size_is_given(tmp_path):
 
 
 def test_a_store_beside_the_class_folders_is_no_class(tmp_path: Path) -> None:
-    """As with ``--data .``, whose store lies in the same folder; also one that so far has decoded data alone."""
+    """As with ``--data .``, whose store lies in the same folder; also one that so far has data alone."""
     task = ImageFolder.scan(fill(tmp_path, count=20))
     (tmp_path / "rayduce-store" / "sweeps").mkdir(parents=True)
     (tmp_path / "rayduce-store" / "teachers").mkdir()
