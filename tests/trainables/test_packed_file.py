@@ -418,7 +418,7 @@ def test_noise_is_refused(noise: bytes) -> None:
 
 def test_another_version_is_named() -> None:
     data = pack(RECIPE, {})
-    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 3 can be read"):
+    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 4 can be read"):
         read_header(fixed(data[: len(MAGIC)] + b"\x09" + data[len(MAGIC) + 1 : -8]))
 
 
@@ -494,8 +494,8 @@ def test_names_of_any_characters() -> None:
 
 
 def test_the_dictionary_is_frozen() -> None:
-    """It is part of version 3 of the format: change it and older files cannot be read."""
-    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (4645, 1843644730)
+    """It is part of version 4 of the format: change it and older files cannot be read."""
+    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (5889, 482788827)
 
 
 def test_files(tmp_path: Path) -> None:

@@ -8,6 +8,18 @@ format. Parts that are not mentioned here, or whose fields have changed since, m
 from __future__ import annotations
 
 _PHRASES = (
+    '"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225],"type":"Published"},"library":"torchvision","name":"",',
+    '"dtype":"int64","high":"low":0,"name":"0","shape":[],"type":"Signature"},{"dtype":"float32","high":0,"low":0,',
+    '"name":"","shape":[3,32,32],"type":"Signature"}],"output":[10],"quality":"accuracy","type":"Job"},',
+    '"batch_size":128,"classes":true,"code":"","data":"","file":"","imitates":false,"inputs":[{"dtype":"float32",',
+    '"importance":"taylor","origin":{"cut":{"depth":1.0,"first":1.0,"importance":"l1","keep":[],"last":1.0,',
+    '"round_to":4,"type":"Cut","width":0.5},"of":{"model":{"classes":null,"code":"","file":"","function":"network",',
+    '"type":"Own","weights":""},"type":"Given"},"restart":false,"type":"Slice"},"method":"round_to_nearest",',
+    '{"changes":{"dropped":[],"left":[],"sizes":[],"type":"Changes"},"of":{"classes":null,"code":"","file":"",',
+    '"function":"network","type":"Own","weights":""},"type":"Sliced"},["conv1.weight","bn1.scale","bn1.shift",',
+    '"layer1.0.conv1.weight","layer1.0.bn1.scale","layer1.0.bn1.shift","layer1.0.conv2.weight","layer1.0.bn2.scale",',
+    '"layer1.0.bn2.shift","layer2.0.downsample.0.weight","layer2.0.downsample.1.scale","layer4.1.bn2.shift",',
+    '"0.weight","0.bias","1.scale","1.shift","features.0.0.weight","features.0.1.scale",',
     '"subwords":"bpe","vocabulary_size":2000}"type":"Phrases","type":"TextPairs","type":"Multi30k",',
     '"batch_tokens":1024,"source":"de","target":"en","type":"LSTM","type":"Transformer","embedding":',
     '"units":128,"task:vocabulary","encoder.layers.0.weight_ih_l0","decoder.',
