@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import spaces as spaces
     from rayduce import parts as parts
-    from rayduce.face import Front as Front
-    from rayduce.face import Student as Student
     from rayduce.face import Sweep as Sweep
+    from rayduce.fronts import Front as Front
+    from rayduce.fronts import Student as Student
     from rayduce.reading import load as load
     from trainables import methods as methods
 

@@ -31,7 +31,8 @@ from trainables.models.own import Own, made_by
 from trainables.own_code import CodeError, OwnCode, allow_file, code_of_file
 from trainables.signature import Signature
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
-from trainables.tasks.job import Job, imitated, read_all
+from trainables.tasks.job import Job
+from trainables.tasks.job_file import imitated, read_all
 from trainables.tasks.notes import DataNotes, Tallies
 from trainables.weights import WeightsError
 

@@ -22,7 +22,8 @@ from rayduce.commands.arguments import (
 from rayduce.commands.console import out, problems, whole_line
 from rayduce.commands.help import Command
 from rayduce.commands.outputs import check_outputs, write_outputs
-from rayduce.commands.sweep import named, run
+from rayduce.commands.running import run
+from rayduce.commands.sweep import named
 from search.problem import Problem
 
 if TYPE_CHECKING:

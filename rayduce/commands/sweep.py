@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
@@ -52,24 +47,19 @@ from rayduce.commands.arguments import (
     wishes,
 )
 from rayduce.commands.console import (
-    err,
-    escaped,
     out,
     problems,
     tell,
     whole_line,
 )
 from rayduce.commands.help import SAMPLERS, Command
-from rayduce.commands.results import front_rows, front_table, quality_head, quoted, score_text, where_store_is
+from rayduce.commands.results import quoted
+from rayduce.commands.running import page_of, run
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
-from search.units import count, show_bytes, show_seconds
 
 if TYPE_CHECKING:
-    from search.options import Options
     from search.sweeps.resume import Earlier
-    from search.sweeps.sweep import Outcome
-    from studies.study import Study
 
 
 commands = typer.Typer()
@@ -219,79 +209,6 @@ def named(name: str | None, study: str, store: Path, tracking_uri: str | None) -
     return next_name(store, uri, study) if name is None else checked_name(name), uri
 
 
-def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
-    """Run a sweep, or go on with one, and print how it ended.
-
-    Raises:
-        typer.Exit: it was stopped, or no student has finished.
-    """
-    from rayduce.commands.display import Display
-    from search.store.store import open_store
-    from search.sweeps.ray_watch import RayDied
-    from search.sweeps.sweep import go_on_with, run_sweep
-
-    store, name = options.store, options.name
-    started = time.monotonic()
-    try:
-        with Display(out, name, options.trials) as display:
-            outcome = run_sweep(study, options, display, _report(store, options.tracking_uri), resume=resume)
-    except KeyboardInterrupt:
-        err.print(whole_line(f"Stopped. Go on with: {go_on_with(options)}"), soft_wrap=True)
-        raise typer.Exit(130) from None
-    except RayDied as error:
-        err.print(f"[bold red]Error:[/] {whole_line(str(error))}", highlight=False, soft_wrap=True)
-        sys.stdout.flush()
-        os._exit(2)  # what Ray does at the interpreter's end would wait for what has died
-    took = f"{show_seconds(time.monotonic() - started)}{' since it was resumed' if resume else ''}"
-    _print_outcome(outcome, options, took)
-    if not any(record.state == "finished" for record in outcome.records.values()):
-        raise typer.Exit(1)
-    if outcome.undelivered:
-        out.print(_undelivered_front(outcome))
-        return outcome
-    opened = open_store(store, options.tracking_uri)
-    found = opened.sweep(name)
-    out.print(front_table(front_rows(opened, found), found.quality, "Front, smallest first"))
-    place = where_store_is(store, options.tracking_uri, ", with")
-    out.print(
-        f"The page: {whole_line(opened.artifact_location(found.run_id, 'front.html'))}\n"
-        f"Next{whole_line(place)}: rayduce front, rayduce inspect, "
-        "rayduce export RUN student.onnx, rayduce dashboard, rayduce mlflow",
-        highlight=False,
-        style="dim",
-    )
-    return outcome
-
-
-def _report(store: Path, tracking_uri: str) -> Callable[[str], str]:
-    """Makes the page of a sweep from what MLflow has of it."""
-    from dashboards.report import front_html
-    from search.store.store import open_store
-
-    def report(name: str) -> str:
-        opened = open_store(store, tracking_uri)
-        return front_html(opened.trials(name), opened.sweep(name))
-
-    return report
-
-
-def _undelivered_front(outcome: Outcome) -> Table:
-    """The front as the driver knows it, for while MLflow does not."""
-    quality = outcome.quality
-    table = Table(title="Front, smallest first", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("student", quality_head(quality), "validation", "packed", "file"):
-        table.add_column(name, no_wrap=True)
-    for record in (outcome.records[trial_id] for trial_id in outcome.front):
-        table.add_row(
-            escaped(record.name),
-            score_text(quality, record.metrics[quality.name]),
-            score_text(quality, record.metrics[quality.validation]),
-            show_bytes(record.metrics["packed_bytes"]),
-            whole_line(str(record.packed_file)),
-        )
-    return table
-
-
 @commands.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce resume digits-1\n\n"
@@ -370,44 +287,7 @@ def _deliver(found: Earlier, tracking_uri: str, seconds: float) -> None:
     from search.sweeps.resume import deliver
 
     settle(tracking_uri, tell)
-    problem = deliver(found, tracking_uri, _report(found.folder.store, tracking_uri), seconds)
+    problem = deliver(found, tracking_uri, page_of(found.folder.store, tracking_uri), seconds)
     if problem:
         raise Problem(problem)
     out.print(f"MLflow has everything of {found.folder.name}.", highlight=False)
-
-
-def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
-    ended = [record for record in outcome.records.values() if record.state == "finished"]
-    quality, teacher = outcome.quality, outcome.teacher
-    told = f"{quality.label} {quality.text(teacher[quality.name])}"
-    told += f" (validation {quality.text(teacher[quality.validation])})"
-    within = ""
-    if options.budget.text(quality):
-        within = f"{sum(not record.over for record in ended)} of them within the limits, "
-    out.print(
-        f"[bold]{escaped(options.name)}[/]: {count(len(ended), 'student')} in {took}, "
-        f"{within}{len(outcome.front)} on the front. Teacher: {told}, "
-        f"{show_bytes(teacher['packed_bytes'])}.",
-        highlight=False,
-    )
-    pruned = sum(r.state == "pruned" for r in outcome.records.values())
-    if pruned:
-        out.print(
-            f"  {count(pruned, 'more student')} ended early, {'over a limit or ' if within else ''}"
-            "with no prospect of the front; "
-            "rayduce mlflow shows why, trial by trial.",
-            style="dim",
-            highlight=False,
-        )
-    if outcome.short:
-        out.print(f"  It {whole_line(outcome.short)}.", style="yellow", highlight=False)
-    for record in outcome.records.values():
-        if record.reason and record.state != "pruned":
-            word = "failed: " if record.state == "failed" else ""
-            out.print(
-                f"  {word}{escaped(record.name)}: {whole_line(record.reason)}",
-                style="yellow",
-                highlight=False,
-            )
-    if outcome.undelivered:
-        out.print(whole_line(outcome.undelivered), style="yellow", highlight=False, soft_wrap=True)

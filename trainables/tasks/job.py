@@ -19,9 +19,7 @@ from torch import Tensor, nn
 from trainables.batch import Batch
 from trainables.calling import Inputs, call, main_output, mapped
 from trainables.data.augmented import Augment, Augmented
-from trainables.data.datasets import Decoded, decoded
 from trainables.data.decode import Items
-from trainables.data.kept import sha256_of
 from trainables.data.order import item_key, permutation, step_sizes
 from trainables.data.stream import Stream, epoch_order, in_order, workers_for
 from trainables.data.telling import Tell
@@ -30,11 +28,12 @@ from trainables.interfaces.tensors import Tensors
 from trainables.memory import Memory, Outputs, Whole
 from trainables.metrics import quality_of
 from trainables.modes import evaluating
-from trainables.own_code import module_of, reason, where
+from trainables.own_code import module_of
 from trainables.ranges import Range
 from trainables.signature import Signature
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
+from trainables.tasks.job_file import dataset_of, imitated, read_all, said_by
 
 SHARED_SEED = 2**31
 """Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
@@ -158,80 +157,6 @@ class Job(Task):
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedJob:
         """See :class:`LoadedJob`."""
         return LoadedJob(self, arrays, device, seed)
-
-
-def imitated(file: str, student: Tensor, teacher: Tensor) -> Tensor:
-    """What ``imitate(student, teacher)`` of a user's file says; looked up when it is asked.
-
-    Raises:
-        ValueError: it fails; the message says where.
-    """
-    found: Tensor = _said_by(file, "imitate", module_of(file).imitate, student, teacher)
-    return found
-
-
-def _said_by(file: str, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a user's file returns.
-
-    Raises:
-        ValueError: it fails; the message says where.
-    """
-    try:
-        return function(*arguments)
-    except (Exception, SystemExit) as error:  # the user's code may fail in any way
-        folder = str(module_of(file).__file__).rpartition("/")[0]
-        raise ValueError(f"{name}() of {file}.py fails: {where(error, folder)}{reason(error)}") from error
-
-
-def read_all(file: str, store: Path | None, tell: Tell) -> tuple[Decoded, str]:
-    """The samples of every split of a user's file, and 16 hex digits of a hash of them.
-
-    A training split that draws random numbers itself, or has no room, is not among them: it is read in every
-    epoch anew.
-
-    Args:
-        file: name of the user's file, without ``.py``.
-        store: folder of the sweeps' files, where what is decoded is kept; None keeps it in memory.
-        tell: hears of the progress.
-
-    Raises:
-        DataError: a dataset fails; the message says at which sample and why.
-    """
-    read = decoded({split: dataset_of(file, split) for split in SPLITS}, store, tell)
-    whole = hashlib.sha256(read.digests["train"].encode() if read.streamed else b"")
-    for name in sorted(read.arrays):
-        whole.update(f"{name} {sha256_of(read.arrays, name)}".encode())
-    return read, whole.hexdigest()[:16]
-
-
-def dataset_of(file: str, split: str) -> Any:
-    """What ``data(split)`` of a user's file returns.
-
-    Raises:
-        DataError: it fails, or returns no dataset.
-    """
-    module = module_of(file)
-    make = getattr(module, "data", None)
-    if not callable(make):
-        raise DataError(f"{file}.py has no function data(split), which returns a dataset of (input, target)")
-    try:
-        dataset = make(split)
-    except (Exception, SystemExit) as error:  # the user's code may fail in any way
-        folder = str(module.__file__).rpartition("/")[0]
-        raise DataError(
-            f"data({split!r}) of {file}.py fails: {where(error, folder)}{reason(error)}"
-        ) from error
-    if isinstance(dataset, tuple | list) and dataset and all(hasattr(each, "shape") for each in dataset):
-        raise DataError(
-            f"data({split!r}) of {file}.py returns a {type(dataset).__name__} of arrays: return a dataset of "
-            "(input, target), such as torch.utils.data.TensorDataset(inputs, targets)"
-        )
-    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
-        raise DataError(
-            f"data({split!r}) of {file}.py must return a dataset with __len__ and __getitem__, got "
-            f"{type(dataset).__name__}"
-        )
-    return dataset
 
 
 class LoadedJob:
@@ -397,7 +322,7 @@ class LoadedJob:
         return Batch(inputs, targets.to(self.device), index.to(self.device), view, classes=flat)
 
     def _own(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        return _said_by(self._task.file, name, function, *arguments)
+        return said_by(self._task.file, name, function, *arguments)
 
 
 def _number(found: Any) -> float:
