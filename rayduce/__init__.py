@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from trainables import methods as methods
 
 _PLACES = {
-    "Front": ("rayduce.face", "Front"),
-    "Student": ("rayduce.face", "Student"),
+    "Front": ("rayduce.fronts", "Front"),
+    "Student": ("rayduce.fronts", "Student"),
     "Sweep": ("rayduce.face", "Sweep"),
     "load": ("rayduce.reading", "load"),
     "methods": ("trainables.methods", ""),

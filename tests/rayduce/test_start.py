@@ -73,3 +73,10 @@ def test_names_are_those_of_what_they_name():
     assert list(study_names.SUMMARIES) == [study.name for study in STUDIES]
     assert list(sampler_names.SUMMARIES) == [sampler.name for sampler in SAMPLERS]
     assert {short: method.name for short, method in METHODS.items()} == SHORT_NAMES
+
+
+def test_every_public_name_is_there() -> None:
+    import rayduce
+
+    for name in rayduce.__all__:
+        assert getattr(rayduce, name) is not None and name in dir(rayduce)
