@@ -113,7 +113,7 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
             "method": method_label(row["method"]),
             "bits": _text(row["bits"]),
             "bucket_size": _text(row["bucket_size"]),
-            "depth": _text(row["depth"]),
+            "depth": "" if missing(row["depth"]) else number(row["depth"]),
             "width": number(row["width"]),
             "sparsity": share(row["sparsity"]),
             "size": size(row["packed_bytes"]),

@@ -11,12 +11,12 @@ from trainables.recipe import Recipe
 def summary(recipe: Recipe) -> dict[str, Any]:
     """The handles people compare trials by; None where a recipe has no such part.
 
-    Keys: ``method``, ``model``, ``depth``, ``width``, ``bits``, ``bucket_size``, ``sparsity``
-    (the pruner's target), ``epochs``.
+    Keys: ``method``, ``model`` (the user's own code by its name), ``depth``, ``width``, ``bits``,
+    ``bucket_size``, ``sparsity`` (the pruner's target), ``epochs``.
     """
     return {
         "method": recipe.method,
-        "model": type(recipe.model).__name__,
+        "model": recipe.model.imports or type(recipe.model).__name__,
         "depth": recipe.origin.depth,
         "width": recipe.origin.width,
         "bits": getattr(recipe.quantizer, "bits", None),

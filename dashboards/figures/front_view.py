@@ -280,7 +280,7 @@ def _hover(trial: _Told, sweep: str, brief: bool) -> str:
     words = [
         "" if missing(trial.bits) else f"{trial.bits} bit",
         "" if missing(trial.bucket_size) else f"buckets of {trial.bucket_size}",
-        "" if missing(trial.depth) else f"depth {trial.depth}",
+        "" if missing(trial.depth) else f"depth {trial.depth:g}",
         "" if missing(trial.width) else f"width {trial.width:g}",
         "" if missing(trial.sparsity) or not trial.sparsity else f"{share(trial.sparsity)} zeros",
     ]

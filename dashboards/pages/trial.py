@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any
 
 import pandas as pd
@@ -258,8 +259,8 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
                 "Download the packed file", href=f"/student/{run_id}.rdz", className="button", download=""
             ),
             command(f"rayduce export {run_id} student.rdz"),
-            command(f"rayduce export {run_id} student.onnx"),
-            command("rayduce evaluate student.rdz"),
+            command(f"rayduce export {run_id} student.onnx{own_code(row['model'])}"),
+            command(f"rayduce evaluate student.rdz{own_code(row['model'])}"),
         ]
     link = _mlflow(live, sweep, run_id)
     left = panel("What it is", listed)
@@ -272,7 +273,7 @@ def _words(row: dict[Any, Any]) -> str:
         method_label(row["method"]),
         ""
         if missing(row["model"])
-        else f"{row['model']} of depth {row['depth']} and width {number(row['width'])}",
+        else f"{row['model']} of depth {number(row['depth'])} and width {number(row['width'])}",
         "" if missing(row["bits"]) else f"{row['bits']} bit",
         "" if missing(row["bucket_size"]) else f"buckets of {row['bucket_size']}",
         f"{share(row['sparsity_target'])} pruned"
@@ -280,6 +281,12 @@ def _words(row: dict[Any, Any]) -> str:
         else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def own_code(model: Any) -> str:
+    """What a command must be told of a student of the user's own code: its file or class."""
+    own = not missing(model) and (str(model).endswith(".py") or ":" in str(model))
+    return f" --model {shlex.quote(str(model))}" if own else ""
 
 
 def _trial(name: Any) -> str:

@@ -56,7 +56,7 @@ _BEFORE_METRICS = {
     "model": TEXT,
     "bits": WHOLE,
     "bucket_size": WHOLE,
-    "depth": WHOLE,
+    "depth": REAL,
     "width": REAL,
     "sparsity_target": REAL,
 }

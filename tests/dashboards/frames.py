@@ -48,7 +48,7 @@ _DTYPES = {
         ["run_id", "trial_id", "name", "state", "reason", "method", "model", "recipe_id", "seedless_id"],
         "string",
     ),
-    **dict.fromkeys(["bits", "bucket_size", "depth", "packed_bytes", "macs", "parameters"], "Int64"),
+    **dict.fromkeys(["bits", "bucket_size", "packed_bytes", "macs", "parameters"], "Int64"),
     **dict.fromkeys(["width", "sparsity_target", "compression_ratio", "latency_ms", "sparsity"], "float64"),
     **dict.fromkeys(["mean_bits", "seconds", "validation_accuracy", "accuracy"], "float64"),
     "front": "bool",

@@ -37,3 +37,11 @@ def test_method_label() -> None:
 
 def test_a_setting_keeps_every_digit() -> None:
     assert [text.whole(value) for value in (2, 1024, pd.NA, None)] == ["2", "1,024", "", ""]
+
+
+def test_a_command_about_a_users_own_student_names_its_code():
+    from dashboards.pages.trial import own_code
+
+    assert own_code("net.py") == " --model net.py" and own_code("my net.py") == " --model 'my net.py'"
+    assert own_code("project.nets:Small") == " --model project.nets:Small"
+    assert own_code("ConvNet") == "" and own_code(None) == ""

@@ -196,7 +196,7 @@ def test_a_name_in_use_is_refused_and_the_teacher_is_used_again(swept):
     assert own.returncode == 0, own.stdout + own.stderr
     assert "using the teacher of an earlier sweep" in own.stdout
     row = json.loads(rayduce("front", "digits-1", "--store", store, "--json").stdout)[0]
-    assert row["model"] == "Custom"
+    assert row["model"] == "examples.own_model:SeparableNet"
     refused = rayduce("evaluate", row["packed_file"])
     assert refused.returncode == 2 and "--model" in refused.stderr and "Traceback" not in refused.stderr
     allowed = rayduce("evaluate", row["packed_file"], "--model", "examples.own_model:SeparableNet", "--json")

@@ -32,7 +32,7 @@ DTYPES = {
     "model": "string",
     "bits": "Int64",
     "bucket_size": "Int64",
-    "depth": "Int64",
+    "depth": "float64",
     "width": "float64",
     "sparsity_target": "float64",
     "validation_accuracy": "float64",
