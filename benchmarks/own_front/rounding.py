@@ -44,22 +44,22 @@ def main() -> None:
     setting = methods.Setting(task, study.teacher, 2)
     seconds: dict[str, list[float]] = {}
 
-    def timed(name: str, work: Callable[[], Any]) -> Any:
+    def timed(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         begun = time.perf_counter()
-        found = work()
+        found = work(*arguments)
         seconds.setdefault(name, []).append(time.perf_counter() - begun)
         return found
 
     for _ in range(options.rounds):
         recipe = methods.round_to_nearest(setting, quantizer=Uniform(8))
-        trainer = timed("building", lambda: Trainer(recipe, data, sources, torch.device("cpu")))
+        trainer = timed("building", Trainer, recipe, data, sources, torch.device("cpu"))
         file = timed("rounding and packing", trainer.ship)
-        _, student = timed("reading back", lambda: open_student(file))
+        _, student = timed("reading back", open_student, file)
         with tempfile.TemporaryDirectory() as table:
             settings = TrialSettings(Path(table), len(file))
-            timed("metrics", lambda: final_metrics(recipe, file, student, settings))
-            timed("latency", lambda: latencies(recipe, file, student, settings))
-        quality = timed("evaluation", lambda: data.evaluate(student, "validation"))
+            timed("metrics", final_metrics, recipe, file, student, settings)
+            timed("latency", latencies, recipe, file, student, settings)
+        quality = timed("evaluation", data.evaluate, student, "validation")
     print(f"{platform.machine()}, torch {torch.__version__}, {len(file):,} bytes, {quality}")
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, median in medians.items():
