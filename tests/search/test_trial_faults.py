@@ -75,7 +75,7 @@ class Sweep:
 
     def run(self):
         trials = self.tracker.folder.trials
-        settings = TrialSettings(None, teacher_bytes=100_000, own_models=(TARGET,), trials=trials)
+        settings = TrialSettings(None, teacher_bytes=100_000, own=(TARGET,), trials=trials)
         arrays = ray.put(Digits().load(None))
         machine = Machine("cpu", 2, 1.0, 0.0)
         scheduler = make_scheduler(quality_of("accuracy"), replace(self.options, scheduler="none"))
