@@ -3,8 +3,8 @@
     CIFAR_IMAGES=DIR CIFAR_CHECKPOINT=FILE python -m benchmarks.own_front.rounding [--rounds 5]
 
 What a trial does, step by step, in one process on one thread: building the student, rounding and packing it,
-What a trial does, step by step, in one process on one thread: building the student, rounding, packing,
-its evaluation on the validation split. Medians of several rounds.
+reading it back, its metrics, its latency (of a network that the table does not have yet), and apart from
+these its evaluation on the validation split. Medians of several rounds.
 """
 
 from __future__ import annotations
