@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+
+from trainables.torchvision_guard import make_importable
+
+make_importable()  # also beside a CPU-only torch
+from torchvision.models.resnet import BasicBlock, ResNet  # noqa: E402
 
 
 def resnet(classes: int = 10, base: int = 16) -> ResNet:

@@ -20,10 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from trainables.torchvision_guard import make_importable
-
-make_importable()  # before torchvision is imported
-from benchmarks.own_front.network import resnet  # noqa: E402
+from benchmarks.own_front.network import resnet
 
 MEAN, SPREAD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 HELD_OUT = 500
