@@ -5,8 +5,9 @@
 As the guides of both libraries have it: ``BasePruner`` with group magnitudes, the classifier left out,
 channels in multiples of 8; then as many epochs of SGD from labels as a student of the sweep has, in views
 of the same kind; then weights in 8 bits per output channel (torchao's primitives: its quantizer for x86
-processors does not take this network with torch 2.13). What is counted are the bytes of the tensors: weights as int8, scales and
-all else as float32. torchao has to be installed (``pip install --no-deps torchao==0.18.0``).
+processors does not take this network with torch 2.13). What is counted are the bytes of the tensors:
+weights as int8, scales and all else as float32. torchao has to be installed (``pip install --no-deps
+torchao==0.18.0``).
 """
 
 from __future__ import annotations
