@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
@@ -50,6 +51,15 @@ class Parameter:
             return self.start
         low = smallest == (self.smaller == "low")
         return self.distribution.low if low else self.distribution.high
+
+    def toward_smallest(self, share: float) -> Any:
+        """The value at a share in [0, 1] of the way from the first trials' to that of the smallest files."""
+        goal, start, distribution = self.end(smallest=True), self.start, self.distribution
+        if isinstance(distribution, (IntDistribution, FloatDistribution)) and distribution.log:
+            found = math.exp(math.log(start) + share * (math.log(goal) - math.log(start)))
+        else:
+            found = start + share * (goal - start)
+        return round(found) if isinstance(distribution, IntDistribution) else found
 
     def takes(self, value: Any) -> bool:
         """Whether ``value`` can be drawn."""
@@ -290,6 +300,21 @@ class Opened:
 
         self.recipe(choose)
         return point, all(point.get(name) == value for name, value in wanted.items())
+
+    def smaller(self, point: Mapping[str, Any], share: float) -> dict[str, Any]:
+        """A first trial whose student has its size moved toward the smallest.
+
+        Args:
+            point: of :meth:`Space.starting_points`.
+            share: of the way, in [0, 1].
+        """
+        start = self.starts[0]
+        wanted = dict(point) | ({START: start} if len(self.starts) > 1 else {})
+        for handle in sizes_of(self.origins[start]):
+            parameter = self._numbers[handle]
+            if parameter is not None:
+                wanted[parameter.name] = parameter.toward_smallest(share)
+        return self.point(wanted)[0]
 
     def ends(self, handle: Handle) -> Search:
         """From what to what a handle of an architecture is searched; equal ends where it is not."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from optuna.trial import FixedTrial
 from torch import nn
 
 from search.objectives.budget import Budget
@@ -22,6 +25,9 @@ from trainables.recipe import Recipe
 from trainables.shipping.evaluation import bytes_without_ranges, open_student, ship
 from trainables.tasks.base import LoadedTask, Task
 from trainables.trainable import TrialSettings, latencies
+
+SURE_SHARE = 0.8
+"""Of an untrained student's bytes: a trained one may take so few, as coding saves more once it is trained."""
 
 
 def untrained(recipe: Recipe, task: LoadedTask) -> bytes:
@@ -73,6 +79,43 @@ def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[
     if smallest is None:
         raise ValueError("the space has no student")
     return smallest
+
+
+def fitting_points(space: Space, context: Context, task: LoadedTask, budget: Budget) -> list[dict[str, Any]]:
+    """What a sweep tries first: the methods' defaults, in a size that may keep the limit of bytes.
+
+    A student that is too large before it trains is tried in half, a quarter and none of what lies between its
+    size and the smallest; one that fits nowhere is tried as small as it gets.
+
+    Args:
+        space: of the students.
+        context: of the sweep.
+        task: its data, on the CPU.
+        budget: whose bytes count.
+    """
+    points = space.starting_points(context)
+    if budget.max_bytes is None:
+        return points
+    opened, sizes, networks = space.opened(context), dict[Any, int](), dict[Any, tuple[Model, nn.Module]]()
+
+    def size(point: Mapping[str, Any]) -> int:
+        recipe = space(FixedTrial(dict(point)), context)
+        shape = (recipe.origin, recipe.task)
+        stored = (*shape, recipe.quantizer, recipe.pruner, recipe.activations, recipe.exempt_dtype)
+        if stored not in sizes:
+            if shape not in networks:
+                networks[shape] = _built(recipe, task)
+            model, network = networks[shape]
+            student = compress(copy.deepcopy(network), recipe)
+            sizes[stored] = bytes_without_ranges(recipe, student, task.assets(), model)
+        return sizes[stored]
+
+    found: list[dict[str, Any]] = []
+    for point in points:
+        tried = [dict(point), *(opened.smaller(point, share) for share in (0.5, 0.75, 1.0))]
+        fit = next((each for each in tried if size(each) * SURE_SHARE <= budget.max_bytes), tried[-1])
+        found += [fit] if fit not in found else []
+    return found
 
 
 def check_students(space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:

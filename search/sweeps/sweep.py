@@ -13,6 +13,7 @@ from search.clusters.machine import Machine, start_ray
 from search.clusters.temporary import keep_torch_private, own_folder
 from search.log.event_log import Event
 from search.options import Options, command
+from search.planning.limits import fitting_points
 from search.reporter import Reporter
 from search.sampling.continuing import continue_study
 from search.sampling.searcher import Judge, OptunaSearcher
@@ -191,7 +192,7 @@ class _Driver:
             parameters=parameters,
             seed=options.seed,
             sampler=request.sampler,
-            starting_points=space.starting_points(prepared.context),
+            starting_points=fitting_points(space, prepared.context, request.opened, options.budget),
             revisits=scheduler,
             recipes={name: record.recipe for name, record in records.items()},
         )
