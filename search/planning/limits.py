@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from search.objectives.budget import Budget
 from search.problem import Problem
 from search.units import show_number
 from spaces import Context, Space
+from spaces.space import Opened
 from trainables.compression.compressed_weight import compress
 from trainables.exporting.export import ExportError
 from trainables.metrics import Quality, quality_of
@@ -84,8 +85,8 @@ def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[
 def fitting_points(space: Space, context: Context, task: LoadedTask, budget: Budget) -> list[dict[str, Any]]:
     """What a sweep tries first: the methods' defaults, in a size that may keep the limit of bytes.
 
-    A student that is too large before it trains is tried in half, a quarter and none of what lies between its
-    size and the smallest; one that fits nowhere is tried as small as it gets.
+    A student that is too large before it trains is moved toward the smallest size, to within an eighth of
+    where it begins to fit; one that fits nowhere is tried as small as it gets.
 
     Args:
         space: of the students.
@@ -110,12 +111,28 @@ def fitting_points(space: Space, context: Context, task: LoadedTask, budget: Bud
             sizes[stored] = bytes_without_ranges(recipe, student, task.assets(), model)
         return sizes[stored]
 
+    def fits(point: Mapping[str, Any]) -> bool:
+        return budget.max_bytes is None or size(point) * SURE_SHARE <= budget.max_bytes
+
     found: list[dict[str, Any]] = []
     for point in points:
-        tried = [dict(point), *(opened.smaller(point, share) for share in (0.5, 0.75, 1.0))]
-        fit = next((each for each in tried if size(each) * SURE_SHARE <= budget.max_bytes), tried[-1])
+        fit = dict(point) if fits(point) else opened.smaller(point, _least_share(opened, point, fits))
         found += [fit] if fit not in found else []
     return found
+
+
+def _least_share(
+    opened: Opened, point: Mapping[str, Any], fits: Callable[[Mapping[str, Any]], bool]
+) -> float:
+    """The least eighth of the way to the smallest size at which ``point`` fits; 1 if it fits nowhere."""
+    low, high = 0.0, 1.0
+    for _ in range(3):
+        middle = (low + high) / 2
+        if fits(opened.smaller(point, middle)):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def check_students(space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:
