@@ -13,6 +13,7 @@ from spaces import Context, Space
 from spaces.architectures import TEACHER, Origins
 from studies.names import StudyError
 from trainables import methods
+from trainables.data.telling import Tell
 from trainables.optimizers import AdamW
 from trainables.origins import Trained
 from trainables.origins.base import Origin
@@ -91,6 +92,25 @@ class Study:
             return self.task(directory, **given)
         except ValueError as error:
             raise StudyError(f"The task cannot be made: {error}.") from error
+
+    def read(
+        self, task: Task, directory: Path | None, store: Path, tell: Tell, *, download: bool = False
+    ) -> Arrays:
+        """The data of ``task``, where trying them out has not read them already.
+
+        Args:
+            task: of :meth:`examine`.
+            directory: of the data set.
+            store: folder of the sweeps' files, where decoded data are kept.
+            tell: hears of what takes long.
+            download: whether a published data set may be fetched.
+
+        Raises:
+            DataError: the data is not usable.
+        """
+        if self.arrays is not None:
+            return self.arrays
+        return task.load_kept(directory, store, tell, download=download)
 
     def narrowed(self, methods: Sequence[str], fixed: Sequence[str], ranges: Sequence[str]) -> Study:
         """The study as a user wants it searched; see :meth:`spaces.Space.narrowed`.

@@ -170,9 +170,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task, notes = study.examine(options.data, options.about_data)
-    arrays = study.arrays
-    if arrays is None:
-        arrays = task.load_kept(options.data, options.store, _tell_nobody, download=options.download)
+    arrays = study.read(task, options.data, options.store, _tell_nobody, download=options.download)
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
@@ -189,10 +187,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     teaching = time_teacher(timer, study, None if given or kept is not None else teacher_recipe)
     times = time_trials(timer, study, context, ends)
 
-    processors = os.cpu_count() or 1
-    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
-    concurrency = options.concurrency or (2 * gpus if gpus else processors)
-    busy = max(1.0, concurrency / processors) if not gpus else 1.0  # more trials than processors share them
+    concurrency, busy = _concurrency(options, device)
     steps = here.steps("train")
     remembered = (views or 0) * view_bytes(here, task.outputs)
     outputs = (views or 0) * steps * teaching.answer
@@ -237,6 +232,14 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         not_counted="letting the teacher make training data" if study.space.taught(context) else "",
         notes=notes,
     )
+
+
+def _concurrency(options: Options, device: torch.device) -> tuple[int, float]:
+    """Trials at a time on a node, and how many of them share a processor."""
+    processors = os.cpu_count() or 1
+    gpus = torch.cuda.device_count() if device.type == "cuda" else 0
+    concurrency = options.concurrency or (2 * gpus if gpus else processors)
+    return concurrency, max(1.0, concurrency / processors) if not gpus else 1.0
 
 
 def _views(study: Study, here: LoadedTask, outputs: int) -> int | None:

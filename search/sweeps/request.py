@@ -164,9 +164,7 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     task, notes = study.examine(options.data, options.about_data)
     for sentence in notes.sentences:
         reporter.remark(sentence)
-    arrays = study.arrays
-    if arrays is None:
-        arrays = task.load_kept(options.data, options.store, reporter.say, download=options.download)
+    arrays = study.read(task, options.data, options.store, reporter.say, download=options.download)
     teacher = study.teacher_recipe(task)
     context = study.context(task, teacher.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)
