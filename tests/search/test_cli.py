@@ -211,7 +211,7 @@ def test_a_sweep_learns_from_another_and_trains_no_recipe_twice(swept):
     store, _ = swept
     done = rayduce(
         "sweep", "digits", "--from", "small", "--sampler", "gp", "--trials", 9, "--epochs", 2,
-        "--max-bytes", "25kB", "--scheduler", "none", "--store", store, "--name", "again",
+        "--max-drop", 5, "--scheduler", "none", "--store", store, "--name", "again",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "learning from 8 earlier trials, with 8 students at hand" in done.stdout
@@ -225,11 +225,14 @@ def test_a_sweep_learns_from_another_and_trains_no_recipe_twice(swept):
         file = opened.download(row["run_id"], "student.rdz")
         assert file == opened.download(old["run_id"][recipe_id], "student.rdz")
         assert len(opened.history(row["run_id"])["validation_accuracy"].dropna()) == 1
-    assert list(new["feasible"]) == list(new["packed_bytes"] <= 25_000)
+    lost = 100 * (opened.sweep("again").teacher_validation - new["validation_accuracy"])
+    assert list(new["feasible"]) == list(lost.round(9) <= 5)
     assert new.loc[new["front"], "feasible"].all() and not new["feasible"].all()
     over = new[~new["feasible"]].iloc[0]
     refused = wrong("export", over["run_id"][:8], store / "over.rdz", "--store", store)
-    assert f"{over['packed_bytes'] - 25_000:,} more than 25,000" in refused and "--force" in refused
+    assert (
+        "points of accuracy to the teacher" in refused and "more than 5" in refused and "--force" in refused
+    )
     forced = CliRunner().invoke(
         app, ["export", over["run_id"][:8], str(store / "over.rdz"), "--store", str(store), "--force"]
     )
