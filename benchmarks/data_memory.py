@@ -87,7 +87,7 @@ def trial_memory(images: Path, work: Path, side: int | None, steps: int) -> floa
     task, shipped = kept_task(images, work, side), (work / f"arrays-{side}.pickle").read_bytes()
     Path("/proc/self/clear_refs").write_text("5")  # begins the peak anew
     before = resident_mb("VmRSS")
-    loaded = task.open(pickle.loads(shipped), CPU, 0)
+    loaded = task.open(pickle.loads(shipped), CPU, 0)  # what this script wrote itself
     trainer = trainer_of(task, loaded)
     train(trainer, steps)
     for _ in loaded.batches("train", 0):

@@ -1,11 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and locks that processes have of them."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 TENSORS_FILE = "tensors.json"
@@ -118,3 +122,31 @@ def set_aside(path: Path) -> Path:
     beside = free_name(path, "damaged")
     os.replace(path, beside)
     return beside
+
+
+LOCK_SECONDS = 0.1
+"""Between two tries to have a lock."""
+
+
+@contextmanager
+def locked(file: int, waiting: Callable[[], None]) -> Iterator[None]:
+    """Be the only process that has this file's lock; the kernel lets go of it when the process dies.
+
+    Args:
+        file: descriptor of an open file, which is closed at the end.
+        waiting: called once if another process has the lock.
+    """
+    try:
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    waiting()
+                    told = True
+                time.sleep(LOCK_SECONDS)
+        yield
+    finally:
+        os.close(file)

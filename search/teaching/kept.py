@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -19,7 +18,7 @@ import torch
 
 from search.problem import Problem
 from trainables.data.kept import checksum_of
-from trainables.files import write_file
+from trainables.files import locked, write_file
 from trainables.foreign import shown
 from trainables.recipe import Recipe
 from trainables.shipping.evaluation import open_student
@@ -74,20 +73,8 @@ def alone_with_teacher(store: Path, recipe: Recipe, waiting: Callable[[], None])
     path = teacher_path(store, recipe).with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    waiting()
-                    told = True
-                time.sleep(0.2)
+    with locked(file, waiting):
         yield
-    finally:
-        os.close(file)
 
 
 @dataclass(frozen=True)

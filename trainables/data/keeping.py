@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import math
 import os
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +29,7 @@ from trainables.data.kept import (
 )
 from trainables.data.sinks import InMemory, Sink, put
 from trainables.data.telling import Tell
-from trainables.files import set_aside, write_file
+from trainables.files import locked, set_aside, write_file
 from trainables.foreign import shown
 
 KEPT_FROM = 8_000_000
@@ -291,20 +289,8 @@ def _alone(store: Path, key: str, waiting: Callable[[], None]) -> Iterator[None]
             raise CannotKeep(f"{shown(str(folder), 300)} is a link or no folder, and data are not put there")
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         file = os.open(folder / f"{key}.lock", flags, 0o666)
-    try:
-        told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    waiting()
-                    told = True
-                time.sleep(0.1)
+    with locked(file, waiting):
         yield
-    finally:
-        os.close(file)
 
 
 @contextmanager
