@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 
 from spaces.architectures import STARTS, TEACHER, Origins, resized, sizes_of
-from spaces.arguments import Handle, Search, called_with, handles_in, handles_of, turned
+from spaces.arguments import Handle, Search, arguments_of, called_with, handles_in, handles_of, turned
 from spaces.context import Context
 from spaces.wishes import fixed_value, known_name, method_name, searched_range
 from trainables.methods import METHODS, PRUNING, Method, Setting
@@ -25,6 +25,8 @@ from trainables.recipe import Recipe
 from trainables.tasks.base import TaughtTask
 
 METHOD, START, PRUNE = "method", "start", "prune"
+PRUNER = "pruner"
+"""The argument of a method that decides by itself what is pruned, and is given no pruner beside it."""
 CHOICES: dict[str, tuple[Any, ...]] = {START: STARTS, PRUNE: (False, True)}
 """Parameters that are no numbers, beside the method."""
 
@@ -81,8 +83,8 @@ class Space:
 
     It draws the ``method``; ``start``, where students may begin with the teacher's weights (Mishra & Marr
     2018, scheme C) or be a slice of it; what can be turned of its size; ``prune`` and, if so, what can be
-    turned of the pruner; and what the ranges of the method's arguments say. A method that its task refuses
-    is left out, see :meth:`left_out`.
+    turned of the pruner, unless the method brings its own; and what the ranges of the method's arguments say.
+    A method that its task refuses is left out, see :meth:`left_out`.
 
     Attributes:
         methods: names of the methods to be searched; None (default) are all.
@@ -268,7 +270,7 @@ class Opened:
         start = self._chosen(START, choose)
         sizes = self._turned(sizes_of(self.origins[start]), choose)
         pruning: dict[str, Any] = {}
-        if self._chosen(PRUNE, choose):
+        if PRUNER not in arguments_of(method) and self._chosen(PRUNE, choose):
             values = self._turned(handles_in("pruner", PRUNING), choose)
             pruning["pruner"] = cast(Pruner, turned(PRUNING, {each.field: value for each, value in values}))
         given = Setting(

@@ -28,11 +28,11 @@ JOB = Path(__file__).parent / "job.py"
 LSQ: dict[str, Any] = {"method": "learned_step_quantization"}
 FIRST: tuple[dict[str, Any], ...] = (
     {**LSQ, "start": "slice", "width": 0.75, "symmetric_bits": 3, "sparsity": 0.8},
+    {**LSQ, "start": "teacher", "symmetric_bits": 3, "sparsity": 0.88},
     {**LSQ, "start": "slice", "width": 0.5, "symmetric_bits": 3, "sparsity": 0.3},
-    {**LSQ, "start": "teacher", "symmetric_bits": 3, "sparsity": 0.9},
     {**LSQ, "start": "slice", "width": 0.75, "symmetric_bits": 4, "sparsity": 0.86},
 )
-"""Where the search begins, after the whole network in 3 bits, pruned to 80 %; the rest is drawn by TPE."""
+"""Where the search begins, after the whole network in 3 bits, pruned to 70 %; the rest is drawn by TPE."""
 
 
 def main() -> None:
@@ -40,6 +40,9 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--trials", type=int, default=9)
+    parser.add_argument(
+        "--concurrency", type=int, default=None, help="students at a time; as ever by default"
+    )
     parser.add_argument("--name", default="own-front")
     options = parser.parse_args()
     study = replace(
@@ -49,7 +52,7 @@ def main() -> None:
             methods=("learned_step_quantization",),
             ranges={"symmetric_bits": (2, 4), "width": (0.3, 1.0), "sparsity": (0.3, 0.95)},
             fixed={"depth_share": 1.0, "learning_rate": 1e-3, "prune": True},
-            starts={"symmetric_bits": 3, "sparsity": 0.8},
+            starts={"symmetric_bits": 3, "sparsity": 0.7},
             also=FIRST,
         ),
     )
@@ -65,6 +68,7 @@ def main() -> None:
             store=options.store,
             name=options.name,
             trials=options.trials,
+            concurrency=options.concurrency,
             scheduler="none",
             model=str(JOB),
         )

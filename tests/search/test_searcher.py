@@ -38,7 +38,7 @@ def space(trial):
     return images(trial, CONTEXT)
 
 
-def searcher_on(study, trials=1000, judge=Judge(objectives), **options):  # noqa: B008
+def searcher_on(study, trials=1000, judge=Judge(objectives), **options):
     return OptunaSearcher(
         study, space, judge, trials=trials, parameters=images.parameters(CONTEXT), **options
     )

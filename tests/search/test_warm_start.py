@@ -50,7 +50,7 @@ def objectives(result):
     return [result.get("validation_accuracy", math.nan), math.log2(result.get("packed_bytes", math.nan))]
 
 
-def reading(context=CONTEXT, space=images, sampler=TPE, latency=False, budget=Budget(max_bytes=2000)):  # noqa: B008
+def reading(context=CONTEXT, space=images, sampler=TPE, latency=False, budget=Budget(max_bytes=2000)):
     return Reading(
         lambda trial: space(trial, context),
         space.parameters(context),

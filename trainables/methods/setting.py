@@ -57,6 +57,19 @@ class Setting(Part):
             raise ValueError(f"origin must say how the student comes to be: give Fresh({self.origin})")
         super().__post_init__()
 
+    def pruned_by(self, pruner: Pruner) -> Setting:
+        """The same setting for a method that brings a pruner of its own as an argument.
+
+        Raises:
+            ValueError: the setting has one already.
+        """
+        if self.pruner != NoPruner():
+            raise ValueError(
+                f"this method prunes by {pruner}: give it as the method's pruner, not as the setting's "
+                f"({self.pruner})"
+            )
+        return replace(self, pruner=pruner)
+
     def phase(self, optimizer: Optimizer, epochs: int | None = None, **settings: Any) -> Phase:
         """Training for ``epochs``, all by default; masks grow in it if there is a pruner."""
         prune = self.pruner != NoPruner()
@@ -68,7 +81,7 @@ class Setting(Part):
         quantizer: Quantizer = NoQuantizer(),
         activations: ActivationQuantizer = NoActivationQuantizer(),
         imitation: Loss | None = None,
-        task: Task | None = None,
+        **parts: Any,
     ) -> Recipe:
         """The recipe of these parts; without a quantizer, weights are stored as float32.
 
@@ -77,25 +90,28 @@ class Setting(Part):
             quantizer: weights -> few values.
             activations: inputs of layers -> few values.
             imitation: the teacher's term of the loss; the labels' has the rest of its weight.
-            task: in place of the setting's own.
+            parts: of the recipe, by field, in place of what the setting makes of them, such as ``teacher``,
+                ``losses`` or ``task``.
         """
         views = self.teacher_views
         found: dict[str, Any] = {"teacher": NoTeacher(), "losses": ()}
         if imitation is not None:
             teacher = Fixed(self.known_teacher) if views is None else Remembered(self.known_teacher, views)
             found = {"teacher": teacher, "losses": (imitation,), "task_weight": imitation.weight.rest()}
+        found |= {
+            "task": self.task,
+            "origin": self.origin,
+            "pruner": self.pruner,
+            "codec": Smallest(),
+            "exempt_dtype": "float32" if quantizer == NoQuantizer() else "float16",
+        }
         return Recipe(
             method="",
-            task=task or self.task,
-            origin=self.origin,
-            pruner=self.pruner,
             quantizer=quantizer,
             activations=activations,
             phases=phases,
-            codec=Smallest(),
-            exempt_dtype="float32" if quantizer == NoQuantizer() else "float16",
             seed=self.seed,
-            **found,
+            **{**found, **parts},
         )
 
     @property
