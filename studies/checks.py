@@ -15,14 +15,19 @@ from trainables.foreign import shown
 from trainables.metrics import own_quality
 from trainables.own_code import CodeError
 from trainables.signature import Signature
+from trainables.slicing.cut import HEADS, IMPORTANCES, Cut
 
 LISTED = 8
 LONGEST_NAME = 32
 """Letters of a quality's name."""
 
 
-def kept_layers(module: ModuleType, network: nn.Module) -> tuple[str, ...]:
-    """The file's ``keep``: one pattern or several, each of which names a layer."""
+def cut_of(module: ModuleType | None, network: nn.Module) -> Cut:
+    """How slices are cut: what a user's file says by ``keep`` and ``slices``, if it says anything.
+
+    Raises:
+        CodeError: a pattern of ``keep`` names no layer, or ``slices`` holds what is no choice.
+    """
     keep = getattr(module, "keep", ())
     patterns = (keep,) if isinstance(keep, str) else keep
     if not isinstance(patterns, tuple | list) or not all(isinstance(each, str) for each in patterns):
@@ -34,7 +39,12 @@ def kept_layers(module: ModuleType, network: nn.Module) -> tuple[str, ...]:
             raise CodeError(
                 f"keep names {shown(repr(pattern), 100)}, and no layer is called so: there are {known}"
             )
-    return tuple(patterns)
+    said = getattr(module, "slices", {})
+    ways = {"importance": IMPORTANCES, "heads": HEADS}
+    if not isinstance(said, dict) or not all(name in ways and said[name] in ways[name] for name in said):
+        known = ", ".join(f"{name!r} ({' or '.join(values)})" for name, values in ways.items())
+        raise CodeError(f"slices must be a dict with {known}, got {shown(repr(said), 100)}")
+    return Cut(keep=tuple(patterns), **said)
 
 
 def free_name(name: str) -> str:

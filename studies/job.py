@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from studies.checks import called, check_augmented, free_name, kept_layers
+from studies.checks import called, check_augmented, cut_of, free_name
 from studies.names import StudyError
 from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
 from studies.study import Study
@@ -30,6 +30,7 @@ from trainables.metrics import own_quality, spelled
 from trainables.models.own import Own, made_by
 from trainables.own_code import CodeError, OwnCode, allow_file, code_of_file
 from trainables.signature import Signature
+from trainables.slicing.cut import Cut
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
 from trainables.tasks.job import Job
 from trainables.tasks.job_file import imitated, read_all
@@ -67,7 +68,7 @@ class Tried:
         network: as it was given, on the CPU in eval mode.
         code: of the file, and of what it imports from its folder.
         streamed: why the training split is read in every epoch anew; empty if it is not.
-        keep: names of its layers, as patterns, that are not made smaller.
+        cut: how slices of the network are cut.
     """
 
     task: Job
@@ -76,7 +77,7 @@ class Tried:
     network: nn.Module
     code: OwnCode
     streamed: str
-    keep: tuple[str, ...]
+    cut: Cut
 
 
 def study_of_file(
@@ -112,7 +113,7 @@ def study_of_file(
         arrays=tried.arrays,
         code=tried.code,
         streamed=tried.streamed,
-        **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), tried.keep),
+        **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), tried.cut),
     )
 
 
@@ -147,7 +148,7 @@ def try_out(
     notes = _check_splits(arrays)
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)
-    return Tried(task, arrays, notes, network, code, read.streamed, kept_layers(module, network))
+    return Tried(task, arrays, notes, network, code, read.streamed, cut_of(module, network))
 
 
 def _check_functions(module: ModuleType) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
+from studies.checks import cut_of
 from studies.images import FOLDER_OPTIONS
 from studies.names import StudyError
 from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
@@ -33,13 +35,13 @@ class _Named:
         build: makes it, given the task.
         model: its architecture, given the task and the digest of its weights.
         code: of the user's file; None for an architecture of a library.
-        keep: names of what slices leave whole.
+        module: of the user's file; None for an architecture of a library.
     """
 
     build: Callable[[ImageFolder], nn.Module]
     model: Callable[[ImageFolder, str], Ready]
     code: OwnCode | None = None
-    keep: tuple[str, ...] = ()
+    module: ModuleType | None = None
 
 
 def file_of_network(network: str) -> str | None:
@@ -82,6 +84,7 @@ def study_of_images(
     try:
         named = _named(network, own_file)
         task, trained = _fitting(named, task, Path(str(given["weights"])), "mean" in given)
+        cut = cut_of(named.module, trained)
     except ValueError as error:  # CodeError and WeightsError are such
         raise StudyError(f"{shown(network)} cannot be used: {str(error).rstrip('.')}.") from error
     found = task
@@ -93,7 +96,7 @@ def study_of_images(
         trials=TRIALS,
         space=SPACE,
         code=named.code,
-        **of_network(trained, lambda weights: named.model(found, weights), named.keep),
+        **of_network(trained, lambda weights: named.model(found, weights), cut),
     )
 
 
@@ -151,7 +154,6 @@ def _named(network: str, own_file: str | None) -> _Named:
     path = Path(own_file or file)
     allow_file(path)
     told = takes_classes(path.stem, function)
-    keep = tuple(map(str, getattr(module_of(path.stem), "keep", ())))
     made_by(path.stem, function, 2 if told else None)  # so that functions import what they need
     code = code_of_file(path)
 
@@ -161,4 +163,4 @@ def _named(network: str, own_file: str | None) -> _Named:
     def build(task: ImageFolder) -> nn.Module:
         return made_by(path.stem, function, task.outputs if told else None)
 
-    return _Named(build, model, code, keep)
+    return _Named(build, model, code, module_of(path.stem))

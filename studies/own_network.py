@@ -25,22 +25,20 @@ EPOCHS, TRIALS = 10, 50
 SPACE = Space(starts={"bits": 4, "learning_rate": 1e-3}, also=(PRUNED,))
 
 
-def of_network(
-    network: nn.Module, model: Callable[[str], Ready], keep: tuple[str, ...] = ()
-) -> dict[str, Any]:
+def of_network(network: nn.Module, model: Callable[[str], Ready], cut: Cut) -> dict[str, Any]:
     """What a study says of its teacher and students, where the teacher is the user's trained network.
 
     Args:
         network: on the CPU, as it was given.
         model: its architecture, given the digest of its weights.
-        keep: names of what slices leave whole.
+        cut: how slices of it are cut, whatever their size.
     """
     state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     own = model(digest_of(state))
     given = Given(own)
     return {
         "teacher": given,
-        "students": ((SLICE, Slice(given, Cut(keep=keep))), (TEACHER, given)),
+        "students": ((SLICE, Slice(given, cut)), (TEACHER, given)),
         "teacher_epochs": 0,
         "given": {own.weights: state},
     }

@@ -107,10 +107,7 @@ def code_of_file(path: Path, names: tuple[tuple[str, str], ...] = ()) -> OwnCode
     From now on it counts as what this process uses under this name: :meth:`OwnCode.allow` has nothing to do.
     """
     folder = path.absolute().parent.resolve()
-    found = {
-        place.relative_to(folder).as_posix(): place.read_text(encoding="utf-8")
-        for place in files_of(path, path.stem)
-    }
+    found = {place.relative_to(folder).as_posix(): _source_of(place) for place in files_of(path, path.stem)}
     code = OwnCode(path.stem, str(folder), tuple(sorted(found.items())), names)
     _named[path.stem] = code
     return code
@@ -255,6 +252,16 @@ def _check_name(path: Path) -> None:
         raise CodeError(
             f"{shown(path.name)} has the name of a module that Python knows already: rename the file"
         )
+
+
+def _source_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CodeError(
+            f"{shown(path.name)} is not encoded in UTF-8 (byte {error.start + 1}): save it in UTF-8, without "
+            "a coding line of its own"
+        ) from error
 
 
 def _text_of(path: Path) -> str | None:

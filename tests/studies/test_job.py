@@ -271,6 +271,11 @@ BAD |= {
     "no batch": (f"{NET}\nbatch_size = 0\n", r"batch_size must be in \[1, 65536\], got batch_size=0"),
     "weights": (f"{NET}\nweights = 'nowhere.pt'\n", "there is no file of weights .*nowhere.pt"),
     "keep a number": (f"{NET}\nkeep = 3\n", "keep must be a list of names of layers, got 3"),
+    "slices no dict": (f"{NET}\nslices = 'taylor'\n", "slices must be a dict with 'importance'"),
+    "slices of no way": (
+        f"{NET}\nslices = {{'heads': 'halve'}}\n",
+        r"'heads' \(narrow or remove\), got .*halve",
+    ),
     "keep nothing": (f"{NET}\nkeep = ['0', 'stem.*']\n", r"keep names 'stem.\*', and no layer is called so"),
     "augment": (
         with_function("augment(inputs, generator)", "inputs"),
@@ -350,6 +355,12 @@ def test_a_directory_of_data_is_refused(write_job, tmp_path):
 def test_one_pattern_may_stand_for_a_list(write_job):
     study = study_of_file(write_job(f"{NET}\nkeep = '3'\n"))
     assert dict(study.students)[SLICE].cut.keep == ("3",)
+
+
+def test_a_file_says_how_slices_are_cut(write_job):
+    study = study_of_file(write_job(f"{NET}\nslices = {{'importance': 'fisher', 'heads': 'remove'}}\n"))
+    cut = dict(study.students)[SLICE].cut
+    assert (cut.importance, cut.heads) == ("fisher", "remove")
 
 
 def test_a_slice_of_a_slice_is_refused():
@@ -439,3 +450,11 @@ def test_without_classes_and_without_a_quality_the_loss_is_the_quality(write_job
         )
     found = evaluate_file(opened.file, opened.loaded, "test")
     assert found["mean_loss"] == pytest.approx(total / 40, rel=1e-4)
+
+
+def test_a_file_in_another_encoding_is_refused(write_job):
+    path = write_job()
+    text = f"# -*- coding: latin-1 -*-\n# Größe\n{path.read_text(encoding='utf-8')}"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(StudyError, match=r"is not encoded in UTF-8 \(byte \d+\): save it in UTF-8"):
+        study_of_file(path)

@@ -179,8 +179,18 @@ def _kinds(network: nn.Module, family: Family, joined: list[Atom]) -> list[tuple
     return [tuple(kind) for kind in kinds]
 
 
-def removal_of(network: nn.Module, family: Family, gone: Iterable[int], scores: Scores) -> Removal:
-    """What goes with these channels of a family's root."""
+def least_important_heads(family: Family, heads: int, share: float, scores: Scores) -> list[int]:
+    """The channels of the whole heads that go, of a family that is the inside of attention."""
+    importance = scores.of(family, atoms(family)).unflatten(0, (heads, -1)).sum(1)
+    kept = max(math.floor(share * heads + 0.5), 1)
+    gone = set(torch.argsort(importance, descending=True, stable=True)[kept:].tolist())
+    return [origin for origin, head in enumerate(family.parts[0]) if head in gone]
+
+
+def removal_of(
+    network: nn.Module, family: Family, gone: Iterable[int], scores: Scores, heads: str = "narrow"
+) -> Removal:
+    """What goes with these channels of a family's root; ``heads`` as :class:`Cut` has it."""
     gone = list(gone)
     removal = Removal()
     for member in family.members:
@@ -192,13 +202,19 @@ def removal_of(network: nn.Module, family: Family, gone: Iterable[int], scores: 
         layer = network.get_submodule(member.name)
         if isinstance(layer, nn.MultiheadAttention):
             count = len(removal.layers[member.name, member.side])
-            removal.layers[member.name, "inner"] = _inner(layer, member.name, count, scores)
+            whole = heads == "remove" and count % layer.head_dim == 0
+            removal.layers[member.name, "inner"] = _inner(layer, member.name, count, scores, whole)
+            if whole:
+                removal.sizes[member.name, "num_heads"] = layer.num_heads - count // layer.head_dim
     return removal
 
 
-def _inner(layer: nn.MultiheadAttention, name: str, count: int, scores: Scores) -> set[int]:
-    """The ``count`` least important channels inside of attention, as many of each head."""
+def _inner(layer: nn.MultiheadAttention, name: str, count: int, scores: Scores, whole: bool) -> set[int]:
+    """The ``count`` least important channels inside of attention: of whole heads, or as many of each."""
     heads, size = layer.num_heads, layer.head_dim
     importance = scores.combined(scores.values[name, "inner"]).unflatten(0, (heads, size))
+    if whole:
+        gone = torch.argsort(importance.sum(1), descending=True, stable=True)[heads - count // size :]
+        return {head * size + place for head in gone.tolist() for place in range(size)}
     order = torch.argsort(importance, dim=1, descending=True, stable=True)[:, size - count // heads :]
     return {head * size + int(index) for head in range(heads) for index in order[head]}

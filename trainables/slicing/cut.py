@@ -10,6 +10,7 @@ from trainables.part import Part, check_choice
 from trainables.ranges import Range
 
 IMPORTANCES = ("l1", "taylor", "fisher")
+HEADS = ("narrow", "remove")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Cut(Part):
         importance: what the most important channels are: ``l1``, the largest weights (Li et al. 2017);
             ``taylor``, where the gradient says that the loss would change most without them (Molchanov et
             al. 2017); ``fisher``, the mean square of that gradient (Theis et al. 2018).
+        heads: what becomes of attention where channels go: ``narrow``, each head loses as many; ``remove``,
+            the least important heads go whole (Michel et al. 2019), and those that stay are as wide as they
+            were. Where the width that stays is no multiple of a head's, or the network's code does not
+            allow for fewer heads, they become narrower all the same.
         keep: patterns, as of :mod:`fnmatch`, of the names of layers that keep all their channels and blocks;
             a name stands for all that is inside.
     """
@@ -37,11 +42,13 @@ class Cut(Part):
     last: Annotated[float, Range(0.25, 4.0, (0.5, 2.0), log=True, smaller="low", name="width_last")] = 1.0
     round_to: Annotated[int, Range(1, 1024)] = 4
     importance: str = "l1"
+    heads: str = "narrow"
     keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "importance", IMPORTANCES)
+        check_choice(self, "heads", HEADS)
         if not all(self.keep):
             raise ValueError(f"a pattern of keep must name a layer, got keep={self.keep}")
 

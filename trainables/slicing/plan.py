@@ -10,13 +10,15 @@ from torch import nn
 
 from trainables.calling import Inputs
 from trainables.slicing.attention import Heads, readings
-from trainables.slicing.choice import Scores, least_important, removal_of
+from trainables.slicing.choice import Scores, least_important, least_important_heads, removal_of
 from trainables.slicing.cut import Cut
 from trainables.slicing.graph import Family
 from trainables.slicing.removal import Removal
-from trainables.slicing.sizes import guessed_sizes, head_sizes, sizes_without_tensors
+from trainables.slicing.sizes import guessed_sizes, head_counts, head_sizes, sizes_without_tensors
 from trainables.slicing.sound import check_family
 from trainables.slicing.trial import fault
+
+MHA = nn.MultiheadAttention
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,19 @@ class Planner:
     def _removal(self, family: Family, attention: Iterable[Heads] = ()) -> Removal:
         """What goes with the least important channels of ``family``."""
         names = {member.name for member in family.members}
-        heads = [m.num_heads for name in names if isinstance(m := self._module(name), nn.MultiheadAttention)]
+        inside = [(m.num_heads, m.embed_dim) for n in names if isinstance(m := self._module(n), MHA)]
         # The inside of attention often is as wide as the stream it writes to, and then stays so.
-        heads += [each.heads for each in attention if each.output in names]
+        inside += [
+            (each.heads, len(each.family.members[0].channels)) for each in attention if each.output in names
+        ]
         size = len(family.members[0].channels)
-        together = math.lcm(*heads)
+        whole = self.cut.heads == "remove"
+        together = math.lcm(*(width // heads if whole else heads for heads, width in inside))
         of = together if size % together == 0 else 1
         gone = least_important(self.network, family, self.cut, self._share(family), self.scores, of)
         if not gone:
             return Removal()
-        removal = removal_of(self.network, family, gone, self.scores)
+        removal = removal_of(self.network, family, gone, self.scores, self.cut.heads)
         removal.sizes.update(sizes_without_tensors(self.network, removal))
         return removal
 
@@ -132,6 +137,8 @@ class Planner:
         stream = good.layers.get((reading.output, "out"))
         if stream and self.network.get_submodule(reading.output).out_features == size:
             shares.insert(0, 1 - len(stream) / size)
+        if cut.heads == "remove":
+            yield from self._without_heads(reading, shares)
         for share in dict.fromkeys(shares):
             exact = replace(cut, round_to=1) if len(shares) > 1 and share == shares[0] else cut
             gone = least_important(self.network, family, exact, share, self.scores)
@@ -143,6 +150,16 @@ class Planner:
                 for factor in (math.sqrt(old / new), 1.0):
                     name, channels = reading.queries
                     yield replace(removal, sizes=sizes, queries={name: (channels, factor)})
+
+    def _without_heads(self, reading: Heads, shares: Iterable[float]) -> Iterator[Removal]:
+        """What may go from inside of attention as whole heads."""
+        for share in dict.fromkeys(shares):
+            gone = least_important_heads(reading.family, reading.heads, share, self.scores)
+            if gone:
+                removal = removal_of(self.network, reading.family, gone, self.scores)
+                left = reading.heads - len(gone) * reading.heads // len(reading.family.members[0].channels)
+                sizes = head_counts(self.network, reading.queries[0], reading.heads, left)
+                yield replace(removal, sizes=sizes)
 
 
 def _together(removals: Iterable[Removal]) -> Removal:

@@ -65,13 +65,25 @@ def guessed_sizes(network: nn.Module, removal: Removal) -> dict[tuple[str, str],
 
 def head_sizes(network: nn.Module, layer: str, old: int, new: int) -> dict[tuple[str, str], int]:
     """Attributes of the modules around ``layer`` that say how wide a head of attention is."""
+    return _around(network, layer, old, new, widths=True)
+
+
+def head_counts(network: nn.Module, layer: str, old: int, new: int) -> dict[tuple[str, str], int]:
+    """Attributes of the modules around ``layer`` that say how many heads attention has."""
+    return _around(network, layer, old, new, widths=False)
+
+
+def _around(
+    network: nn.Module, layer: str, old: int, new: int, *, widths: bool
+) -> dict[tuple[str, str], int]:
     found = {}
     name = layer
     while name:
         name = name.rpartition(".")[0]
-        for attribute in vars(network.get_submodule(name)):
-            is_width = "head" in attribute and any(word in attribute for word in WIDTHS)
-            is_width = is_width and not attribute.startswith("_")
-            if is_width and size_of(network.get_submodule(name), attribute) == old:
+        module = network.get_submodule(name)
+        for attribute in vars(module):
+            is_width = any(word in attribute for word in WIDTHS)
+            named = "head" in attribute and is_width == widths and not attribute.startswith("_")
+            if named and size_of(module, attribute) == old:
                 found[name, attribute] = new
     return found
