@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from spaces.arguments import Handle, arguments_of, handles_of
 from studies.images import IMAGES
 from studies.translation import TRANSLATION
 from trainables.methods import METHODS, Method, Setting
+from trainables.methods.ideas import IDEAS
 from trainables.models import LSTM, ConvNet
 from trainables.part import Part
 from trainables.recipe import Recipe
@@ -35,7 +37,8 @@ then ends in `started`.
 
 A sweep draws the method and what the tables call *searched*; `rayduce methods` prints the same list, and
 `--methods`, `--fix` and `--range` of `rayduce sweep` choose from it. What is *accepted* but not searched by
-itself is searched where a range is given, and can be fixed.
+itself is searched where a range is given, and can be fixed. The first trials of a sweep of all
+methods are the first method of each idea below at its defaults; of `--methods`, each of them.
 
 Soft targets use the true KL divergence, averaged over images, or over target tokens (`batchmean`). The
 published code of quantized distillation averaged over the classes as well; at the same weight its term is
@@ -58,16 +61,32 @@ CONTEXTS = {
 
 def page() -> str:
     """The page's text."""
-    parts = [HEAD.format(refused=_refused())]
-    for short, method in METHODS.items():
-        paper = f" *{method.paper[0].upper()}{method.paper[1:]}.*" if method.paper else ""
-        parts.append(f"## {method.name} (`{short}`)\n")
-        parts.append(f"{inspect.cleandoc(method.__doc__ or '')}{paper}\n")
-        parts.append("| argument | default |\n|---|---|")
-        parts += [f"| `{name}` | `{_shown(default)}` |" for name, default in arguments_of(method).items()]
-        parts.append("\n| handle | accepted | searched | default |\n|---|---|---|---|")
-        parts += [_row(handle) for handle in handles_of(method)]
-        parts.append(f"\nIts recipe: {_slots(_example(method))}.\n")
+    parts = [HEAD.format(refused=_refused()), _contents()]
+    for name, idea in IDEAS.items():
+        parts.append(f"## {idea.title}\n\n{textwrap.fill(idea.text, 112)}\n")
+        parts += [_chapter(short, method) for short, method in METHODS.items() if method.idea == name]
+    return "\n".join(parts)
+
+
+def _contents() -> str:
+    """The methods by idea."""
+    rows = ["| idea | methods |", "|---|---|"]
+    for name, idea in IDEAS.items():
+        methods = [f"`{short}` {method.name}" for short, method in METHODS.items() if method.idea == name]
+        rows.append(f"| {idea.title} | {', '.join(methods)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _chapter(short: str, method: Method) -> str:
+    """What the page says of one method."""
+    paper = f" *{method.paper[0].upper()}{method.paper[1:]}.*" if method.paper else ""
+    parts = [f"### {method.name} (`{short}`)\n"]
+    parts.append(f"{inspect.cleandoc(method.__doc__ or '')}{paper}\n")
+    parts.append("| argument | default |\n|---|---|")
+    parts += [f"| `{name}` | `{_shown(default)}` |" for name, default in arguments_of(method).items()]
+    parts.append("\n| handle | accepted | searched | default |\n|---|---|---|---|")
+    parts += [_row(handle) for handle in handles_of(method)]
+    parts.append(f"\nIts recipe: {_slots(_example(method))}.\n")
     return "\n".join(parts)
 
 

@@ -135,13 +135,16 @@ class Space:
         return tuple(task for task in tasks if task != context.task and isinstance(task, TaughtTask))
 
     def starting_points(self, context: Context) -> list[dict[str, Any]]:
-        """The methods' own defaults as parameters, and what the study adds: what a sweep tries first.
+        """Methods' own defaults as parameters, and what the study adds: what a sweep tries first.
+
+        Of chosen methods, each is tried; of all there are, the first of each idea: the search finds out about
+        the others, rather than spend its beginning on one trial of everything.
 
         Students have the size that the study gives them. Where they may start from the teacher, those of
         methods that quantize do.
         """
         opened = self.opened(context)
-        points = [opened.point({METHOD: name})[0] for name in opened.methods]
+        points = [opened.point({METHOD: name})[0] for name in self._first(opened)]
         for wanted in self.also:
             if wanted[METHOD] in opened.methods:
                 point, complete = opened.point(wanted)
@@ -172,6 +175,15 @@ class Space:
         for recipe in found:
             ways.setdefault((recipe.origin, recipe.activations), recipe)
         return tuple(ways.values())
+
+    def _first(self, opened: Opened) -> list[str]:
+        """The methods that a sweep begins with, by name."""
+        ideas = {method.idea: name for name, method in reversed(opened.methods.items())}
+        return (
+            list(opened.methods)
+            if self.methods is not None
+            else sorted(ideas.values(), key=list(opened.methods).index)
+        )
 
     def sizes(self, context: Context) -> dict[str, Search]:
         """From what to what the size of the first students is searched, by handle; equal ends where fixed."""

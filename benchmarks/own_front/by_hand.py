@@ -1,18 +1,19 @@
 """The same network made smaller by hand: Torch-Pruning, fine-tuning, and 8-bit weights by torchao.
 
-    CIFAR_IMAGES=DIR CIFAR_CHECKPOINT=FILE python -m benchmarks.own_front.by_hand [--epochs 8] [--ratios ...]
+    CIFAR_IMAGES=DIR CIFAR_CHECKPOINT=FILE python -m benchmarks.own_front.by_hand [--seconds 1800]
 
 As the guides of both libraries have it: ``BasePruner`` with group magnitudes, the classifier left out,
-channels in multiples of 8; then as many epochs of SGD from labels as a student of the sweep has, in views
-of the same kind; then weights in 8 bits per output channel (torchao's primitives: its quantizer for x86
-processors does not take this network with torch 2.13). What is counted are the bytes of the tensors:
-weights as int8, scales and all else as float32. torchao has to be installed (``pip install --no-deps
-torchao==0.18.0``).
+channels in multiples of 8; then SGD from labels in views of the same kind, for as many epochs as fit the
+processor time that a student of the sweep has; then weights in 8 bits per output channel (torchao's
+primitives: its quantizer for x86 processors does not take this network with torch 2.13). What is counted
+are the bytes of the tensors: weights as int8, scales and all else as float32. torchao has to be installed
+(``pip install --no-deps torchao==0.18.0``).
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import time
@@ -31,22 +32,25 @@ from benchmarks.own_front.teacher import accuracy, normalised, pixels, shifted
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--ratios", type=float, nargs="+", default=[0.0, 0.5, 0.7])
+    parser.add_argument(
+        "--seconds", type=float, default=1800.0, help="processor time of a student's training"
+    )
+    parser.add_argument("--ratios", type=float, nargs="+", default=[0.0, 0.55, 0.7])
     options = parser.parse_args()
     splits = pixels(Path(os.environ["CIFAR_IMAGES"]))
     for ratio in options.ratios:
-        begun = time.perf_counter()
+        begun, epochs = time.process_time(), 0
         network = resnet()
         network.load_state_dict(safetensors.torch.load_file(os.environ["CIFAR_CHECKPOINT"]))
         whole = sum(parameter.numel() for parameter in network.parameters()) * 4
         if ratio:
             prune(network, ratio)
-            tune(network, splits["train"], options.epochs)
+            epochs = affordable(network, splits["train"], options.seconds)
+            tune(network, splits["train"], epochs)
         size = to_int8(network)
         found = {split: accuracy(network, *splits[split]) for split in ("validation", "test")}
-        row = {"ratio": ratio, "bytes": size, "times": whole / size, **found}
-        print(json.dumps(row | {"seconds": round(time.perf_counter() - begun)}), flush=True)
+        row = {"ratio": ratio, "bytes": size, "times": whole / size, **found, "epochs": epochs}
+        print(json.dumps(row | {"seconds": round(time.process_time() - begun)}), flush=True)
 
 
 def prune(network: nn.Module, ratio: float) -> None:
@@ -63,6 +67,15 @@ def prune(network: nn.Module, ratio: float) -> None:
         num_heads={},
     )
     pruner.step()
+
+
+def affordable(network: nn.Module, split: Any, seconds: float, steps: int = 20) -> int:
+    """How many epochs of :func:`tune` fit ``seconds`` of processor time, at least one; tried on a copy."""
+    copied, (images, labels) = copy.deepcopy(network), split
+    begun = time.process_time()
+    tune(copied, (images[: 128 * steps], labels[: 128 * steps]), 1)
+    apiece = (time.process_time() - begun) / steps
+    return max(int(seconds / (apiece * -(-len(labels) // 128))), 1)
 
 
 def tune(network: nn.Module, split: Any, epochs: int) -> None:

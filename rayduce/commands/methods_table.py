@@ -9,6 +9,7 @@ from rich.table import Table
 
 from spaces.arguments import Handle, handles_in, handles_of
 from trainables.methods import METHODS, PRUNING
+from trainables.methods.ideas import IDEAS
 
 
 def method_records() -> list[dict[str, Any]]:
@@ -19,6 +20,7 @@ def method_records() -> list[dict[str, Any]]:
             "method": method.name,
             "summary": (method.__doc__ or "").partition("\n")[0],
             "paper": method.paper,
+            "idea": method.idea,
             "handles": [_record(handle) for handle in handles_of(method)],
         }
         for short, method in METHODS.items()
@@ -40,9 +42,13 @@ def methods_table() -> Table:
     table.add_column("short")
     table.add_column("method, paper", max_width=31)
     table.add_column("searched", no_wrap=True)
-    for short, method in METHODS.items():
-        named = method.name + (f"\n{method.paper}" if method.paper else "")
-        table.add_row(short, named, "\n".join(_searched(handles_of(method))), end_section=True)
+    for name, idea in IDEAS.items():
+        methods = {short: method for short, method in METHODS.items() if method.idea == name}
+        if methods:
+            table.add_row("", f"[bold]{idea.title}[/bold]", "", end_section=True)
+        for short, method in methods.items():
+            named = method.name + (f"\n{method.paper}" if method.paper else "")
+            table.add_row(short, named, "\n".join(_searched(handles_of(method))), end_section=True)
     return table
 
 

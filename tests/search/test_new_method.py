@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=4)
 
 
-@published("Nobody 2026")
+@published("Nobody 2026", "grid")
 def warm_rounding(
     given: Setting,
     *,
@@ -53,7 +53,8 @@ def test_the_space_draws_it_and_runs_are_named_after_it():
     space = sized(IMAGES, (1, 2), (0.1, 1.0))
     parameters = space.parameters(CONTEXT)
     assert "warm_rounding" in parameters["method"].choices and parameters["warmth"].low == 0.25
-    point = next(p for p in space.starting_points(CONTEXT) if p["method"] == "warm_rounding")
+    chosen = replace(space, methods=("warm_rounding",))
+    (point,) = chosen.starting_points(CONTEXT)[:1]
     assert (point["warmth"], point["symmetric_bits"]) == (0.3, 3)
     recipe = space(optuna.trial.FixedTrial({**point, "warmth": 0.5}), CONTEXT)
     assert recipe.method == "warm_rounding" and recipe.phases[0].optimizer.learning_rate == 0.5 * 5e-3
@@ -79,7 +80,7 @@ def test_the_documentation_has_to_have_it():
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert "## warm_rounding (`warm`)" in module.page()
+    assert "### warm_rounding (`warm`)" in module.page()
     assert "| `warmth` | [0, 1] | 0.25 to 0.5 | 0.3 |" in module.page()
 
 

@@ -18,7 +18,7 @@ from trainables.tasks import Digits
 CONTEXT = Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=4)
 
 
-@published("")
+@published("", "pruning")
 def self_pruned(given: Setting, *, pruner: Magnitude = Magnitude(0.7), optimizer: AdamW = AdamW()) -> Recipe:
     """Pruned in any case."""
     given = given.pruned_by(pruner)

@@ -136,13 +136,28 @@ def test_what_a_task_refuses_is_left_out_with_its_reason():
     ("space", "context"), [(images, CONTEXT), (translation, TEXT)], ids=["images", "text"]
 )
 def test_starting_points_are_complete_and_valid(space, context):
-    points = space.starting_points(context)
-    assert {point["method"] for point in points} == set(space.opened(context).methods)
+    names = tuple(space.opened(context).methods)
+    points = replace(space, methods=names).starting_points(context)
+    assert {point["method"] for point in points} == set(names)
     for point in points:
         trial = optuna.trial.FixedTrial(point)
         space(trial, context)
         assert trial.params == point
         assert point.keys() <= space.parameters(context).keys()
+
+
+@pytest.mark.parametrize(
+    ("space", "context"), [(images, CONTEXT), (translation, TEXT)], ids=["images", "text"]
+)
+def test_of_all_methods_the_first_of_each_idea_is_tried_first(space, context):
+    methods = space.opened(context).methods
+    first = {}
+    for name, method in methods.items():
+        first.setdefault(method.idea, name)
+    begun = [point["method"] for point in space.starting_points(context)]
+    assert list(dict.fromkeys(begun)) == list(first.values()) and len(begun) < len(methods)
+    wanted = replace(space, without=tuple(first.values())).starting_points(context)
+    assert not {point["method"] for point in wanted} & set(begun)
 
 
 def test_ends_are_at_the_ends():

@@ -19,7 +19,7 @@ from trainables.tasks.text import TextTask
 PointsRate = Annotated[float, Range(0, 100, (1e-6, 1e-3), log=True, excluded="low")]
 
 
-@published("Hinton et al. 2015")
+@published("Hinton et al. 2015", "answers")
 def knowledge_distillation(
     given: Setting, *, imitation: SoftTargets = SoftTargets(), optimizer: AdamW = AdamW()
 ) -> Recipe:
@@ -27,7 +27,7 @@ def knowledge_distillation(
     return given.recipe(given.phase(optimizer), imitation=imitation)
 
 
-@published("BAM, Clark et al. 2019")
+@published("BAM, Clark et al. 2019", "answers")
 def teacher_annealing(
     given: Setting,
     *,
@@ -42,7 +42,7 @@ def teacher_annealing(
     return given.recipe(given.phase(optimizer), imitation=imitation)
 
 
-@published("Polino et al. 2018, section 3")
+@published("Polino et al. 2018, section 3", "distilled grid")
 def quantized_distillation(
     given: Setting,
     *,
@@ -58,7 +58,7 @@ def quantized_distillation(
     return given.recipe(given.phase(optimizer, quantize=True), quantizer=quantizer, imitation=imitation)
 
 
-@published("Polino et al. 2018, section 4")
+@published("Polino et al. 2018, section 4", "distilled grid")
 def differentiable_quantization(
     given: Setting,
     *,
@@ -84,7 +84,7 @@ def differentiable_quantization(
     )
 
 
-@published("Polino et al. 2018, published code")
+@published("Polino et al. 2018, published code", "distilled grid")
 def alternating_quantization(
     given: Setting,
     *,
@@ -119,7 +119,7 @@ def alternating_quantization(
     return given.recipe(*phases, quantizer=quantizer, imitation=imitation)
 
 
-@published("Kim & Rush 2016")
+@published("Kim & Rush 2016", "answers")
 def sequence_level_distillation(
     given: Setting,
     *,

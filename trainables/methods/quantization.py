@@ -12,7 +12,7 @@ from trainables.quantizers import LearnedStep, Symmetric, Uniform
 from trainables.recipe import Recipe
 
 
-@published('the "post-mortem" of Polino et al. 2018')
+@published('the "post-mortem" of Polino et al. 2018', "rounding")
 def post_training_quantization(
     given: Setting, *, quantizer: Uniform = Uniform(8), optimizer: AdamW = AdamW()
 ) -> Recipe:
@@ -20,7 +20,7 @@ def post_training_quantization(
     return given.recipe(given.phase(optimizer), quantizer=quantizer)
 
 
-@published("the baseline of Nagel et al. 2020, section 3")
+@published("the baseline of Nagel et al. 2020, section 3", "rounding")
 def round_to_nearest(given: Setting, *, quantizer: Uniform = Uniform(8)) -> Recipe:
     """The weights of a trained network, rounded as they are to a uniform grid per bucket: no training at all.
 
@@ -31,7 +31,7 @@ def round_to_nearest(given: Setting, *, quantizer: Uniform = Uniform(8)) -> Reci
     return given.recipe(given.phase(AdamW(), 0, prune=False), quantizer=quantizer)
 
 
-@published("LSQ, Esser et al. 2020")
+@published("LSQ, Esser et al. 2020", "grid")
 def learned_step_quantization(
     given: Setting,
     *,
@@ -52,7 +52,7 @@ def learned_step_quantization(
     return given.recipe(given.phase(optimizer, given.epochs - count), last, quantizer=quantizer)
 
 
-@published("Jacob et al. 2018")
+@published("Jacob et al. 2018", "rounding")
 def int8_post_training_quantization(given: Setting, *, optimizer: AdamW = AdamW()) -> Recipe:
     """Full-precision training, then 8-bit weights and inputs of layers, for integer hardware.
 
@@ -62,7 +62,7 @@ def int8_post_training_quantization(given: Setting, *, optimizer: AdamW = AdamW(
     return given.recipe(given.phase(optimizer), quantizer=Symmetric(), activations=MovingRange())
 
 
-@published("Jacob et al. 2018")
+@published("Jacob et al. 2018", "grid")
 def quantization_aware_training(
     given: Setting,
     *,
@@ -87,7 +87,7 @@ def quantization_aware_training(
     return given.recipe(first, last, quantizer=quantizer, activations=activations)
 
 
-@published("PACT, Choi et al. 2018")
+@published("PACT, Choi et al. 2018", "grid")
 def parameterized_clipping(
     given: Setting,
     *,

@@ -11,6 +11,7 @@ from trainables.activations import NoActivationQuantizer
 from trainables.activations.base import ActivationQuantizer
 from trainables.codecs import Smallest
 from trainables.losses.base import Loss
+from trainables.methods.ideas import IDEAS
 from trainables.models.base import Model
 from trainables.optimizers import Optimizer
 from trainables.origins.base import Origin
@@ -129,18 +130,25 @@ class Method(Generic[P]):
         function: that writes the recipe.
         name: of its function.
         paper: authors, year and section; empty for what is nobody's invention.
+        idea: one of :data:`trainables.methods.ideas.IDEAS`.
+
+    Raises:
+        ValueError: there is no such idea.
     """
 
-    def __init__(self, function: Callable[P, Recipe], paper: str) -> None:
+    def __init__(self, function: Callable[P, Recipe], paper: str, idea: str) -> None:
+        if idea not in IDEAS:
+            raise ValueError(f"the idea of a method must be one of {', '.join(IDEAS)}, got {idea=}")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
         self.paper = paper
+        self.idea = idea
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Recipe:
         return replace(self.function(*args, **kwargs), method=self.name)
 
 
-def published(paper: str) -> Callable[[Callable[P, Recipe]], Method[P]]:
-    """Make a function of a :class:`Setting` the method that ``paper`` describes."""
-    return lambda function: Method(function, paper)
+def published(paper: str, idea: str) -> Callable[[Callable[P, Recipe]], Method[P]]:
+    """Make a function of a :class:`Setting` the method that ``paper`` describes; it stands for ``idea``."""
+    return lambda function: Method(function, paper, idea)
