@@ -40,9 +40,6 @@ COLOURS = {
 """What marks can be coloured by: column of the trials -> what a menu says."""
 
 
-FULL_PRECISION = "full_precision"
-
-
 @dataclass(frozen=True)
 class Mark:
     """A teacher, on the axes of a figure; NaN where it was not measured."""
@@ -313,7 +310,7 @@ def is_measured(mark: Mark) -> bool:
 
 
 def _reference(trials: pd.DataFrame, data: pd.DataFrame, x: Axis, y: Axis) -> pd.DataFrame:
-    plain = (trials["method"] == FULL_PRECISION).to_numpy(dtype=bool, na_value=False)
+    plain = trials["bits"].isna().to_numpy(dtype=bool)
     plain = plain & (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
     rows = data.loc[plain, ["x", "y"]]
     best = non_dominated(rows.to_numpy(dtype=float), (x.up, y.up))
