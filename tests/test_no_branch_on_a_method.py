@@ -1,4 +1,4 @@
-"""What a method does is in its function and in parts: nothing else asks which method, or which part, there is."""
+"""What a method does is in its function and in parts: nothing else asks which method there is."""
 
 from __future__ import annotations
 
