@@ -110,6 +110,15 @@ class TopClasses(Distributions):
 
 
 @dataclass(frozen=True)
+class Silence(Answers):
+    """No answers at all: nothing to imitate, so no distance and no gradient."""
+
+    def distance(self, student: Tensor, temperature: float) -> Tensor:
+        """0."""
+        return student.new_zeros(())
+
+
+@dataclass(frozen=True)
 class Values(Answers):
     """Outputs that are no classes, such as positions or pictures.
 

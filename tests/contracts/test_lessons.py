@@ -93,27 +93,6 @@ class OfPeers(LiveTeacher):
         return _OfPeers()
 
 
-class _WhereSaid(nn.Module):
-    def forward(self, step, lesson):
-        if lesson.answers is None:
-            return step.logits.new_zeros(())
-        wanted, ours = lesson.answers.outcomes(step.logits, 1.0)
-        return F.kl_div(ours, wanted, reduction="batchmean", log_target=True)
-
-
-@dataclass(frozen=True)
-class WhereSaid(Loss):
-    """Soft targets at the steps at which the teacher says something."""
-
-    weight: Schedule = Constant(1.0)
-
-    def build(self, probe):
-        return _WhereSaid()
-
-    def check_temperature(self, only):
-        pass
-
-
 class _Hint(nn.Module):
     def __init__(self, probe, ours, theirs):
         super().__init__()
@@ -199,7 +178,7 @@ DOUBLES = {
     "a loss with a projection on a feature": recipe_of(Fixed(TEACHER_ID), (Hint(),)),
     "a loss that looks into a teacher that learns": recipe_of(Growing(), (Hint(),)),
     "a mask that asks for gradients": recipe_of(pruner=Saliency(), phase={"prune": True}),
-    "a policy that changes at half time": recipe_of(SecondHalf(), (WhereSaid(),)),
+    "a policy that changes at half time": recipe_of(SecondHalf(), (SoftTargets(),)),
     "students that teach one another": mutual(),
     "masked weights that move on": recipe_of(
         pruner=Magnitude(0.5, updates=8), phase={"prune": True, "dense_gradient": True}

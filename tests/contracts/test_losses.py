@@ -32,9 +32,16 @@ def test_a_loss_is_a_scalar_with_a_gradient_and_zero_at_equality(part):
 
 
 @pytest.mark.parametrize("part", MEMBERS, ids=str)
-def test_a_missing_or_foreign_teacher_is_an_error(part):
-    with pytest.raises(ValueError, match="NoTeacher"):
-        imitation(part, torch.randn(2, 3), None)
+def test_where_the_teacher_is_silent_there_is_no_loss_and_no_gradient(part):
+    student = torch.randn(2, 3, requires_grad=True)
+    silent = imitation(part, student, None)
+    assert silent.shape == () and float(silent) == 0.0
+    (student.sum() + silent).backward()
+    assert torch.equal(student.grad, torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("part", MEMBERS, ids=str)
+def test_a_foreign_teacher_is_an_error(part):
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 4\)"):
         imitation(part, torch.randn(2, 3), Logits(torch.randn(2, 4)))
 

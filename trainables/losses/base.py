@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from torch import nn
 
-from trainables.answers import Answers
+from trainables.answers import Answers, Silence
 from trainables.part import Part
 from trainables.probe import Probe
 from trainables.schedules import Schedule
@@ -20,6 +20,9 @@ class Loss(Part):
     @abstractmethod
     def build(self, probe: Probe) -> nn.Module:
         """A module ``(step, lesson) -> scalar``, averaged over the rows that count.
+
+        A term that imitates is 0 at a step at which the teacher says nothing (``lesson.answers`` is None):
+        some teachers are silent for a part of the training. :func:`check_answers` makes it so.
 
         ``step`` is a :class:`trainables.lesson.Step`, ``lesson`` what the teacher said to it. The module owns
         its projections and memories: parameters are trained with the student's weights, buffers are in
@@ -42,7 +45,5 @@ class Loss(Part):
 
 
 def check_answers(answers: Answers | None) -> Answers:
-    """What the teacher said, checked to be there."""
-    if answers is None:
-        raise ValueError("this loss imitates a teacher, but the recipe's teacher is NoTeacher")
-    return answers
+    """What the teacher said; :class:`trainables.answers.Silence` where it said nothing at this step."""
+    return Silence() if answers is None else answers
