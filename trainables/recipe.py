@@ -93,7 +93,7 @@ class Recipe(Part):
         task: data set, loss and metric.
         origin: how the student comes to be, and of which architecture.
         teacher: who is imitated.
-        losses: terms beside the task's own loss; they need a teacher.
+        losses: terms beside the task's own loss; those that imitate need a teacher.
         task_weight: multiplier of the task's own loss.
         pruner: which weights stay.
         quantizer: weights -> few values.
@@ -130,7 +130,7 @@ class Recipe(Part):
         check_choice(self, "exempt_dtype", EXEMPT_DTYPES)
         if not self.phases:
             raise ValueError("phases must hold at least one phase, got ()")
-        if self.losses and self.teacher == NoTeacher():
+        if self.imitates and self.teacher == NoTeacher():
             raise ValueError(
                 f"losses need a teacher to imitate, got teacher={self.teacher} and {self.losses}"
             )
@@ -162,6 +162,11 @@ class Recipe(Part):
     def model(self) -> Model:
         """The architecture that was asked for."""
         return self.origin.model
+
+    @property
+    def imitates(self) -> bool:
+        """Whether a term of the loss needs a teacher's answers."""
+        return any(loss.imitates for loss in self.losses)
 
     @property
     def quantizes(self) -> bool:

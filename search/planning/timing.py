@@ -151,7 +151,7 @@ class Timer:
             recipe: with its teacher asked at every step, if it has one.
             answer: what is not to be counted of each step of such a recipe.
         """
-        steps = recipe.epochs * self._task.steps("train") if recipe.losses else 0
+        steps = recipe.epochs * self._task.steps("train") if recipe.imitates else 0
         return max(0.0, max(1, recipe.epochs) * self.epoch(recipe) - steps * answer)
 
     def evaluation(self, recipe: Recipe) -> float:

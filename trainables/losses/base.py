@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from torch import nn
 
@@ -13,9 +14,15 @@ from trainables.schedules import Schedule
 
 
 class Loss(Part):
-    """One term of the training loss; ``weight(progress)`` multiplies it."""
+    """One term of the training loss; ``weight(progress)`` multiplies it.
+
+    Attributes:
+        weight: over training.
+        imitates: whether the term needs a teacher's answers; default True.
+    """
 
     weight: Schedule
+    imitates: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, probe: Probe) -> nn.Module:
