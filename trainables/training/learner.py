@@ -73,6 +73,7 @@ class Learner:
             self._compressed = list(compressed_weights(self.network))
             self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.network)]
             self.policy = recipe.teacher.build(sources, task, self.network).to(device)
+            self._frozen |= {id(each) for each in self.policy.own.parameters() if not each.requires_grad}
             self._probe = self._probed()
             self.losses = nn.ModuleList([loss.build(self._probe) for loss in recipe.losses]).to(device)
         self._enter(0, 0)
@@ -251,6 +252,7 @@ class Learner:
         every = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
         own = [p for p in every if id(p) not in self._frozen] if phase.train in ("weights", "all") else []
         beside = [*self.losses.parameters(), *self.policy.own.parameters()]
+        beside = [p for p in beside if id(p) not in self._frozen]
         chosen = own + beside if phase.train in ("weights", "all") else []
         undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
         if phase.quantize:  # an input's range moves with whatever moves: both decide what is clipped
