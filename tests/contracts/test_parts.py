@@ -123,6 +123,10 @@ def test_names_read_well():
         "qat-8bit-channel-a8-d1-w1-s30",
         "pact-4bit-a4-d1-w1-s30",
         "pqk-4bit-d1-w1-s80",
+        "appa-4bit-channel-d1-w1-s30",
+        "appb-4bit-channel-d1-w1-s30",
+        "appc-4bit-channel-d1-w1-s30",
+        "few-d1-w1-s30",
     ]
 
 

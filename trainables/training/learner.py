@@ -18,6 +18,7 @@ from trainables.batch import Batch
 from trainables.calling import Inputs, call, main_output
 from trainables.compression.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.compression.quantized_inputs import calibrate, input_quantizers
+from trainables.labels import partly_labelled
 from trainables.lesson import Step
 from trainables.models.base import Model
 from trainables.models.custom import CodeChanged
@@ -59,7 +60,7 @@ class Learner:
 
     def __init__(self, recipe: Recipe, task: LoadedTask, sources: Sources, device: torch.device) -> None:
         self.recipe = recipe
-        self._task = task
+        self._task = task = partly_labelled(task, recipe.labelled)
         self._steps = task.steps("train")
         self._phase = -1
         self._optimizer: torch.optim.Optimizer | None = None
