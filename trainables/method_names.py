@@ -14,5 +14,10 @@ SHORT_NAMES: dict[str, str] = {
     "qat": "quantization_aware_training",
     "pact": "parameterized_clipping",
     "seqkd": "sequence_level_distillation",
+    "pqk": "in_place_distillation",
+    "appa": "apprentice_joint",
+    "appb": "apprentice_fixed",
+    "appc": "apprentice_refined",
+    "few": "few_label_distillation",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -105,6 +105,8 @@ class Recipe(Part):
         phases: what happens in which order; at least one.
         codec: how tensors become bytes.
         seed: drives initialisation, shuffling, augmentation and dropout.
+        labelled: share of the training samples whose labels are used, in [0, 1]; default 1. Which they are is
+            the same in every run. Without labels there must be a teacher.
         peers: recipes of other students that are trained together with this one, on the same batches and for
             as many epochs; default none. Each student's teacher hears what the others answer.
     """
@@ -123,6 +125,7 @@ class Recipe(Part):
     exempt: tuple[str, ...] = ()
     exempt_dtype: str = "float16"
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    labelled: Annotated[float, Range(0.0, 1.0)] = 1.0
     peers: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
@@ -134,6 +137,8 @@ class Recipe(Part):
             raise ValueError(
                 f"losses need a teacher to imitate, got teacher={self.teacher} and {self.losses}"
             )
+        if self.labelled == 0 and self.teacher == NoTeacher():
+            raise ValueError(f"without labels there must be a teacher, got labelled={self.labelled} and none")
         for loss in self.losses:
             loss.check_temperature(self.teacher.temperature(self.task))
         for peer in self.peers:

@@ -34,6 +34,8 @@ def in_words(recipe: Recipe) -> str:
     }
     facts = [f"{role} {named(part)}" for role, part in roles.items() if part not in NOTHING]
     facts += [f"loss {named(loss)}" for loss in recipe.losses]
+    if recipe.labelled < 1:
+        facts.append(f"labels of {100 * recipe.labelled:.4g} % of the samples")
     if recipe.origin.parent is not None:
         facts.append(f"begun with the weights of {recipe.origin.parent}")
     firsts: dict[type[Part], Part] = {}

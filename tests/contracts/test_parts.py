@@ -10,6 +10,7 @@ import pytest
 from tests.recipes import every_method
 from trainables.models import ConvNet, Custom
 from trainables.naming import short_name, summary
+from trainables.origins import Fresh
 from trainables.part import Part, part_from_dict, ranges
 from trainables.recipe import MEMBERS, canonical_json, recipe_from_dict
 from trainables.schedules import Schedule, constant
@@ -19,6 +20,7 @@ from trainables.teachers import Fixed
 NEEDS = {
     "Fixed": {"recipe_id": "0" * 16},
     "Remembered": {"recipe_id": "0" * 16},
+    "Joint": {"origin": Fresh(ConvNet()), "task": Phrases()},
     "TeacherTranslations": {"of": Phrases(), "teacher_id": "0" * 16},
     "Fresh": {"model": ConvNet()},
     "Trained": {"model": ConvNet(), "network": "0" * 16},
@@ -120,6 +122,11 @@ def test_names_read_well():
         "int8-8bit-channel-a8-d1-w1-s30",
         "qat-8bit-channel-a8-d1-w1-s30",
         "pact-4bit-a4-d1-w1-s30",
+        "pqk-4bit-d1-w1-s80",
+        "appa-4bit-channel-d1-w1-s30",
+        "appb-4bit-channel-d1-w1-s30",
+        "appc-4bit-channel-d1-w1-s30",
+        "few-d1-w1-s30",
     ]
 
 

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.trainables.steps import STUDENT, step_of
+from trainables.models import ConvNet
+from trainables.origins import Fresh
+from trainables.tasks import Digits
 from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages
-from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered
+from trainables.teachers import TEACHERS, Fixed, Joint, NoTeacher, Remembered, Unpruned
 from trainables.teachers.remembered import remember
 from trainables.teachers.sources import LocalSources, NoSources
 
@@ -17,6 +20,9 @@ CPU = torch.device("cpu")
 ID = "0" * 16
 VIEWS = 3
 MEMBERS = [NoTeacher(), Fixed(ID), Remembered(ID, VIEWS)]
+SMALL = ConvNet(stages=((4,),), hidden=(8,), kernel_size=3, depth=1)
+LEARNING = [Joint(Fresh(SMALL), Digits()), Unpruned()]
+"""Those that learn while the student does."""
 
 
 def opened(count=37, seed=0, batch_size=8, padding=2, shift=0):
@@ -39,7 +45,23 @@ def network(recipe_id):
 
 
 def test_every_member_is_tried():
-    assert {type(part) for part in MEMBERS} == set(TEACHERS)
+    assert {type(part) for part in (*MEMBERS, *LEARNING)} == set(TEACHERS)
+
+
+@pytest.mark.parametrize("part", LEARNING, ids=lambda part: type(part).__name__)
+def test_one_that_learns_says_what_it_learns_by_and_the_student_gets_no_gradient_of_it(part):
+    task = Digits(batch_size=8).open(Digits().load(None), CPU, 0)
+    student = SMALL.build((1, 8, 8), 10)
+    policy = part.build(NoSources(), task, student)
+    batch = next(task.batches("train", 0, part.view(0)))
+    output = student(batch.inputs)
+    lesson = policy(step_of(output, batch, 0.5))
+    assert not lesson.answers.values.requires_grad and lesson.answers.values.shape == output.shape
+    learned = [*policy.own.parameters()] or [*student.parameters()]  # its own, or those that it shares
+    gradients = torch.autograd.grad(lesson.loss, learned, retain_graph=True)
+    assert all(bool(each.any()) for each in gradients)
+    said = torch.autograd.grad(lesson.loss, output, allow_unused=True)
+    assert said == (None,)
 
 
 @pytest.mark.parametrize("part", MEMBERS, ids=str)

@@ -70,7 +70,8 @@ def every_translation_method(
             arguments["imitation"] = replace(accepted["imitation"].default, temperature=Constant(1.0))
         if "points_learning_rate" in accepted:
             arguments["points_learning_rate"] = 1e-4
-        recipes.append(method(setting(task, model, enough, sparsity), **arguments))
+        given = setting(task, model, enough, 0.0 if "pruner" in accepted else sparsity)
+        recipes.append(method(given, **arguments))
     plain = methods.sequence_level_distillation(
         setting(task, model, epochs, sparsity), quantizer=NoQuantizer(), optimizer=AdamW(5e-3)
     )

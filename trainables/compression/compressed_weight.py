@@ -62,6 +62,10 @@ class CompressedWeight(nn.Module):
             return used
         return used + (weight - weight.detach()) * ~keep  # adds nothing but a gradient
 
+    def unmasked(self, weight: Tensor) -> Tensor:
+        """What the forward pass would use in place of ``weight`` if nothing of it were pruned."""
+        return _quantized(self.active, weight, None) if self.quantizing else weight
+
     def start_quantizing(self, weight: Tensor) -> None:
         """Quantize from now on; learned state starts from the current ``weight``."""
         if not self.quantizing:

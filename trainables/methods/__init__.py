@@ -6,6 +6,15 @@ A new one is its function, imported here, and its line in :data:`trainables.meth
 from typing import Any
 
 from trainables.method_names import SHORT_NAMES
+from trainables.methods.apprentice import (
+    apprentice_fixed as apprentice_fixed,
+)
+from trainables.methods.apprentice import (
+    apprentice_joint as apprentice_joint,
+)
+from trainables.methods.apprentice import (
+    apprentice_refined as apprentice_refined,
+)
 from trainables.methods.baseline import full_precision as full_precision
 from trainables.methods.distillation import (
     alternating_quantization as alternating_quantization,
@@ -24,6 +33,12 @@ from trainables.methods.distillation import (
 )
 from trainables.methods.distillation import (
     teacher_annealing as teacher_annealing,
+)
+from trainables.methods.few_labels import (
+    few_label_distillation as few_label_distillation,
+)
+from trainables.methods.in_place import (
+    in_place_distillation as in_place_distillation,
 )
 from trainables.methods.quantization import (
     int8_post_training_quantization as int8_post_training_quantization,

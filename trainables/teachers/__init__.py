@@ -2,7 +2,9 @@
 
 from trainables.teachers.base import Teacher
 from trainables.teachers.fixed import Fixed
+from trainables.teachers.joint import Joint
 from trainables.teachers.none import NoTeacher
 from trainables.teachers.remembered import Remembered
+from trainables.teachers.unpruned import Unpruned
 
-TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered)
+TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered, Joint, Unpruned)

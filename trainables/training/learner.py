@@ -18,6 +18,7 @@ from trainables.batch import Batch
 from trainables.calling import Inputs, call, main_output
 from trainables.compression.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.compression.quantized_inputs import calibrate, input_quantizers
+from trainables.labels import partly_labelled
 from trainables.lesson import Step
 from trainables.models.base import Model
 from trainables.models.custom import CodeChanged
@@ -59,7 +60,7 @@ class Learner:
 
     def __init__(self, recipe: Recipe, task: LoadedTask, sources: Sources, device: torch.device) -> None:
         self.recipe = recipe
-        self._task = task
+        self._task = task = partly_labelled(task, recipe.labelled)
         self._steps = task.steps("train")
         self._phase = -1
         self._optimizer: torch.optim.Optimizer | None = None
@@ -73,6 +74,7 @@ class Learner:
             self._compressed = list(compressed_weights(self.network))
             self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.network)]
             self.policy = recipe.teacher.build(sources, task, self.network).to(device)
+            self._frozen |= {id(each) for each in self.policy.own.parameters() if not each.requires_grad}
             self._probe = self._probed()
             self.losses = nn.ModuleList([loss.build(self._probe) for loss in recipe.losses]).to(device)
         self._enter(0, 0)
@@ -251,6 +253,7 @@ class Learner:
         every = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
         own = [p for p in every if id(p) not in self._frozen] if phase.train in ("weights", "all") else []
         beside = [*self.losses.parameters(), *self.policy.own.parameters()]
+        beside = [p for p in beside if id(p) not in self._frozen]
         chosen = own + beside if phase.train in ("weights", "all") else []
         undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
         if phase.quantize:  # an input's range moves with whatever moves: both decide what is clipped
