@@ -118,7 +118,7 @@ class _Noisy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bits: Tensor, noise: Tensor, groups: Groups) -> Tensor:
-        low, high = weight.aminmax()
+        low, high = weight.amin(), weight.amax()  # which take a fifth of the time of aminmax()
         levels = torch.exp2(bits) - 1
         relative = noise / groups.spread(levels)  # of the range
         ctx.save_for_backward(weight, relative, levels, low, high)
@@ -132,10 +132,10 @@ class _Noisy(torch.autograd.Function):
         by_group = ctx.groups.sums(gradient * relative)
         of_range = by_group.sum()
         at_high, at_low = weight == high, weight == low
-        of_weight = gradient + of_range * (at_high / at_high.sum()) - of_range * (at_low / at_low.sum())
+        of_ends = of_range * at_high / at_high.sum() - of_range * at_low / at_low.sum()
         # d/db 1 / (2^b - 1) = -ln 2 * 2^b / (2^b - 1)^2
         of_bits = -math.log(2) * (high - low) * by_group * (levels + 1) / levels
-        return of_weight, of_bits, None, None
+        return gradient + of_ends, of_bits, None, None
 
 
 def noisy(weight: Tensor, bits: Tensor, noise: Tensor, groups: Groups) -> Tensor:
@@ -184,7 +184,7 @@ def rounded(weight: Tensor, width: Tensor) -> Rounded:
     if not weight.numel():
         zero = weight.new_zeros(1)
         return Rounded(weight.to(torch.int16), zero, zero)
-    low, high = (end.reshape(1) for end in weight.detach().aminmax())
+    low, high = weight.detach().amin().reshape(1), weight.detach().amax().reshape(1)
     scale = high - low
     unit = (weight.detach() - low).div_(torch.where(scale > 0, scale, 1.0))
     return Rounded(unit.mul_(steps_of(width)).round_().to(torch.int16), low, scale)
