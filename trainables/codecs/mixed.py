@@ -206,7 +206,7 @@ def _read_width(reader: Reader, width: int) -> _Width:
 def _segments(shape: tuple[int, ...], group_size: int | None) -> dict[int, Segments]:
     """Rows and columns of groups, where groups do not run across rows."""
     row = math.prod(shape[1:])
-    if group_size is None or not row or row % group_size:
+    if group_size is None or not shape or not row or row % group_size:
         return {}
     return dict(shape_segments((shape[0], row // group_size)))
 

@@ -31,7 +31,7 @@ from trainables.shipping.packed_dictionary import DICTIONARY
 
 SUFFIX = ".rdz"
 MAGIC = b"\x8bRDZ"
-VERSION = 4
+VERSION = 5
 
 CHECKSUM_BYTES = 8
 MAX_FILE_BYTES = 2**31
