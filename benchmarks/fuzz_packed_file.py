@@ -52,7 +52,7 @@ from trainables.metrics.latency import fingerprint
 from trainables.models import LSTM, ConvNet
 from trainables.origins import Fresh
 from trainables.pruners import Magnitude
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Codes, Dense, MixedCodes
 from trainables.recipe import Recipe
 from trainables.shipping.evaluation import assets_of, rebuild, ship
 from trainables.shipping.packed_dictionary import DICTIONARY
@@ -158,6 +158,8 @@ def files() -> list[bytes]:
         "rare": Codes(index[:15], (40, 60), 4, None, torch.zeros(1).half(), torch.ones(1).half(), None, rare),
         "pruned": Dense(torch.where(keep, torch.ones(40, 60).half(), 0.0), keep),
         "few": Codes(index[:9] // 4, (3, 3), 2, 2, torch.zeros(5).half(), torch.ones(5).half()),
+        "mixed": mixed(index),
+        "mixed, masked": mixed(kept, keep),
         "counter": Dense(torch.tensor(7)),
         "flags": Dense(torch.tensor([True, False])),
         "bias": Dense(torch.zeros(8)),
@@ -185,6 +187,15 @@ def files() -> list[bytes]:
     ]
 
 
+def mixed(index: torch.Tensor, keep: torch.Tensor | None = None) -> MixedCodes:
+    """``index`` of 4 bits as levels of 4, 5 and 10 bits of a tensor of 40 rows of 60."""
+    bits = torch.tensor([4, 5, 4, 10, 4], dtype=torch.uint8).repeat(60)
+    fine = torch.repeat_interleave(bits == 10, 8)[: 40 * 60]
+    fine = fine if keep is None else fine[keep.reshape(-1)]
+    levels = index.to(torch.int16) * torch.where(fine, 61, 1).to(torch.int16)
+    return MixedCodes(levels, (40, 60), bits, 8, -torch.ones(1), torch.ones(1), keep)
+
+
 def _untrained(recipe: Recipe) -> bytes:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -202,6 +213,9 @@ def idle_tensors() -> dict[str, Stored]:
         "idle centre": Codes(index, (64, 8, 8), 8, 1, None, torch.ones(4096), zero=0),
         "all dropped": Codes(index[:0], (64, 64), 2, None, ones[:0], ones[:0], None, none),
         "all but one": Codes(index[1:], (64, 64), 2, None, ones[:1], ones[:1], None, every),
+        "idle bits": MixedCodes(
+            index.short(), (64, 64), torch.ones(512, dtype=torch.uint8), 8, torch.zeros(1), torch.ones(1)
+        ),
         "dense dropped": Dense(torch.zeros(64, 64, dtype=torch.float64), none),
     }
 

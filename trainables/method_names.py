@@ -13,6 +13,7 @@ SHORT_NAMES: dict[str, str] = {
     "int8": "int8_post_training_quantization",
     "qat": "quantization_aware_training",
     "pact": "parameterized_clipping",
+    "diffq": "pseudo_quantization_noise",
     "seqkd": "sequence_level_distillation",
     "pqk": "in_place_distillation",
     "appa": "apprentice_joint",

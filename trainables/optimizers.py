@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import torch
@@ -13,6 +14,12 @@ from torch import nn
 from trainables.part import Part
 from trainables.ranges import Range
 from trainables.schedules import Cosine, Schedule
+
+NO_RATES: Mapping[nn.Parameter, float] = MappingProxyType({})
+"""Nothing has a rate of its own."""
+
+RELATIVE_RATE = "relative_rate"
+"""Key of a parameter group: multiplies the rate of its parameters; 1 where it is missing."""
 
 
 class Optimizer(Part):
@@ -23,11 +30,15 @@ class Optimizer(Part):
 
     @abstractmethod
     def build(
-        self, parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()
+        self,
+        parameters: Iterable[nn.Parameter],
+        undecayed: Iterable[nn.Parameter] = (),
+        rates: Mapping[nn.Parameter, float] = NO_RATES,
     ) -> torch.optim.Optimizer:
         """A fresh optimizer over ``parameters`` and, without weight decay, ``undecayed``.
 
         What quantizers learn is undecayed: shrinking a step or a level towards zero regularises nothing.
+        Those of them that ``rates`` names have so many times the learning rate.
         """
 
 
@@ -48,10 +59,13 @@ class SGD(Optimizer):
     decay: Schedule = Cosine()
 
     def build(
-        self, parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()
+        self,
+        parameters: Iterable[nn.Parameter],
+        undecayed: Iterable[nn.Parameter] = (),
+        rates: Mapping[nn.Parameter, float] = NO_RATES,
     ) -> torch.optim.Optimizer:
         return torch.optim.SGD(
-            _groups(parameters, undecayed),
+            _groups(parameters, undecayed, rates),
             lr=self.learning_rate,
             momentum=self.momentum,
             nesterov=self.momentum > 0,
@@ -80,15 +94,17 @@ class AdamW(Optimizer):
     decay: Schedule = Cosine()
 
     def build(
-        self, parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter] = ()
+        self,
+        parameters: Iterable[nn.Parameter],
+        undecayed: Iterable[nn.Parameter] = (),
+        rates: Mapping[nn.Parameter, float] = NO_RATES,
     ) -> torch.optim.Optimizer:
-        groups = _groups(parameters, ())
-        groups += [{"params": [p], "weight_decay": 0.0, RELATIVE_RATE: _size(p)} for p in undecayed]
+        rated = [p for p in undecayed if p in rates]
+        groups = _groups(parameters, rated, rates)
+        groups += [
+            {"params": [p], "weight_decay": 0.0, RELATIVE_RATE: _size(p)} for p in undecayed if p not in rates
+        ]
         return torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
-
-
-RELATIVE_RATE = "relative_rate"
-"""Key of a parameter group: multiplies the rate of its parameters; 1 where it is missing."""
 
 
 def _size(parameter: nn.Parameter) -> float:
@@ -96,11 +112,14 @@ def _size(parameter: nn.Parameter) -> float:
     return float(parameter.detach().abs().mean()) or 1.0
 
 
-def _groups(parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-    groups: list[dict[str, Any]] = [
-        {"params": list(parameters)},
-        {"params": list(undecayed), "weight_decay": 0.0},
-    ]
+def _groups(
+    parameters: Iterable[nn.Parameter], undecayed: Iterable[nn.Parameter], rates: Mapping[nn.Parameter, float]
+) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = [{"params": list(parameters)}]
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for each in undecayed:
+        by_rate.setdefault(rates.get(each, 1.0), []).append(each)
+    groups += [{"params": some, "weight_decay": 0.0, RELATIVE_RATE: rate} for rate, some in by_rate.items()]
     return [group for group in groups if group["params"]]
 
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainables.codecs import CODECS, BitPacked, Raw, Smallest, Sparse
+from trainables.codecs import CODECS, BitPacked, EntropyCoded, Raw, Smallest, Sparse
 from trainables.codecs.base import Codec, Stored
 from trainables.codecs.binary import Memory
 from trainables.codecs.layout import DTYPES
 from trainables.part import part_from_dict
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Codes, Dense, MixedCodes
 
 MEMBERS = {cls.__name__: cls for cls in CODECS}
 SHAPES = st.one_of(
@@ -93,10 +93,35 @@ def dense(draw: st.DrawFn, masked: bool) -> Dense:
     return Dense(values if keep is None else torch.where(keep, values, torch.zeros((), dtype=dtype)), keep)
 
 
+@st.composite
+def mixed(draw: st.DrawFn, masked: bool) -> MixedCodes:
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    shape = draw(SHAPES)
+    group_size = draw(st.none() | st.sampled_from([1, 4, 7, 8, 16, 2**40]))
+    elements = math.prod(shape)
+    groups = min(elements, 1) if group_size is None else -(-elements // group_size)
+    lowest = draw(st.integers(1, 15))
+    bits = generator.integers(lowest, draw(st.integers(lowest, 15)) + 1, groups)
+    keep = mask(generator, shape, draw(st.sampled_from(MASKS))) if masked else None
+    of_element = bits[np.arange(elements) // (group_size or max(elements, 1))]
+    widths = of_element if keep is None else of_element[keep.reshape(-1).numpy()]
+    spread = draw(st.sampled_from([0.0, 0.05, 0.3, 10.0]))
+    unit = np.clip(generator.normal(0.5, spread, widths.size), 0, 1)
+    return MixedCodes(
+        index=torch.from_numpy(np.rint(unit * (2**widths - 1)).astype(np.int16)),
+        shape=shape,
+        bits=torch.from_numpy(bits.astype(np.uint8)),
+        group_size=group_size,
+        offset=torch.tensor([draw(st.sampled_from([-0.5, 0.0, math.nan, math.inf]))]),
+        scale=torch.from_numpy(generator.random(1).astype(np.float32)),
+        keep=keep,
+    )
+
+
 ENOUGH = 2**20
 """Bytes of memory in which the tensors here are read."""
 
-TENSORS = st.tuples(codes(False), codes(True), dense(False), dense(True))
+TENSORS = st.tuples(codes(False), codes(True), dense(False), dense(True), mixed(False), mixed(True))
 
 
 def same(left: Any, right: Any) -> bool:
@@ -106,7 +131,7 @@ def same(left: Any, right: Any) -> bool:
             return False
         flat = (torch.empty(t.numel(), dtype=t.dtype).copy_(t.reshape(-1)) for t in (left, right))
         return torch.equal(*(t.view(torch.uint8) for t in flat))
-    if isinstance(left, Codes | Dense):
+    if isinstance(left, Codes | MixedCodes | Dense):
         return type(left) is type(right) and all(same(v, getattr(right, k)) for k, v in vars(left).items())
     return type(left) is type(right) and left == right
 
@@ -114,7 +139,7 @@ def same(left: Any, right: Any) -> bool:
 def check_valid(tensor: Stored) -> None:
     """A decoded tensor is one that could have been encoded, and can be used."""
     assert math.prod(tensor.shape) <= ENOUGH
-    codec = next(c for c in (Raw(), BitPacked(), Sparse()) if c.accepts(tensor))
+    codec = next(c for c in (Raw(), BitPacked(), Sparse(), EntropyCoded()) if c.accepts(tensor))
     assert same(codec.decode(codec.encode(tensor), Memory(8 * ENOUGH)), tensor)
     assert tuple(tensor.decode().shape) == tuple(tensor.shape)
 

@@ -30,7 +30,7 @@ from trainables.models import ConvNet, ResNet
 from trainables.models.base import Model
 from trainables.origins import Fresh
 from trainables.pruners import Magnitude
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Codes, Dense, MixedCodes
 from trainables.recipe import Recipe, canonical_json
 from trainables.shipping import packed_file
 from trainables.shipping.packed_dictionary import DICTIONARY
@@ -69,6 +69,20 @@ def random_tensors(seed: int) -> dict[str, Stored]:
                 [torch.float16, torch.float32, torch.int64, torch.bfloat16][generator.integers(4)]
             )
             tensors[f"dense.{number}"] = Dense(values if keep is None else values * keep, keep)
+            continue
+        if keep is None and generator.random() < 0.3:
+            group_size = [None, 1, 4, 7][generator.integers(4)]
+            groups = min(count, 1) if group_size is None else -(-count // group_size)
+            widths = generator.integers(1, 16, groups).astype(np.uint8)
+            of_element = widths[np.arange(count) // (group_size or max(count, 1))]
+            tensors[f"mixed.{number}"] = MixedCodes(
+                torch.from_numpy(np.asarray(generator.random(count) * 2**of_element, dtype=np.int16)),
+                shape,
+                torch.from_numpy(widths),
+                group_size,
+                -torch.rand(1),
+                torch.rand(1),
+            )
             continue
         bits = int(generator.integers(1, 9))
         bucket_size = [None, 1, 5, 64][generator.integers(4)]
@@ -218,11 +232,22 @@ def small_files() -> list[bytes]:
         "kernels": Codes(index, (20, 12, 10), 4, None, torch.zeros(1), torch.ones(1)),
         "masked": Codes(kept, (40, 60), 4, 60, -half / 2, half, None, keep),
         "pruned": Dense(torch.where(keep, torch.ones(40, 60).half(), 0.0), keep),
+        "mixed": mixed_codes(index),
+        "mixed and masked": mixed_codes(kept, keep),
     }
     return [
         *(pack(RECIPE, random_tensors(seed)) for seed in (101, 103, 106)),
         *(pack(RECIPE, {name: tensor, "bias": Dense(torch.zeros(3))}) for name, tensor in large.items()),
     ]
+
+
+def mixed_codes(index: torch.Tensor, keep: torch.Tensor | None = None) -> MixedCodes:
+    """``index`` of 4 bits as levels of 4, 5 and 10 bits of a tensor of 40 rows of 60."""
+    bits = torch.tensor([4, 5, 4, 10, 4], dtype=torch.uint8).repeat(60)
+    fine = torch.repeat_interleave(bits == 10, 8)[: 40 * 60]
+    fine = fine if keep is None else fine[keep.reshape(-1)]
+    levels = index.to(torch.int16) * torch.where(fine, 61, 1).to(torch.int16)
+    return MixedCodes(levels, (40, 60), bits, 8, -torch.ones(1), torch.ones(1), keep)
 
 
 def corrupted(data: bytes, other: bytes, start: int, chance: random.Random) -> bytes:
@@ -418,7 +443,7 @@ def test_noise_is_refused(noise: bytes) -> None:
 
 def test_another_version_is_named() -> None:
     data = pack(RECIPE, {})
-    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 4 can be read"):
+    with pytest.raises(PackedFileError, match=r"packed file of version 9: only version 5 can be read"):
         read_header(fixed(data[: len(MAGIC)] + b"\x09" + data[len(MAGIC) + 1 : -8]))
 
 
@@ -494,8 +519,8 @@ def test_names_of_any_characters() -> None:
 
 
 def test_the_dictionary_is_frozen() -> None:
-    """It is part of version 4 of the format: change it and older files cannot be read."""
-    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (5889, 482788827)
+    """It is part of version 5 of the format: change it and older files cannot be read."""
+    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (6156, 3762179088)
 
 
 def test_files(tmp_path: Path) -> None:

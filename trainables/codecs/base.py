@@ -6,9 +6,7 @@ from abc import abstractmethod
 
 from trainables.codecs.binary import Memory
 from trainables.part import Part
-from trainables.quantizers.base import Codes, Dense
-
-Stored = Codes | Dense
+from trainables.quantizers.base import Stored as Stored
 
 
 class Codec(Part):

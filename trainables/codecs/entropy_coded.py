@@ -12,21 +12,29 @@ from trainables.codecs.base import Codec, Stored
 from trainables.codecs.binary import Memory, Reader
 from trainables.codecs.layout import join_codes, read_head, write_head
 from trainables.codecs.levels import code_levels, read_levels, restore_levels
-from trainables.quantizers.base import Codes
+from trainables.codecs.mixed import MIXED, decode_mixed, encode_mixed
+from trainables.quantizers.base import Codes, MixedCodes
 
 AFFINE, ALIGNED = 1, 2
 
 
 @dataclass(frozen=True)
 class EntropyCoded(Codec):
-    """Unmasked quantized tensors under static models of how often each level occurs in each context."""
+    """Quantized tensors under static models of how often each level occurs in each context.
+
+    Those of one number of bits without a mask, and all whose groups have bits of their own.
+    """
 
     def accepts(self, tensor: Stored) -> bool:
-        return isinstance(tensor, Codes) and tensor.keep is None
+        return isinstance(tensor, MixedCodes) or (isinstance(tensor, Codes) and tensor.keep is None)
 
     def encode(self, tensor: Stored) -> bytes:
+        if isinstance(tensor, MixedCodes):
+            return encode_mixed(tensor)
         if not isinstance(tensor, Codes) or tensor.keep is not None:
-            raise ValueError("EntropyCoded stores quantized tensors without a mask only")
+            raise ValueError(
+                "EntropyCoded stores quantized tensors only, and those of one width without a mask"
+            )
         write_head(tensor)  # which checks the tensor
         affine = code_affine(tensor)
         form = AFFINE if affine.coded else 0
@@ -40,8 +48,10 @@ class EntropyCoded(Codec):
         coded = ans_encode([*streams, *affine.streams], seed)
         return write_head(tensor, form) + table + affine.table + plain + coded
 
-    def decode(self, data: bytes | memoryview, memory: Memory) -> Codes:
+    def decode(self, data: bytes | memoryview, memory: Memory) -> Codes | MixedCodes:
         reader = Reader(data, memory)
+        if reader.peek() & MIXED:
+            return decode_mixed(reader)
         head = read_head(reader)
         count = head.elements
         if head.masked or head.form > (AFFINE | ALIGNED if count else AFFINE):

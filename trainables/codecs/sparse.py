@@ -29,7 +29,7 @@ from trainables.codecs.layout import (
 )
 from trainables.codecs.levels import code_levels, read_levels, restore_levels
 from trainables.codecs.positions import Positions, code_positions, read_positions
-from trainables.quantizers.base import Codes, Dense, scatter_kept
+from trainables.quantizers.base import Codes, Dense, MixedCodes, scatter_kept
 
 GAPS, AFFINE, ALIGNED = 1, 2, 4
 
@@ -47,11 +47,11 @@ class Sparse(Codec):
     def accepts(self, tensor: Stored) -> bool:
         if tensor.keep is None:
             return False
-        return isinstance(tensor, Codes) or tensor.values.dtype in DTYPES
+        return isinstance(tensor, Codes) or (isinstance(tensor, Dense) and tensor.values.dtype in DTYPES)
 
     def encode(self, tensor: Stored) -> bytes:
-        if tensor.keep is None:
-            raise ValueError("Sparse stores tensors with a mask only")
+        if tensor.keep is None or isinstance(tensor, MixedCodes):
+            raise ValueError("Sparse stores tensors with a mask only, and none of mixed bits")
         check_keep(tensor.keep, tensor.shape)
         positions = code_positions(tensor.keep.numpy())
         if isinstance(tensor, Codes):

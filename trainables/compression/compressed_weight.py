@@ -13,8 +13,9 @@ from torch.nn.utils import parametrize
 from trainables.compression.quantized_inputs import quantize_inputs
 from trainables.folding import folded, is_foldable
 from trainables.models.summand import Summand
+from trainables.modes import evaluating
 from trainables.pruners.base import Mask
-from trainables.quantizers.base import Codes, Dense, Grouped, WeightQuantizer, scatter_kept
+from trainables.quantizers.base import Dense, Grouped, Stored, WeightQuantizer, scatter_kept
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 from trainables.ties import aliases
 
@@ -84,16 +85,16 @@ class CompressedWeight(nn.Module):
             return
         if not keep:
             mask = self.mask.current()
-            made = _quantized(self.phase_quantizer, weight, mask)
+            made = _settled(self.phase_quantizer, weight, mask)
             weight.copy_(made if mask is None else torch.where(mask, made, weight))
         self.phase_quantizer, self.quantizing = None, False
 
     @torch.no_grad()
-    def encode(self, weight: Tensor) -> Codes | Dense | Grouped:
+    def encode(self, weight: Tensor) -> Stored | Grouped:
         """``weight`` as it would be shipped now: at its final sparsity and quantized by the recipe's own."""
         keep = self.mask.shipped(weight)
         if self.phase_quantizer is not None:
-            weight = _quantized(self.phase_quantizer, weight, keep)
+            weight = _settled(self.phase_quantizer, weight, keep)
         mask = None if self.quantizer.exact_zero else keep
         return self.quantizer.encode(_given(self.quantizer, weight, keep), tuple(weight.shape), mask)
 
@@ -102,12 +103,19 @@ def _given(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> T
     """What ``quantizer`` is given: the whole masked tensor, or the kept values alone."""
     if quantizer.exact_zero:
         return weight if keep is None else weight * keep
+    quantizer.locate(keep)
     return survivors(weight, keep)
 
 
 def _quantized(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
     made = quantizer(_given(quantizer, weight, keep))
     return made if quantizer.exact_zero else scatter_kept(made, keep, tuple(weight.shape))
+
+
+def _settled(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
+    """What stays of ``weight``: no noise and no chance of training is left in it."""
+    with evaluating(quantizer):
+        return _quantized(quantizer, weight, keep)
 
 
 def survivors(weight: Tensor, keep: Tensor | None) -> Tensor:
@@ -225,7 +233,7 @@ def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeig
 
 
 @torch.no_grad()
-def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dense]:
+def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Stored]:
     """All tensors of ``student`` as they would be shipped now, on the CPU, batch normalisation folded.
 
     Names are those of the network that :func:`trainables.shipping.evaluation.rebuild` builds; a tensor in
@@ -235,16 +243,14 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Codes | Dens
         NotFinite: a tensor, a scale or a learned point is not finite.
         ValueError: a batch normalisation keeps no running statistics.
     """
-    tensors: dict[str, Codes | Dense] = {}
+    tensors: dict[str, Stored] = {}
     for name, compressed, original in compressed_weights(student):
         check_finite(name, original)
         encoded = compressed.encode(original)
         made = encoded.named(name) if isinstance(encoded, Grouped) else {name: encoded}
         for stored in made.values():
-            if isinstance(stored, Codes):
-                for part in (stored.offset, stored.scale, stored.codebook):
-                    if part is not None:
-                        check_finite(f"the quantized {name}", part)
+            for part in stored.arrays():
+                check_finite(f"the quantized {name}", part)
         tensors |= made
     seen: set[Tensor] = set()
     for prefix, module in student.named_modules():

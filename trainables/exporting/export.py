@@ -31,7 +31,7 @@ from trainables.exporting.integer_weight import (
 from trainables.exporting.symbolics import own_forms
 from trainables.interfaces.base import Graph, Inputs, Interface, Run, Runs
 from trainables.modes import without_fused_attention
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Stored
 from trainables.runtime import load
 
 OPSET = 17
@@ -55,7 +55,7 @@ def to_onnx(
     model: nn.Module,
     interface: Interface,
     metadata: Mapping[str, str],
-    tensors: Mapping[str, Codes | Dense] | None = None,
+    tensors: Mapping[str, Stored] | None = None,
     *,
     reduced_range: bool | None = None,
 ) -> dict[str, bytes]:
@@ -119,7 +119,7 @@ def to_onnx(
     return files
 
 
-def integer_kind(network: nn.Module, tensors: Mapping[str, Codes | Dense]) -> str:
+def integer_kind(network: nn.Module, tensors: Mapping[str, Stored]) -> str:
     """What beside the architecture decides the latency of :func:`to_onnx`'s file on this machine.
 
     Which inputs are quantized to how many bits and which weights can be integers; empty if no input is.

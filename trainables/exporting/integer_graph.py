@@ -37,7 +37,7 @@ from trainables.exporting.integer_weight import (
     spread_over,
     value_key,
 )
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Stored
 
 REORDERING = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -59,9 +59,7 @@ class Outcome:
     rounded: Mapping[ValueKey, NDArray[np.float32]]
 
 
-def to_integers(
-    exported: ModelProto, tensors: Mapping[str, Codes | Dense], *, reduced_range: bool
-) -> Outcome:
+def to_integers(exported: ModelProto, tensors: Mapping[str, Stored], *, reduced_range: bool) -> Outcome:
     """Rewrite ``exported``, in place, to multiply in 8-bit integers wherever the student allows it.
 
     A layer is rewritten if its weights are one of ``tensors`` with evenly spaced levels around zero, one

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Codes, Stored
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ class IntegerWeight:
     scale: NDArray[np.float64]
 
 
-def integer_weight(stored: Codes | Dense) -> IntegerWeight | None:
+def integer_weight(stored: Stored) -> IntegerWeight | None:
     """``stored`` as 8-bit integers with one scale per output channel; None if that is not what it is."""
     if not isinstance(stored, Codes) or stored.zero is None or len(stored.shape) < 2:
         return None
@@ -109,7 +109,7 @@ def spread_over(weight: IntegerWeight, limit: int) -> IntegerWeight:
 ValueKey = tuple[tuple[int, ...], bytes]
 
 
-def known_weights(tensors: Mapping[str, Codes | Dense]) -> dict[ValueKey, IntegerWeight]:
+def known_weights(tensors: Mapping[str, Stored]) -> dict[ValueKey, IntegerWeight]:
     """Those of ``tensors`` that 8-bit integers hold, by their float32 values."""
     weights = ((stored, integer_weight(stored)) for stored in tensors.values())
     return {value_key(stored.decode().numpy()): weight for stored, weight in weights if weight is not None}

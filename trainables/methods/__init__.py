@@ -15,7 +15,9 @@ from trainables.methods.apprentice import (
 from trainables.methods.apprentice import (
     apprentice_refined as apprentice_refined,
 )
-from trainables.methods.baseline import full_precision as full_precision
+from trainables.methods.baseline import (
+    full_precision as full_precision,
+)
 from trainables.methods.distillation import (
     alternating_quantization as alternating_quantization,
 )
@@ -39,6 +41,9 @@ from trainables.methods.few_labels import (
 )
 from trainables.methods.in_place import (
     in_place_distillation as in_place_distillation,
+)
+from trainables.methods.learned_bits import (
+    pseudo_quantization_noise as pseudo_quantization_noise,
 )
 from trainables.methods.quantization import (
     int8_post_training_quantization as int8_post_training_quantization,

@@ -19,7 +19,7 @@ UNSOFTENED = SoftTargets(Constant(1.0), Constant(0.5))
 """The paper's best: the teacher's logits as they are, at the weight that the labels have."""
 
 
-@published("Apprentice scheme A, Mishra & Marr 2018")
+@published("Apprentice scheme A, Mishra & Marr 2018", "together")
 def apprentice_joint(
     given: Setting,
     *,
@@ -46,7 +46,7 @@ def apprentice_joint(
     )
 
 
-@published("Apprentice scheme B, Mishra & Marr 2018")
+@published("Apprentice scheme B, Mishra & Marr 2018", "distilled grid")
 def apprentice_fixed(
     given: Setting,
     *,
@@ -61,7 +61,7 @@ def apprentice_fixed(
     return given.recipe(given.phase(optimizer, quantize=True), quantizer=quantizer, imitation=imitation)
 
 
-@published("Apprentice scheme C, Mishra & Marr 2018")
+@published("Apprentice scheme C, Mishra & Marr 2018", "distilled grid")
 def apprentice_refined(
     given: Setting,
     *,

@@ -13,7 +13,7 @@ from trainables.ranges import Range
 from trainables.recipe import Recipe
 
 
-@published("Chia et al. 2018")
+@published("Chia et al. 2018", "answers")
 def few_label_distillation(
     given: Setting,
     *,

@@ -15,7 +15,7 @@ from trainables.recipe import Recipe
 from trainables.teachers import Unpruned
 
 
-@published("PQK, Kim et al. 2021")
+@published("PQK, Kim et al. 2021", "pruning")
 def in_place_distillation(
     given: Setting,
     *,

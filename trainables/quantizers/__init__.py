@@ -5,6 +5,7 @@ from trainables.quantizers.by_name import QuantizerByName
 from trainables.quantizers.learned_points import LearnedPoints
 from trainables.quantizers.learned_step import LearnedStep
 from trainables.quantizers.none import NoQuantizer
+from trainables.quantizers.pseudo_noise import PseudoNoise
 from trainables.quantizers.rows import Rows
 from trainables.quantizers.symmetric import Symmetric
 from trainables.quantizers.uniform import Uniform
@@ -19,4 +20,5 @@ QUANTIZERS: tuple[type[Quantizer], ...] = (
     QuantizerByName,
     Rows,
     Zero,
+    PseudoNoise,
 )

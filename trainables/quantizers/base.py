@@ -1,10 +1,10 @@
-"""The quantizer contract, and the two forms a weight tensor takes on its way to a file."""
+"""The quantizer contract, and the forms a weight tensor takes on its way to a file."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -74,6 +74,10 @@ class Codes:
                 piece.masked_scatter_(keep[begin : begin + PIECE], values)
         return decoded.reshape(self.shape)
 
+    def arrays(self) -> tuple[Tensor, ...]:
+        """What levels are made into values with, those that there are: offsets, scales, codebook."""
+        return tuple(array for array in (self.offset, self.scale, self.codebook) if array is not None)
+
     def _values(self, begin: int, end: int, levels: Tensor, scale: Tensor, offset: Tensor | None) -> Tensor:
         """What the kept elements from ``begin`` to ``end`` are worth."""
         bucket = self.index.numel() if self.bucket_size is None else self.bucket_size
@@ -89,6 +93,59 @@ class Codes:
             return numbers - self.zero
         # Divided one by one, as the forward pass does, so that both give the same bits.
         return numbers / (2**self.bits - 1)
+
+
+@dataclass(frozen=True)
+class MixedCodes:
+    """A quantized tensor whose groups of elements have bits of their own. All tensors live on the CPU.
+
+    All elements, dropped ones included, are cut in row-major order into groups of ``group_size`` (the last
+    may be shorter). A kept element ``i`` in a group of ``b`` bits is worth
+    ``index[i] / (2^b - 1) * scale + offset``, in float32 and in this order; others are zero.
+
+    Attributes:
+        index: int16, shape (n,), of the ``n`` kept elements, each below ``2^b``.
+        shape: of the decoded tensor; any rank, empty allowed.
+        bits: uint8, in [1, 15], shape (groups,); of a group without a kept element they mean nothing.
+        group_size: at least 1, or None for one group.
+        offset: float32, shape (1,).
+        scale: float32, shape (1,).
+        keep: bool, of ``shape``, True where an element is kept; None keeps all.
+    """
+
+    index: Tensor
+    shape: tuple[int, ...]
+    bits: Tensor
+    group_size: int | None
+    offset: Tensor
+    scale: Tensor
+    keep: Tensor | None = None
+
+    def widths(self) -> Tensor:
+        """Bits of each kept element, uint8, shape (n,)."""
+        elements = math.prod(self.shape)
+        size = elements if self.group_size is None else min(self.group_size, elements)
+        every = self.bits.repeat_interleave(size)[:elements]
+        return every if self.keep is None else every[self.keep.reshape(-1)]
+
+    def by_width(self) -> Iterator[tuple[int, Tensor]]:
+        """Each number of bits that a kept element has, ascending, and the levels of these, int16."""
+        widths = self.widths()
+        for width in torch.unique(widths).tolist():
+            yield width, self.index[widths == width]
+
+    def decode(self) -> Tensor:
+        """The float32 tensor of ``shape``; the same bits on every machine. It is made piece by piece."""
+        values, widths = torch.empty(self.index.numel()), self.widths()
+        steps = torch.tensor([1.0, *(2.0**width - 1 for width in range(1, 16))])
+        for begin in range(0, self.index.numel(), PIECE):
+            piece = self.index[begin : begin + PIECE].float().div_(steps[widths[begin : begin + PIECE].int()])
+            values[begin : begin + PIECE] = piece.mul_(self.scale).add_(self.offset)
+        return scatter_kept(values, self.keep, self.shape)
+
+    def arrays(self) -> tuple[Tensor, ...]:
+        """What levels are made into values with: offset and scale."""
+        return self.offset, self.scale
 
 
 @dataclass(frozen=True)
@@ -111,6 +168,14 @@ class Dense:
         """The tensor itself, in the dtype it was given."""
         return self.values
 
+    def arrays(self) -> tuple[Tensor, ...]:
+        """None: there are no levels."""
+        return ()
+
+
+Stored = Codes | MixedCodes | Dense
+"""What a file holds of one tensor."""
+
 
 @dataclass(frozen=True)
 class Grouped:
@@ -122,7 +187,7 @@ class Grouped:
     """
 
     rows: Tensor
-    groups: tuple[Codes | Dense, ...]
+    groups: tuple[Stored, ...]
 
     def decode(self) -> Tensor:
         """The float32 tensor.
@@ -139,7 +204,7 @@ class Grouped:
             made[self.rows == number] = group.decode().float()
         return made
 
-    def named(self, name: str) -> dict[str, Codes | Dense]:
+    def named(self, name: str) -> dict[str, Stored]:
         """The tensors that a file holds of it; :func:`joined` puts them together again."""
         parts = {f"{name}[{number}]": group for number, group in enumerate(self.groups)}
         return {f"{name}{ROWS}": Dense(self.rows), **parts}
@@ -149,7 +214,7 @@ ROWS = "[rows]"
 """Ends the name of the tensor that says which group each row is in; no parameter's name holds a bracket."""
 
 
-def joined(tensors: Mapping[str, Codes | Dense]) -> dict[str, Codes | Dense]:
+def joined(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
     """``tensors`` of a file, those in groups of rows put together.
 
     Raises:
@@ -194,15 +259,25 @@ class WeightQuantizer(nn.Module):
         """Values -> their quantized values, same shape, with gradients for training."""
 
     @abstractmethod
-    def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Codes | Dense | Grouped:
+    def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Stored | Grouped:
         """The values of a tensor of ``shape`` as stored; ``decode()`` equals ``forward``.
 
         ``keep`` is the mask that the kept values belong to; always None with ``exact_zero``.
         """
 
+    def locate(self, keep: Tensor | None) -> None:
+        """Learn which elements of the whole tensor the kept values are that come next; None are all.
+
+        Whoever has something for each place of the tensor needs it; by default nothing is done.
+        """
+
     def penalty(self) -> Tensor | float:
         """A term added to the loss; 0 by default."""
         return 0.0
+
+    def rates(self) -> dict[nn.Parameter, float]:
+        """Parameters that learn at so many times the optimizer's rate; of others it decides itself."""
+        return {}
 
     def constrain(self, optimizer: torch.optim.Optimizer) -> None:
         """Bring learned state (and its optimizer state) back into range after a step."""

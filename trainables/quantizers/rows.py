@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.part import Part
-from trainables.quantizers.base import Codes, Dense, Grouped, Quantizer, WeightQuantizer
+from trainables.quantizers.base import Grouped, Quantizer, Stored, WeightQuantizer
 from trainables.ranges import Range
 
 MOST_GROUPS = 16
@@ -51,10 +51,10 @@ class _Rows(WeightQuantizer):
 
     def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Grouped:
         group = self._groups_of(weight)
-        stored: list[Codes | Dense] = []
+        stored: list[Stored] = []
         for rows, part in self._places(group):
             values = weight[rows]
-            stored.append(cast(Codes | Dense, part.encode(values, tuple(values.shape), None)))
+            stored.append(cast(Stored, part.encode(values, tuple(values.shape), None)))
         # Groups without rows are not stored, so those that are get consecutive numbers.
         _, numbers = torch.unique(group, return_inverse=True)
         return Grouped(numbers.to(torch.uint8).cpu(), tuple(stored))

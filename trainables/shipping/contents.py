@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trainables.codecs.base import Stored
-from trainables.quantizers.base import Codes
+from trainables.quantizers.base import Codes, MixedCodes
 from trainables.sealed import sealed
 from trainables.shipping.packed_file import describe, unpack
 
@@ -20,7 +20,8 @@ def contents_json(data: bytes) -> bytes:
 
     ``levels`` is a list of [value, how many elements have it], ascending; of a codebook its values, of an
     even grid the numbers of its levels (from the one worth zero on a centred grid), both in units of the
-    bucket's scale; of a tensor stored by value the middles of 32 bins. It is empty for the header.
+    bucket's scale; of a tensor stored by value the middles of 32 bins; of one whose groups have bits of their
+    own such middles in units of its scale. It is empty for the header.
 
     Raises:
         PackedFileError: ``data`` is no packed file.
@@ -41,9 +42,10 @@ def _levels(tensor: Stored | None) -> list[tuple[float, int]]:
             values = np.arange(len(counts), dtype=float) - (tensor.zero or 0)
         order = np.argsort(values, kind="stable")
         return _pairs(values[order], counts[order])
-    values = (
-        tensor.values.float().numpy() if tensor.keep is None else tensor.values.float()[tensor.keep].numpy()
-    )
+    decoded = tensor.decode().float()
+    if isinstance(tensor, MixedCodes) and tensor.scale.any():
+        decoded = decoded / tensor.scale
+    values = (decoded if tensor.keep is None else decoded[tensor.keep]).numpy()
     finite = values[np.isfinite(values)]
     if not finite.size:
         return []

@@ -18,7 +18,7 @@ from trainables.compression.quantized_inputs import (
 from trainables.folding import fold_batch_norms
 from trainables.foreign import shown
 from trainables.models.base import Model
-from trainables.quantizers.base import Codes, Dense, joined
+from trainables.quantizers.base import Dense, Stored, joined
 from trainables.recipe import Recipe
 from trainables.shipping.packed_file import PackedFileError, pack, unpack
 from trainables.tasks.base import LoadedTask
@@ -72,28 +72,28 @@ def bytes_without_ranges(
     return len(pack(recipe, tensors | _as_tensors(assets), model=model))
 
 
-def _as_tensors(assets: Mapping[str, Tensor] | None) -> dict[str, Codes | Dense]:
+def _as_tensors(assets: Mapping[str, Tensor] | None) -> dict[str, Stored]:
     return {f"{ASSET}{name}": Dense(values) for name, values in (assets or {}).items()}
 
 
-def assets_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Tensor]:
+def assets_of(tensors: Mapping[str, Stored]) -> dict[str, Tensor]:
     """The task's assets among the tensors of a packed file."""
     found = {name: tensor for name, tensor in tensors.items() if name.startswith(ASSET)}
     return {name.removeprefix(ASSET): tensor.decode() for name, tensor in found.items()}
 
 
-def weights_of(tensors: Mapping[str, Codes | Dense]) -> dict[str, Codes | Dense]:
+def weights_of(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
     """The network's own tensors among those of a packed file."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(ASSET)}
 
 
 def _ranges(
-    recipe: Recipe, tensors: Mapping[str, Codes | Dense], inputs: InputBatches, model: Model | None
-) -> dict[str, Codes | Dense]:
+    recipe: Recipe, tensors: Mapping[str, Stored], inputs: InputBatches, model: Model | None
+) -> dict[str, Stored]:
     """The ranges of the inputs of the network that ``tensors`` rebuild, on the inputs' device."""
     network = rebuild(recipe, tensors, model).to(next(iter(inputs())).device)
     calibrate(network, inputs)
-    ranges: dict[str, Codes | Dense] = {}
+    ranges: dict[str, Stored] = {}
     for prefix, quantizer in input_quantizers(network):
         name = f"{prefix}.range"
         check_finite(name, quantizer.range)
@@ -101,7 +101,7 @@ def _ranges(
     return ranges
 
 
-def rebuild(recipe: Recipe, tensors: Mapping[str, Codes | Dense], model: Model | None = None) -> nn.Module:
+def rebuild(recipe: Recipe, tensors: Mapping[str, Stored], model: Model | None = None) -> nn.Module:
     """A fresh network in eval mode on the CPU, holding the decoded ``tensors`` as float32.
 
     The inputs of its layers are quantized if the recipe says so. Assets are left aside. A tensor that the
@@ -154,7 +154,7 @@ def _fitted(network: nn.Module, recipe: Recipe) -> nn.Module:
     return quantize_inputs(fold_batch_norms(network), recipe, names, quantizing=True)
 
 
-def _check_shapes(network: nn.Module, tensors: Mapping[str, Codes | Dense]) -> None:
+def _check_shapes(network: nn.Module, tensors: Mapping[str, Stored]) -> None:
     tied = aliases(network)
     expected = {name: each for name, each in network.state_dict().items() if name not in tied}
     if expected.keys() != tensors.keys():

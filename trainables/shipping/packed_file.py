@@ -25,13 +25,13 @@ from trainables.codecs.smallest import Smallest
 from trainables.foreign import parse_json, shown
 from trainables.models.base import Model
 from trainables.part import part_from_dict
-from trainables.quantizers.base import Codes
+from trainables.quantizers.base import Codes, Dense, MixedCodes
 from trainables.recipe import MEMBERS, Recipe, canonical_json, recipe_from_dict
 from trainables.shipping.packed_dictionary import DICTIONARY
 
 SUFFIX = ".rdz"
 MAGIC = b"\x8bRDZ"
-VERSION = 4
+VERSION = 5
 
 CHECKSUM_BYTES = 8
 MAX_FILE_BYTES = 2**31
@@ -184,7 +184,8 @@ def read_file(path: Path) -> bytes:
 def describe(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[dict[str, Any]]:
     """What is in a packed file: one row for the header, one per tensor; ``bytes`` add up to the file.
 
-    Keys of a row: ``name``, ``shape`` (a list), ``codec`` (class name), ``bits`` (per index, or of a
+    Keys of a row: ``name``, ``shape`` (a list), ``codec`` (class name), ``bits`` (per index, on
+    average where groups have bits of their own, or of a
     dense element), ``sparsity`` (share of elements that the mask drops, or that are zero on a centred
     grid), ``bytes`` (as stored, with the record's length field), ``entropy_bytes`` (order-0 entropy of the
     levels, with scales, offsets and codebook as they are in memory; of dense tensors their kept elements;
@@ -205,7 +206,7 @@ def describe(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[dict[str, Any
                 "name": name,
                 "shape": list(tensor.shape),
                 "codec": type(writer).__name__,
-                "bits": tensor.bits if isinstance(tensor, Codes) else 8 * tensor.values.itemsize,
+                "bits": _element_bits(tensor),
                 "sparsity": dropped_share(tensor),
                 "bytes": len(varint(len(record))) + len(record),
                 "entropy_bytes": entropy_bytes(tensor),
@@ -242,12 +243,24 @@ def entropy_bytes(tensor: Stored) -> float:
     mask = 0.0 if tensor.keep is None else _entropy_bytes(tensor.keep)
     if isinstance(tensor, Codes):
         return mask + _entropy_bytes(tensor.index) + affine_size(tensor)
+    if isinstance(tensor, MixedCodes):
+        levels = sum(_entropy_bytes(index) for _, index in tensor.by_width())
+        return mask + _entropy_bytes(tensor.bits) + levels + sum(part.nbytes for part in tensor.arrays())
     kept = tensor.values.numel() if tensor.keep is None else int(tensor.keep.count_nonzero())
     return mask + float(kept * tensor.values.itemsize)
 
 
+def _element_bits(tensor: Stored) -> float:
+    if isinstance(tensor, MixedCodes):
+        return round(float(tensor.widths().float().mean()), 3) if tensor.index.numel() else 0
+    return tensor.bits if isinstance(tensor, Codes) else 8 * tensor.values.itemsize
+
+
 def _entropy_bytes(symbols: Tensor) -> float:
-    counts = count_symbols(symbols.reshape(-1).view(torch.uint8).numpy(), 256)
+    if symbols.dtype == torch.int16:
+        counts = np.bincount(symbols.numpy())
+    else:
+        counts = count_symbols(symbols.reshape(-1).view(torch.uint8).numpy(), 256)
     counts = counts[counts > 0]
     return float((counts * np.log2(counts.sum() / counts)).sum()) / 8
 
@@ -332,6 +345,8 @@ def _check_finite(name: str, tensor: Stored) -> None:
         book = 0.0 if tensor.codebook is None else _largest(tensor.codebook)
         steps = 1.0 if tensor.zero is None else 2.0**tensor.bits
         found = scale * max(book, steps) + offset + book
+    elif isinstance(tensor, MixedCodes):
+        found = _largest(tensor.scale) + _largest(tensor.offset)
     else:
         found = _largest(tensor.values) if tensor.values.is_floating_point() else 0.0
     if not found <= torch.finfo(torch.float32).max:  # which NaN is not
@@ -372,5 +387,5 @@ def _inflate(squeezed: memoryview, most: int) -> bytes:
 
 
 def _spell(tensor: Stored) -> str:
-    kind = "quantized" if isinstance(tensor, Codes) else f"dense {tensor.values.dtype}"
+    kind = f"dense {tensor.values.dtype}" if isinstance(tensor, Dense) else "quantized"
     return f"a {kind} tensor {'without' if tensor.keep is None else 'with'} a mask"

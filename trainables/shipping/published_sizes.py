@@ -10,7 +10,7 @@ import numpy as np
 
 from trainables.codecs.base import Stored
 from trainables.huffman import code_bits, code_lengths
-from trainables.quantizers.base import Codes
+from trainables.quantizers.base import Codes, MixedCodes
 
 WORD_BITS = 32
 """Of a machine word and a weight in HAM's formulas."""
@@ -31,6 +31,7 @@ NOT_A_MATRIX = "not a matrix: kept in fp32, as the published code keeps it"
 NOT_A_WEIGHT = "integers, no weights: as they are"
 FULL_PRECISION = f"not quantized, more than {MAX_CODEBOOK} values: no codebook, kept in fp32"
 BUCKETED = "its buckets share levels, not values: its levels are coded, and its scales are added as stored"
+MIXED = "its groups have bits of their own, so its levels are not those of other tensors: bit-packed"
 DROPPED = "pruned, which the paper is not: dropped weights are counted as one more level"
 
 
@@ -45,19 +46,24 @@ class Size:
 def bit_packed_bytes(tensor: Stored) -> int:
     """``b`` bits per kept level with scales, offsets and codebook as stored; one bit per element of a mask.
 
-    Of a full-precision tensor the kept elements as they are. Each stream in whole bytes.
+    Where groups have bits of their own, those of each, and of each an index into the range of bits. Of a
+    full-precision tensor the kept elements as they are. Each stream in whole bytes.
     """
     elements = math.prod(tensor.shape)
     mask = 0 if tensor.keep is None else whole_bytes(elements)
     if isinstance(tensor, Codes):
         return mask + whole_bytes(tensor.bits * tensor.index.numel()) + scale_bytes(tensor)
+    if isinstance(tensor, MixedCodes):
+        index = int(tensor.bits.max() - tensor.bits.min()).bit_length() if elements else 0
+        levels = int(tensor.widths().long().sum())
+        return mask + whole_bytes(levels) + whole_bytes(index * tensor.bits.numel()) + scale_bytes(tensor)
     kept = elements if tensor.keep is None else int(tensor.keep.count_nonzero())
     return mask + kept * tensor.values.itemsize
 
 
-def scale_bytes(codes: Codes) -> int:
+def scale_bytes(codes: Codes | MixedCodes) -> int:
     """Bytes of scales, offsets and codebook as stored."""
-    return sum(part.nbytes for part in (codes.scale, codes.offset, codes.codebook) if part is not None)
+    return sum(part.nbytes for part in codes.arrays())
 
 
 def shared_code(tensors: Mapping[str, Stored]) -> np.ndarray:
@@ -87,6 +93,8 @@ def quantized_distillation(tensor: Stored, lengths: np.ndarray) -> Size:
         tensor: any; pruned ones are outside the paper, see :data:`DROPPED`.
         lengths: of :func:`shared_code`.
     """
+    if isinstance(tensor, MixedCodes):
+        return Size(bit_packed_bytes(tensor), MIXED)
     if not isinstance(tensor, Codes):
         return Size(4 * math.prod(tensor.shape))
     counts = _level_counts(tensor)

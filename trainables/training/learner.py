@@ -283,7 +283,8 @@ class Learner:
             kept.requires_grad_(False)
         for parameter in chosen + undecayed:
             parameter.requires_grad_(True)
-        return phase.optimizer.build(chosen, undecayed) if chosen + undecayed else None
+        rates = {p: r for _, compressed, _ in self._compressed for p, r in compressed.active.rates().items()}
+        return phase.optimizer.build(chosen, undecayed, rates) if chosen + undecayed else None
 
     def _prune(self, done: float) -> None:
         """Renew the masks after ``done`` epochs of this phase; progress is that of all pruning phases."""

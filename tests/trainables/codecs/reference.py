@@ -320,11 +320,62 @@ def read_record(data: bytes) -> dict[str, Any]:
     codec, data = ("Raw", "BitPacked", "EntropyCoded", "Sparse")[data[0]], data[1:]
     if codec == "Sparse" and data[0] & 128:
         return read_sparse_dense(Bytes(data))
+    if codec == "EntropyCoded" and data[0] & 128:
+        return read_mixed(Bytes(data))
     if codec != "Raw":
         return read_quantized(data, codec)
     reader = Bytes(data)
     shape, number = read_shape(reader)
     return {"dtype": DTYPES[number], "shape": shape, "values": reader.rest(), "keep": None}
+
+
+def read_mixed(reader: Bytes) -> dict[str, Any]:
+    flags = reader.byte()
+    shape, _ = read_shape(reader)
+    elements = math.prod(shape)
+    group_size = reader.varint() if flags & 4 else None
+    size = elements if group_size is None else group_size
+    groups = -(-elements // size) if elements else 0
+    kept = reader.varint() if flags & 1 else elements
+    pop_keep = read_positions(reader, shape, kept, bool(flags & 2)) if flags & 1 else lambda stream: None
+    known = int.from_bytes(reader.take(2), "little")
+    widths = [bits for bits in range(1, 16) if known >> bits - 1 & 1]
+    pop_bits = lambda stream: [width - 1 for width in widths] * groups  # noqa: E731
+    if len(widths) > 1:
+        row = math.prod(shape[1:])
+        rows = (shape[0], row // size) if group_size and shape and row % size == 0 else ()
+        pop_bits = model(reader, groups, 15, rows or (groups,), None)
+    tables: list[list[int] | None] = []
+    for bits in widths:
+        tables += class_tables(reader, 1, 2 ** min(bits, 8))
+    plain = reader.take(reader.varint() - 3)
+    stream = Stream(reader.rest())
+    keep = pop_keep(stream)
+    of_group = [symbol + 1 for symbol in pop_bits(stream)]
+    of_element = [of_group[i // size] for i in range(elements) if keep is None or keep[i]]
+    counts = [of_element.count(bits) for bits in widths]
+    uppers = [
+        None if weights is None else stream.pop(weights, count)
+        for weights, count in zip(tables, counts, strict=True)
+    ]
+    rest = Bytes(plain + stream.seed(3))
+    offset, scale = rest.take(4), rest.take(4)
+    levels: dict[int, list[int]] = {}
+    for bits, count, upper in zip(widths, counts, uppers, strict=True):
+        top, low = min(bits, 8), max(bits - 8, 0)
+        if upper is None:
+            upper = packed(rest.take(packed_bytes(count, top)), count, top)
+        lower = packed(rest.take(packed_bytes(count, low)), count, low)
+        levels[bits] = [(one << low) + other for one, other in zip(upper, lower, strict=True)][::-1]
+    return {
+        "index": [levels[bits].pop() for bits in of_element],
+        "shape": shape,
+        "bits": of_group,
+        "group_size": group_size,
+        "offset": offset,
+        "scale": scale,
+        "keep": keep,
+    }
 
 
 def read_sparse_dense(reader: Bytes) -> dict[str, Any]:

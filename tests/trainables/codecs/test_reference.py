@@ -15,7 +15,7 @@ from trainables.codecs import BitPacked, EntropyCoded, Smallest, Sparse
 from trainables.codecs.base import Stored
 from trainables.codecs.layout import tensor_bytes
 from trainables.codecs.segments import BUCKET, CHANNEL, COLUMN, KERNEL, PLACE, ROW
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Codes, Dense, MixedCodes
 
 
 def check(tensor: Stored, data: bytes) -> None:
@@ -27,6 +27,10 @@ def check(tensor: Stored, data: bytes) -> None:
         names = [str(np.dtype(name)) if name != "bfloat16" else name for name in DTYPES]
         assert names[DTYPES.index(found.pop("dtype"))] == str(tensor.values.dtype).removeprefix("torch.")
         expected["values"] = tensor_bytes(tensor.values)
+    elif isinstance(tensor, MixedCodes):
+        expected |= {"index": tensor.index.tolist(), "bits": tensor.bits.tolist()}
+        expected |= {"group_size": tensor.group_size}
+        expected |= {name: tensor_bytes(getattr(tensor, name)) for name in ("offset", "scale")}
     else:
         arrays = {name: getattr(tensor, name) for name in ("offset", "scale", "codebook")}
         expected |= {name: None if a is None else tensor_bytes(a) for name, a in arrays.items()}
