@@ -48,7 +48,7 @@ from trainables.tasks import (
     TextPairs,
 )
 from trainables.tasks.base import Task
-from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered
+from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered, Route
 from trainables.teachers.base import Teacher
 
 __all__ = [
@@ -110,6 +110,7 @@ __all__ = [
     "Recipe",
     "Remembered",
     "ResNet",
+    "Route",
     "Rows",
     "Schedule",
     "Smallest",

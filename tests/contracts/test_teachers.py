@@ -9,14 +9,14 @@ from torch import nn
 
 from tests.trainables.steps import STUDENT, step_of
 from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages
-from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered
+from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered, Route
 from trainables.teachers.remembered import remember
 from trainables.teachers.sources import LocalSources, NoSources
 
 CPU = torch.device("cpu")
 ID = "0" * 16
 VIEWS = 3
-MEMBERS = [NoTeacher(), Fixed(ID), Remembered(ID, VIEWS)]
+MEMBERS = [NoTeacher(), Fixed(ID), Remembered(ID, VIEWS), Route(ID, 1)]
 
 
 def opened(count=37, seed=0, batch_size=8, padding=2, shift=0):
@@ -45,7 +45,8 @@ def test_every_member_is_tried():
 @pytest.mark.parametrize("part", MEMBERS, ids=str)
 def test_outputs_are_detached_and_the_teacher_stands_still(part):
     task = opened()
-    policy = part.build(LocalSources(network), task, STUDENT)
+    sources = LocalSources(network, route=lambda recipe_id: {1: network(recipe_id)})
+    policy = part.build(sources, task, STUDENT)
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     policy.train()  # as a trainer would do to everything it holds
     batch = next(task.batches("train", 1, part.view(1)))

@@ -43,6 +43,8 @@ from trainables.methods.quantization import (
 from trainables.methods.quantization import (
     round_to_nearest as round_to_nearest,
 )
+from trainables.methods.route import greedy_route as greedy_route
+from trainables.methods.route import route_constrained_optimization as route_constrained_optimization
 from trainables.methods.setting import (
     PRUNING as PRUNING,
 )

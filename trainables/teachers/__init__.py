@@ -4,5 +4,6 @@ from trainables.teachers.base import Teacher
 from trainables.teachers.fixed import Fixed
 from trainables.teachers.none import NoTeacher
 from trainables.teachers.remembered import Remembered
+from trainables.teachers.route import Route
 
-TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered)
+TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered, Route)
