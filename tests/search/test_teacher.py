@@ -253,7 +253,7 @@ def test_a_damaged_checkpoint_along_the_training_is_refused(tmp_path, straight):
 
 
 @pytest.mark.parametrize(
-    ("methods_", "needs"), [(("rco",), True), (("kd", "rco-gs"), True), (("kd",), False)]
+    ("names", "needs"), [(("rco",), True), (("kd", "rco-gs"), True), (("kd",), False)]
 )
 def test_a_route_is_kept_only_where_a_method_asks_for_it(names, needs):
     context = Context(Digits(), fresh(STUDENT), "0" * 16, 4)

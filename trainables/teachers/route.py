@@ -63,7 +63,8 @@ class _Along(TeacherPolicy):
             chosen[self._phase] = anchors[min(self._phase, len(anchors) - 1)]
         else:
             before = int(chosen[self._phase - 1]) if self._phase else None
-            found = [hardness(*self._student, self._route[epoch], self._task) for epoch in self._epochs]
+            student = self._student[0]
+            found = [hardness(student, self._route[epoch], self._task) for epoch in self._epochs]
             chosen[self._phase] = farthest(found, before, self._part.threshold)
         self._show()
 
