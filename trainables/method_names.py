@@ -16,5 +16,6 @@ SHORT_NAMES: dict[str, str] = {
     "seqkd": "sequence_level_distillation",
     "rco": "route_constrained_optimization",
     "rco-gs": "greedy_route",
+    "bam": "multi_task_annealing",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

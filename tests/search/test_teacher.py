@@ -252,9 +252,7 @@ def test_a_damaged_checkpoint_along_the_training_is_refused(tmp_path, straight):
     assert cached_route(tmp_path, LONGER, straight) is None
 
 
-@pytest.mark.parametrize(
-    ("names", "needs"), [(("rco",), True), (("kd", "rco-gs"), True), (("kd",), False)]
-)
+@pytest.mark.parametrize(("names", "needs"), [(("rco",), True), (("kd", "rco-gs"), True), (("kd",), False)])
 def test_a_route_is_kept_only_where_a_method_asks_for_it(names, needs):
     context = Context(Digits(), fresh(STUDENT), "0" * 16, 4)
     assert needs_route(Space(methods=names), context) == needs

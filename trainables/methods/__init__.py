@@ -57,6 +57,7 @@ from trainables.methods.setting import (
 from trainables.methods.setting import (
     published as published,
 )
+from trainables.methods.several import multi_task_annealing as multi_task_annealing
 
 METHODS: dict[str, Method[Any]] = {short: globals()[name] for short, name in SHORT_NAMES.items()}
 """Short name -> method."""

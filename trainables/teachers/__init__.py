@@ -5,5 +5,6 @@ from trainables.teachers.fixed import Fixed
 from trainables.teachers.none import NoTeacher
 from trainables.teachers.remembered import Remembered
 from trainables.teachers.route import Route
+from trainables.teachers.several import Several
 
-TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered, Route)
+TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered, Route, Several)
