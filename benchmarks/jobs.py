@@ -295,6 +295,10 @@ class KeptSources:
         """See :class:`trainables.teachers.base.Sources`."""
         raise ValueError(f"no job here begins with a user's weights, got {weights=}")
 
+    def route(self, recipe_id: str) -> Mapping[int, nn.Module]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        raise ValueError(f"no job here keeps checkpoints along a training, got {recipe_id=}")
+
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         path = self._out / "teacher" / f"{recipe_id}-{views}-{task.fingerprint()}.safetensors"

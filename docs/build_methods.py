@@ -17,7 +17,7 @@ from trainables.methods.ideas import IDEAS
 from trainables.models import LSTM, ConvNet
 from trainables.part import Part
 from trainables.recipe import Recipe
-from trainables.tasks import Digits, Phrases
+from trainables.tasks import Digits, Grouped, MultiTask, Phrases
 
 HEAD = """# Methods
 
@@ -51,6 +51,10 @@ weaker by the number of classes. Of translations, outputs are remembered at a te
 CONTEXTS = {
     "images": (IMAGES, Context(Digits(), fresh(ConvNet()), "0" * 16, epochs=10)),
     "text": (TRANSLATION, Context(Phrases(), fresh(LSTM()), "0" * 16, epochs=10)),
+    "several tasks": (
+        IMAGES,
+        Context(MultiTask((Digits(), Grouped(Digits(), (0, 1) * 5))), fresh(ConvNet()), "0" * 16, epochs=10),
+    ),
     "networks that are trained already": (
         IMAGES,
         Context(Digits(), fresh(ConvNet(), ConvNet(), "0" * 16)[1:], "0" * 16, epochs=10),

@@ -41,14 +41,16 @@ from trainables.tasks import (
     TASKS,
     Digits,
     FashionMNIST,
+    Grouped,
     ImageFolder,
     Multi30k,
+    MultiTask,
     Phrases,
     TeacherTranslations,
     TextPairs,
 )
 from trainables.tasks.base import Task
-from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered
+from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered, Route, Several
 from trainables.teachers.base import Teacher
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "FashionMNIST",
     "Fixed",
     "Fresh",
+    "Grouped",
     "ImageFolder",
     "LearnedClip",
     "LearnedPoints",
@@ -92,6 +95,7 @@ __all__ = [
     "Model",
     "MovingRange",
     "Multi30k",
+    "MultiTask",
     "NoActivationQuantizer",
     "NoPruner",
     "NoQuantizer",
@@ -110,8 +114,10 @@ __all__ = [
     "Recipe",
     "Remembered",
     "ResNet",
+    "Route",
     "Rows",
     "Schedule",
+    "Several",
     "Smallest",
     "SoftTargets",
     "Sparse",

@@ -21,6 +21,7 @@ class Context:
         seed: of every trial.
         teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
             every step.
+        teacher_route: whether there are checkpoints along the teacher's training; default True.
     """
 
     task: Task
@@ -29,6 +30,7 @@ class Context:
     epochs: int
     seed: int = 0
     teacher_views: int | None = 16
+    teacher_route: bool = True
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

@@ -292,6 +292,7 @@ class Opened:
             context.teacher_id,
             context.teacher_views,
             seed=context.seed,
+            teacher_route=context.teacher_route,
             **pruning,
         )
         return method(given, **called_with(method, self._turned(handles_of(method), choose)))

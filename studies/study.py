@@ -139,7 +139,7 @@ class Study:
         """What every trial of a sweep has in common."""
         trained: Origins = ((TEACHER, Trained(self.teacher.model, teacher_id)),)
         origins = (*self.students, *(trained if self.start_from_teacher else ()))
-        return Context(task, origins, teacher_id, self.epochs, seed, self.views)
+        return Context(task, origins, teacher_id, self.epochs, seed, self.views, self.teacher_epochs > 0)
 
 
 def embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:

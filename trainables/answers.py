@@ -140,6 +140,50 @@ class Values(Answers):
         return self.measure(student, self.values)
 
 
+@dataclass(frozen=True)
+class Heads(Answers):
+    """What a teacher says to several tasks at once, side by side in a row; the mean of their distances.
+
+    Attributes:
+        answers: of each task; None of one to which nothing is said.
+        widths: how many numbers of a row each task has.
+    """
+
+    answers: tuple[Answers | None, ...]
+    widths: tuple[int, ...]
+
+    def distance(self, student: Tensor, temperature: float) -> Tensor:
+        """See the contract."""
+        ours = student.split(self.widths, -1)
+        told = [(own, answer) for own, answer in zip(ours, self.answers, strict=True) if answer is not None]
+        return torch.stack([answer.distance(own, temperature) for own, answer in told]).mean()
+
+
+@dataclass(frozen=True)
+class Mixed(Answers):
+    """The labels for one part and a teacher's answers for the rest (BAM, Clark et al. 2019).
+
+    With cross entropy at a temperature of 1, or with squared errors, its gradient is that of the published
+    mixed target, ``share * label + (1 - share) * answer``. What does not depend on the student is left out.
+
+    Attributes:
+        share: of the labels, in [0, 1].
+        labels: the task's own loss at this step, a scalar with its gradient.
+        answers: of the teacher; None where there is none: then the labels are all.
+    """
+
+    share: float
+    labels: Tensor
+    answers: Answers | None
+
+    def distance(self, student: Tensor, temperature: float) -> Tensor:
+        """See the contract."""
+        if self.answers is None:
+            return self.labels
+        rest = self.answers.distance(student, temperature)
+        return self.share * self.labels + (1.0 - self.share) * rest
+
+
 def merge(logits: Tensor, classes: Tensor) -> Tensor:
     """Log-probabilities of ``classes``, and of all others together if there are any.
 

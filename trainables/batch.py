@@ -19,6 +19,7 @@ class Batch(NamedTuple):
     ``counted`` says which rows of a network's output are of the data and not of padding: int64, shape
     (rows,), ascending numbers of rows of the output as it is flattened to (..., classes); None is all.
     ``classes`` is False where outputs are no logits of classes: then a row is a sample's whole output.
+    ``task`` is the number of the task that the samples are of, where several are learnt together.
     """
 
     inputs: Any
@@ -27,6 +28,7 @@ class Batch(NamedTuple):
     view: int | None
     counted: Tensor | None = None
     classes: bool = True
+    task: int = 0
 
     def rows(self, output: Tensor) -> Tensor:
         """The rows of a network's ``output`` (..., classes) that count, shape (rows, classes)."""

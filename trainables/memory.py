@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.answers import Answers, Logits, TopClasses, Values, merge
+from trainables.answers import Answers, Heads, Logits, TopClasses, Values, merge
 
 LOWEST = torch.finfo(torch.float16).min
 
@@ -168,6 +168,68 @@ class Top(Memory):
         """Two per class that is kept and for the others, and what the classes' numbers take."""
         count = min(self.count, classes)
         return 2 * (count + (count < classes)) + count * _numbers_below(classes).itemsize
+
+
+@dataclass(frozen=True)
+class SideBySide(Memory):
+    """The answers to several tasks in one row, each kept as its task does.
+
+    Attributes:
+        memories: of the tasks.
+        widths: how many numbers of a row each has.
+    """
+
+    memories: tuple[Memory, ...]
+    widths: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Such as ``whole-outputs``."""
+        return "-".join(memory.name for memory in self.memories)
+
+    @property
+    def temperature(self) -> float | None:
+        """That of the first that has only one."""
+        return next((each for each in (memory.temperature for memory in self.memories) if each), None)
+
+    def keep(self, logits: Tensor) -> dict[str, Tensor]:
+        """What each keeps of its numbers, with the task's number before the name."""
+        parts = zip(self.memories, logits.split(self.widths, -1), strict=True)
+        return {
+            f"task{number}_{name}": tensor
+            for number, (memory, part) in enumerate(parts)
+            for name, tensor in memory.keep(part).items()
+        }
+
+    def recall(self, kept: Mapping[str, Tensor]) -> Answers:
+        """See the contract."""
+        found = []
+        for number, memory in enumerate(self.memories):
+            start = f"task{number}_"
+            own = {name.removeprefix(start): kept[name] for name in kept if name.startswith(start)}
+            found.append(memory.recall(own))
+        return Heads(tuple(found), self.widths)
+
+    def heard(self, rows: Tensor) -> Answers:
+        """See the contract."""
+        parts = zip(self.memories, rows.split(self.widths, -1), strict=True)
+        return Heads(tuple(memory.heard(part) for memory, part in parts), self.widths)
+
+    def heard_of(self, task: int, rows: Tensor) -> Answers:
+        """The answers of a teacher to one task alone.
+
+        Args:
+            task: its number.
+            rows: what the teacher says to the task, or, of a teacher of all of them, to all.
+        """
+        if rows.shape[-1] != self.widths[task]:
+            rows = rows.split(self.widths, -1)[task]
+        told = tuple(memory.heard(rows) if n == task else None for n, memory in enumerate(self.memories))
+        return Heads(told, self.widths)
+
+    def row_bytes(self, classes: int) -> int:
+        """Those of all."""
+        return sum(memory.row_bytes(width) for memory, width in zip(self.memories, self.widths, strict=True))
 
 
 def _numbers_below(count: int) -> torch.dtype:

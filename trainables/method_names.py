@@ -20,5 +20,8 @@ SHORT_NAMES: dict[str, str] = {
     "appb": "apprentice_fixed",
     "appc": "apprentice_refined",
     "few": "few_label_distillation",
+    "rco": "route_constrained_optimization",
+    "rco-gs": "greedy_route",
+    "bam": "multi_task_annealing",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -32,7 +32,7 @@ from trainables.shipping.packed_file import Packed, unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, LoadedTask
-from trainables.teachers.sources import TeacherOutputs
+from trainables.teachers.sources import Checkpoints, TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
 from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trainer import Diverged, Trainer
@@ -61,6 +61,8 @@ class TrialSources:
         files: packed files of trained networks by recipe id; each is rebuilt when first asked for.
         outputs: of those networks.
         given: weights of networks that users gave, by their digest.
+        routes: packed files of networks along their trainings, as bytes, by recipe id and epochs finished;
+            default none.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class TrialSources:
         files: Mapping[str, bytes],
         outputs: Sequence[TeacherOutputs],
         given: Mapping[str, Mapping[str, np.ndarray]],
+        routes: Mapping[str, Mapping[int, np.ndarray]] | None = None,
     ) -> None:
         self._files = files
         self._given = given
+        self._routes = routes or {}
         self._outputs = {(kept.recipe_id, kept.views): kept for kept in outputs}
         self._networks: dict[str, nn.Module] = {}
 
@@ -87,6 +91,13 @@ class TrialSources:
         if weights not in self._given:
             raise ValueError(f"the sweep has no weights {weights} of a user's network")
         return {name: shared_tensor(values) for name, values in self._given[weights].items()}
+
+    def route(self, recipe_id: str) -> Mapping[int, nn.Module]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        if recipe_id not in self._routes:
+            raise ValueError(f"the sweep has no checkpoints along the training of recipe {recipe_id}")
+        files = self._routes[recipe_id]
+        return Checkpoints(files, lambda epoch: open_student(files[epoch].tobytes())[1])
 
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
@@ -152,6 +163,7 @@ class StudentTrial(tune.Trainable):
         settings: TrialSettings | None = None,
         measured: Mapping[str, ray.ObjectRef[Copy]] | None = None,
         given: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+        routes: Mapping[str, Mapping[int, np.ndarray]] | None = None,
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
         assert arrays is not None and teachers is not None and outputs is not None and settings is not None
@@ -161,7 +173,7 @@ class StudentTrial(tune.Trainable):
         allow_all(settings.own)
         self._arrays, self._settings = arrays, settings
         self._measured = measured or {}
-        self._sources = TrialSources(teachers, outputs, given or {})
+        self._sources = TrialSources(teachers, outputs, given or {}, routes)
         self._forget(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

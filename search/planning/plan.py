@@ -14,6 +14,7 @@ from search.options import Options
 from search.planning.activations import activation_bytes
 from search.planning.limits import check_students, untrained
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
+from search.teaching.along import has_route
 from search.teaching.kept import cached_teacher, view_bytes, views_that_fit
 from studies.study import Study
 from trainables.data.datasets import memory_free
@@ -184,7 +185,8 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     teacher_file = kept or untrained(teacher_recipe, here)
     ends = Ends.of(study.space, context, here)
     timer = Timer(task.open(arrays, device, 0), teacher_file, device, study.given)
-    teaching = time_teacher(timer, study, None if given or kept is not None else teacher_recipe)
+    whole = kept is not None and has_route(study.space, context, options.store, teacher_recipe, kept)
+    teaching = time_teacher(timer, study, None if given or whole else teacher_recipe)
     times = time_trials(timer, study, context, ends)
 
     concurrency, busy = _concurrency(options, device)

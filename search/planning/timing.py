@@ -99,7 +99,9 @@ class Timer:
         self._few = cast(LoadedTask, _Few(task))
         self._device = device
         self._teacher: nn.Module = open_student(teacher_file)[1].to(device)
-        self._sources = LocalSources(lambda recipe_id: self._teacher, given)
+        self._sources = LocalSources(
+            lambda recipe_id: self._teacher, given, lambda recipe_id: {1: self._teacher}
+        )
         self._share = task.steps("train") / self._few.steps("train")
         self._epochs: dict[str, float] = {}
 

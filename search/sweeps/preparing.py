@@ -19,6 +19,7 @@ from search.sweeps.measuring import evaluate_packed
 from search.sweeps.records import sweep_tag
 from search.sweeps.request import Request
 from search.sweeps.trials import TrialInputs
+from search.teaching.along import Route, needs_route
 from search.teaching.given import packed_as_given
 from search.teaching.kept import (
     alone_with_teacher,
@@ -95,9 +96,11 @@ def prepare(
         reporter,
         threads=study.teacher_threads,
         own=_own(request),
+        route=needs_route(study.space, context),
     )
     made: dict[str, np.ndarray] = {}
     outputs: tuple[TeacherOutputs, ...] = ()
+    routes: dict[str, Route] = {}
     with alone_with_teacher(
         options.store, recipe, lambda: reporter.say("waiting for another sweep's teacher")
     ):
@@ -112,11 +115,13 @@ def prepare(
         _check_facts(before, facts)
         if views is not None:
             outputs = (jobs.outputs(file, views),)
+        if jobs.route:
+            routes = {recipe.recipe_id: jobs.along(file)}
         for taught in study.space.taught(context):
             made |= jobs.product(file, taught)
     given = ray.put({name: _arrays(state) for name, state in study.given.items()})
     settings = _trial_settings(request, machine, file)
-    inputs = TrialInputs(jobs.data, settings, {recipe.recipe_id: file}, given=given)
+    inputs = TrialInputs(jobs.data, settings, {recipe.recipe_id: file}, given=given, routes=ray.put(routes))
     prepared = Prepared(context, file, inputs, request.yardstick, why_live)
     validation = prepared.evaluate_teacher("validation")
     quality = prepared.yardstick.quality

@@ -43,6 +43,8 @@ class TrialInputs:
         outputs: of the teachers, a sequence of :class:`TeacherOutputs` or a reference to one; default none.
         measured: by recipe id, references to :class:`Copy`: not run again; default none.
         given: weights of the user's network by their digest, or a reference to them; default none.
+        routes: the teachers along their trainings, see :class:`TrialSources`, or a reference to them; default
+            none.
     """
 
     arrays: Any
@@ -51,6 +53,7 @@ class TrialInputs:
     outputs: Any = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     given: Any = field(default_factory=dict)
+    routes: Any = field(default_factory=dict)
 
     def given_to(self, trainable: type[tune.Trainable]) -> Any:
         """``trainable`` with all of it as arguments of its ``setup``."""
@@ -62,6 +65,7 @@ class TrialInputs:
             settings=self.settings,
             measured=dict(self.measured),
             given=self.given,
+            routes=self.routes,
         )
 
 

@@ -17,6 +17,7 @@ import safetensors.numpy
 import torch
 
 from search.problem import Problem
+from search.teaching.along import Along
 from trainables.data.kept import checksum_of
 from trainables.files import locked, write_file
 from trainables.foreign import shown
@@ -93,7 +94,13 @@ class TeacherEpoch:
 
 
 def teacher_epochs(
-    recipe: Recipe, arrays: Arrays, device: str, threads: int, store: Path | None = None
+    recipe: Recipe,
+    arrays: Arrays,
+    device: str,
+    threads: int,
+    store: Path | None = None,
+    *,
+    route: bool = False,
 ) -> Iterator[TeacherEpoch | bytes]:
     """Train ``recipe`` in this process, from where an earlier process left off.
 
@@ -105,6 +112,8 @@ def teacher_epochs(
         device: where to train, ``cpu`` or ``cuda``.
         threads: on the CPU.
         store: keeps a checkpoint while it trains; None keeps none.
+        route: whether the network's packed file is kept in the store after each of
+            :func:`trainables.teachers.anchors.route_epochs`; default False.
 
     Yields:
         How far it is at the start, then each epoch, and last the packed file.
@@ -117,20 +126,26 @@ def teacher_epochs(
     where = torch.device(device)
     task = recipe.task.open(arrays, where, recipe.seed)
     folder = None if store is None else TrialFolder(_training_folder(store, recipe, arrays))
+    along = Along(recipe, None if folder is None or not route else folder.path)
     with nullcontext() if folder is None else folder.held():
         trainer, note = Trainer(recipe, task, NoSources(), where), ""
         try:
             before = 0.0 if folder is None else folder.load(trainer)
+            along.check(trainer.epoch)
         except CheckpointError as error:  # training again is all that it would have saved
             trainer, note, before = Trainer(recipe, task, NoSources(), where), str(error), 0.0
         started = time.perf_counter() - before
         yield TeacherEpoch(trainer.epoch, None, note)
         while not trainer.finished:
             loss = trainer.train_epoch()["loss"]
+            along.keep(trainer)
             if folder is not None and not trainer.finished:
                 folder.save(trainer, time.perf_counter() - started)
             yield TeacherEpoch(trainer.epoch, loss)
-        yield trainer.ship()
+        file = trainer.ship()
+        if store is not None:
+            along.finish(store, file)
+        yield file
 
 
 def _training_folder(store: Path, recipe: Recipe, arrays: Arrays) -> Path:

@@ -15,6 +15,7 @@ from search.clusters.machine import Machine
 from search.problem import Problem
 from search.reporter import Reporter
 from search.store.mlflow_client import StoreError
+from search.teaching.along import Route, cached_route, keep_route
 from search.teaching.kept import (
     TeacherEpoch,
     ask_teacher,
@@ -42,9 +43,9 @@ TELL_SECONDS = 5.0
 
 @ray.remote(num_returns="streaming", max_retries=0)
 def _train_teacher(
-    recipe: Recipe, arrays: Arrays, device: str, threads: int, store: Path
+    recipe: Recipe, arrays: Arrays, device: str, threads: int, store: Path, route: bool
 ) -> Iterator[TeacherEpoch | bytes]:
-    yield from teacher_epochs(recipe, arrays, device, threads, store)
+    yield from teacher_epochs(recipe, arrays, device, threads, store, route=route)
 
 
 @ray.remote
@@ -67,6 +68,7 @@ class TeacherJobs:
         reporter: hears what is being done.
         threads: processors on the CPU, no more than one node has; None (default) for all of a node's.
         own: code of the user's own that may be imported; default none.
+        route: whether checkpoints along its training are kept, too; default False.
     """
 
     recipe: Recipe
@@ -77,6 +79,7 @@ class TeacherJobs:
     reporter: Reporter
     threads: int | None = None
     own: tuple[Allowed, ...] = ()
+    route: bool = False
 
     def train(self) -> bytes:
         """The teacher's packed file, trained now and kept.
@@ -86,16 +89,42 @@ class TeacherJobs:
             Problem: another process trains it.
         """
         self.reporter.say(f"training the teacher, {count(self.recipe.epochs, 'epoch')}")
+        file = self._trained()
+        keep_teacher(self.store, self.recipe, file)
+        return file
+
+    def along(self, file: bytes) -> Route:
+        """Packed files along the training of the teacher in a packed ``file``, trained again if need be.
+
+        A sweep whose space asked for none has kept none. Its teacher stays what it is.
+
+        Raises:
+            StoreError, Problem: as for :meth:`train`.
+        """
+        kept = cached_route(self.store, self.recipe, file)
+        if kept is not None:
+            return kept
+        self.reporter.say(
+            "training the teacher once more, for checkpoints along its training, which were not kept when it "
+            f"was trained: {count(self.recipe.epochs, 'epoch')}"
+        )
+        again = self._trained()
+        found = cached_route(self.store, self.recipe, again)
+        if found is None:
+            raise StoreError("The checkpoints along the teacher's training are gone: sweep again.")
+        return keep_route(self.store, self.recipe, file, found)
+
+    def _trained(self) -> bytes:
+        """The teacher's packed file, trained now."""
         threads, gpus = self._processors()
         task = _train_teacher.options(num_cpus=threads, num_gpus=gpus)
         failures = 0
         while True:
             try:
                 epochs: Any = task.remote(
-                    self.recipe, self.data, self.machine.device, threads, self.store.absolute()
+                    self.recipe, self.data, self.machine.device, threads, self.store.absolute(), self.route
                 )
-                file = _followed(epochs, self.recipe.epochs, self.reporter)
-                break
+                return _followed(epochs, self.recipe.epochs, self.reporter)
             except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
                 failures += 1
                 if failures > MAX_FAILURES:
@@ -111,8 +140,6 @@ class TeacherJobs:
                 if why := out_of_memory(getattr(error, "cause", error)):
                     raise Problem(f"The teacher cannot be trained: {why}.") from error
                 raise
-        keep_teacher(self.store, self.recipe, file)
-        return file
 
     def outputs(self, file: bytes, views: int) -> TeacherOutputs:
         """What the teacher in a packed ``file`` says to so many views, of an earlier sweep or asked now."""

@@ -12,14 +12,14 @@ from trainables.models import ConvNet
 from trainables.origins import Fresh
 from trainables.tasks import Digits
 from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages
-from trainables.teachers import TEACHERS, Fixed, Joint, NoTeacher, Remembered, Unpruned
+from trainables.teachers import TEACHERS, Fixed, Joint, NoTeacher, Remembered, Route, Unpruned
 from trainables.teachers.remembered import remember
 from trainables.teachers.sources import LocalSources, NoSources
 
 CPU = torch.device("cpu")
 ID = "0" * 16
 VIEWS = 3
-MEMBERS = [NoTeacher(), Fixed(ID), Remembered(ID, VIEWS)]
+MEMBERS = [NoTeacher(), Fixed(ID), Remembered(ID, VIEWS), Route(ID, 1)]
 SMALL = ConvNet(stages=((4,),), hidden=(8,), kernel_size=3, depth=1)
 LEARNING = [Joint(Fresh(SMALL), Digits()), Unpruned()]
 """Those that learn while the student does."""
@@ -67,7 +67,8 @@ def test_one_that_learns_says_what_it_learns_by_and_the_student_gets_no_gradient
 @pytest.mark.parametrize("part", MEMBERS, ids=str)
 def test_outputs_are_detached_and_the_teacher_stands_still(part):
     task = opened()
-    policy = part.build(LocalSources(network), task, STUDENT)
+    sources = LocalSources(network, route=lambda recipe_id: {1: network(recipe_id)})
+    policy = part.build(sources, task, STUDENT)
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     policy.train()  # as a trainer would do to everything it holds
     batch = next(task.batches("train", 1, part.view(1)))

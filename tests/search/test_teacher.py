@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.problem import Problem
+from search.teaching.along import cached_route, keep_route, needs_route, route_folder
 from search.teaching.kept import (
     SHARE_OF_OBJECT_STORE,
     TeacherEpoch,
@@ -23,12 +24,15 @@ from search.teaching.kept import (
     view_bytes,
     views_that_fit,
 )
+from spaces import Context, Space
+from spaces.architectures import fresh
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.compression.compressed_weight import compress
 from trainables.origins import Fresh
 from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
+from trainables.trainable import TrialSources
 from trainables.training import trial_folder
 
 VIEWS = 2
@@ -125,14 +129,18 @@ def test_the_size_of_a_view_is_that_of_what_is_kept(asked):
 LONGER = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=4))
 
 
+ALONG = [f"{epoch:06}.rdz" for epoch in (1, 2, 3)]
+"""What is kept of four epochs beside the teacher itself."""
+
+
 class Killed(Exception):
     pass
 
 
-def trained(store, arrays=None, stop_after=None):
+def trained(store, arrays=None, stop_after=None, route=False):
     """Epochs that were told, and the file; ``stop_after`` so many it is as if the process were killed."""
     told = []
-    for item in teacher_epochs(LONGER, arrays or Digits().load(None), "cpu", 1, store):
+    for item in teacher_epochs(LONGER, arrays or Digits().load(None), "cpu", 1, store, route=route):
         if isinstance(item, bytes):
             return told, item
         told.append(item)
@@ -185,3 +193,66 @@ def test_a_teacher_does_not_go_on_with_what_was_trained_on_other_data(tmp_path):
     name = next(name for name in arrays if "label" in name or "target" in name)
     told, _ = trained(tmp_path, arrays={**arrays, name: arrays[name][::-1].copy()})
     assert told[0] == TeacherEpoch(0, None)
+
+
+def test_checkpoints_along_the_training_are_kept_whatever_kills_it(tmp_path, straight, every_epoch):
+    for number, stop_after in enumerate((1, 3)):
+        with pytest.raises(Killed):
+            trained(tmp_path, stop_after=stop_after, route=True)
+        assert cached_route(tmp_path, LONGER, straight) is None, number
+    told, file = trained(tmp_path, route=True)
+    assert (told[0].epoch, told[0].note, file) == (3, "", straight)
+    keep_teacher(tmp_path, LONGER, file)
+    [folder] = (path for path in (tmp_path / "teachers").iterdir() if path.is_dir())
+    assert folder == route_folder(tmp_path, LONGER, file)
+    assert sorted(path.name for path in folder.iterdir()) == ALONG
+    route = cached_route(tmp_path, LONGER, file)
+    assert list(route) == [1, 2, 3, 4] and route[4].tobytes() == file
+    sources = TrialSources({}, (), {}, {LONGER.recipe_id: route})
+    [first, *_, last] = sources.route(LONGER.recipe_id).values()
+    task = Digits().open(Digits().load(None), torch.device("cpu"), 0)
+    assert task.evaluate(first, "test") != task.evaluate(last, "test")
+    assert all(
+        torch.equal(value, last.state_dict()[name])
+        for name, value in open_student(file)[1].state_dict().items()
+    )
+    with pytest.raises(ValueError, match="no checkpoints along the training"):
+        sources.route("0" * 16)
+
+
+def test_a_training_that_kept_none_begins_again_for_them(tmp_path, straight, every_epoch):
+    with pytest.raises(Killed):
+        trained(tmp_path, stop_after=2)
+    told, file = trained(tmp_path, route=True)
+    assert told[0].epoch == 0 and "after epoch 1 was not kept" in told[0].note
+    assert file == straight and cached_route(tmp_path, LONGER, file) is not None
+
+
+def test_another_teachers_checkpoints_are_never_met(tmp_path, straight):
+    trained(tmp_path, route=True)
+    assert cached_route(tmp_path, LONGER, straight) is not None
+    assert cached_route(tmp_path, LONGER, straight + b"x") is None
+    assert cached_route(tmp_path, replace(LONGER, seed=1), straight) is None
+    kept = keep_route(tmp_path, LONGER, straight + b"x", cached_route(tmp_path, LONGER, straight))
+    again = cached_route(tmp_path, LONGER, straight + b"x")
+    assert again.keys() == kept.keys() and all(np.array_equal(again[each], kept[each]) for each in kept)
+
+
+def test_a_damaged_checkpoint_along_the_training_is_refused(tmp_path, straight):
+    trained(tmp_path, route=True)
+    path = route_folder(tmp_path, LONGER, straight) / ALONG[1]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    with pytest.raises(Problem, match="remove it to train the teacher once more"):
+        cached_route(tmp_path, LONGER, straight)
+    path.write_bytes(packed())
+    with pytest.raises(Problem, match="of another teacher"):
+        cached_route(tmp_path, LONGER, straight)
+    path.unlink()
+    assert cached_route(tmp_path, LONGER, straight) is None
+
+
+@pytest.mark.parametrize(("names", "needs"), [(("rco",), True), (("kd", "rco-gs"), True), (("kd",), False)])
+def test_a_route_is_kept_only_where_a_method_asks_for_it(names, needs):
+    context = Context(Digits(), fresh(STUDENT), "0" * 16, 4)
+    assert needs_route(Space(methods=names), context) == needs

@@ -9,7 +9,7 @@ from torch import nn
 
 from trainables.models import LSTM, ConvNet
 from trainables.tasks.base import Arrays, Task, TaughtTask
-from trainables.teachers.sources import LocalSources
+from trainables.teachers.sources import Checkpoints, LocalSources
 
 
 def small_teacher(task: Task) -> nn.Module:
@@ -22,8 +22,23 @@ def small_teacher(task: Task) -> nn.Module:
 
 
 def local_sources(task: Task) -> LocalSources:
-    """Of every recipe the same small teacher."""
-    return LocalSources(lambda recipe_id: small_teacher(task))
+    """Of every recipe the same small teacher, and what it was along a training that never was."""
+    return LocalSources(lambda recipe_id: small_teacher(task), route=lambda recipe_id: small_route(task))
+
+
+def small_route(task: Task, epochs: int = 6) -> Checkpoints:
+    """Networks on a straight way from other weights to those of the small teacher."""
+
+    def after(epoch: int) -> nn.Module:
+        network = small_teacher(task)
+        random = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for tensor in network.parameters():
+                noise = torch.randn(tensor.shape, generator=random) * (1 - epoch / epochs)
+                tensor.add_(noise, alpha=float(tensor.std()) if tensor.numel() > 1 else 0.1)
+        return network.eval()
+
+    return Checkpoints(range(1, epochs + 1), after)
 
 
 def data_of(task: Task, directory: Path | None = None) -> Arrays:

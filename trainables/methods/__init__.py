@@ -63,6 +63,12 @@ from trainables.methods.quantization import (
 from trainables.methods.quantization import (
     round_to_nearest as round_to_nearest,
 )
+from trainables.methods.route import (
+    greedy_route as greedy_route,
+)
+from trainables.methods.route import (
+    route_constrained_optimization as route_constrained_optimization,
+)
 from trainables.methods.setting import (
     PRUNING as PRUNING,
 )
@@ -74,6 +80,9 @@ from trainables.methods.setting import (
 )
 from trainables.methods.setting import (
     published as published,
+)
+from trainables.methods.several import (
+    multi_task_annealing as multi_task_annealing,
 )
 
 METHODS: dict[str, Method[Any]] = {short: globals()[name] for short, name in SHORT_NAMES.items()}

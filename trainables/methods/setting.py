@@ -43,6 +43,7 @@ class Setting(Part):
             every step, in views that never come again. Default 16.
         pruner: which weights stay; all by default.
         seed: drives all randomness but that of the remembered views, which all runs share.
+        teacher_route: whether there are checkpoints along the teacher's training; default True.
     """
 
     task: Task
@@ -52,6 +53,7 @@ class Setting(Part):
     teacher_views: int | None = 16
     pruner: Pruner = NoPruner()
     seed: int = 0
+    teacher_route: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(cast(Part, self.origin), Model):

@@ -2,9 +2,11 @@
 
 from trainables.tasks.base import Task
 from trainables.tasks.digits import Digits
+from trainables.tasks.grouped import Grouped
 from trainables.tasks.image_folder import ImageFolder
 from trainables.tasks.job import Job
 from trainables.tasks.multi30k import Multi30k
+from trainables.tasks.multi_task import MultiTask
 from trainables.tasks.phrases import Phrases
 from trainables.tasks.teacher_translations import TeacherTranslations
 from trainables.tasks.text_pairs import TextPairs
@@ -21,4 +23,6 @@ TASKS: tuple[type[Task], ...] = (
     Multi30k,
     TeacherTranslations,
     Job,
+    Grouped,
+    MultiTask,
 )

@@ -5,6 +5,8 @@ from trainables.teachers.fixed import Fixed
 from trainables.teachers.joint import Joint
 from trainables.teachers.none import NoTeacher
 from trainables.teachers.remembered import Remembered
+from trainables.teachers.route import Route
+from trainables.teachers.several import Several
 from trainables.teachers.unpruned import Unpruned
 
-TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered, Joint, Unpruned)
+TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered, Route, Several, Joint, Unpruned)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -35,6 +35,17 @@ class Sources(Protocol):
         """
         ...
 
+    def route(self, recipe_id: str) -> Mapping[int, nn.Module]:
+        """What the network of that recipe was along its training: epochs finished -> the network then.
+
+        In ascending order, and the last is the trained network itself. Each is in eval mode and is made when
+        it is looked up, so only those that are asked for take memory; never written to.
+
+        Raises:
+            ValueError: there is none, as of a network that was given trained.
+        """
+        ...
+
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """What that network answers to the first ``views`` shared views of ``task``'s training split.
 
@@ -54,15 +65,25 @@ class TeacherPolicy(nn.Module):
     Args:
         network: that is asked, whose features losses may look at; None where none is.
         own: networks that learn, and memories that fill, while the student trains.
+        begin: is told the number of each phase of the training, from 0, as it begins, when the student is as
+            the phase finds it. Where training goes on from a checkpoint, the phases before are told once
+            more, and then what is in ``own`` is loaded.
 
     Attributes:
         network: see above.
+        begin: see above.
         own: see above; parameters are trained with the student's weights, and everything is in checkpoints.
     """
 
-    def __init__(self, network: nn.Module | None = None, own: dict[str, nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module | None = None,
+        own: dict[str, nn.Module] | None = None,
+        begin: Callable[[int], None] = lambda phase: None,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.begin = begin
         self.own = nn.ModuleDict(own)
 
     @abstractmethod
@@ -71,7 +92,13 @@ class TeacherPolicy(nn.Module):
 
 
 class Teacher(Part):
-    """A policy, not a network: which trained networks are asked, and when."""
+    """A policy, not a network: which trained networks are asked, and when.
+
+    Attributes:
+        needs_route: whether it asks its sources for networks along the teacher's training.
+    """
+
+    needs_route: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, sources: Sources, task: LoadedTask, student: nn.Module) -> TeacherPolicy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +20,19 @@ class LocalSources:
     Args:
         network: gives the trained network of a recipe's id.
         given: weights of users' networks by their digest; default none.
+        route: gives what the network of a recipe's id was along its training, see
+            :meth:`trainables.teachers.base.Sources.route`; default none.
     """
 
     def __init__(
-        self, network: Callable[[str], nn.Module], given: Mapping[str, Mapping[str, Tensor]] | None = None
+        self,
+        network: Callable[[str], nn.Module],
+        given: Mapping[str, Mapping[str, Tensor]] | None = None,
+        route: Callable[[str], Mapping[int, nn.Module]] | None = None,
     ) -> None:
         self._network = network
         self._given = dict(given or {})
+        self._route = route
         self._outputs: dict[tuple[str, int, str], dict[str, Tensor]] = {}
 
     def network(self, recipe_id: str) -> nn.Module:
@@ -39,12 +45,42 @@ class LocalSources:
             raise ValueError(f"the weights {weights} of a user's network were not given")
         return self._given[weights]
 
+    def route(self, recipe_id: str) -> Mapping[int, nn.Module]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        if self._route is None:
+            raise ValueError(f"no checkpoints along the training of {recipe_id} were given")
+        return self._route(recipe_id)
+
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         key = (recipe_id, views, task.fingerprint())
         if key not in self._outputs:
             self._outputs[key] = remember(self._network(recipe_id), task, views)
         return self._outputs[key]
+
+
+class Checkpoints(Mapping[int, nn.Module]):
+    """Networks along a training, each made when it is looked up and kept by nobody.
+
+    Args:
+        epochs: after which they were taken.
+        make: gives the network after so many epochs.
+    """
+
+    def __init__(self, epochs: Iterable[int], make: Callable[[int], nn.Module]) -> None:
+        self._epochs = dict.fromkeys(sorted(epochs))
+        self._make = make
+
+    def __getitem__(self, epoch: int) -> nn.Module:
+        if epoch not in self._epochs:
+            raise KeyError(epoch)
+        return self._make(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._epochs)
+
+    def __len__(self) -> int:
+        return len(self._epochs)
 
 
 @dataclass(frozen=True)
@@ -76,6 +112,10 @@ class NoSources:
     def given(self, weights: str) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         raise ValueError(f"the recipe begins with the weights {weights}, but none were given")
+
+    def route(self, recipe_id: str) -> Mapping[int, nn.Module]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        raise ValueError(f"the recipe imitates {recipe_id} along its training, but no networks were given")
 
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""

@@ -237,6 +237,7 @@ class Learner:
         for quantizer in self._input_quantizers:
             quantizer.quantizing = phase.quantize
         self._optimizer = self._trained_by(phase)
+        self.policy.begin(number)
 
     def _trained_by(self, phase: Phase) -> torch.optim.Optimizer | None:
         """A fresh optimizer of what ``phase`` trains; nothing else gets gradients.
