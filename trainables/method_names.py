@@ -14,5 +14,11 @@ SHORT_NAMES: dict[str, str] = {
     "qat": "quantization_aware_training",
     "pact": "parameterized_clipping",
     "seqkd": "sequence_level_distillation",
+    "td": "targeted_dropout",
+    "snip": "snip",
+    "fisher": "fisher_pruning",
+    "scratch-e": "scratch_e",
+    "scratch-b": "scratch_b",
+    "dc": "deep_compression",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -7,6 +7,9 @@ from typing import Any
 
 from trainables.method_names import SHORT_NAMES
 from trainables.methods.baseline import full_precision as full_precision
+from trainables.methods.deep_compression import (
+    deep_compression as deep_compression,
+)
 from trainables.methods.distillation import (
     alternating_quantization as alternating_quantization,
 )
@@ -24,6 +27,21 @@ from trainables.methods.distillation import (
 )
 from trainables.methods.distillation import (
     teacher_annealing as teacher_annealing,
+)
+from trainables.methods.pruning import (
+    fisher_pruning as fisher_pruning,
+)
+from trainables.methods.pruning import (
+    scratch_b as scratch_b,
+)
+from trainables.methods.pruning import (
+    scratch_e as scratch_e,
+)
+from trainables.methods.pruning import (
+    snip as snip,
+)
+from trainables.methods.pruning import (
+    targeted_dropout as targeted_dropout,
 )
 from trainables.methods.quantization import (
     int8_post_training_quantization as int8_post_training_quantization,
