@@ -20,9 +20,9 @@ class GateRecorder:
     """Records :class:`~trainables.pruners.base.Gates` of chosen weights over one step.
 
     A gate multiplies a channel of one sample where a layer reads it. The loss changes with it by the sum
-    over the channel's places of the input times its gradient, so no gate has to be there. The loss is taken to
-    be a mean over samples, which the first axis of a layer's input counts; the gradient of each sample's own
-    loss is that of the mean times their number.
+    over the channel's places of the input times its gradient, so no gate has to be there. The loss is taken
+    to be a mean over samples, which the first axis of a layer's input counts; the gradient of each sample's
+    own loss is that of the mean times their number.
 
     Args:
         network: with its compressed weights.
