@@ -263,9 +263,10 @@ class Opened:
         for name in self.methods:
             for start in self.starts:
                 try:
-                    self.recipe(_given({METHOD: name, START: start, PRUNE: True}, self._add))
-                except ValueError:  # of a method that takes the first start: what it says is of this one
+                    self.recipe(_given({METHOD: name, START: start}, lambda each: each.start))
+                except ValueError:  # the method takes the first start: what it refuses is this one
                     self._refused.setdefault(name, set()).add(start)
+                self.recipe(_given({METHOD: name, START: start, PRUNE: True}, self._add))
 
     def recipe(self, choose: Choose) -> Recipe:
         """The recipe whose parameters are chosen by ``choose``, which is asked of those that it has."""
