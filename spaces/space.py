@@ -262,6 +262,7 @@ class Opened:
         self._numbers = {handle: self._parameter(handle) for handles in known.values() for handle in handles}
         self.methods = space.chosen()
         self.left_out: dict[str, str] = {}
+        self._refused: dict[str, set[Any]] = {}
         self.defaults: dict[str, Recipe] = {}
         for name in list(self.methods):
             try:
@@ -273,13 +274,17 @@ class Opened:
             raise ValueError(f"no method is left: {'; '.join(f'{k}: {v}' for k, v in self.left_out.items())}")
         for name in self.methods:
             for start in self.starts:
+                try:
+                    self.recipe(_given({METHOD: name, START: start}, lambda each: each.start))
+                except ValueError:  # the method takes the first start: what it refuses is this one
+                    self._refused.setdefault(name, set()).add(start)
                 self.recipe(_given({METHOD: name, START: start, PRUNE: True}, self._add))
 
     def recipe(self, choose: Choose) -> Recipe:
         """The recipe whose parameters are chosen by ``choose``, which is asked of those that it has."""
         context = self._context
         method = self.methods[choose(self._choice(METHOD))]
-        start = self._chosen(START, choose)
+        start = self._start(method.name, choose)
         sizes = self._turned(sizes_of(self.origins[start]), choose)
         pruning: dict[str, Any] = {}
         if PRUNER not in arguments_of(method) and self._chosen(PRUNE, choose):
@@ -351,6 +356,13 @@ class Opened:
             return self._space.fixed[name]
         parameter = self._choice(name)
         return parameter.start if name == START and len(self.starts) == 1 else choose(parameter)
+
+    def _start(self, method: str, choose: Choose) -> Any:
+        """What the student begins with; the first that the method takes, where it refuses what was chosen."""
+        refused = self._refused.get(method, set())
+        taken = [start for start in self.starts if start not in refused]
+        chosen = self._chosen(START, choose)
+        return chosen if chosen in taken else taken[0]
 
     def _choice(self, name: str) -> Parameter:
         choices = {METHOD: tuple(self.methods), START: self.starts}.get(name, CHOICES.get(name, ()))

@@ -23,5 +23,11 @@ SHORT_NAMES: dict[str, str] = {
     "rco": "route_constrained_optimization",
     "rco-gs": "greedy_route",
     "bam": "multi_task_annealing",
+    "td": "targeted_dropout",
+    "snip": "snip",
+    "fisher": "fisher_pruning",
+    "scratch-e": "scratch_e",
+    "scratch-b": "scratch_b",
+    "dc": "deep_compression",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -18,6 +18,9 @@ from trainables.methods.apprentice import (
 from trainables.methods.baseline import (
     full_precision as full_precision,
 )
+from trainables.methods.deep_compression import (
+    deep_compression as deep_compression,
+)
 from trainables.methods.distillation import (
     alternating_quantization as alternating_quantization,
 )
@@ -44,6 +47,21 @@ from trainables.methods.in_place import (
 )
 from trainables.methods.learned_bits import (
     pseudo_quantization_noise as pseudo_quantization_noise,
+)
+from trainables.methods.pruning import (
+    fisher_pruning as fisher_pruning,
+)
+from trainables.methods.pruning import (
+    scratch_b as scratch_b,
+)
+from trainables.methods.pruning import (
+    scratch_e as scratch_e,
+)
+from trainables.methods.pruning import (
+    snip as snip,
+)
+from trainables.methods.pruning import (
+    targeted_dropout as targeted_dropout,
 )
 from trainables.methods.quantization import (
     int8_post_training_quantization as int8_post_training_quantization,

@@ -27,7 +27,7 @@ class _Magnitude(Mask):
         stage = int(progress * self.part.updates)
         if stage <= int(self.stage):
             return
-        before = self._sparsity(int(self.stage))
+        before = self._sparsity(int(self.stage)) if int(self.stage) else 0.0  # nothing is pruned at stage 0
         self.stage.fill_(stage)
         if self._sparsity(stage) > before:  # the ramp is over: the mask is frozen
             self.keep.copy_(largest(weight, self._sparsity(stage)))

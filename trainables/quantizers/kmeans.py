@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def kmeans_points(values: Tensor, count: int, iterations: int = 1000) -> Tensor:
+def kmeans_points(values: Tensor, count: int, iterations: int = 1000, tolerance: float = 0.0) -> Tensor:
     """``count`` centres that leave a small sum of squared distances from each value to its nearest centre.
 
     Lloyd's algorithm from evenly spaced centres, which the paper recommends because it keeps large, rare
@@ -18,6 +18,8 @@ def kmeans_points(values: Tensor, count: int, iterations: int = 1000) -> Tensor:
         values: at least one finite number, any shape and device.
         count: at least 1.
         iterations: at most so many rounds; stops earlier when no centre moves.
+        tolerance: stops, too, when the squares of all moves sum to at most so much of the values' variance; 0
+            (default) goes on until nothing moves. scikit-learn's default is 1e-4, in at most 300 rounds.
 
     Returns:
         float64 on the CPU, shape (count,), ascending. With no more distinct values than centres, each
@@ -30,11 +32,11 @@ def kmeans_points(values: Tensor, count: int, iterations: int = 1000) -> Tensor:
     ordered = values.detach().reshape(-1).float().sort().values.cpu().double()
     sums = torch.cat([torch.zeros(1, dtype=torch.float64), ordered.cumsum(0)])
     centres = torch.linspace(float(ordered[0]), float(ordered[-1]), count, dtype=torch.float64)
+    least = tolerance * float(ordered.var(correction=0))
     for _ in range(iterations):
-        moved = _round(ordered, sums, centres)
-        if torch.equal(moved, centres):
+        before, centres = centres, _round(ordered, sums, centres)
+        if float((centres - before).square().sum()) <= least:
             break
-        centres = moved
     return centres
 
 

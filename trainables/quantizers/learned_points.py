@@ -121,8 +121,9 @@ class LearnedPoints(Quantizer):
     Attributes:
         bits: in [1, 8]; default 4.
         bucket_size: values that share a scale and an offset, in [2, 2^20], or None; default 256.
-        initial: where points start: ``quantile`` (default), ``uniform`` or ``kmeans`` (Deep Compression,
-            Han et al. 2016).
+        initial: where points start: ``quantile`` (default), ``uniform``, ``kmeans`` from even points until
+            nothing moves (Deep Compression, Han et al. 2016), or ``kmeans_published``, which stops where
+            scikit-learn's default tolerance has the published code stop.
         scale_dtype: of scales and offsets, as stored and as used: ``float16`` (default) or ``float32``.
         share: when training of the points begins, tensors share all their points out anew by the size of
             their gradients, at the same total of bits (the paper's "redistribution of bits"; see
@@ -139,7 +140,7 @@ class LearnedPoints(Quantizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "initial", ("quantile", "uniform", "kmeans"))
+        check_choice(self, "initial", ("quantile", "uniform", "kmeans", "kmeans_published"))
         check_choice(self, "scale_dtype", SCALE_DTYPES)
 
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:

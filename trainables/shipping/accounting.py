@@ -28,6 +28,7 @@ from trainables.shipping.published_sizes import (
     Size,
     bit_packed_bytes,
     deep_compression,
+    deep_compression_code,
     ham_code_bits,
     ham_printed_bits,
     matrix_of,
@@ -92,6 +93,13 @@ DEEP_COMPRESSION = Accounting(
     "(Han et al. 2016)",
     "Huffman tables, names and shapes",
 )
+DEEP_COMPRESSION_CODE = Accounting(
+    "deep_compression_code",
+    "Deep Compression, code",
+    "Huffman-coded values, plain indices and counts per row or column, with their trees of 33 bits for each "
+    "symbol (mightydeveloper/Deep-Compression-PyTorch)",
+    "names and shapes",
+)
 HAM_PRINTED = Accounting(
     "ham_printed",
     "HAM, printed",
@@ -127,6 +135,7 @@ ACCOUNTINGS = (
     ENTROPY,
     QUANTIZED_DISTILLATION,
     DEEP_COMPRESSION,
+    DEEP_COMPRESSION_CODE,
     HAM_PRINTED,
     HAM_CODE,
     SHAM_PRINTED,
@@ -171,12 +180,11 @@ def _sizes(tensor: Stored, lengths: np.ndarray) -> dict[Accounting, Size]:
     }
     if len(tensor.shape) < MATRIX_RANK:
         whole = Size(4 * math.prod(tensor.shape), NOT_A_MATRIX)
-        return sizes | dict.fromkeys(
-            (DEEP_COMPRESSION, HAM_PRINTED, HAM_CODE, SHAM_PRINTED, SHAM_CORRECTED, SHAM_CODE), whole
-        )
+        return sizes | dict.fromkeys(ACCOUNTINGS[ACCOUNTINGS.index(DEEP_COMPRESSION) :], whole)
     matrix = matrix_of(tensor)
     return sizes | {
         DEEP_COMPRESSION: deep_compression(tensor),
+        DEEP_COMPRESSION_CODE: deep_compression_code(tensor),
         HAM_PRINTED: Size(ham_printed_bits(matrix) / 8),
         HAM_CODE: Size(ham_code_bits(matrix) // 8),
         SHAM_PRINTED: Size(sham_printed_bits(matrix) / 8),

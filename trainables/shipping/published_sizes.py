@@ -131,6 +131,38 @@ def deep_compression(tensor: Stored) -> Size:
     return Size(coded + 4 * entries.size + 4 + scales, note)
 
 
+def deep_compression_code_counts(tensor: Stored) -> dict[str, np.ndarray]:
+    """How often each symbol of each stream occurs in the code mightydeveloper/Deep-Compression-PyTorch.
+
+    It has no gaps and no fillers: nonzero values (``data``), their plain column numbers (``indices``) and how
+    many there are per row (``indptr_diff``), of the matrix with a row per output, filters flattened; of one
+    with at least as many rows as columns, row numbers and counts per column.
+
+    Returns:
+        Counts above zero, int64, by the name of the stream; :func:`trainables.huffman.code_bits` counts bits.
+    """
+    values = tensor.decode().float().numpy()
+    matrix = values.reshape(len(values), -1) if values.size else values.reshape(len(values), 0)
+    matrix = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
+    number, index = np.nonzero(matrix)
+    streams = {"data": matrix[number, index], "indices": index}
+    streams["indptr_diff"] = np.bincount(number, minlength=len(matrix))
+    return {name: np.unique(stream, return_counts=True)[1] for name, stream in streams.items()}
+
+
+def deep_compression_code(tensor: Stored) -> Size:
+    """Bytes of the files that this code writes for one weight: of each stream its codewords and its tree.
+
+    Codewords take a byte and their bits, a tree a byte, 33 bits per leaf and one per inner node. A single
+    symbol has one bit here, where the code gives it none and cannot read it back.
+    """
+    total = 0
+    for counts in deep_compression_code_counts(tensor).values():
+        total += 1 + whole_bytes(code_bits(counts))
+        total += 1 + whole_bytes(33 * counts.size + max(counts.size - 1, 0))
+    return Size(total)
+
+
 def gap_bits(shape: tuple[int, ...]) -> int:
     """The published field: of convolutions (at least three dimensions), and of fully connected matrices."""
     return CONV_GAP_BITS if len(shape) > MATRIX_RANK else FC_GAP_BITS

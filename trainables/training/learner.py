@@ -30,6 +30,7 @@ from trainables.recipe import Phase, Recipe
 from trainables.shipping.evaluation import ship
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
+from trainables.training.gates import GateRecorder, look
 
 GRADIENT_BATCHES = 5  # that the published code shares out its points by
 
@@ -72,6 +73,9 @@ class Learner:
             train(network, self._still)
             self.network = compress(network, recipe)
             self._compressed = list(compressed_weights(self.network))
+            self._gates = GateRecorder(
+                network, {name: each for name, each, _ in self._compressed if each.mask.needs_gates}
+            )
             self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.network)]
             self.policy = recipe.teacher.build(sources, task, self.network).to(device)
             self._frozen |= {id(each) for each in self.policy.own.parameters() if not each.requires_grad}
@@ -84,8 +88,10 @@ class Learner:
         return call(self.network, batch.inputs)
 
     def recorded(self) -> list[AbstractContextManager[None]]:
-        """Contexts in which the features are recorded that the losses look at; none if they look at none."""
-        return self._probe.recorded()
+        """Contexts in which is recorded what losses and masks look at; none if they look at nothing."""
+        asked = any(each.mask.needs_gates and each.mask.needs_gradient for _, each, _ in self._compressed)
+        gates = [self._gates.recorded()] if asked and self.recipe.phases[self._phase].prune else []
+        return [*self._probe.recorded(), *gates]
 
     def loss(self, step: Step) -> Tensor:
         """All that the student, its quantizers and its teacher minimise at this step, a scalar."""
@@ -225,6 +231,7 @@ class Learner:
             if phase.quantizer is not None:
                 compressed.quantizing = False
                 compressed.phase_quantizer = phase.quantizer.build(original, name)
+        self._look(number, epoch)
         if phase.quantize:
             self._share_levels(epoch)
         for _, compressed, original in self._compressed:
@@ -291,9 +298,37 @@ class Learner:
         """Renew the masks after ``done`` epochs of this phase; progress is that of all pruning phases."""
         spans = [(p.epochs if p.prune else 0) for p in self.recipe.phases]
         progress = (sum(spans[: self._phase]) + done) / sum(spans)
-        for _, compressed, original in self._compressed:
+        for name, compressed, original in self._compressed:
             gradient = original.grad if compressed.mask.needs_gradient else None
+            self._gates.tell(name, compressed.mask)
             compressed.mask.update(original, gradient, progress)
+        self._decide(progress)
+
+    def _decide(self, progress: float) -> None:
+        masks = {name: compressed.mask for name, compressed, _ in self._compressed}
+        self.recipe.pruner.decide(masks, progress)
+
+    def _look(self, number: int, epoch: int) -> None:
+        """Show masks that ask for it some batches of ``epoch`` before the first pruning phase.
+
+        They are seen as a step would see them, but nothing moves and nothing stays of it.
+        """
+        most = max((compressed.mask.batches for _, compressed, _ in self._compressed), default=0)
+        if (
+            not most
+            or not self.recipe.phases[number].prune
+            or any(p.prune for p in self.recipe.phases[:number])
+        ):
+            return
+        batches = itertools.islice(self._task.batches("train", epoch), most)
+        with torch.random.fork_rng(devices=cuda_devices(self._task.device)):
+            torch.manual_seed(self.recipe.seed * 1_000_003 + epoch + 1)
+            train(self.network, self._still)
+            look(self.network, self._compressed, self._gates, batches, self._plain_loss)
+        self._decide(0.0)
+
+    def _plain_loss(self, batch: Batch) -> Tensor:
+        return self._task.loss(call(self.network, batch.inputs), batch)
 
     def _phase_start(self) -> int:
         return sum(phase.epochs for phase in self.recipe.phases[: self._phase])
@@ -328,7 +363,7 @@ class Learner:
         with evaluating(self.network):
             for batch in batches:
                 with parametrize.cached():
-                    loss = self._task.loss(call(self.network, batch.inputs), batch)
+                    loss = self._plain_loss(batch)
                 for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
                     sum_ += gradient
         for parameter, flag in zip(parameters, wanted, strict=True):

@@ -125,8 +125,8 @@ def initial_points(
         x: any shape and floating dtype.
         count: at least 2.
         bucket_size: at least 1, or None.
-        method: ``quantile`` (equal mass between points; the paper's default), ``uniform``, or ``kmeans``
-            (of the scaled values; see :func:`kmeans_points`).
+        method: ``quantile`` (equal mass between points; the paper's default), ``uniform``, ``kmeans``
+            (of the scaled values; see :func:`kmeans_points`), or ``kmeans_published``, stopped as published.
         scale_dtype: ``float32`` or ``float16``.
 
     Returns:
@@ -138,14 +138,17 @@ def initial_points(
     """
     if count < 2:
         raise ValueError(f"count must be at least 2, got {count=}")
-    if method not in ("quantile", "uniform", "kmeans"):
-        raise ValueError(f"method must be 'quantile', 'uniform' or 'kmeans', got {method=}")
+    methods = ("quantile", "uniform", "kmeans", "kmeans_published")
+    if method not in methods:
+        raise ValueError(f"method must be one of {', '.join(map(repr, methods))}, got {method=}")
     check_buckets(bucket_size, scale_dtype)
     if method == "uniform" or x.numel() == 0:
         return torch.linspace(0.0, 1.0, count, device=x.device)
     unit = scale_buckets(x, bucket_size, scale_dtype).unit.reshape(-1)[: x.numel()]
     if method == "kmeans":
         return kmeans_points(unit, count).float().to(x.device)
+    if method == "kmeans_published":
+        return kmeans_points(unit, count, 300, 1e-4).float().to(x.device)
     # Places are float64 on the CPU, because float32 cannot number more than 2^24 values.
     place = torch.linspace(0.0, 1.0, count, dtype=torch.float64) * (x.numel() - 1)
     below = place.floor()
