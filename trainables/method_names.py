@@ -14,5 +14,9 @@ SHORT_NAMES: dict[str, str] = {
     "qat": "quantization_aware_training",
     "pact": "parameterized_clipping",
     "seqkd": "sequence_level_distillation",
+    "crd": "contrastive_distillation",
+    "hint": "hint_distillation",
+    "at": "attention_transfer",
+    "sp": "similarity_distillation",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trainables.answers import Answers
 from trainables.part import Part
@@ -33,6 +35,14 @@ class Loss(Part):
             ValueError: a network has no such feature.
         """
 
+    def looks_at(self) -> tuple[str, ...]:
+        """Places in the teacher's network whose features it looks at, see :mod:`trainables.layers`.
+
+        None by default. What is named here can be remembered, see
+        :class:`trainables.teachers.remembered.Remembered`.
+        """
+        return ()
+
     @abstractmethod
     def check_temperature(self, only: float | None) -> None:
         """Raise ``ValueError`` if the loss asks for answers at another temperature than ``only``.
@@ -46,3 +56,8 @@ def check_answers(answers: Answers | None) -> Answers:
     if answers is None:
         raise ValueError("this loss imitates a teacher, but the recipe's teacher is NoTeacher")
     return answers
+
+
+def full_precision(features: Tensor) -> AbstractContextManager[None]:
+    """Products within it are computed in the precision of what they are given, whatever training uses."""
+    return torch.autocast(features.device.type, enabled=False)
