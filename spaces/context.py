@@ -21,6 +21,8 @@ class Context:
         seed: of every trial.
         teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
             every step.
+        live_features: places in the teacher's network that are not remembered, see
+            :class:`trainables.methods.setting.Setting`.
     """
 
     task: Task
@@ -29,6 +31,7 @@ class Context:
     epochs: int
     seed: int = 0
     teacher_views: int | None = 16
+    live_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

@@ -1,6 +1,7 @@
 """Distillation of inner features: which layers are found, what is contrasted, and that it resumes."""
 
 import copy
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -12,15 +13,20 @@ from tests.recipes import STUDENT, TEACHER_ID
 from tests.trainables.teachers import local_sources
 from trainables import methods
 from trainables.layers import LAST_STAGE, MIDDLE, PENULTIMATE, STAGES
-from trainables.losses import AttentionMaps, Contrastive, Hints, Similarity
+from trainables.lesson import Lesson, Step
+from trainables.losses import AttentionMaps, Contrastive, Hints, Similarity, SoftTargets
 from trainables.losses.contrastive import Contrast
 from trainables.losses.negatives import Contrasted, Negatives
-from trainables.models import ConvNet, ResNet
+from trainables.models import LSTM, ConvNet, ResNet
 from trainables.optimizers import AdamW
 from trainables.origins import Fresh
 from trainables.probe import Features
+from trainables.schedules import Constant
 from trainables.shipping.evaluation import evaluate_file
 from trainables.tasks import Digits, Phrases
+from trainables.teachers import Fixed, Remembered
+from trainables.teachers.inside import feature_bytes
+from trainables.training.learner import moments
 from trainables.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -54,9 +60,11 @@ def features_of(network, shape):
     return Features(network, lambda: torch.randn(4, *shape))
 
 
+@pytest.mark.parametrize("views", [None, 3], ids=["live", "remembered"])
 @pytest.mark.parametrize("name", METHODS)
-def test_stopping_and_resuming_changes_no_bit(name, arrays, tmp_path):
-    recipe = METHODS[name](given(), optimizer=AdamW(5e-3))
+def test_stopping_and_resuming_changes_no_bit(name, views, arrays, tmp_path):
+    recipe = METHODS[name](given(views), optimizer=AdamW(5e-3))
+    assert isinstance(recipe.teacher, Fixed if views is None else Remembered)
     straight = trainer_of(recipe, arrays)
     for epoch in range(EPOCHS):
         if epoch == 2:
@@ -77,6 +85,56 @@ def test_stopping_and_resuming_changes_no_bit(name, arrays, tmp_path):
     assert file == resumed.ship()
     measured = straight.task.evaluate(straight.student, "validation")["accuracy"]
     assert evaluate_file(file, straight.task, "validation")["accuracy"] == measured > 0.3
+
+
+@pytest.mark.parametrize("place", [PENULTIMATE, STAGES, MIDDLE, LAST_STAGE, "0.2"])
+def test_remembered_features_are_the_teachers_own(place, arrays):
+    task = Digits(batch_size=128).open(arrays, CPU, 0)
+    sources = local_sources(Digits())
+    policy = Remembered(TEACHER_ID, 3).build(sources, task, nn.Identity())
+    network = sources.network(TEACHER_ID).eval()
+    names = policy.inside.find(place)
+    *_, batch = task.batches("train", 5, view=2)
+    live = Features(network, lambda: batch.inputs)
+    shapes = [live.watch(name) for name in live.find(place)]
+    assert [policy.inside.watch(name) for name in names] == shapes
+    with torch.no_grad(), live.recorded():
+        logits = network(batch.inputs)
+        expected = [live[name] for name in live.find(place)]
+    policy(Step(batch, logits, logits, (), 0.0))
+    for name, wanted in zip(names, expected, strict=True):
+        torch.testing.assert_close(policy.inside[name], wanted, rtol=1e-3, atol=1e-6)
+    bytes_kept = sum(kept[0].nbytes for kept in sources.features(TEACHER_ID, 3, task, place))
+    assert feature_bytes(network, task, place) == bytes_kept
+
+
+def test_features_that_are_too_large_are_asked_for_live():
+    large = replace(given(3), live_features=(STAGES,))
+    assert methods.attention_transfer(large).teacher == Fixed(TEACHER_ID)
+    assert methods.contrastive_distillation(large).teacher == Remembered(TEACHER_ID, 3)
+    assert methods.knowledge_distillation(large).teacher == Remembered(TEACHER_ID, 3)
+
+
+@pytest.mark.parametrize("views", [None, 1])
+def test_hidden_states_of_translations_are_compared_token_by_token(views):
+    task = Phrases()
+    loaded = task.open(task.load(None), CPU, 0)
+    student = LSTM(depth=1, units=12, embedding=8)
+    recipe = methods.hint_distillation(
+        methods.Setting(task, Fresh(student), 1, teacher=TEACHER_ID, teacher_views=views),
+        imitation=SoftTargets(Constant(1.0)),
+    )
+    trainer = Trainer(recipe, loaded, local_sources(task), CPU)
+    (learner,), batch = trainer.learners, next(loaded.batches("train", 0, recipe.teacher.view(0)))
+    with ExitStack() as recording:
+        for context in learner.recorded():
+            recording.enter_context(context)
+        (step,) = moments([learner], batch, 0.0)
+        learner.policy(step)
+        term = learner.losses[1]
+        rows = batch.features(term.probe.teacher[term.theirs])
+        assert rows.shape[0] == len(step.logits) and rows.dim() == 2
+        assert term(step, Lesson()).item() > 0
 
 
 def test_layers_of_a_residual_network_are_found_at_the_ends_of_its_stages():

@@ -17,7 +17,15 @@ from trainables.schedules import Constant, Schedule
 
 
 def hint(ours: Tensor, theirs: Tensor) -> Tensor:
-    """The mean squared error over all elements of two features of one shape."""
+    """The mean squared error over all elements of two features of one shape.
+
+    Raises:
+        ValueError: their shapes differ.
+    """
+    if ours.shape != theirs.shape:
+        raise ValueError(
+            f"hints need features of one shape, got {tuple(ours.shape)} and {tuple(theirs.shape)}"
+        )
     return F.mse_loss(ours, theirs)
 
 
@@ -34,6 +42,8 @@ class _Hints(nn.Module):
         else:
             (self.ours,) = probe.student.find(MIDDLE)
         given = probe.student.watch(self.ours)
+        if len(wanted) == 1:  # remembered sequences are kept position by position
+            given = given[-1:]
         if (
             len(given) != len(wanted)
             or len(given) not in (1, 2, 3)

@@ -41,6 +41,9 @@ class Setting(Part):
         teacher_views: in how many augmentation views the teacher's outputs are remembered; None asks it at
             every step, in views that never come again. Default 16.
         pruner: which weights stay; all by default.
+        live_features: places in the teacher's network whose features are too large to be remembered, see
+            :meth:`trainables.losses.base.Loss.looks_at`; a recipe that looks at one asks the teacher at every
+            step. Default none.
         seed: drives all randomness but that of the remembered views, which all runs share.
     """
 
@@ -51,6 +54,7 @@ class Setting(Part):
     teacher_views: int | None = 16
     pruner: Pruner = NoPruner()
     seed: int = 0
+    live_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(cast(Part, self.origin), Model):
@@ -93,9 +97,10 @@ class Setting(Part):
             parts: of the recipe, by field, in place of what the setting makes of them, such as ``teacher``,
                 ``losses`` or ``task``.
         """
-        views = self.teacher_views
         found: dict[str, Any] = {"teacher": NoTeacher(), "losses": ()}
         if imitation is not None:
+            looked_at = {place for loss in parts.get("losses", ()) for place in loss.looks_at()}
+            views = self.teacher_views if looked_at.isdisjoint(self.live_features) else None
             teacher = Fixed(self.known_teacher) if views is None else Remembered(self.known_teacher, views)
             found = {"teacher": teacher, "losses": (imitation,), "task_weight": imitation.weight.rest()}
         found |= {

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.lesson import Lesson, Step
 from trainables.part import Part
+from trainables.probe import Inner
 from trainables.tasks.base import LoadedTask, Task
 
 
@@ -47,6 +48,23 @@ class Sources(Protocol):
         """
         ...
 
+    def features(self, recipe_id: str, views: int, task: LoadedTask, place: str) -> tuple[Tensor, ...]:
+        """That network's inner features in the first ``views`` shared views of ``task``'s training split.
+
+        Args:
+            recipe_id: of the network.
+            views: how many.
+            task: whose inputs they are of.
+            place: where in the network, see :mod:`trainables.layers`.
+
+        Returns:
+            Per name that the place stands for float16 of shape (views, rows, ...), on the CPU; read-only.
+
+        Raises:
+            ValueError: there are none, or they were computed from other inputs than ``task``'s.
+        """
+        ...
+
 
 class TeacherPolicy(nn.Module):
     """What a :class:`Teacher` builds: who says what at each step. What it says may change with progress.
@@ -54,15 +72,23 @@ class TeacherPolicy(nn.Module):
     Args:
         network: that is asked, whose features losses may look at; None where none is.
         own: networks that learn, and memories that fill, while the student trains.
+        inside: features that losses may look at where no network is asked; None where there are none.
 
     Attributes:
         network: see above.
+        inside: see above.
         own: see above; parameters are trained with the student's weights, and everything is in checkpoints.
     """
 
-    def __init__(self, network: nn.Module | None = None, own: dict[str, nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module | None = None,
+        own: dict[str, nn.Module] | None = None,
+        inside: Inner | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.inside = inside
         self.own = nn.ModuleDict(own)
 
     @abstractmethod

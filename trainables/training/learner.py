@@ -197,7 +197,7 @@ class Learner:
             return next(self.inputs())
 
         asked = self.policy.network
-        imitated = None if asked is None else Features(asked, example)
+        imitated = self.policy.inside if asked is None else Features(asked, example)
         return Probe(Features(self.network, example), imitated, self._task)
 
     def _relative_rates(self) -> list[float]:
