@@ -44,6 +44,7 @@ from trainables.schedules import Constant
 from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.shipping.packed_file import SUFFIX
 from trainables.tasks.base import Arrays, LoadedTask, Task, TaughtTask
+from trainables.teachers.inside import remember_features
 from trainables.teachers.remembered import remember
 from trainables.training.checkpoint import read_checkpoint, write_checkpoint
 from trainables.training.trainer import Trainer
@@ -306,6 +307,17 @@ class KeptSources:
             path.parent.mkdir(exist_ok=True)
             write_file(path, safetensors.torch.save(remember(self.network(recipe_id), task, views)))
         return safetensors.torch.load(path.read_bytes())
+
+    def features(self, recipe_id: str, views: int, task: LoadedTask, place: str) -> tuple[Tensor, ...]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        key = hashlib.sha256(place.encode()).hexdigest()[:8]
+        path = self._out / "teacher" / f"{recipe_id}-{views}-{task.fingerprint()}-{key}.safetensors"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            found = remember_features(self.network(recipe_id), task, views, place)
+            write_file(path, safetensors.torch.save({str(n): each for n, each in enumerate(found)}))
+        kept = safetensors.torch.load(path.read_bytes())
+        return tuple(kept[str(number)] for number in range(len(kept)))
 
     def lesson(self, lesson: Lesson, arrays: Arrays, device: torch.device) -> Arrays:
         """What the teacher made for the task of ``lesson``, whose other data are ``arrays``."""

@@ -22,6 +22,8 @@ class Context:
         teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
             every step.
         teacher_route: whether there are checkpoints along the teacher's training; default True.
+        live_features: places in the teacher's network that are not remembered, see
+            :class:`trainables.methods.setting.Setting`.
     """
 
     task: Task
@@ -31,6 +33,7 @@ class Context:
     seed: int = 0
     teacher_views: int | None = 16
     teacher_route: bool = True
+    live_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

@@ -129,6 +129,11 @@ class Space:
         """Whether any of its recipes asks for the teacher's outputs."""
         return any(recipe.imitates for recipe in self.opened(context).defaults.values())
 
+    def looks_at(self, context: Context) -> tuple[str, ...]:
+        """The places in the teacher's network whose features its recipes' losses look at."""
+        losses = [loss for recipe in self.opened(context).defaults.values() for loss in recipe.losses]
+        return tuple(dict.fromkeys(place for loss in losses for place in loss.looks_at()))
+
     def taught(self, context: Context) -> tuple[TaughtTask, ...]:
         """The tasks of its recipes whose training data the teacher has to make."""
         tasks = dict.fromkeys(recipe.task for recipe in self.opened(context).defaults.values())
@@ -298,6 +303,7 @@ class Opened:
             context.teacher_views,
             seed=context.seed,
             teacher_route=context.teacher_route,
+            live_features=context.live_features,
             **pruning,
         )
         return method(given, **called_with(method, self._turned(handles_of(method), choose)))

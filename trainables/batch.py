@@ -36,3 +36,15 @@ class Batch(NamedTuple):
             return output
         rows = output.flatten(0, -2)
         return rows if self.counted is None else rows.index_select(0, self.counted)
+
+    def features(self, inner: Tensor) -> Tensor:
+        """The rows of inner features that count, one per sample, or per position where targets are sequences.
+
+        Args:
+            inner: shape (n, ...); where targets are (n, t), as of text, (n, t, size) are t rows each.
+        """
+        sequences = self.targets.dim() == 2 and inner.dim() == 3
+        if not (self.classes and sequences and inner.shape[:2] == self.targets.shape):
+            return inner
+        rows = inner.flatten(0, 1)
+        return rows if self.counted is None else rows.index_select(0, self.counted)

@@ -29,5 +29,9 @@ SHORT_NAMES: dict[str, str] = {
     "scratch-e": "scratch_e",
     "scratch-b": "scratch_b",
     "dc": "deep_compression",
+    "crd": "contrastive_distillation",
+    "hint": "hint_distillation",
+    "at": "attention_transfer",
+    "sp": "similarity_distillation",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

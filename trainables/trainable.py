@@ -101,6 +101,17 @@ class TrialSources:
 
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
+        kept = self._kept(recipe_id, views, task)
+        return {name: shared_tensor(values) for name, values in kept.values.items()}
+
+    def features(self, recipe_id: str, views: int, task: LoadedTask, place: str) -> tuple[Tensor, ...]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        kept = self._kept(recipe_id, views, task)
+        if place not in kept.features:
+            raise ValueError(f"the sweep has no features of recipe {recipe_id} at {place!r}")
+        return tuple(shared_tensor(values) for values in kept.features[place])
+
+    def _kept(self, recipe_id: str, views: int, task: LoadedTask) -> TeacherOutputs:
         kept = self._outputs.get((recipe_id, views))
         if kept is None:
             raise ValueError(f"the sweep has no outputs of recipe {recipe_id} in {views} views")
@@ -109,7 +120,7 @@ class TrialSources:
                 f"the outputs of recipe {recipe_id} are of the inputs {kept.fingerprint}, "
                 f"but the trial trains on {found}"
             )
-        return {name: shared_tensor(values) for name, values in kept.values.items()}
+        return kept
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ from search.planning.activations import activation_bytes
 from search.planning.limits import check_students, untrained
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
 from search.teaching.along import has_route
-from search.teaching.kept import cached_teacher, view_bytes, views_that_fit
+from search.teaching.kept import (
+    cached_teacher,
+    feature_sizes,
+    features_that_fit,
+    view_bytes,
+    views_that_fit,
+)
+from spaces import Context
 from studies.study import Study
 from trainables.data.datasets import memory_free
 from trainables.data.kept import KeptArrays
@@ -176,8 +183,8 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
     imitated = study.space.imitates(context)
-    views = _views(study, here, task.outputs) if imitated else None
-    context = replace(context, teacher_views=views)
+    views, features, live = _remembered(study, here, context, teacher_recipe) if imitated else (None, 0, ())
+    context = replace(context, teacher_views=views, live_features=live)
     check_students(study.space, context, here, options.budget)
 
     kept = cached_teacher(options.store, teacher_recipe)
@@ -191,7 +198,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
 
     concurrency, busy = _concurrency(options, device)
     steps = here.steps("train")
-    remembered = (views or 0) * view_bytes(here, task.outputs)
+    remembered = (views or 0) * (view_bytes(here, task.outputs) + features)
     outputs = (views or 0) * steps * teaching.answer
     data_bytes = sum(array.nbytes for array in arrays.values())
     activations = _activations(ends.largest, here)
@@ -244,13 +251,24 @@ def _concurrency(options: Options, device: torch.device) -> tuple[int, float]:
     return concurrency, max(1.0, concurrency / processors) if not gpus else 1.0
 
 
-def _views(study: Study, here: LoadedTask, outputs: int) -> int | None:
-    """In how many views the teacher's answers will be remembered; None where it is asked at every step."""
-    if study.views is None:
-        return None
-    views = different_views(study.views, here)
+def _remembered(
+    study: Study, here: LoadedTask, context: Context, teacher: Recipe
+) -> tuple[int | None, int, tuple[str, ...]]:
+    """What will be remembered of the teacher.
+
+    Returns:
+        In how many views, None where it is asked at every step; the bytes of its inner features in one view;
+        and the places whose features are too large.
+    """
+    outputs = context.task.outputs
     shared = SHARE_OF_RAY * min(memory_free(), shutil.disk_usage("/dev/shm").free / SHARE_OF_RAY)
-    return views_that_fit(views, view_bytes(here, outputs), shared)
+    views = None
+    if study.views is not None:
+        views = views_that_fit(different_views(study.views, here), view_bytes(here, outputs), shared)
+    places = study.space.looks_at(context)
+    sizes = feature_sizes(teacher, here, places) if places else {}
+    kept = features_that_fit(sizes, views, view_bytes(here, outputs), shared)
+    return views, sum(sizes[place] or 0 for place in kept), tuple(p for p in places if p not in kept)
 
 
 def _resources(

@@ -24,6 +24,8 @@ from search.teaching.given import packed_as_given
 from search.teaching.kept import (
     alone_with_teacher,
     cached_teacher,
+    feature_sizes,
+    features_that_fit,
     keep_teacher,
     view_bytes,
     views_that_fit,
@@ -86,7 +88,8 @@ def prepare(
     """
     options, study, recipe = request.options, request.study, request.teacher_recipe
     views, why_live = _views(request)
-    context = replace(request.context, teacher_views=views)
+    places, live = _places(request, views)
+    context = replace(request.context, teacher_views=views, live_features=live)
     jobs = TeacherJobs(
         recipe,
         request.opened.fingerprint(),
@@ -112,9 +115,13 @@ def prepare(
             "teacher_sha256": hashlib.sha256(file).hexdigest(),
             "teacher_views": "none" if views is None else str(views),
         }
+        if places or live:
+            facts["teacher_features"] = ", ".join(places) or "none"
         _check_facts(before, facts)
         if views is not None:
-            outputs = (jobs.outputs(file, views),)
+            features = {place: jobs.features(file, views, place) for place in places}
+            outputs = (replace(jobs.outputs(file, views), features=features),)
+            del features
         if jobs.route:
             routes = {recipe.recipe_id: jobs.along(file)}
         for taught in study.space.taught(context):
@@ -163,6 +170,17 @@ def _views(request: Request) -> tuple[int | None, str]:
         return views, ""
     text = show_bytes(wanted * size)
     return None, f" with the teacher asked at every step, as remembering its outputs would take {text}"
+
+
+def _places(request: Request, views: int | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Where in the teacher's network features are remembered, and where they are too large for it."""
+    places = request.study.space.looks_at(request.context)
+    if not places:
+        return (), ()
+    sizes = feature_sizes(request.teacher_recipe, request.opened, places)
+    size = view_bytes(request.opened, request.task.outputs)
+    kept = features_that_fit(sizes, views, size, smallest_object_store())
+    return kept, tuple(place for place in places if place not in kept)
 
 
 def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> TrialSettings:

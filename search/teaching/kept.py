@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from trainables.recipe import Recipe
 from trainables.shipping.evaluation import open_student
 from trainables.shipping.packed_file import PackedFileError, read_file, read_header
 from trainables.tasks.base import Arrays, LoadedTask, Task, TaughtTask
+from trainables.teachers.inside import feature_bytes, remember_features
 from trainables.teachers.remembered import different_views, remember
 from trainables.teachers.sources import NoSources, TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
@@ -185,6 +186,39 @@ def view_bytes(task: LoadedTask, outputs: int) -> int:
     return task.rows("train") * task.memory.row_bytes(outputs)
 
 
+def features_that_fit(
+    sizes: Mapping[str, int | None], views: int | None, view_bytes: int, store_bytes: float
+) -> tuple[str, ...]:
+    """The places whose features are remembered beside the outputs: the smallest first, while there is room.
+
+    Args:
+        sizes: by place, what its features take in one view; None where the network has no such place.
+        views: in which the outputs are remembered, or None for a teacher that is asked at every step.
+        view_bytes: what the outputs take in one view.
+        store_bytes: size of the smallest node's object store.
+    """
+    left = SHARE_OF_OBJECT_STORE * store_bytes - (views or 0) * view_bytes
+    found = []
+    for place, size in sorted(sizes.items(), key=lambda each: (each[1] or 0, each[0])):
+        if views is not None and size is not None and views * size <= left:
+            left -= views * size
+            found.append(place)
+    return tuple(found)
+
+
+def feature_sizes(recipe: Recipe, task: LoadedTask, places: Iterable[str]) -> dict[str, int | None]:
+    """What the features of the network of ``recipe`` take in one view, by place; None where it has none."""
+    with torch.random.fork_rng(devices=[]):
+        _, network = recipe.origin.outline(recipe.task, task)
+    sizes: dict[str, int | None] = {}
+    for place in places:
+        try:
+            sizes[place] = feature_bytes(network, task, place)
+        except ValueError:  # trials whose losses look there say what it lacks
+            sizes[place] = None
+    return sizes
+
+
 def ask_teacher(
     file: bytes, arrays: Arrays, task: Task, views: int, device: str, threads: int
 ) -> TeacherOutputs:
@@ -201,6 +235,21 @@ def ask_teacher(
     return TeacherOutputs(recipe.recipe_id, opened.fingerprint(), views, values)
 
 
+def ask_features(
+    file: bytes, arrays: Arrays, task: Task, views: int, place: str, device: str, threads: int
+) -> dict[str, np.ndarray]:
+    """What the network in a packed ``file`` has at ``place`` in the first ``views`` shared views of ``task``.
+
+    Raises:
+        ValueError: it has no such place, or a feature is not finite in float16.
+    """
+    torch.set_num_threads(threads)
+    _, network = open_student(file)
+    opened = task.open(arrays, torch.device(device), 0)
+    found = remember_features(network, opened, different_views(views, opened), place)
+    return {str(number): each.numpy() for number, each in enumerate(found)}
+
+
 def make_product(file: bytes, arrays: Arrays, task: TaughtTask, device: str, threads: int) -> Arrays:
     """What ``task`` takes from the network in a packed ``file``, as further arrays of its data."""
     torch.set_num_threads(threads)
@@ -211,6 +260,11 @@ def make_product(file: bytes, arrays: Arrays, task: TaughtTask, device: str, thr
 def outputs_name(views: int, task: Task) -> str:
     """What remembered outputs are called among a teacher's products."""
     return f"{task.memory.name}-{views}views"
+
+
+def features_name(views: int, place: str) -> str:
+    """What remembered features at ``place`` are called among a teacher's products."""
+    return f"features{hashlib.sha256(place.encode()).hexdigest()[:8]}-{views}views"
 
 
 def product_path(store: Path, recipe: Recipe, file: bytes, fingerprint: str, name: str) -> Path:

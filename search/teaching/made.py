@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
@@ -18,8 +19,10 @@ from search.store.mlflow_client import StoreError
 from search.teaching.along import Route, cached_route, keep_route
 from search.teaching.kept import (
     TeacherEpoch,
+    ask_features,
     ask_teacher,
     cached_product,
+    features_name,
     keep_product,
     keep_teacher,
     make_product,
@@ -154,6 +157,16 @@ class TeacherJobs:
         found: TeacherOutputs = self._run(ask_teacher, file, self.data, task, views)
         keep_product(path, found.values)
         return found
+
+    def features(self, file: bytes, views: int, place: str) -> tuple[np.ndarray, ...]:
+        """The teacher's features at ``place`` in so many views, of an earlier sweep or asked now."""
+        path = self._path(file, features_name(views, place))
+        kept = cached_product(path)
+        if kept is None:
+            self.reporter.say(f"asking the teacher for its features of every sample: {place}")
+            kept = self._run(ask_features, file, self.data, self.recipe.task, views, place)
+            keep_product(path, kept)
+        return tuple(kept[str(number)] for number in range(len(kept)))
 
     def product(self, file: bytes, taught: TaughtTask) -> Arrays:
         """The arrays that ``taught`` takes from the teacher, of an earlier sweep or made now."""

@@ -179,6 +179,7 @@ DOUBLES = {
     "a loss that looks into a teacher that learns": recipe_of(Growing(), (Hint(),)),
     "a mask that asks for gradients": recipe_of(pruner=Saliency(), phase={"prune": True}),
     "a policy that changes at half time": recipe_of(SecondHalf(), (SoftTargets(),)),
+    "a loss that looks into a teacher that is remembered": recipe_of(Remembered(TEACHER_ID, 2), (Hint(),)),
     "students that teach one another": mutual(),
     "masked weights that move on": recipe_of(
         pruner=Magnitude(0.5, updates=8), phase={"prune": True, "dense_gradient": True}
@@ -271,7 +272,8 @@ def test_features_are_those_of_the_step(arrays):
     ("teacher", "loss", "text"),
     [
         (Fixed(TEACHER_ID), Hint(ours="nowhere"), "no module 'nowhere'"),
-        (Remembered(TEACHER_ID, 2), Hint(), "asks none"),
+        (OfPeers(), Hint(), "asks none"),
+        (Remembered(TEACHER_ID, 2), Hint(theirs="nowhere"), "no module 'nowhere'"),
     ],
 )
 def test_a_feature_that_is_not_there_is_refused_before_training(teacher, loss, text, arrays):

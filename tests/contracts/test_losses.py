@@ -2,6 +2,8 @@
 
 import math
 import re
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,11 +16,13 @@ from trainables.lesson import Lesson
 from trainables.losses import LOSSES, SoftTargets
 from trainables.models import ConvNet
 from trainables.origins import Fresh
+from trainables.probe import Features, Probe
 from trainables.schedules import Constant, Cosine, Linear
 from trainables.tasks import Digits
 
-MEMBERS = [cls() for cls in LOSSES]
+MEMBERS = [cls() for cls in LOSSES if not cls().looks_at()]
 IMITATING = [part for part in MEMBERS if part.imitates]
+INSIDE = [cls() for cls in LOSSES if cls().looks_at()]
 
 
 @pytest.mark.parametrize("part", IMITATING, ids=str)
@@ -45,6 +49,28 @@ def test_where_the_teacher_is_silent_there_is_no_loss_and_no_gradient(part):
 def test_a_foreign_teacher_is_an_error(part):
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 4\)"):
         imitation(part, torch.randn(2, 3), Logits(torch.randn(2, 4)))
+
+
+@pytest.mark.parametrize("part", INSIDE, ids=lambda part: type(part).__name__)
+def test_a_loss_that_looks_inside_is_a_scalar_that_moves_the_student_alone(part):
+    task = Digits(batch_size=32)
+    loaded = task.open(task.load(None), torch.device("cpu"), 0)
+    batch = next(loaded.batches("train", 0))
+    networks = [ConvNet(depth=1).build((1, 8, 8), 10), ConvNet(depth=1, width=0.5).build((1, 8, 8), 10)]
+    teacher, student = (Features(network, lambda: batch.inputs) for network in networks)
+    probe = Probe(student, teacher, loaded)
+    term = part.build(probe)
+    with ExitStack() as recording:
+        for context in probe.recorded():
+            recording.enter_context(context)
+        said, logits = (network(batch.inputs) for network in networks)
+        loss = term(step_of(logits, batch), Lesson(Logits(said.detach())))
+    assert loss.shape == () and loss.item() > 0
+    loss.backward()
+    moved = [[p.grad is not None and bool(p.grad.any()) for p in each.parameters()] for each in networks]
+    assert not any(moved[0]) and any(moved[1])
+    with pytest.raises(ValueError, match="asks none"):
+        part.build(replace(probe, imitated=None))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])

@@ -13,9 +13,13 @@ from search.teaching.along import cached_route, keep_route, needs_route, route_f
 from search.teaching.kept import (
     SHARE_OF_OBJECT_STORE,
     TeacherEpoch,
+    ask_features,
     ask_teacher,
     cached_product,
     cached_teacher,
+    feature_sizes,
+    features_name,
+    features_that_fit,
     keep_product,
     keep_teacher,
     outputs_name,
@@ -29,6 +33,7 @@ from spaces.architectures import fresh
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.compression.compressed_weight import compress
+from trainables.layers import PENULTIMATE
 from trainables.origins import Fresh
 from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
@@ -119,6 +124,27 @@ def test_outputs_are_remembered_where_they_fit(views, size, store_bytes):
     fit = views_that_fit(views, size, store_bytes)
     assert fit == (views if views * size <= SHARE_OF_OBJECT_STORE * store_bytes else None)
     assert views_that_fit(None, size, store_bytes) is None
+
+
+@given(
+    st.dictionaries(st.text(max_size=3), st.none() | st.integers(1, 10**6)),
+    st.integers(1, 30),
+    st.floats(0, 1e8),
+)
+def test_features_are_remembered_where_they_fit_beside_the_outputs(sizes, views, store_bytes):
+    kept = features_that_fit(sizes, views, 100, store_bytes)
+    left = SHARE_OF_OBJECT_STORE * store_bytes - views * 100 - views * sum(sizes[place] for place in kept)
+    assert not kept or left >= 0
+    assert all(views * sizes[place] > left for place in sizes if sizes[place] and place not in kept)
+    assert features_that_fit(sizes, None, 100, store_bytes) == ()
+
+
+def test_features_are_asked_and_sized_as_they_are_kept():
+    task = Digits().open(Digits().load(None), torch.device("cpu"), 0)
+    found = ask_features(packed(), Digits().load(None), Digits(), VIEWS, PENULTIMATE, "cpu", 1)
+    sizes = feature_sizes(RECIPE, task, [PENULTIMATE, "nowhere"])
+    assert sizes == {PENULTIMATE: sum(each[0].nbytes for each in found.values()), "nowhere": None}
+    assert features_name(VIEWS, PENULTIMATE) != features_name(VIEWS, "nowhere")
 
 
 def test_the_size_of_a_view_is_that_of_what_is_kept(asked):

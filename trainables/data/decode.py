@@ -206,6 +206,12 @@ class Items:
             for rows, table in zip(found, self._tables, strict=True)
         ]
 
+    def whole(self, name: str) -> Tensor:
+        """The leaf ``name`` of all items, one after the other."""
+        number = [leaf.name for leaf in self.layout.leaves].index(name)
+        rows, table = self._rows[number], self._tables[number]
+        return rows if table is None else codes.decode(rows, table)
+
     def batch(self, index: Tensor) -> tuple[Any, Tensor]:
         """(inputs, targets) of the items ``index``, as :func:`trainables.calling.call` takes them."""
         return self.layout.joined(self.leaves(index))

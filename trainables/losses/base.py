@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trainables.answers import Answers, Silence
 from trainables.part import Part
@@ -43,6 +45,14 @@ class Loss(Part):
             ValueError: a network has no such feature.
         """
 
+    def looks_at(self) -> tuple[str, ...]:
+        """Places in the teacher's network whose features it looks at, see :mod:`trainables.layers`.
+
+        None by default. What is named here can be remembered, see
+        :class:`trainables.teachers.remembered.Remembered`.
+        """
+        return ()
+
     @abstractmethod
     def check_temperature(self, only: float | None) -> None:
         """Raise ``ValueError`` if the loss asks for answers at another temperature than ``only``.
@@ -54,3 +64,8 @@ class Loss(Part):
 def check_answers(answers: Answers | None) -> Answers:
     """What the teacher said; :class:`trainables.answers.Silence` where it said nothing at this step."""
     return Silence() if answers is None else answers
+
+
+def full_precision(features: Tensor) -> AbstractContextManager[None]:
+    """Products within it are computed in the precision of what they are given, whatever training uses."""
+    return torch.autocast(features.device.type, enabled=False)

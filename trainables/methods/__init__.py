@@ -81,6 +81,18 @@ from trainables.methods.quantization import (
 from trainables.methods.quantization import (
     round_to_nearest as round_to_nearest,
 )
+from trainables.methods.representation import (
+    attention_transfer as attention_transfer,
+)
+from trainables.methods.representation import (
+    contrastive_distillation as contrastive_distillation,
+)
+from trainables.methods.representation import (
+    hint_distillation as hint_distillation,
+)
+from trainables.methods.representation import (
+    similarity_distillation as similarity_distillation,
+)
 from trainables.methods.route import (
     greedy_route as greedy_route,
 )

@@ -42,6 +42,9 @@ class Setting(Part):
         teacher_views: in how many augmentation views the teacher's outputs are remembered; None asks it at
             every step, in views that never come again. Default 16.
         pruner: which weights stay; all by default.
+        live_features: places in the teacher's network whose features are too large to be remembered, see
+            :meth:`trainables.losses.base.Loss.looks_at`; a recipe that looks at one asks the teacher at every
+            step. Default none.
         seed: drives all randomness but that of the remembered views, which all runs share.
         teacher_route: whether there are checkpoints along the teacher's training; default True.
     """
@@ -54,6 +57,7 @@ class Setting(Part):
     pruner: Pruner = NoPruner()
     seed: int = 0
     teacher_route: bool = True
+    live_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(cast(Part, self.origin), Model):
@@ -96,9 +100,10 @@ class Setting(Part):
             parts: of the recipe, by field, in place of what the setting makes of them, such as ``teacher``,
                 ``losses`` or ``task``.
         """
-        views = self.teacher_views
         found: dict[str, Any] = {"teacher": NoTeacher(), "losses": ()}
         if imitation is not None:
+            looked_at = {place for loss in parts.get("losses", ()) for place in loss.looks_at()}
+            views = self.teacher_views if looked_at.isdisjoint(self.live_features) else None
             teacher = Fixed(self.known_teacher) if views is None else Remembered(self.known_teacher, views)
             found = {"teacher": teacher, "losses": (imitation,), "task_weight": imitation.weight.rest()}
         found |= {

@@ -78,6 +78,13 @@ class LoadedTask(Protocol):
         """
         ...
 
+    def labels(self, split: str) -> Tensor | None:
+        """The class of each row, int64 on the task's device, in the order of :meth:`row_numbers`.
+
+        None where rows have no class, or it is not known before they are read.
+        """
+        ...
+
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """The supervised loss, averaged over the batch.
 

@@ -217,6 +217,10 @@ class LoadedImages:
         """The images' own numbers."""
         return batch.index
 
+    def labels(self, split: str) -> Tensor:
+        """The images' classes."""
+        return self._labels[_checked(split)]
+
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy in nats, averaged over the batch; ``output`` are logits of shape (n, classes)."""
         return F.cross_entropy(main_output(output), batch.targets)

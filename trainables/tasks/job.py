@@ -274,6 +274,13 @@ class LoadedJob:
         """The samples' own numbers."""
         return batch.index
 
+    def labels(self, split: str) -> Tensor | None:
+        """The targets, where each is one class; None of other targets, and of samples that are streamed."""
+        if split not in self._items or not isinstance(self.memory, Whole):
+            return None
+        targets = self._items[split].whole("target")
+        return targets.to(self.device) if targets.dim() == 1 and not targets.is_floating_point() else None
+
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """The file's ``loss(output, target)``.
 

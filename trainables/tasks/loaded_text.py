@@ -146,6 +146,10 @@ class LoadedText:
         count = batch.targets.numel() if batch.counted is None else len(batch.counted)
         return self._of("train").target.places(batch.index, count)
 
+    def labels(self, split: str) -> None:
+        """None: a row is a token, and what follows it is no class of it."""
+        return None
+
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy in nats, summed over the batch's target tokens, over their number.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.lesson import Lesson, Step
 from trainables.part import Part
+from trainables.probe import Inner
 from trainables.tasks.base import LoadedTask, Task
 
 
@@ -58,6 +59,23 @@ class Sources(Protocol):
         """
         ...
 
+    def features(self, recipe_id: str, views: int, task: LoadedTask, place: str) -> tuple[Tensor, ...]:
+        """That network's inner features in the first ``views`` shared views of ``task``'s training split.
+
+        Args:
+            recipe_id: of the network.
+            views: how many.
+            task: whose inputs they are of.
+            place: where in the network, see :mod:`trainables.layers`.
+
+        Returns:
+            Per name that the place stands for float16 of shape (views, rows, ...), on the CPU; read-only.
+
+        Raises:
+            ValueError: there are none, or they were computed from other inputs than ``task``'s.
+        """
+        ...
+
 
 class TeacherPolicy(nn.Module):
     """What a :class:`Teacher` builds: who says what at each step. What it says may change with progress.
@@ -68,10 +86,12 @@ class TeacherPolicy(nn.Module):
         begin: is told the number of each phase of the training, from 0, as it begins, when the student is as
             the phase finds it. Where training goes on from a checkpoint, the phases before are told once
             more, and then what is in ``own`` is loaded.
+        inside: features that losses may look at where no network is asked; None where there are none.
 
     Attributes:
         network: see above.
         begin: see above.
+        inside: see above.
         own: see above; parameters are trained with the student's weights, and everything is in checkpoints.
     """
 
@@ -80,10 +100,12 @@ class TeacherPolicy(nn.Module):
         network: nn.Module | None = None,
         own: dict[str, nn.Module] | None = None,
         begin: Callable[[int], None] = lambda phase: None,
+        inside: Inner | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.begin = begin
+        self.inside = inside
         self.own = nn.ModuleDict(own)
 
     @abstractmethod

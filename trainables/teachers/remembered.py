@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -14,11 +15,15 @@ from trainables.lesson import Lesson, Step
 from trainables.ranges import Range
 from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources, Teacher, TeacherPolicy, check_recipe_id
+from trainables.teachers.inside import RememberedFeatures
 
 
 class _Lookup(TeacherPolicy):
-    def __init__(self, kept: Mapping[str, Tensor], views: int, task: LoadedTask) -> None:
-        super().__init__()
+    def __init__(
+        self, kept: Mapping[str, Tensor], views: int, task: LoadedTask, features: RememberedFeatures
+    ) -> None:
+        super().__init__(inside=features)
+        self._features = features
         self._views = views
         self._task = task
         for name, tensor in kept.items():
@@ -32,6 +37,7 @@ class _Lookup(TeacherPolicy):
                 f"the teacher's outputs are of the shared views 0 to {self._views - 1}, "
                 f"got a batch of view={batch.view}"
             )
+        self._features.hear(batch)
         rows = self._task.row_numbers(batch)
         kept = {name: tensor[batch.view].index_select(0, rows) for name, tensor in self.named_buffers()}
         return Lesson(self._task.memory.recall(kept))
@@ -45,7 +51,8 @@ class Remembered(Teacher):
     goes through the views in turn, one an epoch, in an order that differs from epoch to epoch, and looks the
     answers up. A distilled step then costs what an undistilled one costs, whatever the teacher's size. The
     views are shared by all runs on the task, whatever their seeds. What is kept of an answer, in half
-    precision, is the task's business: of images all logits, of text the most probable tokens.
+    precision, is the task's business: of images all logits, of text the most probable tokens. Inner features
+    that the recipe's losses look at are kept and looked up in the same way.
 
     Attributes:
         recipe_id: 16 hex digits, the identity of the teacher's own recipe.
@@ -74,7 +81,8 @@ class Remembered(Teacher):
                 raise ValueError(
                     f"{name} of {expected} views and rows are needed, got {tuple(tensor.shape[:2])}"
                 )
-        return _Lookup(kept, views, task)
+        recall = partial(sources.features, self.recipe_id, views, task)
+        return _Lookup(kept, views, task, RememberedFeatures(recall, task))
 
     def view(self, epoch: int) -> int:
         """The views in turn."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor, nn
 
 from trainables.tasks.base import LoadedTask
+from trainables.teachers.inside import remember_features
 from trainables.teachers.remembered import remember
 
 
@@ -34,6 +35,7 @@ class LocalSources:
         self._given = dict(given or {})
         self._route = route
         self._outputs: dict[tuple[str, int, str], dict[str, Tensor]] = {}
+        self._features: dict[tuple[str, int, str, str], tuple[Tensor, ...]] = {}
 
     def network(self, recipe_id: str) -> nn.Module:
         """See :class:`trainables.teachers.base.Sources`."""
@@ -57,6 +59,13 @@ class LocalSources:
         if key not in self._outputs:
             self._outputs[key] = remember(self._network(recipe_id), task, views)
         return self._outputs[key]
+
+    def features(self, recipe_id: str, views: int, task: LoadedTask, place: str) -> tuple[Tensor, ...]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        key = (recipe_id, views, task.fingerprint(), place)
+        if key not in self._features:
+            self._features[key] = remember_features(self._network(recipe_id), task, views, place)
+        return self._features[key]
 
 
 class Checkpoints(Mapping[int, nn.Module]):
@@ -94,12 +103,15 @@ class TeacherOutputs:
         views: in how many views.
         values: what the task's memory keeps, each array of shape (views, rows, ...). What Ray gives is
             read-only and memory-mapped, one copy for all trials of a node.
+        features: by place in the network, what its layers there put out, each array of shape (views, rows,
+            ...); default none.
     """
 
     recipe_id: str
     fingerprint: str
     views: int
     values: Mapping[str, np.ndarray]
+    features: Mapping[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
 
 
 class NoSources:
@@ -120,3 +132,7 @@ class NoSources:
     def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
         """See :class:`trainables.teachers.base.Sources`."""
         raise ValueError(f"the recipe imitates {recipe_id}, but no outputs of a trained network were given")
+
+    def features(self, recipe_id: str, views: int, task: LoadedTask, place: str) -> tuple[Tensor, ...]:
+        """See :class:`trainables.teachers.base.Sources`."""
+        raise ValueError(f"the recipe imitates {recipe_id}, but no features of a trained network were given")

@@ -204,10 +204,9 @@ class Learner:
         def example() -> Any:
             return next(self.inputs())
 
-        imitated = self.policy.network
-        return Probe(
-            Features(self.network, example), None if imitated is None else Features(imitated, example)
-        )
+        asked = self.policy.network
+        imitated = self.policy.inside if asked is None else Features(asked, example)
+        return Probe(Features(self.network, example), imitated, self._task)
 
     def _relative_rates(self) -> list[float]:
         """Of each group, as they were at the start of the phase."""
