@@ -48,7 +48,7 @@ from trainables.tasks import (
     TextPairs,
 )
 from trainables.tasks.base import Task
-from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered
+from trainables.teachers import TEACHERS, Fixed, Joint, NoTeacher, Remembered, Unpruned
 from trainables.teachers.base import Teacher
 
 __all__ = [
@@ -83,6 +83,7 @@ __all__ = [
     "Fixed",
     "Fresh",
     "ImageFolder",
+    "Joint",
     "LearnedClip",
     "LearnedPoints",
     "LearnedStep",
@@ -123,5 +124,6 @@ __all__ = [
     "Trained",
     "Transformer",
     "Uniform",
+    "Unpruned",
     "Zero",
 ]
