@@ -50,7 +50,7 @@ from trainables.tasks import (
     TextPairs,
 )
 from trainables.tasks.base import Task
-from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered, Route, Several
+from trainables.teachers import TEACHERS, Fixed, Joint, NoTeacher, Remembered, Route, Several, Unpruned
 from trainables.teachers.base import Teacher
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "Fresh",
     "Grouped",
     "ImageFolder",
+    "Joint",
     "LearnedClip",
     "LearnedPoints",
     "LearnedStep",
@@ -129,5 +130,6 @@ __all__ = [
     "Trained",
     "Transformer",
     "Uniform",
+    "Unpruned",
     "Zero",
 ]

@@ -66,9 +66,10 @@ FORMER = {
 def today(recipe):
     """A recorded recipe as it is written today.
 
-    ``model`` and ``start`` have become the origin; there were no peers, and no dense gradients.
+    ``model`` and ``start`` have become the origin; there were no peers, no dense gradients, and all samples
+    had labels.
     """
-    data = {**recipe, "peers": []}
+    data = {**recipe, "peers": [], "labelled": 1.0}
     data["phases"] = [{**phase, "dense_gradient": False} for phase in recipe["phases"]]
     model, start = data.pop("model"), data.pop("start")
     fresh = {"type": "Fresh", "model": model}

@@ -93,6 +93,10 @@ class LoadedTasks:
         own = batch._replace(index=batch.index - self._before(batch.task, "train"))
         return self.tasks[batch.task].row_numbers(own) + before
 
+    def labels(self, split: str) -> None:
+        """None: the classes of one task are none of another's."""
+        return None
+
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """That of the batch's task, of its own numbers of the network's answer."""
         return self.tasks[batch.task].loss(self._head(main_output(output), batch.task), batch)
