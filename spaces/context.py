@@ -21,7 +21,8 @@ class Context:
         seed: of every trial.
         teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
             every step.
-        teacher_route: whether there are checkpoints along the teacher's training; default True.
+        teacher_route: names the checkpoints along the teacher's training, see
+            :class:`trainables.methods.Setting`; None where there are none.
     """
 
     task: Task
@@ -30,7 +31,7 @@ class Context:
     epochs: int
     seed: int = 0
     teacher_views: int | None = 16
-    teacher_route: bool = True
+    teacher_route: str | None = ""
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

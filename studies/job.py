@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from studies.checkpoints import checkpoints_of
 from studies.checks import called, check_augmented, free_name, kept_layers
 from studies.names import StudyError
 from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
@@ -43,6 +44,7 @@ FUNCTIONS = {
     "loss": ("loss(output, target)", 2),
     "quality": ("quality(network, batches)", 2),
     "imitate": ("imitate(student, teacher)", 2),
+    "checkpoints": ("checkpoints()", 0),
 }
 NEEDED = ("network", "data")
 VIEWS = 16
@@ -68,6 +70,7 @@ class Tried:
         code: of the file, and of what it imports from its folder.
         streamed: why the training split is read in every epoch anew; empty if it is not.
         keep: names of its layers, as patterns, that are not made smaller.
+        checkpoints: its state along its training, as the file gives it; empty where it gives none.
     """
 
     task: Job
@@ -77,6 +80,7 @@ class Tried:
     code: OwnCode
     streamed: str
     keep: tuple[str, ...]
+    checkpoints: tuple[Mapping[str, Tensor], ...]
 
 
 def study_of_file(
@@ -112,7 +116,12 @@ def study_of_file(
         arrays=tried.arrays,
         code=tried.code,
         streamed=tried.streamed,
-        **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), tried.keep),
+        **of_network(
+            tried.network,
+            lambda weights: Own(path.stem, tried.code.digest, weights),
+            tried.keep,
+            tried.checkpoints,
+        ),
     )
 
 
@@ -147,7 +156,8 @@ def try_out(
     notes = _check_splits(arrays)
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)
-    return Tried(task, arrays, notes, network, code, read.streamed, kept_layers(module, network))
+    route = checkpoints_of(module, network, path)
+    return Tried(task, arrays, notes, network, code, read.streamed, kept_layers(module, network), route)
 
 
 def _check_functions(module: ModuleType) -> None:

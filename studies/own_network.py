@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ SPACE = Space(starts={"bits": 4, "learning_rate": 1e-3}, also=(PRUNED,))
 
 
 def of_network(
-    network: nn.Module, model: Callable[[str], Ready], keep: tuple[str, ...] = ()
+    network: nn.Module,
+    model: Callable[[str], Ready],
+    keep: tuple[str, ...] = (),
+    checkpoints: Sequence[Mapping[str, Tensor]] = (),
 ) -> dict[str, Any]:
     """What a study says of its teacher and students, where the teacher is the user's trained network.
 
@@ -34,6 +37,8 @@ def of_network(
         network: on the CPU, as it was given.
         model: its architecture, given the digest of its weights.
         keep: names of what slices leave whole.
+        checkpoints: what its state was along its training; default none. One that is the network itself is
+            left out.
     """
     state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     own = model(digest_of(state))
@@ -43,6 +48,11 @@ def of_network(
         "students": ((SLICE, Slice(given, Cut(keep=keep))), (TEACHER, given)),
         "teacher_epochs": 0,
         "given": {own.weights: state},
+        "route": tuple(
+            (Given(model(digest)), before)
+            for digest, before in ((digest_of(each), each) for each in checkpoints)
+            if digest != own.weights
+        ),
     }
 
 

@@ -28,7 +28,7 @@ Route = Mapping[int, np.ndarray]
 def needs_route(space: Space, context: Context) -> bool:
     """Whether any recipe of ``space`` asks for networks along the training of the sweep's teacher."""
     recipes = space.opened(context).defaults.values()
-    return context.teacher_route and any(recipe.teacher.needs_route for recipe in recipes)
+    return context.teacher_route is not None and any(recipe.teacher.needs_route for recipe in recipes)
 
 
 def has_route(space: Space, context: Context, store: Path, recipe: Recipe, file: bytes) -> bool:

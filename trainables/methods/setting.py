@@ -42,7 +42,8 @@ class Setting(Part):
             every step, in views that never come again. Default 16.
         pruner: which weights stay; all by default.
         seed: drives all randomness but that of the remembered views, which all runs share.
-        teacher_route: whether there are checkpoints along the teacher's training; default True.
+        teacher_route: names the checkpoints along the teacher's training: a digest of those that a user gave,
+            empty (default) for those of its own training; None where there are none.
     """
 
     task: Task
@@ -52,7 +53,7 @@ class Setting(Part):
     teacher_views: int | None = 16
     pruner: Pruner = NoPruner()
     seed: int = 0
-    teacher_route: bool = True
+    teacher_route: str | None = ""
 
     def __post_init__(self) -> None:
         if isinstance(cast(Part, self.origin), Model):
