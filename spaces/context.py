@@ -21,9 +21,10 @@ class Context:
         seed: of every trial.
         teacher_views: in how many views the teacher's outputs are remembered, at least 1; None asks it at
             every step.
-        teacher_route: whether there are checkpoints along the teacher's training; default True.
         live_features: places in the teacher's network that are not remembered, see
             :class:`trainables.methods.setting.Setting`.
+        teacher_route: names the checkpoints along the teacher's training, see
+            :class:`trainables.methods.Setting`; None where there are none.
     """
 
     task: Task
@@ -32,7 +33,7 @@ class Context:
     epochs: int
     seed: int = 0
     teacher_views: int | None = 16
-    teacher_route: bool = True
+    teacher_route: str | None = ""
     live_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

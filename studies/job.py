@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from studies.checkpoints import checkpoints_of
 from studies.checks import called, check_augmented, cut_of, free_name
 from studies.names import StudyError
 from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
@@ -44,6 +45,7 @@ FUNCTIONS = {
     "loss": ("loss(output, target)", 2),
     "quality": ("quality(network, batches)", 2),
     "imitate": ("imitate(student, teacher)", 2),
+    "checkpoints": ("checkpoints()", 0),
 }
 NEEDED = ("network", "data")
 VIEWS = 16
@@ -69,6 +71,7 @@ class Tried:
         code: of the file, and of what it imports from its folder.
         streamed: why the training split is read in every epoch anew; empty if it is not.
         cut: how slices of the network are cut.
+        checkpoints: its state along its training, as the file gives it; empty where it gives none.
     """
 
     task: Job
@@ -78,6 +81,7 @@ class Tried:
     code: OwnCode
     streamed: str
     cut: Cut
+    checkpoints: tuple[Mapping[str, Tensor], ...]
 
 
 def study_of_file(
@@ -113,7 +117,12 @@ def study_of_file(
         arrays=tried.arrays,
         code=tried.code,
         streamed=tried.streamed,
-        **of_network(tried.network, lambda weights: Own(path.stem, tried.code.digest, weights), tried.cut),
+        **of_network(
+            tried.network,
+            lambda weights: Own(path.stem, tried.code.digest, weights),
+            tried.cut,
+            tried.checkpoints,
+        ),
     )
 
 
@@ -148,7 +157,8 @@ def try_out(
     notes = _check_splits(arrays)
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)
-    return Tried(task, arrays, notes, network, code, read.streamed, cut_of(module, network))
+    route = checkpoints_of(module, network, path)
+    return Tried(task, arrays, notes, network, code, read.streamed, cut_of(module, network), route)
 
 
 def _check_functions(module: ModuleType) -> None:

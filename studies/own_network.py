@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,20 @@ EPOCHS, TRIALS = 10, 50
 SPACE = Space(starts={"bits": 4, "learning_rate": 1e-3}, also=(PRUNED,))
 
 
-def of_network(network: nn.Module, model: Callable[[str], Ready], cut: Cut) -> dict[str, Any]:
+def of_network(
+    network: nn.Module,
+    model: Callable[[str], Ready],
+    cut: Cut,
+    checkpoints: Sequence[Mapping[str, Tensor]] = (),
+) -> dict[str, Any]:
     """What a study says of its teacher and students, where the teacher is the user's trained network.
 
     Args:
         network: on the CPU, as it was given.
         model: its architecture, given the digest of its weights.
         cut: how slices of it are cut, whatever their size.
+        checkpoints: what its state was along its training; default none. One that is the network itself is
+            left out.
     """
     state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     own = model(digest_of(state))
@@ -41,6 +48,11 @@ def of_network(network: nn.Module, model: Callable[[str], Ready], cut: Cut) -> d
         "students": ((SLICE, Slice(given, cut)), (TEACHER, given)),
         "teacher_epochs": 0,
         "given": {own.weights: state},
+        "route": tuple(
+            (Given(model(digest)), before)
+            for digest, before in ((digest_of(each), each) for each in checkpoints)
+            if digest != own.weights
+        ),
     }
 
 

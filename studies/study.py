@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,6 +47,8 @@ class Study:
             its architecture.
         options: of the command line, about the data, that mean something here.
         given: weights of the user's network by their digest; default none.
+        route: what the user's network was along its training, from the first checkpoint to the one before the
+            last, which is the teacher: origins and their weights; default none.
         code: of the user's file that defines it; None (default) for ours.
         arrays: the data, where trying them out has read them; None (default) where nobody has.
         streamed: why the training split is read in every epoch anew; empty (default) where it is kept.
@@ -65,6 +68,7 @@ class Study:
     start_from_teacher: bool = False
     options: tuple[str, ...] = ()
     given: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
+    route: tuple[tuple[Origin, Mapping[str, Tensor]], ...] = field(default=(), compare=False, repr=False)
     code: OwnCode | None = None
     arrays: Arrays | None = field(default=None, compare=False, repr=False)
     streamed: str = ""
@@ -135,11 +139,19 @@ class Study:
         """In how many views the teacher's outputs are remembered: no more than a training has epochs."""
         return None if self.teacher_views is None else min(self.teacher_views, self.epochs)
 
+    @property
+    def route_name(self) -> str | None:
+        """What names the checkpoints along the teacher's training; None where there are none."""
+        if self.teacher_epochs:
+            return ""
+        names = " ".join(str(origin.parent) for origin, _ in self.route)
+        return hashlib.sha256(names.encode()).hexdigest()[:16] if names else None
+
     def context(self, task: Task, teacher_id: str, seed: int) -> Context:
         """What every trial of a sweep has in common."""
         trained: Origins = ((TEACHER, Trained(self.teacher.model, teacher_id)),)
         origins = (*self.students, *(trained if self.start_from_teacher else ()))
-        return Context(task, origins, teacher_id, self.epochs, seed, self.views, self.teacher_epochs > 0)
+        return Context(task, origins, teacher_id, self.epochs, seed, self.views, self.route_name)
 
 
 def embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:

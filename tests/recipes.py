@@ -19,7 +19,7 @@ STUDENT = ConvNet(stages=((6, 6), (8, 8)), hidden=(16,), kernel_size=3, depth=1)
 IMAGE_METHODS = tuple(
     method
     for method in methods.METHODS.values()
-    if method.name not in ("sequence_level_distillation", "round_to_nearest")
+    if method.name not in ("sequence_level_distillation", "round_to_nearest", "multi_task_annealing")
 )
 """Methods that train new networks on any task, and so on images."""
 

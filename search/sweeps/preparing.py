@@ -20,7 +20,7 @@ from search.sweeps.records import sweep_tag
 from search.sweeps.request import Request
 from search.sweeps.trials import TrialInputs
 from search.teaching.along import Route, needs_route
-from search.teaching.given import packed_as_given
+from search.teaching.given import packed_as_given, route_as_given
 from search.teaching.kept import (
     alone_with_teacher,
     cached_teacher,
@@ -99,7 +99,7 @@ def prepare(
         reporter,
         threads=study.teacher_threads,
         own=_own(request),
-        route=needs_route(study.space, context),
+        route=needs_route(study.space, context) and recipe.epochs > 0,
     )
     made: dict[str, np.ndarray] = {}
     outputs: tuple[TeacherOutputs, ...] = ()
@@ -124,6 +124,8 @@ def prepare(
             del features
         if jobs.route:
             routes = {recipe.recipe_id: jobs.along(file)}
+        elif needs_route(study.space, context):
+            routes = {recipe.recipe_id: route_as_given(recipe, request.opened, study.route, file)}
         for taught in study.space.taught(context):
             made |= jobs.product(file, taught)
     given = ray.put({name: _arrays(state) for name, state in study.given.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +28,7 @@ Route = Mapping[int, np.ndarray]
 def needs_route(space: Space, context: Context) -> bool:
     """Whether any recipe of ``space`` asks for networks along the training of the sweep's teacher."""
     recipes = space.opened(context).defaults.values()
-    return context.teacher_route and any(recipe.teacher.needs_route for recipe in recipes)
+    return context.teacher_route is not None and any(recipe.teacher.needs_route for recipe in recipes)
 
 
 def has_route(space: Space, context: Context, store: Path, recipe: Recipe, file: bytes) -> bool:
@@ -74,10 +75,12 @@ def keep_route(store: Path, recipe: Recipe, file: bytes, route: Route) -> Route:
 
     On the CPU both trainings end at the same network; on a GPU, which adds in any order, at nearly the same.
     """
-    folder = route_folder(store, recipe, file)
+    folder, other = (route_folder(store, recipe, each) for each in (file, route[recipe.epochs].tobytes()))
     folder.mkdir(parents=True, exist_ok=True)
     for epoch in _before_the_end(recipe):
         write_file(_path(folder, epoch), route[epoch].tobytes())
+    if other != folder:
+        shutil.rmtree(other, ignore_errors=True)  # of a network that nobody has kept
     return {**route, recipe.epochs: np.frombuffer(file, dtype=np.uint8)}
 
 

@@ -160,7 +160,12 @@ def keep_teacher(store: Path, recipe: Recipe, data: bytes) -> None:
     path = teacher_path(store, recipe)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, data)
-    for folder in path.parent.glob(f"{recipe.recipe_id}{TRAINING}*"):
+    forget_training(store, recipe)
+
+
+def forget_training(store: Path, recipe: Recipe) -> None:
+    """Remove what a teacher's training could have gone on from."""
+    for folder in teacher_path(store, recipe).parent.glob(f"{recipe.recipe_id}{TRAINING}*"):
         shutil.rmtree(folder, ignore_errors=True)  # nobody reads it any more, whatever is left
 
 

@@ -23,6 +23,7 @@ from search.teaching.kept import (
     ask_teacher,
     cached_product,
     features_name,
+    forget_training,
     keep_product,
     keep_teacher,
     make_product,
@@ -115,7 +116,9 @@ class TeacherJobs:
         found = cached_route(self.store, self.recipe, again)
         if found is None:
             raise StoreError("The checkpoints along the teacher's training are gone: sweep again.")
-        return keep_route(self.store, self.recipe, file, found)
+        route = keep_route(self.store, self.recipe, file, found)
+        forget_training(self.store, self.recipe)
+        return route
 
     def _trained(self) -> bytes:
         """The teacher's packed file, trained now."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from search.teaching.given import packed_as_given
+from search.teaching.given import packed_as_given, route_as_given
 from spaces.architectures import SLICE, TEACHER
 from studies.job import study_of_file
 from studies.names import StudyError
@@ -14,11 +14,13 @@ from trainables.calling import call
 from trainables.metrics import quality_of
 from trainables.origins import Slice
 from trainables.own_code import module_of
+from trainables.recipe import recipe_from_dict
 from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.shipping.packed_file import unpack
 from trainables.slicing.cut import Cut
 from trainables.tasks.base import DataError
 from trainables.teachers.sources import LocalSources
+from trainables.trainable import TrialSources
 from trainables.training.trainer import Trainer, train
 
 CPU = torch.device("cpu")
@@ -458,3 +460,62 @@ def test_a_file_in_another_encoding_is_refused(write_job):
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(StudyError, match=r"is not encoded in UTF-8 \(byte \d+\): save it in UTF-8"):
         study_of_file(path)
+
+
+CHECKPOINTS = (
+    NET
+    + """
+
+def checkpoints():
+    states = []
+    for share in (4.0, 2.0, 1.0):
+        net = network()
+        states.append({name: share * each for name, each in net.state_dict().items()})
+    torch.save(states[0], HERE + "/early.pt")
+    return [HERE + "/early.pt", *states[1:]]
+"""
+)
+
+
+def test_checkpoints_of_the_file_are_the_route_to_its_network(write_job, tmp_path):
+    opened = Opened(write_job(CHECKPOINTS.replace("HERE", repr(str(tmp_path)))))
+    assert len(opened.study.route) == 2  # the third is the network
+    context = opened.study.context(opened.task, opened.recipe.recipe_id, 0)
+    assert "route_constrained_optimization" not in opened.study.space.left_out(context)
+    route = route_as_given(opened.recipe, opened.loaded, opened.study.route, opened.file)
+    assert list(route) == [1, 2, 3] and route[3].tobytes() == opened.file
+    sources = TrialSources({}, (), {}, {opened.recipe.recipe_id: route})
+    first, second, last = sources.route(opened.recipe.recipe_id).values()
+    name = "7.weight"
+    for network, share in ((first, 4.0), (second, 2.0), (last, 1.0)):
+        assert torch.equal(network.state_dict()[name], share * plain().state_dict()[name])
+    recipe = methods.route_constrained_optimization(
+        replace(opened.setting(dict(opened.study.students)[TEACHER]), teacher_route=context.teacher_route)
+    )
+    assert recipe.teacher.checkpoints == context.teacher_route and len(context.teacher_route) == 16
+    both = LocalSources(lambda recipe_id: opened.teacher, opened.study.given, sources.route)
+    file = train(recipe, opened.loaded, both, CPU)
+    assert recipe_from_dict(recipe.to_dict()) == recipe and file
+
+
+def test_without_checkpoints_no_method_follows_them(write_job):
+    opened = Opened(write_job())
+    context = opened.study.context(opened.task, opened.recipe.recipe_id, 0)
+    assert context.teacher_route is None
+    assert "given trained" in opened.study.space.left_out(context)["greedy_route"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ("'early.pt'", r"checkpoints\(\) must return a list, got str"),
+        ("['early.pt']", "there is no file of weights"),
+        ("[3]", r"checkpoints\(\)\[0\] must be the path of a file or a state_dict, got int"),
+        ("[nn.Linear(2, 2).state_dict()]", r"checkpoints\(\)\[0\] does not fit the network"),
+        ("1 / 0", r"checkpoints\(\) of .* fails"),
+    ],
+)
+def test_checkpoints_that_do_not_fit_are_one_sentence(write_job, returned, expected):
+    with pytest.raises(StudyError, match=expected) as found:
+        study_of_file(write_job(f"{NET}\n\ndef checkpoints():\n    return {returned}\n"))
+    assert str(found.value).endswith(".") and "\n" not in str(found.value)

@@ -203,8 +203,8 @@ def test_stopping_and_resuming_changes_no_bit(name, stop, arrays, tmp_path):
 def test_a_teacher_that_was_given_trained_has_no_route():
     recipe = methods.route_constrained_optimization(GIVEN)
     with pytest.raises(ValueError, match="given trained"):
-        methods.greedy_route(replace(GIVEN, teacher_route=False))
-    context = Context(TASK, fresh(STUDENT), TEACHER_ID, 4, teacher_route=False)
+        methods.greedy_route(replace(GIVEN, teacher_route=None))
+    context = Context(TASK, fresh(STUDENT), TEACHER_ID, 4, teacher_route=None)
     left_out = Space().left_out(context)
     assert {"route_constrained_optimization", "greedy_route"} <= left_out.keys()
     assert recipe.teacher.needs_route and not Space(methods=("kd",)).opened(context).left_out

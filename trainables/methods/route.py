@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from trainables.losses import SoftTargets
@@ -72,13 +73,16 @@ def _along(
     Raises:
         ValueError: the teacher has no checkpoints along its training.
     """
-    if not given.teacher_route:
-        raise ValueError(
-            "it needs checkpoints along the teacher's training, and this teacher was given trained"
-        )
+    if given.teacher_route is None:
+        raise ValueError("it needs checkpoints along the teacher's training, and this one was given trained")
     shared, left = divmod(given.epochs, part.anchors)
     phases = [
         given.phase(optimizer, shared + (number < left), quantize=quantizer != NoQuantizer())
         for number in range(part.anchors)
     ]
-    return given.recipe(*phases, quantizer=quantizer, imitation=imitation, teacher=part)
+    return given.recipe(
+        *phases,
+        quantizer=quantizer,
+        imitation=imitation,
+        teacher=replace(part, checkpoints=given.teacher_route),
+    )

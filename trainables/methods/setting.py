@@ -46,7 +46,8 @@ class Setting(Part):
             :meth:`trainables.losses.base.Loss.looks_at`; a recipe that looks at one asks the teacher at every
             step. Default none.
         seed: drives all randomness but that of the remembered views, which all runs share.
-        teacher_route: whether there are checkpoints along the teacher's training; default True.
+        teacher_route: names the checkpoints along the teacher's training: a digest of those that a user gave,
+            empty (default) for those of its own training; None where there are none.
     """
 
     task: Task
@@ -56,7 +57,7 @@ class Setting(Part):
     teacher_views: int | None = 16
     pruner: Pruner = NoPruner()
     seed: int = 0
-    teacher_route: bool = True
+    teacher_route: str | None = ""
     live_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
