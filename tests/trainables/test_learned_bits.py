@@ -207,7 +207,7 @@ def test_a_phase_of_noise_leaves_no_noise_behind(arrays):
 
 def test_tied_weights_have_one_set_of_bits():
     torch.manual_seed(0)
-    network = TiedWeights(10)
+    network = TiedWeights((1, 8, 8), 10, 1, 1.0)
     recipe = recipe_of()
     compress(network, recipe)
     for _, compressed, original in compressed_weights(network):
