@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from trainables.losses import SoftTargets
 from trainables.methods.setting import Setting, published
 from trainables.optimizers import AdamW
 from trainables.quantizers import PseudoNoise
@@ -11,17 +10,12 @@ from trainables.recipe import Recipe
 
 @published("DiffQ, Défossez et al. 2022", "bits")
 def pseudo_quantization_noise(
-    given: Setting,
-    *,
-    quantizer: PseudoNoise = PseudoNoise(),
-    imitation: SoftTargets | None = None,
-    optimizer: AdamW = AdamW(),
+    given: Setting, *, quantizer: PseudoNoise = PseudoNoise(), optimizer: AdamW = AdamW()
 ) -> Recipe:
     """Weights and the bits of their groups are trained together, under noise of the size of rounding errors.
 
     The loss has a price for each MB of size, so bits fall where they do little for it. Weights of two or more
-    dimensions are quantized; biases and normalisation stay in float16. Nobody is imitated, as in the paper,
-    unless ``imitation`` adds a teacher's soft targets.
+    dimensions are quantized; biases and normalisation stay in float16. Nobody is imitated, as in the paper.
     """
     phase = given.phase(optimizer, train="all", quantize=True)
-    return given.recipe(phase, quantizer=quantizer, imitation=imitation)
+    return given.recipe(phase, quantizer=quantizer)
