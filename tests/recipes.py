@@ -19,7 +19,7 @@ STUDENT = ConvNet(stages=((6, 6), (8, 8)), hidden=(16,), kernel_size=3, depth=1)
 IMAGE_METHODS = tuple(
     method
     for method in methods.METHODS.values()
-    if method.name not in ("sequence_level_distillation", "round_to_nearest")
+    if method.name not in ("sequence_level_distillation", "round_to_nearest", "scratch_e", "scratch_b")
 )
 """Methods that train new networks on any task, and so on images."""
 
@@ -36,7 +36,8 @@ def every_method(epochs: int = 4, sparsity: float = 0.0) -> list[Recipe]:
     for method in IMAGE_METHODS:
         # With fewer epochs there is nothing to alternate.
         enough = max(epochs, 3) if method is methods.alternating_quantization else epochs
-        given = setting(Digits(batch_size=128), STUDENT, enough, sparsity)
+        own = "pruner" in inspect.signature(method).parameters  # is given no other beside it
+        given = setting(Digits(batch_size=128), STUDENT, enough, 0.0 if own else sparsity)
         arguments: dict[str, Any] = {"optimizer": AdamW(5e-3)}
         if "points_learning_rate" in inspect.signature(method).parameters:
             arguments["points_learning_rate"] = 1e-4
