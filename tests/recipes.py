@@ -19,7 +19,14 @@ STUDENT = ConvNet(stages=((6, 6), (8, 8)), hidden=(16,), kernel_size=3, depth=1)
 IMAGE_METHODS = tuple(
     method
     for method in methods.METHODS.values()
-    if method.name not in ("sequence_level_distillation", "round_to_nearest", "multi_task_annealing")
+    if method.name
+    not in (
+        "sequence_level_distillation",
+        "round_to_nearest",
+        "multi_task_annealing",
+        "scratch_e",
+        "scratch_b",
+    )
 )
 """Methods that train new networks on any task, and so on images."""
 

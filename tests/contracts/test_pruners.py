@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.by_name import Where
-from trainables.pruners import PRUNERS, Magnitude, NoPruner, PrunerByName
+from trainables.pruners import PRUNERS, Magnitude, NoPruner, PrunerByName, Saliency, TargetedDropout
 from trainables.pruners.magnitude import largest
 from trainables.schedules import Constant, Cubic
 
@@ -15,7 +15,13 @@ VARIANTS = [
     Magnitude(),
     Magnitude(0.95, updates=5),
     Magnitude(0.0),
+    Magnitude(0.8, Constant(1.0)),
     PrunerByName((Where("nowhere", Magnitude(0.9)),), NoPruner()),
+    PrunerByName((Where("weight", Saliency(sparsity=0.25, updates=5)),), NoPruner()),
+    TargetedDropout(1 / 3, 1.0),  # of 9 weights in a row; at rate 1 nothing is left to chance
+    TargetedDropout(1 / 3, 1.0, ramp=0.7),
+    Saliency("fisher", updates=5),
+    Saliency(sparsity=0.6, updates=20),
 ]
 
 
@@ -26,18 +32,20 @@ def test_every_member_is_tried():
 @pytest.mark.parametrize("part", VARIANTS, ids=str)
 def test_nothing_is_masked_before_the_first_update_and_the_end_is_what_ships(part):
     torch.manual_seed(0)
-    weight = torch.randn(40, 9)
-    mask = part.build(weight)
+    weight, gradient = torch.randn(40, 9), torch.ones(40, 9)  # where it is the weight alone that counts
+    mask = part.build(weight, "weight")
     assert mask.current() is None
     announced = mask.shipped(weight)
     previous = 0
     for step in range(1, 101):
-        mask.update(weight, None, step / 100)
+        mask.update(weight, gradient if mask.needs_gradient else None, step / 100)
+        part.decide({"weight": mask}, step / 100)
         keep = mask.current()
         zeros = 0 if keep is None else int((~keep).sum())
         assert zeros >= previous
         previous = zeros
-    expected = round(getattr(part, "sparsity", 0.0) * weight.numel())
+    acting = part.part_for("weight") if isinstance(part, PrunerByName) else part
+    expected = round(getattr(acting, "sparsity", 0.0) * weight.numel())
     assert previous == expected
     if announced is not None:
         assert int((~announced).sum()) == expected

@@ -28,6 +28,7 @@ from trainables.shipping.published_sizes import (
     NOT_A_WEIGHT,
     bit_packed_bytes,
     deep_compression,
+    deep_compression_code,
     ham_code_bits,
     ham_printed_bits,
     matrix_of,
@@ -280,3 +281,14 @@ def test_order_0_bounds_hold_between_accountings(seed: int) -> None:
     totals = {a.accounting.key: a.total for a in account(tensors, describe(data))}
     assert totals["entropy"] <= totals["quantized_distillation"] + 1e-9
     assert totals["entropy"] <= totals["bit_packed"] + 1e-9
+
+
+def test_the_published_code_of_deep_compression_pays_for_plain_indices_and_trees() -> None:
+    values = torch.tensor([[1.0, 0, 1], [0, 2, 0]])
+    # Values 1, 1, 2: 3 bits; columns 0, 2, 1: 5 bits; 2 and 1 per row: 2 bits; each with a byte in front.
+    codewords = (1 + 1) + (1 + 1) + (1 + 1)
+    trees = [1 + -(-(33 * leaves + leaves - 1) // 8) for leaves in (2, 3, 2)]
+    assert deep_compression_code(Dense(values)).bytes == codewords + sum(trees) == 40
+    # A matrix with at least as many rows is stored by columns, and filters are flattened.
+    assert deep_compression_code(Dense(values.T.contiguous())).bytes == 40
+    assert deep_compression_code(Dense(values.reshape(2, 3, 1, 1))).bytes == 40

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainables.compression.left import picked, picked_codes
 from trainables.compression.quantized_inputs import quantize_inputs
 from trainables.folding import folded, is_foldable
 from trainables.models.summand import Summand
@@ -17,6 +18,7 @@ from trainables.modes import evaluating
 from trainables.pruners.base import Mask
 from trainables.quantizers.base import Dense, Grouped, Stored, WeightQuantizer, scatter_kept
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
+from trainables.slicing.unread import Left
 from trainables.ties import aliases
 
 LARGEST_FLOAT16 = 65504.0
@@ -90,13 +92,23 @@ class CompressedWeight(nn.Module):
         self.phase_quantizer, self.quantizing = None, False
 
     @torch.no_grad()
-    def encode(self, weight: Tensor) -> Stored | Grouped:
-        """``weight`` as it would be shipped now: at its final sparsity and quantized by the recipe's own."""
+    def encode(self, weight: Tensor, left: Left | None = None) -> Stored | Grouped:
+        """``weight`` as it would be shipped now: at its final sparsity and quantized by the recipe's own.
+
+        Args:
+            weight: the full-precision original.
+            left: what of it ships; None is all.
+        """
         keep = self.mask.shipped(weight)
         if self.phase_quantizer is not None:
             weight = _settled(self.phase_quantizer, weight, keep)
+        if left is not None and not self.quantizer.exact_zero:
+            weight, keep = picked(weight, left), None if keep is None else picked(keep, left)
+            keep = None if keep is None or bool(keep.all()) else keep
+            left = None
         mask = None if self.quantizer.exact_zero else keep
-        return self.quantizer.encode(_given(self.quantizer, weight, keep), tuple(weight.shape), mask)
+        whole = self.quantizer.encode(_given(self.quantizer, weight, keep), tuple(weight.shape), mask)
+        return whole if left is None else picked_codes(whole, left)
 
 
 def _given(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
@@ -233,8 +245,12 @@ def compressed_weights(student: nn.Module) -> Iterator[tuple[str, CompressedWeig
 
 
 @torch.no_grad()
-def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Stored]:
+def stored_tensors(
+    student: nn.Module, recipe: Recipe, left: Mapping[str, Left] | None = None
+) -> dict[str, Stored]:
     """All tensors of ``student`` as they would be shipped now, on the CPU, batch normalisation folded.
+
+    Of those that ``left`` names, what it says is shipped (:class:`trainables.slicing.unread.Unread`).
 
     Names are those of the network that :func:`trainables.shipping.evaluation.rebuild` builds; a tensor in
     groups of rows has several, see :func:`trainables.quantizers.base.joined`.
@@ -243,10 +259,11 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Stored]:
         NotFinite: a tensor, a scale or a learned point is not finite.
         ValueError: a batch normalisation keeps no running statistics.
     """
+    left = left or {}
     tensors: dict[str, Stored] = {}
     for name, compressed, original in compressed_weights(student):
         check_finite(name, original)
-        encoded = compressed.encode(original)
+        encoded = compressed.encode(original, left.get(name))
         made = encoded.named(name) if isinstance(encoded, Grouped) else {name: encoded}
         for stored in made.values():
             for part in stored.arrays():
@@ -269,7 +286,8 @@ def stored_tensors(student: nn.Module, recipe: Recipe) -> dict[str, Stored]:
             seen.add(tensor)
             name = f"{prefix}.{child}" if prefix else child
             check_finite(name, tensor)
-            tensors[name] = Dense(narrowed(tensor.detach().cpu(), recipe.exempt_dtype))
+            tensor = picked(tensor.detach().cpu(), left.get(name, {}))
+            tensors[name] = Dense(narrowed(tensor, recipe.exempt_dtype))
     return tensors
 
 

@@ -21,6 +21,7 @@ from trainables.models.base import Model
 from trainables.quantizers.base import Dense, Stored, joined
 from trainables.recipe import Recipe
 from trainables.shipping.packed_file import PackedFileError, pack, unpack
+from trainables.slicing.unread import Left
 from trainables.tasks.base import LoadedTask
 from trainables.ties import aliases
 
@@ -34,6 +35,7 @@ def ship(
     inputs: InputBatches | None = None,
     assets: Mapping[str, Tensor] | None = None,
     model: Model | None = None,
+    left: Mapping[str, Left] | None = None,
 ) -> bytes:
     """The packed file of ``student`` as it stands, final mask and quantizers applied.
 
@@ -44,13 +46,14 @@ def ship(
         student: with its compressed weights.
         inputs: training inputs to take ranges from; needed only in that case.
         assets: of the task, see :meth:`trainables.tasks.base.LoadedTask.assets`; None are none.
-        model: the architecture of ``student``; None is the recipe's.
+        model: the architecture of what ships; None is the recipe's.
+        left: what ships of tensors of which not all does, see :class:`trainables.slicing.unread.Unread`.
 
     Raises:
         NotFinite: a tensor or a range is not finite.
         ValueError: ranges are to be taken, but there are no ``inputs``.
     """
-    tensors = stored_tensors(student, recipe)
+    tensors = stored_tensors(student, recipe, left)
     if not all(quantizer.quantizing for _, quantizer in input_quantizers(student)):
         if inputs is None:
             raise ValueError(f"{recipe.activations} needs inputs to take its ranges from")

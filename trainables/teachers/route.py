@@ -80,11 +80,13 @@ class _Along(TeacherPolicy):
 class Route(Teacher):
     """A trained network as it was along its own training, one checkpoint a phase (Jin et al. 2019).
 
-    The checkpoints that are imitated, asked at every step, are the anchors; the last is the trained network,
-    which further phases imitate, too. It comes earlier where there are fewer checkpoints than anchors. Strategy ``equal`` takes checkpoints at equal distances. ``greedy`` asks, as a phase begins, how far the
-    student is from each on validation data (:func:`trainables.teachers.anchors.hardness`), and takes the last
-    one that is at most ``threshold`` times as far as the anchor before, or the first at the start; and at
-    least the next one. The exact criterion of the paper could not be verified, so this one is ours.
+    The checkpoints that are imitated, asked at every step, are the anchors; the last is the trained
+    network, which further phases imitate, too. It comes earlier where there are fewer checkpoints than
+    anchors. Strategy ``equal`` takes checkpoints at equal distances. ``greedy`` asks, as a phase begins,
+    how far the student is from each on validation data (:func:`trainables.teachers.anchors.hardness`), and
+    takes the last one that is at most ``threshold`` times as far as the anchor before, or the first at the
+    start; and at least the next one. The exact criterion of the paper could not be verified, so this one is
+    ours.
 
     Attributes:
         recipe_id: 16 hex digits, the identity of the teacher's own recipe.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.utils import parametrize
 
-from trainables.batch import Batch
 from trainables.compression.compressed_weight import CompressedWeight
 from trainables.pruners.base import Gates, Mask
 
@@ -86,40 +84,3 @@ def _reads_channels(layer: nn.Module) -> bool:
 def _apart(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """What the layer reads, as a tensor of its own: others that read the same have gradients of their own."""
     return tuple(each.view_as(each) if isinstance(each, Tensor) else each for each in inputs)
-
-
-def look(
-    network: nn.Module,
-    weights: Iterable[tuple[str, CompressedWeight, nn.Parameter]],
-    gates: GateRecorder,
-    batches: Iterable[Batch],
-    loss: Callable[[Batch], Tensor],
-) -> None:
-    """Show batches to masks as a step of training would, at progress 0; nothing else is moved by it.
-
-    Args:
-        network: in the modes of training.
-        weights: of :func:`trainables.compression.compressed_weight.compressed_weights`.
-        gates: of ``network``.
-        batches: as many as the mask that asks for most wants to see.
-        loss: of a batch, a scalar.
-    """
-    weights = list(weights)
-    own = {id(buffer) for _, compressed, _ in weights for buffer in compressed.mask.buffers()}
-    before = [(buffer, buffer.clone()) for buffer in network.buffers() if id(buffer) not in own]
-    flags = [(original, original.requires_grad) for _, _, original in weights]
-    for original, _ in flags:
-        original.requires_grad_(True)
-    for number, batch in enumerate(batches):
-        with parametrize.cached(), gates.recorded():
-            loss_ = loss(batch)
-        loss_.backward()
-        for name, compressed, original in weights:
-            if number < compressed.mask.batches:
-                gates.tell(name, compressed.mask)
-                compressed.mask.update(original, original.grad, 0.0)
-        network.zero_grad(set_to_none=True)
-    for original, flag in flags:
-        original.requires_grad_(flag)
-    for buffer, value in before:
-        buffer.copy_(value)

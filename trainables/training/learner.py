@@ -22,15 +22,18 @@ from trainables.labels import partly_labelled
 from trainables.lesson import Step
 from trainables.models.base import Model
 from trainables.models.custom import CodeChanged
+from trainables.models.sliced import Sliced
 from trainables.modes import evaluating
 from trainables.optimizers import RELATIVE_RATE
 from trainables.probe import Features, Probe
 from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
 from trainables.shipping.evaluation import ship
+from trainables.slicing.changes import Changes
+from trainables.slicing.unread import Unread
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
-from trainables.training.gates import GateRecorder, look
+from trainables.training.masks import Masks
 
 GRADIENT_BATCHES = 5  # that the published code shares out its points by
 
@@ -71,11 +74,10 @@ class Learner:
             self._frozen = {id(each) for each in network.parameters() if not each.requires_grad}
             self._still = still_modules(network)
             train(network, self._still)
+            unread = Unread(network, next(self.inputs())) if recipe.pruner.cuts else None
             self.network = compress(network, recipe)
             self._compressed = list(compressed_weights(self.network))
-            self._gates = GateRecorder(
-                network, {name: each for name, each, _ in self._compressed if each.mask.needs_gates}
-            )
+            self._masks = Masks(network, self._compressed, recipe.pruner, unread)
             self._input_quantizers = [quantizer for _, quantizer in input_quantizers(self.network)]
             self.policy = recipe.teacher.build(sources, task, self.network).to(device)
             self._frozen |= {id(each) for each in self.policy.own.parameters() if not each.requires_grad}
@@ -89,9 +91,8 @@ class Learner:
 
     def recorded(self) -> list[AbstractContextManager[None]]:
         """Contexts in which is recorded what losses and masks look at; none if they look at nothing."""
-        asked = any(each.mask.needs_gates and each.mask.needs_gradient for _, each, _ in self._compressed)
-        gates = [self._gates.recorded()] if asked and self.recipe.phases[self._phase].prune else []
-        return [*self._probe.recorded(), *gates]
+        masks = self._masks.recorded() if self.recipe.phases[self._phase].prune else []
+        return [*self._probe.recorded(), *masks]
 
     def loss(self, step: Step) -> Tensor:
         """All that the student, its quantizers and its teacher minimise at this step, a scalar."""
@@ -152,8 +153,10 @@ class Learner:
         Raises:
             Diverged: a weight is not finite.
         """
+        left = self._masks.left()
+        model = Sliced(self.model, Changes()) if left and not self.recipe.origin.cuts else self.model
         try:
-            return ship(self.recipe, self.network, self.inputs, self._task.assets(), self.model)
+            return ship(self.recipe, self.network, self.inputs, self._task.assets(), model, left)
         except NotFinite as error:
             raise Diverged(f"after epoch {epoch}, {error}") from error
 
@@ -297,34 +300,17 @@ class Learner:
         """Renew the masks after ``done`` epochs of this phase; progress is that of all pruning phases."""
         spans = [(p.epochs if p.prune else 0) for p in self.recipe.phases]
         progress = (sum(spans[: self._phase]) + done) / sum(spans)
-        for name, compressed, original in self._compressed:
-            gradient = original.grad if compressed.mask.needs_gradient else None
-            self._gates.tell(name, compressed.mask)
-            compressed.mask.update(original, gradient, progress)
-        self._decide(progress)
-
-    def _decide(self, progress: float) -> None:
-        masks = {name: compressed.mask for name, compressed, _ in self._compressed}
-        self.recipe.pruner.decide(masks, progress)
+        self._masks.update(progress)
 
     def _look(self, number: int, epoch: int) -> None:
-        """Show masks that ask for it some batches of ``epoch`` before the first pruning phase.
-
-        They are seen as a step would see them, but nothing moves and nothing stays of it.
-        """
-        most = max((compressed.mask.batches for _, compressed, _ in self._compressed), default=0)
-        if (
-            not most
-            or not self.recipe.phases[number].prune
-            or any(p.prune for p in self.recipe.phases[:number])
-        ):
-            return
-        batches = itertools.islice(self._task.batches("train", epoch), most)
-        with torch.random.fork_rng(devices=cuda_devices(self._task.device)):
-            torch.manual_seed(self.recipe.seed * 1_000_003 + epoch + 1)
-            train(self.network, self._still)
-            look(self.network, self._compressed, self._gates, batches, self._plain_loss)
-        self._decide(0.0)
+        """Show masks that ask for it some batches of ``epoch`` before the first pruning phase."""
+        pruned = [phase.prune for phase in self.recipe.phases]
+        if self._masks.batches and pruned[number] and not any(pruned[:number]):
+            batches = itertools.islice(self._task.batches("train", epoch), self._masks.batches)
+            with torch.random.fork_rng(devices=cuda_devices(self._task.device)):
+                torch.manual_seed(self.recipe.seed * 1_000_003 + epoch + 1)
+                train(self.network, self._still)
+                self._masks.look(batches, self._plain_loss)
 
     def _plain_loss(self, batch: Batch) -> Tensor:
         return self._task.loss(call(self.network, batch.inputs), batch)
