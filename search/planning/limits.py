@@ -17,7 +17,7 @@ from search.problem import Problem
 from search.units import show_number
 from spaces import Context, Space
 from spaces.space import Opened
-from trainables.compression.compressed_weight import compress
+from trainables.compression.compressed_weight import compress, compressed_weights
 from trainables.exporting.export import ExportError
 from trainables.metrics import Quality, quality_of
 from trainables.models.base import Model
@@ -66,6 +66,8 @@ def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[
             networks[begins] = _built(recipe, task)
         model, network = networks[begins]
         student = compress(copy.deepcopy(network), recipe)
+        for _, compressed, _ in compressed_weights(student):
+            compressed.quantizer.take_least()
         least = bytes_without_ranges(recipe, student, task.assets(), model)
         candidates.append((recipe, model, student, least))
     smallest: tuple[Recipe, int] | None = None

@@ -48,16 +48,18 @@ class ParetoScheduler(FIFOScheduler):
     def learn(self, name: str, recipe: Recipe, result: Mapping[str, Any]) -> str:
         """Why the trial ``name`` should end with this ``result``; empty where it should go on.
 
-        Results without the quality or one of the costs are not compared. Latency, which only the first and
-        the last result have, stays what it was.
+        Results without the quality or one of the costs are not compared, nor is one before the end whose
+        size is still being learned: what others came to tells nothing of it. Latency, which only the first
+        and the last result have, stays what it was.
         """
-        epoch = int(result["epoch"])
+        epoch, learned = int(result["epoch"]), recipe.quantizer.learns_size
         if epoch == 0:
             self._first[name] = result
-            if reason := self._over_budget(result):
+            # Before training, nobody knows the size of a student that learns it.
+            if reason := self._over_budget(result | ({"packed_bytes": None} if learned else {})):
                 return reason
         losses = self._losses({**self._first.get(name, {}), **result})
-        if self._halving is None or losses is None:
+        if self._halving is None or losses is None or (learned and epoch < recipe.epochs):
             return ""
         return self._halving.report(name, epoch, losses, epochs=recipe.epochs)
 

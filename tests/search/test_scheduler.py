@@ -10,6 +10,7 @@ from optuna.distributions import IntDistribution
 from ray.tune.schedulers import TrialScheduler
 
 from search.clusters.machine import Machine
+from search.objectives.budget import Budget
 from search.objectives.yardstick import Yardstick
 from search.options import Options
 from search.sampling.journal import open_study
@@ -64,6 +65,22 @@ def test_a_student_over_budget_does_not_train():
     assert trial.last_result == {"state": "pruned", "reason": "too large"}
     other = trial_of("00001", recipe_of())
     assert scheduler.on_trial_result(None, other, result_of(0, 0.1, 1000)) == TrialScheduler.CONTINUE
+
+
+def test_a_student_that_learns_its_size_is_judged_at_its_end():
+    given = methods.Setting(Digits(batch_size=128), Fresh(STUDENT), 4)
+    learned = methods.pseudo_quantization_noise(given)
+    budget = Budget(max_bytes=1000)
+    scheduler = ParetoScheduler(ACCURACY, ("packed_bytes",), Rules(grace=1), budget.sure_before_training)
+    for number in range(12):  # small and good ones: a large bad one would have no prospect beside them
+        for epoch in range(5):
+            scheduler.learn(f"{number:05d}", recipe_of(), result_of(epoch, 0.2 * epoch + 0.1, 500))
+    course = [result_of(epoch, 0.1, 5000) for epoch in range(4)]
+    assert all(scheduler.learn("plain", recipe_of(), each) for each in course)
+    assert not any(scheduler.learn("learned", learned, each) for each in course)
+    late = result_of(0, 0.1, 5000, latency_ms=20.0)
+    slow = ParetoScheduler(ACCURACY, (), None, Budget(max_latency_ms=10.0).sure_before_training)
+    assert "20" in slow.learn("slow", learned, late)  # its network is what it is
 
 
 def test_without_rules_nobody_is_compared():

@@ -282,6 +282,9 @@ class WeightQuantizer(nn.Module):
     def constrain(self, optimizer: torch.optim.Optimizer) -> None:
         """Bring learned state (and its optimizer state) back into range after a step."""
 
+    def take_least(self) -> None:
+        """Take the fewest bits that training could come to; by default they are known beforehand."""
+
     def shared_levels(self) -> int | None:
         """How many learned levels it brings to be shared out anew; None (default) keeps to itself."""
         return None
@@ -293,6 +296,11 @@ class WeightQuantizer(nn.Module):
 
 class Quantizer(Part):
     """Weights -> few values."""
+
+    @property
+    def learns_size(self) -> bool:
+        """Whether training decides how many bits there are, so that untrained students tell no size."""
+        return False
 
     @abstractmethod
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:

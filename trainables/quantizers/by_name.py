@@ -18,5 +18,9 @@ class QuantizerByName(ByName[Quantizer], Quantizer):
 
     family: ClassVar[type[Part]] = Quantizer
 
+    @property
+    def learns_size(self) -> bool:
+        return any(part.learns_size for part in (self.default, *(rule.part for rule in self.rules)))
+
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         return self.part_for(name).build(weight, name)

@@ -6,96 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.part import check_choice
-from trainables.quantizers.base import Dense, MixedCodes, Quantizer, WeightQuantizer, scatter_kept
-from trainables.quantizers.kernels.pseudo_noise import (
-    MEBIBYTE_BITS,
-    NOISES,
-    PARAMETRISATIONS,
-    Groups,
-    bits_of,
-    drawn_noise,
-    group_count,
-    logit_of,
-    noisy,
-    rounded,
-    size_bits,
-    whole_bits,
-    worth,
-)
+from trainables.quantizers.base import Quantizer, WeightQuantizer
+from trainables.quantizers.kernels.pseudo_noise import NOISES, PARAMETRISATIONS
+from trainables.quantizers.noisy_weight import NoisyWeight, SmallWeight
 from trainables.ranges import Range
-
-
-class _PseudoNoise(WeightQuantizer):
-    def __init__(self, part: PseudoNoise, weight: Tensor) -> None:
-        super().__init__()
-        self.part, self.elements = part, weight.numel()
-        start = logit_of(part.initial_bits, part.least_bits, part.most_bits, part.parametrisation)
-        groups = group_count(self.elements, part.group_size)
-        self.logit = nn.Parameter(torch.full((groups,), start, device=weight.device))
-        self.locate(None)
-
-    def locate(self, keep: Tensor | None) -> None:
-        self._groups = Groups(self.elements, self.part.group_size, keep)
-
-    def bits(self) -> Tensor:
-        """Of each group, shape (groups,), as they are learned."""
-        part = self.part
-        return bits_of(self.logit, part.least_bits, part.most_bits, part.parametrisation)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        flat = weight.reshape(-1)
-        if not flat.numel():
-            return weight
-        if self.training:
-            draw = torch.randn_like(flat) if self.part.noise == "gaussian" else torch.rand_like(flat)
-            return noisy(flat, self.bits(), drawn_noise(draw, self.part.noise), self._groups).view_as(weight)
-        width = self._groups.spread(self._whole())
-        level, offset, scale = rounded(flat, width)
-        made = worth(level, width, offset, scale).view_as(weight)
-        return made + (weight - weight.detach())  # adds nothing but a gradient
-
-    def _whole(self) -> Tensor:
-        return whole_bits(self.bits().detach(), self.part.extra_bits).to(torch.uint8)
-
-    def penalty(self) -> Tensor | float:
-        """The published size of the kept weights in MB, at its price."""
-        if not self.logit.numel():
-            return 0.0
-        bits = self.bits() + self.part.extra_bits
-        size = size_bits(bits, self._groups.weights(bits.device), self.part.least_bits)
-        return self.part.penalty / MEBIBYTE_BITS * size
-
-    def rates(self) -> dict[nn.Parameter, float]:
-        return {self.logit: self.part.relative_rate}
-
-    @torch.no_grad()
-    def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> MixedCodes:
-        self.locate(keep)
-        bits = self._whole()
-        level, offset, scale = rounded(weight.reshape(-1), self._groups.spread(bits))
-        used = self._groups.weights(bits.device) > 0
-        # What has no weight costs least where it is like most of the others.
-        bits = torch.where(used, bits, bits[used].mode().values if used.any() else bits.new_tensor(1))
-        kept = None if keep is None else keep.cpu()
-        return MixedCodes(
-            level.cpu(), shape, bits.cpu(), self.part.group_size, offset.cpu(), scale.cpu(), kept
-        )
-
-
-class _Small(WeightQuantizer):
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight if self.training else weight.to(self.dtype).to(weight.dtype)
-
-    def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Dense:
-        values = scatter_kept(weight.detach(), keep, shape).to(self.dtype, copy=True).cpu()
-        return Dense(values, None if keep is None else keep.cpu())
 
 
 @dataclass(frozen=True)
@@ -153,7 +70,11 @@ class PseudoNoise(Quantizer):
                 f"initial_bits={self.initial_bits:g}, {self.least_bits:g} and {self.most_bits:g}"
             )
 
+    @property
+    def learns_size(self) -> bool:
+        return True
+
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         if weight.numel() <= int(self.smallest_mb * 2**20 / 4):
-            return _Small(torch.float16 if self.half else torch.float32)
-        return _PseudoNoise(self, weight)
+            return SmallWeight(torch.float16 if self.half else torch.float32)
+        return NoisyWeight(self, weight)
