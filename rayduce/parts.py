@@ -22,6 +22,7 @@ from trainables.pruners import PRUNERS, Magnitude, NoPruner, PrunerByName
 from trainables.pruners.base import Pruner
 from trainables.quantizers import (
     QUANTIZERS,
+    Graded,
     LearnedPoints,
     LearnedStep,
     NoQuantizer,
@@ -82,6 +83,7 @@ __all__ = [
     "FashionMNIST",
     "Fixed",
     "Fresh",
+    "Graded",
     "ImageFolder",
     "LearnedClip",
     "LearnedPoints",

@@ -36,9 +36,11 @@ def every_method(epochs: int = 4, sparsity: float = 0.0) -> list[Recipe]:
     for method in IMAGE_METHODS:
         # With fewer epochs there is nothing to alternate.
         enough = max(epochs, 3) if method is methods.alternating_quantization else epochs
-        given = setting(Digits(batch_size=128), STUDENT, enough, sparsity)
+        taken = inspect.signature(method).parameters
+        # Those with a pruner of their own are given none.
+        given = setting(Digits(batch_size=128), STUDENT, enough, 0.0 if "pruner" in taken else sparsity)
         arguments: dict[str, Any] = {"optimizer": AdamW(5e-3)}
-        if "points_learning_rate" in inspect.signature(method).parameters:
+        if "points_learning_rate" in taken:
             arguments["points_learning_rate"] = 1e-4
         recipes.append(method(given, **arguments))
     return recipes

@@ -14,5 +14,6 @@ SHORT_NAMES: dict[str, str] = {
     "qat": "quantization_aware_training",
     "pact": "parameterized_clipping",
     "seqkd": "sequence_level_distillation",
+    "ajpq": "joint_pruning_quantization",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -25,6 +25,9 @@ from trainables.methods.distillation import (
 from trainables.methods.distillation import (
     teacher_annealing as teacher_annealing,
 )
+from trainables.methods.mixed_precision import (
+    joint_pruning_quantization as joint_pruning_quantization,
+)
 from trainables.methods.quantization import (
     int8_post_training_quantization as int8_post_training_quantization,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +18,14 @@ class QuantizerByName(ByName[Quantizer], Quantizer):
     """The quantizer of the first rule that matches a parameter's name; zero bits are ``Zero()``."""
 
     family: ClassVar[type[Part]] = Quantizer
+
+    def over(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Quantizer]:
+        """What each part, given the tensors that are its own, quantizes them with."""
+        owners = {name: self.part_for(name) for name in shapes}
+        found: dict[str, Quantizer] = {}
+        for part in dict.fromkeys(owners.values()):
+            found |= part.over({name: shape for name, shape in shapes.items() if owners[name] == part})
+        return found
 
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         return self.part_for(name).build(weight, name)
