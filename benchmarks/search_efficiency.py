@@ -64,6 +64,8 @@ SEARCHES: Mapping[str, tuple[str, str]] = {
     "TPE + ours, revived": ("tpe", "revive"),
     "NSGA-II": ("nsga2", "none"),
     "GP": ("gp", "none"),
+    "reinforce": ("reinforce", "none"),
+    "reinforce + ours": ("reinforce", "ours"),
 }
 """Name -> sampler and what ends trials early: our rules, the same with trials taken up again, or Ray's."""
 
@@ -254,7 +256,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--gp-seeds", type=int, default=3, help="a suggestion of GP takes seconds")
     parser.add_argument("--trials", type=int, default=100, help="of random search: what all may spend")
-    parser.add_argument("--only", action="append", choices=tuple(SEARCHES), help="run this, report nothing")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=tuple(SEARCHES),
+        help="run this; a report needs random and TPE, a figure all",
+    )
     parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
     axes = HALF if arguments.tune else AXES
@@ -268,9 +275,10 @@ def main() -> None:
         name: arguments.gp_seeds if name == "GP" else arguments.seeds for name in arguments.only or SEARCHES
     }
     runs = collect(simulation, arguments.runs, seeds)
+    if {"random", "TPE"} <= runs.keys():  # whose ends the others are compared with
+        print(report(simulation, runs, arguments.trials))
     if arguments.only:
         return
-    print(report(simulation, runs, arguments.trials))
     figure = draw_figure(
         {name: np.array([run.curve for run in each]) for name, each in runs.items()},
         "share of the compute of random search",

@@ -22,6 +22,7 @@ from trainables.pruners import PRUNERS, Magnitude, NoPruner, PrunerByName
 from trainables.pruners.base import Pruner
 from trainables.quantizers import (
     QUANTIZERS,
+    Graded,
     LearnedPoints,
     LearnedStep,
     NoQuantizer,
@@ -84,6 +85,7 @@ __all__ = [
     "FashionMNIST",
     "Fixed",
     "Fresh",
+    "Graded",
     "Grouped",
     "ImageFolder",
     "Joint",

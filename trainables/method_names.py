@@ -33,5 +33,6 @@ SHORT_NAMES: dict[str, str] = {
     "hint": "hint_distillation",
     "at": "attention_transfer",
     "sp": "similarity_distillation",
+    "ajpq": "joint_pruning_quantization",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -15,6 +15,7 @@ SUMMARIES: dict[str, str] = {
     "nsga2": f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
     "random": "independent draws",
     "qmc": "a Sobol sequence: even coverage, learns nothing",
+    "reinforce": "a policy of independent parameters, learned by policy gradients",
 }
 """Name, as the user types it -> one line for ``--help``; in the order of the samplers themselves."""
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from search.sampling.names import DEFAULT, POPULATION, check_name
+from search.sampling.places import at
+from search.sampling.reinforce import ReinforceSampler
 
 CHILDREN = 16
 """Of NSGA-II's, that are tried for one trial: parents that are alike have few that are new."""
@@ -150,22 +146,6 @@ class GeneticSampler(NSGAIISampler):
         return sorted(super().select_parent(study, generation), key=lambda trial: trial.number)
 
 
-def at(distribution: BaseDistribution, share: float) -> Any:
-    """The value below which ``share``, in [0, 1), of a ``distribution`` lies."""
-    match distribution:
-        case CategoricalDistribution():
-            return distribution.choices[int(share * len(distribution.choices))]
-        case IntDistribution():
-            return distribution.low + int(share * (distribution.high - distribution.low + 1))
-        case FloatDistribution() if distribution.log:
-            low, high = math.log(distribution.low), math.log(distribution.high)
-            inside = math.exp(low + share * (high - low))
-            return min(max(inside, distribution.low), distribution.high)  # what rounding adds
-        case FloatDistribution():
-            return distribution.low + share * (distribution.high - distribution.low)
-    raise TypeError(f"there is no place in {distribution}")
-
-
 TPE = Sampler(
     DEFAULT,
     lambda seed, number, attempt: TPESampler(seed=seed_of(seed, number, attempt)),
@@ -195,6 +175,10 @@ SAMPLERS: tuple[Sampler, ...] = (
         "qmc",
         lambda seed, number, attempt: SobolSampler(seed_of(seed, 0, attempt), number),
         whole=True,
+    ),
+    Sampler(
+        "reinforce",
+        lambda seed, number, attempt: ReinforceSampler(seed_of(seed, number, attempt)),
     ),
 )
 

@@ -127,6 +127,7 @@ def test_names_read_well():
         "appb-4bit-channel-d1-w1-s30",
         "appc-4bit-channel-d1-w1-s30",
         "few-d1-w1-s30",
+        "ajpq-d1-w1",
     ]
 
 

@@ -6,6 +6,7 @@ import torch
 from trainables.by_name import Where
 from trainables.quantizers import (
     QUANTIZERS,
+    Graded,
     LearnedPoints,
     LearnedStep,
     NoQuantizer,
@@ -26,6 +27,8 @@ VARIANTS = [
     Symmetric(),
     LearnedStep(),
     Zero(),
+    Graded(spread=1.0),
+    Graded(0.2, 0.4, 0.9, 0.0, budget=1.0),
     QuantizerByName((Where("other", Zero()),), Uniform(3, 16)),
     QuantizerByName((Where("wei*", LearnedStep(3)),), Uniform(3, 16)),
     Rows((RowGroup(0.3, Symmetric(6)), RowGroup(0.3, LearnedStep(3)), RowGroup(0.4, Zero()))),

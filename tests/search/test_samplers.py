@@ -13,13 +13,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from search.problem import Problem
+from search.sampling.places import at
 from search.sampling.samplers import (
     CONTINUES,
     DIMENSIONS,
     SEEN_VALUES,
     SobolSampler,
     as_complete,
-    at,
     find_sampler,
     middle,
     seed_of,
@@ -118,5 +118,5 @@ def test_a_gaussian_process_sees_whole_trials_in_two_states():
 
 
 def test_an_unknown_sampler_is_told_with_those_there_are():
-    with pytest.raises(Problem, match="'grid'; choose one of tpe, gp, nsga2, random, qmc"):
+    with pytest.raises(Problem, match="'grid'; choose one of tpe, gp, nsga2, random, qmc, reinforce"):
         find_sampler("grid")

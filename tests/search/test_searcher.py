@@ -157,7 +157,7 @@ def swept(journal, sampler, trials, kill=None):
     return [trial.user_attrs["recipe_id"] for trial in study.trials]
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsga2", "random", "qmc"])
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "random", "qmc", "reinforce"])
 def test_a_killed_sweep_goes_on_as_if_it_had_not_been(tmp_path, name):
     sampler = find_sampler(name)
     trials = 46 if name == "nsga2" else 24  # its second generation begins late
@@ -247,7 +247,7 @@ def swept_to_the_end(journal, name, kill=None):
     return [trial.user_attrs["recipe_id"] for trial in study.trials]
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2", "random", "qmc"])
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2", "random", "qmc", "reinforce"])
 def test_no_recipe_is_drawn_twice_and_a_sweep_of_all_ends(tmp_path, name):
     straight = swept_to_the_end(tmp_path / "a.journal", name)
     assert len(straight) == len(set(straight)) == 10
@@ -276,7 +276,7 @@ class Early:
         self.told.append((name, as_name))
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2", "random", "qmc"])
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2", "random", "qmc", "reinforce"])
 def test_a_pruned_trial_is_taken_up_before_another_is_drawn(tmp_path, name):
     journal, sampler = tmp_path / "s.journal", find_sampler(name)
     points = images.starting_points(CONTEXT)[:2]

@@ -142,7 +142,7 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
 
     Raises:
         ValueError: see :func:`compressible` and :func:`check_patterns`; or the network has
-            parametrizations of its own, such as weight normalisation.
+            parametrizations of its own, such as weight normalisation; or the quantizer's budget is too small.
 
     A parameter in several places, as tied weights are, has one mask and one quantizer, under its first name.
     """
@@ -162,6 +162,9 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
         ("activations", recipe.activations, layers),
     ):
         check_patterns(role, part.patterns(), names)
+    quantizers = recipe.quantizer.over(
+        {name: tuple(weight.shape) for name, weight in student.named_parameters() if name in stored}
+    )
     quantize_inputs(student, recipe, chosen)
     made: dict[str, CompressedWeight] = {}
     for prefix, module in list(student.named_modules()):
@@ -173,7 +176,7 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
             if first not in made:
                 mask, quantizer = (
                     recipe.pruner.build(parameter, first),
-                    recipe.quantizer.build(parameter, first),
+                    quantizers[first].build(parameter, first),
                 )
                 made[first] = CompressedWeight(mask, quantizer)
             parametrize.register_parametrization(module, child, made[first])

@@ -2,6 +2,7 @@
 
 from trainables.quantizers.base import Quantizer
 from trainables.quantizers.by_name import QuantizerByName
+from trainables.quantizers.graded import Graded
 from trainables.quantizers.learned_points import LearnedPoints
 from trainables.quantizers.learned_step import LearnedStep
 from trainables.quantizers.none import NoQuantizer
@@ -21,4 +22,5 @@ QUANTIZERS: tuple[type[Quantizer], ...] = (
     Rows,
     Zero,
     PseudoNoise,
+    Graded,
 )

@@ -182,7 +182,8 @@ class Grouped:
     """A tensor whose rows are in groups, each stored as a tensor of its own.
 
     Attributes:
-        rows: uint8, shape (n,), the number of the group that each row is in; every group has one.
+        rows: uint8, shape (n,), the number of the group that each row is in; every group has one. Rows of the
+            number :data:`NO_GROUP` are zero, and nothing else is stored of them.
         groups: their rows in the order in which they stand in the tensor, same trailing dimensions.
     """
 
@@ -197,7 +198,8 @@ class Grouped:
         """
         sizes = [int((self.rows == number).sum()) for number in range(len(self.groups))]
         shapes = [(size, *self.groups[0].shape[1:]) for size in sizes]
-        if sum(sizes) != len(self.rows) or shapes != [group.shape for group in self.groups]:
+        zero = int((self.rows == NO_GROUP).sum())
+        if sum(sizes) + zero != len(self.rows) or shapes != [group.shape for group in self.groups]:
             raise ValueError(f"groups of {[group.shape for group in self.groups]} are not rows of {sizes}")
         made = torch.zeros(len(self.rows), *shapes[0][1:])
         for number, group in enumerate(self.groups):
@@ -209,6 +211,9 @@ class Grouped:
         parts = {f"{name}[{number}]": group for number, group in enumerate(self.groups)}
         return {f"{name}{ROWS}": Dense(self.rows), **parts}
 
+
+NO_GROUP = 255
+"""In place of a group's number: the row is zero."""
 
 ROWS = "[rows]"
 """Ends the name of the tensor that says which group each row is in; no parameter's name holds a bracket."""
@@ -225,12 +230,25 @@ def joined(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
         rows = found.pop(name + ROWS).decode()
         if rows.dtype != torch.uint8 or rows.dim() != 1 or not len(rows):
             raise ValueError(f"{name}{ROWS} must name the group of each row, got {rows.dtype} {rows.shape}")
-        numbers = range(int(rows.max()) + 1)
+        named = rows[rows != NO_GROUP]
+        if not len(named):
+            raise ValueError(f"{name}{ROWS} names no group")
+        numbers = range(int(named.max()) + 1)
         if missing := [number for number in numbers if f"{name}[{number}]" not in found]:
             raise ValueError(f"{name}[{missing[0]}] is missing")
         groups = tuple(found.pop(f"{name}[{number}]") for number in numbers)
         found[name] = Dense(Grouped(rows, groups).decode())
     return found
+
+
+def removed_elements(tensors: Mapping[str, Stored]) -> int:
+    """Elements of rows that are zero and not stored, see :data:`NO_GROUP`, of all tensors of a file."""
+    removed = 0
+    for name, rows in tensors.items():
+        group = tensors.get(f"{name.removesuffix(ROWS)}[0]") if name.endswith(ROWS) else None
+        if group is not None:
+            removed += int((rows.decode() == NO_GROUP).sum()) * math.prod(group.shape[1:])
+    return removed
 
 
 def scatter_kept(values: Tensor, keep: Tensor | None, shape: tuple[int, ...]) -> Tensor:
@@ -247,9 +265,11 @@ class WeightQuantizer(nn.Module):
         exact_zero: whether zero is always a level. Such a quantizer is given whole tensors, in which
             pruned elements are zero and stay zero, and no mask has to be stored. The others are given
             the kept values alone, shape (n,), because they would move pruned zeros off zero.
+        all_zero: whether it makes every value zero.
     """
 
     exact_zero: ClassVar[bool] = False
+    all_zero: ClassVar[bool] = False
 
     def initialize(self, weight: Tensor) -> None:
         """Take learned state (a codebook) from ``weight``; by default there is none."""
@@ -305,6 +325,16 @@ class Quantizer(Part):
     @abstractmethod
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         """The module that quantizes ``weight``, the parameter ``name``; it holds only what is learned."""
+
+    def over(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Quantizer]:
+        """What quantizes each tensor of a network, by name; by default this part quantizes each of them.
+
+        A part whose rule looks at all tensors at once, such as bits within a budget, decides here.
+
+        Args:
+            shapes: of all tensors that it quantizes, in the order in which the network lists them.
+        """
+        return dict.fromkeys(shapes, self)
 
     def patterns(self) -> tuple[str, ...]:
         """Name patterns that must each be the first to match a parameter; none by default."""

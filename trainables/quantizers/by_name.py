@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor
 
@@ -20,7 +21,16 @@ class QuantizerByName(ByName[Quantizer], Quantizer):
 
     @property
     def learns_size(self) -> bool:
-        return any(part.learns_size for part in (self.default, *(rule.part for rule in self.rules)))
+        parts = cast(tuple[Quantizer, ...], (self.default, *(rule.part for rule in self.rules)))
+        return any(part.learns_size for part in parts)
+
+    def over(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Quantizer]:
+        """What each part, given the tensors that are its own, quantizes them with."""
+        owners = {name: self.part_for(name) for name in shapes}
+        found: dict[str, Quantizer] = {}
+        for part in dict.fromkeys(owners.values()):
+            found |= part.over({name: shape for name, shape in shapes.items() if owners[name] == part})
+        return found
 
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         return self.part_for(name).build(weight, name)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.part import Part
-from trainables.quantizers.base import Grouped, Quantizer, Stored, WeightQuantizer
+from trainables.quantizers.base import NO_GROUP, Grouped, Quantizer, Stored, WeightQuantizer
 from trainables.ranges import Range
 
 MOST_GROUPS = 16
@@ -23,6 +23,7 @@ class _Rows(WeightQuantizer):
 
     def __init__(self, part: Rows, weight: Tensor, name: str) -> None:
         super().__init__()
+        self.norm = part.norm
         self.counts = part.counts(len(weight))
         built = [
             group.quantizer.build(weight[:count], name)
@@ -50,14 +51,16 @@ class _Rows(WeightQuantizer):
         return made
 
     def encode(self, weight: Tensor, shape: tuple[int, ...], keep: Tensor | None) -> Grouped:
-        group = self._groups_of(weight)
+        places = self._places(self._groups_of(weight))
+        # Rows that are all zero are in no group; of a tensor that is, one tells the shape.
+        places = [(rows, part) for rows, part in places if not part.all_zero] or places[:1]
         stored: list[Stored] = []
-        for rows, part in self._places(group):
+        numbers = torch.full_like(self.group, NO_GROUP)
+        for rows, part in places:
             values = weight[rows]
+            numbers[rows] = len(stored)
             stored.append(cast(Stored, part.encode(values, tuple(values.shape), None)))
-        # Groups without rows are not stored, so those that are get consecutive numbers.
-        _, numbers = torch.unique(group, return_inverse=True)
-        return Grouped(numbers.to(torch.uint8).cpu(), tuple(stored))
+        return Grouped(numbers.cpu(), tuple(stored))
 
     def penalty(self) -> Tensor | float:
         return sum((part.penalty() for part in self._modules_in_use()), 0.0)
@@ -74,7 +77,7 @@ class _Rows(WeightQuantizer):
 
     def _by_importance(self, weight: Tensor) -> Tensor:
         """The group of each row; of equal rows the earlier one matters more."""
-        norms = weight.detach().reshape(len(weight), -1).norm(dim=1)
+        norms = weight.detach().reshape(len(weight), -1).norm(self.norm, dim=1)
         order = torch.argsort(norms, descending=True, stable=True)
         counts = torch.tensor(self.counts, device=weight.device)
         numbers = torch.arange(len(self.counts), dtype=torch.uint8, device=weight.device)
@@ -109,13 +112,15 @@ class Rows(Quantizer):
 
     When quantizing begins, rows are put in order by their norm, and the first group gets its share of those
     that matter most; groups then keep their rows. Each group is stored as a tensor of its own, beside a byte
-    per row that says in which group it is.
+    per row that says in which group it is; of rows of zero bits nothing else is stored.
 
     Attributes:
         groups: the most important rows first; 1 to 16, whose shares add up to 1.
+        norm: that importance is: 2 (default), Euclidean, or 1, the sum of magnitudes.
     """
 
     groups: tuple[RowGroup, ...]
+    norm: Annotated[int, Range(1, 2)] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,6 +12,7 @@ from trainables.quantizers.base import Codes, Quantizer, WeightQuantizer
 
 class _Zero(WeightQuantizer):
     exact_zero = True
+    all_zero = True
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight * 0.0

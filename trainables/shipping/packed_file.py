@@ -25,7 +25,7 @@ from trainables.codecs.smallest import Smallest
 from trainables.foreign import parse_json, shown
 from trainables.models.base import Model
 from trainables.part import part_from_dict
-from trainables.quantizers.base import Codes, Dense, MixedCodes
+from trainables.quantizers.base import Codes, Dense, MixedCodes, removed_elements
 from trainables.recipe import MEMBERS, Recipe, canonical_json, recipe_from_dict
 from trainables.shipping.packed_dictionary import DICTIONARY
 
@@ -36,6 +36,7 @@ VERSION = 5
 CHECKSUM_BYTES = 8
 MAX_FILE_BYTES = 2**31
 HEADER_ROW = "(header)"
+FLOAT32_BYTES = 4
 TENSOR_BYTES = 2**14
 """What a tensor counts for beside its elements: for its objects, and for the time that it takes."""
 
@@ -151,6 +152,12 @@ def unpack(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Packed:
     """
     header, reader = _open(data, limits)
     tensors = {name: tensor for name, tensor, _ in _tensors(header, reader, limits)}
+    zeros, allowed = FLOAT32_BYTES * removed_elements(tensors), limits.memory(len(data))
+    if zeros > allowed:
+        raise PackedFileError(
+            f"the packed file takes too much to read: its removed rows would take {zeros} bytes of memory "
+            f"where {allowed} are allowed (Limits.memory_bytes)"
+        )
     return Packed(header.recipe, tensors, header.model)
 
 

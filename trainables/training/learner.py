@@ -227,12 +227,14 @@ class Learner:
 
     def _begin(self, number: int, phase: Phase, epoch: int) -> None:
         self._phase = number
+        shapes = {name: tuple(original.shape) for name, _, original in self._compressed}
+        own = {} if phase.quantizer is None else phase.quantizer.over(shapes)
         for name, compressed, original in self._compressed:
             compressed.end_phase_quantizer(original, keep=id(original) in self._frozen)
             compressed.dense_gradient = phase.dense_gradient
-            if phase.quantizer is not None:
+            if name in own:
                 compressed.quantizing = False
-                compressed.phase_quantizer = phase.quantizer.build(original, name)
+                compressed.phase_quantizer = own[name].build(original, name)
         self._look(number, epoch)
         if phase.quantize:
             self._share_levels(epoch)

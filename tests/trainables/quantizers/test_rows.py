@@ -14,7 +14,7 @@ from trainables.quantizers import LearnedStep, QuantizerByName, Rows, Symmetric,
 from trainables.quantizers.base import Dense, Grouped, joined
 from trainables.quantizers.rows import RowGroup
 from trainables.shipping.evaluation import rebuild
-from trainables.shipping.packed_file import PackedFileError, pack, unpack
+from trainables.shipping.packed_file import Limits, PackedFileError, pack, unpack
 from trainables.shipping.sizes import sparsity
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
@@ -73,7 +73,8 @@ def test_a_student_with_row_groups_ships_as_plain_tensors_and_is_rebuilt():
     data = trainer.ship()
     recipe, tensors, _ = unpack(data)
     (name, compressed, original), *_ = compressed_weights(trainer.student)
-    assert {f"{name}[rows]", f"{name}[0]", f"{name}[1]", f"{name}[2]"} <= tensors.keys()
+    assert {f"{name}[rows]", f"{name}[0]", f"{name}[1]"} <= tensors.keys()
+    assert f"{name}[2]" not in tensors  # of rows of zero bits nothing is stored
     assert torch.equal(joined(tensors)[name].decode(), compressed(original).detach())
     assert 0.4 < sparsity(tensors) < 0.7
     student = rebuild(recipe, tensors)
@@ -89,9 +90,10 @@ def test_damaged_groups_are_refused():
     rows = whole[f"{name}[rows]"].decode()
     for change, text in (
         ({f"{name}[rows]": Dense(rows.float())}, "must name the group of each row"),
-        ({f"{name}[rows]": Dense(rows[:-1].clone())}, "are not rows of"),
+        ({f"{name}[rows]": Dense(rows.sort().values[1:].clone())}, "are not rows of"),
         ({f"{name}[rows]": Dense(torch.full_like(rows, 7))}, "is missing"),
         ({f"{name}[rows]": Dense(torch.zeros_like(rows))}, "are not rows of"),
+        ({f"{name}[rows]": Dense(torch.full_like(rows, 255))}, "names no group"),
     ):
         with pytest.raises(PackedFileError, match=text):
             rebuild(recipe, {**whole, **change})
@@ -106,3 +108,14 @@ def test_groups_are_checked():
         Rows((RowGroup(1.0, MIXED),)).build(torch.ones(4, 2))
     with pytest.raises(ValueError, match="are not rows of"):
         Grouped(torch.zeros(2, dtype=torch.uint8), (Dense(torch.ones(3, 2)),)).decode()
+
+
+def test_removed_rows_are_counted_before_they_are_made():
+    recipe = methods.post_training_quantization(setting(Digits(), STUDENT, 1))
+    rows = torch.full((4096,), 255, dtype=torch.uint8)
+    rows[0] = 0
+    group = Symmetric(4).build(torch.ones(1, 1)).encode(torch.ones(1, 2**10), (1, 2**10), None)
+    data = pack(recipe, {"weight[rows]": Dense(rows), "weight[0]": group})
+    assert unpack(data) is not None
+    with pytest.raises(PackedFileError, match="removed rows would take 16773120 bytes"):
+        unpack(data, Limits(memory_bytes=2**20))
