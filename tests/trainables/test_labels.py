@@ -16,13 +16,16 @@ from trainables import methods
 from trainables.batch import Batch
 from trainables.labels import labelled_samples, partly_labelled
 from trainables.losses import SoftTargets
+from trainables.optimizers import AdamW
 from trainables.origins import Fresh
 from trainables.recipe import canonical_json, recipe_from_dict
 from trainables.schedules import Constant
+from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.tasks import Digits
 from trainables.teachers import NoTeacher
+from trainables.teachers.sources import LocalSources, NoSources
 from trainables.training.learner import moments
-from trainables.training.trainer import Trainer
+from trainables.training.trainer import Trainer, train
 from trainables.translation.sentences import PAD
 from trainables.wording import in_words
 
@@ -195,3 +198,25 @@ def test_a_learner_and_its_teacher_see_the_same_labels(arrays):
         (step,) = moments(trainer.learners, Batch(*batch)._replace(targets=targets), 0.0)
         losses.append(trainer.learners[0].policy(step).loss.detach())
     assert torch.equal(*losses) and float(losses[0]) > 0
+
+
+@pytest.mark.slow
+def test_a_teachers_answers_are_worth_more_than_few_labels_alone(arrays):
+    """On digits with one label in ten; three seeds."""
+    torch.set_num_threads(1)
+    given = methods.Setting(TASK, Fresh(replace(STUDENT, width=4.0)), 12, teacher=TEACHER_ID)
+    optimizer = AdamW(5e-3)
+
+    def accuracy(recipe, sources):
+        task = TASK.open(arrays, CPU, recipe.seed)
+        return evaluate_file(train(recipe, task, sources, CPU), task, "test")["accuracy"]
+
+    teacher = methods.full_precision(given, optimizer=optimizer)
+    file = train(teacher, TASK.open(arrays, CPU, 0), NoSources(), CPU)
+    sources = LocalSources(lambda _: open_student(file)[1])
+    small = replace(given, origin=Fresh(replace(STUDENT, width=2.0)))
+    for seed in range(3):
+        own = replace(small, seed=seed)
+        taught = methods.few_label_distillation(own, labelled=0.1, optimizer=optimizer)
+        alone = replace(methods.full_precision(own, optimizer=optimizer), labelled=0.1)
+        assert accuracy(taught, sources) > accuracy(alone, sources) + 0.02
