@@ -41,8 +41,7 @@ class _Along(TeacherPolicy):
         anchors = _Anchors(part.anchors)
         super().__init__(last, {"anchors": anchors}, self._enter)
         self._part, self._route, self._task, self._student = part, route, task, [student]
-        self._epochs = sorted(route)
-        self._shown, self._phase = len(route) - 1, 0
+        self._epochs, self._shown, self._phase = sorted(route), len(route) - 1, 0
         anchors.register_load_state_dict_post_hook(lambda module, keys: self._show())
 
     def train(self, mode: bool = True) -> _Along:
@@ -84,8 +83,8 @@ class Route(Teacher):
     which further phases imitate, too. It comes earlier where there are fewer checkpoints than anchors. Their
     distances are equal; or greedy search asks, as a phase begins, how far the student is from each on
     validation data (:func:`trainables.teachers.anchors.hardness`), and takes the last that is at most
-    ``threshold`` times as far as the anchor before, or the first at the start; and at least the next. The
-    exact criterion of the paper could not be verified, so this one is ours.
+    ``threshold`` times as far as the anchor before (at the start: the first), at least the next: our choice,
+    since the paper's exact criterion could not be verified.
 
     Attributes:
         recipe_id: 16 hex digits, the identity of the teacher's own recipe.
