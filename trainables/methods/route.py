@@ -43,7 +43,7 @@ def greedy_route(
     given: Setting,
     *,
     anchors: Anchors = 4,
-    threshold: Annotated[float, Range(0.0, 1e9, (1.0, 8.0), log=True, name="threshold")] = 2.0,
+    threshold: Annotated[float, Range(0.0, 1e9, (1.0, 2.0), log=True, name="threshold")] = 1.2,
     imitation: SoftTargets = SoftTargets(),
     optimizer: AdamW = AdamW(),
     quantizer: Quantizer = NoQuantizer(),

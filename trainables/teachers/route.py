@@ -41,8 +41,7 @@ class _Along(TeacherPolicy):
         anchors = _Anchors(part.anchors)
         super().__init__(last, {"anchors": anchors}, self._enter)
         self._part, self._route, self._task, self._student = part, route, task, [student]
-        self._epochs = sorted(route)
-        self._shown, self._phase = len(route) - 1, 0
+        self._epochs, self._shown, self._phase = sorted(route), len(route) - 1, 0
         anchors.register_load_state_dict_post_hook(lambda module, keys: self._show())
 
     def train(self, mode: bool = True) -> _Along:
@@ -80,26 +79,25 @@ class _Along(TeacherPolicy):
 class Route(Teacher):
     """A trained network as it was along its own training, one checkpoint a phase (Jin et al. 2019).
 
-    The checkpoints that are imitated, asked at every step, are the anchors; the last is the trained
-    network, which further phases imitate, too. It comes earlier where there are fewer checkpoints than
-    anchors. Strategy ``equal`` takes checkpoints at equal distances. ``greedy`` asks, as a phase begins,
-    how far the student is from each on validation data (:func:`trainables.teachers.anchors.hardness`), and
-    takes the last one that is at most ``threshold`` times as far as the anchor before, or the first at the
-    start; and at least the next one. The exact criterion of the paper could not be verified, so this one is
-    ours.
+    The checkpoints that are imitated, asked at every step, are the anchors; the last is the trained network,
+    which further phases imitate, too. It comes earlier where there are fewer checkpoints than anchors. Their
+    distances are equal; or greedy search asks, as a phase begins, how far the student is from each on
+    validation data (:func:`trainables.teachers.anchors.hardness`), and takes the last that is at most
+    ``threshold`` times as far as the anchor before (at the start: the first), at least the next: our choice,
+    since the paper's exact criterion could not be verified.
 
     Attributes:
         recipe_id: 16 hex digits, the identity of the teacher's own recipe.
         anchors: how many, in [1, 64]; default 4. 1 is the trained network alone.
         strategy: ``equal`` (default) or ``greedy``.
-        threshold: of greedy search, in [0, 1e9]; default 2. The greatest takes the trained network at once.
+        threshold: of greedy search, in [0, 1e9]; default 1.2. The greatest takes the trained network at once.
         checkpoints: a digest of those that a user gave; empty (default) for those of its own training.
     """
 
     recipe_id: str
     anchors: Annotated[int, Range(1, 64, (1, 8), name="anchors")] = 4
     strategy: str = EQUAL
-    threshold: Annotated[float, Range(0.0, 1e9, (1.0, 8.0), log=True, name="threshold")] = 2.0
+    threshold: Annotated[float, Range(0.0, 1e9, (1.0, 2.0), log=True, name="threshold")] = 1.2
     checkpoints: str = ""
 
     needs_route: ClassVar[bool] = True
