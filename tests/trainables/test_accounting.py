@@ -17,15 +17,17 @@ from trainables.codecs.base import Stored
 from trainables.methods import Setting, full_precision
 from trainables.models import ConvNet
 from trainables.origins import Fresh
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Codes, Dense, MixedCodes
 from trainables.shipping.accounting import ACCOUNTINGS, FILE, FP32, account
 from trainables.shipping.packed_file import describe, pack, unpack
 from trainables.shipping.published_sizes import (
     BUCKETED,
     DROPPED,
     FULL_PRECISION,
+    MIXED,
     NOT_A_MATRIX,
     NOT_A_WEIGHT,
+    Size,
     bit_packed_bytes,
     deep_compression,
     ham_code_bits,
@@ -280,3 +282,16 @@ def test_order_0_bounds_hold_between_accountings(seed: int) -> None:
     totals = {a.accounting.key: a.total for a in account(tensors, describe(data))}
     assert totals["entropy"] <= totals["quantized_distillation"] + 1e-9
     assert totals["entropy"] <= totals["bit_packed"] + 1e-9
+
+
+def test_mixed_bits_are_counted_at_the_bits_of_each_group() -> None:
+    bits = torch.tensor([2, 5, 11], dtype=torch.uint8)
+    levels = torch.tensor([3, 0, 1, 2, 31, 0, 7, 9, 2047, 5], dtype=torch.int16)
+    tensor = MixedCodes(levels, (2, 5), bits, 4, -torch.ones(1), torch.ones(1))
+    # 4 weights of 2 bits, 4 of 5, 2 of 11; for each of 3 groups an index into 10 numbers of bits; both ends
+    assert bit_packed_bytes(tensor) == -(-(8 + 20 + 22) // 8) + -(-3 * 4 // 8) + 8
+    keep = torch.ones(2, 5, dtype=torch.bool)
+    keep[0, :3] = False
+    masked = MixedCodes(levels[3:], (2, 5), bits, 4, -torch.ones(1), torch.ones(1), keep)
+    assert bit_packed_bytes(masked) == 2 + -(-(2 + 20 + 22) // 8) + 2 + 8
+    assert quantized_distillation(tensor, np.zeros(257, np.int64)) == Size(bit_packed_bytes(tensor), MIXED)
