@@ -17,15 +17,17 @@ from trainables.codecs.base import Stored
 from trainables.methods import Setting, full_precision
 from trainables.models import ConvNet
 from trainables.origins import Fresh
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Codes, Dense, MixedCodes
 from trainables.shipping.accounting import ACCOUNTINGS, FILE, FP32, account
 from trainables.shipping.packed_file import describe, pack, unpack
 from trainables.shipping.published_sizes import (
     BUCKETED,
     DROPPED,
     FULL_PRECISION,
+    MIXED,
     NOT_A_MATRIX,
     NOT_A_WEIGHT,
+    Size,
     bit_packed_bytes,
     deep_compression,
     deep_compression_code,
@@ -292,3 +294,16 @@ def test_the_published_code_of_deep_compression_pays_for_plain_indices_and_trees
     # A matrix with at least as many rows is stored by columns, and filters are flattened.
     assert deep_compression_code(Dense(values.T.contiguous())).bytes == 40
     assert deep_compression_code(Dense(values.reshape(2, 3, 1, 1))).bytes == 40
+
+
+def test_mixed_bits_are_counted_at_the_bits_of_each_group() -> None:
+    bits = torch.tensor([2, 5, 11], dtype=torch.uint8)
+    levels = torch.tensor([3, 0, 1, 2, 31, 0, 7, 9, 2047, 5], dtype=torch.int16)
+    tensor = MixedCodes(levels, (2, 5), bits, 4, -torch.ones(1), torch.ones(1))
+    # 4 weights of 2 bits, 4 of 5, 2 of 11; for each of 3 groups an index into 10 numbers of bits; both ends
+    assert bit_packed_bytes(tensor) == -(-(8 + 20 + 22) // 8) + -(-3 * 4 // 8) + 8
+    keep = torch.ones(2, 5, dtype=torch.bool)
+    keep[0, :3] = False
+    masked = MixedCodes(levels[3:], (2, 5), bits, 4, -torch.ones(1), torch.ones(1), keep)
+    assert bit_packed_bytes(masked) == 2 + -(-(2 + 20 + 22) // 8) + 2 + 8
+    assert quantized_distillation(tensor, np.zeros(257, np.int64)) == Size(bit_packed_bytes(tensor), MIXED)
