@@ -19,7 +19,6 @@ VARIANTS = [
     PrunerByName((Where("nowhere", Magnitude(0.9)),), NoPruner()),
     PrunerByName((Where("weight", Saliency(sparsity=0.25, updates=5)),), NoPruner()),
     TargetedDropout(1 / 3, 1.0),  # of 9 weights in a row; at rate 1 nothing is left to chance
-    TargetedDropout(1 / 3, 1.0, ramp=0.7),
     Saliency("fisher", updates=5),
     Saliency(sparsity=0.6, updates=20),
 ]

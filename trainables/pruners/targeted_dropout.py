@@ -52,17 +52,11 @@ class _TargetedDropout(Mask):
 
 
 def candidates(weight: Tensor, share: float, target: str) -> Tensor:
-    """The weights that may be dropped: bool, of the weight's shape.
+    """The weights that may be dropped: bool, of the shape of ``weight``, (units, ...).
 
-    Of each output unit (a row) the weights whose magnitude is below that of number ``floor(share * n)`` of
-    its ``n``, in ascending order from 0; of ``units`` all weights of those whose norm is below. The product
-    is taken in float32 and both comparisons are strict, as in the published code: what equals the threshold
-    stays.
-
-    Args:
-        weight: shape (units, ...).
-        share: in [0, 1).
-        target: one of :data:`TARGETS`.
+    Of each unit (a row) those whose magnitude is below that of number ``floor(share * n)`` of its ``n``, in
+    ascending order from 0; of ``units`` all weights of those whose norm is below. As in the published code
+    the product is taken in float32, ``share`` being in [0, 1), and what equals the threshold stays.
     """
     rows = weight.detach().flatten(1)
     ranked = rows.abs() if target == "weights" else rows.square().sum(1).sqrt()
@@ -73,14 +67,10 @@ def candidates(weight: Tensor, share: float, target: str) -> Tensor:
 
 
 def dropped(chosen: Tensor, draw: Tensor, rate: float, target: str) -> Tensor:
-    """Which candidates a step drops: bool, of the weight's shape.
+    """Which of the ``chosen`` a step drops, each with probability ``rate``: bool, of the weight's shape.
 
-    Args:
-        chosen: of :func:`candidates`.
-        draw: uniform in [0, 1), one number per weight, or one per unit of ``whole_units``.
-        rate: how probable it is, in [0, 1].
-        target: one of :data:`TARGETS`. The published code compares the draws of weights and of units with
-            opposite ends.
+    ``draw`` is uniform in [0, 1): a number per weight, or one per unit of ``whole_units``. The published code
+    compares the draws of weights and of units with opposite ends.
     """
     return chosen & (draw < rate if target == "weights" else draw > 1 - rate)
 

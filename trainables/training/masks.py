@@ -90,7 +90,7 @@ class Masks:
             return {}
         masks = {name: compressed.mask.shipped(original) for name, compressed, original in self._weights}
         return self._unread.left(
-            {name: channels_of(mask) for name, mask in masks.items() if mask is not None}
+            {name: channels_of(mask).cpu() for name, mask in masks.items() if mask is not None}
         )
 
     def _decide(self, progress: float) -> None:
