@@ -23,6 +23,7 @@ class Context:
             every step.
         live_features: places in the teacher's network that are not remembered, see
             :class:`trainables.methods.setting.Setting`.
+        lacking_features: places that it does not have.
     """
 
     task: Task
@@ -32,6 +33,7 @@ class Context:
     seed: int = 0
     teacher_views: int | None = 16
     live_features: tuple[str, ...] = ()
+    lacking_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

@@ -286,6 +286,7 @@ class Opened:
             context.teacher_views,
             seed=context.seed,
             live_features=context.live_features,
+            lacking_features=context.lacking_features,
             **pruning,
         )
         return method(given, **called_with(method, self._turned(handles_of(method), choose)))

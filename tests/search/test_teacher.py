@@ -21,16 +21,20 @@ from search.teaching.kept import (
     features_that_fit,
     keep_product,
     keep_teacher,
+    lacking_features,
     outputs_name,
     product_path,
     teacher_epochs,
     view_bytes,
     views_that_fit,
 )
+from spaces import Context, Space
+from spaces.architectures import fresh
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.compression.compressed_weight import compress
-from trainables.layers import PENULTIMATE
+from trainables.layers import PENULTIMATE, STAGES
+from trainables.models import ConvNet
 from trainables.origins import Fresh
 from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
@@ -211,3 +215,15 @@ def test_a_teacher_does_not_go_on_with_what_was_trained_on_other_data(tmp_path):
     name = next(name for name in arrays if "label" in name or "target" in name)
     told, _ = trained(tmp_path, arrays={**arrays, name: arrays[name][::-1].copy()})
     assert told[0] == TeacherEpoch(0, None)
+
+
+def test_methods_are_left_out_whose_features_the_teacher_lacks():
+    flat = methods.full_precision(methods.Setting(Digits(), Fresh(ConvNet(stages=((1,),), hidden=())), 1))
+    task = Digits().open(Digits().load(None), torch.device("cpu"), 0)
+    context = Context(Digits(), fresh(STUDENT), flat.recipe_id, epochs=2)
+    space = Space(methods=("crd", "at", "kd"))
+    assert lacking_features(space, context, flat, task) == ()
+    named = replace(context, lacking_features=(STAGES,))
+    assert set(space.left_out(named)) == {"attention_transfer"}
+    assert lacking_features(Space(methods=("kd",)), context, flat, task) == ()
+    assert feature_sizes(flat, task, ["input of nowhere"]) == {"input of nowhere": None}

@@ -115,6 +115,13 @@ def test_features_that_are_too_large_are_asked_for_live():
     assert methods.knowledge_distillation(large).teacher == Remembered(TEACHER_ID, 3)
 
 
+def test_a_method_whose_features_the_teacher_lacks_is_refused():
+    lacking = replace(given(3), lacking_features=(STAGES,))
+    with pytest.raises(ValueError, match="the teacher's network has no ends of stages"):
+        methods.attention_transfer(lacking)
+    assert methods.similarity_distillation(lacking).losses
+
+
 @pytest.mark.parametrize("views", [None, 1])
 def test_hidden_states_of_translations_are_compared_token_by_token(views):
     task = Phrases()

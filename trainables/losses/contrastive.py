@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,32 @@ OFFSET = 1e-7
 """Added to probabilities, as published."""
 
 NEGATIVES = ("other classes", "other samples")
+
+
+class _Estimation(torch.autograd.Function):
+    """Noise-contrastive estimation from likenesses, shape (n, 1 + negatives), the sample's own first.
+
+    Noise is uniform over all samples. These are two million numbers at a step, so the backward pass is written
+    out: the derivative of ``log(P + c)`` by the likeness is ``P / (P + c)``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, likeness: Tensor, scale: Tensor, rows: int) -> Tensor:
+        negatives = likeness.shape[1] - 1
+        noise = negatives / rows
+        scores = likeness.exp().div_(scale)
+        ctx.save_for_backward(scores)
+        ctx.offset = noise + OFFSET
+        right = scores[:, 0].log().sum() + negatives * len(scores) * math.log(noise)
+        return ((scores + ctx.offset).log_().sum() - right) / len(scores)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = gradients
+        (scores,) = ctx.saved_tensors
+        found = scores / (scores + ctx.offset)
+        found[:, 0] -= 1
+        return found.mul_(gradient / len(scores)), None, None
 
 
 class Contrast(nn.Module):
@@ -62,25 +88,19 @@ class Contrast(nn.Module):
             F.normalize(project(each)) for project, each in zip(self.projections, (ours, theirs), strict=True)
         ]
         # The student is compared with what the teacher said of the samples, and the reverse.
-        scores = [self._scores(embedded[side], 1 - side, contrasted) for side in (0, 1)]
+        losses = [self._loss(embedded[side], 1 - side, contrasted) for side in (0, 1)]
         self._remember(embedded, numbers)
-        return self._loss(scores[0]) + self._loss(scores[1])
+        return losses[0] + losses[1]
 
-    def _scores(self, anchors: Tensor, side: int, contrasted: Contrasted) -> Tensor:
-        """``exp(anchor . memory / tau) / Z``, shape (n, 1 + negatives)."""
+    def _loss(self, anchors: Tensor, side: int, contrasted: Contrasted) -> Tensor:
+        """Of the anchors of one side against the memory of the other, ``side``."""
         products = anchors @ self.memories[side].index_select(0, contrasted.rows).t()
-        scores = products.div_(self._part.temperature).gather(1, contrasted.places).exp()
+        likeness = products.gather(1, contrasted.places).div_(self._part.temperature)
         with torch.no_grad():
-            first = scores.mean() * self.memories.shape[1]
-            self.scales[1 - side] = torch.where(self.scales[1 - side] > 0, self.scales[1 - side], first)
-        return scores / self.scales[1 - side].clone()
-
-    def _loss(self, scores: Tensor) -> Tensor:
-        """Noise-contrastive estimation; noise is uniform over all samples."""
-        noise = (scores.shape[1] - 1) / self.memories.shape[1]
-        below = (scores + (noise + OFFSET)).log()
-        right = scores[:, 0].log().sum() + (scores.shape[1] - 1) * len(scores) * math.log(noise)
-        return (below.sum() - right) / len(scores)
+            own = self.scales[1 - side]
+            if not bool(own):
+                own.copy_(likeness.exp().mean() * self.memories.shape[1])
+        return _Estimation.apply(likeness, own.clone(), self.memories.shape[1])
 
     @torch.no_grad()
     def _remember(self, embedded: list[Tensor], numbers: Tensor) -> None:
