@@ -14,8 +14,8 @@ from tests.trainables.teachers import local_sources
 from trainables import methods
 from trainables.layers import LAST_STAGE, MIDDLE, PENULTIMATE, STAGES
 from trainables.lesson import Lesson, Step
-from trainables.losses import AttentionMaps, Contrastive, Hints, Similarity, SoftTargets
-from trainables.losses.contrastive import Contrast
+from trainables.losses import AttentionMaps, Hints, Similarity, SoftTargets
+from trainables.losses.contrast import Contrast
 from trainables.losses.negatives import Contrasted, Negatives
 from trainables.models import LSTM, ConvNet, ResNet
 from trainables.optimizers import AdamW
@@ -287,7 +287,7 @@ def test_the_memories_hold_unit_rows_of_the_samples_seen_and_nothing_ships(array
 
 def test_the_loss_falls_as_features_move_toward_what_the_teacher_said_of_their_sample():
     torch.manual_seed(0)
-    contrast = Contrast((8, 8), 20, Contrastive(size=8))
+    contrast = Contrast((8, 8), 20, 8, 0.07, 0.5)
     places = torch.tensor([[0, 5, 6, 7], [1, 8, 9, 2]])
     said, numbers = contrast.memories[1][:2].clone(), torch.tensor([0, 1])
     features, taught = torch.randn(2, 8, requires_grad=True), torch.randn(2, 8)
