@@ -23,6 +23,7 @@ class Context:
             every step.
         live_features: places in the teacher's network that are not remembered, see
             :class:`trainables.methods.setting.Setting`.
+        lacking_features: places that it does not have.
         teacher_route: names the checkpoints along the teacher's training, see
             :class:`trainables.methods.Setting`; None where there are none.
     """
@@ -35,6 +36,7 @@ class Context:
     teacher_views: int | None = 16
     teacher_route: str | None = ""
     live_features: tuple[str, ...] = ()
+    lacking_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

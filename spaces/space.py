@@ -304,6 +304,7 @@ class Opened:
             seed=context.seed,
             teacher_route=context.teacher_route,
             live_features=context.live_features,
+            lacking_features=context.lacking_features,
             **pruning,
         )
         return method(given, **called_with(method, self._turned(handles_of(method), choose)))

@@ -19,6 +19,7 @@ from search.teaching.kept import (
     cached_teacher,
     feature_sizes,
     features_that_fit,
+    lacking_features,
     view_bytes,
     views_that_fit,
 )
@@ -182,10 +183,13 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
+    check_students(study.space, context, here, options.budget)
+    if lacking := lacking_features(study.space, context, teacher_recipe, here):
+        context = replace(context, lacking_features=lacking)
+        check_students(study.space, context, here, options.budget)
     imitated = study.space.imitates(context)
     views, features, live = _remembered(study, here, context, teacher_recipe) if imitated else (None, 0, ())
     context = replace(context, teacher_views=views, live_features=live)
-    check_students(study.space, context, here, options.budget)
 
     kept = cached_teacher(options.store, teacher_recipe)
     given = teacher_recipe.epochs == 0

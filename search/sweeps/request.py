@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from search.store.store import open_store, own_database
 from search.store.sweep import Sweep
 from search.sweeps.conclusion import asked, refusals
 from search.sweeps.settings import OWN_CODE, code_version, to_json
-from search.teaching.kept import cached_teacher
+from search.teaching.kept import cached_teacher, lacking_features
 from search.tracking.tracker import SweepExists
 from spaces import Context
 from studies.study import Study
@@ -169,6 +169,9 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     context = study.context(task, teacher.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)
     check_students(study.space, context, opened, options.budget)
+    if lacking := lacking_features(study.space, context, teacher, opened):
+        context = replace(context, lacking_features=lacking)
+        check_students(study.space, context, opened, options.budget)
     left_out = study.space.left_out(context)
     for text in refusals(left_out):
         reporter.say(text)

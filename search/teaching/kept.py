@@ -18,6 +18,7 @@ import torch
 
 from search.problem import Problem
 from search.teaching.along import Along
+from spaces import Context, Space
 from trainables.data.kept import checksum_of
 from trainables.files import locked, write_file
 from trainables.foreign import shown
@@ -219,9 +220,16 @@ def feature_sizes(recipe: Recipe, task: LoadedTask, places: Iterable[str]) -> di
     for place in places:
         try:
             sizes[place] = feature_bytes(network, task, place)
-        except ValueError:  # trials whose losses look there say what it lacks
+        except ValueError:  # methods that look there are left out
             sizes[place] = None
     return sizes
+
+
+def lacking_features(space: Space, context: Context, recipe: Recipe, task: LoadedTask) -> tuple[str, ...]:
+    """The places that the methods of ``space`` look at and the network of the teacher's ``recipe`` lacks."""
+    places = space.looks_at(context)
+    sizes = feature_sizes(recipe, task, places) if places else {}
+    return tuple(place for place, size in sizes.items() if size is None)
 
 
 def ask_teacher(

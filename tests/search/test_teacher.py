@@ -22,6 +22,7 @@ from search.teaching.kept import (
     features_that_fit,
     keep_product,
     keep_teacher,
+    lacking_features,
     outputs_name,
     product_path,
     teacher_epochs,
@@ -33,7 +34,8 @@ from spaces.architectures import fresh
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.compression.compressed_weight import compress
-from trainables.layers import PENULTIMATE
+from trainables.layers import PENULTIMATE, STAGES
+from trainables.models import ConvNet
 from trainables.origins import Fresh
 from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
@@ -282,3 +284,15 @@ def test_a_damaged_checkpoint_along_the_training_is_refused(tmp_path, straight):
 def test_a_route_is_kept_only_where_a_method_asks_for_it(names, needs):
     context = Context(Digits(), fresh(STUDENT), "0" * 16, 4)
     assert needs_route(Space(methods=names), context) == needs
+
+
+def test_methods_are_left_out_whose_features_the_teacher_lacks():
+    flat = methods.full_precision(methods.Setting(Digits(), Fresh(ConvNet(stages=((1,),), hidden=())), 1))
+    task = Digits().open(Digits().load(None), torch.device("cpu"), 0)
+    context = Context(Digits(), fresh(STUDENT), flat.recipe_id, epochs=2)
+    space = Space(methods=("crd", "at", "kd"))
+    assert lacking_features(space, context, flat, task) == ()
+    named = replace(context, lacking_features=(STAGES,))
+    assert set(space.left_out(named)) == {"attention_transfer"}
+    assert lacking_features(Space(methods=("kd",)), context, flat, task) == ()
+    assert feature_sizes(flat, task, ["input of nowhere"]) == {"input of nowhere": None}

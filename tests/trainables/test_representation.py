@@ -14,8 +14,8 @@ from tests.trainables.teachers import local_sources
 from trainables import methods
 from trainables.layers import LAST_STAGE, MIDDLE, PENULTIMATE, STAGES
 from trainables.lesson import Lesson, Step
-from trainables.losses import AttentionMaps, Contrastive, Hints, Similarity, SoftTargets
-from trainables.losses.contrastive import Contrast
+from trainables.losses import AttentionMaps, Hints, Similarity, SoftTargets
+from trainables.losses.contrast import Contrast
 from trainables.losses.negatives import Contrasted, Negatives
 from trainables.models import LSTM, ConvNet, ResNet
 from trainables.optimizers import AdamW
@@ -113,6 +113,13 @@ def test_features_that_are_too_large_are_asked_for_live():
     assert methods.attention_transfer(large).teacher == Fixed(TEACHER_ID)
     assert methods.contrastive_distillation(large).teacher == Remembered(TEACHER_ID, 3)
     assert methods.knowledge_distillation(large).teacher == Remembered(TEACHER_ID, 3)
+
+
+def test_a_method_whose_features_the_teacher_lacks_is_refused():
+    lacking = replace(given(3), lacking_features=(STAGES,))
+    with pytest.raises(ValueError, match="the teacher's network has no ends of stages"):
+        methods.attention_transfer(lacking)
+    assert methods.similarity_distillation(lacking).losses
 
 
 @pytest.mark.parametrize("views", [None, 1])
@@ -280,7 +287,7 @@ def test_the_memories_hold_unit_rows_of_the_samples_seen_and_nothing_ships(array
 
 def test_the_loss_falls_as_features_move_toward_what_the_teacher_said_of_their_sample():
     torch.manual_seed(0)
-    contrast = Contrast((8, 8), 20, Contrastive(size=8))
+    contrast = Contrast((8, 8), 20, 8, 0.07, 0.5)
     places = torch.tensor([[0, 5, 6, 7], [1, 8, 9, 2]])
     said, numbers = contrast.memories[1][:2].clone(), torch.tensor([0, 1])
     features, taught = torch.randn(2, 8, requires_grad=True), torch.randn(2, 8)

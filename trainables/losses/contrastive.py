@@ -2,92 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.layers import PENULTIMATE
 from trainables.lesson import Lesson, Step
 from trainables.losses.base import Loss, full_precision
-from trainables.losses.negatives import Contrasted, Negatives
+from trainables.losses.contrast import Contrast
+from trainables.losses.negatives import Negatives
 from trainables.part import check_choice
 from trainables.probe import Inner, Probe
 from trainables.ranges import Range
 from trainables.schedules import Constant, Schedule
 
-OFFSET = 1e-7
-"""Added to probabilities, as published."""
-
 NEGATIVES = ("other classes", "other samples")
-
-
-class Contrast(nn.Module):
-    """Two projections, and two memories of all samples: what is projected finds its sample in the other's.
-
-    Args:
-        sizes: of the student's and of the teacher's features.
-        rows: how many samples are remembered.
-        part: says the rest.
-
-    Attributes:
-        projections: of the student's and of the teacher's features, to ``part.size`` numbers.
-        memories: of the student's and of the teacher's, shape (2, rows, size).
-        scales: Z of the student's and of the teacher's scores; 0 until the first batch has set it.
-    """
-
-    def __init__(self, sizes: tuple[int, int], rows: int, part: Contrastive) -> None:
-        super().__init__()
-        self._part = part
-        self.projections = nn.ModuleList(nn.Linear(size, part.size) for size in sizes)
-        bound = (part.size / 3) ** -0.5
-        self.register_buffer("memories", torch.empty(2, rows, part.size).uniform_(-bound, bound))
-        self.register_buffer("scales", torch.zeros(2))
-        self.memories: Tensor
-        self.scales: Tensor
-
-    def forward(self, ours: Tensor, theirs: Tensor, numbers: Tensor, contrasted: Contrasted) -> Tensor:
-        """The loss of a batch, averaged over its samples; afterwards the memories have moved toward it.
-
-        Args:
-            ours: the student's features, shape (n, size).
-            theirs: the teacher's.
-            numbers: of the samples, shape (n,).
-            contrasted: what each is compared with, itself first.
-        """
-        embedded = [
-            F.normalize(project(each)) for project, each in zip(self.projections, (ours, theirs), strict=True)
-        ]
-        # The student is compared with what the teacher said of the samples, and the reverse.
-        scores = [self._scores(embedded[side], 1 - side, contrasted) for side in (0, 1)]
-        self._remember(embedded, numbers)
-        return self._loss(scores[0]) + self._loss(scores[1])
-
-    def _scores(self, anchors: Tensor, side: int, contrasted: Contrasted) -> Tensor:
-        """``exp(anchor . memory / tau) / Z``, shape (n, 1 + negatives)."""
-        products = anchors @ self.memories[side].index_select(0, contrasted.rows).t()
-        scores = products.div_(self._part.temperature).gather(1, contrasted.places).exp()
-        with torch.no_grad():
-            first = scores.mean() * self.memories.shape[1]
-            self.scales[1 - side] = torch.where(self.scales[1 - side] > 0, self.scales[1 - side], first)
-        return scores / self.scales[1 - side].clone()
-
-    def _loss(self, scores: Tensor) -> Tensor:
-        """Noise-contrastive estimation; noise is uniform over all samples."""
-        noise = (scores.shape[1] - 1) / self.memories.shape[1]
-        below = (scores + (noise + OFFSET)).log()
-        right = scores[:, 0].log().sum() + (scores.shape[1] - 1) * len(scores) * math.log(noise)
-        return (below.sum() - right) / len(scores)
-
-    @torch.no_grad()
-    def _remember(self, embedded: list[Tensor], numbers: Tensor) -> None:
-        kept = self._part.momentum
-        for memory, each in zip(self.memories, embedded, strict=True):
-            moved = kept * memory.index_select(0, numbers) + (1 - kept) * each
-            memory.index_copy_(0, numbers, F.normalize(moved))
 
 
 class _Contrastive(nn.Module):
@@ -105,7 +35,7 @@ class _Contrastive(nn.Module):
         )
         self.ours, our_size = _watched(probe.student, part.student_layer)
         self.theirs, their_size = _watched(probe.teacher, part.teacher_layer)
-        self.contrast = Contrast((our_size, their_size), rows, part)
+        self.contrast = Contrast((our_size, their_size), rows, part.size, part.temperature, part.momentum)
 
     def forward(self, step: Step, lesson: Lesson) -> Tensor:
         numbers = self.probe.seen.row_numbers(step.batch)

@@ -56,8 +56,9 @@ class Negatives:
         places = (
             self._others(order, numbers) if self._labels is None else self._of_other_classes(order, numbers)
         )
-        own = enough + torch.arange(len(numbers), device=numbers.device)
-        return Contrasted(torch.cat([order, numbers]), torch.cat([own[:, None], places], 1))
+        needed = int(places.max()) + 1
+        own = needed + torch.arange(len(numbers), device=numbers.device)
+        return Contrasted(torch.cat([order[:needed], numbers]), torch.cat([own[:, None], places], 1))
 
     def _others(self, order: Tensor, numbers: Tensor) -> Tensor:
         """The first places but the sample's own, beyond which all move on by one."""

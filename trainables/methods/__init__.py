@@ -102,9 +102,6 @@ from trainables.methods.route import (
 from trainables.methods.route import (
     route_constrained_optimization as route_constrained_optimization,
 )
-from trainables.methods.several import (
-    multi_task_annealing as multi_task_annealing,
-)
 from trainables.methods.setting import (
     PRUNING as PRUNING,
 )
@@ -116,6 +113,9 @@ from trainables.methods.setting import (
 )
 from trainables.methods.setting import (
     published as published,
+)
+from trainables.methods.several import (
+    multi_task_annealing as multi_task_annealing,
 )
 
 METHODS: dict[str, Method[Any]] = {short: globals()[name] for short, name in SHORT_NAMES.items()}

@@ -45,6 +45,8 @@ class Setting(Part):
         live_features: places in the teacher's network whose features are too large to be remembered, see
             :meth:`trainables.losses.base.Loss.looks_at`; a recipe that looks at one asks the teacher at every
             step. Default none.
+        lacking_features: places that the teacher's network does not have; a recipe that looks at one is
+            refused. Default none.
         seed: drives all randomness but that of the remembered views, which all runs share.
         teacher_route: names the checkpoints along the teacher's training: a digest of those that a user gave,
             empty (default) for those of its own training; None where there are none.
@@ -59,6 +61,7 @@ class Setting(Part):
     seed: int = 0
     teacher_route: str | None = ""
     live_features: tuple[str, ...] = ()
+    lacking_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(cast(Part, self.origin), Model):
@@ -104,6 +107,8 @@ class Setting(Part):
         found: dict[str, Any] = {"teacher": NoTeacher(), "losses": ()}
         if imitation is not None:
             looked_at = {place for loss in parts.get("losses", ()) for place in loss.looks_at()}
+            if missed := sorted(looked_at.intersection(self.lacking_features)):
+                raise ValueError(f"the teacher's network has no {missed[0]}, which the method looks at")
             views = self.teacher_views if looked_at.isdisjoint(self.live_features) else None
             teacher = Fixed(self.known_teacher) if views is None else Remembered(self.known_teacher, views)
             found = {"teacher": teacher, "losses": (imitation,), "task_weight": imitation.weight.rest()}

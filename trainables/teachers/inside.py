@@ -55,11 +55,6 @@ class RememberedFeatures:
         return name if name in self._kept else self.find(name)[0]
 
 
-def features_of(network: nn.Module, task: LoadedTask) -> Features:
-    """The features of ``network`` on training inputs as they are, of which a few show their shapes."""
-    return Features(network, lambda: next(task.in_order("train")).inputs)
-
-
 @torch.no_grad()
 def remember_features(network: nn.Module, task: LoadedTask, views: int, place: str) -> tuple[Tensor, ...]:
     """The features of ``network`` at ``place``, in eval mode, in the shared views of the training split.
@@ -76,10 +71,7 @@ def remember_features(network: nn.Module, task: LoadedTask, views: int, place: s
     Raises:
         ValueError: the network has no such place, or a feature is not finite in float16.
     """
-    features = features_of(network.to(task.device).eval(), task)
-    names = features.find(place)
-    for name in names:
-        features.watch(name)
+    features, names = _watched(network.to(task.device).eval(), task, place)
     found: list[list[Tensor]] = [[] for _ in names]
     for view in range(views):
         parts: list[list[Tensor]] = [[] for _ in names]
@@ -103,16 +95,19 @@ def feature_bytes(network: nn.Module, task: LoadedTask, place: str) -> int:
     Raises:
         ValueError: the network has no such place.
     """
-    features = features_of(network, task)
-    names = features.find(place)
-    for name in names:
-        features.watch(name)
+    features, names = _watched(network.eval(), task, place)
     batch = next(task.in_order("train"))
     with features.recorded():
-        network.eval()
         call(network, batch.inputs)
         numbers = sum(batch.features(features[name])[0].numel() for name in names)
     return 2 * numbers * task.rows("train")
+
+
+def _watched(network: nn.Module, task: LoadedTask, place: str) -> tuple[Features, tuple[str, ...]]:
+    features = Features(network, lambda: next(task.in_order("train")).inputs)
+    names = features.find(place)
+    list(map(features.watch, names))
+    return features, names
 
 
 def _halved(features: Tensor, name: str) -> Tensor:

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from trainables.answers import Logits
-from trainables.losses import Contrastive
 from trainables.losses.attention import attention_transfer
-from trainables.losses.contrastive import Contrast
+from trainables.losses.contrast import Contrast
 from trainables.losses.hints import hint
 from trainables.losses.negatives import Contrasted
 from trainables.losses.similarity import similarity
@@ -61,10 +60,13 @@ def test_losses_and_gradients_agree(family, golden):
 def test_two_steps_of_contrast_agree(name, golden):
     cases, arrays = golden
     settings = cases[name]
-    part = Contrastive(
-        size=settings["feat_dim"], temperature=settings["temperature"], momentum=settings["momentum"]
+    contrast = Contrast(
+        (settings["s_dim"], settings["t_dim"]),
+        settings["n_data"],
+        settings["feat_dim"],
+        settings["temperature"],
+        settings["momentum"],
     )
-    contrast = Contrast((settings["s_dim"], settings["t_dim"]), settings["n_data"], part)
     for project, side in zip(contrast.projections, "st", strict=True):
         for field in ("weight", "bias"):
             getattr(project, field).data = torch.from_numpy(arrays[f"{name}_embed_{side}_{field}"])
