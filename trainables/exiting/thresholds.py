@@ -111,7 +111,7 @@ def choose(seen: Seen, costs: Sequence[float], drop: float) -> Chosen:
     least = int(seen.right[:, -1].sum()) - drop / 100 * samples
     work[accuracy < least - 1e-9] = torch.inf
     best = (work == work.min()).flatten().double() * (1 + accuracy.flatten())
-    place = torch.unravel_index(best.argmax(), shape)
+    place = tuple(int(each) for each in torch.unravel_index(best.argmax(), shape))
     return Chosen(
         tuple(float(cut[at]) for cut, at in zip(cuts, place, strict=True)),
         tuple(float(share) for share in total[(slice(None), *place)] / samples),

@@ -284,9 +284,8 @@ class Learner:
         beside = [*self.losses.parameters(), *self.policy.own.parameters()]
         chosen = own + beside if phase.train != "quantizer" else []
         undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
-        if (
-            phase.quantize and phase.train != "heads"
-        ):  # an input's range moves with whatever moves: both decide what is clipped
+        # An input's range moves with whatever moves: both decide what is clipped.
+        if phase.quantize and phase.train != "heads":
             undecayed += ends
         if phase.epochs and not own + undecayed and phase.train != "quantizer":
             raise ValueError(
