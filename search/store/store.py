@@ -212,7 +212,8 @@ class Store:
         student), continues (the trial that it takes up again). Qualities and costs that the sweep's metric
         brings along (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``feasible`` is whether
         the trial, as far as it got, is within the sweep's budget. ``front`` is what the sweep marked, once it
-        has finished; before that, the feasible finished trials not dominated in validation quality and bytes so far.
+        has finished; before that, the feasible finished trials not dominated in validation quality and bytes
+        so far.
 
         Raises:
             UnknownSweep: no such sweep.
