@@ -25,11 +25,11 @@ from trainables.identity import code_of
 from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import (
-    Latency,
     architecture_key,
     fingerprint,
     known_latencies,
     latencies_of,
+    mean_latencies,
 )
 from trainables.metrics.macs import macs
 from trainables.models.allowed import Allowed, allow_all
@@ -339,14 +339,12 @@ def final_metrics(
     (stored bits per compressed weight).
     """
     tensors, interface = unpack(data).tensors, recipe.task.interface
-    routes = routes_of(student)
-    costs = [macs(route, interface) for _, route in routes]
-    shares = [share for share, _ in routes]
+    costs = [(share, macs(route, interface)) for share, route in routes_of(student)]
     return {
         "compression_ratio": settings.teacher_bytes / len(data),
-        "macs": round(sum(share * cost for share, cost in zip(shares, costs, strict=True))),
-        "full_macs": costs[-1],
-        "early_share": sum(shares[:-1]),
+        "macs": round(sum(share * cost for share, cost in costs)),
+        "full_macs": costs[-1][1],
+        "early_share": sum(share for share, _ in costs[:-1]),
         "parameters": parameters(weights_of(tensors)),
         "sparsity": sparsity(tensors),
         "mean_bits": mean_bits(data),
@@ -365,13 +363,12 @@ def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSe
     """
     if settings.latency_table is None:
         return {}
-    interface, packed, table = recipe.task.interface, unpack(data), settings.latency_table
-
-    def timed(route: nn.Module) -> dict[str, Latency]:
-        export = partial(to_onnx, route, interface, {}, packed.tensors)
-        return latencies_of(_latency_key(packed, route), export, interface, table)
-
-    return _mean([(share, timed(route)) for share, route in routes_of(student) if share])
+    interface, packed, found = recipe.task.interface, unpack(data), []
+    for share, route in routes_of(student):
+        if share:
+            key, export = _latency_key(packed, route), partial(to_onnx, route, interface, {}, packed.tensors)
+            found.append((share, latencies_of(key, export, interface, settings.latency_table)))
+    return mean_latencies(found)
 
 
 def first_latencies(
@@ -391,12 +388,7 @@ def first_latencies(
             return {}
     key = _latency_key(unpack(data), student)
     known = known_latencies(key, recipe.task.interface, settings.latency_table)
-    return _mean([(1.0, known)])
-
-
-def _mean(found: Sequence[tuple[float, Mapping[str, Latency]]]) -> dict[str, float]:
-    """Of the latencies of routes, by the shares of inputs that take them."""
-    return {name: sum(share * each[name].p10_ms for share, each in found) for name in found[0][1]}
+    return mean_latencies([(1.0, known)])
 
 
 def _latency_key(packed: Packed, student: nn.Module) -> str:

@@ -35,8 +35,7 @@ def early_exits(
     may cost, see ``exits.drop``; and exits are one linear layer each, without the paper's convolutions. The
     network's weights are on their grid in every forward pass; with ``NoQuantizer()`` they stay in float32.
     """
-    origin = WithExits(given.origin, replace(exits, kind=BRANCH))
-    origin.check(given.task)
+    origin = WithExits(given.origin, replace(exits, kind=BRANCH)).checked(given.task)
     phase = given.phase(optimizer, quantize=quantizer != NoQuantizer())
     weight = Constant(last_weight)
     return given.recipe(phase, origin=origin, losses=(loss,), task_weight=weight, quantizer=quantizer)
@@ -59,8 +58,7 @@ def decision_gates(
     ``NoQuantizer()`` they stay in float32.
     """
     count = late_epochs(given, "gate_epochs", gate_epochs, 4)
-    origin = WithExits(given.origin, replace(gates, kind=GATE))
-    origin.check(given.task)
+    origin = WithExits(given.origin, replace(gates, kind=GATE)).checked(given.task)
     quantize = quantizer != NoQuantizer()
     first = given.phase(optimizer, given.epochs - count, quantize=quantize)
     last = given.phase(optimizer, count, train="heads", prune=False, quantize=quantize)

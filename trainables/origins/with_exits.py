@@ -101,13 +101,18 @@ class WithExits(Origin):
         settle(network.to(first.targets.device), itertools.chain((first,), left), costs, self.exits.drop)
         return {"thresholds": network.thresholds.cpu(), "shares": network.shares.cpu()}
 
-    def check(self, task: Task) -> None:
-        """Raise ``ValueError`` unless networks for ``task`` can have these exits."""
+    def checked(self, task: Task) -> WithExits:
+        """This origin, if networks for ``task`` can have these exits.
+
+        Raises:
+            ValueError: they cannot.
+        """
         if not task.interface.classifies:
             raise ValueError(
                 f"an exit answers with one class for each sample, which is no answer in {type(task).__name__}"
             )
         _check_places(self.model, task, replace(self.exits, drop=0.0))
+        return self
 
     def _wrapped(self, model: Model, network: nn.Module, task: Task) -> tuple[Model, nn.Module]:
         found = places(network, task.interface.use, self.exits)
