@@ -34,5 +34,7 @@ SHORT_NAMES: dict[str, str] = {
     "at": "attention_transfer",
     "sp": "similarity_distillation",
     "ajpq": "joint_pruning_quantization",
+    "exits": "early_exits",
+    "gates": "decision_gates",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

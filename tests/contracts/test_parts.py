@@ -128,6 +128,8 @@ def test_names_read_well():
         "appc-4bit-channel-d1-w1-s30",
         "few-d1-w1-s30",
         "ajpq-d1-w1",
+        "exits-8bit-channel-d1-w1-s30",
+        "gates-8bit-channel-d1-w1-s30",
     ]
 
 

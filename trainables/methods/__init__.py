@@ -39,6 +39,12 @@ from trainables.methods.distillation import (
 from trainables.methods.distillation import (
     teacher_annealing as teacher_annealing,
 )
+from trainables.methods.exits import (
+    decision_gates as decision_gates,
+)
+from trainables.methods.exits import (
+    early_exits as early_exits,
+)
 from trainables.methods.few_labels import (
     few_label_distillation as few_label_distillation,
 )

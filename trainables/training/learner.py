@@ -28,6 +28,7 @@ from trainables.optimizers import RELATIVE_RATE
 from trainables.probe import Features, Probe
 from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
+from trainables.routes import heads_of, still_beside
 from trainables.shipping.evaluation import ship
 from trainables.slicing.changes import Changes
 from trainables.slicing.unread import Unread
@@ -135,7 +136,7 @@ class Learner:
 
     def train(self) -> None:
         """Put into train mode what learns, but for what the network itself holds in eval mode."""
-        train(self.network, self._still)
+        train(self.network, [*self._still, *self._resting()])
         self.losses.train()
         self.policy.own.train()
 
@@ -156,7 +157,15 @@ class Learner:
         left = self._masks.left()
         model = Sliced(self.model, Changes()) if left and not self.recipe.origin.cuts else self.model
         try:
-            return ship(self.recipe, self.network, self.inputs, self._task.assets(), model, left)
+            return ship(
+                self.recipe,
+                self.network,
+                self.inputs,
+                self._task.assets(),
+                model,
+                left,
+                lambda: self._task.in_order("validation"),
+            )
         except NotFinite as error:
             raise Diverged(f"after epoch {epoch}, {error}") from error
 
@@ -211,6 +220,26 @@ class Learner:
         imitated = self.policy.inside if asked is None else Features(asked, example)
         return Probe(Features(self.network, example), imitated, self._task)
 
+    def _heads(self) -> nn.Module:
+        """What a phase trains that trains the heads.
+
+        Raises:
+            ValueError: the student has none.
+        """
+        heads = heads_of(self.network)
+        if heads is None:
+            raise ValueError(
+                f"phase {self._phase + 1} trains the heads, and {type(self.network).__name__} has none: "
+                "give an origin that adds some, such as WithExits"
+            )
+        return heads
+
+    def _resting(self) -> Iterable[nn.Module]:
+        """Modules that stand still in this phase as a whole, their statistics and dropout included."""
+        if self.recipe.phases[self._phase].train != "heads":
+            return ()
+        return still_beside(self.network, self._heads())
+
     def _relative_rates(self) -> list[float]:
         """Of each group, as they were at the start of the phase."""
         if self._optimizer is None:
@@ -263,12 +292,16 @@ class Learner:
         ends = [p for quantizer in self._input_quantizers for p in quantizer.parameters()]
         learned_elsewhere = set(learned) | idle | {id(p) for p in ends}
         every = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
-        own = [p for p in every if id(p) not in self._frozen] if phase.train in ("weights", "all") else []
+        if phase.train == "heads":
+            heads = {id(p) for p in self._heads().parameters()}
+            every = [p for p in every if id(p) in heads]
+        own = [p for p in every if id(p) not in self._frozen] if phase.train != "quantizer" else []
         beside = [*self.losses.parameters(), *self.policy.own.parameters()]
         beside = [p for p in beside if id(p) not in self._frozen]
-        chosen = own + beside if phase.train in ("weights", "all") else []
+        chosen = own + beside if phase.train != "quantizer" else []
         undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
-        if phase.quantize:  # an input's range moves with whatever moves: both decide what is clipped
+        # An input's range moves with whatever moves: both decide what is clipped.
+        if phase.quantize and phase.train != "heads":
             undecayed += ends
         if phase.epochs and not own + undecayed and phase.train != "quantizer":
             raise ValueError(
