@@ -127,7 +127,7 @@ class Space:
 
     def imitates(self, context: Context) -> bool:
         """Whether any of its recipes asks for the teacher's outputs."""
-        return any(recipe.losses for recipe in self.opened(context).defaults.values())
+        return any(recipe.asks(context.teacher_id) for recipe in self.opened(context).defaults.values())
 
     def taught(self, context: Context) -> tuple[TaughtTask, ...]:
         """The tasks of its recipes whose training data the teacher has to make."""

@@ -14,5 +14,8 @@ SHORT_NAMES: dict[str, str] = {
     "qat": "quantization_aware_training",
     "pact": "parameterized_clipping",
     "seqkd": "sequence_level_distillation",
+    "dml": "mutual_learning",
+    "ensemble": "online_ensemble",
+    "one": "gated_online_ensemble",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

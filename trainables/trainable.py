@@ -226,7 +226,7 @@ class StudentTrial(tune.Trainable):
         return result
 
     def _open(self, recipe: Recipe) -> LoadedTask:
-        return recipe.task.open(self._arrays, torch.device(self._settings.device), recipe.seed)
+        return recipe.task.open(self._arrays, torch.device(self._settings.device), recipe.shared_seed)
 
     def _begin(self, recipe: Recipe) -> Trainer:
         """The trainer, built at first use: an error while an actor is reset would end the whole sweep."""

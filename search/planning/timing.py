@@ -98,7 +98,9 @@ class Timer:
         self._task = task
         self._few = cast(LoadedTask, _Few(task))
         self._device = device
-        self._teacher: nn.Module = open_student(teacher_file)[1].to(device)
+        recipe, network = open_student(teacher_file)
+        self._teacher_id = recipe.recipe_id
+        self._teacher: nn.Module = network.to(device)
         self._sources = LocalSources(lambda recipe_id: self._teacher, given)
         self._share = task.steps("train") / self._few.steps("train")
         self._epochs: dict[str, float] = {}
@@ -127,8 +129,7 @@ class Timer:
 
     def training(self, recipe: Recipe) -> float:
         """All epochs of all phases of ``recipe``, without measuring the student in between."""
-        short = replace(recipe, phases=tuple(replace(p, epochs=min(p.epochs, 1)) for p in recipe.phases))
-        trainer = Trainer(short, self._few, self._sources, self._device)
+        trainer = Trainer(recipe.changed(_shortened), self._few, self._sources, self._device)
         total = 0.0
         for phase in recipe.phases:
             if phase.epochs:
@@ -151,7 +152,7 @@ class Timer:
             recipe: with its teacher asked at every step, if it has one.
             answer: what is not to be counted of each step of such a recipe.
         """
-        steps = recipe.epochs * self._task.steps("train") if recipe.losses else 0
+        steps = recipe.epochs * self._task.steps("train") if recipe.asks(self._teacher_id) else 0
         return max(0.0, max(1, recipe.epochs) * self.epoch(recipe) - steps * answer)
 
     def evaluation(self, recipe: Recipe) -> float:
@@ -179,6 +180,11 @@ class Timer:
             torch.cuda.synchronize(self._device)
             return time.perf_counter()
         return time.process_time() / torch.get_num_threads()
+
+
+def _shortened(recipe: Recipe) -> Recipe:
+    """With at most one epoch of each phase."""
+    return replace(recipe, phases=tuple(replace(p, epochs=min(p.epochs, 1)) for p in recipe.phases))
 
 
 def _mean_of_sizes(space: Space, context: Context, task: LoadedTask, epochs: list[float]) -> float:

@@ -112,7 +112,9 @@ class TrialEvents(Callback):
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
         tags[CONTINUES] = record.continues or None
-        tags[SEEDLESS_TAG] = replace(recipe, seed=0).recipe_id
+        tags[SEEDLESS_TAG] = recipe.changed(
+            lambda each: replace(each, seed=(each.seed - recipe.seed) % 2**31)
+        ).recipe_id
         tags[NOTE_TAG] = trial_note(record.described(), self._yardstick)
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)

@@ -120,6 +120,9 @@ def test_names_read_well():
         "int8-8bit-channel-a8-d1-w1-s30",
         "qat-8bit-channel-a8-d1-w1-s30",
         "pact-4bit-a4-d1-w1-s30",
+        "dml-4bit-b256-d1-w1-s30",
+        "ensemble-4bit-b256-d1-w1-s30",
+        "one-4bit-b256-d1-w1-s30",
     ]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.trainables.steps import STUDENT, step_of
 from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages
-from trainables.teachers import TEACHERS, Fixed, NoTeacher, Remembered
+from trainables.teachers import TEACHERS, Ensemble, Fixed, GatedEnsemble, NoTeacher, Peers, Remembered
 from trainables.teachers.remembered import remember
 from trainables.teachers.sources import LocalSources, NoSources
 
@@ -17,6 +17,8 @@ CPU = torch.device("cpu")
 ID = "0" * 16
 VIEWS = 3
 MEMBERS = [NoTeacher(), Fixed(ID), Remembered(ID, VIEWS)]
+OF_STUDENTS = [Peers(), Ensemble(), GatedEnsemble(1, 7)]
+"""Those that repeat what students of the same training say; see tests/trainables/test_together.py."""
 
 
 def opened(count=37, seed=0, batch_size=8, padding=2, shift=0):
@@ -39,7 +41,7 @@ def network(recipe_id):
 
 
 def test_every_member_is_tried():
-    assert {type(part) for part in MEMBERS} == set(TEACHERS)
+    assert {type(part) for part in MEMBERS + OF_STUDENTS} == set(TEACHERS)
 
 
 @pytest.mark.parametrize("part", MEMBERS, ids=str)
@@ -61,9 +63,9 @@ def test_outputs_are_detached_and_the_teacher_stands_still(part):
     assert not any(parameter.requires_grad for parameter in policy.parameters())
 
 
-@pytest.mark.parametrize("part", MEMBERS, ids=str)
-def test_without_sources_only_nobody_is_imitated(part):
-    if isinstance(part, NoTeacher):
+@pytest.mark.parametrize("part", MEMBERS + OF_STUDENTS, ids=str)
+def test_without_sources_no_trained_network_is_imitated(part):
+    if part in [NoTeacher(), *OF_STUDENTS]:
         part.build(NoSources(), opened(), STUDENT)
         return
     with pytest.raises(ValueError, match=ID):

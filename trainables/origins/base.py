@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Self
 
 from torch import nn
 
 from trainables.models.base import Model
-from trainables.part import Part
+from trainables.part import Part, ranges
 from trainables.tasks.base import LoadedTask, Task
 from trainables.teachers.base import Sources
 
@@ -35,6 +36,18 @@ class Origin(Part):
     @abstractmethod
     def resized(self, sizes: Part) -> Self:
         """The same origin with other :attr:`sizes`."""
+
+    def scaled(self, share: float) -> Self:
+        """The same origin with its width times ``share``, as far as its sizes accept it.
+
+        The width has four significant digits. Where nothing decides the size, it is the same origin.
+        """
+        sizes = self.sizes
+        accepted = None if sizes is None else ranges(type(sizes)).get("width")
+        if sizes is None or accepted is None:
+            return self
+        width = min(max(float(f"{share * self.width:.4g}"), accepted.low), accepted.high)
+        return self.resized(replace(sizes, **{"width": width}))
 
     @property
     def cuts(self) -> bool:

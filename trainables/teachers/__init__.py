@@ -1,8 +1,11 @@
 """Who is imitated; one policy per file."""
 
 from trainables.teachers.base import Teacher
+from trainables.teachers.ensemble import Ensemble
 from trainables.teachers.fixed import Fixed
+from trainables.teachers.gated_ensemble import GatedEnsemble
 from trainables.teachers.none import NoTeacher
+from trainables.teachers.peers import Peers
 from trainables.teachers.remembered import Remembered
 
-TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered)
+TEACHERS: tuple[type[Teacher], ...] = (NoTeacher, Fixed, Remembered, Peers, Ensemble, GatedEnsemble)
