@@ -34,6 +34,9 @@ def in_words(recipe: Recipe) -> str:
     }
     facts = [f"{role} {named(part)}" for role, part in roles.items() if part not in NOTHING]
     facts += [f"loss {named(loss)}" for loss in recipe.losses]
+    if recipe.peers:
+        others = f"{len(recipe.peers)} other student{'' if len(recipe.peers) == 1 else 's'}"
+        facts.append(f"trained together with {others}")
     if recipe.origin.parent is not None:
         facts.append(f"begun with the weights of {recipe.origin.parent}")
     firsts: dict[type[Part], Part] = {}

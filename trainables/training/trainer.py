@@ -110,6 +110,16 @@ class Trainer:
         """
         return self.learners[0].ship(self.epoch)
 
+    def ship_peers(self) -> list[bytes | str]:
+        """The packed files of the other students, in the order of ``recipe.results``; or why one has none."""
+        files: list[bytes | str] = []
+        for learner in self.learners[1:]:
+            try:
+                files.append(learner.ship(self.epoch))
+            except Diverged as error:
+                files.append(str(error))
+        return files
+
     def save(self, directory: Path, seconds: float = 0.0) -> None:
         """Replace the checkpoint in ``directory``, which is made if missing.
 
