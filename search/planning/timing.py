@@ -50,6 +50,8 @@ class Ends:
         smallest_bytes: of the packed file.
         largest_bytes: of the packed file.
         largest_weights: how many the largest has.
+        most_together: students of one trial, at most.
+        mean_together: students of one trial, as the methods' defaults have them, averaged over methods.
     """
 
     smallest: Recipe
@@ -57,6 +59,8 @@ class Ends:
     smallest_bytes: int
     largest_bytes: int
     largest_weights: int
+    most_together: int
+    mean_together: float
 
     @classmethod
     def of(cls, space: Space, context: Context, task: LoadedTask) -> Ends:
@@ -66,7 +70,9 @@ class Ends:
         largest, largest_bytes = max(packed.items(), key=lambda item: item[1])
         _, network = largest.origin.outline(context.task, task)
         weights = sum(p.numel() for p in network.parameters())
-        return cls(smallest, largest, smallest_bytes, largest_bytes, weights)
+        together = [len(recipe.students) for recipe in space.opened(context).defaults.values()]
+        mean = sum(together) / len(together)
+        return cls(smallest, largest, smallest_bytes, largest_bytes, weights, max(together), mean)
 
 
 Given = Mapping[str, Mapping[str, Tensor]]
@@ -164,11 +170,13 @@ class Timer:
         return self._now() - begun
 
     def end(self, recipe: Recipe) -> float:
-        """What follows a trial's last epoch: exporting the student and timing it."""
-        data = Trainer(recipe, self._few, self._sources, self._device).ship()
+        """What follows a trial's last epoch: exporting its students and timing them."""
+        trainer = Trainer(recipe, self._few, self._sources, self._device)
+        files = [trainer.ship(), *(each for each in trainer.ship_peers() if isinstance(each, bytes))]
         begun = self._now()
-        with suppress(ExportError):  # what it takes to find that out
-            latency_of(data)
+        for data in files:
+            with suppress(ExportError):  # what it takes to find that out
+                latency_of(data)
         return self._now() - begun
 
     def _now(self) -> float:

@@ -216,12 +216,12 @@ def test_every_student_is_logged_before_the_end_of_its_trial(blank, finished, tm
     sweep = Sweep(copy_blank(blank, tmp_path), finished)
     sweep.end()
     sweep.events.ended("ray", sweep.result, False)  # told twice
-    assert told(sweep.tracker) == [
+    assert [each for each in told(sweep.tracker) if each[0] != "note"] == [
         ("start", "00000"),
         ("epoch", "00000"),
         *((kind, key) for key in KEYS[1:] for kind in ("start", "epoch", "end")),
         ("end", "00000"),
-    ] or told(sweep.tracker)[-1] == ("end", "00000")
+    ]
     records = sweep.events.records
     assert {key: record.state for key, record in records.items()} == dict.fromkeys(KEYS, "finished")
     assert [records[key].recipe for key in KEYS] == list(RECIPE.results)
@@ -305,7 +305,7 @@ def test_what_is_drawn_and_what_ends_early_knows_trials_alone(blank, finished, t
 
 @pytest.mark.parametrize(
     ("run", "own"),
-    [("00000.1", "00000"), ("00000.2", "00001"), ("x", "00000"), ("00000.2", ""), ("00000.²", "00000")],
+    [("00000.1", "00000"), ("00000.3", "00001"), ("x", "00000"), ("00000.3", ""), ("00000", "00000")],
 )
 def test_a_log_that_names_others_is_refused(run, own):
     history = History("s")
@@ -331,6 +331,6 @@ def test_a_log_that_names_others_is_refused(run, own):
     )
     beside = {**common, "rayduce.trial_id": "00000.2", TRAINED_WITH_TAG: "00000"}
     history.add(check_event({**start, "run": "00000.2", "time": 3, "tags": beside}))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="trained with|started already"):
         wrong = {**common, "rayduce.trial_id": run, TRAINED_WITH_TAG: own}
         history.add(check_event({**start, "run": run, "time": 4, "tags": wrong}))
