@@ -331,6 +331,6 @@ def test_a_log_that_names_others_is_refused(run, own):
     )
     beside = {**common, "rayduce.trial_id": "00000.2", TRAINED_WITH_TAG: "00000"}
     history.add(check_event({**start, "run": "00000.2", "time": 3, "tags": beside}))
-    with pytest.raises(ValueError, match="trained with|started already"):
+    with pytest.raises(ValueError, match=r"trained with|started already"):
         wrong = {**common, "rayduce.trial_id": run, TRAINED_WITH_TAG: own}
         history.add(check_event({**start, "run": run, "time": 4, "tags": wrong}))
