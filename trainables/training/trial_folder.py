@@ -198,7 +198,8 @@ class TrialFolder:
     def _set_aside(self, path: Path, why: str) -> None:
         with writing_to_the_store(path):
             beside = set_aside(path)
-        self.told.append(f"begun anew, as {why}; it is {beside.name} now")
+        what = "a student is left out" if path.parent.parent == self.path else "begun anew"
+        self.told.append(f"{what}, as {why}; it is {beside.name} now")
 
 
 @contextmanager
