@@ -21,6 +21,7 @@ from dashboards.text import (
     times,
 )
 from dashboards.theme import LIGHT, Theme
+from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
 from trainables.metrics import Quality
@@ -168,9 +169,12 @@ def _front_card(trials: pd.DataFrame) -> Card:
 
 
 def _trials_card(trials: pd.DataFrame) -> Card:
+    beside, trials = int(trials["trained_with"].notna().sum()), drawn(trials)
     states = trials["state"].value_counts()
     shown = ("finished", "pruned", "running", "stopped", "failed")
     parts = [f"{states[s]} {s}" for s in shown if states.get(s, 0)]
+    if beside:
+        parts.append(f"{count(beside, 'student')} beside theirs")
     return Card("Trials", str(len(trials)), ", ".join(parts) or "none started yet")
 
 

@@ -127,7 +127,7 @@ class Space:
 
     def imitates(self, context: Context) -> bool:
         """Whether any of its recipes asks for the teacher's outputs."""
-        return any(recipe.imitates for recipe in self.opened(context).defaults.values())
+        return any(recipe.asks(context.teacher_id) for recipe in self.opened(context).defaults.values())
 
     def looks_at(self, context: Context) -> tuple[str, ...]:
         """The places in the teacher's network whose features its recipes' losses look at."""

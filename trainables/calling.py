@@ -40,6 +40,17 @@ def main_output(output: Any) -> Any:
     return output
 
 
+def with_main_output(output: Any, answer: Tensor) -> Any:
+    """``output`` with ``answer`` in place of :func:`main_output`; what is for training alone stays."""
+    if isinstance(output, Mapping):
+        return {**output, next(iter(output)): answer}
+    if isinstance(output, tuple) and hasattr(output, "_replace"):
+        return type(output)(answer, *output[1:])
+    if isinstance(output, tuple | list) and output:
+        return type(output)([answer, *output[1:]])
+    return answer
+
+
 def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
     """The tensors of a batch, in order."""
     if isinstance(inputs, dict):

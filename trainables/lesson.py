@@ -21,7 +21,8 @@ class Step:
             it returns in training mode alone, such as auxiliary heads' answers, is in it.
         logits: the rows of its main output that count, shape (rows, classes), with their gradient.
         peers: what the other students of the same training answered, as ``logits`` and without gradient,
-            that of the recipe first, then its peers in their order; empty where a student trains alone.
+            in an order that does not depend on whose result the training is; empty where a student trains
+            alone.
         progress: of the whole training, in [0, 1].
     """
 

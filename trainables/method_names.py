@@ -36,5 +36,8 @@ SHORT_NAMES: dict[str, str] = {
     "ajpq": "joint_pruning_quantization",
     "exits": "early_exits",
     "gates": "decision_gates",
+    "dml": "mutual_learning",
+    "ensemble": "online_ensemble",
+    "one": "gated_online_ensemble",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -106,11 +107,13 @@ class Recipe(Part):
         exempt_dtype: how parameters that are not compressed are stored: ``float16`` or ``float32``.
         phases: what happens in which order; at least one.
         codec: how tensors become bytes.
-        seed: drives initialisation, shuffling, augmentation and dropout.
+        seed: drives initialisation, shuffling, augmentation and dropout; of students that are trained
+            together, the smallest of their seeds drives all but initialisation.
         labelled: share of the training samples whose labels are used, in [0, 1]; default 1. Which they are is
             the same in every run. Without labels there must be a teacher.
         peers: recipes of other students that are trained together with this one, on the same batches and for
-            as many epochs; default none. Each student's teacher hears what the others answer.
+            as many epochs; default none. Each student's teacher hears what the others answer. Their order
+            means nothing: they are kept in that of their JSON.
     """
 
     method: str
@@ -150,7 +153,9 @@ class Recipe(Part):
                     f"own; got one of {type(peer.task).__name__} for {peer.epochs} epochs with "
                     f"{len(peer.peers)} peers, beside {self.epochs} epochs of {type(self.task).__name__}"
                 )
-
+        if self.peers and len({canonical_json(each) for each in self.students}) <= len(self.peers):
+            raise ValueError("students that are trained together must differ, at least in their seeds")
+        object.__setattr__(self, "peers", tuple(sorted(self.peers, key=canonical_json)))
         if self.task.interface.pads and self.activations != NoActivationQuantizer():
             raise ValueError(
                 f"inputs of layers hold padding in {type(self.task).__name__}, which must not enter their "
@@ -179,6 +184,35 @@ class Recipe(Part):
     def quantizes(self) -> bool:
         """Whether weights are stored as few values."""
         return self.quantizer != NoQuantizer()
+
+    @property
+    def students(self) -> tuple[Recipe, ...]:
+        """The recipes of all students of the training by themselves, this one's first."""
+        return (replace(self, peers=()) if self.peers else self, *self.peers)
+
+    def changed(self, change: Callable[[Recipe], Recipe]) -> Recipe:
+        """The same training with ``change`` made to the recipe of each of its students."""
+        own, *others = map(change, self.students)
+        return replace(own, peers=tuple(others))
+
+    @property
+    def results(self) -> tuple[Recipe, ...]:
+        """The recipe of each student of the training with the others as its peers, this one first.
+
+        Whichever of them is trained, the students are the same: so each has an id of its own, and there is
+        a recipe by which to make it again.
+        """
+        every = self.students
+        return tuple(replace(own, peers=(*every[:n], *every[n + 1 :])) for n, own in enumerate(every))
+
+    @property
+    def shared_seed(self) -> int:
+        """Drives what the students of one training share: shuffling, augmentation and dropout."""
+        return min(each.seed for each in self.students)
+
+    def asks(self, recipe_id: str) -> bool:
+        """Whether it, or one of its peers, has a teacher that asks the trained network of ``recipe_id``."""
+        return any(recipe_id in canonical_json(each.teacher) for each in (self, *self.peers))
 
     @property
     def epochs(self) -> int:

@@ -17,9 +17,8 @@ import numpy as np
 import ray
 import torch
 from ray import tune
-from torch import Tensor, nn
+from torch import nn
 
-from trainables.arrays import shared_tensor
 from trainables.exporting.export import ExportError, integer_kind, to_onnx
 from trainables.identity import code_of
 from trainables.metrics import quality_of
@@ -40,11 +39,18 @@ from trainables.shipping.packed_file import Packed, unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
 from trainables.tasks.base import Arrays, LoadedTask
-from trainables.teachers.sources import Checkpoints, TeacherOutputs
+from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
 from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trainer import Diverged, Trainer
-from trainables.training.trial_folder import StoreTrouble, TrialFolder, TrialInUse, writing_to_the_store
+from trainables.training.trial_folder import (
+    Files,
+    StoreTrouble,
+    TrialFolder,
+    TrialInUse,
+    writing_to_the_store,
+)
+from trainables.training.trial_sources import TrialSources
 
 
 @dataclass(frozen=True)
@@ -60,75 +66,6 @@ class Copy:
     source: str
     result: Mapping[str, Any]
     file: bytes
-
-
-class TrialSources:
-    """What a sweep gives its trials to imitate.
-
-    Args:
-        files: packed files of trained networks by recipe id; each is rebuilt when first asked for.
-        outputs: of those networks.
-        given: weights of networks that users gave, by their digest.
-        routes: packed files of networks along their trainings, as bytes, by recipe id and epochs finished;
-            default none.
-    """
-
-    def __init__(
-        self,
-        files: Mapping[str, bytes],
-        outputs: Sequence[TeacherOutputs],
-        given: Mapping[str, Mapping[str, np.ndarray]],
-        routes: Mapping[str, Mapping[int, np.ndarray]] | None = None,
-    ) -> None:
-        self._files = files
-        self._given = given
-        self._routes = routes or {}
-        self._outputs = {(kept.recipe_id, kept.views): kept for kept in outputs}
-        self._networks: dict[str, nn.Module] = {}
-
-    def network(self, recipe_id: str) -> nn.Module:
-        """See :class:`trainables.teachers.base.Sources`."""
-        if recipe_id not in self._networks:
-            if recipe_id not in self._files:
-                raise ValueError(f"the sweep has no trained network of recipe {recipe_id}")
-            _, self._networks[recipe_id] = open_student(self._files[recipe_id])
-        return self._networks[recipe_id]
-
-    def given(self, weights: str) -> Mapping[str, Tensor]:
-        """See :class:`trainables.teachers.base.Sources`."""
-        if weights not in self._given:
-            raise ValueError(f"the sweep has no weights {weights} of a user's network")
-        return {name: shared_tensor(values) for name, values in self._given[weights].items()}
-
-    def route(self, recipe_id: str) -> Mapping[int, nn.Module]:
-        """See :class:`trainables.teachers.base.Sources`."""
-        if recipe_id not in self._routes:
-            raise ValueError(f"the sweep has no checkpoints along the training of recipe {recipe_id}")
-        files = self._routes[recipe_id]
-        return Checkpoints(files, lambda epoch: open_student(files[epoch].tobytes())[1])
-
-    def outputs(self, recipe_id: str, views: int, task: LoadedTask) -> Mapping[str, Tensor]:
-        """See :class:`trainables.teachers.base.Sources`."""
-        kept = self._kept(recipe_id, views, task)
-        return {name: shared_tensor(values) for name, values in kept.values.items()}
-
-    def features(self, recipe_id: str, views: int, task: LoadedTask, place: str) -> tuple[Tensor, ...]:
-        """See :class:`trainables.teachers.base.Sources`."""
-        kept = self._kept(recipe_id, views, task)
-        if place not in kept.features:
-            raise ValueError(f"the sweep has no features of recipe {recipe_id} at {place!r}")
-        return tuple(shared_tensor(values) for values in kept.features[place])
-
-    def _kept(self, recipe_id: str, views: int, task: LoadedTask) -> TeacherOutputs:
-        kept = self._outputs.get((recipe_id, views))
-        if kept is None:
-            raise ValueError(f"the sweep has no outputs of recipe {recipe_id} in {views} views")
-        if kept.fingerprint != (found := task.fingerprint()):
-            raise ValueError(
-                f"the outputs of recipe {recipe_id} are of the inputs {kept.fingerprint}, "
-                f"but the trial trains on {found}"
-            )
-        return kept
 
 
 @dataclass(frozen=True)
@@ -166,7 +103,8 @@ class StudentTrial(tune.Trainable):
     holds the latencies that the table has, or all of them where ``settings.latency_first`` is on. The last
     one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the machine that these are
     of, or as its ``reason`` why there are none. A student that an earlier sweep made is not trained again:
-    the only result is that sweep's, with ``copied_from``.
+    the only result is that sweep's, with ``copied_from``. The last result holds ``peers``, too: that of each
+    further student of ``recipe.results``, in their order, by itself.
 
     What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
     it is started, it goes on from there. With the name of a trial that was ended early as
@@ -242,22 +180,22 @@ class StudentTrial(tune.Trainable):
         recipe = recipe_from_dict(json.loads(self._recipe)) if self._trainer is None else self._trainer.recipe
         if recipe.recipe_id in self._measured:
             return self._copied(recipe, ray.get(self._measured[recipe.recipe_id]))
-        shipped = None if self._folder is None else self._folder.student(recipe.recipe_id)
+        shipped = None if self._folder is None else self._folder.students(recipe)
         if shipped is not None:  # it had finished, and nobody heard of it
             started = time.perf_counter()
-            return self._result_of(recipe, self._open(recipe), recipe.epochs, shipped, True, started)
+            return self._result_of(recipe, self._open(recipe), recipe.epochs, shipped, started)
         trainer = self._begin(recipe)
         idle = not self._reported or trainer.finished
         result: dict[str, Any] = {} if idle else dict(trainer.train_epoch())
-        data = trainer.ship()
-        result |= self._result_of(recipe, trainer.task, trainer.epoch, data, trainer.finished, self._started)
+        files = Files(trainer.ship(), trainer.ship_peers() if trainer.finished else None)
+        result |= self._result_of(recipe, trainer.task, trainer.epoch, files, self._started)
         self._reported = True
         if self._folder is not None and not idle and not trainer.finished:
             self._folder.save(trainer, time.perf_counter() - self._started)
         return result
 
     def _open(self, recipe: Recipe) -> LoadedTask:
-        return recipe.task.open(self._arrays, torch.device(self._settings.device), recipe.seed)
+        return recipe.task.open(self._arrays, torch.device(self._settings.device), recipe.shared_seed)
 
     def _begin(self, recipe: Recipe) -> Trainer:
         """The trainer, built at first use: an error while an actor is reset would end the whole sweep."""
@@ -280,49 +218,89 @@ class StudentTrial(tune.Trainable):
         return Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
 
     def _result_of(
-        self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, finished: bool, started: float
+        self, recipe: Recipe, task: LoadedTask, epoch: int, files: Files, started: float
     ) -> dict[str, Any]:
-        """What is reported of the packed file ``data``; that of a finished trial is kept first.
+        """What is reported of packed ``files``; those of a finished trial are kept first.
 
         Raises:
-            Diverged: its quality is not a number.
-            StoreTrouble: it cannot be written.
+            Diverged: the quality of the recipe's own is not a number.
+            StoreTrouble: they cannot be written.
         """
+        data = files.own
         _, student = open_student(data)
         result = self._tried(recipe, task, epoch, data, student) | {"state": "running", "done": False}
         if epoch == 0:
             with writing_to_the_store(self._settings.latency_table or Path()):
                 result |= first_latencies(recipe, data, student.cpu(), self._settings)
-        if finished:
-            result |= final_metrics(recipe, data, student.cpu(), self._settings)
-            try:
-                with writing_to_the_store(self._settings.latency_table or Path()):
-                    result |= latencies(recipe, data, student, self._settings)
-            except ExportError as error:  # the student is what it is; only a number is missing
-                result["reason"] = f"no latency: {error}"
-            result |= {"state": "finished", "done": True, "latency_machine": json.dumps(fingerprint())}
+        if files.peers is not None:
+            result |= self._finished(recipe, data, student) | {"done": True}
+            others = zip(recipe.results[1:], files.peers, strict=True)
+            result["peers"] = [self._peer_result(each, task, epoch, file) for each, file in others]
             if self._folder is not None:
-                self._folder.finish(data)
+                self._folder.finish(files)
                 if told := [*self._folder.told, *filter(None, [result.get("reason")])]:
                     result["reason"] = _one_line("; ".join(told), 600)
         result["seconds"] = time.perf_counter() - started
+        for each in result.get("peers", ()):
+            each["seconds"] = result["seconds"]
         return result
 
-    def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
-        """The result of the trial of an earlier sweep that made this student; its file becomes this trial's.
+    def _finished(self, recipe: Recipe, data: bytes, student: nn.Module) -> dict[str, Any]:
+        """What is measured once of a student that has finished."""
+        result: dict[str, Any] = final_metrics(recipe, data, student.cpu(), self._settings)
+        try:
+            with writing_to_the_store(self._settings.latency_table or Path()):
+                result |= latencies(recipe, data, student, self._settings)
+        except ExportError as error:  # the student is what it is; only a number is missing
+            result["reason"] = f"no latency: {error}"
+        return result | {"state": "finished", "latency_machine": json.dumps(fingerprint())}
 
-        Quality and size are measured on the file; of what that sweep measured the rest is taken.
+    def _peer_result(self, recipe: Recipe, task: LoadedTask, epoch: int, file: bytes | str) -> dict[str, Any]:
+        """The last result of a student that was trained together with the recipe's own.
+
+        Args:
+            recipe: that student's.
+            task: with its data.
+            epoch: the last.
+            file: packed, or why there is none.
+        """
+        try:
+            if isinstance(file, str):
+                raise Diverged(file)
+            _, student = open_student(file)
+            found = self._tried(recipe, task, epoch, file, student)
+        except Diverged as error:
+            return {"epoch": epoch, "state": "failed", "reason": _one_line(str(error))}
+        return found | self._finished(recipe, file, student)
+
+    def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
+        """The result of an earlier sweep's trial that made these students; its files become this trial's.
+
+        Quality and size are measured on the files; of what that sweep measured the rest is taken.
 
         Raises:
-            Diverged: its quality is not a number.
-            StoreTrouble: it cannot be written.
+            Diverged: the quality of the recipe's own is not a number.
+            StoreTrouble: they cannot be written.
         """
-        _, student = open_student(copy.file)
-        found = self._tried(recipe, self._open(recipe), recipe.epochs, copy.file, student)
+        task = self._open(recipe)
+        result, peers = self._copy_of(recipe, task, copy) | {"done": True}, []
+        copies = [self._measured.get(each.recipe_id) for each in recipe.results[1:]]
+        others = [None if each is None else ray.get(each) for each in copies]
+        for each, other in zip(recipe.results[1:], others, strict=True):
+            if other is None:
+                told = f"the student that {copy.source} trained with its own is not there any more"
+                peers.append({"epoch": recipe.epochs, "state": "failed", "reason": told})
+            else:
+                peers.append(self._copy_of(each, task, other))
         if self._folder is not None:
-            self._folder.finish(copy.file)
+            self._folder.finish(Files(copy.file, ["lost" if each is None else each.file for each in others]))
+        return result | {"peers": peers}
+
+    def _copy_of(self, recipe: Recipe, task: LoadedTask, copy: Copy) -> dict[str, Any]:
+        _, student = open_student(copy.file)
+        found = self._tried(recipe, task, recipe.epochs, copy.file, student)
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
-        return {**copy.result, **found, "copied_from": copy.source, "state": "finished", "done": True}
+        return {**copy.result, **found, "copied_from": copy.source, "state": "finished"}
 
     def _tried(
         self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, student: nn.Module

@@ -36,6 +36,9 @@ def in_words(recipe: Recipe) -> str:
     facts += [f"loss {named(loss)}" for loss in recipe.losses]
     if recipe.labelled < 1:
         facts.append(f"labels of {100 * recipe.labelled:.4g} % of the samples")
+    if recipe.peers:
+        others = f"{len(recipe.peers)} other student{'' if len(recipe.peers) == 1 else 's'}"
+        facts.append(f"trained together with {others}")
     if recipe.origin.parent is not None:
         facts.append(f"begun with the weights of {recipe.origin.parent}")
     firsts: dict[type[Part], Part] = {}

@@ -21,6 +21,7 @@ from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
 from dashboards.text import duration, method_label, missing, score, size, told
 from dashboards.theme import theme_of
+from search.store.frames import drawn
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 
@@ -64,7 +65,7 @@ def register(app: Dash, live: Live) -> None:
         if sweep is None:
             return states_figure(pd.Series(dtype="int64"), 0, theme_of(theme)), "", [], []
         try:
-            trials = live.trials(sweep)
+            trials = drawn(live.trials(sweep))
         except StoreError as error:
             return no_update, html.Span(told(error)), [], []
         counts = states_data(trials)

@@ -247,6 +247,7 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
         ("Took", duration(row["seconds"])),
         ("Goes on from", _trial(row["continues"])),
         ("Made by", _trial(row["copied_from"])),
+        ("Trained with", _trial(row["trained_with"])),
         ("Recipe", "" if missing(row["recipe_id"]) else str(row["recipe_id"])),
     ]
     listed = html.Dl(

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.objectives.front import non_dominated
-from search.tracking.record import Record
+from search.tracking.record import Record, drawn
 from search.units import count, show_bytes, show_seconds
 from trainables.foreign import shown
 from trainables.metrics import Quality, quality_of
@@ -77,7 +77,8 @@ class Display:
         for record in records.values():
             if record.state != "running" and record.trial_id not in self._told:
                 self._told.add(record.trial_id)
-                line = f"  {len(self._told):>4}/{self._trials}  {self._line(record)}"
+                place = f"{len(drawn(records).keys() & self._told):>4}/{self._trials}"
+                line = f"  {'with it' if record.trained_with else place:>{len(place)}}  {self._line(record)}"
                 # Why a trial ended early is of one kind or another, and MLflow has it whole.
                 if record.state == "pruned":
                     self._console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
@@ -99,7 +100,8 @@ class Display:
     def rendered(self) -> RenderableType:
         """What the terminal shows now."""
         records = list(self._records.values())
-        ended = [r for r in records if r.state != "running"]
+        students = [r for r in records if r.state != "running"]
+        ended = [r for r in students if not r.trained_with]
         failed = sum(r.state == "failed" for r in ended)
         head = Table.grid(padding=(0, 2), expand=True)
         head.width = min(self._console.width, WIDEST)
@@ -119,7 +121,7 @@ class Display:
             if r.state == "running"
         )
         line = Text(f"running: {running}", style="dim", no_wrap=True, overflow="ellipsis")
-        return Group(head, *([line] if running else []), self._front(ended))
+        return Group(head, *([line] if running else []), self._front(students))
 
     def _time_left(self, ended: int) -> str:
         passed = time.monotonic() - self._started

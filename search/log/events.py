@@ -21,6 +21,7 @@ from search.store.mlflow_client import (
     SCHEMES,
     STUDY_TAG,
     SWEEP_TAG,
+    TRAINED_WITH_TAG,
     TRIAL_TAG,
 )
 from trainables.foreign import shown
@@ -160,9 +161,18 @@ class History:
             expected = {KIND_TAG: "trial", SWEEP_TAG: self._sweep, TRIAL_TAG: event["run"]}
             if tags.get(_CONTINUES, event["run"]) not in self._runs | {event["run"]}:
                 raise ValueError(f"{_said(tags[_CONTINUES])}, which it continues, has not started")
+            own = tags.get(TRAINED_WITH_TAG)
+            if own is not None and (own not in self._runs - {SWEEP} or not _is_beside(event["run"], own)):
+                raise ValueError(f"it cannot have been trained with {_said(own)}")
         for name in _WHO - {METRIC_TAG}:
             if tags.get(name) != expected.get(name):
                 raise ValueError(f"its tag {name} is {_said(tags.get(name))}")
+
+
+def _is_beside(run: str, own: str) -> bool:
+    """Whether ``run`` is named as the second student of the trial ``own`` is, or a later one."""
+    number = run.removeprefix(f"{own}.")
+    return run != number and number.isascii() and number.isdecimal() and int(number) >= 2
 
 
 def check_files(files: Mapping[str, str], sweep: str) -> None:

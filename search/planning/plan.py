@@ -292,13 +292,13 @@ def _resources(
     return Resources(
         disk_needed=teacher_bytes
         + remembered
-        + options.trials * (2 * ends.largest_bytes + RECORD_BYTES)
+        + options.trials * ends.mean_together * (2 * ends.largest_bytes + RECORD_BYTES)
         # Of each trial a checkpoint: weights and two moments, in float32, and as much beside. Those of
         # trials that were ended early stay until the sweep has finished.
-        + options.trials * 16 * ends.largest_weights,
+        + options.trials * ends.mean_together * 16 * ends.largest_weights,
         disk_free=shutil.disk_usage(_existing(options.store)).free,
         memory_needed=(concurrency + 3) * PROCESS_BYTES
-        + concurrency * 24 * ends.largest_weights
+        + concurrency * ends.most_together * 24 * ends.largest_weights
         + 2 * held_bytes
         + remembered,
         memory_free=memory_free(),

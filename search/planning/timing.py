@@ -50,6 +50,8 @@ class Ends:
         smallest_bytes: of the packed file.
         largest_bytes: of the packed file.
         largest_weights: how many the largest has.
+        most_together: students of one trial, at most.
+        mean_together: students of one trial, as the methods' defaults have them, averaged over methods.
     """
 
     smallest: Recipe
@@ -57,6 +59,8 @@ class Ends:
     smallest_bytes: int
     largest_bytes: int
     largest_weights: int
+    most_together: int
+    mean_together: float
 
     @classmethod
     def of(cls, space: Space, context: Context, task: LoadedTask) -> Ends:
@@ -66,7 +70,9 @@ class Ends:
         largest, largest_bytes = max(packed.items(), key=lambda item: item[1])
         _, network = largest.origin.outline(context.task, task)
         weights = sum(p.numel() for p in network.parameters())
-        return cls(smallest, largest, smallest_bytes, largest_bytes, weights)
+        together = [len(recipe.students) for recipe in space.opened(context).defaults.values()]
+        mean = sum(together) / len(together)
+        return cls(smallest, largest, smallest_bytes, largest_bytes, weights, max(together), mean)
 
 
 Given = Mapping[str, Mapping[str, Tensor]]
@@ -98,7 +104,9 @@ class Timer:
         self._task = task
         self._few = cast(LoadedTask, _Few(task))
         self._device = device
-        self._teacher: nn.Module = open_student(teacher_file)[1].to(device)
+        recipe, network = open_student(teacher_file)
+        self._teacher_id = recipe.recipe_id
+        self._teacher: nn.Module = network.to(device)
         self._sources = LocalSources(
             lambda recipe_id: self._teacher, given, lambda recipe_id: {1: self._teacher}
         )
@@ -129,8 +137,7 @@ class Timer:
 
     def training(self, recipe: Recipe) -> float:
         """All epochs of all phases of ``recipe``, without measuring the student in between."""
-        short = replace(recipe, phases=tuple(replace(p, epochs=min(p.epochs, 1)) for p in recipe.phases))
-        trainer = Trainer(short, self._few, self._sources, self._device)
+        trainer = Trainer(recipe.changed(_shortened), self._few, self._sources, self._device)
         total = 0.0
         for phase in recipe.phases:
             if phase.epochs:
@@ -153,7 +160,7 @@ class Timer:
             recipe: with its teacher asked at every step, if it has one.
             answer: what is not to be counted of each step of such a recipe.
         """
-        steps = recipe.epochs * self._task.steps("train") if recipe.imitates else 0
+        steps = recipe.epochs * self._task.steps("train") if recipe.asks(self._teacher_id) else 0
         return max(0.0, max(1, recipe.epochs) * self.epoch(recipe) - steps * answer)
 
     def evaluation(self, recipe: Recipe) -> float:
@@ -165,11 +172,13 @@ class Timer:
         return self._now() - begun
 
     def end(self, recipe: Recipe) -> float:
-        """What follows a trial's last epoch: exporting the student and timing it."""
-        data = Trainer(recipe, self._few, self._sources, self._device).ship()
+        """What follows a trial's last epoch: exporting its students and timing them."""
+        trainer = Trainer(recipe, self._few, self._sources, self._device)
+        files = [trainer.ship(), *(each for each in trainer.ship_peers() if isinstance(each, bytes))]
         begun = self._now()
-        with suppress(ExportError):  # what it takes to find that out
-            latency_of(data)
+        for data in files:
+            with suppress(ExportError):  # what it takes to find that out
+                latency_of(data)
         return self._now() - begun
 
     def _now(self) -> float:
@@ -181,6 +190,11 @@ class Timer:
             torch.cuda.synchronize(self._device)
             return time.perf_counter()
         return time.process_time() / torch.get_num_threads()
+
+
+def _shortened(recipe: Recipe) -> Recipe:
+    """With at most one epoch of each phase."""
+    return replace(recipe, phases=tuple(replace(p, epochs=min(p.epochs, 1)) for p in recipe.phases))
 
 
 def _mean_of_sizes(space: Space, context: Context, task: LoadedTask, epochs: list[float]) -> float:

@@ -178,7 +178,26 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
                     known.left["without the student that was recorded, to be trained anew"] += 1
                 else:
                     known.copies[recipe_id] = Copy(source, whole, file)
+                    _add_peers(known, store, sweep, rows, machines, kept)
     return known
+
+
+def _add_peers(
+    known: Known,
+    store: Store,
+    sweep: Sweep,
+    rows: Mapping[str, Mapping[str, Any]],
+    machines: Mapping[str, str],
+    kept: FrozenTrial,
+) -> None:
+    """The students that a finished trial trained beside its own, which come with it."""
+    for trial_id, row in rows.items():
+        if row["trained_with"] != name_of(kept.number):
+            continue
+        result, file = _result(kept, row, sweep.quality), _student(store, row, str(row["recipe_id"]))
+        if result is not None and file is not None:
+            whole = {**result, MACHINE_TAG: machines.get(row["run_id"], ""), "reason": row["reason"] or ""}
+            known.copies[str(row["recipe_id"])] = Copy(f"{sweep.name}/{trial_id}", whole, file)
 
 
 def _journal(

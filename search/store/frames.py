@@ -71,12 +71,14 @@ _AFTER_METRICS = {
     "feasible": FLAG,
     "copied_from": TEXT,
     "continues": TEXT,
+    "trained_with": TEXT,
 }
 
 
 _TAGS = (
     "copied_from",
     "continues",
+    "trained_with",
     "reason",
     "method",
     "model",
@@ -119,6 +121,11 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values, ready for JSON: None where nothing finite was measured, times as ISO text."""
     plain = {column: [_plain(value) for value in frame[column]] for column in frame.columns}
     return [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+
+
+def drawn(trials: pd.DataFrame) -> pd.DataFrame:
+    """The rows of trials as they were drawn, without the students that they trained beside their own."""
+    return trials[trials["trained_with"].isna()]
 
 
 def tensors_of(content: bytes, run_id: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import optuna
 
 from search.log.events import SWEEP, Event
 from search.sampling.samplers import CONTINUES
-from search.store.mlflow_client import FRONT_TAG, StoreError
+from search.store.mlflow_client import FRONT_TAG, TRAINED_WITH_TAG, StoreError
 from search.tracking.record import Record, kept_metrics
 from trainables.foreign import shown
 from trainables.metrics import Quality
@@ -33,7 +33,8 @@ def records_of(events: Iterable[Event], store: Path, quality: Quality) -> dict[s
             continue
         if kind == "start":
             continues = event["tags"].get(CONTINUES) or ""
-            records[key] = Record(key, _recipe(event), continues=continues)
+            trained_with = event["tags"].get(TRAINED_WITH_TAG) or ""
+            records[key] = Record(key, _recipe(event), continues=continues, trained_with=trained_with)
             continue
         record = records[key]
         if front := event.get("tags", {}).get(FRONT_TAG):
@@ -127,16 +128,21 @@ class Hearer(Protocol):
 
 
 def replay(events: Iterable[Event], hearer: Hearer) -> None:
-    """Tell ``hearer`` what it heard in a driver that logged ``events``, in the same order."""
+    """Tell ``hearer`` what it heard in a driver that logged ``events``, in the same order.
+
+    It hears of what trials report, and so of no student that was trained beside a trial's own.
+    """
     recipes: dict[str, Recipe] = {}
     for event in events:
         key, kind = event["run"], event["kind"]
         if key == SWEEP:
             continue
-        if kind == "start":
+        if kind == "start" and TRAINED_WITH_TAG not in event["tags"]:
             recipes[key] = _recipe(event)
             if CONTINUES in event["tags"]:
                 hearer.take_up(event["tags"][CONTINUES], key)
+        elif key not in recipes:
+            continue
         elif kind == "epoch":
             hearer.learn(key, recipes[key], {**event["metrics"], "epoch": event["step"]})
         elif kind == "end" and event["state"] == "pruned":

@@ -32,7 +32,7 @@ from search.sweeps.request import Request, read_request
 from search.sweeps.settings import check_same
 from search.sweeps.trial_events import TrialEvents
 from search.sweeps.trials import make_scheduler, run_trials
-from search.tracking.record import Record
+from search.tracking.record import Record, drawn
 from search.tracking.tracker import SweepTracker
 from search.tracking.values import signature_tags
 from search.units import count
@@ -178,7 +178,7 @@ class _Driver:
         known = self._look_back(Reading(draw, parameters, request.sampler, judge, matters))
         records = records_of(self.before, options.store, yardstick.quality)
         continued = continue_study(
-            request.folder.journal, options.name, yardstick.directions, records, known.trials, judge
+            request.folder.journal, options.name, yardstick.directions, drawn(records), known.trials, judge
         )
         if continued.text:
             self.reporter.say(continued.text)
@@ -205,7 +205,7 @@ class _Driver:
             run_trials(searcher, scheduler, events, inputs, options, self.machine)
         if not searcher.exhausted:
             return events.records, ""
-        short = _why_short(len(events.records), options.trials)
+        short = _why_short(len(drawn(events.records)), options.trials)
         self.reporter.say(short)
         return events.records, short
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ray.tune.experiment import Trial
 from search.objectives.yardstick import Yardstick
 from search.reporter import Watcher
 from search.sampling.samplers import CONTINUES
-from search.store.mlflow_client import NOTE_TAG, SEEDLESS_TAG, StoreError
+from search.store.mlflow_client import NOTE_TAG, SEEDLESS_TAG, TRAINED_WITH_TAG, StoreError
 from search.sweeps.halt import Halt
 from search.tracking.notes import trial_note
 from search.tracking.record import Record, kept_metrics, standing
@@ -23,7 +24,7 @@ from search.tracking.tracker import SweepTracker
 from search.tracking.values import signature_tags
 from trainables.files import TENSORS_FILE
 from trainables.naming import summary
-from trainables.recipe import recipe_from_dict
+from trainables.recipe import Recipe, recipe_from_dict
 from trainables.training.trial_folder import STUDENT_FILE, StoreTrouble
 
 EPOCH_METRICS = ("loss", "packed_bytes", "seconds")
@@ -107,12 +108,15 @@ class TrialEvents(Callback):
             recipe = recipe_from_dict(json.loads(trial.config["recipe"]))
             continues = trial.config.get(CONTINUES, "")
             record = self.records[_key(trial)] = Record(_key(trial), recipe, continues=continues)
+        self._open(record)
+
+    def _open(self, record: Record) -> None:
         record.state = "running"
         recipe = record.recipe
         signatures = signature_tags(recipe.task.signatures())
         tags = {**summary(recipe), "recipe_id": recipe.recipe_id, **signatures}
-        tags[CONTINUES] = record.continues or None
-        tags[SEEDLESS_TAG] = replace(recipe, seed=0).recipe_id
+        tags |= {CONTINUES: record.continues or None, TRAINED_WITH_TAG: record.trained_with or None}
+        tags[SEEDLESS_TAG] = recipe.changed(partial(_from_seed, recipe.seed)).recipe_id
         tags[NOTE_TAG] = trial_note(record.described(), self._yardstick)
         self._tracker.start_trial(record.trial_id, record.name, recipe.to_dict(), tags)
         self._watcher.changed(self.records)
@@ -142,10 +146,34 @@ class TrialEvents(Callback):
         if error:
             state, record.reason = "failed", root_cause(text)
         elif state == "finished":
-            record.packed_file = self._tracker.folder.trials / record.trial_id / STUDENT_FILE
+            folder = self._tracker.folder.trials / record.trial_id
+            record.packed_file = folder / STUDENT_FILE
             record.metrics |= {k: v for k, v in result.items() if k in self._kept}
+            for number, each in enumerate(result.get("peers", ()), 2):  # before the end that they come with
+                self._finish_peer(record, number, each, folder / str(number) / STUDENT_FILE)
         record.state = "pruned" if state == "running" else state
+        for peer in self.records.values():  # begun to be noted by a driver that was killed
+            if record.state != "finished" and peer.trained_with == record.trial_id and not peer.ended:
+                peer.state, peer.reason = "failed", "the training that it was part of has not finished"
+                self._end(peer)
         self._end(record)
+
+    def _finish_peer(self, own: Record, number: int, result: Mapping[str, Any], file: Path) -> None:
+        """Note a student that a finished trial trained beside its own; noted once, it stays."""
+        key = f"{own.trial_id}.{number}"
+        recipe = own.recipe.results[number - 1]
+        peer = self.records.setdefault(key, Record(key, recipe, trained_with=own.trial_id))
+        if peer.ended:
+            return
+        self._open(peer)
+        peer.reason, peer.machine = result.get("reason", ""), result.get("latency_machine", "")
+        peer.copied_from = result.get("copied_from", "")
+        if result["state"] == "finished":
+            self._report(peer, result)
+            peer.packed_file = file
+            peer.metrics |= {k: v for k, v in result.items() if k in self._kept}
+        peer.state = result["state"]
+        self._end(peer)
 
     def _end(self, record: Record) -> None:
         metrics = {k: record.metrics[k] for k in self._costs if k in record.metrics}
@@ -198,6 +226,11 @@ class TrialEvents(Callback):
             action()
         except OSError as error:
             self.halt.request(error)
+
+
+def _from_seed(first: int, recipe: Recipe) -> Recipe:
+    """With its seed counted from ``first``."""
+    return replace(recipe, seed=(recipe.seed - first) % 2**31)
 
 
 def _key(trial: Trial) -> str:

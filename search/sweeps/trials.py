@@ -18,6 +18,7 @@ from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
 from search.sweeps.recorded_searcher import RecordedSearcher
 from search.sweeps.trial_events import TrialEvents
+from search.tracking.record import drawn
 from trainables.metrics import Quality
 from trainables.trainable import StudentTrial, TrialSettings
 
@@ -94,7 +95,7 @@ def run_trials(
     """
     folder = SweepFolder(options.store, options.name)
     recorded = RecordedSearcher(searcher, events)
-    left = options.trials - sum(record.ended for record in events.records.values())
+    left = options.trials - sum(record.ended for record in drawn(events.records).values())
     if left < 1:
         recorded.suggest("none")  # tells the searcher of ends that it has not heard of
         events.halt.check()

@@ -38,6 +38,7 @@ class Student:
         reason: why it failed or was pruned.
         copied_from: ``<sweep>/<trial>`` that made its file, or nothing.
         continues: the trial that it takes up again after that was ended, or nothing.
+        trained_with: the trial that trained it beside its own student, or nothing.
         front: whether it is on the front of the finished sweep.
     """
 
@@ -48,6 +49,7 @@ class Student:
     reason: str = ""
     copied_from: str = ""
     continues: str = ""
+    trained_with: str = ""
     front: bool = False
 
 
@@ -99,10 +101,12 @@ def sweep_note(
         yardstick: of the sweep, with the teacher's qualities on both splits.
         aliases: alias -> trial id, of the students that are registered.
     """
-    quality, states = yardstick.quality, [student.state for student in students.values()]
+    quality, trials = yardstick.quality, [each for each in students.values() if not each.trained_with]
+    states, beside = [trial.state for trial in trials], len(students) - len(trials)
     said = {"finished": "finished", "pruned": "ended early", "failed": "failed"}
     counts = ", ".join(f"{states.count(key)} {words}" for key, words in said.items() if key in states)
-    found = f"**{count(len(front), 'student')} on the front** of {count(len(students), 'trial')} ({counts})."
+    counts += f", and {count(beside, 'student')} trained beside theirs" if beside else ""
+    found = f"**{count(len(front), 'student')} on the front** of {count(len(trials), 'trial')} ({counts})."
     teacher = [
         f"{quality.text(yardstick.teacher[name])} {split} {quality.label}"
         for split, name in (("test", quality.name), ("validation", quality.validation))
@@ -180,6 +184,8 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
         found.append(f"not trained again: its file is that of {plain(student.copied_from)}")
     if student.continues:
         found.append(_taken_up(student))
+    if student.trained_with:
+        found.append(f"trained together with the student of trial {plain(student.trained_with)}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ class Record:
     """One trial as the driver knows it.
 
     Attributes:
-        trial_id: the searcher's, five digits, unique in the sweep; Ray's own id changes with every start.
+        trial_id: the searcher's, five digits, unique in the sweep; Ray's own id changes with every start. Of
+            a student that was trained together with a trial's own, that trial's with ``.2`` and so on.
         recipe: what it trains.
         state: ``running``, ``finished``, ``failed``, ``stopped`` or ``pruned``.
         reason: why it failed, was pruned, or has no latency.
         copied_from: ``<sweep>/<trial>`` of the earlier trial that made its student, or nothing.
         continues: the trial of the sweep that it takes up again after that was pruned, or nothing.
+        trained_with: the trial that trained it beside its own student, or nothing.
         over: by how much it is over the sweep's limits; empty unless it finished over one.
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
@@ -41,6 +44,7 @@ class Record:
     reason: str = ""
     copied_from: str = ""
     continues: str = ""
+    trained_with: str = ""
     over: str = ""
     machine: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -67,8 +71,14 @@ class Record:
             reason=self.reason,
             copied_from=self.copied_from,
             continues=self.continues,
+            trained_with=self.trained_with,
             front=self.front,
         )
+
+
+def drawn(records: Mapping[str, Record]) -> dict[str, Record]:
+    """The trials that a searcher drew, without the students that they trained beside their own."""
+    return {key: record for key, record in records.items() if not record.trained_with}
 
 
 def standing(record: Record) -> dict[str, str]:

@@ -20,7 +20,7 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested JSON data as params with dotted names.
 
     The ``type`` of a part becomes the value under the part's own name, list items are numbered from 0,
-    and text is cut at the length that MLflow stores.
+    and text is cut at the length that MLflow stores. Recipes of other students are counted: they have runs.
     """
     flat: dict[str, str] = {}
     for key, value in data.items():
@@ -30,6 +30,9 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             continue
         name = f"{prefix}{key}"
         if isinstance(value, (list, tuple)):
+            if any(isinstance(item, Mapping) and item.get("type") == "Recipe" for item in value):
+                flat[name] = str(len(value))
+                continue
             if not any(isinstance(item, Mapping) for item in value):
                 flat[name] = _cut(" ".join(map(str, value)) or "none", PARAM_LENGTH)
                 continue

@@ -130,6 +130,9 @@ def test_names_read_well():
         "ajpq-d1-w1",
         "exits-8bit-channel-d1-w1-s30",
         "gates-8bit-channel-d1-w1-s30",
+        "dml-4bit-b256-d1-w1-s30",
+        "ensemble-4bit-b256-d1-w1-s30",
+        "one-4bit-b256-d1-w1-s30",
     ]
 
 

@@ -14,9 +14,12 @@ from trainables.tasks import Digits
 from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages
 from trainables.teachers import (
     TEACHERS,
+    Ensemble,
     Fixed,
+    GatedEnsemble,
     Joint,
     NoTeacher,
+    Peers,
     Remembered,
     Route,
     Several,
@@ -32,6 +35,8 @@ MEMBERS = [NoTeacher(), Fixed(ID), Remembered(ID, VIEWS), Route(ID, 1)]
 SMALL = ConvNet(stages=((4,),), hidden=(8,), kernel_size=3, depth=1)
 LEARNING = [Joint(Fresh(SMALL), Digits()), Unpruned()]
 """Those that learn while the student does."""
+OF_STUDENTS = [Peers(), Ensemble(), GatedEnsemble(1, 7)]
+"""Those that repeat what students of the same training say; see tests/trainables/test_together.py."""
 
 
 def opened(count=37, seed=0, batch_size=8, padding=2, shift=0):
@@ -55,7 +60,7 @@ def network(recipe_id):
 
 def test_every_member_is_tried():
     # A teacher of several tasks is tried in tests/trainables/test_several.py: here there is one.
-    assert {type(part) for part in (*MEMBERS, *LEARNING)} == set(TEACHERS) - {Several}
+    assert {type(part) for part in (*MEMBERS, *LEARNING, *OF_STUDENTS)} == set(TEACHERS) - {Several}
 
 
 @pytest.mark.parametrize("part", LEARNING, ids=lambda part: type(part).__name__)
@@ -94,9 +99,9 @@ def test_outputs_are_detached_and_the_teacher_stands_still(part):
     assert not any(parameter.requires_grad for parameter in policy.parameters())
 
 
-@pytest.mark.parametrize("part", MEMBERS, ids=str)
-def test_without_sources_only_nobody_is_imitated(part):
-    if isinstance(part, NoTeacher):
+@pytest.mark.parametrize("part", MEMBERS + OF_STUDENTS, ids=str)
+def test_without_sources_no_trained_network_is_imitated(part):
+    if part in [NoTeacher(), *OF_STUDENTS]:
         part.build(NoSources(), opened(), STUDENT)
         return
     with pytest.raises(ValueError, match=ID):

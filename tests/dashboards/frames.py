@@ -42,6 +42,7 @@ _TRIAL: dict[str, Any] = {
     "feasible": True,
     "copied_from": None,
     "continues": None,
+    "trained_with": None,
 }
 _DTYPES = {
     **dict.fromkeys(
@@ -55,6 +56,7 @@ _DTYPES = {
     "feasible": "bool",
     "copied_from": "string",
     "continues": "string",
+    "trained_with": "string",
     "start_time": "datetime64[ms, UTC]",
     "end_time": "datetime64[ms, UTC]",
 }

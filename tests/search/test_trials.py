@@ -35,8 +35,9 @@ from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
 from trainables.teachers import Remembered
 from trainables.teachers.sources import LocalSources, NoSources
-from trainables.trainable import StudentTrial, TrialSettings, TrialSources
+from trainables.trainable import StudentTrial, TrialSettings
 from trainables.training.trainer import Trainer
+from trainables.training.trial_sources import TrialSources
 
 
 class Silent:

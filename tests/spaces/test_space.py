@@ -32,6 +32,9 @@ BITS = {
     "differentiable_quantization",
     "alternating_quantization",
     "sequence_level_distillation",
+    "mutual_learning",
+    "online_ensemble",
+    "gated_online_ensemble",
 }
 SYMMETRIC = {
     "learned_step_quantization",
@@ -47,6 +50,7 @@ DISTILLED = {
     "differentiable_quantization",
     "alternating_quantization",
 }
+TOGETHER = {"mutual_learning", "online_ensemble", "gated_online_ensemble"}
 NAMES = [method.name for method in METHODS.values()]
 
 
@@ -89,12 +93,18 @@ def test_parameters_exist_only_where_they_act(drawn):
         assert ("bits" in names) == ("log2_bucket_size" in names) == (recipe.method in BITS)
         assert ("symmetric_bits" in names) == (recipe.method in SYMMETRIC)
         assert ("activation_bits" in names) == (recipe.method == "parameterized_clipping")
-        assert ("temperature" in names) == (recipe.method in DISTILLED)
-        constant = DISTILLED - {"teacher_annealing"}  # whose weight falls from 1 to 0
+        softened = DISTILLED | {"online_ensemble"}
+        assert ("temperature" in names) == (recipe.method in softened)
+        constant = softened - {"teacher_annealing"}  # whose weight falls from 1 to 0
         assert ("distillation_weight" in names) == (recipe.method in constant)
         learned = ("differentiable_quantization", "alternating_quantization")
         assert ("points_learning_rate" in names) == (recipe.method in learned)
         assert ("sparsity" in names) == trial.params["prune"] == (recipe.pruner != NoPruner())
+        assert ("students" in names) == ("width_ratio" in names) == (recipe.method in TOGETHER)
+        assert recipe.asks("0" * 16) == (recipe.method in DISTILLED)
+        if recipe.method in TOGETHER:
+            assert len(recipe.peers) == trial.params["students"] - 1
+            continue
         assert recipe.teacher == (Remembered("0" * 16, 16) if recipe.method in DISTILLED else NoTeacher())
         again = images(optuna.trial.FixedTrial(trial.params), live)
         assert again.teacher == (Fixed("0" * 16) if recipe.method in DISTILLED else NoTeacher())
@@ -109,7 +119,8 @@ def test_students_of_text_start_fresh_or_from_the_teacher(drawn_text):
         started = recipe.origin.parent is not None
         assert (recipe.model == TEACHER) == started
         assert ("depth" in trial.params) == ("width" in trial.params) == (not started)
-        assert all(loss.temperature(0.5) == 1.0 for loss in recipe.losses)
+        if recipe.method not in TOGETHER:  # whose teachers are asked at every step
+            assert all(loss.temperature(0.5) == 1.0 for loss in recipe.losses)
         by_sentence = recipe.method == "sequence_level_distillation"
         assert isinstance(recipe.task, TeacherTranslations) == by_sentence
 
@@ -227,7 +238,7 @@ def test_what_no_search_tries_by_itself_is_searched_where_a_range_is_given():
 @pytest.mark.parametrize(
     ("wishes", "text"),
     [
-        ({"methods": ("qdd",)}, r"no method 'qdd'; choose from fp, kd, .*, exits, gates$"),
+        ({"methods": ("qdd",)}, r"no method 'qdd'; choose from fp, kd, .*, seqkd"),
         ({"fixed": ("bit=4",)}, "nothing called 'bit' to be turned here; there are .*bits.*start"),
         ({"fixed": ("bits=4",), "methods": ("lsq",)}, "nothing called 'bits'.*symmetric_bits"),
         ({"fixed": ("bits=9",)}, r"bits must be in \[1, 8\], got bits=9"),

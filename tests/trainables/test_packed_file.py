@@ -148,6 +148,7 @@ def test_headers_are_small_whatever_the_method(method: Callable[..., Recipe], mo
     data = pack(recipe, {"0.0.weight": Dense(torch.zeros(2)), "3.bias": Dense(torch.zeros(2))})
     assert read_header(data) == recipe
     limit = 114 + 12 * len(recipe.phases)  # every phase has a learning rate
+    limit += 20 * len(recipe.peers)
     if recipe.losses and not recipe.imitates:
         limit += 30  # parts that are younger than the dictionary
     assert describe(data)[0]["bytes"] < limit

@@ -123,6 +123,15 @@ from trainables.methods.setting import (
 from trainables.methods.several import (
     multi_task_annealing as multi_task_annealing,
 )
+from trainables.methods.together import (
+    gated_online_ensemble as gated_online_ensemble,
+)
+from trainables.methods.together import (
+    mutual_learning as mutual_learning,
+)
+from trainables.methods.together import (
+    online_ensemble as online_ensemble,
+)
 
 METHODS: dict[str, Method[Any]] = {short: globals()[name] for short, name in SHORT_NAMES.items()}
 """Short name -> method."""

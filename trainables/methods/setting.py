@@ -159,7 +159,8 @@ class Method(Generic[P]):
         self.idea = idea
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Recipe:
-        return replace(self.function(*args, **kwargs), method=self.name)
+        recipe = self.function(*args, **kwargs)
+        return recipe.changed(lambda each: replace(each, method=self.name))
 
 
 def published(paper: str, idea: str) -> Callable[[Callable[P, Recipe]], Method[P]]:

@@ -53,7 +53,7 @@ class Learner:
         device: where to train.
 
     Attributes:
-        recipe: what is trained.
+        recipe: what is trained; its peers are the other students of the training.
         model: the student's architecture, as its origin built it.
         network: the student, its weights compressed while in use.
         policy: who teaches it.
@@ -412,7 +412,7 @@ def _built(recipe: Recipe, task: LoadedTask, sources: Sources) -> tuple[Model, n
 
 
 def moments(learners: Iterable[Learner], batch: Batch, progress: float) -> list[Step]:
-    """One step of each learner on the same batch; each knows what the others said."""
+    """One step of each learner on the same batch; each knows what the others said, in their order."""
     outputs = [learner.answer(batch) for learner in learners]
     logits = [batch.rows(main_output(output)) for output in outputs]
     said = [each.detach() for each in logits]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from trainables.recipe import Recipe
+from trainables.recipe import Recipe, canonical_json
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
 from trainables.training.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
@@ -26,7 +26,8 @@ class Trainer:
 
     Stopping after any epoch and resuming changes no bit on the CPU (a GPU adds in any order): the
     randomness of an epoch is a function of (seed, epoch), entering a phase is a function of the
-    student's state, and resuming replays phase entries before it loads state.
+    student's state, and resuming replays phase entries before it loads state. Nor does it matter which of
+    several students is the recipe's own: they take their turns in the order of their recipes' JSON.
 
     Attributes:
         recipe: what is trained.
@@ -56,7 +57,8 @@ class Trainer:
         self.task = task
         self.device = device
         self.epoch = 0
-        self.learners = [Learner(each, task, sources, device) for each in (recipe, *recipe.peers)]
+        self.learners = [Learner(each, task, sources, device) for each in recipe.results]
+        self._in_order = sorted(self.learners, key=lambda each: canonical_json(each.recipe.students[0]))
         self._steps = task.steps("train")
 
     @property
@@ -75,24 +77,24 @@ class Trainer:
         Raises:
             Diverged: a loss, or a weight, is not finite.
         """
-        totals = [torch.zeros((), device=self.device) for _ in self.learners]
+        totals = {id(learner): torch.zeros((), device=self.device) for learner in self.learners}
         with torch.random.fork_rng(devices=cuda_devices(self.device)):
-            torch.manual_seed(self.recipe.seed * 1_000_003 + self.epoch + 1)
+            torch.manual_seed(self.recipe.shared_seed * 1_000_003 + self.epoch + 1)
             for learner in self.learners:
                 learner.train()
             for number, batch in enumerate(self.task.batches("train", self.epoch, self._view())):
                 progress = (self.epoch + number / self._steps) / self.recipe.epochs
                 with parametrize.cached(), _precision(self.device), ExitStack() as recording:
-                    for learner in self.learners:
+                    for learner in self._in_order:
                         for context in learner.recorded():
                             recording.enter_context(context)
-                    steps = moments(self.learners, batch, progress)
-                    losses = [each.loss(step) for each, step in zip(self.learners, steps, strict=True)]
-                for learner, loss, total in zip(self.learners, losses, totals, strict=True):
+                    steps = moments(self._in_order, batch, progress)
+                    losses = [each.loss(step) for each, step in zip(self._in_order, steps, strict=True)]
+                for learner, loss in zip(self._in_order, losses, strict=True):
                     learner.step(loss, self.epoch, number)
-                    total += loss.detach()
+                    totals[id(learner)] += loss.detach()
         self.epoch += 1
-        means = [float(total) / self._steps for total in totals]
+        means = [float(totals[id(learner)]) / self._steps for learner in self.learners]
         for mean in means:
             if not math.isfinite(mean):
                 raise Diverged(f"the loss became {mean} in epoch {self.epoch}")
@@ -107,6 +109,16 @@ class Trainer:
             Diverged: a weight is not finite.
         """
         return self.learners[0].ship(self.epoch)
+
+    def ship_peers(self) -> list[bytes | str]:
+        """The packed files of the other students, in the order of ``recipe.results``; or why one has none."""
+        files: list[bytes | str] = []
+        for learner in self.learners[1:]:
+            try:
+                files.append(learner.ship(self.epoch))
+            except Diverged as error:
+                files.append(str(error))
+        return files
 
     def save(self, directory: Path, seconds: float = 0.0) -> None:
         """Replace the checkpoint in ``directory``, which is made if missing.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.files import TENSORS_FILE, set_aside, write_file
+from trainables.recipe import Recipe
 from trainables.shipping.contents import contents_json
 from trainables.shipping.packed_file import PackedFileError, read_file, read_header
 from trainables.training.checkpoint import CHECKPOINT_FILE, CheckpointError, read_checkpoint, write_checkpoint
@@ -30,8 +32,23 @@ class TrialInUse(Exception):
     """Another process works on the trial and does not end."""
 
 
+@dataclass(frozen=True)
+class Files:
+    """Packed files of the students of one training.
+
+    Attributes:
+        own: of the recipe's own student.
+        peers: of the others, in the order of ``recipe.results``, or why one has none; None while it trains.
+    """
+
+    own: bytes
+    peers: Sequence[bytes | str] | None
+
+
 class TrialFolder:
     """The memory of one trial: a checkpoint while it trains, ``student.rdz`` when it has finished.
+
+    Students that were trained together with the recipe's own are in folders below, from ``2`` on.
 
     What is damaged there, or another recipe's, is set aside, and the trial begins from its beginning.
 
@@ -74,13 +91,25 @@ class TrialFolder:
                     time.sleep(0.05)
             yield
 
-    def student(self, recipe_id: str) -> bytes | None:
-        """The packed file of a finished trial, or None if it has not finished.
+    def students(self, recipe: Recipe) -> Files | None:
+        """The packed files of a finished trial, or None if it has not finished.
 
         Raises:
-            StoreTrouble: it is damaged or another recipe's, and cannot be set aside.
+            StoreTrouble: one is damaged or another recipe's, and cannot be set aside.
         """
-        path = self.path / STUDENT_FILE
+        ids = [each.recipe_id for each in recipe.results]
+        own = self._student(self.path, ids[0])
+        if own is None:
+            return None
+        lost = "its file was not written, or is lost"
+        return Files(own, [self._student(self.peer(n), each) or lost for n, each in enumerate(ids[1:], 2)])
+
+    def peer(self, number: int) -> Path:
+        """Where the file of the trial's second, third, ... student is."""
+        return self.path / str(number)
+
+    def _student(self, folder: Path, recipe_id: str) -> bytes | None:
+        path = folder / STUDENT_FILE
         if not os.path.lexists(path):
             return None
         try:
@@ -149,22 +178,28 @@ class TrialFolder:
         self._written = time.monotonic()
         self._cost = self._written - started
 
-    def finish(self, data: bytes) -> None:
-        """Keep the student, with what is in it, and nothing else.
+    def finish(self, files: Files) -> None:
+        """Keep the students, with what is in them, and nothing else.
 
         Raises:
-            StoreTrouble: it cannot be written.
+            StoreTrouble: they cannot be written.
         """
         with writing_to_the_store(self.path):
-            write_file(self.path / TENSORS_FILE, contents_json(data))
-            write_file(self.path / STUDENT_FILE, data)  # last: who finds it takes the trial for finished
+            for number, file in enumerate(files.peers or (), 2):
+                if isinstance(file, bytes):
+                    self.peer(number).mkdir(exist_ok=True)
+                    write_file(self.peer(number) / TENSORS_FILE, contents_json(file))
+                    write_file(self.peer(number) / STUDENT_FILE, file)
+            write_file(self.path / TENSORS_FILE, contents_json(files.own))
+            write_file(self.path / STUDENT_FILE, files.own)  # last: who finds it takes the trial for finished
             (self.path / CHECKPOINT_FILE).unlink(missing_ok=True)
             (self.path / LOCK_FILE).unlink(missing_ok=True)
 
     def _set_aside(self, path: Path, why: str) -> None:
         with writing_to_the_store(path):
             beside = set_aside(path)
-        self.told.append(f"begun anew, as {why}; it is {beside.name} now")
+        what = "a student is left out" if path.parent.parent == self.path else "begun anew"
+        self.told.append(f"{what}, as {why}; it is {beside.name} now")
 
 
 @contextmanager
