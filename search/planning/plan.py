@@ -14,7 +14,7 @@ from search.options import Options
 from search.planning.activations import activation_bytes
 from search.planning.limits import check_students, untrained
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
-from search.teaching.along import has_route
+from search.teaching.along import files_kept, has_route
 from search.teaching.kept import (
     cached_teacher,
     feature_sizes,
@@ -238,7 +238,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
             ends,
             # Kept data are mapped: their pages are the kernel's, which takes them back where memory is short.
             (0 if isinstance(arrays, KeptArrays) else data_bytes) + concurrency * activations,
-            len(teacher_file),
+            len(teacher_file) * files_kept(study.space, context, teacher_recipe),
             remembered,
         ),
         activation_bytes=activations,
@@ -286,7 +286,7 @@ def _resources(
         ends: the smallest and the largest student.
         held_bytes: of data in memory, and of layers during a step, each of which comes twice: the data as
             they are read and for trials, what layers keep and its gradients.
-        teacher_bytes: of the teacher's file.
+        teacher_bytes: of the teacher's files.
         remembered: bytes of the teacher's outputs.
     """
     return Resources(

@@ -31,6 +31,11 @@ def needs_route(space: Space, context: Context) -> bool:
     return context.teacher_route is not None and any(recipe.teacher.needs_route for recipe in recipes)
 
 
+def files_kept(space: Space, context: Context, recipe: Recipe) -> int:
+    """How many packed files of the teacher the store holds at most: a route twice as its training ends."""
+    return max(1, 2 * len(route_epochs(recipe.epochs))) if needs_route(space, context) else 1
+
+
 def has_route(space: Space, context: Context, store: Path, recipe: Recipe, file: bytes) -> bool:
     """Whether the teacher in a packed ``file`` has all checkpoints along its training that ``space`` needs.
 

@@ -91,7 +91,11 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
         make_scheduler(quality_of("accuracy"), replace(options, scheduler="none")),
         events,
         TrialInputs(
-            ray.put(arrays), settings, {TEACHER_ID: teacher_file}, ray.put((outputs_of(teacher_file),))
+            ray.put(arrays),
+            settings,
+            {TEACHER_ID: teacher_file},
+            ray.put((outputs_of(teacher_file),)),
+            routes={TEACHER_ID: {1: np.frombuffer(teacher_file, np.uint8)}},
         ),
         options,
         Machine("cpu", 2, 1.0, 0.0),

@@ -19,7 +19,7 @@ from trainables.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 EPOCHS = 3
-METHODS = {short: each for short, each in methods.METHODS.items() if short != "seqkd"}
+METHODS = {short: each for short, each in methods.METHODS.items() if short not in ("seqkd", "bam")}
 
 
 class Case:
@@ -31,7 +31,9 @@ class Case:
         recipe = self.study.teacher_recipe(self.task)
         loaded = self.opened()
         teacher = open_student(packed_as_given(recipe, loaded, self.study.given))[1]
-        self.sources = LocalSources(lambda recipe_id: teacher, self.study.given)
+        self.sources = LocalSources(
+            lambda recipe_id: teacher, self.study.given, lambda recipe_id: {1: teacher, 2: teacher}
+        )
         self.teacher_id = recipe.recipe_id
 
     def opened(self):

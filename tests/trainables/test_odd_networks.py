@@ -95,7 +95,7 @@ def setting(name: str, epochs: int = 2, sparsity: float = 0.0) -> methods.Settin
 
 def trained(recipe: Recipe, data: LoadedTask) -> Trainer:
     teacher = ConvNet(stages=((4,),), kernel_size=3, hidden=(8,)).build((1, 8, 8), 10)
-    trainer = Trainer(recipe, data, LocalSources(lambda _: teacher), CPU)
+    trainer = Trainer(recipe, data, LocalSources(lambda _: teacher, route=lambda _: {1: teacher}), CPU)
     while not trainer.finished:
         trainer.train_epoch()
     return trainer
@@ -145,7 +145,9 @@ def test_what_the_network_froze_is_not_trained(method: Any, data: LoadedTask) ->
     brings_one = "pruner" in inspect.signature(method).parameters
     recipe = method(setting("Frozen", epochs=4, sparsity=0.0 if brings_one else 0.4))
     names = ("body.weight", "body.bias", "norm.weight", "norm.bias", "head.bias")
-    fresh = Trainer(recipe, data, LocalSources(lambda _: ConvNet().build((1, 8, 8), 10)), CPU).student
+    teacher = ConvNet().build((1, 8, 8), 10)
+    sources = LocalSources(lambda _: teacher, route=lambda _: {1: teacher})
+    fresh = Trainer(recipe, data, sources, CPU).student
     before = {name: original(fresh, name).detach().clone() for name in names}
     head = original(fresh, "head.weight").detach().clone()
     student = trained(recipe, data).student

@@ -34,9 +34,10 @@ WITHOUT_QUANTIZED_INPUTS = tuple(
         "quantization_aware_training",
         "parameterized_clipping",
         "round_to_nearest",
+        "multi_task_annealing",
     )
 )
-"""Ranges of inputs would be taken of padding too; and a new network is none to be rounded."""
+"""Ranges of inputs would be taken of padding too; a new network is none to be rounded; and it is one task."""
 
 
 def write_pairs(directory: Path) -> TextPairs:
