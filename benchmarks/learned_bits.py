@@ -175,7 +175,7 @@ def main() -> None:
         for kind, value, recipe in recipes(setup, arguments.epochs, arguments.group_size, seed):
             if wanted is not None and value not in wanted:
                 continue
-            key = {"recipe": recipe.recipe_id, "fewer": arguments.fewer}
+            key: dict[str, Any] = {"recipe": recipe.recipe_id, "fewer": arguments.fewer}
             found = [run for run in done if key.items() <= run.items()]
             if not found:
                 trainer = trained(recipe, arrays, sources)
