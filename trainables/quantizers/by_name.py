@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor
 
@@ -20,7 +20,8 @@ class QuantizerByName(ByName[Quantizer], Quantizer):
 
     @property
     def learns_size(self) -> bool:
-        return any(part.learns_size for part in (self.default, *(rule.part for rule in self.rules)))
+        parts = (self.default, *(rule.part for rule in self.rules))
+        return any(cast(Quantizer, part).learns_size for part in parts)
 
     def build(self, weight: Tensor, name: str = "") -> WeightQuantizer:
         return self.part_for(name).build(weight, name)
