@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from benchmarks.own_front.teacher import pixels
@@ -37,11 +36,12 @@ from trainables.optimizers import AdamW
 from trainables.origins import Fresh
 from trainables.quantizers import PseudoNoise, Uniform
 from trainables.recipe import Recipe
-from trainables.shipping.evaluation import evaluate_file
+from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.shipping.sizes import mean_bits
 from trainables.tasks import CIFAR10, Digits
 from trainables.tasks.base import SPLITS, Arrays, Task
-from trainables.teachers.sources import LocalSources
+from trainables.teachers.base import Sources
+from trainables.teachers.sources import LocalSources, NoSources
 from trainables.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -108,7 +108,7 @@ def recipes(setup: Setup, epochs: int, group_size: int, seed: int) -> Iterator[t
         yield LEARNED, price, replace(learned, **imitation)
 
 
-def trained(recipe: Recipe, arrays: Arrays, sources: LocalSources) -> Trainer:
+def trained(recipe: Recipe, arrays: Arrays, sources: Sources) -> Trainer:
     """The trainer of ``recipe``, finished."""
     trainer = Trainer(recipe, recipe.task.open(arrays, CPU, recipe.seed), sources, CPU)
     while not trainer.finished:
@@ -118,14 +118,10 @@ def trained(recipe: Recipe, arrays: Arrays, sources: LocalSources) -> Trainer:
 
 def teacher_of(setup: Setup, arrays: Arrays, epochs: int, kept: Path) -> torch.nn.Module:
     """The trained teacher, from the folder where it was kept."""
-    network = setup.teacher.build(setup.task.input_shape, setup.task.outputs)
     if not kept.exists():
         recipe = methods.full_precision(methods.Setting(setup.task, Fresh(setup.teacher), epochs))
-        none = LocalSources(lambda recipe_id: network)
-        state = trained(recipe, arrays, none).student.state_dict()
-        write_file(kept, safetensors.torch.save({name: value.contiguous() for name, value in state.items()}))
-    network.load_state_dict(safetensors.torch.load_file(kept))
-    return network
+        write_file(kept, trained(recipe, arrays, NoSources()).ship())
+    return open_student(kept.read_bytes())[1]
 
 
 def table(runs: list[dict[str, Any]]) -> str:
@@ -170,7 +166,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     setup, log = SETUPS[arguments.task], arguments.out / "runs.jsonl"
     arrays = arrays_of(arguments.task, setup.task, arguments.fewer)
-    kept = arguments.out / f"teacher-{arguments.task}-{arguments.epochs}-{arguments.fewer}.safetensors"
+    kept = arguments.out / f"teacher-{arguments.task}-{arguments.epochs}-{arguments.fewer}.rdz"
     sources = LocalSources(lambda recipe_id: teacher_of(setup, arrays, arguments.epochs, kept))
     done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     wanted = None if arguments.values is None else {float(each) for each in arguments.values.split(",")}
@@ -179,7 +175,7 @@ def main() -> None:
         for kind, value, recipe in recipes(setup, arguments.epochs, arguments.group_size, seed):
             if wanted is not None and value not in wanted:
                 continue
-            key = {"recipe": recipe.recipe_id, "fewer": arguments.fewer}
+            key: dict[str, Any] = {"recipe": recipe.recipe_id, "fewer": arguments.fewer}
             found = [run for run in done if key.items() <= run.items()]
             if not found:
                 trainer = trained(recipe, arrays, sources)

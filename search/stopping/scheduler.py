@@ -56,7 +56,8 @@ class ParetoScheduler(FIFOScheduler):
         if epoch == 0:
             self._first[name] = result
             # Before training, nobody knows the size of a student that learns it.
-            if reason := self._over_budget({**result, **({"packed_bytes": None} if learned else {})}):
+            known = {**result, "packed_bytes": None} if learned else result
+            if reason := self._over_budget(known):
                 return reason
         losses = self._losses({**self._first.get(name, {}), **result})
         if self._halving is None or losses is None or (learned and epoch < recipe.epochs):

@@ -337,7 +337,7 @@ def read_mixed(reader: Bytes) -> dict[str, Any]:
     size = elements if group_size is None else group_size
     groups = -(-elements // size) if elements else 0
     kept = reader.varint() if flags & 1 else elements
-    pop_keep = read_positions(reader, shape, kept, bool(flags & 2)) if flags & 1 else lambda stream: None
+    pop_keep = read_positions(reader, shape, kept, bool(flags & 2)) if flags & 1 else None
     known = int.from_bytes(reader.take(2), "little")
     widths = [bits for bits in range(1, 16) if known >> bits - 1 & 1]
     pop_bits = lambda stream: [width - 1 for width in widths] * groups  # noqa: E731
@@ -350,7 +350,7 @@ def read_mixed(reader: Bytes) -> dict[str, Any]:
         tables += class_tables(reader, 1, 2 ** min(bits, 8))
     plain = reader.take(reader.varint() - 3)
     stream = Stream(reader.rest())
-    keep = pop_keep(stream)
+    keep = None if pop_keep is None else pop_keep(stream)
     of_group = [symbol + 1 for symbol in pop_bits(stream)]
     of_element = [of_group[i // size] for i in range(elements) if keep is None or keep[i]]
     counts = [of_element.count(bits) for bits in widths]
