@@ -192,11 +192,11 @@ def drawn(bench: Bench, sampler: Sampler, budget: int, target: float) -> list[Re
             for name, low, high in (("width", 0.3, 0.9), ("first", 0.5, 2.0), ("last", 0.5, 2.0))
         }
         names = ("bits_first", "bits_middle", "bits_last", "spread")
-        actions = [trial.suggest_float(name, 0.0, 1.0) for name in names]
-        cut = Cut(**wide, round_to=1)
+        first, middle, last, spread = (trial.suggest_float(name, 0.0, 1.0) for name in names)
+        cut = Cut(wide["width"], first=wide["first"], last=wide["last"], round_to=1)
         shapes = bench.shapes(cut)
         full = Graded(1.0, 1.0, 1.0, 0.0).stored_bytes(shapes)
-        part = Graded(*actions, budget=min(budget / full, 1.0))
+        part = Graded(first, middle, last, spread, budget=min(budget / full, 1.0))
         try:
             part.grades(shapes)
         except ValueError:  # so wide that it does not fit at two bits

@@ -98,10 +98,10 @@ def rewards(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection])
     left = np.flatnonzero(told & (broken == 0))
     number = 0
     while len(left):
-        front = non_dominated([trials[place].values for place in left], maximise)
+        front = non_dominated([trials[int(place)].values for place in left], maximise)
         # Equal students are as good as one another, though a front has only the first of them.
-        best = {tuple(trials[place].values) for place in left[front]}
-        chosen = np.array([tuple(trials[place].values) in best for place in left])
+        best = {tuple(trials[int(place)].values) for place in left[front]}
+        chosen = np.array([tuple(trials[int(place)].values) in best for place in left])
         layer[left[chosen]] = number
         left, number = left[~chosen], number + 1
     late = np.flatnonzero(told & (broken > 0))
