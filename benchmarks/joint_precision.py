@@ -193,7 +193,7 @@ def drawn(bench: Bench, sampler: Sampler, budget: int, target: float) -> list[Re
         }
         names = ("bits_first", "bits_middle", "bits_last", "spread")
         first, middle, last, spread = (trial.suggest_float(name, 0.0, 1.0) for name in names)
-        cut = Cut(**wide, round_to=1)
+        cut = Cut(wide["width"], first=wide["first"], last=wide["last"], round_to=1)
         shapes = bench.shapes(cut)
         full = Graded(1.0, 1.0, 1.0, 0.0).stored_bytes(shapes)
         part = Graded(first, middle, last, spread, budget=min(budget / full, 1.0))
