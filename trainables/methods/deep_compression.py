@@ -37,7 +37,7 @@ def deep_compression(
     ``kmeans``, which goes on until nothing moves. Centres take the summed gradients of their weights, as
     published, but each weight goes to the centre that is nearest at each step, where the paper keeps it where
     it was, the rate is that of centres on a scale from 0 to 1, and all layers have as many bits.
-    ``rayduce inspect`` counts the published sizes, by Huffman codes of values and gaps, beside the file's.
+    ``rayduce inspect --account`` counts the published sizes, by Huffman codes of values and gaps.
     """
     given = given.pruned_by(pruner)
     points = late_epochs(given, "points_epochs", None, 3)
