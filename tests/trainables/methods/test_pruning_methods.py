@@ -216,17 +216,17 @@ def test_the_middle_of_residual_blocks_shrinks(arrays):
 
 @pytest.mark.slow
 def test_less_is_lost_by_hard_pruning_after_targeted_dropout():
-    """Three seeds of digits: accuracy at 90 % sparsity, pruned after plain and after targeted training."""
+    """Three seeds of digits: accuracy at 75 % sparsity, pruned after plain and after targeted training."""
     found = {}
-    for rate in (0.0, 0.75):
-        part = TargetedDropout(0.9, rate)
+    for rate in (0.0, 0.9):
+        part = TargetedDropout(0.75, rate)
         scores = []
         for seed in range(3):
             given = methods.Setting(TASK, Fresh(STUDENT), 15, seed=seed)
             trainer = trained(methods.targeted_dropout(given, pruner=part, optimizer=RATE), TASK.load(None))
             scores.append(evaluate_file(trainer.ship(), trainer.task, "validation")["accuracy"])
         found[rate] = sum(scores) / 3
-    assert found[0.75] > found[0.0] + 0.1, found
+    assert found[0.9] > found[0.0] + 0.1, found
 
 
 def test_scratch_trains_the_slices_shape_anew_in_matched_budgets():
