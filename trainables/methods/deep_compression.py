@@ -33,10 +33,11 @@ def deep_compression(
     A third of the epochs each; a network that is trained already is pruned at once, and retrained for two
     thirds. The smallest weights of each layer go at the first steps of retraining, which has
     ``retraining_rate`` times the rate (a choice of ours, all of it by default). Survivors are clustered by
-    k-means from evenly spaced centres; ``clustering`` is ``kmeans_published``, which stops as a published code
-    does, or ``kmeans``, which goes on until nothing moves. Centres take the summed gradients of their weights,
-    as published, but each weight goes to the centre that is nearest at each step, where the paper keeps it
-    where it was, the rate is that of centres on a scale from 0 to 1, and all layers have as many bits.
+    k-means from evenly spaced centres; ``clustering`` is ``kmeans_published``, which stops as a published
+    code does, or ``kmeans``, which goes on until nothing moves. Centres take the summed gradients of their
+    weights, as published, but each weight goes to the centre that is nearest at each step, where the paper
+    keeps it where it was, the rate is that of centres on a scale from 0 to 1, and all layers have as many
+    bits.
     ``rayduce inspect --account`` counts the published sizes, by Huffman codes of values and gaps.
     """
     given = given.pruned_by(pruner)
