@@ -35,6 +35,7 @@ def test_nothing_is_masked_before_the_first_update_and_the_end_is_what_ships(par
     mask = part.build(weight, "weight")
     assert mask.current() is None
     announced = mask.shipped(weight)
+    announced = None if announced is None else announced.clone()
     previous = 0
     for step in range(1, 101):
         mask.update(weight, gradient if mask.needs_gradient else None, step / 100)

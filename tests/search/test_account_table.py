@@ -97,7 +97,7 @@ def test_a_student_without_tensors_has_no_ratio(tmp_path):
     path.write_bytes(pack(RECIPE, {}))
     assert inspect(path, "--account").exit_code == 0
     records = json.loads(inspect(path, "--account", "--json").stdout)
-    assert [record["ratio"] for record in records] == [None, 0.0, *[None] * 9]
+    assert [record["ratio"] for record in records] == [None, 0.0, *[None] * 10]
 
 
 def test_what_is_no_packed_file_is_refused_in_one_sentence(tmp_path):

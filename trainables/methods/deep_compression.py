@@ -25,19 +25,20 @@ def deep_compression(
     bits: Annotated[int, Range(1, 8, (1, 8), smaller="low", name="bits")] = 5,
     clustering: str = "kmeans_published",
     optimizer: AdamW = AdamW(),
-    retraining_rate: Annotated[float, Range(0.0, 1.0)] = 0.1,
+    retraining_rate: Annotated[float, Range(0.0, 1.0)] = 1.0,
     points_learning_rate: PointsRate = 1e-4,
 ) -> Recipe:
     """Trained, pruned and retrained; then each layer shares few values, which are trained as well.
 
     A third of the epochs each; a network that is trained already is pruned at once, and retrained for two
     thirds. The smallest weights of each layer go at the first steps of retraining, which has
-    ``retraining_rate`` times the rate (a choice of ours). Survivors are clustered by k-means from evenly
-    spaced centres; ``clustering`` is ``kmeans_published``, which stops as a published code does, or
-    ``kmeans``, which goes on until nothing moves. Centres take the summed gradients of their weights, as
-    published, but each weight goes to the centre that is nearest at each step, where the paper keeps it where
-    it was, the rate is that of centres on a scale from 0 to 1, and all layers have as many bits.
-    ``rayduce inspect`` counts the published sizes, by Huffman codes of values and gaps, beside the file's.
+    ``retraining_rate`` times the rate (a choice of ours, all of it by default). Survivors are clustered by
+    k-means from evenly spaced centres; ``clustering`` is ``kmeans_published``, which stops as a published
+    code does, or ``kmeans``, which goes on until nothing moves. Centres take the summed gradients of their
+    weights, as published, but each weight goes to the centre that is nearest at each step, where the paper
+    keeps it where it was, the rate is that of centres on a scale from 0 to 1, and all layers have as many
+    bits.
+    ``rayduce inspect --account`` counts the published sizes, by Huffman codes of values and gaps.
     """
     given = given.pruned_by(pruner)
     points = late_epochs(given, "points_epochs", None, 3)

@@ -27,12 +27,14 @@ class _Magnitude(Mask):
         stage = int(progress * self.part.updates)
         if stage <= int(self.stage):
             return
-        before = self._sparsity(int(self.stage)) if int(self.stage) else 0.0  # nothing is pruned at stage 0
+        before = self._sparsity(int(self.stage))
         self.stage.fill_(stage)
         if self._sparsity(stage) > before:  # the ramp is over: the mask is frozen
             self.keep.copy_(largest(weight, self._sparsity(stage)))
 
     def _sparsity(self, stage: int) -> float:
+        if stage == 0:  # whatever the ramp begins with, nothing has been pruned
+            return 0.0
         return self.part.sparsity * min(max(self.part.ramp(stage / self.part.updates), 0.0), 1.0)
 
     def current(self) -> Tensor | None:

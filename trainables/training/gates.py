@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
@@ -61,9 +62,13 @@ class GateRecorder:
             given.register_hook(partial(self._learn, name, given.detach(), macs, isinstance(layer, _ConvNd)))
 
     def _learn(self, name: str, given: Tensor, macs: float, first: bool, gradient: Tensor) -> None:
-        slopes = given.float() * gradient.float()
-        slopes = slopes.flatten(2).sum(2) if first else slopes.reshape(len(given), -1, given.shape[-1]).sum(1)
-        slopes, before = slopes * len(given), self._found.get(name)
+        samples = len(given)
+        if first:  # the channels are the second dimension
+            slopes = torch.linalg.vecdot(given.flatten(2).float(), gradient.flatten(2).float())
+        else:
+            shape = (samples, -1, given.shape[-1])
+            slopes = torch.linalg.vecdot(given.reshape(shape).float(), gradient.reshape(shape).float(), dim=1)
+        slopes, before = slopes * samples, self._found.get(name)
         if before is None:
             self._found[name] = Gates(slopes, macs)
         elif before.slopes.shape == slopes.shape:  # the layer reads several times: one gate for all

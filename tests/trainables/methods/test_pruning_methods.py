@@ -1,12 +1,10 @@
 """Pruning methods in training: they stop and resume, ship what they report, and prune as published."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from torch import nn
 
 from tests.recipes import STUDENT
 from tests.trainables.teachers import local_sources
@@ -29,30 +27,31 @@ from trainables.training.trainer import Trainer
 CPU, EPOCHS = torch.device("cpu"), 4
 TASK = Digits(batch_size=128)
 GIVEN = methods.Setting(TASK, Fresh(STUDENT), EPOCHS)
-RATE: dict[str, Any] = {"optimizer": AdamW(5e-3)}
+RATE = AdamW(5e-3)
 CHANNELS = Saliency("fisher", by="channels", updates=8)
 SLICED = replace(GIVEN, origin=Slice(Fresh(STUDENT), Cut(width=0.5)))
+PLAIN = methods.full_precision(GIVEN, optimizer=RATE)
 
 RECIPES = {
-    "dropout of weights": methods.targeted_dropout(GIVEN, **RATE),
+    "dropout of weights": methods.targeted_dropout(GIVEN, optimizer=RATE),
     "dropout of units, ramping": methods.targeted_dropout(
-        GIVEN, pruner=TargetedDropout(0.75, 0.9, "units", ramp=0.8), **RATE
+        GIVEN, pruner=TargetedDropout(0.75, 0.9, "units", ramp=0.8), optimizer=RATE
     ),
     "dropout of whole units": methods.targeted_dropout(
-        GIVEN, pruner=TargetedDropout(0.5, 0.5, "whole_units"), **RATE
+        GIVEN, pruner=TargetedDropout(0.5, 0.5, "whole_units"), optimizer=RATE
     ),
-    "snip": methods.snip(GIVEN, pruner=Saliency(sparsity=0.8, batches=3), **RATE),
-    "snip while it trains": methods.snip(GIVEN, pruner=Saliency(sparsity=0.8, updates=8), **RATE),
-    "snip by channel": methods.snip(GIVEN, pruner=Saliency(by="channels"), **RATE),
-    "fisher": methods.fisher_pruning(GIVEN, pruner=CHANNELS, **RATE),
-    "fisher by weight": methods.fisher_pruning(GIVEN, pruner=Saliency("fisher", updates=8), **RATE),
+    "snip": methods.snip(GIVEN, pruner=Saliency(sparsity=0.8, batches=3), optimizer=RATE),
+    "snip while it trains": methods.snip(GIVEN, pruner=Saliency(sparsity=0.8, updates=8), optimizer=RATE),
+    "snip by channel": methods.snip(GIVEN, pruner=Saliency(by="channels"), optimizer=RATE),
+    "fisher": methods.fisher_pruning(GIVEN, pruner=CHANNELS, optimizer=RATE),
+    "fisher by weight": methods.fisher_pruning(GIVEN, pruner=Saliency("fisher", updates=8), optimizer=RATE),
     "fisher here, dropout there": replace(
-        methods.full_precision(GIVEN, **RATE),
+        PLAIN,
         pruner=PrunerByName((Where("0*", CHANNELS),), TargetedDropout()),
-        phases=(replace(methods.full_precision(GIVEN, **RATE).phases[0], prune=True),),
+        phases=(replace(PLAIN.phases[0], prune=True),),
     ),
-    "deep compression": methods.deep_compression(GIVEN, points_learning_rate=1e-3, **RATE),
-    "scratch-E": methods.scratch_e(SLICED, **RATE),
+    "deep compression": methods.deep_compression(GIVEN, points_learning_rate=1e-3, optimizer=RATE),
+    "scratch-E": methods.scratch_e(SLICED, optimizer=RATE),
 }
 
 
@@ -97,26 +96,26 @@ def test_stopping_and_resuming_changes_no_bit(name, arrays, tmp_path):
     _, student = open_student(packed)
     straight.student.eval()
     inputs = next(straight.task.batches("validation", 0)).inputs
-    assert torch.allclose(student(inputs), straight.student(inputs), atol=2e-2)
+    tolerance = 2e-2 if straight.recipe.quantizes else 1e-4  # what is exempt is stored in float16 then
+    assert torch.allclose(student(inputs), straight.student(inputs), atol=tolerance)
     found = evaluate_file(packed, straight.task, "validation")
     assert found == straight.task.evaluate(student, "validation")
 
 
 def test_dropout_at_rate_0_is_plain_training(arrays):
-    plain = trained(methods.full_precision(GIVEN, **RATE), arrays)
-    still = trained(methods.targeted_dropout(GIVEN, pruner=TargetedDropout(0.5, 0.0), **RATE), arrays)
+    plain = trained(methods.full_precision(GIVEN, optimizer=RATE), arrays)
+    still = trained(methods.targeted_dropout(GIVEN, pruner=TargetedDropout(0.5, 0.0), optimizer=RATE), arrays)
     ours, theirs = (
         {name: original for name, _, original in compressed_weights(each.student)} for each in (still, plain)
     )
-    names = [name for name, _, _ in compressed_weights(still.student)]
-    before = dict(zip(names, (original for _, _, original in compressed_weights(still.student)), strict=True))
-    assert ours.keys() == theirs.keys() and before.keys() == ours.keys()
-    # Masked weights get no gradient: at the end, when all candidates are gone, training is over.
+    assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_step_drops_candidates_alone_and_evaluation_all_of_them(arrays):
-    trainer = trainer_of(methods.targeted_dropout(GIVEN, pruner=TargetedDropout(0.5, 0.5), **RATE), arrays)
+    trainer = trainer_of(
+        methods.targeted_dropout(GIVEN, pruner=TargetedDropout(0.5, 0.5), optimizer=RATE), arrays
+    )
     trainer.train_epoch()
     for _, compressed, original in compressed_weights(trainer.student):
         training = compressed(original)
@@ -135,7 +134,7 @@ def test_a_step_drops_candidates_alone_and_evaluation_all_of_them(arrays):
 
 def test_the_global_threshold_of_snip_is_in_force_before_the_first_step(arrays):
     trainer = trainer_of(RECIPES["snip"], arrays)
-    fresh = trainer_of(methods.full_precision(GIVEN, **RATE), arrays)
+    fresh = trainer_of(methods.full_precision(GIVEN, optimizer=RATE), arrays)
     weights = list(compressed_weights(trainer.student))
     plain = {name: original for name, _, original in compressed_weights(fresh.student)}
     # By hand: the mean gradient of the first three batches in training mode, on a network that nothing moved.
@@ -157,7 +156,7 @@ def test_the_global_threshold_of_snip_is_in_force_before_the_first_step(arrays):
     assert torch.equal(found[clear], (scores >= threshold)[clear])
     for name, _, original in weights:
         assert torch.equal(original, plain[name]), "looking moves no weight"
-    untouched = trainer_of(methods.full_precision(GIVEN, **RATE), arrays)
+    untouched = trainer_of(methods.full_precision(GIVEN, optimizer=RATE), arrays)
     theirs = dict(untouched.student.named_buffers())
     for name, buffer in trainer.student.named_buffers():
         if "parametrizations" not in name:
@@ -167,7 +166,7 @@ def test_the_global_threshold_of_snip_is_in_force_before_the_first_step(arrays):
 def test_channels_that_went_by_fisher_do_not_ship(arrays):
     trainer = trained(RECIPES["fisher"], arrays)
     recipe, student = open_student(trainer.ship())
-    whole = trained(methods.full_precision(GIVEN, **RATE), arrays)
+    whole = trained(methods.full_precision(GIVEN, optimizer=RATE), arrays)
     _, dense = open_student(whole.ship())
     interface = recipe.task.interface
     assert macs(student, interface) < macs(dense, interface)
@@ -185,7 +184,7 @@ def test_channels_that_went_by_fisher_do_not_ship(arrays):
     "quantizer", [Symmetric(), LearnedStep(4, per_channel=True), Uniform(6, 64)], ids=str
 )
 def test_quantized_students_lose_channels_too(quantizer, arrays):
-    plain = methods.fisher_pruning(GIVEN, pruner=Saliency("fisher", 0.6, "channels", 2), **RATE)
+    plain = methods.fisher_pruning(GIVEN, pruner=Saliency("fisher", 0.6, "channels", 2), optimizer=RATE)
     phase = replace(plain.phases[0], epochs=2, quantize=True, train="all")
     trainer = trained(replace(plain, quantizer=quantizer, phases=(phase,), exempt=("0.0.weight",)), arrays)
     _, student = open_student(trainer.ship())
@@ -201,7 +200,7 @@ def test_quantized_students_lose_channels_too(quantizer, arrays):
 def test_the_middle_of_residual_blocks_shrinks(arrays):
     given = replace(GIVEN, origin=Fresh(ResNet(depth=1, width=0.5)))
     part = Saliency("fisher", 0.5, "channels", 2)
-    trainer = trainer_of(methods.fisher_pruning(given, pruner=part, **RATE), arrays)
+    trainer = trainer_of(methods.fisher_pruning(given, pruner=part, optimizer=RATE), arrays)
     trainer.train_epoch()
     for _, compressed, original in compressed_weights(trainer.student):
         shipped = compressed.mask.shipped(original)
@@ -217,17 +216,17 @@ def test_the_middle_of_residual_blocks_shrinks(arrays):
 
 @pytest.mark.slow
 def test_less_is_lost_by_hard_pruning_after_targeted_dropout():
-    """Three seeds of digits: accuracy at 90 % sparsity, pruned after plain and after targeted training."""
+    """Three seeds of digits: accuracy at 75 % sparsity, pruned after plain and after targeted training."""
     found = {}
-    for rate in (0.0, 0.75):
-        part = TargetedDropout(0.9, rate)
+    for rate in (0.0, 0.9):
+        part = TargetedDropout(0.75, rate)
         scores = []
         for seed in range(3):
             given = methods.Setting(TASK, Fresh(STUDENT), 15, seed=seed)
-            trainer = trained(methods.targeted_dropout(given, pruner=part, **RATE), TASK.load(None))
+            trainer = trained(methods.targeted_dropout(given, pruner=part, optimizer=RATE), TASK.load(None))
             scores.append(evaluate_file(trainer.ship(), trainer.task, "validation")["accuracy"])
         found[rate] = sum(scores) / 3
-    assert found[0.75] > found[0.0] + 0.1, found
+    assert found[0.9] > found[0.0] + 0.1, found
 
 
 def test_scratch_trains_the_slices_shape_anew_in_matched_budgets():
@@ -266,10 +265,7 @@ def test_deep_compression_prunes_then_shares_then_trains_what_is_shared(arrays):
         methods.deep_compression(replace(GIVEN, epochs=1))
 
 
-def test_a_pruner_of_channels_needs_layers_that_read_channels(arrays):
-    class Lonely(nn.Module):
-        pass
-
+def test_a_pruner_of_channels_needs_layers_that_read_channels():
     part = Saliency(by="channels")
     masks = {"weight": part.build(torch.ones(4, 3))}
     with pytest.raises(ValueError, match="nothing to prune"):
