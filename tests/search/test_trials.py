@@ -20,11 +20,12 @@ from search.store.store import open_store
 from search.sweeps.measuring import choose_front
 from search.sweeps.trial_events import TrialEvents
 from search.sweeps.trials import TrialInputs, make_scheduler, run_trials
-from search.teaching.kept import ask_teacher
+from search.teaching.kept import ask_features, ask_teacher
 from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods
 from trainables.compression.compressed_weight import compress
+from trainables.layers import LAST_STAGE, MIDDLE, PENULTIMATE, STAGES
 from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.models.custom import allow
@@ -60,8 +61,13 @@ def teacher_file():
 
 def outputs_of(teacher_file, views=16, **change):
     """What the sweep would put into the object store; the methods ask for 16 views."""
-    asked = ask_teacher(teacher_file, Digits().load(None), Digits(), views, "cpu", 1)
-    return replace(asked, **{"recipe_id": TEACHER_ID, **change})
+    given = teacher_file, Digits().load(None), Digits(), views
+    asked = ask_teacher(*given, "cpu", 1)
+    features = {
+        place: tuple(ask_features(*given, place, "cpu", 1).values())
+        for place in (PENULTIMATE, MIDDLE, STAGES, LAST_STAGE)
+    }
+    return replace(asked, **{"recipe_id": TEACHER_ID, "features": features, **change})
 
 
 def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):
