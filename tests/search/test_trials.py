@@ -61,13 +61,15 @@ def teacher_file():
 
 def outputs_of(teacher_file, views=16, **change):
     """What the sweep would put into the object store; the methods ask for 16 views."""
+    asked = ask_teacher(teacher_file, Digits().load(None), Digits(), views, "cpu", 1)
+    return replace(asked, **{"recipe_id": TEACHER_ID, **change})
+
+
+def features_of(teacher_file, views=16):
+    """Beside the outputs, what losses look at; the same teacher is asked for each place."""
     given = teacher_file, Digits().load(None), Digits(), views
-    asked = ask_teacher(*given, "cpu", 1)
-    features = {
-        place: tuple(ask_features(*given, place, "cpu", 1).values())
-        for place in (PENULTIMATE, MIDDLE, STAGES, LAST_STAGE)
-    }
-    return replace(asked, **{"recipe_id": TEACHER_ID, "features": features, **change})
+    places = (PENULTIMATE, MIDDLE, STAGES, LAST_STAGE)
+    return {place: tuple(ask_features(*given, place, "cpu", 1).values()) for place in places}
 
 
 def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):
@@ -90,14 +92,12 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     )
     events = Kept(tracker, Silent(), Yardstick(quality_of("accuracy")))
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000, trials=tracker.folder.trials)
-    arrays = Digits().load(None)
+    arrays, outputs = Digits().load(None), outputs_of(teacher_file, features=features_of(teacher_file))
     run_trials(
         searcher,
         make_scheduler(quality_of("accuracy"), replace(options, scheduler="none")),
         events,
-        TrialInputs(
-            ray.put(arrays), settings, {TEACHER_ID: teacher_file}, ray.put((outputs_of(teacher_file),))
-        ),
+        TrialInputs(ray.put(arrays), settings, {TEACHER_ID: teacher_file}, ray.put((outputs,))),
         options,
         Machine("cpu", 2, 1.0, 0.0),
     )
