@@ -13,6 +13,9 @@ from dataclasses import dataclass
 INPUT = "input of "
 """Before a module's name: what goes into it, in place of what it puts out."""
 
+ANSWER = ""
+"""The name of the whole network, as which its answer stands among its layers."""
+
 PENULTIMATE = "penultimate features"
 """What goes into the last layer with weights, of a classifier the last linear layer."""
 
@@ -23,7 +26,10 @@ LAST_STAGE = "end of the last stage"
 """The last maps of more than one position; the penultimate features of a network without maps."""
 
 MIDDLE = "middle layer"
-"""The end of the middle stage; in a network without maps the last features in the first half of its depth."""
+"""The end of the middle stage; in a network without maps the last features in the first half of its depth.
+
+Of a network that answers position by position, such as a translator, the last hidden states of these.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def _penultimate(layers: Sequence[Layer]) -> tuple[str, ...]:
 
 
 def _stage_ends(layers: Sequence[Layer]) -> list[Layer]:
-    maps = [each for each in layers if each.positions > 1 and each.depth]
+    maps = _maps(layers)
     if not maps:
         raise ValueError(
             f"the network has no {STAGES}: no module puts out maps (channels, height, width) of more than "
@@ -112,20 +118,39 @@ def _middle(layers: Sequence[Layer]) -> tuple[str, ...]:
         ends = _stages(layers)
         return (ends[(len(ends) - 1) // 2],)
     whole = max((each.depth for each in layers), default=0)
-    answer = [each for each in layers if each.weighted][-1:]
-    if answer and len(answer[0].shape) > 1:
-        return _penultimate(layers)  # one answer per position: other layers may be of other positions
-    early = [each for each in layers if each.shape and 0 < each.depth <= whole / 2]
+    inner = [each for each in layers if each.name != ANSWER and each.shape and each.depth]
+    answer = next((each.shape for each in layers if each.name == ANSWER), ())
+    early = [each for each in inner if each.depth <= whole / 2]
+    if len(answer) == 2:
+        early = [each for each in inner if each.shape[0] == answer[0] and len(each.shape) == 2]
+        early = [each for each in early if each.shape != answer]
     if not early:
         raise ValueError(
-            f"the network has no {MIDDLE}: of its layers, {whole} have weights, and 2 are needed; "
+            f"the network has no {MIDDLE}: none of its {whole} layers with weights comes before its answer; "
             "choose another loss"
         )
     return (early[-1].name,)
 
 
 def _has_maps(layers: Sequence[Layer]) -> bool:
-    return any(each.positions > 1 and each.depth for each in layers)
+    return bool(_maps(layers))
+
+
+def _maps(layers: Sequence[Layer]) -> list[Layer]:
+    """Maps of more than one position from the first weights on, in the proportions of the first of them.
+
+    Others have their channels last, as some networks have inside of blocks.
+    """
+    found = [each for each in layers if each.positions > 1 and each.depth and each.name != ANSWER]
+    if not found:
+        return []
+    _, height, width = found[0].shape
+    ratio = width / height
+    return [
+        each
+        for each in found
+        if abs(each.shape[2] - ratio * each.shape[1]) <= max(1.0, ratio, each.shape[2] / 10)
+    ]
 
 
 RULES: dict[str, Callable[[Sequence[Layer]], tuple[str, ...]]] = {

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from trainables.batch import Batch
-from trainables.calling import call
-from trainables.layers import INPUT, Layer, found_at
+from trainables.calling import call, main_output
+from trainables.layers import ANSWER, INPUT, Layer, found_at
 from trainables.modes import evaluating
 
 
@@ -102,7 +102,7 @@ class Features:
 
     @torch.no_grad()
     def layers(self) -> list[Layer]:
-        """All modules that put out a tensor in eval mode, in the order in which it was ready.
+        """All modules that put out a tensor in eval mode, as they were ready, then the network's answer.
 
         Of a module that runs several times, the last time counts, as in what is recorded.
         """
@@ -114,8 +114,10 @@ class Features:
                     if name and "parametrizations" not in name.split("."):
                         see = partial(self._outline, name, shapes, weighted)
                         hooks.enter_context(module.register_forward_hook(see))
-                call(self._network, self._example())
+                answer = main_output(call(self._network, self._example()))
             self._layers = _layers(self._network, shapes, weighted)
+            if isinstance(answer, Tensor):
+                self._layers.append(Layer(ANSWER, tuple(answer.shape[1:]), False, len(weighted), 0))
         return self._layers
 
     def __getitem__(self, name: str) -> Tensor:

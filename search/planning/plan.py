@@ -271,7 +271,7 @@ def _remembered(
         views = views_that_fit(different_views(study.views, here), view_bytes(here, outputs), shared)
     places = study.space.looks_at(context)
     sizes = feature_sizes(teacher, here, places) if places else {}
-    kept = features_that_fit(sizes, views, view_bytes(here, outputs), shared)
+    kept = features_that_fit(sizes, views, here.samples("train"), view_bytes(here, outputs), shared)
     return views, sum(sizes[place] or 0 for place in kept), tuple(p for p in places if p not in kept)
 
 

@@ -181,7 +181,7 @@ def _places(request: Request, views: int | None) -> tuple[tuple[str, ...], tuple
         return (), ()
     sizes = feature_sizes(request.teacher_recipe, request.opened, places)
     size = view_bytes(request.opened, request.task.outputs)
-    kept = features_that_fit(sizes, views, size, smallest_object_store())
+    kept = features_that_fit(sizes, views, request.opened.samples("train"), size, smallest_object_store())
     return kept, tuple(place for place in places if place not in kept)
 
 

@@ -170,6 +170,8 @@ def forget_training(store: Path, recipe: Recipe) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # nobody reads it any more, whatever is left
 
 
+FEATURE_BYTES = 4096
+"""Of a sample in one view, that features of one place may take to be remembered: large maps are not."""
 SHARE_OF_OBJECT_STORE = 0.25
 """Of a node's, that remembered outputs may take; the data and what trials pass about need the rest."""
 
@@ -193,20 +195,25 @@ def view_bytes(task: LoadedTask, outputs: int) -> int:
 
 
 def features_that_fit(
-    sizes: Mapping[str, int | None], views: int | None, view_bytes: int, store_bytes: float
+    sizes: Mapping[str, int | None], views: int | None, samples: int, view_bytes: int, store_bytes: float
 ) -> tuple[str, ...]:
     """The places whose features are remembered beside the outputs: the smallest first, while there is room.
+
+    None of more than :data:`FEATURE_BYTES` a sample.
 
     Args:
         sizes: by place, what its features take in one view; None where the network has no such place.
         views: in which the outputs are remembered, or None for a teacher that is asked at every step.
+        samples: of the training split.
         view_bytes: what the outputs take in one view.
         store_bytes: size of the smallest node's object store.
     """
     left = SHARE_OF_OBJECT_STORE * store_bytes - (views or 0) * view_bytes
     found = []
     for place, size in sorted(sizes.items(), key=lambda each: (each[1] or 0, each[0])):
-        if views is not None and size is not None and views * size <= left:
+        if views is None or size is None or size > FEATURE_BYTES * samples:
+            continue
+        if views * size <= left:
             left -= views * size
             found.append(place)
     return tuple(found)

@@ -13,7 +13,7 @@ from studies.known import find_study
 from tests.trainables.translation import STUDENTS, write_pairs
 from trainables import methods
 from trainables.compression.compressed_weight import compress
-from trainables.layers import PENULTIMATE
+from trainables.layers import MIDDLE
 from trainables.losses import SoftTargets
 from trainables.models import LSTM
 from trainables.origins import Fresh
@@ -72,9 +72,10 @@ def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_a
         assert values.dtype == outputs_again.values[name].dtype
         assert np.array_equal(values, outputs_again.values[name])
 
-    (features,) = jobs.features(file, 1, PENULTIMATE)
+    (features,) = jobs.features(file, 1, MIDDLE)
+    assert features.shape[:2] == outputs.values["classes"].shape[:2]
     assert len(said) == 3 and features.dtype == np.float16
-    assert np.array_equal(jobs.features(file, 1, PENULTIMATE)[0], features) and len(said) == 3
+    assert np.array_equal(jobs.features(file, 1, MIDDLE)[0], features) and len(said) == 3
 
     # A trial of each kind, with the teacher's file out of reach: none of them asks it anything.
     given = methods.Setting(task, Fresh(STUDENTS[0]), 2, teacher=recipe.recipe_id, teacher_views=1)

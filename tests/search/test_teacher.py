@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from search.problem import Problem
 from search.teaching.along import cached_route, keep_route, needs_route, route_folder
 from search.teaching.kept import (
+    FEATURE_BYTES,
     SHARE_OF_OBJECT_STORE,
     TeacherEpoch,
     ask_features,
@@ -134,11 +135,12 @@ def test_outputs_are_remembered_where_they_fit(views, size, store_bytes):
     st.floats(0, 1e8),
 )
 def test_features_are_remembered_where_they_fit_beside_the_outputs(sizes, views, store_bytes):
-    kept = features_that_fit(sizes, views, 100, store_bytes)
+    kept = features_that_fit(sizes, views, 100, 100, store_bytes)
     left = SHARE_OF_OBJECT_STORE * store_bytes - views * 100 - views * sum(sizes[place] for place in kept)
     assert not kept or left >= 0
-    assert all(views * sizes[place] > left for place in sizes if sizes[place] and place not in kept)
-    assert features_that_fit(sizes, None, 100, store_bytes) == ()
+    small = {place for place, size in sizes.items() if size and size <= 100 * FEATURE_BYTES}
+    assert set(kept) <= small and all(views * sizes[place] > left for place in small - set(kept))
+    assert features_that_fit(sizes, None, 100, 100, store_bytes) == ()
 
 
 def test_features_are_asked_and_sized_as_they_are_kept():

@@ -20,11 +20,12 @@ from search.store.store import open_store
 from search.sweeps.measuring import choose_front
 from search.sweeps.trial_events import TrialEvents
 from search.sweeps.trials import TrialInputs, make_scheduler, run_trials
-from search.teaching.kept import ask_teacher
+from search.teaching.kept import ask_features, ask_teacher
 from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods
 from trainables.compression.compressed_weight import compress
+from trainables.layers import LAST_STAGE, MIDDLE, PENULTIMATE, STAGES
 from trainables.metrics import quality_of
 from trainables.models import Custom
 from trainables.models.custom import allow
@@ -65,6 +66,13 @@ def outputs_of(teacher_file, views=16, **change):
     return replace(asked, **{"recipe_id": TEACHER_ID, **change})
 
 
+def features_of(teacher_file, views=16):
+    """Beside the outputs, what losses look at; the same teacher is asked for each place."""
+    given = teacher_file, Digits().load(None), Digits(), views
+    places = (PENULTIMATE, MIDDLE, STAGES, LAST_STAGE)
+    return {place: tuple(ask_features(*given, place, "cpu", 1).values()) for place in places}
+
+
 def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):
     good = every_method(2)
     diverging = replace(good[0], phases=(Phase(3, SGD(100.0, weight_decay=1.0)),))
@@ -85,7 +93,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     )
     events = Kept(tracker, Silent(), Yardstick(quality_of("accuracy")))
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=100_000, trials=tracker.folder.trials)
-    arrays = Digits().load(None)
+    arrays, outputs = Digits().load(None), outputs_of(teacher_file, features=features_of(teacher_file))
     run_trials(
         searcher,
         make_scheduler(quality_of("accuracy"), replace(options, scheduler="none")),
@@ -94,7 +102,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
             ray.put(arrays),
             settings,
             {TEACHER_ID: teacher_file},
-            ray.put((outputs_of(teacher_file),)),
+            ray.put((outputs,)),
             routes={TEACHER_ID: {1: np.frombuffer(teacher_file, np.uint8)}},
         ),
         options,

@@ -141,6 +141,7 @@ def test_hidden_states_of_translations_are_compared_token_by_token(views):
         term = learner.losses[1]
         rows = batch.features(term.probe.teacher[term.theirs])
         assert rows.shape[0] == len(step.logits) and rows.dim() == 2
+        assert term.ours == "decoder" and (term.theirs == "decoder") == (views is None)
         assert term(step, Lesson()).item() > 0
 
 
@@ -195,6 +196,24 @@ def test_a_block_that_reduces_its_maps_is_not_the_end_of_the_stage_before():
     features = features_of(network, (3, 16, 16))
     assert features.find(STAGES) == ("body.one", "body.two")
     assert features.find(PENULTIMATE) == ("input of head",)
+
+
+class Last(nn.Module):
+    """Normalises its channels last, as ConvNeXt does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(8, 8, 3, padding=1), nn.LayerNorm(8)
+
+    def forward(self, x):
+        return x + self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def test_maps_with_their_channels_last_are_no_ends_of_stages():
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 2, 2), Last(), nn.Conv2d(8, 6, 2, 2), nn.Flatten(), nn.Linear(96, 4)
+    )
+    assert features_of(network, (3, 16, 16)).find(STAGES) == ("1", "2")
 
 
 def test_a_network_without_maps_has_a_middle_and_no_stages():

@@ -82,6 +82,8 @@ def remember_features(network: nn.Module, task: LoadedTask, views: int, place: s
                 for part, name in zip(parts, names, strict=True):
                     part.append(_halved(batch.features(features[name]), name))
             numbers.append(task.row_numbers(batch).cpu())
+            if len(numbers[-1]) != len(parts[0][-1]):
+                raise ValueError(f"the features at {names[0]!r} are not one per row of what the task answers")
         order = torch.cat(numbers).argsort()
         for whole, part in zip(found, parts, strict=True):
             whole.append(torch.cat(part)[order])
