@@ -20,7 +20,8 @@ def contents_json(data: bytes) -> bytes:
 
     ``levels`` is a list of [value, how many elements have it], ascending; of a codebook its values, of an
     even grid the numbers of its levels (from the one worth zero on a centred grid), both in units of the
-    bucket's scale; of a tensor stored by value the middles of 32 bins. It is empty for the header.
+    bucket's scale; of a tensor stored by value the middles of 32 bins, or the values where they are too close
+    for bins. It is empty for the header.
 
     Raises:
         PackedFileError: ``data`` is no packed file.
@@ -47,7 +48,10 @@ def _levels(tensor: Stored | None) -> list[tuple[float, int]]:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return []
-    counts, edges = np.histogram(finite.astype(float), bins=BINS)
+    finite = finite.astype(float)
+    if (np.ptp(finite) or 1.0) / BINS <= np.spacing(np.abs(finite).max()):  # no numbers lie between such bins
+        return _pairs(*np.unique(finite, return_counts=True))
+    counts, edges = np.histogram(finite, bins=BINS)
     return _pairs((edges[:-1] + edges[1:]) / 2, counts)
 
 
