@@ -10,12 +10,13 @@ from trainables.activations import (
 from trainables.activations.base import ActivationQuantizer
 from trainables.codecs import CODECS, BitPacked, EntropyCoded, Raw, Smallest, Sparse
 from trainables.codecs.base import Codec
-from trainables.losses import LOSSES, SoftTargets
+from trainables.exiting.exits import Exits
+from trainables.losses import LOSSES, ExitLoss, GateLoss, SoftTargets
 from trainables.losses.base import Loss
 from trainables.models import LSTM, MODELS, ConvNet, Custom, ResNet, Transformer
 from trainables.models.base import Model
 from trainables.optimizers import OPTIMIZERS, SGD, AdamW, Optimizer
-from trainables.origins import ORIGINS, Fresh, Trained
+from trainables.origins import ORIGINS, Fresh, Trained, WithExits
 from trainables.origins.base import Origin
 from trainables.part import Part
 from trainables.pruners import PRUNERS, Magnitude, NoPruner, PrunerByName
@@ -79,9 +80,12 @@ __all__ = [
     "Custom",
     "Digits",
     "EntropyCoded",
+    "ExitLoss",
+    "Exits",
     "FashionMNIST",
     "Fixed",
     "Fresh",
+    "GateLoss",
     "ImageFolder",
     "LearnedClip",
     "LearnedPoints",
@@ -123,5 +127,6 @@ __all__ = [
     "Trained",
     "Transformer",
     "Uniform",
+    "WithExits",
     "Zero",
 ]

@@ -14,5 +14,7 @@ SHORT_NAMES: dict[str, str] = {
     "qat": "quantization_aware_training",
     "pact": "parameterized_clipping",
     "seqkd": "sequence_level_distillation",
+    "exits": "early_exits",
+    "gates": "decision_gates",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

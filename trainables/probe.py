@@ -56,6 +56,11 @@ class Features:
         return self._seen[name]
 
     @property
+    def names(self) -> list[str]:
+        """Of all modules, in the order in which the network lists them."""
+        return [name for name, _ in self._network.named_modules() if name]
+
+    @property
     def watched(self) -> bool:
         """Whether any module is."""
         return bool(self._wanted)

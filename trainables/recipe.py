@@ -15,6 +15,7 @@ from trainables.activations.base import ActivationQuantizer
 from trainables.by_name import Where
 from trainables.codecs import CODECS
 from trainables.codecs.base import Codec
+from trainables.exiting.exits import Exits
 from trainables.losses import LOSSES
 from trainables.losses.base import Loss
 from trainables.models import MODELS
@@ -38,7 +39,7 @@ from trainables.tasks.base import Task
 from trainables.teachers import TEACHERS, NoTeacher
 from trainables.teachers.base import Teacher
 
-TRAINABLE = ("weights", "quantizer", "all")
+TRAINABLE = ("weights", "quantizer", "all", "heads")
 EXEMPT_DTYPES = ("float16", "float32")
 
 FIRST_AND_LAST_PARAMETER = "<first and last parameter>"
@@ -57,7 +58,8 @@ class Phase(Part):
     Attributes:
         epochs: at least 0.
         train: which parameters move: ``weights`` (all but the quantizers'), ``quantizer``
-            (learned points only; the weights stand still) or ``all``.
+            (learned points only; the weights stand still), ``all``, or ``heads`` (what the origin added
+            to its network, such as early exits; the rest stands still, in eval mode).
         prune: whether masks grow during the phase. Masks once grown stay in force in later phases.
         quantize: whether the forward pass sees quantized weights.
         optimizer: the update rule.
@@ -193,6 +195,7 @@ _CLASSES: tuple[type[Part], ...] = (
     Signature,
     Cut,
     Changes,
+    Exits,
     *TEACHERS,
     *LOSSES,
     *PRUNERS,

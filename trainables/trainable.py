@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,17 @@ from trainables.exporting.export import ExportError, integer_kind, to_onnx
 from trainables.identity import code_of
 from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
-from trainables.metrics.latency import architecture_key, fingerprint, known_latencies, latencies_of
+from trainables.metrics.latency import (
+    architecture_key,
+    fingerprint,
+    known_latencies,
+    latencies_of,
+    mean_latencies,
+)
 from trainables.metrics.macs import macs
 from trainables.models.allowed import Allowed, allow_all
 from trainables.recipe import Recipe, recipe_from_dict
+from trainables.routes import routes_of
 from trainables.shipping.evaluation import open_student, weights_of
 from trainables.shipping.packed_file import Packed, unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
@@ -326,13 +334,17 @@ def final_metrics(
     """What is counted once per trial, on the packed file ``data`` and the ``student`` rebuilt from it.
 
     ``compression_ratio`` (teacher's full-precision file over this file), ``macs`` (of one use, see the task's
-    interface), ``parameters``, ``sparsity`` (zeros among compressed weights) and ``mean_bits`` (stored bits
-    per compressed weight).
+    interface, on average), ``full_macs`` (of one that takes the longest route), ``early_share`` (of inputs
+    that take a shorter one), ``parameters``, ``sparsity`` (zeros among compressed weights) and ``mean_bits``
+    (stored bits per compressed weight).
     """
-    tensors = unpack(data).tensors
+    tensors, interface = unpack(data).tensors, recipe.task.interface
+    costs = [(share, macs(route, interface)) for share, route in routes_of(student)]
     return {
         "compression_ratio": settings.teacher_bytes / len(data),
-        "macs": macs(student, recipe.task.interface),
+        "macs": round(sum(share * cost for share, cost in costs)),
+        "full_macs": costs[-1][1],
+        "early_share": sum(share for share, _ in costs[:-1]),
         "parameters": parameters(weights_of(tensors)),
         "sparsity": sparsity(tensors),
         "mean_bits": mean_bits(data),
@@ -342,6 +354,7 @@ def final_metrics(
 def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
     """``latency_ms`` and what else the task's interface times, in ONNX Runtime, one thread, batch 1, p10.
 
+    Of a student that takes several routes it is the mean over the validation samples of what theirs takes.
     They are of what :func:`trainables.exporting.export.to_onnx` makes of the file, so in 8-bit integers if
     the student has them. None at all without a table to look them up in.
 
@@ -350,14 +363,12 @@ def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSe
     """
     if settings.latency_table is None:
         return {}
-    interface, packed = recipe.task.interface, unpack(data)
-    found = latencies_of(
-        _latency_key(packed, student),
-        lambda: to_onnx(student, interface, {}, packed.tensors),
-        interface,
-        settings.latency_table,
-    )
-    return {name: latency.p10_ms for name, latency in found.items()}
+    interface, packed, found = recipe.task.interface, unpack(data), []
+    for share, route in routes_of(student):
+        if share:
+            key, export = _latency_key(packed, route), partial(to_onnx, route, interface, {}, packed.tensors)
+            found.append((share, latencies_of(key, export, interface, settings.latency_table)))
+    return mean_latencies(found)
 
 
 def first_latencies(
@@ -366,9 +377,9 @@ def first_latencies(
     """What :func:`latencies` gives, as far as it is known before the student trains.
 
     That is what the table has, or all of it where the settings want it first. A student without an ONNX form
-    has none; why is said at its end.
+    has none; why is said at its end. Nor has one that takes several routes: which ones, training decides.
     """
-    if settings.latency_table is None:
+    if settings.latency_table is None or len(routes_of(student)) > 1:
         return {}
     if settings.latency_first:
         try:
@@ -377,7 +388,7 @@ def first_latencies(
             return {}
     key = _latency_key(unpack(data), student)
     known = known_latencies(key, recipe.task.interface, settings.latency_table)
-    return {name: latency.p10_ms for name, latency in known.items()}
+    return mean_latencies([(1.0, known)])
 
 
 def _latency_key(packed: Packed, student: nn.Module) -> str:

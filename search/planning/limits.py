@@ -23,6 +23,7 @@ from trainables.metrics import Quality, quality_of
 from trainables.models.base import Model
 from trainables.origins.base import Origin
 from trainables.recipe import Recipe
+from trainables.routes import routes_of
 from trainables.shipping.evaluation import bytes_without_ranges, open_student, ship
 from trainables.tasks.base import LoadedTask, Task
 from trainables.trainable import TrialSettings, latencies
@@ -191,10 +192,14 @@ def _check_drop(quality: Quality, budget: Budget) -> None:
 def latency_of(data: bytes) -> float:
     """``latency_ms`` of the student in a packed file, measured now on this machine.
 
+    Of one that takes several routes it is that of the shortest: nobody knows before training how many inputs
+    will take it.
+
     Raises:
         ExportError: the student has no ONNX form.
     """
     recipe, student = open_student(data)
+    _, shortest = routes_of(student)[0]
     with tempfile.TemporaryDirectory(prefix="rayduce-") as table:
         settings = TrialSettings(latency_table=Path(table), teacher_bytes=1)
-        return latencies(recipe, data, student, settings)["latency_ms"]
+        return latencies(recipe, data, shortest, settings)["latency_ms"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -15,6 +15,7 @@ from trainables.exporting.export import ExportError, to_onnx
 from trainables.interfaces.base import Interface
 from trainables.metrics.latency import alone, fingerprint, measure_latencies
 from trainables.models.allowed import allow_all
+from trainables.routes import routes_of
 from trainables.shipping.evaluation import evaluate_file, rebuild
 from trainables.shipping.packed_file import unpack
 from trainables.tasks.base import Arrays, Task
@@ -36,27 +37,48 @@ def latencies_of_all(files: list[bytes], settings: TrialSettings) -> tuple[list[
     """Latencies of each student in milliseconds, by metric, and the machine's fingerprint as JSON.
 
     Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts. A
-    student without an ONNX form has none.
+    student without an ONNX form has none; of one that takes several routes it is the mean over the validation
+    samples.
     """
     allow_all(settings.own)
-    exported: list[tuple[dict[str, bytes], Interface]] = []
-    for file in files:
-        recipe, tensors, model = unpack(file)
-        interface = recipe.task.interface
-        try:
-            exported.append((to_onnx(rebuild(recipe, tensors, model), interface, {}, tensors), interface))
-        except ExportError:
-            exported.append(({}, interface))
+    exported = [_exported(file) for file in files]
+    routes = [route for student in exported for route in student]
     with alone():
-        rounds = [
-            [measure_latencies(graphs, interface) if graphs else {} for graphs, interface in exported]
-            for _ in range(3)
-        ]
-    best = [
+        rounds = [[measure_latencies(each.graphs, each.interface) for each in routes] for _ in range(3)]
+    best = iter(
         {name: min(latencies[name].p10_ms for latencies in column) for name in column[0]}
         for column in zip(*rounds, strict=True)
-    ]
-    return best, json.dumps(fingerprint())
+    )
+    found: list[dict[str, float]] = []
+    for student in exported:
+        mean: dict[str, float] = {}
+        for each in student:
+            for name, latency in next(best).items():
+                mean[name] = mean.get(name, 0.0) + each.share * latency
+        found.append(mean)
+    return found, json.dumps(fingerprint())
+
+
+class _Exported(NamedTuple):
+    """One route of a student: the share of inputs that takes it, and its graphs."""
+
+    share: float
+    graphs: dict[str, bytes]
+    interface: Interface
+
+
+def _exported(file: bytes) -> list[_Exported]:
+    """The routes of a packed student that any input takes; none if one has no ONNX form."""
+    recipe, tensors, model = unpack(file)
+    interface = recipe.task.interface
+    try:
+        return [
+            _Exported(share, to_onnx(route, interface, {}, tensors), interface)
+            for share, route in routes_of(rebuild(recipe, tensors, model))
+            if share
+        ]
+    except ExportError:
+        return []
 
 
 def choose_front(records: Mapping[str, Record], yardstick: Yardstick) -> list[str]:

@@ -120,6 +120,8 @@ def test_names_read_well():
         "int8-8bit-channel-a8-d1-w1-s30",
         "qat-8bit-channel-a8-d1-w1-s30",
         "pact-4bit-a4-d1-w1-s30",
+        "exits-8bit-channel-d1-w1-s30",
+        "gates-8bit-channel-d1-w1-s30",
     ]
 
 

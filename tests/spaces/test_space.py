@@ -33,7 +33,13 @@ BITS = {
     "alternating_quantization",
     "sequence_level_distillation",
 }
-SYMMETRIC = {"learned_step_quantization", "quantization_aware_training", "parameterized_clipping"}
+SYMMETRIC = {
+    "learned_step_quantization",
+    "quantization_aware_training",
+    "parameterized_clipping",
+    "early_exits",
+    "decision_gates",
+}
 DISTILLED = {
     "knowledge_distillation",
     "teacher_annealing",
@@ -118,7 +124,11 @@ def test_what_a_task_refuses_is_left_out_with_its_reason():
         "int8_post_training_quantization",
         "quantization_aware_training",
         "parameterized_clipping",
+        "early_exits",
+        "decision_gates",
     }
+    assert "one class for each sample" in left.pop("early_exits")
+    assert "one class for each sample" in left.pop("decision_gates")
     assert all("padding" in reason for name, reason in left.items() if name != "round_to_nearest")
     trained = replace(TEXT, origins=TEXT.origins[1:])
     assert "round_to_nearest" not in Space(fixed={"temperature": 1.0}).left_out(trained)
@@ -157,8 +167,9 @@ def test_ends_are_at_the_ends():
     assert {recipe.model.depth for recipe in translation.largest(TEXT)} == {2, 3}
     quantized = Space(methods=("quantized_distillation",), fixed={"temperature": 1.0})
     assert {summary(recipe)["bits"] for recipe in quantized.largest(TEXT)} == {8}
-    ways = [type(recipe.activations).__name__ for recipe in images.fastest(CONTEXT)]
-    assert ways == ["NoActivationQuantizer", "MovingRange", "LearnedClip"]
+    ways = [(type(r.origin).__name__, type(r.activations).__name__) for r in images.fastest(CONTEXT)]
+    plain = [("Fresh", name) for name in ("NoActivationQuantizer", "MovingRange", "LearnedClip")]
+    assert ways == [*plain, *[("WithExits", "NoActivationQuantizer")] * 2]
 
 
 def asked(space=images, student=CONTEXT.origins, methods=(), fixed=(), ranges=()):
@@ -201,7 +212,7 @@ def test_what_no_search_tries_by_itself_is_searched_where_a_range_is_given():
 @pytest.mark.parametrize(
     ("wishes", "text"),
     [
-        ({"methods": ("qdd",)}, r"no method 'qdd'; choose from fp, kd, .*, seqkd$"),
+        ({"methods": ("qdd",)}, r"no method 'qdd'; choose from fp, kd, .*, exits, gates$"),
         ({"fixed": ("bit=4",)}, "nothing called 'bit' to be turned here; there are .*bits.*start"),
         ({"fixed": ("bits=4",), "methods": ("lsq",)}, "nothing called 'bits'.*symmetric_bits"),
         ({"fixed": ("bits=9",)}, r"bits must be in \[1, 8\], got bits=9"),
@@ -242,7 +253,7 @@ def test_studies_open_on_their_tasks():
         context = study.context(study.make_task(None, {}), "0" * 16, 0)
         assert study.space.parameters(context)["method"].choices
         for recipe in study.space.opened(context).defaults.values():
-            assert all(isinstance(loss, SoftTargets) for loss in recipe.losses)
+            assert all(isinstance(loss, SoftTargets) for loss in recipe.losses if loss.imitates)
     assert "sequence_level_distillation" not in find_study("phrases").space.chosen()
 
 

@@ -70,4 +70,4 @@ def test_recipes_bear_the_names_of_their_methods():
     given = methods.Setting(Digits(), Fresh(STUDENT), epochs=4, teacher=TEACHER_ID)
     for method in IMAGE_METHODS:
         assert method(given).method == method.name == method.function.__name__
-    assert len({method.name for method in methods.METHODS.values()}) == len(methods.METHODS) == 13
+    assert len({method.name for method in methods.METHODS.values()}) == len(methods.METHODS) == 15

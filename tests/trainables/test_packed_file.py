@@ -133,7 +133,10 @@ def test_headers_are_small_whatever_the_method(method: Callable[..., Recipe], mo
     recipe = method(Setting(Digits(), Fresh(model), epochs=20, teacher="5" * 16, seed=7))
     data = pack(recipe, {"0.0.weight": Dense(torch.zeros(2)), "3.bias": Dense(torch.zeros(2))})
     assert read_header(data) == recipe
-    assert describe(data)[0]["bytes"] < 110 + 12 * len(recipe.phases)  # every phase has a learning rate
+    limit = 110 + 12 * len(recipe.phases)  # every phase has a learning rate
+    if recipe.losses and not recipe.imitates:
+        limit += 30  # parts that are younger than the dictionary
+    assert describe(data)[0]["bytes"] < limit
 
 
 def test_rows_say_what_is_stored() -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from trainables.activations.base import Grid, InputQuantizer
 from trainables.activations.functional import on_grid
 from trainables.compression.quantized_inputs import input_quantizers
+from trainables.exporting.branches import branched
 from trainables.exporting.integer_graph import Outcome, to_integers
 from trainables.exporting.integer_weight import (
     REDUCED,
@@ -108,7 +109,7 @@ def to_onnx(
                 note = _note(outcome, reduced)
                 rounded |= outcome.rounded
             facts = {"weights": note, "graph": name, **interface.metadata(), **metadata}
-            files[name] = _annotated(exported, facts)
+            files[name] = _annotated(branched(exported), facts)
     except Exception as error:  # exporter and checker raise errors of many unrelated classes
         # Without the cause, which another process may be unable to build again.
         raise ExportError(f"the network cannot be exported to ONNX: {_first_line(error)}") from None

@@ -58,6 +58,11 @@ class Interface(ABC):
 
     pads: ClassVar[bool] = False
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the answer to one sample is one row of logits of classes; default False."""
+        return False
+
     @abstractmethod
     def check(self, network: nn.Module, outputs: int) -> None:
         """Try ``network``, fresh and on the CPU, on a few inputs; its state and mode are left as they are.

@@ -27,6 +27,11 @@ class Classifier(Interface):
 
     shape: tuple[int, ...]
 
+    @property
+    def classifies(self) -> bool:
+        """Yes."""
+        return True
+
     @torch.no_grad()
     def check(self, network: nn.Module, outputs: int) -> None:
         """See :meth:`Interface.check`: inputs of the right shape give ``outputs`` logits each."""

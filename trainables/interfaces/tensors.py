@@ -46,6 +46,11 @@ class Tensors(Interface):
     output: tuple[int, ...]
     classes: bool
 
+    @property
+    def classifies(self) -> bool:
+        """Where there are classes, and one row of them for each sample."""
+        return self.classes and len(self.output) == 1
+
     @torch.no_grad()
     def check(self, network: nn.Module, outputs: int) -> None:
         """See :meth:`Interface.check`: two random samples get an answer of the right shape each."""

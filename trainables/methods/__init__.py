@@ -25,6 +25,12 @@ from trainables.methods.distillation import (
 from trainables.methods.distillation import (
     teacher_annealing as teacher_annealing,
 )
+from trainables.methods.exits import (
+    decision_gates as decision_gates,
+)
+from trainables.methods.exits import (
+    early_exits as early_exits,
+)
 from trainables.methods.quantization import (
     int8_post_training_quantization as int8_post_training_quantization,
 )

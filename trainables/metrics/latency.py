@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,15 @@ def latencies_of(
                 entries |= {key: found[name] for name, key in keys.items()}
                 _write(path, entries)
     return {name: entries[key] for name, key in keys.items()}
+
+
+def mean_latencies(found: Sequence[tuple[float, Mapping[str, Latency]]]) -> dict[str, float]:
+    """By metric, the mean of what is reported of several latencies, such as those of routes.
+
+    Args:
+        found: shares, which add up to 1, and latencies by metric; at least one.
+    """
+    return {name: sum(share * each[name].p10_ms for share, each in found) for name in found[0][1]}
 
 
 def damaged_tables(table: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -24,10 +24,17 @@ def macs(model: nn.Module, interface: Interface) -> int:
     count. The model runs on the CPU, where it is small work: a student's single input.
     """
     copied = copy.deepcopy(model).cpu().eval()
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad(), _taken_apart():
+    with counting() as counted, torch.no_grad():
         interface.use(copied)
-    return int(counter.get_total_flops()) // 2
+    return counted()
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[], int]]:
+    """Within it, multiply-accumulates are counted; gives a function that says how many there were so far."""
+    counter = FlopCounterMode(display=False)
+    with counter, _taken_apart():
+        yield lambda: int(counter.get_total_flops()) // 2
 
 
 @contextmanager

@@ -5,5 +5,6 @@ from trainables.origins.fresh import Fresh
 from trainables.origins.given import Given
 from trainables.origins.slice import Slice
 from trainables.origins.trained import Trained
+from trainables.origins.with_exits import WithExits
 
-ORIGINS: tuple[type[Origin], ...] = (Fresh, Trained, Given, Slice)
+ORIGINS: tuple[type[Origin], ...] = (Fresh, Trained, Given, Slice, WithExits)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Self
 
-from torch import nn
+from torch import Tensor, nn
 
+from trainables.batch import Batch
 from trainables.models.base import Model
 from trainables.part import Part
 from trainables.tasks.base import LoadedTask, Task
@@ -82,6 +84,20 @@ class Origin(Part):
         Raises:
             ValueError: it cannot be built, or is not what the task asks for.
         """
+
+    def settled(
+        self, student: Callable[[], nn.Module], task: Task, batches: Callable[[], Iterable[Batch]]
+    ) -> dict[str, Tensor]:
+        """What of a trained student is decided by the validation split, by the names of its tensors.
+
+        It is stored as it is, in place of what training left there. Nothing by default.
+
+        Args:
+            student: makes it as its packed file will be rebuilt, on the CPU.
+            task: as for :meth:`build`.
+            batches: gives those of the validation split.
+        """
+        return {}
 
 
 def fresh_network(model: Model, task: Task) -> nn.Module:

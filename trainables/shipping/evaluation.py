@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from trainables.batch import Batch
 from trainables.calibration import InputBatches
 from trainables.compression.compressed_weight import check_finite, compressible, narrowed, stored_tensors
 from trainables.compression.quantized_inputs import (
@@ -34,10 +36,12 @@ def ship(
     inputs: InputBatches | None = None,
     assets: Mapping[str, Tensor] | None = None,
     model: Model | None = None,
+    validation: Callable[[], Iterable[Batch]] | None = None,
 ) -> bytes:
     """The packed file of ``student`` as it stands, final mask and quantizers applied.
 
-    Where its inputs are not quantized yet, the ranges are taken from the network that the file rebuilds.
+    Where its inputs are not quantized yet, the ranges are taken from the network that the file rebuilds. So
+    is what the validation split decides, see :meth:`trainables.origins.base.Origin.settled`.
 
     Args:
         recipe: of the student.
@@ -45,6 +49,7 @@ def ship(
         inputs: training inputs to take ranges from; needed only in that case.
         assets: of the task, see :meth:`trainables.tasks.base.LoadedTask.assets`; None are none.
         model: the architecture of ``student``; None is the recipe's.
+        validation: gives the batches of the validation split; None leaves undecided what it decides.
 
     Raises:
         NotFinite: a tensor or a range is not finite.
@@ -55,6 +60,10 @@ def ship(
         if inputs is None:
             raise ValueError(f"{recipe.activations} needs inputs to take its ranges from")
         tensors |= _ranges(recipe, tensors, inputs, model)
+    if validation is not None:
+        made = partial(rebuild, recipe, tensors, model)
+        settled = recipe.origin.settled(made, recipe.task, validation)
+        tensors |= {name: Dense(values) for name, values in settled.items()}
     return pack(recipe, tensors | _as_tensors(assets), model=model)
 
 

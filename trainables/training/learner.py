@@ -26,6 +26,7 @@ from trainables.optimizers import RELATIVE_RATE
 from trainables.probe import Features, Probe
 from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
+from trainables.routes import heads_of, still_beside
 from trainables.shipping.evaluation import ship
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
@@ -126,7 +127,7 @@ class Learner:
 
     def train(self) -> None:
         """Put into train mode what learns, but for what the network itself holds in eval mode."""
-        train(self.network, self._still)
+        train(self.network, [*self._still, *self._resting()])
         self.losses.train()
         self.policy.own.train()
 
@@ -145,7 +146,14 @@ class Learner:
             Diverged: a weight is not finite.
         """
         try:
-            return ship(self.recipe, self.network, self.inputs, self._task.assets(), self.model)
+            return ship(
+                self.recipe,
+                self.network,
+                self.inputs,
+                self._task.assets(),
+                self.model,
+                lambda: self._task.in_order("validation"),
+            )
         except NotFinite as error:
             raise Diverged(f"after epoch {epoch}, {error}") from error
 
@@ -201,6 +209,26 @@ class Learner:
             Features(self.network, example), None if imitated is None else Features(imitated, example)
         )
 
+    def _heads(self) -> nn.Module:
+        """What a phase trains that trains the heads.
+
+        Raises:
+            ValueError: the student has none.
+        """
+        heads = heads_of(self.network)
+        if heads is None:
+            raise ValueError(
+                f"phase {self._phase + 1} trains the heads, and {type(self.network).__name__} has none: "
+                "give an origin that adds some, such as WithExits"
+            )
+        return heads
+
+    def _resting(self) -> Iterable[nn.Module]:
+        """Modules that stand still in this phase as a whole, their statistics and dropout included."""
+        if self.recipe.phases[self._phase].train != "heads":
+            return ()
+        return still_beside(self.network, self._heads())
+
     def _relative_rates(self) -> list[float]:
         """Of each group, as they were at the start of the phase."""
         if self._optimizer is None:
@@ -249,11 +277,15 @@ class Learner:
         ends = [p for quantizer in self._input_quantizers for p in quantizer.parameters()]
         learned_elsewhere = set(learned) | idle | {id(p) for p in ends}
         every = [p for p in self.network.parameters() if id(p) not in learned_elsewhere]
-        own = [p for p in every if id(p) not in self._frozen] if phase.train in ("weights", "all") else []
+        if phase.train == "heads":
+            heads = {id(p) for p in self._heads().parameters()}
+            every = [p for p in every if id(p) in heads]
+        own = [p for p in every if id(p) not in self._frozen] if phase.train != "quantizer" else []
         beside = [*self.losses.parameters(), *self.policy.own.parameters()]
-        chosen = own + beside if phase.train in ("weights", "all") else []
+        chosen = own + beside if phase.train != "quantizer" else []
         undecayed = list(learned.values()) if phase.train in ("quantizer", "all") else []
-        if phase.quantize:  # an input's range moves with whatever moves: both decide what is clipped
+        # An input's range moves with whatever moves: both decide what is clipped.
+        if phase.quantize and phase.train != "heads":
             undecayed += ends
         if phase.epochs and not own + undecayed and phase.train != "quantizer":
             raise ValueError(

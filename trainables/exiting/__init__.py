@@ -1,0 +1,1 @@
+"""Networks with early exits: where the exits are, what they answer, and when."""
