@@ -101,7 +101,7 @@ class Origin(Part):
         """
 
     def settled(
-        self, student: Callable[[], nn.Module], task: Task, batches: Iterable[Batch]
+        self, student: Callable[[], nn.Module], task: Task, batches: Callable[[], Iterable[Batch]]
     ) -> dict[str, Tensor]:
         """What of a trained student is decided by the validation split, by the names of its tensors.
 
@@ -110,7 +110,7 @@ class Origin(Part):
         Args:
             student: makes it as its packed file will be rebuilt, on the CPU.
             task: as for :meth:`build`.
-            batches: of the validation split.
+            batches: gives those of the validation split.
         """
         return {}
 

@@ -89,14 +89,14 @@ class WithExits(Origin):
         return model, network.to(data.device)
 
     def settled(
-        self, student: Callable[[], nn.Module], task: Task, batches: Iterable[Batch]
+        self, student: Callable[[], nn.Module], task: Task, batches: Callable[[], Iterable[Batch]]
     ) -> dict[str, Tensor]:
         """See the contract: thresholds of the exits, and the shares of samples that leave at each."""
         network = student()
         assert isinstance(network, ExitNetwork)
         routes = [network.leaving_at(number) for number in range(len(network.shares))]
         costs = [macs(route, task.interface) for route in routes]
-        left = iter(batches)
+        left = iter(batches())
         first = next(left)
         settle(network.to(first.targets.device), itertools.chain((first,), left), costs, self.exits.drop)
         return {"thresholds": network.thresholds.cpu(), "shares": network.shares.cpu()}

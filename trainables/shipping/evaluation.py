@@ -65,7 +65,7 @@ def ship(
         tensors |= _ranges(recipe, tensors, inputs, model)
     if validation is not None:
         made = partial(rebuild, recipe, tensors, model)
-        settled = recipe.origin.settled(made, recipe.task, validation())
+        settled = recipe.origin.settled(made, recipe.task, validation)
         tensors |= {name: Dense(values) for name, values in settled.items()}
     return pack(recipe, tensors | _as_tensors(assets), model=model)
 
