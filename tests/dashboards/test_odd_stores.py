@@ -90,7 +90,17 @@ def folder(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                     (value, is_nan, run),
                 )
         odd = "(SELECT run_uuid FROM runs WHERE name IN ('named', 'failed'))"
-        for key in ("method", "model", "bits", "depth", "width", "reason", "continues", "copied_from"):
+        for key in (
+            "method",
+            "model",
+            "bits",
+            "depth",
+            "width",
+            "reason",
+            "continues",
+            "copied_from",
+            "trained_with",
+        ):
             database.execute(f"DELETE FROM tags WHERE key = ? AND run_uuid IN {odd}", (key,))
             database.execute(f"INSERT INTO tags SELECT ?, ?, run_uuid FROM runs WHERE run_uuid IN {odd}",
                              (key, BIDI + CURSOR + "x" * 3_000))  # fmt: skip

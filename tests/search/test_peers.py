@@ -302,9 +302,9 @@ def test_what_is_drawn_and_what_ends_early_knows_trials_alone(blank, finished, t
     assert disagreement(kept, records, judge) == "it lacks the trial 00000.2"
     study = SimpleNamespace(get_trials=lambda deepcopy: [])
     assert lost_trials(records, study) == {}
+    sweep.tracker.close()  # delivers the file
     records["00000.2"].packed_file.unlink()
     assert list(lost_trials(records, study)) == ["00000.2"]
-    sweep.tracker.close()
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ DTYPES = {
     "feasible": "bool",
     "copied_from": "string",
     "continues": "string",
+    "trained_with": "string",
 }
 
 
