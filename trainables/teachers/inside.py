@@ -92,11 +92,7 @@ def remember_features(network: nn.Module, task: LoadedTask, views: int, place: s
 
 @torch.no_grad()
 def feature_bytes(network: nn.Module, task: LoadedTask, place: str) -> int:
-    """Bytes that the features at ``place`` take in one view of the training split.
-
-    Raises:
-        ValueError: the network has no such place.
-    """
+    """Bytes that the features at ``place`` take in one view; ``ValueError`` if there is no such place."""
     features, names = _watched(network.eval(), task, place)
     batch = next(task.in_order("train"))
     with features.recorded():
