@@ -41,6 +41,8 @@ DTYPES = {
     "compression_ratio": "float64",
     "latency_ms": "float64",
     "macs": "Int64",
+    "full_macs": "Int64",
+    "early_share": "float64",
     "sparsity": "float64",
     "mean_bits": "float64",
     "parameters": "Int64",
