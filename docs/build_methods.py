@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from spaces import Context
-from spaces.architectures import fresh
+from spaces.architectures import SLICE, fresh
 from spaces.arguments import Handle, arguments_of, handles_of
 from studies.images import IMAGES
 from studies.translation import TRANSLATION
 from trainables.methods import METHODS, Method, Setting
 from trainables.methods.ideas import IDEAS
 from trainables.models import LSTM, ConvNet
+from trainables.origins import Slice, Trained
 from trainables.part import Part
 from trainables.recipe import Recipe
 from trainables.tasks import Digits, Grouped, MultiTask, Phrases
@@ -58,6 +59,10 @@ CONTEXTS = {
     "networks that are trained already": (
         IMAGES,
         Context(Digits(), fresh(ConvNet(), ConvNet(), "0" * 16)[1:], "0" * 16, epochs=10),
+    ),
+    "slices of trained networks": (
+        IMAGES,
+        Context(Digits(), ((SLICE, Slice(Trained(ConvNet(), "0" * 16))),), "0" * 16, epochs=10),
     ),
 }
 """Spaces and what they are opened on; a method's page shows the first task that takes it."""

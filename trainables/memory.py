@@ -24,6 +24,11 @@ class Memory(ABC):
         """One word that tells apart what differs in form, such as ``top32``."""
 
     @property
+    def distributes(self) -> bool:
+        """Whether rows are logits of one distribution over classes; True unless a memory says otherwise."""
+        return True
+
+    @property
     @abstractmethod
     def temperature(self) -> float | None:
         """The only temperature that what is kept has soft targets of; None if it has them of any."""
@@ -89,6 +94,11 @@ class Outputs(Memory):
     """
 
     measure: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def distributes(self) -> bool:
+        """No: outputs are no classes."""
+        return False
 
     @property
     def name(self) -> str:
@@ -181,6 +191,11 @@ class SideBySide(Memory):
 
     memories: tuple[Memory, ...]
     widths: tuple[int, ...]
+
+    @property
+    def distributes(self) -> bool:
+        """No: there are several, one of each task."""
+        return False
 
     @property
     def name(self) -> str:

@@ -108,18 +108,6 @@ from trainables.methods.route import (
 from trainables.methods.route import (
     route_constrained_optimization as route_constrained_optimization,
 )
-from trainables.methods.several import (
-    multi_task_annealing as multi_task_annealing,
-)
-from trainables.methods.together import (
-    gated_online_ensemble as gated_online_ensemble,
-)
-from trainables.methods.together import (
-    mutual_learning as mutual_learning,
-)
-from trainables.methods.together import (
-    online_ensemble as online_ensemble,
-)
 from trainables.methods.setting import (
     PRUNING as PRUNING,
 )
@@ -131,6 +119,18 @@ from trainables.methods.setting import (
 )
 from trainables.methods.setting import (
     published as published,
+)
+from trainables.methods.several import (
+    multi_task_annealing as multi_task_annealing,
+)
+from trainables.methods.together import (
+    gated_online_ensemble as gated_online_ensemble,
+)
+from trainables.methods.together import (
+    mutual_learning as mutual_learning,
+)
+from trainables.methods.together import (
+    online_ensemble as online_ensemble,
 )
 
 METHODS: dict[str, Method[Any]] = {short: globals()[name] for short, name in SHORT_NAMES.items()}
