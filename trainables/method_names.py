@@ -26,8 +26,8 @@ SHORT_NAMES: dict[str, str] = {
     "td": "targeted_dropout",
     "snip": "snip",
     "fisher": "fisher_pruning",
-    "scratch-e": "scratch_e",
-    "scratch-b": "scratch_b",
+    "scr-e": "scratch_e",
+    "scr-b": "scratch_b",
     "dc": "deep_compression",
     "crd": "contrastive_distillation",
     "hint": "hint_distillation",
@@ -37,7 +37,7 @@ SHORT_NAMES: dict[str, str] = {
     "exits": "early_exits",
     "gates": "decision_gates",
     "dml": "mutual_learning",
-    "ensemble": "online_ensemble",
+    "ens": "online_ensemble",
     "one": "gated_online_ensemble",
 }
 """Short name -> name of its function; in the order in which methods are listed."""

@@ -46,9 +46,9 @@ ORDERINGS = (
     Ordering("lsq 2 bits", "qat 2 bits", "Esser et al. 2020: learned steps against fixed ones, ImageNet"),
     Ordering("crd", "kd", "Tian et al. 2020, CIFAR-100, 13 pairs"),
     Ordering("dml", "fp", "Zhang et al. 2018, CIFAR-100, 6 pairs"),
-    Ordering("ensemble", "fp", "Walawalkar et al. 2020, CIFAR-100"),
+    Ordering("ens", "fp", "Walawalkar et al. 2020, CIFAR-100"),
     Ordering("rco", "kd", "Jin et al. 2019, CIFAR-100"),
     Ordering("td", "fp pruned", "Gomez et al. 2019: after hard pruning, CIFAR-10"),
-    Ordering("scratch-b", "scratch-e", "Liu et al. 2019, structured pruning, ImageNet"),
+    Ordering("scr-b", "scr-e", "Liu et al. 2019, structured pruning, ImageNet"),
 )
 """Of rows that are there; others are told as missing."""

@@ -7,14 +7,15 @@ import pytest
 
 from spaces import Context, Space
 from spaces.architectures import fresh
+from spaces.arguments import arguments_of, handles_in, handles_of
 from studies.images import IMAGES, sized
 from studies.known import find_study
 from studies.translation import TRANSLATION
 from trainables.losses import SoftTargets
-from trainables.methods import METHODS
+from trainables.methods import METHODS, PRUNING
 from trainables.models import LSTM, ConvNet, Transformer
 from trainables.naming import summary
-from trainables.pruners import NoPruner
+from trainables.pruners import Magnitude, NoPruner
 from trainables.tasks import Digits, Phrases
 from trainables.tasks.teacher_translations import TeacherTranslations
 from trainables.teachers import Fixed, NoTeacher, Remembered
@@ -26,23 +27,6 @@ TEACHER = Transformer(depth=3, units=64)
 TEXT = Context(
     Phrases(), fresh(Transformer(units=32), TEACHER, "1" * 16), "1" * 16, epochs=4, teacher_views=1
 )
-BITS = {
-    "post_training_quantization",
-    "quantized_distillation",
-    "differentiable_quantization",
-    "alternating_quantization",
-    "sequence_level_distillation",
-    "mutual_learning",
-    "online_ensemble",
-    "gated_online_ensemble",
-}
-SYMMETRIC = {
-    "learned_step_quantization",
-    "quantization_aware_training",
-    "parameterized_clipping",
-    "early_exits",
-    "decision_gates",
-}
 DISTILLED = {
     "knowledge_distillation",
     "teacher_annealing",
@@ -71,43 +55,36 @@ def drawn_text():
 
 
 def test_every_method_that_the_task_takes_is_reached_and_stays_in_range(drawn):
-    assert {recipe.method for _, recipe in drawn} == {*NAMES} - {
-        "sequence_level_distillation",
-        "round_to_nearest",
-    }
-    for _, recipe in drawn:
+    assert {recipe.method for _, recipe in drawn} == {*NAMES} - set(images.left_out(CONTEXT))
+    for trial, recipe in drawn:
         facts = summary(recipe)
         assert 1 <= facts["depth"] <= 3 and 0.1 <= facts["width"] <= 0.5
-        assert facts["sparsity"] == 0 or 0.1 <= facts["sparsity"] <= 0.95
+        assert facts["sparsity"] in (0, None) or 0.1 <= facts["sparsity"] <= 0.99
         assert recipe.epochs == 4 and recipe.seed == 5
-        if recipe.method in BITS:
+        if "log2_bucket_size" in trial.params:
             assert 1 <= facts["bits"] <= 8 and facts["bucket_size"] in (32, 64, 128, 256, 512, 1024)
-    assert {summary(r)["bits"] for _, r in drawn if r.method in BITS} == set(range(1, 9))
-    assert {summary(r)["bits"] for _, r in drawn if r.method in SYMMETRIC} == set(range(2, 9))
+    for name, bits in (("bits", range(1, 9)), ("symmetric_bits", range(2, 9))):
+        assert {summary(r)["bits"] for trial, r in drawn if name in trial.params} == set(bits)
 
 
 def test_parameters_exist_only_where_they_act(drawn):
     live = replace(CONTEXT, teacher_views=None)
     for trial, recipe in drawn:
-        names = trial.params.keys()
-        assert ("bits" in names) == ("log2_bucket_size" in names) == (recipe.method in BITS)
-        assert ("symmetric_bits" in names) == (recipe.method in SYMMETRIC)
-        assert ("activation_bits" in names) == (recipe.method == "parameterized_clipping")
-        softened = DISTILLED | {"online_ensemble"}
-        assert ("temperature" in names) == (recipe.method in softened)
-        constant = softened - {"teacher_annealing"}  # whose weight falls from 1 to 0
-        assert ("distillation_weight" in names) == (recipe.method in constant)
-        learned = ("differentiable_quantization", "alternating_quantization")
-        assert ("points_learning_rate" in names) == (recipe.method in learned)
-        assert ("sparsity" in names) == trial.params["prune"] == (recipe.pruner != NoPruner())
-        assert ("students" in names) == ("width_ratio" in names) == (recipe.method in TOGETHER)
-        assert recipe.asks("0" * 16) == (recipe.method in DISTILLED)
+        method = next(each for each in METHODS.values() if each.name == recipe.method)
+        brings = "pruner" in arguments_of(method)
+        handles = [*handles_of(method), *(handles_in("pruner", PRUNING) if trial.params.get("prune") else ())]
+        names = {each.parameter for each in handles if each.range.search is not None}
+        names |= {"method", "depth", "width"} | (set() if brings else {"prune"})
+        assert trial.params.keys() == names
+        if not brings:
+            assert trial.params["prune"] == (recipe.pruner != NoPruner())
         if recipe.method in TOGETHER:
             assert len(recipe.peers) == trial.params["students"] - 1
-            continue
-        assert recipe.teacher == (Remembered("0" * 16, 16) if recipe.method in DISTILLED else NoTeacher())
-        again = images(optuna.trial.FixedTrial(trial.params), live)
-        assert again.teacher == (Fixed("0" * 16) if recipe.method in DISTILLED else NoTeacher())
+        if recipe.method in DISTILLED:
+            assert recipe.teacher == Remembered("0" * 16, 16) and recipe.asks("0" * 16)
+            assert images(optuna.trial.FixedTrial(trial.params), live).teacher == Fixed("0" * 16)
+        if method.idea in ("labels", "rounding", "grid"):
+            assert recipe.teacher == NoTeacher() and not recipe.asks("0" * 16)
 
 
 def test_students_of_text_start_fresh_or_from_the_teacher(drawn_text):
@@ -120,27 +97,34 @@ def test_students_of_text_start_fresh_or_from_the_teacher(drawn_text):
         assert (recipe.model == TEACHER) == started
         assert ("depth" in trial.params) == ("width" in trial.params) == (not started)
         if recipe.method not in TOGETHER:  # whose teachers are asked at every step
-            assert all(loss.temperature(0.5) == 1.0 for loss in recipe.losses)
+            soft = [loss for loss in recipe.losses if isinstance(loss, SoftTargets)]
+            assert all(loss.temperature(0.5) == 1.0 for loss in soft)
         by_sentence = recipe.method == "sequence_level_distillation"
         assert isinstance(recipe.task, TeacherTranslations) == by_sentence
 
 
 def test_what_a_task_refuses_is_left_out_with_its_reason():
-    assert list(images.left_out(CONTEXT)) == ["round_to_nearest", "sequence_level_distillation"]
+    several, slices = {"multi_task_annealing"}, {"scratch_e", "scratch_b"}
+    unfit = {"round_to_nearest", "sequence_level_distillation"} | several | slices
+    assert set(images.left_out(CONTEXT)) == unfit
     assert "rounds a trained network" in images.left_out(CONTEXT)["round_to_nearest"]
     assert "for tasks that translate, got Digits" in images.left_out(CONTEXT)["sequence_level_distillation"]
     left = translation.left_out(TEXT)
-    assert set(left) == {
-        "round_to_nearest",
-        "int8_post_training_quantization",
-        "quantization_aware_training",
-        "parameterized_clipping",
-        "early_exits",
-        "decision_gates",
+    reasons = {
+        "padding": {
+            "int8_post_training_quantization",
+            "quantization_aware_training",
+            "parameterized_clipping",
+        },
+        "one class for each sample": {"early_exits", "decision_gates"},
+        "compares whole samples": {"contrastive_distillation", "similarity_distillation"},
+        "maps of images": {"attention_transfer"},
+        "for several tasks": several,
+        "the shape of a slice": slices,
+        "rounds a trained network": {"round_to_nearest"},
     }
-    assert "one class for each sample" in left.pop("early_exits")
-    assert "one class for each sample" in left.pop("decision_gates")
-    assert all("padding" in reason for name, reason in left.items() if name != "round_to_nearest")
+    assert set(left) == set().union(*reasons.values())
+    assert all(reason in left[name] for reason, names in reasons.items() for name in names)
     trained = replace(TEXT, origins=TEXT.origins[1:])
     assert "round_to_nearest" not in Space(fixed={"temperature": 1.0}).left_out(trained)
     rounded = Space(methods=("rtn",), starts={"bits": 4}).starting_points(trained)
@@ -185,11 +169,14 @@ def test_ends_are_at_the_ends():
     smallest = images.smallest(CONTEXT)
     for recipe in smallest:
         facts = summary(recipe)
-        assert (facts["depth"], facts["width"], facts["sparsity"]) == (1, 0.1, 0.95)
-    assert {summary(recipe)["bits"] for recipe in smallest} == {None, 1, 2, 8}
+        assert (facts["depth"], facts["width"]) == (1, 0.1)
+    pruned = [recipe for recipe in smallest if isinstance(recipe.pruner, Magnitude)]
+    assert {recipe.pruner.sparsity for recipe in pruned} == {0.95}
+    assert {summary(recipe)["bits"] for recipe in pruned} == {None, 1, 2, 8}
     assert all(recipe.origin.parent is None for recipe in translation.smallest(TEXT))
     for recipe in translation.largest(TEXT):
-        assert not recipe.quantizes and recipe.pruner == NoPruner()
+        assert not recipe.quantizes
+    assert any(recipe.pruner == NoPruner() for recipe in translation.largest(TEXT))
     assert {recipe.model.depth for recipe in translation.largest(TEXT)} == {2, 3}
     quantized = Space(methods=("quantized_distillation",), fixed={"temperature": 1.0})
     assert {summary(recipe)["bits"] for recipe in quantized.largest(TEXT)} == {8}
@@ -278,8 +265,8 @@ def test_studies_open_on_their_tasks():
         study = find_study(name)
         context = study.context(study.make_task(None, {}), "0" * 16, 0)
         assert study.space.parameters(context)["method"].choices
-        for recipe in study.space.opened(context).defaults.values():
-            assert all(isinstance(loss, SoftTargets) for loss in recipe.losses if loss.imitates)
+        for method, recipe in study.space.opened(context).defaults.items():
+            assert recipe.method == method and recipe.epochs == study.epochs
     assert "sequence_level_distillation" not in find_study("phrases").space.chosen()
 
 

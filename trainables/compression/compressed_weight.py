@@ -178,6 +178,11 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
                     recipe.pruner.build(parameter, first),
                     quantizers[first].build(parameter, first),
                 )
+                if recipe.pruner.cuts and not quantizer.divisible:
+                    raise ValueError(
+                        f"{type(recipe.pruner).__name__} takes channels out of what ships, which a weight does "
+                        f"not stand whose rows or groups have bits of their own, got {recipe.quantizer}"
+                    )
                 made[first] = CompressedWeight(mask, quantizer)
             parametrize.register_parametrization(module, child, made[first])
         if isinstance(module, nn.RNNBase) and parametrize.is_parametrized(module):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class NoisyWeight(WeightQuantizer):
     """Noise in training, the grid of each group's bits elsewhere; it learns the logits of the bits."""
 
+    divisible = False
+
     def __init__(self, part: PseudoNoise, weight: Tensor) -> None:
         super().__init__()
         self.part, self.elements = part, weight.numel()

@@ -32,8 +32,8 @@ class PseudoNoise(Quantizer):
             on CIFAR, 1e-3 to 10 elsewhere. What is searched takes students of ten to hundred kB from 6 bits
             to 2: a bit less of all weights of a small student is a small part of a MB.
         initial_bits: strictly between the next two.
-        least_bits: in [1, 15).
-        most_bits: in (1, 15].
+        least_bits: in [1, 15], below the most.
+        most_bits: in [1, 15], above the least.
         noise: ``gaussian`` of half a step's standard deviation (published default), or ``uniform`` over one.
         parametrisation: what a logit interpolates: ``bits`` (published default) or, by its logarithm,
             the ``noise``.

@@ -17,6 +17,7 @@ MOST_GROUPS = 16
 
 
 class _Rows(WeightQuantizer):
+    divisible = False
     exact_zero = True
     group: Tensor
     chosen: Tensor

@@ -243,3 +243,13 @@ def test_it_prunes_by_itself():
     assert given.pruner == Magnitude(0.5) and given.origin == Fresh(STUDENT)
     with pytest.raises(ValueError, match="prunes by NoPruner"):
         methods.joint_pruning_quantization(given)
+
+
+def test_channels_are_not_taken_out_of_weights_with_bits_of_their_own():
+    given = setting(Digits(batch_size=128), STUDENT, 4)
+    pruned = methods.fisher_pruning(given)
+    for method in (methods.joint_pruning_quantization, methods.pseudo_quantization_noise):
+        recipe = method(given)
+        phases = tuple(replace(phase, prune=True) for phase in recipe.phases)
+        with pytest.raises(ValueError, match="bits of their own"):
+            compress(recipe.build(), replace(recipe, pruner=pruned.pruner, phases=phases))
