@@ -180,8 +180,8 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
                 )
                 if recipe.pruner.cuts and not quantizer.divisible:
                     raise ValueError(
-                        f"{type(recipe.pruner).__name__} takes channels out of what ships, which a weight does "
-                        f"not stand whose rows or groups have bits of their own, got {recipe.quantizer}"
+                        f"{type(recipe.pruner).__name__} takes channels out of what ships, and cannot where "
+                        f"rows or groups of a weight have bits of their own, got {recipe.quantizer}"
                     )
                 made[first] = CompressedWeight(mask, quantizer)
             parametrize.register_parametrization(module, child, made[first])
