@@ -16,13 +16,16 @@ from trainables.models import ConvNet, ResNet
 from trainables.models.base import Model
 from trainables.origins import Fresh, Given, Slice, Trained
 from trainables.origins.base import Origin
+from trainables.recipe import Recipe
 from trainables.shipping.evaluation import open_student
 from trainables.slicing.cut import Cut
-from trainables.tasks.base import Arrays, Task
-from trainables.teachers.sources import LocalSources
-from trainables.training.trainer import train
+from trainables.tasks.base import Arrays, LoadedTask, Task
+from trainables.teachers.sources import Checkpoints, LocalSources
+from trainables.training.trainer import Trainer
 
 CPU = torch.device("cpu")
+ANCHORS = 8
+"""Checkpoints along a teacher's training."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,15 @@ def of_digits(store: Path, images: int) -> Bench:
     task = DIGITS.make_task(None, {})
     arrays = task.load(None)
     recipe = DIGITS.teacher_recipe(task)
-    place = store / f"teacher-{recipe.recipe_id}.rdz"
-    if not place.exists():
-        opened = task.open(arrays, CPU, recipe.seed)
-        place.write_bytes(train(recipe, opened, LocalSources(_nobody), CPU))
-    teacher = open_student(place.read_bytes())[1]
+    route = _along(recipe, task.open(arrays, CPU, recipe.seed), store)
+    teacher = open_student(route[recipe.epochs])[1]
     return Bench(
         task=task,
         arrays=arrays,
-        sources=LocalSources(lambda recipe_id: teacher),
+        sources=LocalSources(
+            lambda recipe_id: teacher,
+            route=lambda recipe_id: Checkpoints(route, lambda epoch: open_student(route[epoch])[1]),
+        ),
         teacher_id=recipe.recipe_id,
         teacher=Trained(recipe.model, recipe.recipe_id),
         student=lambda width: ConvNet(depth=2, width=width, **DIGITS_FAMILY),
@@ -107,6 +110,19 @@ def of_cifar(store: Path, images: int) -> Bench:
         views=4,
         learning_rate=5e-3,
     )
+
+
+def _along(recipe: Recipe, task: LoadedTask, store: Path) -> dict[int, bytes]:
+    """The packed teacher after each eighth of its training, by epochs; trained if it is not there."""
+    epochs = [round(recipe.epochs * part / ANCHORS) for part in range(1, ANCHORS + 1)]
+    places = {epoch: store / f"teacher-{recipe.recipe_id}-{epoch}.rdz" for epoch in epochs}
+    if not all(place.exists() for place in places.values()):
+        trainer = Trainer(recipe, task, LocalSources(_nobody), CPU)
+        while not trainer.finished:
+            trainer.train_epoch()
+            if trainer.epoch in places:
+                places[trainer.epoch].write_bytes(trainer.ship())
+    return {epoch: place.read_bytes() for epoch, place in places.items()}
 
 
 def _nobody(recipe_id: str) -> torch.nn.Module:
