@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +18,13 @@ import torch
 from ray import tune
 from torch import nn
 
-from trainables.exporting.export import ExportError, integer_kind, to_onnx
-from trainables.identity import code_of
+from trainables.exporting.export import ExportError
 from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
-from trainables.metrics.latency import (
-    architecture_key,
-    fingerprint,
-    known_latencies,
-    latencies_of,
-    mean_latencies,
-)
-from trainables.metrics.macs import macs
-from trainables.models.allowed import Allowed, allow_all
+from trainables.metrics.latency import fingerprint
+from trainables.models.allowed import allow_all
 from trainables.recipe import Recipe, recipe_from_dict
-from trainables.routes import routes_of
-from trainables.shipping.evaluation import open_student, weights_of
-from trainables.shipping.packed_file import Packed, unpack
-from trainables.shipping.sizes import mean_bits, parameters, sparsity
-from trainables.store_mark import StoreMark
+from trainables.shipping.evaluation import open_student
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
@@ -50,6 +37,7 @@ from trainables.training.trial_folder import (
     TrialInUse,
     writing_to_the_store,
 )
+from trainables.training.trial_metrics import TrialSettings, final_metrics, first_latencies, latencies
 from trainables.training.trial_sources import TrialSources
 
 
@@ -66,32 +54,6 @@ class Copy:
     source: str
     result: Mapping[str, Any]
     file: bytes
-
-
-@dataclass(frozen=True)
-class TrialSettings:
-    """What all trials of a sweep share beside the data.
-
-    Attributes:
-        latency_table: folder of measured latencies; None leaves them out.
-        teacher_bytes: length of the teacher's full-precision file, the base of ``compression_ratio``.
-        own: code of the user's own that may be imported.
-        device: where to train, ``cpu`` or ``cuda``.
-        threads: of a trial on the CPU.
-        latency_first: whether the latency of an architecture that the table does not have is measured before
-            the student trains, because what the sweep decides about it then depends on it; else afterwards.
-        store_mark: what a node must see of the store before it may work; None on the driver's machine.
-        trials: folder in which each trial has one of its own; None keeps nothing of a trial.
-    """
-
-    latency_table: Path | None
-    teacher_bytes: int
-    own: tuple[Allowed, ...] = ()
-    device: str = "cpu"
-    threads: int = 1
-    latency_first: bool = False
-    store_mark: StoreMark | None = None
-    trials: Path | None = None
 
 
 class StudentTrial(tune.Trainable):
@@ -327,74 +289,3 @@ class StudentTrial(tune.Trainable):
 def _one_line(text: str, length: int = 300) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[0] if lines else "an error without a word")[:length]
-
-
-def final_metrics(
-    recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings
-) -> dict[str, float]:
-    """What is counted once per trial, on the packed file ``data`` and the ``student`` rebuilt from it.
-
-    ``compression_ratio`` (teacher's full-precision file over this file), ``macs`` (of one use, see the task's
-    interface, on average), ``full_macs`` (of one that takes the longest route), ``early_share`` (of inputs
-    that take a shorter one), ``parameters``, ``sparsity`` (zeros among compressed weights) and ``mean_bits``
-    (stored bits per compressed weight).
-    """
-    tensors, interface = unpack(data).tensors, recipe.task.interface
-    costs = [(share, macs(route, interface)) for share, route in routes_of(student)]
-    return {
-        "compression_ratio": settings.teacher_bytes / len(data),
-        "macs": round(sum(share * cost for share, cost in costs)),
-        "full_macs": costs[-1][1],
-        "early_share": sum(share for share, _ in costs[:-1]),
-        "parameters": parameters(weights_of(tensors)),
-        "sparsity": sparsity(tensors),
-        "mean_bits": mean_bits(data),
-    }
-
-
-def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
-    """``latency_ms`` and what else the task's interface times, in ONNX Runtime, one thread, batch 1, p10.
-
-    Of a student that takes several routes it is the mean over the validation samples of what theirs takes.
-    They are of what :func:`trainables.exporting.export.to_onnx` makes of the file, so in 8-bit integers if
-    the student has them. None at all without a table to look them up in.
-
-    Raises:
-        ExportError: the student has no ONNX form that does what it does.
-    """
-    if settings.latency_table is None:
-        return {}
-    interface, packed, found = recipe.task.interface, unpack(data), []
-    for share, route in routes_of(student):
-        if share:
-            key, export = _latency_key(packed, route), partial(to_onnx, route, interface, {}, packed.tensors)
-            found.append((share, latencies_of(key, export, interface, settings.latency_table)))
-    return mean_latencies(found)
-
-
-def first_latencies(
-    recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings
-) -> dict[str, float]:
-    """What :func:`latencies` gives, as far as it is known before the student trains.
-
-    That is what the table has, or all of it where the settings want it first. A student without an ONNX form
-    has none; why is said at its end. Nor has one that takes several routes: which ones, training decides.
-    """
-    if settings.latency_table is None or len(routes_of(student)) > 1:
-        return {}
-    if settings.latency_first:
-        try:
-            return latencies(recipe, data, student, settings)
-        except ExportError:
-            return {}
-    key = _latency_key(unpack(data), student)
-    known = known_latencies(key, recipe.task.interface, settings.latency_table)
-    return mean_latencies([(1.0, known)])
-
-
-def _latency_key(packed: Packed, student: nn.Module) -> str:
-    """Names what decides the latency of ``student``, rebuilt from ``packed``, in the table."""
-    task = packed.recipe.task
-    key = architecture_key(packed.model, task.interface, task.outputs, code_of(student))
-    kind = integer_kind(student, packed.tensors)
-    return f"{key}-{kind}" if kind else key

@@ -25,8 +25,8 @@ from trainables import methods
 from trainables.quantizers import Uniform
 from trainables.shipping.evaluation import open_student
 from trainables.teachers.sources import LocalSources, NoSources
-from trainables.trainable import TrialSettings, final_metrics, latencies
 from trainables.training.trainer import Trainer
+from trainables.training.trial_metrics import TrialSettings, final_metrics, latencies
 
 JOB = Path(__file__).parent / "job.py"
 

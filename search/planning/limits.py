@@ -26,7 +26,7 @@ from trainables.recipe import Recipe
 from trainables.routes import routes_of
 from trainables.shipping.evaluation import bytes_without_ranges, open_student, ship
 from trainables.tasks.base import LoadedTask, Task
-from trainables.trainable import TrialSettings, latencies
+from trainables.training.trial_metrics import TrialSettings, latencies
 
 SURE_SHARE = 0.8
 """Of an untrained student's bytes: a trained one may take so few, as coding saves more once it is trained."""

@@ -19,7 +19,7 @@ from trainables.routes import routes_of
 from trainables.shipping.evaluation import evaluate_file, rebuild
 from trainables.shipping.packed_file import unpack
 from trainables.tasks.base import Arrays, Task
-from trainables.trainable import TrialSettings
+from trainables.training.trial_metrics import TrialSettings
 
 
 @ray.remote

@@ -40,7 +40,7 @@ from trainables.metrics.base import VALIDATION
 from trainables.models.allowed import Allowed
 from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import TeacherOutputs
-from trainables.trainable import TrialSettings
+from trainables.training.trial_metrics import TrialSettings
 
 
 @dataclass(frozen=True)

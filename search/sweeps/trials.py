@@ -20,7 +20,8 @@ from search.sweeps.recorded_searcher import RecordedSearcher
 from search.sweeps.trial_events import TrialEvents
 from search.tracking.record import drawn
 from trainables.metrics import Quality
-from trainables.trainable import StudentTrial, TrialSettings
+from trainables.trainable import StudentTrial
+from trainables.training.trial_metrics import TrialSettings
 
 MAX_FAILURES = 3
 """Of a trial's process, before the trial has failed. What would fail again is no such failure."""

@@ -26,7 +26,8 @@ from trainables.origins import Fresh
 from trainables.recipe import canonical_json
 from trainables.store_mark import StoreMark, StoreNotShared, leave_mark
 from trainables.tasks import Digits
-from trainables.trainable import StudentTrial, TrialSettings
+from trainables.trainable import StudentTrial
+from trainables.training.trial_metrics import TrialSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -28,7 +28,7 @@ from trainables.schedules import Constant
 from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks.phrases import Phrases
 from trainables.tasks.vocabulary import Vocabulary, learn
-from trainables.trainable import TrialSettings, final_metrics, latencies
+from trainables.training.trial_metrics import TrialSettings, final_metrics, latencies
 from trainables.translation.decoding import greedy
 from trainables.translation.sentences import END
 

@@ -34,8 +34,9 @@ from trainables.recipe import canonical_json
 from trainables.shipping.evaluation import evaluate_file
 from trainables.shipping.packed_file import unpack
 from trainables.tasks import Digits
-from trainables.trainable import Copy, StudentTrial, TrialSettings
+from trainables.trainable import Copy, StudentTrial
 from trainables.training.learner import Diverged, Learner
+from trainables.training.trial_metrics import TrialSettings
 
 ACCURACY = quality_of("accuracy")
 YARDSTICK = Yardstick(ACCURACY, {"validation_accuracy": 0.99, "packed_bytes": 100_000.0})

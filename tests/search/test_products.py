@@ -22,7 +22,8 @@ from trainables.recipe import canonical_json
 from trainables.schedules import Constant
 from trainables.shipping.evaluation import ship
 from trainables.tasks import TeacherTranslations
-from trainables.trainable import StudentTrial, TrialSettings
+from trainables.trainable import StudentTrial
+from trainables.training.trial_metrics import TrialSettings
 
 SETTINGS = TrialSettings(None, teacher_bytes=100_000)
 MACHINE = Machine("cpu", 1, 1.0, 0.0)

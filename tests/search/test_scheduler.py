@@ -29,7 +29,7 @@ from trainables.origins import Fresh
 from trainables.quantizers import Uniform
 from trainables.recipe import canonical_json
 from trainables.tasks import Digits
-from trainables.trainable import TrialSettings
+from trainables.training.trial_metrics import TrialSettings
 
 ACCURACY = quality_of("accuracy")
 RANK = Rules(reduction=2, grace=1, chance=0.0, revive=True)

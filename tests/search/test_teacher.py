@@ -40,8 +40,8 @@ from trainables.models import ConvNet
 from trainables.origins import Fresh
 from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
-from trainables.trainable import TrialSources
 from trainables.training import trial_folder
+from trainables.training.trial_sources import TrialSources
 
 VIEWS = 2
 RECIPE = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))

@@ -31,7 +31,7 @@ from trainables.models import Custom
 from trainables.models.custom import allow
 from trainables.origins import Fresh
 from trainables.tasks import Digits
-from trainables.trainable import TrialSettings
+from trainables.training.trial_metrics import TrialSettings
 
 TARGET = "tests.search.dying:Net"
 DIRECTIONS = ("maximize", "minimize")

@@ -36,8 +36,9 @@ from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
 from trainables.teachers import Remembered
 from trainables.teachers.sources import LocalSources, NoSources
-from trainables.trainable import StudentTrial, TrialSettings
+from trainables.trainable import StudentTrial
 from trainables.training.trainer import Trainer
+from trainables.training.trial_metrics import TrialSettings
 from trainables.training.trial_sources import TrialSources
 
 

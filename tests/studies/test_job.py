@@ -20,8 +20,8 @@ from trainables.shipping.packed_file import unpack
 from trainables.slicing.cut import Cut
 from trainables.tasks.base import DataError
 from trainables.teachers.sources import LocalSources
-from trainables.trainable import TrialSources
 from trainables.training.trainer import Trainer, train
+from trainables.training.trial_sources import TrialSources
 
 CPU = torch.device("cpu")
 names = (f"own_net_{number}" for number in itertools.count())

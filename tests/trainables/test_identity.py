@@ -27,8 +27,8 @@ from trainables.recipe import Recipe
 from trainables.shipping.evaluation import open_student
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
-from trainables.trainable import TrialSettings, latencies
 from trainables.training.trainer import Trainer
+from trainables.training.trial_metrics import TrialSettings, latencies
 
 NUMBERS = itertools.count()
 NETWORK = '''"""A network."""

@@ -21,8 +21,8 @@ from trainables.runtime import load
 from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.shipping.packed_file import unpack
 from trainables.teachers.sources import NoSources
-from trainables.trainable import TrialSettings, final_metrics, latencies
 from trainables.training.trainer import Trainer
+from trainables.training.trial_metrics import TrialSettings, final_metrics, latencies
 
 
 @pytest.mark.parametrize(("drop", "exits"), [(0.0, 1), (1.0, 1), (0.0, 2), (2.0, 2), (100.0, 2), (1.0, 3)])
