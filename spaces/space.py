@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
 )
 
 from spaces.architectures import STARTS, TEACHER, Origins, resized, sizes_of
 from spaces.arguments import Handle, Search, arguments_of, called_with, handles_in, handles_of, turned
 from spaces.context import Context
+from spaces.parameters import Choose, Parameter, drawn, preferring
 from spaces.wishes import fixed_value, known_name, method_name, searched_range
 from trainables.methods import METHODS, PRUNING, Method, Setting
 from trainables.pruners.base import Pruner
@@ -29,52 +27,6 @@ PRUNER = "pruner"
 """The argument of a method that decides by itself what is pruned, and is given no pruner beside it."""
 CHOICES: dict[str, tuple[Any, ...]] = {START: STARTS, PRUNE: (False, True)}
 """Parameters that are no numbers, beside the method."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of the search.
-
-    Attributes:
-        name: as the search has it.
-        distribution: what is drawn.
-        start: where the first trials have it.
-        smaller: the end at which files are smaller; None where their size does not depend on it.
-    """
-
-    name: str
-    distribution: BaseDistribution
-    start: Any
-    smaller: Literal["low", "high"] | None = None
-
-    def end(self, smallest: bool) -> Any:
-        """The value at which files are smallest, or largest; the first trials' where it does not matter."""
-        if self.smaller is None or not isinstance(self.distribution, (IntDistribution, FloatDistribution)):
-            return self.start
-        low = smallest == (self.smaller == "low")
-        return self.distribution.low if low else self.distribution.high
-
-    def toward_smallest(self, share: float) -> Any:
-        """The value at a share in [0, 1] of the way from the first trials' to that of the smallest files."""
-        goal, start, distribution = self.end(smallest=True), self.start, self.distribution
-        if isinstance(distribution, (IntDistribution, FloatDistribution)) and distribution.log:
-            found = math.exp(math.log(start) + share * (math.log(goal) - math.log(start)))
-        else:
-            found = start + share * (goal - start)
-        return round(found) if isinstance(distribution, IntDistribution) else found
-
-    def takes(self, value: Any) -> bool:
-        """Whether ``value`` can be drawn."""
-        match self.distribution:
-            case CategoricalDistribution(choices=choices):
-                return value in choices
-            case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
-                return bool(low <= value <= high)
-        return False
-
-
-Choose = Callable[[Parameter], Any]
-"""Decides for a value of a parameter."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +67,7 @@ class Space:
 
     def __call__(self, trial: optuna.trial.BaseTrial, context: Context) -> Recipe:
         """Draw a recipe."""
-        return self.opened(context).recipe(lambda parameter: _draw(trial, parameter))
+        return self.opened(context).recipe(lambda parameter: drawn(trial, parameter))
 
     def parameters(self, context: Context) -> dict[str, BaseDistribution]:
         """Every parameter that a recipe of the space may have, by name; which it has, its method says."""
@@ -271,7 +223,7 @@ class Opened:
         self.defaults: dict[str, Recipe] = {}
         for name in list(self.methods):
             try:
-                self.defaults[name] = self.recipe(_given({METHOD: name}, lambda each: each.start))
+                self.defaults[name] = self.recipe(preferring({METHOD: name}, lambda each: each.start))
             except ValueError as error:
                 self.left_out[name] = str(error)
                 del self.methods[name]
@@ -280,10 +232,10 @@ class Opened:
         for name in self.methods:
             for start in self.starts:
                 try:
-                    self.recipe(_given({METHOD: name, START: start}, lambda each: each.start))
+                    self.recipe(preferring({METHOD: name, START: start}, lambda each: each.start))
                 except ValueError:  # the method takes the first start: what it refuses is this one
                     self._refused.setdefault(name, set()).add(start)
-                self.recipe(_given({METHOD: name, START: start, PRUNE: True}, self._add))
+                self.recipe(preferring({METHOD: name, START: start, PRUNE: True}, self._add))
 
     def recipe(self, choose: Choose) -> Recipe:
         """The recipe whose parameters are chosen by ``choose``, which is asked of those that it has."""
@@ -353,7 +305,7 @@ class Opened:
         """One recipe per method that packs differently from those before, chosen where nothing is given."""
         found: dict[Any, Recipe] = {}
         for name in self.methods:
-            recipe = self.recipe(_given({METHOD: name, **given}, choose))
+            recipe = self.recipe(preferring({METHOD: name, **given}, choose))
             found.setdefault((recipe.origin, recipe.quantizer, recipe.activations, recipe.pruner), recipe)
         return tuple(found.values())
 
@@ -404,25 +356,3 @@ class Opened:
                 f"{parameter.name} is searched in two ways, {known} and {parameter.distribution}"
             )
         return parameter.start
-
-
-def _given(values: Mapping[str, Any], otherwise: Choose) -> Choose:
-    """Chooses ``values`` where there is one, after ``otherwise`` has been asked."""
-
-    def choose(parameter: Parameter) -> Any:
-        found = otherwise(parameter)
-        return values.get(parameter.name, found)
-
-    return choose
-
-
-def _draw(trial: optuna.trial.BaseTrial, parameter: Parameter) -> Any:
-    name, distribution = parameter.name, parameter.distribution
-    match distribution:
-        case CategoricalDistribution():
-            return trial.suggest_categorical(name, distribution.choices)
-        case IntDistribution():
-            return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
-        case FloatDistribution():
-            return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
-    raise TypeError(f"{name} has a distribution that no parameter here has: {distribution}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -11,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from trainables.admission import still_modules, train
 from trainables.batch import Batch
@@ -23,10 +21,8 @@ from trainables.lesson import Step
 from trainables.models.base import Model
 from trainables.models.custom import CodeChanged
 from trainables.models.sliced import Sliced
-from trainables.modes import evaluating
 from trainables.optimizers import RELATIVE_RATE
 from trainables.probe import Features, Probe
-from trainables.quantizers.sharing import share_levels
 from trainables.recipe import Phase, Recipe
 from trainables.routes import heads_of, still_beside
 from trainables.shipping.evaluation import ship
@@ -34,9 +30,8 @@ from trainables.slicing.changes import Changes
 from trainables.slicing.unread import Unread
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
+from trainables.training.levels import share_out
 from trainables.training.masks import Masks
-
-GRADIENT_BATCHES = 5  # that the published code shares out its points by
 
 
 class Diverged(Exception):
@@ -266,7 +261,11 @@ class Learner:
                 compressed.phase_quantizer = own[name].build(original, name)
         self._look(number, epoch)
         if phase.quantize:
-            self._share_levels(epoch)
+            try:
+                batches = self._task.batches("train", epoch)
+                share_out(self._compressed, self.network, batches, self._plain_loss)
+            except NotFinite as error:
+                raise Diverged(f"after epoch {epoch}, {error}") from error
         for _, compressed, original in self._compressed:
             if phase.quantize:
                 compressed.start_quantizing(original)
@@ -352,43 +351,6 @@ class Learner:
 
     def _phase_start(self) -> int:
         return sum(phase.epochs for phase in self.recipe.phases[: self._phase])
-
-    def _share_levels(self, epoch: int) -> None:
-        """Share the learned levels out among tensors by their gradients, where a quantizer asks for it."""
-        sharing = [
-            (name, compressed, original)
-            for name, compressed, original in self._compressed
-            if not compressed.quantizing and compressed.active.shared_levels() is not None
-        ]
-        if not sharing:
-            return
-        norms = self._gradient_norms([original for _, _, original in sharing], epoch)
-        if not all(map(math.isfinite, norms)):
-            raise Diverged(f"a gradient is not finite after epoch {epoch}")
-        sizes = [original.numel() for _, _, original in sharing]
-        levels = [compressed.active.shared_levels() or 0 for _, compressed, _ in sharing]
-        for (_, compressed, _), count in zip(sharing, share_levels(sizes, norms, levels), strict=True):
-            compressed.active.take_levels(count)
-
-    def _gradient_norms(self, parameters: list[nn.Parameter], epoch: int) -> list[float]:
-        """Norms of the mean gradients of the task's own loss over the first few batches of ``epoch``.
-
-        In eval mode, so that asking moves nothing.
-        """
-        wanted = [parameter.requires_grad for parameter in parameters]
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        total = [torch.zeros_like(parameter) for parameter in parameters]
-        batches = itertools.islice(self._task.batches("train", epoch), GRADIENT_BATCHES)
-        with evaluating(self.network):
-            for batch in batches:
-                with parametrize.cached():
-                    loss = self._plain_loss(batch)
-                for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
-                    sum_ += gradient
-        for parameter, flag in zip(parameters, wanted, strict=True):
-            parameter.requires_grad_(flag)
-        return [float(gradient.norm()) / min(GRADIENT_BATCHES, self._steps) for gradient in total]
 
 
 def cuda_devices(device: torch.device) -> list[int]:
