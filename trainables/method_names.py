@@ -24,7 +24,7 @@ SHORT_NAMES: dict[str, str] = {
     "rco-gs": "greedy_route",
     "bam": "multi_task_annealing",
     "td": "targeted_dropout",
-    "snip": "snip",
+    "snip": "snip_pruning",
     "fisher": "fisher_pruning",
     "scr-e": "scratch_e",
     "scr-b": "scratch_b",

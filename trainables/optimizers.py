@@ -119,7 +119,8 @@ def _groups(
     by_rate: dict[float, list[nn.Parameter]] = {}
     for each in undecayed:
         by_rate.setdefault(rates.get(each, 1.0), []).append(each)
-    groups += [{"params": some, "weight_decay": 0.0, RELATIVE_RATE: rate} for rate, some in by_rate.items()]
+    for rate, some in by_rate.items():
+        groups.append({"params": some, "weight_decay": 0.0} | ({} if rate == 1 else {RELATIVE_RATE: rate}))
     return [group for group in groups if group["params"]]
 
 

@@ -27,7 +27,7 @@ SEEN_VALUES = "seen_values"
 CONTINUES = "continues"
 """User attribute of a trial that takes a pruned one up again: its name."""
 
-DIMENSIONS = 32
+DIMENSIONS = 64
 """Of the Sobol sequence: no fewer than a space has parameters. The scrambling depends on their number."""
 
 

@@ -53,6 +53,7 @@ def test_of_ones_own_network_slices_are_tried_where_the_whole_does_not_fit(tmp_p
     opened, context = task.open(study.arrays, CPU, 0), study.context(task, "0" * 16, 0)
     assert any(point["start"] == "teacher" for point in study.space.starting_points(context))
     fitted = fitting_points(study.space, context, opened, Budget(700))
-    assert {point["start"] for point in fitted} == {SLICE}
     sizes = [len(untrained(study.space(FixedTrial(point), context), opened)) for point in fitted]
+    whole = [size for point, size in zip(fitted, sizes, strict=True) if point["start"] != SLICE]
+    assert len(whole) < len(fitted) / 2 and all(size * SURE_SHARE <= 700 for size in whole)
     assert min(sizes) * SURE_SHARE <= 700

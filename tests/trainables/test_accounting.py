@@ -265,7 +265,7 @@ def test_a_file_is_counted_in_every_way() -> None:
         assert one.total == one.header + sum(size.bytes for size in one.sizes.values())
         assert (one.header > 0) == (one.accounting is FILE)
     published = [a for a in accounts if a.accounting.key.startswith(("deep", "ham", "sham"))]
-    assert len(published) == 6
+    assert len(published) == 7
     for one in published:
         assert [one.sizes[name].note for name in ("bias", "count")] == [NOT_A_MATRIX, NOT_A_WEIGHT]
         assert one.sizes["bias"].bytes == 4 * 9

@@ -139,7 +139,7 @@ def test_every_reader_of_files_knows_its_tensors(cheap_and_dear):
         if isinstance(tensor, MixedCodes):
             assert row["codec"] == "EntropyCoded" and 2 <= row["bits"] <= 15
             assert row["bits"] == pytest.approx(float(tensor.widths().float().mean()), abs=1e-3)
-            assert row["bytes"] < 1.2 * row["entropy_bytes"] + 40
+            assert row["bytes"] < 1.2 * row["entropy_bytes"] + 60  # of the coder's tables
     accounts = {each.accounting: each for each in account(tensors, rows)}
     assert accounts[FILE].total == len(data)
     assert accounts[BIT_PACKED].total < 1.2 * len(data)

@@ -80,7 +80,8 @@ def test_the_packed_file_computes_what_the_student_computes(model, sparsity, tas
         for _, compressed, original in compressed_weights(trainer.student):
             compressed.start_quantizing(original)  # post-training quantization never does, until it ships
             zeros = float((compressed(original) == 0).float().mean())
-            assert zeros >= sparsity - 1 / original.numel()
+            if recipe.pruner == Magnitude(sparsity):
+                assert zeros >= sparsity - 1 / original.numel()
         trainer.student.eval()
         with torch.no_grad():
             for batch in trainer.task.in_order("validation"):

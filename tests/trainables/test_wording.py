@@ -42,7 +42,9 @@ def test_what_a_recipe_does_not_have_is_not_told() -> None:
 
 
 def test_every_method_differs_from_every_other_in_words() -> None:
-    texts = [in_words(recipe) for recipe in every_method(sparsity=0.25)]
+    recipes = every_method(sparsity=0.25)
+    texts = [in_words(recipe) for recipe in recipes]
     assert len(set(texts)) == len(texts)
-    for text in texts:
-        assert "sparsity 0.25" in text and "None" not in text and "(" in text and "'" not in text
+    for recipe, text in zip(recipes, texts, strict=True):
+        assert ("sparsity 0.25" in text) == (recipe.pruner == Magnitude(0.25))
+        assert "None" not in text and "(" in text and "'" not in text

@@ -35,9 +35,16 @@ WITHOUT_QUANTIZED_INPUTS = tuple(
         "parameterized_clipping",
         "round_to_nearest",
         "multi_task_annealing",
+        "scratch_e",
+        "scratch_b",
+        "contrastive_distillation",
+        "similarity_distillation",
+        "attention_transfer",
+        "early_exits",
+        "decision_gates",
     )
 )
-"""Ranges of inputs would be taken of padding too; a new network is none to be rounded; and it is one task."""
+"""Those that take new networks which translate; tests of spaces say why the others do not."""
 
 
 def write_pairs(directory: Path) -> TextPairs:

@@ -67,7 +67,7 @@ from trainables.methods.pruning import (
     scratch_e as scratch_e,
 )
 from trainables.methods.pruning import (
-    snip as snip,
+    snip_pruning as snip_pruning,
 )
 from trainables.methods.pruning import (
     targeted_dropout as targeted_dropout,

@@ -30,7 +30,9 @@ def targeted_dropout(
 
 
 @published("SNIP, Lee et al. 2019", "pruning")
-def snip(given: Setting, *, pruner: Saliency = Saliency(sparsity=0.9), optimizer: AdamW = AdamW()) -> Recipe:
+def snip_pruning(
+    given: Setting, *, pruner: Saliency = Saliency(sparsity=0.9), optimizer: AdamW = AdamW()
+) -> Recipe:
     """Pruned once, before the first step, by what the loss of some batches depends on least.
 
     The threshold is one for all layers, biases stay, and the loss is the task's own. Saliency is that of the

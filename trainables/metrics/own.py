@@ -21,10 +21,12 @@ TAKEN = frozenset(
         "aliases", "bits", "bucket_size", "code", "continues", "copied_from", "data", "date", "depth",
         "done", "end_time", "epoch", "epochs", "experiment_id", "feasible", "fold", "front", "front_size",
         "hostname", "iterations_since_restore", "latency_machine", "levels", "machine", "method", "metric",
-        "model", "name", "node_ip", "over", "packed_file", "pid", "reason", "recipe", "recipe_id", "run_id",
+        "model", "name", "node_ip", "over", "packed_file", "peers",
+        "pid", "reason", "recipe", "recipe_id", "run_id",
         "seed", "seedless_id", "source", "sparsity_target", "split", "start_time", "state", "step",
         "study", "sweep", "task", "teacher", "time_since_restore", "time_this_iter_s", "time_total_s",
-        "timestamp", "training_iteration", "trial", "trial_id", "validation", "width", "config",
+        "timestamp", "trained_with", "training_iteration", "trial",
+        "trial_id", "validation", "width", "config",
     }
 )  # fmt: skip
 """Names that mean something else in a trial's result, in tables of trials or in what commands print."""

@@ -40,9 +40,11 @@ RECIPES = {
     "dropout of whole units": methods.targeted_dropout(
         GIVEN, pruner=TargetedDropout(0.5, 0.5, "whole_units"), optimizer=RATE
     ),
-    "snip": methods.snip(GIVEN, pruner=Saliency(sparsity=0.8, batches=3), optimizer=RATE),
-    "snip while it trains": methods.snip(GIVEN, pruner=Saliency(sparsity=0.8, updates=8), optimizer=RATE),
-    "snip by channel": methods.snip(GIVEN, pruner=Saliency(by="channels"), optimizer=RATE),
+    "snip": methods.snip_pruning(GIVEN, pruner=Saliency(sparsity=0.8, batches=3), optimizer=RATE),
+    "snip while it trains": methods.snip_pruning(
+        GIVEN, pruner=Saliency(sparsity=0.8, updates=8), optimizer=RATE
+    ),
+    "snip by channel": methods.snip_pruning(GIVEN, pruner=Saliency(by="channels"), optimizer=RATE),
     "fisher": methods.fisher_pruning(GIVEN, pruner=CHANNELS, optimizer=RATE),
     "fisher by weight": methods.fisher_pruning(GIVEN, pruner=Saliency("fisher", updates=8), optimizer=RATE),
     "fisher here, dropout there": replace(
