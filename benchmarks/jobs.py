@@ -314,7 +314,7 @@ class KeptSources:
         path = self._out / "teacher" / f"{recipe_id}-{views}-{task.fingerprint()}-{key}.safetensors"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            found = remember_features(self.network(recipe_id), task, views, place)
+            found = remember_features(self.network(recipe_id), task, views, (place,))[place]
             write_file(path, safetensors.torch.save({str(n): each for n, each in enumerate(found)}))
         kept = safetensors.torch.load(path.read_bytes())
         return tuple(kept[str(number)] for number in range(len(kept)))

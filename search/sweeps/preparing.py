@@ -119,7 +119,7 @@ def prepare(
             facts["teacher_features"] = ", ".join(places) or "none"
         _check_facts(before, facts)
         if views is not None:
-            features = {place: jobs.features(file, views, place) for place in places}
+            features = jobs.features(file, views, places)
             outputs = (replace(jobs.outputs(file, views), features=features),)
             del features
         if jobs.route:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,9 +256,9 @@ def ask_teacher(
 
 
 def ask_features(
-    file: bytes, arrays: Arrays, task: Task, views: int, place: str, device: str, threads: int
-) -> dict[str, np.ndarray]:
-    """What the network in a packed ``file`` has at ``place`` in the first ``views`` shared views of ``task``.
+    file: bytes, arrays: Arrays, task: Task, views: int, places: Sequence[str], device: str, threads: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """What the network in a packed ``file`` has at ``places`` in the first ``views`` views of ``task``.
 
     Raises:
         ValueError: it has no such place, or a feature is not finite in float16.
@@ -266,8 +266,11 @@ def ask_features(
     torch.set_num_threads(threads)
     _, network = open_student(file)
     opened = task.open(arrays, torch.device(device), 0)
-    found = remember_features(network, opened, different_views(views, opened), place)
-    return {str(number): each.numpy() for number, each in enumerate(found)}
+    found = remember_features(network, opened, different_views(views, opened), places)
+    return {
+        place: {str(number): each.numpy() for number, each in enumerate(tensors)}
+        for place, tensors in found.items()
+    }
 
 
 def make_product(file: bytes, arrays: Arrays, task: TaughtTask, device: str, threads: int) -> Arrays:

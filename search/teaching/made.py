@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,15 +161,21 @@ class TeacherJobs:
         keep_product(path, found.values)
         return found
 
-    def features(self, file: bytes, views: int, place: str) -> tuple[np.ndarray, ...]:
-        """The teacher's features at ``place`` in so many views, of an earlier sweep or asked now."""
-        path = self._path(file, features_name(views, place))
-        kept = cached_product(path)
-        if kept is None:
-            self.reporter.say(f"asking the teacher for its features of every sample: {place}")
-            kept = self._run(ask_features, file, self.data, self.recipe.task, views, place)
-            keep_product(path, kept)
-        return tuple(kept[str(number)] for number in range(len(kept)))
+    def features(self, file: bytes, views: int, places: Sequence[str]) -> dict[str, tuple[np.ndarray, ...]]:
+        """The teacher's features at ``places`` in so many views, kept by an earlier sweep or asked now."""
+        paths = {place: self._path(file, features_name(views, place)) for place in places}
+        kept = {place: cached_product(path) for place, path in paths.items()}
+        missing = [place for place, found in kept.items() if found is None]
+        if missing:
+            self.reporter.say(f"asking the teacher for its features of every sample: {', '.join(missing)}")
+            kept |= self._run(ask_features, file, self.data, self.recipe.task, views, missing)
+        for place in missing:
+            keep_product(paths[place], kept[place] or {})
+        return {
+            place: tuple(found[str(number)] for number in range(len(found)))
+            for place, found in kept.items()
+            if found is not None
+        }
 
     def product(self, file: bytes, taught: TaughtTask) -> Arrays:
         """The arrays that ``taught`` takes from the teacher, of an earlier sweep or made now."""

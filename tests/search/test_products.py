@@ -73,10 +73,10 @@ def test_products_are_made_once_and_trials_train_on_them(ray_session, task_and_a
         assert values.dtype == outputs_again.values[name].dtype
         assert np.array_equal(values, outputs_again.values[name])
 
-    (features,) = jobs.features(file, 1, MIDDLE)
+    (features,) = jobs.features(file, 1, (MIDDLE,))[MIDDLE]
     assert features.shape[:2] == outputs.values["classes"].shape[:2]
     assert len(said) == 3 and features.dtype == np.float16
-    assert np.array_equal(jobs.features(file, 1, MIDDLE)[0], features) and len(said) == 3
+    assert np.array_equal(jobs.features(file, 1, (MIDDLE,))[MIDDLE][0], features) and len(said) == 3
 
     # A trial of each kind, with the teacher's file out of reach: none of them asks it anything.
     given = methods.Setting(task, Fresh(STUDENTS[0]), 2, teacher=recipe.recipe_id, teacher_views=1)

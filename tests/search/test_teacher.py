@@ -145,7 +145,9 @@ def test_features_are_remembered_where_they_fit_beside_the_outputs(sizes, views,
 
 def test_features_are_asked_and_sized_as_they_are_kept():
     task = Digits().open(Digits().load(None), torch.device("cpu"), 0)
-    found = ask_features(packed(), Digits().load(None), Digits(), VIEWS, PENULTIMATE, "cpu", 1)
+    found = ask_features(packed(), Digits().load(None), Digits(), VIEWS, (PENULTIMATE,), "cpu", 1)[
+        PENULTIMATE
+    ]
     sizes = feature_sizes(RECIPE, task, [PENULTIMATE, "nowhere"])
     assert sizes == {PENULTIMATE: sum(each[0].nbytes for each in found.values()), "nowhere": None}
     assert features_name(VIEWS, PENULTIMATE) != features_name(VIEWS, "nowhere")

@@ -71,7 +71,8 @@ def features_of(teacher_file, views=16):
     """Beside the outputs, what losses look at; the same teacher is asked for each place."""
     given = teacher_file, Digits().load(None), Digits(), views
     places = (PENULTIMATE, MIDDLE, STAGES, LAST_STAGE)
-    return {place: tuple(ask_features(*given, place, "cpu", 1).values()) for place in places}
+    found = ask_features(*given, places, "cpu", 1)
+    return {place: tuple(each.values()) for place, each in found.items()}
 
 
 def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp_path, teacher_file):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -56,44 +56,50 @@ class RememberedFeatures:
 
 
 @torch.no_grad()
-def remember_features(network: nn.Module, task: LoadedTask, views: int, place: str) -> tuple[Tensor, ...]:
-    """The features of ``network`` at ``place``, in eval mode, in the shared views of the training split.
+def remember_features(
+    network: nn.Module, task: LoadedTask, views: int, places: Sequence[str]
+) -> dict[str, tuple[Tensor, ...]]:
+    """The features of ``network`` at ``places``, in eval mode, in the shared views of the training split.
 
     Args:
         network: moved to the task's device and left in eval mode there.
         task: where the inputs come from.
         views: how many of the shared views, from the first on.
-        place: see :mod:`trainables.layers`.
+        places: see :mod:`trainables.layers`; all are looked at in one pass.
 
     Returns:
-        Per name that the place stands for float16 of shape (views, rows, ...), on the CPU.
+        By place, per name that it stands for, float16 of shape (views, rows, ...), on the CPU.
 
     Raises:
         ValueError: the network has no such place, or a feature is not finite in float16.
     """
-    features, names = _watched(network.to(task.device).eval(), task, place)
-    found: list[list[Tensor]] = [[] for _ in names]
+    features, named = _watched(network.to(task.device).eval(), task, places)
+    names = tuple(dict.fromkeys(name for each in named.values() for name in each))
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
     for view in range(views):
-        parts: list[list[Tensor]] = [[] for _ in names]
+        parts: dict[str, list[Tensor]] = {name: [] for name in names}
         numbers: list[Tensor] = []
         for batch in task.in_order("train", view):
             with features.recorded():
                 call(network, batch.inputs)
-                for part, name in zip(parts, names, strict=True):
+                for name, part in parts.items():
                     part.append(_halved(batch.features(features[name]), name))
             numbers.append(task.row_numbers(batch).cpu())
-            if len(numbers[-1]) != len(parts[0][-1]):
-                raise ValueError(f"the features at {names[0]!r} are not one per row of what the task answers")
+            for name, part in parts.items():
+                if len(numbers[-1]) != len(part[-1]):
+                    raise ValueError(f"the features at {name!r} are not one per row of what the task answers")
         order = torch.cat(numbers).argsort()
-        for whole, part in zip(found, parts, strict=True):
-            whole.append(torch.cat(part)[order])
-    return tuple(torch.stack(each) for each in found)
+        for name, part in parts.items():
+            found[name].append(torch.cat(part)[order])
+    whole = {name: torch.stack(each) for name, each in found.items()}
+    return {place: tuple(whole[name] for name in each) for place, each in named.items()}
 
 
 @torch.no_grad()
 def feature_bytes(network: nn.Module, task: LoadedTask, place: str) -> int:
     """Bytes that the features at ``place`` take in one view; ``ValueError`` if there is no such place."""
-    features, names = _watched(network.eval(), task, place)
+    features, named = _watched(network.eval(), task, (place,))
+    names = named[place]
     batch = next(task.in_order("train"))
     with features.recorded():
         call(network, batch.inputs)
@@ -101,11 +107,15 @@ def feature_bytes(network: nn.Module, task: LoadedTask, place: str) -> int:
     return 2 * numbers * task.rows("train")
 
 
-def _watched(network: nn.Module, task: LoadedTask, place: str) -> tuple[Features, tuple[str, ...]]:
+def _watched(
+    network: nn.Module, task: LoadedTask, places: Sequence[str]
+) -> tuple[Features, dict[str, tuple[str, ...]]]:
+    """The features of ``network``, watched, and the names that each place stands for."""
     features = Features(network, lambda: next(task.in_order("train")).inputs)
-    names = features.find(place)
-    list(map(features.watch, names))
-    return features, names
+    named = {place: features.find(place) for place in places}
+    for name in dict.fromkeys(name for each in named.values() for name in each):
+        features.watch(name)
+    return features, named
 
 
 def _halved(features: Tensor, name: str) -> Tensor:

@@ -64,7 +64,7 @@ class LocalSources:
         """See :class:`trainables.teachers.base.Sources`."""
         key = (recipe_id, views, task.fingerprint(), place)
         if key not in self._features:
-            self._features[key] = remember_features(self._network(recipe_id), task, views, place)
+            self._features[key] = remember_features(self._network(recipe_id), task, views, (place,))[place]
         return self._features[key]
 
 
