@@ -2,8 +2,8 @@
 
     python -m benchmarks.own_front.figure POINTS.jsonl OUT.svg
 
-Each line of the first file is a student: ``who`` made it, ``label``, how many ``times`` smaller it is than the
-network, and its accuracy on the ``test`` split, in [0, 1]; the network itself is ``who: network``.
+Each line of the first file is a student: ``who`` made it, ``label``, how many ``times`` it is smaller than
+the network, and its accuracy on the ``test`` split, in [0, 1]; the network itself is ``who: network``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def drawn(points: list[dict[str, Any]]) -> str:
         for each, (x, y) in zip(own, places, strict=True):
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')
             parts.append(
-                f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{escape(each["label"])}</text>'
+                f'<text x="{x:.1f}" y="{y + (18 if number else -12):.1f}" text-anchor="middle">{escape(each["label"])}</text>'
             )
         parts.append(
             f'<text x="{LEFT + 20}" y="{HEIGHT - 80 - 18 * number}" fill="{colour}">{escape(who)}</text>'
