@@ -66,9 +66,9 @@ def drawn(points: list[dict[str, Any]]) -> str:
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         for each, (x, y) in zip(own, places, strict=True):
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')
-            parts.append(
-                f'<text x="{x:.1f}" y="{y + (18 if number else -12):.1f}" text-anchor="middle">{escape(each["label"])}</text>'
-            )
+            beside = y + (18 if number else -12)
+            text = escape(each["label"])
+            parts.append(f'<text x="{x:.1f}" y="{beside:.1f}" text-anchor="middle">{text}</text>')
         parts.append(
             f'<text x="{LEFT + 20}" y="{HEIGHT - 80 - 18 * number}" fill="{colour}">{escape(who)}</text>'
         )
