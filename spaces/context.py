@@ -24,6 +24,7 @@ class Context:
         live_features: places in the teacher's network that are not remembered, see
             :class:`trainables.methods.setting.Setting`.
         lacking_features: places that it does not have.
+        exit_layers: names of the layers after which early exits are; empty where methods spread them.
         teacher_route: names the checkpoints along the teacher's training, see
             :class:`trainables.methods.Setting`; None where there are none.
     """
@@ -37,6 +38,7 @@ class Context:
     teacher_route: str | None = ""
     live_features: tuple[str, ...] = ()
     lacking_features: tuple[str, ...] = ()
+    exit_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.epochs < 2:

@@ -257,6 +257,7 @@ class Opened:
             teacher_route=context.teacher_route,
             live_features=context.live_features,
             lacking_features=context.lacking_features,
+            exit_layers=context.exit_layers,
             **pruning,
         )
         return method(given, **called_with(method, self._turned(handles_of(method), choose)))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.calling import call, mapped, tensors_of
+from trainables.exiting.exits import check_places
 from trainables.foreign import shown
 from trainables.metrics import own_quality
 from trainables.own_code import CodeError
@@ -45,6 +46,29 @@ def cut_of(module: ModuleType | None, network: nn.Module) -> Cut:
         known = ", ".join(f"{name!r} ({' or '.join(values)})" for name, values in ways.items())
         raise CodeError(f"slices must be a dict with {known}, got {shown(repr(said), 100)}")
     return Cut(keep=tuple(patterns), **said)
+
+
+def exit_layers_of(module: ModuleType, network: nn.Module) -> tuple[str, ...]:
+    """The file's ``exits``: names of layers of the network after which students may answer early.
+
+    Raises:
+        CodeError: they are no names of layers, or too many.
+    """
+    said = getattr(module, "exits", ())
+    if not isinstance(said, tuple | list) or not all(isinstance(each, str) for each in said):
+        raise CodeError(f"exits must be a list of names of layers, got {shown(repr(said), 100)}")
+    names = [name for name, _ in network.named_modules() if name]
+    for name in said:
+        if name not in names:
+            known = ", ".join(names[:LISTED])
+            raise CodeError(
+                f"exits names {shown(repr(name), 100)}, and no layer is called so: there are {known}"
+            )
+    try:
+        check_places(tuple(said))
+    except ValueError as error:
+        raise CodeError(f"exits: {error}") from error
+    return tuple(said)
 
 
 def free_name(name: str) -> str:

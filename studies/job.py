@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from studies.checkpoints import checkpoints_of
-from studies.checks import called, check_augmented, cut_of, free_name
+from studies.checks import called, check_augmented, cut_of, exit_layers_of, free_name
 from studies.names import StudyError
 from studies.own_network import EPOCHS, SPACE, TRIALS, answer_of, check_trainable, of_network, take_weights
 from studies.study import Study
@@ -71,6 +71,7 @@ class Tried:
         code: of the file, and of what it imports from its folder.
         streamed: why the training split is read in every epoch anew; empty if it is not.
         cut: how slices of the network are cut.
+        exits: names of the layers after which students may answer early; empty where the file names none.
         checkpoints: its state along its training, as the file gives it; empty where it gives none.
     """
 
@@ -81,6 +82,7 @@ class Tried:
     code: OwnCode
     streamed: str
     cut: Cut
+    exits: tuple[str, ...]
     checkpoints: tuple[Mapping[str, Tensor], ...]
 
 
@@ -117,6 +119,7 @@ def study_of_file(
         arrays=tried.arrays,
         code=tried.code,
         streamed=tried.streamed,
+        exit_layers=tried.exits,
         **of_network(
             tried.network,
             lambda weights: Own(path.stem, tried.code.digest, weights),
@@ -158,7 +161,8 @@ def try_out(
     code = code_of_file(path, names)  # now that functions have imported what they need
     task = _task(module, code, network, arrays, digest)
     route = checkpoints_of(module, network, path)
-    return Tried(task, arrays, notes, network, code, read.streamed, cut_of(module, network), route)
+    cut, exits = cut_of(module, network), exit_layers_of(module, network)
+    return Tried(task, arrays, notes, network, code, read.streamed, cut, exits, route)
 
 
 def _check_functions(module: ModuleType) -> None:

@@ -47,6 +47,8 @@ class Study:
             its architecture.
         options: of the command line, about the data, that mean something here.
         given: weights of the user's network by their digest; default none.
+        exit_layers: names of the layers after which early exits of its students are; empty (default) where
+            methods spread them.
         route: what the user's network was along its training, from the first checkpoint to the one before the
             last, which is the teacher: origins and their weights; default none.
         code: of the user's file that defines it; None (default) for ours.
@@ -68,6 +70,7 @@ class Study:
     start_from_teacher: bool = False
     options: tuple[str, ...] = ()
     given: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, compare=False, repr=False)
+    exit_layers: tuple[str, ...] = ()
     route: tuple[tuple[Origin, Mapping[str, Tensor]], ...] = field(default=(), compare=False, repr=False)
     code: OwnCode | None = None
     arrays: Arrays | None = field(default=None, compare=False, repr=False)
@@ -151,7 +154,8 @@ class Study:
         """What every trial of a sweep has in common."""
         trained: Origins = ((TEACHER, Trained(self.teacher.model, teacher_id)),)
         origins = (*self.students, *(trained if self.start_from_teacher else ()))
-        return Context(task, origins, teacher_id, self.epochs, seed, self.views, self.route_name)
+        found = Context(task, origins, teacher_id, self.epochs, seed, self.views, self.route_name)
+        return replace(found, exit_layers=self.exit_layers)
 
 
 def embedded(task: type[Task]) -> Callable[..., tuple[Task, DataNotes]]:

@@ -273,6 +273,9 @@ BAD |= {
     "no batch": (f"{NET}\nbatch_size = 0\n", r"batch_size must be in \[1, 65536\], got batch_size=0"),
     "weights": (f"{NET}\nweights = 'nowhere.pt'\n", "there is no file of weights .*nowhere.pt"),
     "keep a number": (f"{NET}\nkeep = 3\n", "keep must be a list of names of layers, got 3"),
+    "exits no list": (f"{NET}\nexits = '0'\n", "exits must be a list of names of layers, got '0'"),
+    "exits nowhere": (f"{NET}\nexits = ['layer9']\n", "exits names 'layer9', and no layer is called so"),
+    "exits twice": (f"{NET}\nexits = ['0', '0']\n", "exits must be after different layers"),
     "slices no dict": (f"{NET}\nslices = 'taylor'\n", "slices must be a dict with 'importance'"),
     "slices of no way": (
         f"{NET}\nslices = {{'heads': 'halve'}}\n",
@@ -452,6 +455,13 @@ def test_without_classes_and_without_a_quality_the_loss_is_the_quality(write_job
         )
     found = evaluate_file(opened.file, opened.loaded, "test")
     assert found["mean_loss"] == pytest.approx(total / 40, rel=1e-4)
+
+
+def test_a_file_says_where_students_may_answer_early(write_job):
+    opened = Opened(write_job(f"{NET}\nexits = ['0']\n"))
+    context = opened.study.context(opened.task, opened.recipe.recipe_id, 0)
+    for method in ("early_exits", "decision_gates"):
+        assert opened.study.space.opened(context).defaults[method].origin.exits.at == ("0",)
 
 
 def test_a_file_in_another_encoding_is_refused(write_job):

@@ -35,7 +35,8 @@ def early_exits(
     may cost, see ``exits.drop``; and exits are one linear layer each, without the paper's convolutions. The
     network's weights are on their grid in every forward pass; with ``NoQuantizer()`` they stay in float32.
     """
-    origin = WithExits(given.origin, replace(exits, kind=BRANCH)).checked(given.task)
+    exits = replace(exits, at=exits.at or given.exit_layers, kind=BRANCH)
+    origin = WithExits(given.origin, exits).checked(given.task)
     phase = given.phase(optimizer, quantize=quantizer != NoQuantizer())
     weight = Constant(last_weight)
     return given.recipe(phase, origin=origin, losses=(loss,), task_weight=weight, quantizer=quantizer)
@@ -58,7 +59,8 @@ def decision_gates(
     ``NoQuantizer()`` they stay in float32.
     """
     count = late_epochs(given, "gate_epochs", gate_epochs, 4)
-    origin = WithExits(given.origin, replace(gates, kind=GATE)).checked(given.task)
+    gates = replace(gates, at=gates.at or given.exit_layers, kind=GATE)
+    origin = WithExits(given.origin, gates).checked(given.task)
     quantize = quantizer != NoQuantizer()
     first = given.phase(optimizer, given.epochs - count, quantize=quantize)
     last = given.phase(optimizer, count, train="heads", prune=False, quantize=quantize)

@@ -47,6 +47,8 @@ class Setting(Part):
             step. Default none.
         lacking_features: places that the teacher's network does not have; a recipe that looks at one is
             refused. Default none.
+        exit_layers: names of the layers after which early exits are, at most 4 in the order of execution;
+            empty (default) where methods spread them by themselves.
         seed: drives all randomness but that of the remembered views, which all runs share.
         teacher_route: names the checkpoints along the teacher's training: a digest of those that a user gave,
             empty (default) for those of its own training; None where there are none.
@@ -62,6 +64,7 @@ class Setting(Part):
     teacher_route: str | None = ""
     live_features: tuple[str, ...] = ()
     lacking_features: tuple[str, ...] = ()
+    exit_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(cast(Part, self.origin), Model):
