@@ -101,7 +101,7 @@ def test_a_latency_is_the_mean_of_what_validation_samples_take(trained, tmp_path
         value = float(len(keys))
         return {"latency_ms": Latency(value, value, value, 100, "m")}
 
-    monkeypatch.setattr("trainables.trainable.latencies_of", measured)
+    monkeypatch.setattr("trainables.training.trial_metrics.latencies_of", measured)
     found = latencies(recipe, trained["early_exits"], network, TrialSettings(tmp_path, 1))
     assert found == {"latency_ms": 1.5}
     assert len({*keys}) == 2  # the table tells routes apart, and no route that nobody takes is timed
