@@ -310,7 +310,9 @@ def is_measured(mark: Mark) -> bool:
 
 
 def _reference(trials: pd.DataFrame, data: pd.DataFrame, x: Axis, y: Axis) -> pd.DataFrame:
-    plain = trials["bits"].isna().to_numpy(dtype=bool)
+    # Bits per weight that is not zero: learned and mixed bits, which are no one number, have at most 15.
+    kept = 1 - trials["sparsity"].astype(float).fillna(0).clip(upper=0.999)
+    plain = ((trials["mean_bits"].astype(float) / kept) > 16).to_numpy(dtype=bool)
     plain = plain & (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
     rows = data.loc[plain, ["x", "y"]]
     best = non_dominated(rows.to_numpy(dtype=float), (x.up, y.up))

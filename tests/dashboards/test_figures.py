@@ -166,8 +166,20 @@ def test_the_teacher_is_a_star_and_a_line_where_it_was_measured() -> None:
 
 def test_the_best_in_full_precision_are_ringed() -> None:
     frame = trials(
-        {"bits": None, "packed_bytes": 9_000, "validation_accuracy": 0.97},
-        {"bits": None, "packed_bytes": 9_500, "validation_accuracy": 0.96},
+        {
+            "bits": None,
+            "mean_bits": 32.0,
+            "sparsity": 0.0,
+            "packed_bytes": 9_000,
+            "validation_accuracy": 0.97,
+        },
+        {
+            "bits": None,
+            "mean_bits": 32.0,
+            "sparsity": 0.0,
+            "packed_bytes": 9_500,
+            "validation_accuracy": 0.96,
+        },
         {"packed_bytes": 1_000, "front": True},
     )
     [rings] = traces(front_figure(view_of(frame)), "Best in full precision")
