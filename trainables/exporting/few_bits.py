@@ -141,7 +141,7 @@ def _dense(pieces: Pieces, stored: Dense) -> str | None:
 def _floats(pieces: Pieces, numbers: NDArray[np.float32]) -> str:
     """``numbers`` in the shorter type that holds all of them, or as they are."""
     for short in (np.float16, ml_dtypes.bfloat16):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             narrow = numbers.astype(short)
         if (narrow.astype(np.float32) == numbers).all():
             return pieces.cast(pieces.keep(narrow), FLOAT)

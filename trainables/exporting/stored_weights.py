@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from trainables.exporting.few_bits import write_tensor
 from trainables.exporting.opsets import raised
-from trainables.exporting.pieces import Pieces
+from trainables.exporting.pieces import INT32, Array, Pieces
+from trainables.exporting.whole_numbers import write_numbers
 from trainables.quantizers.base import ROWS, Grouped, Stored
 from trainables.runtime import load
 
@@ -71,11 +72,7 @@ def store_weights(exported: ModelProto, tensors: Mapping[str, Stored]) -> Kept:
     """
     graph = exported.graph
     known = _Known(tensors)
-    wide = {
-        tensor.name: numpy_helper.to_array(tensor)
-        for tensor in graph.initializer
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= FEWEST
-    }
+    wide, levels = (_stored(graph, kind) for kind in (TensorProto.FLOAT, TensorProto.INT8))
     found = {name: sources for name, values in wide.items() if (sources := known.sources(values))}
     pieces = Pieces(_fresh_names(exported))
     few: list[str] = []
@@ -93,15 +90,55 @@ def store_weights(exported: ModelProto, tensors: Mapping[str, Stored]) -> Kept:
             pieces.undo(before)
         else:
             few += names
-    if few:
-        _check(pieces, {name: wide[name] for name in few})
-        others = [tensor for tensor in graph.initializer if tensor.name not in few]
+    made_levels = [name for name, values in levels.items() if _write_levels(pieces, name, values)]
+    if pieces.nodes:
+        done = {name: values for name, values in (wide | levels).items() if name in {*few, *made_levels}}
+        _check(pieces, done)
+        others = [tensor for tensor in graph.initializer if tensor.name not in done]
         nodes = [*pieces.nodes, *graph.node]
         del graph.initializer[:], graph.node[:]
         graph.initializer.extend([*others, *pieces.stored.values()])
         graph.node.extend(nodes)
         raised(exported)
     return Kept(tuple(few), tuple(name for name in wide if name not in few))
+
+
+def _stored(graph: GraphProto, kind: int) -> dict[str, Array]:
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if tensor.data_type == kind and np.prod(tensor.dims) >= FEWEST
+    }
+
+
+def _write_levels(pieces: Pieces, name: str, values: Array) -> bool:
+    """Make 8-bit integers, such as an integer layer's, of fewer bits; False if that takes no fewer bytes.
+
+    Few levels are spread over 8 bits by a factor per channel, the first or the last dimension.
+    """
+    before = pieces.mark()
+    pieces.label(name)
+    turned = values if values.ndim < 2 else np.moveaxis(values, -1, 0)
+    rows, last = (each.reshape(len(each), -1).astype(np.int64) for each in (values, turned))
+    factors, other = (np.gcd.reduce(each, axis=1, keepdims=True) for each in (rows, last))
+    by_last = bool(np.log2(other.clip(1)).mean() > np.log2(factors.clip(1)).mean())
+    if by_last:
+        rows, factors = last, other
+    factors = factors.clip(1)
+    numbers = write_numbers(pieces, (rows // factors).reshape(-1), INT32)
+    if (factors > 1).any():
+        scale = pieces.cast(pieces.keep(factors.astype(np.int8)), INT32)
+        numbers = pieces.add("Mul", pieces.reshaped(numbers, rows.shape), scale)
+    made = pieces.cast(numbers, TensorProto.INT8)
+    if by_last:
+        order = (*range(1, values.ndim), 0)
+        pieces.add("Transpose", pieces.reshaped(made, turned.shape), perm=order, output=name)
+    else:
+        pieces.reshaped(made, values.shape, name)
+    if pieces.size(before) < values.nbytes:
+        return True
+    pieces.undo(before)
+    return False
 
 
 class _Known:
@@ -216,13 +253,16 @@ def _derive(
         pieces.reshaped(parts[0], shape, name)
 
 
-def _check(pieces: Pieces, wanted: Mapping[str, Floats]) -> None:
-    outputs = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in wanted.items()]
+def _check(pieces: Pieces, wanted: Mapping[str, Array]) -> None:
+    outputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape)
+        for name, values in wanted.items()
+    ]
     graph = helper.make_graph(pieces.nodes, "weights", [], outputs, list(pieces.stored.values()))
     model = raised(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9))
     made = load({"weights": model.SerializeToString()})["weights"]({})
     for name, values in wanted.items():
-        if not np.array_equal(made[name], values, equal_nan=True):
+        if not np.array_equal(made[name], values, equal_nan=values.dtype == np.float32):
             raise ValueError(f"{name} does not come out of its few bits")
 
 

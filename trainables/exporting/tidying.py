@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-SHORTEST_DATA = 64
-"""Bytes up to which stored tensors are compared: shapes, axes, bounds."""
+LONGEST_DATA = 1024
+"""Bytes up to which stored tensors are compared: shapes, axes, bounds, zeros."""
 
 
 def shortened(model: ModelProto) -> ModelProto:
@@ -36,7 +36,7 @@ def _share_constants(graphs: list[GraphProto], answers: set[str]) -> dict[str, s
 
     def known(tensor: TensorProto) -> bool:
         """Whether another tensor stands for this one from now on; if none does yet, it is taken down."""
-        if len(tensor.raw_data) > SHORTEST_DATA or not tensor.raw_data or tensor.name in answers:
+        if len(tensor.raw_data) > LONGEST_DATA or not tensor.raw_data or tensor.name in answers:
             return False
         name = first.setdefault((tensor.data_type, tuple(tensor.dims), tensor.raw_data), tensor.name)
         if name != tensor.name:
