@@ -77,7 +77,7 @@ def _codes(pieces: Pieces, codes: Codes) -> str:
 def _per_bucket(pieces: Pieces, numbers: Tensor) -> str:
     """Scales or offsets in a column, as float32; equal ones are stored once."""
     column = numbers.numpy().reshape(-1, 1)
-    if (column == column[0]).all():
+    if len(column) == 1 or (column == column[0]).all():
         return pieces.constant(column[0, :1].astype(np.float32))
     name = pieces.keep(column)
     return name if column.dtype == np.float32 else pieces.cast(name, FLOAT)
