@@ -53,17 +53,17 @@ class _Gaps(NamedTuple):
 
 
 def write_numbers(pieces: Pieces, values: Array, to: int) -> str:
-    """The name of a tensor of one dimension that holds ``values``, stored in as few bytes as possible.
+    """The name of a tensor that holds ``values``, stored in as few bytes as possible.
 
     Args:
-        values: whole numbers, at least one, at most 2^15 apart.
+        values: whole numbers, at least one, at most 2^15 apart, in one dimension or a matrix.
         to: the type of the tensor that is made, FLOAT or INT32.
     """
-    numbers = values.astype(np.int64)
+    numbers = values.reshape(-1).astype(np.int64)
     low = int(numbers.min())
     window = _cheapest(np.bincount(numbers - low), DEPTH).window
     if window is None:
-        return _dense(pieces, numbers, to)
+        return _dense(pieces, values.astype(np.int64), to)
     start, width = low + window[0], window[1]
     exceptional = (numbers < start) | (numbers >= start + width)
     mask = write_mask(pieces, exceptional)
@@ -72,7 +72,8 @@ def write_numbers(pieces: Pieces, values: Array, to: int) -> str:
         usual = pieces.add("Sub", pieces.constant(np.array(1, np.int32)), mask)
         inside = _dense(pieces, numbers[~exceptional] - start, to)
         made = pieces.add("Add", made, spread(pieces, inside, usual, to))
-    return pieces.number("Add", made, start, to) if start else made
+    made = pieces.number("Add", made, start, to) if start else made
+    return made if values.ndim == 1 else pieces.reshaped(made, values.shape)
 
 
 def _others(pieces: Pieces, numbers: Integers, start: int, width: int, to: int) -> str:
@@ -150,9 +151,10 @@ def picked(pieces: Pieces, values: str, mask: str) -> str:
 
 def _dense(pieces: Pieces, numbers: Integers, to: int) -> str:
     """Every number in the same number of bits."""
-    low, span, count = int(numbers.min()), int(np.ptp(numbers)) + 1, len(numbers)
+    low, span, count = int(numbers.min()), int(np.ptp(numbers)) + 1, numbers.size
     if span == 1:
-        return pieces.filled(low, count, to)
+        made = pieces.filled(low, count, to)
+        return made if numbers.ndim == 1 else pieces.reshaped(made, numbers.shape)
     planes = _planes(span, count)
     room = math.prod(planes)
     # Of the ranges that hold all numbers, one that begins where a type of ONNX begins needs no addition.
@@ -182,14 +184,16 @@ def _plane(pieces: Pieces, digits: Integers, base: int, to: int, *, signed: bool
 def _digits(pieces: Pieces, digits: Integers, base: int, to: int) -> str:
     """Several digits of ``base`` in a byte, the first one lowest."""
     units = base ** np.arange(DIGITS[base])
-    padded = np.zeros(-(-len(digits) // len(units)) * len(units), np.int64)
-    padded[: len(digits)] = digits
+    padded = np.zeros(-(-digits.size // len(units)) * len(units), np.int64)
+    padded[: digits.size] = digits.reshape(-1)
     stored = (padded.reshape(-1, len(units)) @ units).astype(np.uint8)
     wide = pieces.cast(pieces.keep(stored.reshape(-1, 1)), INT32)
     shifted = pieces.add("Div", wide, pieces.constant(units.astype(np.int32)))
-    flat = pieces.reshaped(pieces.number("Mod", shifted, base, INT32), [-1])
-    if len(padded) != len(digits):
-        flat = pieces.first(flat, len(digits))
+    whole = len(padded) == digits.size
+    flat = pieces.reshaped(pieces.number("Mod", shifted, base, INT32), digits.shape if whole else [-1])
+    if not whole:
+        flat = pieces.first(flat, digits.size)
+        flat = flat if digits.ndim == 1 else pieces.reshaped(flat, digits.shape)
     return flat if to == INT32 else pieces.cast(flat, to)
 
 
