@@ -6,14 +6,14 @@ from torch import nn
 
 from trainables.exporting import export
 from trainables.interfaces import Classifier
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Stored
 
 
 def to_onnx(
     model: nn.Module,
     shape: tuple[int, ...],
     metadata: Mapping[str, str],
-    tensors: Mapping[str, Codes | Dense] | None = None,
+    tensors: Mapping[str, Stored] | None = None,
     *,
     reduced_range: bool | None = None,
     weights: export.Weights = "stored",
