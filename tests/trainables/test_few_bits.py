@@ -59,7 +59,7 @@ def model_of(pieces: Pieces, name: str, kind: int = FLOAT) -> onnx.ModelProto:
 def computed(pieces: Pieces, name: str, kind: int = FLOAT) -> np.ndarray:
     """What ONNX Runtime and ONNX's own reference make of it, which is the same."""
     made = model_of(pieces, name, kind)
-    found = np.asarray(ReferenceEvaluator(made).run(None, {})[0])
+    (found,) = map(np.asarray, ReferenceEvaluator(made).run(None, {}))
     session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     (again,) = session.run(None, {})
     np.testing.assert_array_equal(again, found)
@@ -300,7 +300,7 @@ def test_weights_are_found_and_the_network_is_the_same(network: nn.Module, shape
         for each in (data, plain)
     ]
     np.testing.assert_array_equal(*results)
-    reference = np.asarray(ReferenceEvaluator(made).run(None, inputs)[0])
+    (reference,) = map(np.asarray, ReferenceEvaluator(made).run(None, inputs))
     np.testing.assert_allclose(reference, results[0], rtol=1e-4, atol=1e-4)
 
 
