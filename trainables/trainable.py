@@ -18,7 +18,6 @@ import torch
 from ray import tune
 from torch import nn
 
-from trainables.exporting.export import ExportError
 from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import fingerprint
@@ -37,7 +36,13 @@ from trainables.training.trial_folder import (
     TrialInUse,
     writing_to_the_store,
 )
-from trainables.training.trial_metrics import TrialSettings, final_metrics, first_latencies, latencies
+from trainables.training.trial_metrics import (
+    TrialSettings,
+    counted_export,
+    export_metrics,
+    final_metrics,
+    first_latencies,
+)
 from trainables.training.trial_sources import TrialSources
 
 
@@ -63,10 +68,10 @@ class StudentTrial(tune.Trainable):
     ``state`` (``running``, ``finished`` or ``failed`` with a ``reason``). The first is of the untrained
     student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no ``loss``, and it
     holds the latencies that the table has, or all of them where ``settings.latency_first`` is on. The last
-    one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the machine that these are
-    of, or as its ``reason`` why there are none. A student that an earlier sweep made is not trained again:
-    the only result is that sweep's, with ``copied_from``. The last result holds ``peers``, too: that of each
-    further student of ``recipe.results``, in their order, by itself.
+    one also holds the metrics of :func:`final_metrics` and :func:`export_metrics` and the machine that
+    latencies are of, or as its ``reason`` why some are missing. A student that an earlier sweep made is not
+    trained again: the only result is that sweep's, with ``copied_from``. The last result holds ``peers``,
+    too: that of each further student of ``recipe.results``, in their order, by itself.
 
     What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
     it is started, it goes on from there. With the name of a trial that was ended early as
@@ -210,11 +215,11 @@ class StudentTrial(tune.Trainable):
     def _finished(self, recipe: Recipe, data: bytes, student: nn.Module) -> dict[str, Any]:
         """What is measured once of a student that has finished."""
         result: dict[str, Any] = final_metrics(recipe, data, student.cpu(), self._settings)
-        try:
-            with writing_to_the_store(self._settings.latency_table or Path()):
-                result |= latencies(recipe, data, student, self._settings)
-        except ExportError as error:  # the student is what it is; only a number is missing
-            result["reason"] = f"no latency: {error}"
+        with writing_to_the_store(self._settings.latency_table or Path()):
+            measured = export_metrics(recipe, data, student, self._settings)
+        result |= measured.numbers
+        if measured.missing:
+            result["reason"] = measured.missing
         return result | {"state": "finished", "latency_machine": json.dumps(fingerprint())}
 
     def _peer_result(self, recipe: Recipe, task: LoadedTask, epoch: int, file: bytes | str) -> dict[str, Any]:
@@ -238,7 +243,7 @@ class StudentTrial(tune.Trainable):
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of an earlier sweep's trial that made these students; its files become this trial's.
 
-        Quality and size are measured on the files; of what that sweep measured the rest is taken.
+        Quality, sizes and memory are measured on the files; of what that sweep measured the rest is taken.
 
         Raises:
             Diverged: the quality of the recipe's own is not a number.
@@ -262,6 +267,7 @@ class StudentTrial(tune.Trainable):
         _, student = open_student(copy.file)
         found = self._tried(recipe, task, recipe.epochs, copy.file, student)
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
+        found |= counted_export(recipe, copy.file, student.cpu()).numbers
         return {**copy.result, **found, "copied_from": copy.source, "state": "finished"}
 
     def _tried(

@@ -235,6 +235,8 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
     facts = [
         ("In words", _words(row)),
         ("Packed", " · ".join(p for p in (size(row["packed_bytes"]), _smaller(row)) if p)),
+        ("In ONNX", size(row["onnx_bytes"])),
+        ("Activation memory", size(row["ram_bytes"])),
         *(
             (each.label.capitalize() if each.label.islower() else each.label, _scores(each, row))
             for each in quality.reported

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -194,6 +193,7 @@ def export(
     from trainables.exporting.export import to_safetensors
     from trainables.quantizers.base import joined
     from trainables.shipping.packed_file import unpack
+    from trainables.training.export_costs import facts_of
 
     with problems():
         kind = _kind(format, target, reduced_range)
@@ -204,14 +204,7 @@ def export(
         packed = with_its_name(source, lambda: unpack(content))
         recipe, tensors = packed.recipe, packed.tensors
         check_own(model, recipe)
-        metadata = {
-            "recipe_id": recipe.recipe_id,
-            "method": recipe.method,
-            "packed_bytes": str(len(content)),
-            "task": json.dumps(recipe.task.to_dict()),  # with the class names, where the task has them
-        }
-        if recipe.task.preprocessing:
-            metadata["preprocessing"] = json.dumps(recipe.task.preprocessing)
+        metadata = facts_of(recipe, len(content))
         graphs: dict[Path, bytes] = {}
         if kind == "onnx":
             graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range)

@@ -206,15 +206,15 @@ class Store:
         Columns, with the same dtypes whether there are rows or not: run_id, trial_id, name, state
         (``running``, ``finished``, ``failed``, ``stopped``, ``pruned``), reason, method, model, bits,
         bucket_size, depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the
-        front only), packed_bytes, compression_ratio, latency_ms, macs, full_macs, early_share, sparsity,
-        mean_bits, parameters, seconds, front, recipe_id, seedless_id (equal for recipes that differ in
-        their seed only), start_time, end_time, feasible, copied_from (``<sweep>/<trial>`` that made the
-        student), continues (the trial that it takes up again), trained_with (the trial that trained it
-        beside its own student: it is a row, and no trial, of its own). Qualities and costs that the sweep's
-        metric brings along (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``feasible`` is
-        whether the trial, as far as it got, is within the sweep's budget. ``front`` is what the sweep marked,
-        once it has finished; before that, the feasible finished trials not dominated in validation quality
-        and bytes so far.
+        front only), packed_bytes, compression_ratio, onnx_bytes, ram_bytes, latency_ms, macs, full_macs,
+        early_share, sparsity, mean_bits, parameters, seconds, front, recipe_id, seedless_id (equal for
+        recipes that differ in their seed only), start_time, end_time, feasible, copied_from
+        (``<sweep>/<trial>`` that made the student), continues (the trial that it takes up again),
+        trained_with (the trial that trained it beside its own student: it is a row, and no trial, of its own).
+        Qualities and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and
+        behind ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the sweep's budget.
+        ``front`` is what the sweep marked, once it has finished; before that, the feasible finished trials
+        not dominated in validation quality and bytes so far.
 
         Raises:
             UnknownSweep: no such sweep.

@@ -34,6 +34,8 @@ RECIPE = methods.full_precision(methods.Setting(Phrases(), Fresh(LSTM()), epochs
 PHRASES = quality_of(RECIPE.task.metric)
 COSTS = {
     "compression_ratio": 12.5,
+    "onnx_bytes": 900_000,
+    "ram_bytes": 65_536,
     "latency_ms": 4.25,
     "latency_beam_ms": 21.5,
     "macs": 3_000_000,

@@ -153,7 +153,7 @@ def test_memory_of_a_branch_is_that_of_the_larger_one_with_what_was_kept_for_it(
 def test_values_made_of_nothing_but_constants_do_not_count() -> None:
     """What a runtime computes once, such as weights of few bits, is no activation."""
     weight = numpy_helper.from_array(np.ones((64, 64), np.int8), "w")
-    scale = numpy_helper.from_array(np.float32(0.5), "s")
+    scale = numpy_helper.from_array(np.array(0.5, np.float32), "s")
     nodes = [
         helper.make_node("DequantizeLinear", ["w", "s"], ["d"], name="d"),
         helper.make_node("MatMul", ["x", "d"], ["y"], name="y"),
@@ -178,7 +178,7 @@ def test_a_loop_is_refused() -> None:
         [value("i", (), TensorProto.INT64), value("on", (), TensorProto.BOOL), value("v", (2,))],
         [value("still", (), TensorProto.BOOL), value("n", (2,))],
     )
-    times = numpy_helper.from_array(np.int64(3), "times")
+    times = numpy_helper.from_array(np.array(3, np.int64), "times")
     nodes = [helper.make_node("Loop", ["times", "", "x"], ["y"], name="y", body=body)]
     model = graph_of(nodes, [("x", (2,))], [("y", (2,))], [times])
     with pytest.raises(FlatGraphError, match="Loop"):
@@ -225,7 +225,7 @@ def with_branch() -> ModelProto:
         helper.make_node("Greater", ["s", "zero"], ["c"], name="c"),
         helper.make_node("If", ["c"], ["y"], name="y", then_branch=small, else_branch=large),
     ]
-    zero = numpy_helper.from_array(np.float32(0), "zero")
+    zero = numpy_helper.from_array(np.array(0, np.float32), "zero")
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, None])
     model = graph_of(outer, [("x", (1, 8))], [], [zero])
     model.graph.output.append(output)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
 
-from trainables.exporting.export import ExportError, integer_kind, to_onnx
-from trainables.identity import code_of
-from trainables.metrics.latency import architecture_key, known_latencies, latencies_of, mean_latencies
+from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.ram import RamError
+from trainables.metrics.latency import known_latencies, latencies_of, mean_latencies
 from trainables.metrics.macs import macs
 from trainables.models.allowed import Allowed
 from trainables.recipe import Recipe
 from trainables.routes import routes_of
 from trainables.shipping.evaluation import weights_of
-from trainables.shipping.packed_file import Packed, unpack
+from trainables.shipping.packed_file import unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
+from trainables.training.export_costs import export_key, exported, onnx_bytes, ram_of
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,71 @@ def final_metrics(
     }
 
 
-def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
+class Measured(NamedTuple):
+    """Numbers by the names of their metrics, and why some are missing: clauses, or nothing."""
+
+    numbers: dict[str, float]
+    missing: str
+
+
+def export_metrics(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> Measured:
+    """What is measured of the ONNX export of a student, which is made once.
+
+    ``onnx_bytes`` (length of all its files), what :func:`latencies` gives, and ``ram_bytes`` (see
+    :func:`trainables.exporting.ram.ram_bytes`). A student without an ONNX form has none of them.
+
+    Raises:
+        OSError: the table of latencies cannot be written.
+    """
+    try:
+        files = exported(recipe, data, student)
+        found: dict[str, float] = {"onnx_bytes": onnx_bytes(files)}
+        found |= latencies(recipe, data, student, settings, files)
+    except ExportError as error:  # the student is what it is; only numbers are missing
+        return Measured({}, f"no latency, memory or size in ONNX: {error}")
+    return _with_memory(Measured(found, ""), recipe, data, student, files)
+
+
+def counted_export(recipe: Recipe, data: bytes, student: nn.Module) -> Measured:
+    """As :func:`export_metrics`, without what is timed: equal on every machine."""
+    try:
+        files = exported(recipe, data, student)
+    except ExportError as error:
+        return Measured({}, f"no memory or size in ONNX: {error}")
+    found = Measured({"onnx_bytes": onnx_bytes(files)}, "")
+    return _with_memory(found, recipe, data, student, files)
+
+
+def _with_memory(
+    found: Measured, recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str, bytes]
+) -> Measured:
+    try:
+        memory = ram_of(files, recipe.task.interface, export_key(unpack(data), student))
+    except RamError as error:
+        return Measured(found.numbers, f"no ram_bytes: {error}")
+    return Measured(found.numbers | {"ram_bytes": memory}, "")
+
+
+def latencies(
+    recipe: Recipe,
+    data: bytes,
+    student: nn.Module,
+    settings: TrialSettings,
+    files: Mapping[str, bytes] | None = None,
+) -> dict[str, float]:
     """``latency_ms`` and what else the task's interface times, in ONNX Runtime, one thread, batch 1, p10.
 
     Of a student that takes several routes it is the mean over the validation samples of what theirs takes.
     They are of what :func:`trainables.exporting.export.to_onnx` makes of the file, so in 8-bit integers if
     the student has them. None at all without a table to look them up in.
+
+    Args:
+        recipe: of the student.
+        data: its packed file.
+        student: rebuilt from that.
+        settings: with the table.
+        files: its export; None (default) makes one where the table lacks the student. Each route of several
+            is exported by itself in any case.
 
     Raises:
         ExportError: the student has no ONNX form that does what it does.
@@ -85,7 +147,11 @@ def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSe
     interface, packed, found = recipe.task.interface, unpack(data), []
     for share, route in routes_of(student):
         if share:
-            key, export = _latency_key(packed, route), partial(to_onnx, route, interface, {}, packed.tensors)
+            key = export_key(packed, route)
+            export: Callable[[], Mapping[str, bytes]]
+            export = partial(to_onnx, route, interface, {}, packed.tensors)
+            if files is not None and route is student:
+                export = partial(dict, files)
             found.append((share, latencies_of(key, export, interface, settings.latency_table)))
     return mean_latencies(found)
 
@@ -105,14 +171,6 @@ def first_latencies(
             return latencies(recipe, data, student, settings)
         except ExportError:
             return {}
-    key = _latency_key(unpack(data), student)
+    key = export_key(unpack(data), student)
     known = known_latencies(key, recipe.task.interface, settings.latency_table)
     return mean_latencies([(1.0, known)])
-
-
-def _latency_key(packed: Packed, student: nn.Module) -> str:
-    """Names what decides the latency of ``student``, rebuilt from ``packed``, in the table."""
-    task = packed.recipe.task
-    key = architecture_key(packed.model, task.interface, task.outputs, code_of(student))
-    kind = integer_kind(student, packed.tensors)
-    return f"{key}-{kind}" if kind else key
