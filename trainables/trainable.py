@@ -18,6 +18,7 @@ import torch
 from ray import tune
 from torch import nn
 
+from trainables.exporting.layers import Layer
 from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import fingerprint
@@ -27,6 +28,7 @@ from trainables.shipping.evaluation import open_student
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
+from trainables.training.export_costs import counted_export
 from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trainer import Diverged, Trainer
 from trainables.training.trial_folder import (
@@ -38,12 +40,14 @@ from trainables.training.trial_folder import (
 )
 from trainables.training.trial_metrics import (
     TrialSettings,
-    counted_export,
     export_metrics,
     final_metrics,
     first_latencies,
 )
 from trainables.training.trial_sources import TrialSources
+
+LAYERS = "layers"
+"""Under which a result holds the student's layers until they are in its folder."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +207,9 @@ class StudentTrial(tune.Trainable):
             result |= self._finished(recipe, data, student) | {"done": True}
             others = zip(recipe.results[1:], files.peers, strict=True)
             result["peers"] = [self._peer_result(each, task, epoch, file) for each, file in others]
+            layers = _taken_out(LAYERS, result, *result["peers"])
             if self._folder is not None:
-                self._folder.finish(files)
+                self._folder.finish(files, layers)
                 if told := [*self._folder.told, *filter(None, [result.get("reason")])]:
                     result["reason"] = _one_line("; ".join(told), 600)
         result["seconds"] = time.perf_counter() - started
@@ -217,7 +222,7 @@ class StudentTrial(tune.Trainable):
         result: dict[str, Any] = final_metrics(recipe, data, student.cpu(), self._settings)
         with writing_to_the_store(self._settings.latency_table or Path()):
             measured = export_metrics(recipe, data, student, self._settings)
-        result |= measured.numbers
+        result |= {**measured.numbers, LAYERS: measured.layers}
         if measured.missing:
             result["reason"] = measured.missing
         return result | {"state": "finished", "latency_machine": json.dumps(fingerprint())}
@@ -259,15 +264,18 @@ class StudentTrial(tune.Trainable):
                 peers.append({"epoch": recipe.epochs, "state": "failed", "reason": told})
             else:
                 peers.append(self._copy_of(each, task, other))
+        layers = _taken_out(LAYERS, result, *peers)
         if self._folder is not None:
-            self._folder.finish(Files(copy.file, ["lost" if each is None else each.file for each in others]))
+            files = Files(copy.file, ["lost" if each is None else each.file for each in others])
+            self._folder.finish(files, layers)
         return result | {"peers": peers}
 
     def _copy_of(self, recipe: Recipe, task: LoadedTask, copy: Copy) -> dict[str, Any]:
         _, student = open_student(copy.file)
         found = self._tried(recipe, task, recipe.epochs, copy.file, student)
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
-        found |= counted_export(recipe, copy.file, student.cpu()).numbers
+        measured = counted_export(recipe, copy.file, student.cpu())
+        found |= {**measured.numbers, LAYERS: measured.layers}
         return {**copy.result, **found, "copied_from": copy.source, "state": "finished"}
 
     def _tried(
@@ -290,6 +298,11 @@ class StudentTrial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]  # Ray: "a dict or a path"
         """Nothing: the next step finds the trial's own folder."""
+
+
+def _taken_out(key: str, *results: dict[str, Any]) -> list[list[Layer]]:
+    """What each of the ``results`` has under ``key``, which Ray is not told."""
+    return [result.pop(key, []) for result in results]
 
 
 def _one_line(text: str, length: int = 300) -> str:

@@ -307,6 +307,7 @@ def _graph_files(target: Path, graphs: Mapping[str, bytes]) -> dict[Path, bytes]
 @commands.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect 4f0c81aa --account\n\n"
+    "  rayduce inspect 4f0c81aa --layers\n\n"
     "  rayduce inspect student.rdz --json",
 )
 def inspect(
@@ -316,17 +317,30 @@ def inspect(
     accounts: Annotated[
         bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
     ] = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Cost of each layer: work, bytes, memory, and share of latency, measured here."
+        ),
+    ] = False,
+    model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where the bytes of a packed file are."""
+    """Show where the bytes of a packed file are, or what its layers cost."""
     from rayduce.commands.account_table import account_records, account_tables
+    from rayduce.commands.layers_table import layer_records, layers_of_file, layers_table
     from trainables.naming import short_name
     from trainables.shipping.accounting import account
     from trainables.shipping.packed_file import describe, read_header, unpack
 
     with problems():
+        if accounts and layers:
+            raise Problem("--account and --layers are two tables; ask for one of them.")
+        allow_own(model)
         content = _packed(source, store, tracking_uri)
         rows, recipe = with_its_name(source, lambda: (describe(content), read_header(content)))
+        check_own(model, recipe)
+        costs = with_own_model(lambda: layers_of_file(content, source)) if layers else []
     title = f"{source}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
     if accounts:
         counted = account(unpack(content)[1], rows)
@@ -336,7 +350,10 @@ def inspect(
             out.print(*account_tables(title, counted), sep="\n")
         return
     if as_json:
-        print_json(rows)
+        print_json(layer_records(costs) if layers else rows)
+        return
+    if layers:
+        out.print(layers_table(title, costs))
         return
     table = Table(
         title=whole_line(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True

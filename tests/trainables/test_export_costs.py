@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,11 +33,6 @@ def packed() -> bytes:
     return ship(recipe, compress(STUDENT.build(recipe.task.input_shape, 10), recipe))
 
 
-@pytest.fixture(autouse=True)
-def _nothing_known(monkeypatch) -> None:
-    monkeypatch.setattr(export_costs, "_RAM", {})
-
-
 def test_the_size_in_onnx_is_that_of_what_a_user_exports(packed: bytes, tmp_path: Path) -> None:
     (tmp_path / "student.rdz").write_bytes(packed)
     target = tmp_path / "student.onnx"
@@ -48,36 +44,45 @@ def test_the_size_in_onnx_is_that_of_what_a_user_exports(packed: bytes, tmp_path
 
 
 def test_a_student_is_exported_once_whatever_is_measured_of_it(packed: bytes, tmp_path, monkeypatch) -> None:
-    exports, memories = [], []
-    to_onnx, ram_bytes = export_costs.to_onnx, export_costs.ram_bytes
-    monkeypatch.setattr(export_costs, "to_onnx", lambda *args: exports.append(1) or to_onnx(*args))
-    monkeypatch.setattr(trial_metrics, "to_onnx", lambda *args: exports.append(2) or to_onnx(*args))
-    monkeypatch.setattr(export_costs, "ram_bytes", lambda *args: memories.append(1) or ram_bytes(*args))
+    done = []
+
+    def counted(room: Any, name: str) -> None:
+        function = getattr(room, name)
+
+        def count(*args: Any) -> Any:
+            done.append(name)
+            return function(*args)
+
+        monkeypatch.setattr(room, name, count)
+
+    counted(export_costs, "to_onnx")
+    counted(trial_metrics, "to_onnx")
+    counted(export_costs, "sized_graphs")
     recipe, student = open_student(packed)
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=1000)
     first = export_metrics(recipe, packed, student, settings)
-    assert first.numbers.keys() == {"onnx_bytes", "ram_bytes", "latency_ms"} and exports == [1]
+    assert first.numbers.keys() == {"onnx_bytes", "ram_bytes", "latency_ms"}
+    assert done == ["to_onnx", "sized_graphs"]
     again = export_metrics(recipe, packed, student, settings)
-    assert again == first and exports == [1, 1] and memories == [1]
+    assert again.numbers == first.numbers and done == 2 * ["to_onnx", "sized_graphs"]
 
 
 def test_why_numbers_are_missing_is_told(packed: bytes, tmp_path, monkeypatch) -> None:
     recipe, student = open_student(packed)
     settings = TrialSettings(tmp_path / "latency", teacher_bytes=1000)
 
-    def no_memory(*_: object) -> int:
+    def no_memory(*_: object) -> Any:
         raise RamError("it has a Loop, which repeats a part of it")
 
-    monkeypatch.setattr(export_costs, "ram_bytes", no_memory)
+    monkeypatch.setattr(export_costs, "sized_graphs", no_memory)
     found = export_metrics(recipe, packed, student, settings)
-    assert found.numbers.keys() == {"onnx_bytes", "latency_ms"}
+    assert found.numbers.keys() == {"onnx_bytes", "latency_ms"} and found.layers
     assert found.missing == "no ram_bytes: it has a Loop, which repeats a part of it"
 
     def no_export(*_: object) -> dict[str, bytes]:
         raise ExportError("there is no form for sorting")
 
     monkeypatch.setattr(export_costs, "to_onnx", no_export)
-    assert export_metrics(recipe, packed, student, settings) == (
-        {},
-        "no latency, memory or size in ONNX: there is no form for sorting",
-    )
+    nothing = export_metrics(recipe, packed, student, settings)
+    assert nothing.numbers == {} and nothing.layers == []
+    assert nothing.missing == "no latency, memory or size in ONNX: there is no form for sorting"

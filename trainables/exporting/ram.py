@@ -9,12 +9,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from trainables.exporting.flat_graph import FlatGraphError, Step, Way, ways
+from trainables.exporting.flat_graph import Step, Way, ways
 from trainables.interfaces.base import Interface, Run
 from trainables.runtime import load, optimized, values_of
 
 Feed = Mapping[str, NDArray[Any]]
 """What a graph is given, by name."""
+
+SizedWay = tuple[Way, dict[str, int]]
+"""A way through a graph as ONNX Runtime runs it, and the bytes of each value on it that is no constant."""
 
 
 class RamError(Exception):
@@ -42,9 +45,27 @@ def ram_bytes(files: Mapping[str, bytes], interface: Interface) -> int:
             or a sentence of 16 tokens.
 
     Raises:
-        RamError: a graph has a loop, or values that are no tensors of numbers.
+        RamError: a graph has a loop, or values that are no tensors of numbers, or does not run with all its
+            values as outputs.
     """
-    return max(_peak_of(name, files[name], feed) for name, feed in largest_feeds(files, interface).items())
+    return peak_of(sized_graphs(files, interface))
+
+
+def sized_graphs(files: Mapping[str, bytes], interface: Interface) -> dict[str, list[SizedWay]]:
+    """Every way through each graph of an export that runs, with the bytes of its values.
+
+    Arguments and errors are those of :func:`ram_bytes`.
+    """
+    return {name: _sized(name, files[name], feed) for name, feed in largest_feeds(files, interface).items()}
+
+
+def peak_of(graphs: Mapping[str, Iterable[SizedWay]]) -> int:
+    """What :func:`ram_bytes` says of the graphs of :func:`sized_graphs`."""
+    return max(
+        peak_bytes(way.steps, way.inputs, way.outputs, sizes)
+        for found in graphs.values()
+        for way, sizes in found
+    )
 
 
 def largest_feeds(files: Mapping[str, bytes], interface: Interface) -> dict[str, Feed]:
@@ -65,24 +86,6 @@ def largest_feeds(files: Mapping[str, bytes], interface: Interface) -> dict[str,
     runs = {name: watched(name, run) for name, run in load(files).items()}
     interface.work()["latency_ms"](runs)
     return found
-
-
-def sized_ways(data: bytes, feed: Feed) -> list[tuple[Way, dict[str, int]]]:
-    """Every way through a file's graph as ONNX Runtime runs it, with the bytes of each value on it.
-
-    Args:
-        data: an ONNX file.
-        feed: what it is given.
-
-    Raises:
-        RamError: see :func:`ram_bytes`.
-    """
-    model = onnx.load_from_string(optimized(data))
-    try:
-        found = ways(model)
-    except FlatGraphError as error:
-        raise RamError(str(error)) from error
-    return [(way, _sizes(way, feed)) for way in found]
 
 
 def peak_bytes(
@@ -113,19 +116,19 @@ def peak_bytes(
     return most
 
 
-def _peak_of(name: str, data: bytes, feed: Feed) -> int:
+def _sized(name: str, data: bytes, feed: Feed) -> list[SizedWay]:
     try:
-        found = sized_ways(data, feed)
-    except RamError as error:
-        raise RamError(f"the memory of the graph {name!r} cannot be told: {error}") from error
-    return max(peak_bytes(way.steps, way.inputs, way.outputs, sizes) for way, sizes in found)
+        return [(way, _sizes(way, feed)) for way in ways(onnx.load_from_string(optimized(data)))]
+    except Exception as error:  # ONNX Runtime raises errors of many unrelated classes
+        line = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise RamError(f"the memory of the graph {name!r} cannot be told: {line}") from error
 
 
 def _sizes(way: Way, feed: Feed) -> dict[str, int]:
     values = values_of(way.model.SerializeToString(), feed)
     strange = next((name for name, value in values.items() if not _is_numbers(value)), None)
     if strange is not None:
-        raise RamError(f"its value {strange} is no tensor of numbers")
+        raise ValueError(f"its value {strange} is no tensor of numbers")
     made = {name: value.nbytes for name, value in values.items() if name not in way.constants}
     return {name: value.nbytes for name, value in feed.items() if name in way.inputs} | made
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import nn
 
-from trainables.exporting.export import integer_kind, to_onnx
-from trainables.exporting.ram import ram_bytes
+from trainables.exporting.export import ExportError, integer_kind, to_onnx
+from trainables.exporting.layers import Layer, layers_of
+from trainables.exporting.ram import RamError, SizedWay, peak_of, ram_bytes, sized_graphs
 from trainables.identity import code_of
-from trainables.interfaces.base import Interface
 from trainables.metrics.latency import architecture_key
 from trainables.recipe import Recipe
-from trainables.shipping.packed_file import Packed, unpack
+from trainables.shipping.packed_file import Packed, describe, unpack
 
 _RAM: dict[str, int] = {}
 """What this process has counted, by :func:`export_key`: many students differ in their weights alone."""
+
+
+class Measured(NamedTuple):
+    """What was measured of an export.
+
+    Attributes:
+        numbers: by the names of their metrics.
+        missing: why some are missing: a clause, or nothing.
+        layers: of the student; none without an export.
+    """
+
+    numbers: dict[str, float]
+    missing: str
+    layers: list[Layer]
 
 
 def exported(recipe: Recipe, data: bytes, student: nn.Module) -> dict[str, bytes]:
@@ -51,25 +66,52 @@ def facts_of(recipe: Recipe, packed_bytes: int) -> dict[str, str]:
     return facts
 
 
-def onnx_bytes(files: Mapping[str, bytes]) -> int:
-    """The length of all files of an export."""
-    return sum(map(len, files.values()))
-
-
-def ram_of(files: Mapping[str, bytes], interface: Interface, key: str) -> int:
-    """The activation memory of an export, counted once for all students of one architecture and kind.
+def counted(recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str, bytes]) -> Measured:
+    """What is equal on every machine: ``onnx_bytes``, ``ram_bytes`` and the layers.
 
     Args:
-        files: the export.
-        interface: how the network is used.
-        key: see :func:`export_key`.
-
-    Raises:
-        RamError: it cannot be told, see :func:`trainables.exporting.ram.ram_bytes`.
+        recipe: of the student.
+        data: its packed file.
+        student: rebuilt from that, on the CPU.
+        files: of :func:`exported`.
     """
-    if key not in _RAM:
-        _RAM[key] = ram_bytes(files, interface)
-    return _RAM[key]
+    interface, missing = recipe.task.interface, ""
+    numbers: dict[str, float] = {"onnx_bytes": sum(map(len, files.values()))}
+    graphs: Mapping[str, list[SizedWay]] = {}
+    try:
+        graphs = sized_graphs(files, interface)
+        numbers["ram_bytes"] = peak_of(graphs)
+    except RamError as error:  # the student is what it is; only a number is missing
+        missing = f"no ram_bytes: {error}"
+    return Measured(numbers, missing, layers_of(student, interface, describe(data), files, graphs))
+
+
+def counted_export(recipe: Recipe, data: bytes, student: nn.Module) -> Measured:
+    """As :func:`counted`, of an export that is made here; nothing where there is none."""
+    try:
+        files = exported(recipe, data, student)
+    except ExportError as error:
+        return Measured({}, f"no memory or size in ONNX: {error}", [])
+    return counted(recipe, data, student, files)
+
+
+def first_ram(recipe: Recipe, data: bytes, student: nn.Module) -> dict[str, float]:
+    """``ram_bytes`` of a student before it trains, which training leaves as it is; nothing if it has none.
+
+    It is counted once for all students of one architecture and kind.
+
+    Args:
+        recipe: of the student.
+        data: its packed file as it begins.
+        student: rebuilt from that, on the CPU.
+    """
+    key = export_key(unpack(data), student)
+    try:
+        if key not in _RAM:
+            _RAM[key] = ram_bytes(exported(recipe, data, student), recipe.task.interface)
+    except (ExportError, RamError):  # it is told at the student's end
+        return {}
+    return {"ram_bytes": _RAM[key]}
 
 
 def export_key(packed: Packed, student: nn.Module) -> str:

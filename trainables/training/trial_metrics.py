@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from torch import nn
 
 from trainables.exporting.export import ExportError, to_onnx
-from trainables.exporting.ram import RamError
 from trainables.metrics.latency import known_latencies, latencies_of, mean_latencies
 from trainables.metrics.macs import macs
 from trainables.models.allowed import Allowed
@@ -21,7 +19,7 @@ from trainables.shipping.evaluation import weights_of
 from trainables.shipping.packed_file import unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
-from trainables.training.export_costs import export_key, exported, onnx_bytes, ram_of
+from trainables.training.export_costs import Measured, counted, export_key, exported
 
 
 @dataclass(frozen=True)
@@ -73,49 +71,22 @@ def final_metrics(
     }
 
 
-class Measured(NamedTuple):
-    """Numbers by the names of their metrics, and why some are missing: clauses, or nothing."""
-
-    numbers: dict[str, float]
-    missing: str
-
-
 def export_metrics(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> Measured:
     """What is measured of the ONNX export of a student, which is made once.
 
-    ``onnx_bytes`` (length of all its files), what :func:`latencies` gives, and ``ram_bytes`` (see
-    :func:`trainables.exporting.ram.ram_bytes`). A student without an ONNX form has none of them.
+    ``onnx_bytes`` (length of all its files), what :func:`latencies` gives, ``ram_bytes`` (see
+    :func:`trainables.exporting.ram.ram_bytes`), and its layers. A student without an ONNX form has none.
 
     Raises:
         OSError: the table of latencies cannot be written.
     """
     try:
         files = exported(recipe, data, student)
-        found: dict[str, float] = {"onnx_bytes": onnx_bytes(files)}
-        found |= latencies(recipe, data, student, settings, files)
+        timed = latencies(recipe, data, student, settings, files)
     except ExportError as error:  # the student is what it is; only numbers are missing
-        return Measured({}, f"no latency, memory or size in ONNX: {error}")
-    return _with_memory(Measured(found, ""), recipe, data, student, files)
-
-
-def counted_export(recipe: Recipe, data: bytes, student: nn.Module) -> Measured:
-    """As :func:`export_metrics`, without what is timed: equal on every machine."""
-    try:
-        files = exported(recipe, data, student)
-    except ExportError as error:
-        return Measured({}, f"no memory or size in ONNX: {error}")
-    found = Measured({"onnx_bytes": onnx_bytes(files)}, "")
-    return _with_memory(found, recipe, data, student, files)
-
-
-def _with_memory(
-    found: Measured, recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str, bytes]
-) -> Measured:
-    try:
-        memory = ram_of(files, recipe.task.interface, export_key(unpack(data), student))
-    except RamError as error:
-        return Measured(found.numbers, f"no ram_bytes: {error}")
-    return Measured(found.numbers | {"ram_bytes": memory}, "")
+        return Measured({}, f"no latency, memory or size in ONNX: {error}", [])
+    found = counted(recipe, data, student, files)
+    return found._replace(numbers=timed | found.numbers)
 
 
 def latencies(
