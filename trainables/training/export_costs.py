@@ -95,7 +95,7 @@ def counted_export(recipe: Recipe, data: bytes, student: nn.Module) -> Measured:
     return counted(recipe, data, student, files)
 
 
-def first_ram(recipe: Recipe, data: bytes, student: nn.Module) -> dict[str, float]:
+def first_costs(recipe: Recipe, data: bytes, student: nn.Module, *, size: bool) -> dict[str, float]:
     """``ram_bytes`` of a student before it trains, which training leaves as it is; nothing if it has none.
 
     It is counted once for all students of one architecture and kind.
@@ -104,14 +104,22 @@ def first_ram(recipe: Recipe, data: bytes, student: nn.Module) -> dict[str, floa
         recipe: of the student.
         data: its packed file as it begins.
         student: rebuilt from that, on the CPU.
+        size: whether to tell ``onnx_bytes`` of the file as it begins, too, for which it is exported each time.
     """
     key = export_key(unpack(data), student)
+    if key in _RAM and not size:
+        return {"ram_bytes": _RAM[key]}
+    try:
+        files = exported(recipe, data, student)
+    except ExportError:  # it is told at the student's end
+        return {}
+    found: dict[str, float] = {"onnx_bytes": sum(map(len, files.values()))} if size else {}
     try:
         if key not in _RAM:
-            _RAM[key] = ram_bytes(exported(recipe, data, student), recipe.task.interface)
-    except (ExportError, RamError):  # it is told at the student's end
-        return {}
-    return {"ram_bytes": _RAM[key]}
+            _RAM[key] = ram_bytes(files, recipe.task.interface)
+    except RamError:  # likewise
+        return found
+    return found | {"ram_bytes": _RAM[key]}
 
 
 def export_key(packed: Packed, student: nn.Module) -> str:
