@@ -20,7 +20,7 @@ from torch import nn
 
 from trainables.exporting.export import ExportError
 from trainables.metrics import quality_of
-from trainables.metrics.base import VALIDATION
+from trainables.metrics.base import DEVICE, VALIDATION
 from trainables.metrics.latency import fingerprint
 from trainables.models.allowed import allow_all
 from trainables.recipe import Recipe, recipe_from_dict
@@ -28,6 +28,7 @@ from trainables.shipping.evaluation import open_student
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
+from trainables.training.device_numbers import known_of_device, said_by_device
 from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trainer import Diverged, Trainer
 from trainables.training.trial_folder import (
@@ -64,7 +65,8 @@ class StudentTrial(tune.Trainable):
     student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no ``loss``, and it
     holds what :func:`first_metrics` knows: the latencies that the table has, and the costs of
     ``settings.first``. The last one also holds the metrics of :func:`final_metrics` and :func:`latencies`
-    and the machine that these are of, or as its ``reason`` why there are none. A student that an earlier
+    and the machine that these are of, or as its ``reason`` why there are none, and what the sweep's device
+    says of the student, likewise. A student that an earlier
     sweep made is not trained again: the only result is that sweep's, with ``copied_from``. The last result
     holds ``peers``, too: that of each further student of ``recipe.results``, in their order, by itself.
 
@@ -194,6 +196,7 @@ class StudentTrial(tune.Trainable):
         if epoch == 0:
             with writing_to_the_store(self._settings.latency_table or Path()):
                 result |= first_metrics(recipe, data, student.cpu(), self._settings)
+            result |= known_of_device(recipe, data, student, self._settings)
         if files.peers is not None:
             result |= self._finished(recipe, data, student) | {"done": True}
             others = zip(recipe.results[1:], files.peers, strict=True)
@@ -215,6 +218,7 @@ class StudentTrial(tune.Trainable):
                 result |= latencies(recipe, data, student, self._settings)
         except ExportError as error:  # the student is what it is; only a number is missing
             result["reason"] = f"no latency: {error}"
+        result = _with_reason(result, *said_by_device(recipe, data, student, self._settings))
         return result | {"state": "finished", "latency_machine": json.dumps(fingerprint())}
 
     def _peer_result(self, recipe: Recipe, task: LoadedTask, epoch: int, file: bytes | str) -> dict[str, Any]:
@@ -238,7 +242,8 @@ class StudentTrial(tune.Trainable):
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of an earlier sweep's trial that made these students; its files become this trial's.
 
-        Quality and size are measured on the files; of what that sweep measured the rest is taken.
+        Quality and size are measured on the files, and what a device says is of this sweep's device; of what
+        that sweep measured the rest is taken.
 
         Raises:
             Diverged: the quality of the recipe's own is not a number.
@@ -262,7 +267,9 @@ class StudentTrial(tune.Trainable):
         _, student = open_student(copy.file)
         found = self._tried(recipe, task, recipe.epochs, copy.file, student)
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
-        return {**copy.result, **found, "copied_from": copy.source, "state": "finished"}
+        known = {name: value for name, value in copy.result.items() if not name.startswith(DEVICE)}
+        known = _with_reason(known, *said_by_device(recipe, copy.file, student.cpu(), self._settings))
+        return {**known, **found, "copied_from": copy.source, "state": "finished"}
 
     def _tried(
         self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, student: nn.Module
@@ -289,3 +296,9 @@ class StudentTrial(tune.Trainable):
 def _one_line(text: str, length: int = 300) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[0] if lines else "an error without a word")[:length]
+
+
+def _with_reason(result: Mapping[str, Any], numbers: Mapping[str, float], missing: str) -> dict[str, Any]:
+    """``result`` with further ``numbers``, and why some are ``missing`` among its reasons."""
+    reasons = [*filter(None, [result.get("reason"), missing])]
+    return {**result, **numbers, **({"reason": "; ".join(reasons)} if reasons else {})}

@@ -253,7 +253,7 @@ def _metric(device: str, name: str) -> Metric:
     words = name.rpartition("_")[0] if unit and "_" in name else name
     label = f"{words.replace('_', ' ')} on {device}"
     meaning = f"{name} that the command of --measure printed for the exported student on the device {device}."
-    return Metric(DEVICE + name, label, "down", unit, meaning)
+    return Metric(DEVICE + name, label, "down", unit, meaning, trained_share=1.0)
 
 
 def _unit(name: str) -> str:
