@@ -1,9 +1,9 @@
 """Measures an exported student with ONNX Runtime; copy it to a device to let a sweep measure there.
 
-    rayduce sweep digits --measure 'python examples/measure_here.py {onnx}' --device here --minimize latency_ms
+    rayduce sweep digits --measure 'python examples/measure_here.py {onnx}' --minimize latency_ms
 
-On another machine: copy this file there once, and let ``--measure`` run a script such as examples/measure_by_ssh.sh.
-It prints one JSON object, whose numbers become metrics of the trial: ``device_latency_ms`` and so on.
+On another machine: copy this file there once, and let ``--measure`` run examples/measure_by_ssh.sh. It prints
+one JSON object, whose numbers become metrics of the trial: ``device_latency_ms`` and so on.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import math
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -222,6 +223,6 @@ def test_routes_share_time_and_energy_and_the_largest_memory_counts() -> None:
         ({"numbers": ("<b>",)}, "got '<b>'"),
     ],
 )
-def test_devices_that_cannot_be(changed: dict[str, object], told: str, tmp_path: Path) -> None:
+def test_devices_that_cannot_be(changed: dict[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=told):
         replace(device(tmp_path, ANSWER), **changed)
