@@ -183,12 +183,18 @@ def export(
             help="Of int8 weights in ONNX: 7 bits, for processors without VNNI, or 8; default as here.",
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM", help="Of ONNX: stored, the bits of the packed file (default), or float32."
+        ),
+    ] = None,
 ) -> None:
     """Write a student to OUT: the packed file itself, ONNX, or plain tensors.
 
-    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids, else float32. A student
-    that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx and
-    student-vocabulary.model.
+    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids. Other weights keep
+    their bits in the file, and are float32 once it is loaded. A student that translates becomes several
+    files, named after OUT: student-encoder.onnx, student-step.onnx and student-vocabulary.model.
     """
     from rayduce.commands.outputs import check_outputs, write_outputs
     from trainables.exporting.export import to_safetensors
@@ -197,6 +203,7 @@ def export(
 
     with problems():
         kind = _kind(format, target, reduced_range)
+        _check_weights(weights, kind, target)
         # Several files are named after it; what cannot be one of them is refused before the work.
         check_outputs([target], force=True)
         allow_own(model)
@@ -214,7 +221,7 @@ def export(
             metadata["preprocessing"] = json.dumps(recipe.task.preprocessing)
         graphs: dict[Path, bytes] = {}
         if kind == "onnx":
-            graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range)
+            graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range, weights)
             exported = {**graphs, **companions}
         elif kind == "safetensors":
             decoded = {name: tensor.decode() for name, tensor in joined(tensors).items()}
@@ -240,12 +247,20 @@ def _kind(format: str | None, target: Path, reduced_range: bool | None) -> str:
     return kind
 
 
+def _check_weights(weights: str | None, kind: str, target: Path) -> None:
+    if weights not in (None, "stored", "float32"):
+        raise Problem(f"{weights!r} is no form of weights; choose --weights stored or float32.")
+    if weights is not None and kind != "onnx":
+        raise Problem(f"--weights is about ONNX files, and {target} is none.")
+
+
 def _onnx_files(
     source: str,
     target: Path,
     packed: Packed,
     metadata: dict[str, str],
     reduced_range: bool | None,
+    weights: str | None,
 ) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
     """The graphs of a student, and the files that belong beside them."""
     from trainables.exporting.export import integer_kind, to_onnx
@@ -258,7 +273,14 @@ def _onnx_files(
             f"{source} is exported in float32, since inputs of its layers are not quantized; "
             "leave out --reduced-range and --full-range."
         )
-    graphs = to_onnx(student, recipe.task.interface, metadata, tensors, reduced_range=reduced_range)
+    graphs = to_onnx(
+        student,
+        recipe.task.interface,
+        metadata,
+        tensors,
+        reduced_range=reduced_range,
+        weights="float32" if weights == "float32" else "stored",
+    )
     companions = recipe.task.companions(assets_of(tensors))
     beside = {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
     return _graph_files(target, graphs), beside
