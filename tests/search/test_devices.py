@@ -123,8 +123,9 @@ def test_without_a_device_nothing_is_another(tmp_path: Path) -> None:
         (
             "echo hunter2-board has no route >&2; exit 255",
             {},
-            r"The device pi gave no numbers for the teacher: its command ended with exit code 255: \*\*\* has "
-            r"has no route\. Try the command of --measure by itself, with an ONNX file in place of \{onnx\}\.",
+            r"The device pi gave no numbers for the teacher: its command ended with exit code 255: \*\*\* "
+            r"has no route\. Try the command of --measure by itself, with an ONNX file in place of "
+            r"\{onnx\}\.",
         ),
         ("sleep 60", {"measure_seconds": 0.2}, r"took longer than 0\.2 s and was stopped\. Try"),
         ("echo NaN", {}, r"printed no JSON \(NaN is no number of JSON\): NaN\. Try"),
