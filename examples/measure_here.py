@@ -31,7 +31,7 @@ def session_of(path: Path) -> onnxruntime.InferenceSession:
 def inputs_of(session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
     """Random inputs of a batch of one; axes of free length have one element."""
     generator = np.random.default_rng(0)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for each in session.get_inputs():
         shape = [size if isinstance(size, int) else 1 for size in each.shape]
         values = generator.standard_normal(shape)

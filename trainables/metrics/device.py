@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -125,7 +125,7 @@ def with_device(quality: Quality, device: str, numbers: tuple[str, ...]) -> Qual
     return replace(quality, costs=(*quality.costs, *device_metrics(device, numbers)))
 
 
-def mean_numbers(found: list[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
+def mean_numbers(found: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
     """Of a student that takes several routes, what one use costs on average, and at most.
 
     Times and energy are means over the routes; of everything else, such as memory and power, the largest
@@ -154,7 +154,7 @@ def known_numbers(device: Device, key: str) -> dict[str, float] | None:
     return None if numbers is None or _unlike(device, numbers) else dict(numbers)
 
 
-def numbers_of(device: Device, key: str, build_onnx: Callable[[], Mapping[str, bytes]]) -> dict[str, float]:
+def numbers_of(device: Device, key: str, graphs: Mapping[str, bytes]) -> dict[str, float]:
     """What the ``device`` says of a student: looked up, or asked for and kept.
 
     One process at a time asks it: on this machine whatever the store is, and on all machines that share the
@@ -162,8 +162,8 @@ def numbers_of(device: Device, key: str, build_onnx: Callable[[], Mapping[str, b
 
     Args:
         device: to ask.
-        key: what decides its answer: the architecture and the kind of export.
-        build_onnx: exports the student; called only to ask.
+        key: what decides its answer, see :func:`trainables.exporting.kind.kind_of`.
+        graphs: ONNX files of the student by name.
 
     Returns:
         By name, as the device calls them.
@@ -174,7 +174,6 @@ def numbers_of(device: Device, key: str, build_onnx: Callable[[], Mapping[str, b
     """
     if (known := known_numbers(device, key)) is not None:
         return known
-    graphs = build_onnx()  # before the turn: others need not wait for it
     with _turn(device) as lock:
         table = _read(device.file)
         numbers = table.numbers.get(key)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 from torch import nn
 
 from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.kind import kind_of
 from trainables.metrics.asking import NoAnswer
 from trainables.metrics.base import DEVICE
 from trainables.metrics.device import Device, known_numbers, mean_numbers, numbers_of
@@ -16,7 +16,6 @@ from trainables.routes import routes_of
 from trainables.shipping.packed_file import unpack
 from trainables.training.trial_folder import writing_to_the_store
 from trainables.training.trial_metrics import TrialSettings
-from trainables.training.trial_metrics import _latency_key as export_key
 
 
 def device_numbers(recipe: Recipe, data: bytes, student: nn.Module, device: Device) -> dict[str, float]:
@@ -40,8 +39,8 @@ def device_numbers(recipe: Recipe, data: bytes, student: nn.Module, device: Devi
     interface, packed, found = recipe.task.interface, unpack(data), []
     for share, route in routes_of(student):
         if share:
-            export = partial(to_onnx, route, interface, {}, packed.tensors)
-            found.append((share, numbers_of(device, export_key(packed, route), export)))
+            graphs = to_onnx(route, interface, {}, packed.tensors)
+            found.append((share, numbers_of(device, kind_of(graphs), graphs)))
     return _as_metrics(mean_numbers(found), device)
 
 
@@ -62,10 +61,10 @@ def known_of_device(
     if device is None or len(routes_of(student)) > 1:
         return {}
     with writing_to_the_store(device.table):
-        if not any(name.startswith(DEVICE) for name in settings.first):
-            return kept_numbers(data, student, device)
         try:
-            return device_numbers(recipe, data, student, device)
+            if any(name.startswith(DEVICE) for name in settings.first):
+                return device_numbers(recipe, data, student, device)
+            return kept_numbers(recipe, data, student, device)
         except (ExportError, NoAnswer):
             return {}
 
@@ -88,13 +87,15 @@ def said_by_device(
         return {}, f"no numbers of {device.name}: {error}"
 
 
-def kept_numbers(data: bytes, student: nn.Module, device: Device) -> dict[str, float]:
-    """What the ``device`` has said of a ``student`` that takes one route, by metric; nothing is asked.
+def kept_numbers(recipe: Recipe, data: bytes, student: nn.Module, device: Device) -> dict[str, float]:
+    """What the ``device`` has said of a ``student`` that takes one route, by metric; it is not asked.
 
     Raises:
+        ExportError: the student has no ONNX form that does what it does.
         OSError: the device's table cannot be read.
     """
-    known = known_numbers(device, export_key(unpack(data), student))
+    graphs = to_onnx(student, recipe.task.interface, {}, unpack(data).tensors)
+    known = known_numbers(device, kind_of(graphs))
     return {} if known is None else _as_metrics(known, device)
 
 
