@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -200,6 +199,7 @@ def export(
     from trainables.exporting.export import to_safetensors
     from trainables.quantizers.base import joined
     from trainables.shipping.packed_file import unpack
+    from trainables.training.export_costs import facts_of
 
     with problems():
         kind = _kind(format, target, reduced_range)
@@ -211,14 +211,7 @@ def export(
         packed = with_its_name(source, lambda: unpack(content))
         recipe, tensors = packed.recipe, packed.tensors
         check_own(model, recipe)
-        metadata = {
-            "recipe_id": recipe.recipe_id,
-            "method": recipe.method,
-            "packed_bytes": str(len(content)),
-            "task": json.dumps(recipe.task.to_dict()),  # with the class names, where the task has them
-        }
-        if recipe.task.preprocessing:
-            metadata["preprocessing"] = json.dumps(recipe.task.preprocessing)
+        metadata = facts_of(recipe, len(content))
         graphs: dict[Path, bytes] = {}
         if kind == "onnx":
             graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range, weights)
@@ -336,6 +329,7 @@ def _graph_files(target: Path, graphs: Mapping[str, bytes]) -> dict[Path, bytes]
 @commands.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect 4f0c81aa --account\n\n"
+    "  rayduce inspect 4f0c81aa --layers\n\n"
     "  rayduce inspect student.rdz --json",
 )
 def inspect(
@@ -345,17 +339,30 @@ def inspect(
     accounts: Annotated[
         bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
     ] = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Cost of each layer: work, bytes, memory, and share of latency, measured here."
+        ),
+    ] = False,
+    model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where the bytes of a packed file are."""
+    """Show where the bytes of a packed file are, or what its layers cost."""
     from rayduce.commands.account_table import account_records, account_tables
+    from rayduce.commands.layers_table import layer_records, layers_of_file, layers_table
     from trainables.naming import short_name
     from trainables.shipping.accounting import account
     from trainables.shipping.packed_file import describe, read_header, unpack
 
     with problems():
+        if accounts and layers:
+            raise Problem("--account and --layers are two tables; ask for one of them.")
+        allow_own(model)
         content = _packed(source, store, tracking_uri)
         rows, recipe = with_its_name(source, lambda: (describe(content), read_header(content)))
+        check_own(model, recipe)
+        costs = with_own_model(lambda: layers_of_file(content, source)) if layers else []
     title = f"{source}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
     if accounts:
         counted = account(unpack(content)[1], rows)
@@ -365,7 +372,10 @@ def inspect(
             out.print(*account_tables(title, counted), sep="\n")
         return
     if as_json:
-        print_json(rows)
+        print_json(layer_records(costs) if layers else rows)
+        return
+    if layers:
+        out.print(layers_table(title, costs))
         return
     table = Table(
         title=whole_line(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True

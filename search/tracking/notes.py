@@ -180,6 +180,8 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
     if student.state == "finished" and "latency_ms" in metrics:
         found.append(f"latency {show_number(metrics['latency_ms'])} ms")
     found += [show_cost(c, metrics[c.name]) for c in device_costs(quality) if c.name in metrics]
+    sizes = {"onnx_bytes": "in ONNX", "ram_bytes": "of activations at once"}
+    found += [f"{show_bytes(metrics[name])} {what}" for name, what in sizes.items() if name in metrics]
     if student.state == "finished" and student.reason:  # such as why it has no latency
         found.append(plain(student.reason))
     if student.copied_from:
