@@ -20,7 +20,7 @@ from torch import nn
 
 from trainables.exporting.layers import Layer
 from trainables.metrics import quality_of
-from trainables.metrics.base import DEVICE, VALIDATION
+from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import fingerprint
 from trainables.models.allowed import allow_all
 from trainables.recipe import Recipe, recipe_from_dict
@@ -28,7 +28,7 @@ from trainables.shipping.evaluation import open_student
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
-from trainables.training.device_numbers import known_of_device, said_by_device
+from trainables.training.device_numbers import known_of_device, said_by_device, without_device
 from trainables.training.export_costs import counted_export
 from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trainer import Diverged, Trainer
@@ -274,8 +274,9 @@ class StudentTrial(tune.Trainable):
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
         measured = counted_export(recipe, copy.file, student.cpu())
         found |= {**measured.numbers, LAYERS: measured.layers}
-        known = {name: value for name, value in copy.result.items() if not name.startswith(DEVICE)}
-        known = _with_reason(known, *said_by_device(recipe, copy.file, student.cpu(), self._settings))
+        known = _with_reason(
+            without_device(copy.result), *said_by_device(recipe, copy.file, student.cpu(), self._settings)
+        )
         return {**known, **found, "copied_from": copy.source, "state": "finished"}
 
     def _tried(

@@ -279,12 +279,14 @@ def test_a_student_of_an_earlier_sweep_is_measured_on_this_ones_device(
     while not (last := trial.step())["done"]:
         pass
     file = (folder / "00000" / "student.rdz").read_bytes()
-    theirs = {**last, "device_latency_ms": 99.0, "device_heat_j": 1.0, "reason": ""}
+    theirs = {**last, "device_latency_ms": 99.0, "device_heat_j": 1.0}
+    theirs["reason"] = "no latency: x; no numbers of pi: y; z"
     copy = Copy("s/00000", theirs, file)
     monkeypatch.setattr("trainables.trainable.ray.get", lambda given: given)
     other = trial_of(tmp_path, ANSWER, measured={recipe_of().recipe_id: copy}, name="pi5")
     copied = other.step()
     assert copied["copied_from"] == "s/00000" and device_of(copied) == SAID
+    assert copied["reason"] == "no latency: x"
 
 
 def sweep_of(params: Mapping[str, str]) -> Sweep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -16,6 +17,9 @@ from trainables.routes import routes_of
 from trainables.shipping.packed_file import unpack
 from trainables.training.trial_folder import writing_to_the_store
 from trainables.training.trial_metrics import TrialSettings
+
+
+_NO_NUMBERS = "no numbers of "
 
 
 def device_numbers(recipe: Recipe, data: bytes, student: nn.Module, device: Device) -> dict[str, float]:
@@ -84,7 +88,7 @@ def said_by_device(
         with writing_to_the_store(device.table):
             return device_numbers(recipe, data, student, device), ""
     except (ExportError, NoAnswer) as error:  # the student is what it is; only numbers are missing
-        return {}, f"no numbers of {device.name}: {error}"
+        return {}, f"{_NO_NUMBERS}{device.name}: {error}"
 
 
 def kept_numbers(recipe: Recipe, data: bytes, student: nn.Module, device: Device) -> dict[str, float]:
@@ -97,6 +101,13 @@ def kept_numbers(recipe: Recipe, data: bytes, student: nn.Module, device: Device
     graphs = to_onnx(student, recipe.task.interface, {}, unpack(data).tensors)
     known = known_numbers(device, kind_of(graphs))
     return {} if known is None else _as_metrics(known, device)
+
+
+def without_device(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's last ``result`` without what a device said of its student, or why it said nothing."""
+    reason = result.get("reason", "").partition(_NO_NUMBERS)[0].removesuffix("; ")
+    known = {name: value for name, value in result.items() if not name.startswith(DEVICE)}
+    return {**known, "reason": reason}
 
 
 def _as_metrics(numbers: Mapping[str, float], device: Device) -> dict[str, float]:
