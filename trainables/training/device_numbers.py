@@ -18,7 +18,6 @@ from trainables.shipping.packed_file import unpack
 from trainables.training.trial_folder import writing_to_the_store
 from trainables.training.trial_metrics import TrialSettings
 
-
 _NO_NUMBERS = "no numbers of "
 
 
