@@ -52,6 +52,8 @@ class Axis:
 
     def values(self, trials: pd.DataFrame) -> NDArray[np.float64]:
         """The column as shown; NaN where it was not measured, or cannot stand on the axis."""
+        if self.key not in trials:  # of another device than that of the sweep which has the axis
+            return np.full(len(trials), math.nan)
         values = self.scale * trials[self.key].to_numpy(dtype=float, na_value=np.nan)
         bad = ~np.isfinite(values) | (values <= 0 if self.log else False)
         return np.where(bad, math.nan, values)

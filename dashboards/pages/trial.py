@@ -43,6 +43,7 @@ from dashboards.text import (
 from dashboards.theme import Theme, theme_of
 from search.store.store import StoreError
 from search.store.sweep import Sweep
+from trainables.metrics import device_costs
 
 PATH, TITLE = "/trial", "Trial"
 ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
@@ -258,6 +259,11 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
             for each in quality.reported
         ),
         ("Latency", f"{milliseconds(row['latency_ms'])} ms" if not missing(row["latency_ms"]) else ""),
+        *(
+            (cost.label[:1].upper() + cost.label[1:], f"{number(row[cost.name])} {cost.unit}".strip())
+            for cost in device_costs(quality)
+            if not missing(row[cost.name])
+        ),
         ("Multiply-adds", number(row["macs"])),
         ("Zeros", share(row["sparsity"])),
         ("Bits per weight", number(row["mean_bits"])),

@@ -15,12 +15,15 @@ from rayduce.commands.arguments import (
 from rayduce.commands.console import (
     escaped,
 )
-from search.units import show_bytes
+from search.units import show_bytes, show_number
 from trainables.foreign import shown
-from trainables.metrics import Quality
+from trainables.metrics import Metric, Quality, device_costs
 
 LONGEST_NAME = 80
 """Letters of a student's name in a table; a name that somebody gave a run of MLflow may have any number."""
+
+MOST_OF_DEVICE = 2
+"""Numbers of a device for which a front has room, the first that its command gives."""
 
 if TYPE_CHECKING:
     from search.store.store import Store
@@ -71,8 +74,9 @@ def front_table(rows: list[dict[str, Any]], quality: Quality, title: str, width:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("student", overflow="fold")
+    device = device_costs(quality)[:MOST_OF_DEVICE]
     sizes = ("packed", "ratio", "ONNX", *(["memory"] if wide else []))
-    for name in (quality_head(quality), "validation", *sizes, "latency"):
+    for name in (quality_head(quality), "validation", *sizes, "latency", *map(_head, device)):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
@@ -86,12 +90,19 @@ def front_table(rows: list[dict[str, Any]], quality: Quality, title: str, width:
             _size(row["onnx_bytes"]),
             *([_size(row["ram_bytes"])] if wide else []),
             "-" if latency is None else f"{latency:.3f} ms",
+            *("-" if row[cost.name] is None else show_number(row[cost.name]) for cost in device),
         )
     return table
 
 
 def _size(value: float | None) -> str:
     return "-" if value is None else show_bytes(value)
+
+
+def _head(cost: Metric) -> str:
+    """A narrow heading of a column of numbers of a device, with their unit."""
+    text = f"{cost.label}, {cost.unit}" if cost.unit else cost.label
+    return "\n".join(escaped(line) for line in textwrap.wrap(text, 12))
 
 
 def quality_head(quality: Quality) -> str:

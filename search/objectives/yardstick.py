@@ -15,6 +15,7 @@ from search.objectives.front import non_dominated
 from search.problem import Problem
 from trainables.foreign import shown
 from trainables.metrics import LATENCY, Quality
+from trainables.metrics.base import DEVICE
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Yardstick:
     def timed_here(self) -> bool:
         """Whether a latency is an objective or a limit, which differs from one machine to another."""
         return any(name.startswith(LATENCY) for name in (*self.minimized, *self.budget.limits))
+
+    @property
+    def on_device(self) -> bool:
+        """Whether a number of a device is an objective or a limit: another device has others."""
+        return any(name.startswith(DEVICE) for name in (*self.minimized, *self.budget.limits))
 
     @property
     def teacher_validation(self) -> float:

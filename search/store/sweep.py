@@ -17,6 +17,10 @@ from search.store.mlflow_client import (
 from trainables.foreign import shown
 from trainables.metrics import Quality, quality_of
 from trainables.metrics.base import VALIDATION
+from trainables.metrics.device import with_device
+
+NONE = "none"
+"""A param of several words that has none."""
 
 
 class UnknownMetric(StoreError):
@@ -54,17 +58,30 @@ class Sweep:
 
     @property
     def quality(self) -> Quality:
-        """How ``metric`` is read, and what is reported beside it.
+        """How ``metric`` is read, and what is reported beside it, with what a device said.
 
         Raises:
             UnknownMetric: another version wrote the sweep.
+            StoreError: the parent run names a device or numbers that cannot be.
         """
         try:
-            return quality_of(self.metric)
+            found = quality_of(self.metric)
         except ValueError as error:
             raise UnknownMetric(
                 f"The sweep {self.name} cannot be read with this version of Rayduce: {error}."
             ) from error
+        if self.device is None:
+            return found
+        try:
+            return with_device(found, self.device, _names(self.params.get("device_numbers", NONE)))
+        except ValueError as error:
+            raise StoreError(f"The sweep {self.name} was measured on what is no device: {error}.") from error
+
+    @property
+    def device(self) -> str | None:
+        """The name of the device that its students were measured on; None if on none."""
+        name = self.params.get("device", "None")
+        return None if name == "None" else name
 
     @property
     def budget(self) -> Budget:
@@ -96,8 +113,7 @@ class Sweep:
             UnknownMetric: another version wrote the sweep.
             StoreError: the parent run names others than trials report.
         """
-        minimized = self.params.get("minimized", "none")
-        names = [self.params.get("size", PACKED), *([] if minimized == "none" else minimized.split())]
+        names = [self.params.get("size", PACKED), *_names(self.params.get("minimized", NONE))]
         quality = self.quality
         try:
             return tuple(cost_of(quality, name).name for name in names)
@@ -136,3 +152,7 @@ class Sweep:
         except UnknownMetric:  # it is listed nevertheless
             return np.nan
         return self.metrics.get(f"teacher_{prefix}{name}", np.nan)
+
+
+def _names(param: str) -> tuple[str, ...]:
+    return () if param == NONE else tuple(param.split())

@@ -140,6 +140,7 @@ def prepare(
     )
     teacher = {VALIDATION + name: value for name, value in validation.items()}
     teacher["packed_bytes"] = float(len(file))
+    teacher |= request.answers
     inputs = replace(inputs, outputs=ray.put(outputs))
     del outputs  # or the copy that the teacher's task left would stay beside it
     if made:
@@ -195,6 +196,7 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
         first=_needed_first(request),
         store_mark=machine.store_mark,
         trials=request.folder.trials.absolute(),
+        measured_on=request.device,
     )
 
 

@@ -31,7 +31,7 @@ ACCURACY = quality_of("accuracy")
 SETTINGS: dict[str, Any] = {
     "teacher": TEACHER_ID, "data": "00", "trials": 6, "seed": 0, "epochs": 2, "max_drop": None,
     "limits": {"packed_bytes": 30_000}, "sampler": "tpe", "earlier": (), "size": "packed_bytes",
-    "minimized": (),
+    "minimized": (), "device": None, "device_numbers": (),
     "own_model": None, "methods": (), "fixed": (), "ranges": (), "scheduler": "pareto",
 }  # fmt: skip
 TEACHER = {"validation_accuracy": 0.99, "packed_bytes": 100_000.0}
