@@ -42,10 +42,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from rayduce_reader.binary import Reader
+from rayduce_reader.dictionary import DICTIONARY
+from rayduce_reader.layout import IS_DENSE, read_shape
+from rayduce_reader.packed_file import CHECKSUM_BYTES, MAGIC, VERSION, checksum
 from trainables.codecs import Smallest
 from trainables.codecs.base import Stored
-from trainables.codecs.binary import Reader, varint
-from trainables.codecs.layout import IS_DENSE, read_shape, write_shape
+from trainables.codecs.binary import varint
+from trainables.codecs.layout import write_shape
 from trainables.compression.compressed_weight import compress
 from trainables.methods import Setting, full_precision, quantized_distillation
 from trainables.metrics.latency import fingerprint
@@ -55,17 +59,12 @@ from trainables.pruners import Magnitude
 from trainables.quantizers.base import Codes, Dense, MixedCodes
 from trainables.recipe import Recipe
 from trainables.shipping.evaluation import assets_of, rebuild, ship
-from trainables.shipping.packed_dictionary import DICTIONARY
 from trainables.shipping.packed_file import (
-    CHECKSUM_BYTES,
-    MAGIC,
-    VERSION,
     PackedFileError,
     describe,
     pack,
     unpack,
 )
-from trainables.shipping.packed_file import _checksum as checksum_of
 from trainables.tasks import Digits, Phrases
 from trainables.tasks.vocabulary import Vocabulary, VocabularyError, learn
 
@@ -119,7 +118,7 @@ class Parts:
 
 def mended(body: bytes) -> bytes:
     """``body`` with the checksum it should have."""
-    return body + checksum_of(body)
+    return body + checksum(body)
 
 
 def taken_apart(data: bytes) -> Parts:
