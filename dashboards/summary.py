@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from dashboards.figures.front_view import group_numbers
 from dashboards.text import (
+    cost,
     duration,
     method_label,
     milliseconds,
@@ -19,12 +21,14 @@ from dashboards.text import (
     share,
     size,
     times,
+    upper_first,
 )
 from dashboards.theme import LIGHT, Theme
+from search.objectives.costs import PACKED
 from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
-from trainables.metrics import Quality
+from trainables.metrics import Metric, Quality
 
 TOLERANCE = 1.0  # points of quality, the loss that the second card allows
 
@@ -84,8 +88,8 @@ def cards(trials: pd.DataFrame, sweep: Sweep) -> list[Card]:
     ]
 
 
-def columns(quality: Quality) -> list[Column]:
-    """The table's columns; ``style`` is a CSS class."""
+def columns(quality: Quality, told: Sequence[Metric] = ()) -> list[Column]:
+    """The table's columns; ``style`` is a CSS class, ``told`` are further costs, see :attr:`Sweep.told`."""
     return [
         Column("name", "Student", "text"),
         Column("bits", "Bits"),
@@ -99,6 +103,7 @@ def columns(quality: Quality) -> list[Column]:
         Column("test", f"Test {quality.label}"),
         Column("loss", f"To teacher, {quality.step()}"),
         Column("latency", "Latency, ms"),
+        *(Column(each.name, upper_first(each.label)) for each in told),
         Column("command", "Take it away", "text"),
     ]
 
@@ -106,7 +111,7 @@ def columns(quality: Quality) -> list[Column]:
 def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list[dict[str, str]]:
     """The members of the front as text, smallest file first, and each one's ``colour`` in the figure."""
     places = group_numbers([method_label(method) for method in trials["method"]])
-    front = trials[trials["front"]].sort_values("packed_bytes")
+    front = trials[trials["front"]].sort_values(sweep.size)
     quality = sweep.quality
     return [
         {
@@ -123,6 +128,7 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
             "test": score(quality, row[quality.name]),
             "loss": _told_points(_more(row, sweep)[0], sweep),
             "latency": milliseconds(row["latency_ms"]),
+            **{each.name: cost(each, row[each.name]) for each in sweep.told},
             "command": f"rayduce export {row['run_id']} student.rdz",
             "colour": theme.colour(places[method_label(row["method"])]),
         }
@@ -145,20 +151,22 @@ def _teacher_card(sweep: Sweep) -> Card:
         value, split = sweep.teacher_validation, "validation"
     if missing(value):
         return Card("Teacher", "\N{EN DASH}", "not measured yet")
-    note = ", ".join(part for part in (f"{split} {sweep.quality.label}", size(sweep.teacher_bytes)) if part)
+    note = ", ".join(part for part in (f"{split} {sweep.quality.label}", size(sweep.teacher_size)) if part)
     return Card("Teacher, full precision", score(sweep.quality, value), note)
 
 
 def _best_card(trials: pd.DataFrame, sweep: Sweep) -> Card:
     label = f"Smallest within {TOLERANCE:g} {sweep.quality.step(TOLERANCE)} on validation"
-    rows = trials[trials["front"]].sort_values("packed_bytes").to_dict("records")
+    rows = trials[trials["front"]].sort_values(sweep.size).to_dict("records")
     # Chosen on the validation split, reported on the test split where that was measured.
     near = [row for row in rows if sweep.quality.gain(_on_validation(row, sweep)) >= -TOLERANCE]
     if not near:
         return Card(label, "\N{EN DASH}", "none so far")
-    ratio, (more, split) = times(near[0]["compression_ratio"]), _more(near[0], sweep)
-    note = f"{size(near[0]['packed_bytes'])}, {_told_points(more, sweep)} {sweep.quality.step()} on {split}"
-    return Card(label, f"{ratio} smaller" if ratio else size(near[0]["packed_bytes"]), note)
+    own, (more, split) = near[0][sweep.size], _more(near[0], sweep)
+    smaller = near[0]["compression_ratio"] if sweep.size == PACKED else sweep.teacher_size / own
+    ratio = times(smaller)
+    note = f"{size(own)}, {_told_points(more, sweep)} {sweep.quality.step()} on {split}"
+    return Card(label, f"{ratio} smaller" if ratio else size(own), note)
 
 
 def _front_card(trials: pd.DataFrame) -> Card:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from dashboards.text import method_label, milliseconds, missing, number, score, share, size, times, whole
-from trainables.metrics import Quality
+from dashboards.text import (
+    cost,
+    method_label,
+    milliseconds,
+    missing,
+    number,
+    score,
+    share,
+    size,
+    times,
+    upper_first,
+    whole,
+)
+from trainables.metrics import Metric, Quality
 
 ROWS = 25
 """Rows on one page."""
@@ -34,8 +47,8 @@ class Column:
     style: str = ""
 
 
-def columns_of(quality: Quality) -> tuple[Column, ...]:
-    """What people compare trials by."""
+def columns_of(quality: Quality, told: Sequence[Metric] = ()) -> tuple[Column, ...]:
+    """What people compare trials by; ``told`` are further costs, see :attr:`Sweep.told`."""
     return (
         Column("trial_id", "Trial", _text, "text"),
         Column("method", "Method", method_label, "text"),
@@ -49,6 +62,7 @@ def columns_of(quality: Quality) -> tuple[Column, ...]:
         Column(quality.validation, f"Validation {quality.label}", lambda value: score(quality, value)),
         Column(quality.name, f"Test {quality.label}", lambda value: score(quality, value)),
         Column("latency_ms", "Latency, ms", milliseconds),
+        *(Column(each.name, upper_first(each.label), partial(cost, each)) for each in told),
         Column("state", "State", _text, "text"),
     )
 

@@ -27,8 +27,10 @@ from dashboards.pages.common import (
 )
 from dashboards.table import Column, columns_of
 from dashboards.text import (
+    cost,
     duration,
     fit_trials,
+    measured,
     method_label,
     milliseconds,
     missing,
@@ -38,6 +40,7 @@ from dashboards.text import (
     size,
     times,
     told,
+    upper_first,
 )
 from dashboards.theme import Theme, theme_of
 from search.store.store import StoreError
@@ -241,6 +244,11 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
         ),
         ("Latency", f"{milliseconds(row['latency_ms'])} ms" if not missing(row["latency_ms"]) else ""),
         ("Multiply-adds", number(row["macs"])),
+        *(
+            (upper_first(each.label), cost(each, row[each.name]))
+            for each in sweep.told
+            if each.name not in ("macs", "mean_bits", "parameters", "seconds")  # which are told anyway
+        ),
         ("Zeros", share(row["sparsity"])),
         ("Bits per weight", number(row["mean_bits"])),
         ("Parameters", number(row["parameters"])),
@@ -336,7 +344,11 @@ def _neighbours(trials: pd.DataFrame, place: int, sweep: Sweep) -> Any:
     smaller = front[front[by] <= own[by]].iloc[-NEIGHBOURS:]
     larger = front[front[by] > own[by]].iloc[:NEIGHBOURS]
     rows = pd.concat([smaller, own.to_frame().T, larger]).to_dict("records")
-    columns = [column for column in columns_of(sweep.quality) if column.key not in ("state", "trial_id")]
+    columns = [
+        column
+        for column in columns_of(sweep.quality, measured(trials, sweep.told))
+        if column.key not in ("state", "trial_id")
+    ]
     body = [[_named(row, own), *(column.show(row[column.key]) for column in columns)] for row in rows]
     return panel("Beside it on the front", plain_table(["Trial", *(_titles(columns))], body, text_columns=2))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from rayduce.commands.arguments import (
 from rayduce.commands.console import (
     escaped,
 )
+from search.objectives.costs import show_value
 from search.units import show_bytes
 from trainables.foreign import shown
-from trainables.metrics import Quality
+from trainables.metrics import Metric, Quality
 
 LONGEST_NAME = 80
 """Letters of a student's name in a table; a name that somebody gave a run of MLflow may have any number."""
@@ -55,12 +57,22 @@ def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
     return [{**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows]
 
 
-def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Table:
-    """In 80 columns; only a student's name folds if there is no room: a number that is cut says nothing."""
+def front_table(
+    rows: list[dict[str, Any]], quality: Quality, title: str, told: Sequence[Metric] = ()
+) -> Table:
+    """In 80 columns; only a student's name folds if there is no room: a number that is cut says nothing.
+
+    Args:
+        rows: of :func:`front_rows`.
+        quality: of the sweep.
+        title: of the table.
+        told: further costs that have a column where one of the rows has them, see :attr:`Sweep.told`.
+    """
+    told = [each for each in told if any(row[each.name] is not None for row in rows)]
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("student", overflow="fold")
-    for name in (quality_head(quality), "validation", "packed", "ratio", "latency"):
+    for name in (quality_head(quality), "validation", "packed", "ratio", "latency", *map(_cost_head, told)):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
@@ -72,8 +84,14 @@ def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Tab
             show_bytes(row["packed_bytes"]),
             f"{row['compression_ratio']:.1f}x",
             "-" if latency is None else f"{latency:.3f} ms",
+            *("-" if row[each.name] is None else show_value(each, row[each.name]) for each in told),
         )
     return table
+
+
+def _cost_head(metric: Metric) -> str:
+    """A narrow heading: ``ONNX`` of a size, else what the cost is called."""
+    return "\n".join(textwrap.wrap(escaped(metric.label.removesuffix(" size")), 12))
 
 
 def quality_head(quality: Quality) -> str:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from search.objectives.budget import Budget
-from search.objectives.costs import PACKED, cost_of
+from search.objectives.costs import PACKED, cost_of, told_beside
 from search.store.mlflow_client import (
     StoreError,
 )
 from trainables.foreign import shown
-from trainables.metrics import Quality, quality_of
+from trainables.metrics import Metric, Quality, quality_of
 from trainables.metrics.base import VALIDATION
 
 
@@ -105,6 +105,15 @@ class Sweep:
             raise StoreError(
                 f"The sweep {self.name} minimises {shown(' '.join(names), 80)}: {error}."
             ) from error
+
+    @property
+    def told(self) -> tuple[Metric, ...]:
+        """What is told of its students beside packed size and latency, where it was measured.
+
+        Raises:
+            StoreError: as for :attr:`costs` and :attr:`budget`.
+        """
+        return told_beside(self.quality, (*self.costs, *self.budget.limits))
 
     def over_budget(self, trial: Mapping[str, Any]) -> str:
         """By how much a trial, as a row of :meth:`Store.trials`, is over the limits; empty if it is not."""

@@ -169,7 +169,7 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     teacher = study.teacher_recipe(task)
     context = study.context(task, teacher.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)
-    check_students(study.space, context, opened, options.budget)
+    check_students(study.space, context, opened, options.budget, options.size)
     if lacking := lacking_features(study.space, context, teacher, opened):
         context = replace(context, lacking_features=lacking)
         check_students(study.space, context, opened, options.budget)

@@ -81,7 +81,7 @@ def test_how_other_trials_ended() -> None:
     )
     assert pruned.startswith("**Ended early:** late.\n\n- validation accuracy 50.00 %, 48.89 points below")
     large = trial_note(student(metrics={**MEASURED, "packed_bytes": 16_001.0}, front=False), YARDSTICK)
-    assert "It is over the sweep's limits: its packed file has 16,001 bytes, 1 more than 16,000." in large
+    assert "It is over the sweep's limits: its packed size is 16,001 bytes, 1 more than 16,000." in large
     copied = trial_note(student(copied_from="digits-1/00003"), YARDSTICK)
     assert "- not trained again: its file is that of digits-1/00003" in copied
     again = trial_note(student(continues="00012"), YARDSTICK)

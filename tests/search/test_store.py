@@ -219,7 +219,7 @@ def test_a_budget_decides_what_is_feasible_and_on_the_front_so_far(folder: Path)
     assert set(store.tags("tight", "copied_from").values()) == {"digits-1/00003"}
     assert store.tags("tight", "front") == {}
     row = store.find_run(trials["run_id"]["large"])
-    assert store.sweep("tight").over_budget(row) == "its packed file has 5,001 bytes, 1 more than 5,000"
+    assert store.sweep("tight").over_budget(row) == "its packed size is 5,001 bytes, 1 more than 5,000"
     sweep.close()
 
 
