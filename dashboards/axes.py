@@ -53,6 +53,8 @@ class Axis:
 
     def values(self, trials: pd.DataFrame) -> NDArray[np.float64]:
         """The column as shown; NaN where it was not measured, or cannot stand on the axis."""
+        if self.key not in trials:  # of another device than that of the sweep which has the axis
+            return np.full(len(trials), math.nan)
         values = self.scale * trials[self.key].to_numpy(dtype=float, na_value=np.nan)
         bad = ~np.isfinite(values) | (values <= 0 if self.log else False)
         return np.where(bad, math.nan, values)
@@ -63,6 +65,16 @@ SIZE = Axis(
 )
 _COST_AXES = (
     SIZE,
+    Axis("onnx_bytes", "ONNX size", "Size in ONNX (kB = 1000 bytes, logarithmic)", "down", 1e-3, True, "kB"),
+    Axis(
+        "ram_bytes",
+        "activation memory",
+        "Activation memory, one input (kB = 1000 bytes, logarithmic)",
+        "down",
+        1e-3,
+        True,
+        "kB",
+    ),
     Axis("latency_ms", "latency", "Latency, one input (ms, logarithmic)", "down", 1.0, True, "ms"),
     Axis("macs", "multiply-adds", "Multiply-adds per input (millions, logarithmic)", "down", 1e-6, True, "M"),
     Axis("parameters", "parameters", "Parameters (thousands, logarithmic)", "down", 1e-3, True, "k"),

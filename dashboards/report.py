@@ -20,7 +20,7 @@ from dashboards.summary import (
     footnote,
     front_rows,
 )
-from dashboards.text import fit_sweep, fit_trials, measured
+from dashboards.text import fit_sweep, fit_trials
 from search.store.sweep import Sweep
 
 # Nothing is fetched, whatever a string in the page may hold.
@@ -103,7 +103,7 @@ def _table(trials: pd.DataFrame, sweep: Sweep) -> str:
     rows = front_rows(trials, sweep)
     if not rows:
         return '<p class="empty">No trial has finished yet.</p>'
-    shown = columns(sweep.quality, measured(trials[trials["front"]], sweep.told))
+    shown = columns(sweep.quality, sweep.asked)
     head = "".join(f'<th class="{column.style}">{html.escape(column.title)}</th>' for column in shown)
     body = "".join(
         "<tr>" + "".join(f'<td class="{c.style}">{_cell(c.key, row)}</td>' for c in shown) + "</tr>"

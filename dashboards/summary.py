@@ -88,8 +88,8 @@ def cards(trials: pd.DataFrame, sweep: Sweep) -> list[Card]:
     ]
 
 
-def columns(quality: Quality, told: Sequence[Metric] = ()) -> list[Column]:
-    """The table's columns; ``style`` is a CSS class, ``told`` are further costs, see :attr:`Sweep.told`."""
+def columns(quality: Quality, asked: Sequence[Metric] = ()) -> list[Column]:
+    """The table's columns; what is ``asked`` for has one, too, see :attr:`Sweep.asked`."""
     return [
         Column("name", "Student", "text"),
         Column("bits", "Bits"),
@@ -103,9 +103,14 @@ def columns(quality: Quality, told: Sequence[Metric] = ()) -> list[Column]:
         Column("test", f"Test {quality.label}"),
         Column("loss", f"To teacher, {quality.step()}"),
         Column("latency", "Latency, ms"),
-        *(Column(each.name, upper_first(each.label)) for each in told),
+        *(Column(each.name, upper_first(each.label)) for each in _further(asked)),
         Column("command", "Take it away", "text"),
     ]
+
+
+def _further(asked: Sequence[Metric]) -> list[Metric]:
+    """Those that no column tells in any case."""
+    return [each for each in asked if each.name not in (PACKED, "latency_ms")]
 
 
 def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list[dict[str, str]]:
@@ -128,7 +133,7 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
             "test": score(quality, row[quality.name]),
             "loss": _told_points(_more(row, sweep)[0], sweep),
             "latency": milliseconds(row["latency_ms"]),
-            **{each.name: cost(each, row[each.name]) for each in sweep.told},
+            **{each.name: cost(each, row[each.name]) for each in _further(sweep.asked)},
             "command": f"rayduce export {row['run_id']} student.rdz",
             "colour": theme.colour(places[method_label(row["method"])]),
         }

@@ -24,7 +24,7 @@ from dashboards.text import (
     upper_first,
     whole,
 )
-from trainables.metrics import Metric, Quality
+from trainables.metrics import Metric, Quality, device_costs
 
 ROWS = 25
 """Rows on one page."""
@@ -47,9 +47,9 @@ class Column:
     style: str = ""
 
 
-def columns_of(quality: Quality, told: Sequence[Metric] = ()) -> tuple[Column, ...]:
-    """What people compare trials by; ``told`` are further costs, see :attr:`Sweep.told`."""
-    return (
+def columns_of(quality: Quality, asked: Sequence[Metric] = ()) -> tuple[Column, ...]:
+    """What people compare trials by; those ``asked`` for have a column, too, see :attr:`Sweep.asked`."""
+    found = (
         Column("trial_id", "Trial", _text, "text"),
         Column("method", "Method", method_label, "text"),
         Column("bits", "Bits", number),
@@ -59,12 +59,21 @@ def columns_of(quality: Quality, told: Sequence[Metric] = ()) -> tuple[Column, .
         Column("sparsity", "Sparsity", share),
         Column("packed_bytes", "Size", size, "main"),
         Column("compression_ratio", "Smaller", times),
+        Column("onnx_bytes", "In ONNX", size),
+        Column("ram_bytes", "Memory", size),
         Column(quality.validation, f"Validation {quality.label}", lambda value: score(quality, value)),
         Column(quality.name, f"Test {quality.label}", lambda value: score(quality, value)),
         Column("latency_ms", "Latency, ms", milliseconds),
-        *(Column(each.name, upper_first(each.label), partial(cost, each)) for each in told),
-        Column("state", "State", _text, "text"),
+        *(Column(each.name, _title(each), number) for each in device_costs(quality)),
     )
+    shown = {column.key for column in found}
+    further = (Column(c.name, upper_first(c.label), partial(cost, c)) for c in asked if c.name not in shown)
+    return (*found, *further, Column("state", "State", _text, "text"))
+
+
+def _title(metric: Metric) -> str:
+    label = upper_first(metric.label)
+    return f"{label}, {metric.unit}" if metric.unit else label
 
 
 def arranged(trials: pd.DataFrame, key: str, descending: bool) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,11 +73,6 @@ def size(value: Any) -> str:
 def cost(metric: Metric, value: Any) -> str:
     """What was measured of a cost, with its unit: ``12.3 kB``, ``11 mJ``, ``12,300``."""
     return "" if missing(value) else show_value(metric, float(value))
-
-
-def measured(trials: pd.DataFrame, costs: Sequence[Metric]) -> list[Metric]:
-    """Those of the ``costs`` that one of the trials has."""
-    return [each for each in costs if trials[each.name].notna().any()]
 
 
 def upper_first(text: str) -> str:

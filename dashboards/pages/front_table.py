@@ -12,7 +12,7 @@ from dashboards.figures.front_view import SHOWN_STATES
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, VERSION
 from dashboards.table import ROWS, arranged, columns_of, page_of, to_csv
-from dashboards.text import measured, told
+from dashboards.text import told
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.units import count
@@ -166,7 +166,7 @@ def _listing(trials: pd.DataFrame, sweep: Sweep, order: Order) -> dict[str, Any]
     rows, page, pages = page_of(trials, order["page"])
     if rows.empty:
         return {"note": "No trial to list: none has finished, or none is selected."}
-    columns = columns_of(sweep.quality, measured(trials, sweep.told))
+    columns = columns_of(sweep.quality, sweep.asked)
     return {
         "columns": [{"key": c.key, "title": c.title, "style": c.style} for c in columns],
         "rows": [

@@ -25,12 +25,12 @@ from dashboards.pages.common import (
     panel,
     plain_table,
 )
+from dashboards.pages.layers import layers_table
 from dashboards.table import Column, columns_of
 from dashboards.text import (
     cost,
     duration,
     fit_trials,
-    measured,
     method_label,
     milliseconds,
     missing,
@@ -45,6 +45,7 @@ from dashboards.text import (
 from dashboards.theme import Theme, theme_of
 from search.store.store import StoreError
 from search.store.sweep import Sweep
+from trainables.metrics import device_costs
 
 PATH, TITLE = "/trial", "Trial"
 ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
@@ -69,6 +70,19 @@ def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
                 html.Div(id="bytes"),
                 html.Div([choice("tensor", "Levels of", [], None, width=340)], className="controls"),
                 graph("levels", height=300),
+            ],
+        ),
+        html.Section(
+            className="panel",
+            children=[
+                html.H2("What its layers cost"),
+                html.P(
+                    "Without the layers inside them. Multiply-adds are of one use; output is what a layer "
+                    "hands on, in the type that it has at run time, where it is no part of another layer. "
+                    "rayduce inspect --layers also measures shares of latency.",
+                    className="caption",
+                ),
+                html.Div(id="layers"),
             ],
         ),
         html.Div(id="recipe"),
@@ -122,6 +136,7 @@ def _connect_contents(app: Dash, live: Live) -> None:
         Output("tensor", "value"),
         Output("tensors", "data"),
         Output("recipe", "children"),
+        Output("layers", "children"),
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
         Input(THEME, "data"),
@@ -140,13 +155,14 @@ def _connect_contents(app: Dash, live: Live) -> None:
         try:
             found = _find(live, path, name)
         except StoreError as error:
-            return note(told(error)), [], None, None, []
+            return note(told(error)), [], None, None, [], []
         if found is None:
-            return [], [], None, None, []
+            return [], [], None, None, [], []
         run_id = _run_id(found)
         if run_id == known and ctx.triggered_id == VERSION:
-            return (no_update,) * 5  # a file that was shipped stays as it is
-        return *_bytes(live, run_id, value, theme_of(theme)), _recipe(live, run_id)
+            return (no_update,) * 6  # a file that was shipped stays as it is
+        shown = _bytes(live, run_id, value, theme_of(theme))
+        return *shown, _recipe(live, run_id), layers_table(live, run_id)
 
 
 def _bytes(
@@ -216,6 +232,13 @@ def _run_id(found: tuple[Sweep, pd.DataFrame, int]) -> str:
     return str(trials["run_id"].iloc[place])
 
 
+TOLD_ANYWAY = (
+    *("packed_bytes", "onnx_bytes", "ram_bytes", "latency_ms", "macs"),
+    *("mean_bits", "parameters", "seconds"),
+)
+"""Costs that stand among a trial's facts whatever its sweep was asked for."""
+
+
 def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[Any, Any]) -> list[Any]:
     run_id, quality = str(row["run_id"]), sweep.quality
     state = str(row["state"])
@@ -238,16 +261,23 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
     facts = [
         ("In words", _words(row)),
         ("Packed", " · ".join(p for p in (size(row["packed_bytes"]), _smaller(row)) if p)),
+        ("In ONNX", size(row["onnx_bytes"])),
+        ("Activation memory", size(row["ram_bytes"])),
         *(
             (each.label.capitalize() if each.label.islower() else each.label, _scores(each, row))
             for each in quality.reported
         ),
         ("Latency", f"{milliseconds(row['latency_ms'])} ms" if not missing(row["latency_ms"]) else ""),
+        *(
+            (cost.label[:1].upper() + cost.label[1:], f"{number(row[cost.name])} {cost.unit}".strip())
+            for cost in device_costs(quality)
+            if not missing(row[cost.name])
+        ),
         ("Multiply-adds", number(row["macs"])),
         *(
             (upper_first(each.label), cost(each, row[each.name]))
-            for each in sweep.told
-            if each.name not in ("macs", "mean_bits", "parameters", "seconds")  # which are told anyway
+            for each in sweep.asked
+            if each.name not in TOLD_ANYWAY and each not in device_costs(quality)
         ),
         ("Zeros", share(row["sparsity"])),
         ("Bits per weight", number(row["mean_bits"])),
@@ -345,9 +375,7 @@ def _neighbours(trials: pd.DataFrame, place: int, sweep: Sweep) -> Any:
     larger = front[front[by] > own[by]].iloc[:NEIGHBOURS]
     rows = pd.concat([smaller, own.to_frame().T, larger]).to_dict("records")
     columns = [
-        column
-        for column in columns_of(sweep.quality, measured(trials, sweep.told))
-        if column.key not in ("state", "trial_id")
+        column for column in columns_of(sweep.quality, sweep.asked) if column.key not in ("state", "trial_id")
     ]
     body = [[_named(row, own), *(column.show(row[column.key]) for column in columns)] for row in rows]
     return panel("Beside it on the front", plain_table(["Trial", *(_titles(columns))], body, text_columns=2))

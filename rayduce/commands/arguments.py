@@ -90,7 +90,10 @@ MaxBytes = Annotated[
 
 MaxLatency = Annotated[
     float | None,
-    typer.Option(metavar="MS", help="Budget: latency in ONNX Runtime on this machine, one thread."),
+    typer.Option(
+        metavar="MS",
+        help="Budget: latency in ONNX Runtime on this machine, one thread; or what --measure says.",
+    ),
 ]
 
 

@@ -57,9 +57,11 @@ from rayduce.commands.console import (
     tell,
     whole_line,
 )
+from rayduce.commands.device import DeviceName, Measure, MeasureTimeout
 from rayduce.commands.help import SAMPLERS, Command
 from rayduce.commands.results import quoted
 from rayduce.commands.running import page_of, run
+from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
 
@@ -113,6 +115,7 @@ Scheduler = Annotated[
     "  rayduce sweep net.py --max-drop 1\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
     "  rayduce sweep digits --minimize latency_ms --max macs=2e6 --concurrency 1\n\n"
+    "  rayduce sweep digits --measure './ask-pi {onnx}' --device pi --minimize latency_ms\n\n"
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
 )
 def sweep(
@@ -150,6 +153,9 @@ def sweep(
     range_: Ranges = None,
     minimize: Minimized = None,
     size_of: SizeOf = "packed",
+    measure: Measure = None,
+    device: DeviceName = None,
+    measure_timeout: MeasureTimeout = None,
     scheduler: Scheduler = "pareto",
     concurrency: Concurrency = None,
     address: Address = None,
@@ -201,6 +207,7 @@ def sweep(
             sampler=sampler,
             earlier=tuple(earlier or ()),
             **objectives_of(size_of, minimize),
+            **measuring(measure, device, measure_timeout),
             concurrency=concurrency,
             address=address,
             own_model=own_code,
@@ -234,6 +241,8 @@ def resume(
     concurrency: Concurrency = None,
     address: Address = None,
     model: OwnModel = None,
+    measure: Measure = None,
+    measure_timeout: MeasureTimeout = None,
 ) -> None:
     """Go on with a sweep that was stopped, failed or killed.
 
@@ -254,14 +263,16 @@ def resume(
             out.print(f"The sweep {name} has finished; MLflow gets what it lacks.", highlight=False)
             _deliver(found, uri, DELIVERY_SECONDS)
             return
-        options = found.going_on(tracking_uri, address=address, model=model)
+        how = {} if measure is None else asking(measure, measure_timeout)
+        options = found.going_on(tracking_uri, address=address, model=model, measured=bool(how))
         prepare_environment(address)
         from search.store.mlflow_client import settle
 
         settle(uri, tell)
     with problems():
         given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
-        options = replace(options, **{key: value for key, value in given.items() if value is not None})
+        given = {key: value for key, value in given.items() if value is not None}
+        options = replace(options, **given, **how)
         if weights is not None:
             told = {**options.about_data, **about_data(weights=weights)}
             options = replace(options, about_data=told)

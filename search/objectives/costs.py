@@ -61,13 +61,10 @@ def doublings(value: float) -> float:
     return math.log2(max(value, LEAST)) if math.isfinite(value) else math.nan
 
 
-def told_beside(quality: Quality, asked: Iterable[str]) -> tuple[Metric, ...]:
-    """What tables tell of students beside packed size and latency, where it was measured.
-
-    That is the other size, and what was ``asked`` for as a limit or an objective.
-    """
-    names = {*SIZES.values(), *asked} - {PACKED, "latency_ms"}
-    return tuple(metric for metric in costs_of(quality) if metric.name in names)
+def costs_named(quality: Quality, names: Iterable[str]) -> tuple[Metric, ...]:
+    """Of all costs of a sweep those with such names, each once."""
+    wanted = set(names)
+    return tuple(metric for metric in costs_of(quality) if metric.name in wanted)
 
 
 def show_value(metric: Metric, value: float) -> str:

@@ -21,6 +21,7 @@ from spaces.space import Opened
 from trainables.compression.compressed_weight import compress, compressed_weights
 from trainables.exporting.export import ExportError
 from trainables.metrics import LATENCY, Metric, Quality, quality_of
+from trainables.metrics.base import DEVICE
 from trainables.models.base import Model
 from trainables.origins.base import Origin
 from trainables.recipe import Recipe
@@ -206,6 +207,8 @@ def check_students(
             f"The students cannot be searched by {size}: it is not known of them; leave out --size-of."
         )
     for name, limit in budget.limits.items():
+        if name.startswith(DEVICE):  # :func:`search.planning.devices.check_on_device` asks it
+            continue
         metric = cost_of(quality, name)
         found: float | None = least if name == PACKED else _least(space, context, task, metric)
         if found is not None and found > limit:

@@ -144,6 +144,7 @@ def prepare(
     if prepared.yardstick.size not in teacher:  # by which students are compared with it
         size = cost_before(file, prepared.yardstick.size)
         teacher |= {} if size is None else {prepared.yardstick.size: size}
+    teacher |= request.answers
     inputs = replace(inputs, outputs=ray.put(outputs))
     del outputs  # or the copy that the teacher's task left would stay beside it
     if made:
@@ -199,6 +200,7 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
         first=_needed_first(request),
         store_mark=machine.store_mark,
         trials=request.folder.trials.absolute(),
+        measured_on=request.device,
     )
 
 

@@ -132,6 +132,7 @@ def go_on_with(options: Options) -> str:
         tracking_uri=options.tracking_uri,
         address=options.address,
         own_model=options.own_model,
+        measured=options.device is not None,
     )
 
 
@@ -174,7 +175,9 @@ class _Driver:
             return space(trial, prepared.context)
 
         parameters = space.parameters(prepared.context)
-        known = self._look_back(Reading(draw, parameters, request.sampler, judge, yardstick.timed_here))
+        here, there = yardstick.timed_here, yardstick.on_device
+        reading = Reading(draw, parameters, request.sampler, judge, here, options.device, there)
+        known = self._look_back(reading)
         records = records_of(self.before, options.store, yardstick.quality)
         continued = continue_study(
             request.folder.journal, options.name, yardstick.directions, drawn(records), known.trials, judge

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.objectives.costs import PACKED, show_value
+from search.objectives.costs import PACKED, show_cost, show_value
 from search.objectives.yardstick import Yardstick
 from search.units import count, show_bytes, show_number
 from trainables.foreign import shown
-from trainables.metrics import Quality
+from trainables.metrics import Quality, device_costs
 
 LONGEST_LINE = 2000
 """Letters of a text from outside; MLflow takes 8,000 characters of a description in all."""
@@ -140,8 +140,8 @@ def _table(
 ) -> str:
     quality = yardstick.quality
     qualities = [f"{split} {quality.label}" for split in ("validation", "test")]
-    told = [each for each in yardstick.told if any(each.name in one.metrics for one in students)]
-    heads = ["student", "size", "smaller", *qualities, "latency", *(each.label for each in told), "alias"]
+    asked = [cost for cost in yardstick.asked if cost.name not in (PACKED, "latency_ms")]
+    heads = ["student", "size", "smaller", *qualities, "latency", *(cost.label for cost in asked), "alias"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 2) + "---|"]
     for trial_id, student in zip(trial_ids, students, strict=True):
         metrics = student.metrics
@@ -152,7 +152,7 @@ def _table(
             "" if ratio is None else f"{show_number(ratio)}x",
             *(quality.text(metrics[n]) if n in metrics else "" for n in (quality.validation, quality.name)),
             f"{show_number(metrics['latency_ms'])} ms" if "latency_ms" in metrics else "",
-            *(show_value(each, metrics[each.name]) if each.name in metrics else "" for each in told),
+            *(show_value(cost, metrics[cost.name]) if cost.name in metrics else "" for cost in asked),
         ]
         # A narrow page would else put units into lines of their own.
         cells = [cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells]
@@ -181,9 +181,12 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
         found.append(f"{split} {quality.label} {quality.text(value)}{_beside(quality, value, teacher)}")
     if student.state == "finished" and "latency_ms" in metrics:
         found.append(f"latency {show_number(metrics['latency_ms'])} ms")
-    if student.state == "finished":
-        told = [each for each in yardstick.told if each.name in metrics]
-        found += [f"{each.label} {show_value(each, metrics[each.name])}" for each in told]
+    found += [show_cost(c, metrics[c.name]) for c in device_costs(quality) if c.name in metrics]
+    sizes = {"onnx_bytes": "in ONNX", "ram_bytes": "of activations at once"}
+    found += [f"{show_bytes(metrics[name])} {what}" for name, what in sizes.items() if name in metrics]
+    told = {"packed_bytes", "latency_ms", *sizes, *(cost.name for cost in device_costs(quality))}
+    further = [cost for cost in yardstick.asked if cost.name in metrics and cost.name not in told]
+    found += [show_cost(cost, metrics[cost.name]) for cost in further]
     if student.state == "finished" and student.reason:  # such as why it has no latency
         found.append(plain(student.reason))
     if student.copied_from:
