@@ -28,7 +28,7 @@ from search.objectives.costs import PACKED
 from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
-from trainables.metrics import Metric, Quality
+from trainables.metrics import Metric, Quality, device_costs
 
 TOLERANCE = 1.0  # points of quality, the loss that the second card allows
 
@@ -139,6 +139,19 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
         }
         for row in front.to_dict("records")
     ]
+
+
+TOLD_ANYWAY = frozenset(
+    ["packed_bytes", "onnx_bytes", "ram_bytes", "latency_ms", "macs", "mean_bits", "parameters", "seconds"]
+)
+"""Costs that stand among a trial's facts whatever its sweep was asked for; those of a device do, too."""
+
+
+def asked_facts(sweep: Sweep, row: dict[Any, Any]) -> list[tuple[str, str]]:
+    """What else a sweep was asked to keep low, and how much of it a trial takes."""
+    further = [each for each in sweep.asked if each not in device_costs(sweep.quality)]
+    told = [each for each in further if each.name not in TOLD_ANYWAY]
+    return [(upper_first(each.label), cost(each, row[each.name])) for each in told]
 
 
 def failures(trials: pd.DataFrame) -> list[Failure]:

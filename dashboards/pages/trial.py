@@ -26,9 +26,9 @@ from dashboards.pages.common import (
     plain_table,
 )
 from dashboards.pages.layers import layers_table
+from dashboards.summary import asked_facts
 from dashboards.table import Column, columns_of
 from dashboards.text import (
-    cost,
     duration,
     fit_trials,
     method_label,
@@ -40,7 +40,6 @@ from dashboards.text import (
     size,
     times,
     told,
-    upper_first,
 )
 from dashboards.theme import Theme, theme_of
 from search.store.store import StoreError
@@ -232,13 +231,6 @@ def _run_id(found: tuple[Sweep, pd.DataFrame, int]) -> str:
     return str(trials["run_id"].iloc[place])
 
 
-TOLD_ANYWAY = (
-    *("packed_bytes", "onnx_bytes", "ram_bytes", "latency_ms", "macs"),
-    *("mean_bits", "parameters", "seconds"),
-)
-"""Costs that stand among a trial's facts whatever its sweep was asked for."""
-
-
 def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[Any, Any]) -> list[Any]:
     run_id, quality = str(row["run_id"]), sweep.quality
     state = str(row["state"])
@@ -274,11 +266,7 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
             if not missing(row[cost.name])
         ),
         ("Multiply-adds", number(row["macs"])),
-        *(
-            (upper_first(each.label), cost(each, row[each.name]))
-            for each in sweep.asked
-            if each.name not in TOLD_ANYWAY and each not in device_costs(quality)
-        ),
+        *asked_facts(sweep, row),
         ("Zeros", share(row["sparsity"])),
         ("Bits per weight", number(row["mean_bits"])),
         ("Parameters", number(row["parameters"])),

@@ -11,20 +11,22 @@ from rayduce.commands.arguments import (
     DEFAULT_STORE,
     Concurrency,
     Epochs,
+    StoreDir,
+    Trials,
+    job_of,
+)
+from rayduce.commands.console import out, problems, whole_line
+from rayduce.commands.help import Command
+from rayduce.commands.limits import (
     MaxBytes,
     MaxCosts,
     MaxDrop,
     MaxLatency,
     MaxRam,
     SizeOf,
-    StoreDir,
-    Trials,
     budget_of,
-    job_of,
     objectives_of,
 )
-from rayduce.commands.console import out, problems, whole_line
-from rayduce.commands.help import Command
 from rayduce.commands.outputs import check_outputs, write_outputs
 from rayduce.commands.running import run
 from rayduce.commands.sweep import named
