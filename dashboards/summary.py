@@ -144,14 +144,13 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
 TOLD_ANYWAY = frozenset(
     ["packed_bytes", "onnx_bytes", "ram_bytes", "latency_ms", "macs", "mean_bits", "parameters", "seconds"]
 )
-"""Costs that stand among a trial's facts whatever its sweep was asked for; those of a device do, too."""
+"""Costs that stand among a trial's facts in any case."""
 
 
-def asked_facts(sweep: Sweep, row: dict[Any, Any]) -> list[tuple[str, str]]:
-    """What else a sweep was asked to keep low, and how much of it a trial takes."""
-    further = [each for each in sweep.asked if each not in device_costs(sweep.quality)]
-    told = [each for each in further if each.name not in TOLD_ANYWAY]
-    return [(upper_first(each.label), cost(each, row[each.name])) for each in told]
+def further_facts(sweep: Sweep, row: dict[Any, Any]) -> list[tuple[str, str]]:
+    """What the device said of a trial, and what else of it its sweep was asked to keep low."""
+    told = dict.fromkeys((*device_costs(sweep.quality), *sweep.asked))
+    return [(upper_first(c.label), cost(c, row[c.name])) for c in told if c.name not in TOLD_ANYWAY]
 
 
 def failures(trials: pd.DataFrame) -> list[Failure]:

@@ -26,7 +26,7 @@ from dashboards.pages.common import (
     plain_table,
 )
 from dashboards.pages.layers import layers_table
-from dashboards.summary import asked_facts
+from dashboards.summary import further_facts
 from dashboards.table import Column, columns_of
 from dashboards.text import (
     duration,
@@ -44,7 +44,6 @@ from dashboards.text import (
 from dashboards.theme import Theme, theme_of
 from search.store.store import StoreError
 from search.store.sweep import Sweep
-from trainables.metrics import device_costs
 
 PATH, TITLE = "/trial", "Trial"
 ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
@@ -260,13 +259,8 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
             for each in quality.reported
         ),
         ("Latency", f"{milliseconds(row['latency_ms'])} ms" if not missing(row["latency_ms"]) else ""),
-        *(
-            (cost.label[:1].upper() + cost.label[1:], f"{number(row[cost.name])} {cost.unit}".strip())
-            for cost in device_costs(quality)
-            if not missing(row[cost.name])
-        ),
         ("Multiply-adds", number(row["macs"])),
-        *asked_facts(sweep, row),
+        *further_facts(sweep, row),
         ("Zeros", share(row["sparsity"])),
         ("Bits per weight", number(row["mean_bits"])),
         ("Parameters", number(row["parameters"])),
