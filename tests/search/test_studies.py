@@ -79,7 +79,17 @@ def test_with_a_model_of_ones_own_every_student_is_of_it(name: str) -> None:
 
 def test_what_a_user_asks_of_the_space_is_kept_and_means_the_same_when_a_sweep_goes_on():
     options = Options(
-        "a", 3, 0, Path("store"), "", methods=("qd", "lsq"), fixed=("prune=no",), ranges=("bits=2:4",)
+        "a",
+        3,
+        0,
+        Path("store"),
+        "",
+        methods=("qd", "lsq"),
+        fixed=("prune=no",),
+        ranges=("bits=2:4",),
+        budget=Budget({"packed_bytes": 16_000, "macs": 2e6, "latency_ms": 0.5}, 1.0),
+        size="onnx_bytes",
+        minimized=("latency_ms", "ram_bytes"),
     )
     again = from_json(Options, json.loads(json.dumps(to_json(options))))
     assert again == options
