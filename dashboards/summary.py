@@ -69,7 +69,12 @@ def footnote(sweep: Sweep) -> str:
     """What the numbers mean, and how those were computed that mean nothing without."""
     signed = [each for each in sweep.quality.reported if each.name in sweep.signatures]
     told = (f"{each.label}: {each.meaning} {sweep.signatures[each.name]}." for each in signed)
-    return " ".join([_FOOTNOTE, *told])
+    aims = [each.label for each in sweep.asked if each.name in sweep.costs]
+    several = (
+        f"The front is of {sweep.quality.label} and {', '.join(aims)}: on two axes alone, some of it may "
+    )
+    several += "look beaten."
+    return " ".join([_FOOTNOTE, *([several] if len(aims) > 1 else []), *told])
 
 
 def facts(sweep: Sweep) -> str:

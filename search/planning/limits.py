@@ -202,40 +202,47 @@ def check_students(
     except ValueError as error:
         raise Problem(f"The student cannot be used: {error}.") from error
     quality = quality_of(context.task.metric)
-    if size != PACKED and _least(space, context, task, cost_of(quality, size)) is None:
-        raise Problem(
-            f"The students cannot be searched by {size}: it is not known of them; leave out --size-of."
-        )
+    if size != PACKED:
+        _least(space, context, task, cost_of(quality, size), "--size-of")
     for name, limit in budget.limits.items():
         if name.startswith(DEVICE):  # :func:`search.planning.devices.check_on_device` asks it
             continue
-        metric = cost_of(quality, name)
-        found: float | None = least if name == PACKED else _least(space, context, task, metric)
-        if found is not None and found > limit:
+        metric, option = cost_of(quality, name), option_of(name)
+        if not metric.trained_share:
+            continue  # training decides it
+        found = least if name == PACKED else _least(space, context, task, metric, option)
+        if found > limit:
             here = " on this machine" if name.startswith(LATENCY) else ""
             raise Problem(
                 f"No student of this study keeps its {metric.label} to {with_unit(metric, limit)}: the least "
-                f"is about {with_unit(metric, found)}{here}; give a larger {option_of(name)}."
+                f"is about {with_unit(metric, found)}{here}; give a larger {option}."
             )
 
 
-def _least(space: Space, context: Context, task: LoadedTask, metric: Metric) -> float | None:
-    """The least that a student of the space has of a cost; None where training decides that.
+def _least(space: Space, context: Context, task: LoadedTask, metric: Metric, option: str) -> float:
+    """The least that a student of the space has of a cost that is known before training.
+
+    Args:
+        space: of the students.
+        context: of the sweep.
+        task: its data, on the CPU.
+        metric: the cost.
+        option: by which it was asked for.
 
     Raises:
-        Problem: it is a latency, and the students cannot be timed.
+        Problem: it cannot be measured of any of the students.
     """
-    if not metric.trained_share:
-        return None
     recipes = space.fastest(context) if metric.trained_share == 1 else space.smallest(context)
     try:
         found = [cost_before(untrained(recipe, task), metric.name) for recipe in recipes]
     except ExportError as error:
         raise Problem(
-            f"{option_of(metric.name)} cannot be met: the students have no ONNX form to be measured "
-            f"({error})."
+            f"{option} cannot be used: the students have no ONNX form to be measured ({error})."
         ) from error
-    return min((value for value in found if value is not None), default=None)
+    known = [value for value in found if value is not None]
+    if not known:
+        raise Problem(f"{option} cannot be used: no student's {metric.label} can be measured.")
+    return min(known)
 
 
 def _check_drop(quality: Quality, budget: Budget) -> None:

@@ -164,6 +164,8 @@ def test_the_front_is_told_by_what_its_sweep_was_asked_to_keep_low() -> None:
     assert titles[-3:] == ["ONNX size", "Multiply-adds", "Take it away"]
     page = front_html(frame, of)
     assert '<th class="">ONNX size</th>' in page and "12,000" in page
+    assert "The front is of accuracy and ONNX size, multiply-adds: on two axes alone" in page
+    assert "on two axes alone" not in front_html(frame, sweep())
     best = next(card for card in cards(frame, of) if card.label.startswith("Smallest within"))
     assert best.value.endswith("smaller") and "kB" in best.note
 
