@@ -41,7 +41,7 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
     store, name = options.store, options.name
     started = time.monotonic()
     try:
-        with Display(out, name, options.trials) as display:
+        with Display(out, name, options.trials, (options.size, *options.minimized)) as display:
             outcome = run_sweep(study, options, display, page_of(store, options.tracking_uri), resume=resume)
     except KeyboardInterrupt:
         err.print(whole_line(f"Stopped. Go on with: {go_on_with(options)}"), soft_wrap=True)
@@ -59,7 +59,8 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
         return outcome
     opened = open_store(store, options.tracking_uri)
     found = opened.sweep(name)
-    out.print(front_table(front_rows(opened, found), found.quality, "Front, smallest first", out.width))
+    rows = front_rows(opened, found)
+    out.print(front_table(rows, found.quality, "Front, smallest first", out.width, found.asked))
     place = where_store_is(store, options.tracking_uri, ", with")
     out.print(
         f"The page: {whole_line(opened.artifact_location(found.run_id, 'front.html'))}\n"

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from search.objectives.budget import Budget
-from search.objectives.costs import PACKED, cost_of
+from search.objectives.costs import PACKED, cost_of, costs_named
 from search.store.mlflow_client import (
     StoreError,
 )
 from trainables.foreign import shown
-from trainables.metrics import Quality, quality_of
+from trainables.metrics import Metric, Quality, quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.device import with_device
 
@@ -121,6 +121,15 @@ class Sweep:
             raise StoreError(
                 f"The sweep {self.name} minimises {shown(' '.join(names), 80)}: {error}."
             ) from error
+
+    @property
+    def asked(self) -> tuple[Metric, ...]:
+        """The costs that are an objective or have a limit, which tables tell of students.
+
+        Raises:
+            StoreError: as for :attr:`costs` and :attr:`budget`.
+        """
+        return costs_named(self.quality, (*self.costs, *self.budget.limits))
 
     def over_budget(self, trial: Mapping[str, Any]) -> str:
         """By how much a trial, as a row of :meth:`Store.trials`, is over the limits; empty if it is not."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from search.clusters.machine import Machine, smallest_object_store
 from search.log.event_log import Event
 from search.objectives.yardstick import Yardstick
+from search.planning.limits import cost_before
 from search.problem import Problem
 from search.reporter import Reporter
 from search.sweeps.measuring import evaluate_packed
@@ -140,6 +141,9 @@ def prepare(
     )
     teacher = {VALIDATION + name: value for name, value in validation.items()}
     teacher["packed_bytes"] = float(len(file))
+    if prepared.yardstick.size not in teacher:  # by which students are compared with it
+        size = cost_before(file, prepared.yardstick.size)
+        teacher |= {} if size is None else {prepared.yardstick.size: size}
     teacher |= request.answers
     inputs = replace(inputs, outputs=ray.put(outputs))
     del outputs  # or the copy that the teacher's task left would stay beside it

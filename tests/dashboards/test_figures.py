@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from dashboards import figures
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
+from dashboards.figures.compare import Side, compare
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import MANY, VIEW, FrontView, front_view, quality_range, staircase
 from dashboards.figures.parts import round_ticks
+from dashboards.figures.progress import corner_of
+from dashboards.pages.parameters import _objectives
 from dashboards.theme import DARK, LIGHT, THEMES, theme_of
 from search.store.store import StoreError
 from tests.dashboards.frames import ACCURACY, BLEU, bleu_sweep, bleu_trials, sweep, trials
@@ -256,6 +259,29 @@ def test_budgets_shade_what_keeps_to_them() -> None:
     assert not front_figure(view_of(FRONT)).layout.shapes
     with pytest.raises(StoreError, match="limits that are none"):
         figures.limits_of(sweep(params={"limits.packed_bytes": "many"}))
+
+
+def test_a_sweep_is_drawn_by_the_size_that_it_searched_by() -> None:
+    params = {
+        "size": "onnx_bytes",
+        "minimized": "macs",
+        "limits.macs": "2000000",
+        "limits.onnx_bytes": "8000",
+    }
+    of = sweep(params=params, metrics={**sweep().metrics, "teacher_onnx_bytes": 2e6})
+    assert figures.limits_of(of) == {"macs": 2.0, "onnx_bytes": 8.0}
+    frame = trials({"onnx_bytes": 5_000, "packed_bytes": 4_000, "front": True})
+    view = front_view([(of, frame)])
+    assert view.x.key == "onnx_bytes" and view.data["x"].tolist() == [5.0] and view.data["front"].all()
+    figure = front_figure(view)
+    assert figure.layout.xaxis.title.text == "Size in ONNX (kB = 1000 bytes, logarithmic)"
+    assert "budget: at most 8 kB" in notes(figure) and view.teachers[0].x == 2_000.0
+    assert front_view([(sweep(), frame)]).x == SIZE
+    assert corner_of(frame, of).size == 2e6
+    assert [axis.key for axis in _objectives(of)] == ["validation_accuracy", "onnx_bytes", "macs"]
+    compared = compare([Side("a", of, frame), Side("b", sweep(), frame)])
+    assert compared.size == SIZE  # the only size that both searched by, or have
+    assert compare([Side("a", of, frame), Side("b", of, frame)]).points["x"].tolist() == [5.0, 5.0]
 
 
 def test_what_is_over_the_budget_or_pruned_is_drawn_faint_and_on_no_front() -> None:

@@ -153,6 +153,27 @@ def test_the_second_card_is_the_smallest_student_within_a_point() -> None:
     assert none["Smallest within 1 point on validation"].note == "none so far"
 
 
+def test_the_front_is_told_by_what_its_sweep_was_asked_to_keep_low() -> None:
+    params = {"size": "onnx_bytes", "minimized": "macs"}
+    of = sweep(params=params, metrics={**sweep().metrics, "teacher_onnx_bytes": 800_000.0})
+    frame = SHOWN.assign(onnx_bytes=[8_000, 2_000, *[9_000] * (len(SHOWN) - 2)])
+    rows = front_rows(frame, of)
+    assert [row["onnx_bytes"] for row in rows] == sorted((row["onnx_bytes"] for row in rows), key=_kilobytes)
+    assert all(row["macs"] == "12,000" for row in rows)
+    titles = [column.title for column in columns(ACCURACY, of.asked)]
+    assert titles[-3:] == ["ONNX size", "Multiply-adds", "Take it away"]
+    page = front_html(frame, of)
+    assert '<th class="">ONNX size</th>' in page and "12,000" in page
+    assert "The front is of accuracy and ONNX size, multiply-adds: on two axes alone" in page
+    assert "on two axes alone" not in front_html(frame, sweep())
+    best = next(card for card in cards(frame, of) if card.label.startswith("Smallest within"))
+    assert best.value.endswith("smaller") and "kB" in best.note
+
+
+def _kilobytes(text: str) -> float:
+    return float(text.split()[0])
+
+
 def test_rows_of_the_table_are_sorted_by_size_and_full_of_text() -> None:
     rows = front_rows(SHOWN.iloc[::-1], sweep())
     assert [row["size"] for row in rows] == ["1 kB", "4 kB"]
