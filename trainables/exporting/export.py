@@ -204,14 +204,16 @@ class _EmittedQuantizer(nn.Module):
     scale: Tensor
     zero: Tensor
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid | None) -> None:
         super().__init__()
-        self.bits = grid.bits
+        self.bits = 0 if grid is None else grid.bits
+        if grid is None:
+            return
         self.register_buffer("scale", grid.scale.clone())
         self.register_buffer("zero", grid.zero.to(torch.uint8))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _Rounded.apply(x, self.scale, self.zero, self.bits)
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+        return _Rounded.apply(x, self.scale, self.zero, self.bits) if self.bits else x
 
 
 def _emitting(network: nn.Module) -> nn.Module:
@@ -219,7 +221,7 @@ def _emitting(network: nn.Module) -> nn.Module:
     copied = copy.deepcopy(network)
     for name, quantizer in list(input_quantizers(copied)):
         parent, _, child = name.rpartition(".")
-        emitted = _EmittedQuantizer(quantizer.grid()) if quantizer.quantizing else nn.Identity()
+        emitted = _EmittedQuantizer(quantizer.grid() if quantizer.quantizing else None)
         setattr(copied.get_submodule(parent), child, emitted)
     return copied
 

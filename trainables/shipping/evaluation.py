@@ -12,9 +12,9 @@ from trainables.batch import Batch
 from trainables.calibration import InputBatches
 from trainables.compression.compressed_weight import check_finite, compressible, narrowed, stored_tensors
 from trainables.compression.quantized_inputs import (
-    INPUT_QUANTIZER,
     calibrate,
     input_quantizers,
+    of_quantizer,
     quantize_inputs,
 )
 from trainables.folding import fold_batch_norms
@@ -134,11 +134,7 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Stored], model: Model | None =
     except ValueError as error:
         raise PackedFileError(f"damaged packed file: {error}") from error
     model = model or recipe.model
-    shapes = {
-        name: tuple(tensor.shape)
-        for name, tensor in tensors.items()
-        if INPUT_QUANTIZER not in name.split(".")
-    }
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if not of_quantizer(name)}
     if model.imports is None:  # a recipe may claim any size: look before allocating
         with torch.device("meta"):
             _check_shapes(_built(model, recipe, shapes), tensors)
