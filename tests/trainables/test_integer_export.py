@@ -180,7 +180,7 @@ def test_what_layers_are_given_is_the_same_level_or_the_next(model, quantizer, t
     for ours, theirs in zip(found, expected, strict=True):
         difference = np.abs(ours.astype(int) - theirs.numpy().astype(int))
         assert difference.max() <= 2
-        assert (difference == 0).mean() > 0.98
+        assert (difference == 0).mean() > 0.97
         assert (difference <= 1).mean() > 0.999
 
 

@@ -65,14 +65,14 @@ class CallGraph:
     """What was found of one network.
 
     Attributes:
-        graphs: of the network, or of those parts of it that can be traced by themselves; a node of a module
-            has the module's path as its target, under the root's own path.
+        graphs: of the network, or of those parts of it that can be traced by themselves; the target of a
+            module's node is the module's first name in the network.
         keys: of calls of :data:`FUNCTIONS`, in order.
         numbers: nodes that are sizes and what is computed of them, and no tensors.
         unfollowed: paths of modules whose calls cannot be told, and why.
     """
 
-    graphs: list[tuple[str, fx.Graph]] = field(default_factory=list)
+    graphs: list[fx.Graph] = field(default_factory=list)
     keys: dict[fx.Node, Key] = field(default_factory=dict)
     numbers: set[fx.Node] = field(default_factory=set)
     unfollowed: dict[str, str] = field(default_factory=dict)
@@ -121,16 +121,16 @@ class _Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
-    def __init__(self, path: str, unfollowed: dict[str, str]) -> None:
+    def __init__(self, names: dict[nn.Module, str], unfollowed: dict[str, str]) -> None:
         super().__init__()
-        self.path = path
+        self.names = names
         self.unfollowed = unfollowed
         self.failed: str | None = None
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, ChannelAffine) or is_foldable(m):
             return True
-        if self.inside(module_qualified_name) in self.unfollowed:
+        if self.names[m] in self.unfollowed:
             return True
         return super().is_leaf_module(m, module_qualified_name)
 
@@ -139,31 +139,32 @@ class _Tracer(fx.Tracer):
             return super().call_module(m, forward, args, kwargs)
         except Exception:
             if self.failed is None:
-                self.failed = self.inside(self.path_of_module(m))
+                self.failed = self.names[m]
             raise
 
     def inside(self, name: str) -> str:
-        """A name within the traced module as one within the network."""
-        return f"{self.path}.{name}".strip(".")
+        """A name within the traced module as the first one within the network."""
+        return self.names[self.root.get_submodule(name)]
 
 
 def _trace(root: nn.Module, path: str, found: CallGraph) -> None:
     """Add the graph of the module at ``path``, and those of what it holds that have to be traced apart."""
-    module = root.get_submodule(path)
+    module, names = root.get_submodule(path), {module: name for name, module in root.named_modules()}
     while path not in found.unfollowed:
-        tracer = _Tracer(path, found.unfollowed)
+        tracer = _Tracer(names, found.unfollowed)
         try:
             graph = tracer.trace(module)
             numbers = _numbers(graph)
             keys = _keys(graph, numbers, tracer)
         except Exception as error:  # what tracing makes a user's code raise may be anything
-            place = path if tracer.failed is None else tracer.failed
+            failed = tracer.failed
+            place = path if failed is None or failed in found.unfollowed else failed
             found.unfollowed[place] = str(error).strip().partition("\n")[0] or type(error).__name__
             continue
         for node in graph.nodes:
             if node.op == "call_module":
                 node.target = tracer.inside(str(node.target))
-        found.graphs.append((path, graph))
+        found.graphs.append(graph)
         found.keys |= keys
         found.numbers |= numbers
         inside = [str(node.target) for node in graph.nodes if node.op == "call_module"]
@@ -175,9 +176,13 @@ def _trace(root: nn.Module, path: str, found: CallGraph) -> None:
 
 
 def _trace_children(root: nn.Module, path: str, found: CallGraph) -> None:
-    for name, child in root.get_submodule(path).named_children():
-        if any(True for _ in child.children()):
-            _trace(root, f"{path}.{name}".strip("."), found)
+    names = {module: name for name, module in root.named_modules()}
+    called = {str(node.target) for node in nodes_of(found) if node.op == "call_module"}
+    for child in root.get_submodule(path).children():
+        name = names[child]
+        elsewhere = any(each.startswith(f"{name}.") for each in called)  # it has another name there
+        if any(True for _ in child.children()) and not elsewhere:
+            _trace(root, name, found)
 
 
 def _keys(graph: fx.Graph, numbers: set[fx.Node], tracer: _Tracer) -> dict[fx.Node, Key]:
@@ -276,5 +281,5 @@ def clamps(node: fx.Node, module: nn.Module | None) -> bool:
 
 def nodes_of(found: CallGraph) -> Iterator[fx.Node]:
     """All nodes, graph by graph, in the order of execution."""
-    for _, graph in found.graphs:
+    for graph in found.graphs:
         yield from graph.nodes

@@ -17,6 +17,7 @@ from trainables.calibration import CALIBRATION_INPUTS, InputBatches
 from trainables.calling import Inputs, call, mapped, samples_of
 from trainables.compression.operands import Slot, through, watch
 from trainables.compression.places import Layout, Place, layers_of, layout
+from trainables.foreign import shown
 from trainables.modes import evaluating
 from trainables.part import Part
 from trainables.recipe import Recipe
@@ -30,6 +31,7 @@ OPERAND_QUANTIZERS = "operand_quantizers"
 Modules that call functions cannot hold them: some of them go through their children one after the other."""
 
 _READS = "_rayduce_reads"
+_UNFOLLOWED = "_rayduce_unfollowed"
 
 
 def of_quantizer(name: str) -> bool:
@@ -81,6 +83,7 @@ def attach(
         if quantizer is not None:
             group = (0, place.source) if place.source is not None else (1, number)
             groups.setdefault(group, []).append((place, quantizer))
+    network.__dict__[_UNFOLLOWED] = found.unfollowed
     writer = _Writer(network, found, quantizing)
     for members in groups.values():
         equal: dict[Part, list[tuple[Place, InputQuantizer]]] = {}
@@ -96,6 +99,20 @@ def attach(
                 writer.read(place, (own,) if first is None else (first, own))
             if joint and first is None:
                 first = replace(slot, again=True)
+
+
+def unfollowed(network: nn.Module) -> str:
+    """A sentence's end about modules that could not be looked into, and why; empty if there are none.
+
+    Only the inputs of the layers in them are quantized: their sums and poolings stay in floating point.
+    """
+    found: dict[str, str] = network.__dict__.get(_UNFOLLOWED, {})
+    if not found:
+        return ""
+    name, reason = next(iter(found.items()))
+    others = f" and {len(found) - 1} other modules" if len(found) > 1 else ""
+    module = f"the module {shown(name)}" if name else "the network as a whole"
+    return f"; sums and poolings of {module}{others} are in float32, for it cannot be traced: {shown(reason)}"
 
 
 class _Writer:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainables.activations.base import Grid, InputQuantizer
 from trainables.activations.functional import on_grid
-from trainables.compression.quantized_inputs import input_quantizers
+from trainables.compression.quantized_inputs import input_quantizers, unfollowed
 from trainables.exporting.branches import branched
 from trainables.exporting.integer_graph import Outcome, to_integers
 from trainables.exporting.integer_weight import (
@@ -106,7 +106,7 @@ def to_onnx(
             note = WEIGHTS_NOTE
             if quantized:
                 outcome = to_integers(exported, tensors or {}, reduced_range=reduced)
-                note = _note(outcome, reduced)
+                note = _note(outcome, reduced) + unfollowed(network)
                 rounded |= outcome.rounded
             facts = {"weights": note, "graph": name, **interface.metadata(), **metadata}
             files[name] = _annotated(branched(exported), facts)
