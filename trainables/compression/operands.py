@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -76,15 +77,23 @@ def watch(module: nn.Module, expected: dict[str, int]) -> Calls:
             raise ValueError(f"the forward pass of {type(module).__name__} was exchanged; give it a class")
         calls = Calls(expected)
         module.__dict__[CALLS] = calls
-        module.__dict__["forward"] = MethodType(_watched, module)
+        module.__dict__["forward"] = MethodType(_watching(type(module).forward), module)
     return calls
 
 
-def _watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+def _watching(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)  # who asks for the names of its arguments is told them
+    def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return _watched(forward, module, *args, **kwargs)
+
+    return watched
+
+
+def _watched(forward: Callable[..., Any], module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     calls: Calls = module.__dict__[CALLS]
     calls.made = {}
     with _looking():
-        result = type(module).forward(module, *args, **kwargs)
+        result = forward(module, *args, **kwargs)
     if calls.made != calls.expected:
         raise ValueError(
             f"{type(module).__name__} calls functions ({calls.made}) that were not there when it was looked "
