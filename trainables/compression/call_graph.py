@@ -24,19 +24,26 @@ OPERANDS = 2
 Key = tuple[str, str, int]
 """A call of a function: the module in whose forward pass it is, its name, its number among those there."""
 
+_IN_PLACE_TOO = (
+    *("sigmoid", "tanh", "leaky_relu", "relu", "clamp", "sub", "div", "square", "sqrt", "exp", "abs", "pow"),
+)
 FUNCTIONS = {
     **dict.fromkeys(("add", "add_", "iadd", "__radd__", "__iadd__"), "add"),
     **dict.fromkeys(("mul", "mul_", "imul", "multiply", "__rmul__", "__imul__"), "mul"),
+    **dict.fromkeys(("isub", "subtract", "rsub", "__rsub__", "__isub__"), "sub"),
+    **dict.fromkeys(("truediv", "itruediv", "true_divide", "divide", "__rtruediv__", "__idiv__"), "div"),
+    **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__", "bmm"), "matmul"),
     **dict.fromkeys(("cat", "concat", "concatenate"), "cat"),
     **{f"{kind}_pool{n}d": f"{kind}_pool" for kind in ("avg", "adaptive_avg") for n in (1, 2, 3)},
-    **{kind: kind for kind in ("sigmoid", "tanh", "leaky_relu", "relu", "clamp")},
-    **{f"{kind}_": kind for kind in ("sigmoid", "tanh", "leaky_relu", "relu", "clamp")},
+    **{kind: kind for kind in _IN_PLACE_TOO},
+    **{f"{kind}_": kind for kind in _IN_PLACE_TOO},
     **{kind: kind for kind in ("silu", "hardswish", "hardsigmoid", "gelu", "elu", "mish", "relu6")},
-    **{kind: kind for kind in ("softmax", "mean")},
+    **{kind: kind for kind in ("softmax", "log_softmax", "softplus", "mean", "sum", "amax")},
+    **{kind: kind for kind in ("interpolate", "pixel_shuffle", "repeat", "expand", "flip", "roll")},
 }
 """Functions whose operands can be told from their call, by the names that PyTorch calls them by."""
 
-TWO_OPERANDS = ("add", "mul")
+TWO_OPERANDS = ("add", "mul", "sub", "div", "matmul")
 SAME = (
     *("flatten", "unflatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze"),
     *("contiguous", "detach", "clone", "dropout", "dropout2d", "feature_dropout", "stochastic_depth"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from torch import fx, nn
@@ -43,9 +42,10 @@ class Place:
         operand: which one of those that it reads.
         key: of the function; None for a layer.
         beside: whether no weights are multiplied there.
-        source: the tensor itself: places of equal sources can share a quantizer. None where it is not one
-            and the same at every call.
-        distance: of its values, how many steps they are behind ``source``.
+        source: the tensor itself, or those that one layer reads at its calls: places of equal sources can
+            share a quantizer. None where nothing is known of it.
+        distance: of its values, how many steps they are behind ``source``; the place of the least decides
+            about the range.
         joint: whether all that read ``source`` have to read one and the same quantizer.
     """
 
@@ -130,7 +130,10 @@ class _Search:
         self._nodes = list(nodes_of(graph))
         self._modules = {n: modules[str(n.target)] for n in self._nodes if n.op == "call_module"}
         self._order = {node: number for number, node in enumerate(self._nodes)}
-        self._calls = Counter(where for node in self._nodes if (where := self._where(node)) is not None)
+        self._calls: dict[str, list[fx.Node]] = {}
+        for node in self._nodes:
+            if (where := self._where(node)) is not None:
+                self._calls.setdefault(where, []).append(node)
         self._integer: set[fx.Node] = set()
         for node in self._nodes:
             if self._is_integer(node):
@@ -145,23 +148,26 @@ class _Search:
                 asked[node, 0] = False
             elif node in self._integer:
                 asked |= {(node, number): True for number in range(len(operands(node)))}
-        seen: set[tuple[str, int]] = set()
+        places: dict[tuple[str, int], None] = {}
         for node, number in sorted(asked, key=lambda each: (self._order[each[0]], each[1])):
             where = self._where(node)
             assert where is not None  # others are never asked for
-            if (where, number) in seen:
-                continue
-            seen.add((where, number))
-            source, distance = self._source(operands(node)[number])
-            once = self._calls[where] == 1
+            places[where, number] = None
+        same = _Same()
+        for where, number in places:
+            same.join(self._order[self._source(operands(node)[number])[0]] for node in self._calls[where])
+        for where, number in places:
+            nodes = self._calls[where]
+            sources = [self._source(operands(node)[number]) for node in nodes]
             yield Place(
                 where,
                 number,
-                self._graph.keys.get(node),
-                asked[node, number],
-                self._order[source] if once else None,
-                distance,
-                (node, number) in joint and once,
+                self._graph.keys.get(nodes[0]),
+                all(asked.get((node, number), True) for node in nodes),
+                same.first(self._order[sources[0][0]]),
+                # What is read at every call decides about the range.
+                max(steps for _, steps in sources) if len(nodes) == 1 else -1,
+                any((node, number) in joint for node in nodes),
             )
 
     def norms(self) -> dict[str, str]:
@@ -173,7 +179,7 @@ class _Search:
             if layer is None or isinstance(layer, _ConvTransposeNd) or after is None or len(node.users) > 1:
                 continue
             names = (str(node.target), str(after.target))
-            if self._normalises(after) and all(self._calls[name] == 1 for name in names):
+            if self._normalises(after) and all(len(self._calls[name]) == 1 for name in names):
                 pairs[names[0]] = names[1]
         return pairs
 
@@ -297,3 +303,21 @@ class _Search:
             return True
         module = self._modules[node]
         return isinstance(module, ChannelAffine) or type(module).__module__.startswith("torch.nn.")
+
+
+class _Same:
+    """Numbers that stand for one another."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, int] = {}
+
+    def first(self, number: int) -> int:
+        """The one that stands for ``number``."""
+        while number in self._of:
+            number = self._of[number]
+        return number
+
+    def join(self, numbers: Iterable[int]) -> None:
+        """From now on these are the same."""
+        found = sorted({self.first(number) for number in numbers})
+        self._of |= dict.fromkeys(found[1:], found[0])

@@ -83,6 +83,7 @@ def to_integers(exported: ModelProto, tensors: Mapping[str, Stored], *, reduced_
     graph.raise_quantizers()
     for kind in ("QuantizeLinear", "Clip", "DequantizeLinear"):
         graph.merge_equal(kind)
+    graph.ask_levels_for_shapes()
     graph.saturate_in_quantizers()
     graph.lower_dequantizers()
     layers = [node for node in graph.nodes if node.op_type in MULTIPLYING and graph.is_layer(node)]

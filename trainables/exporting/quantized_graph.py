@@ -95,6 +95,12 @@ class QuantizedGraph:
 
         So a quantizer comes to stand behind the layer that computes its input, once for all that read it.
         """
+        while True:
+            self._raise_over_one()
+            if not any([self._raise_over_split(node) for node in self.nodes if node.op_type == "Split"]):
+                return
+
+    def _raise_over_one(self) -> None:
         for quantizer in [node for node in self.nodes if node.op_type == "QuantizeLinear"]:
             while (before := self.producer(quantizer.input[0])) is not None:
                 if not self._moves_values(before) or self.only_consumer(before.output[0]) is None:
@@ -103,6 +109,29 @@ class QuantizedGraph:
                     del before.input[2:]
                     before.input.append(quantizer.input[2])
                 self._swap(before, quantizer)
+
+    def _raise_over_split(self, node: NodeProto) -> bool:
+        """Whether all parts of a tensor were quantized alike; now the tensor is, before it is split."""
+        after = [self.only_consumer(name) for name in node.output]
+        quantizers = [each for each in after if each is not None and each.op_type == "QuantizeLinear"]
+        alike = {tuple(self.constants[name].tobytes() for name in each.input[1:]) for each in quantizers}
+        if len(quantizers) < len(node.output) or len(alike) != 1:
+            return False
+        first, between = quantizers[0], self._name()
+        results = [each.output[0] for each in quantizers]
+        first.input[0], first.output[0], node.input[0] = node.input[0], between, between
+        del node.output[:]
+        node.output.extend(results)
+        for each in quantizers[1:]:
+            self.nodes.remove(each)
+        return True
+
+    def ask_levels_for_shapes(self) -> None:
+        """Take shapes of quantized tensors and not of what is quantized: else that has another reader."""
+        for quantizer in [node for node in self.nodes if node.op_type == "QuantizeLinear"]:
+            for node in self.consumers(quantizer.input[0]):
+                if node.op_type == "Shape":
+                    node.input[0] = quantizer.output[0]
 
     def saturate_in_quantizers(self) -> None:
         """Take out ReLU and clips of values that saturate in the quantizer behind them, which is the same.
@@ -167,7 +196,7 @@ class QuantizedGraph:
     def _moves_values(self, node: NodeProto) -> bool:
         """Whether what comes out of ``node`` is values that went in, or zeros."""
         if node.op_type != "Pad":
-            return node.op_type in ("Slice", "MaxPool", *REORDERING) and len(node.output) == 1
+            return node.op_type in ("Gather", "Slice", "MaxPool", *REORDERING) and len(node.output) == 1
         constant = all(a.s == b"constant" for a in node.attribute if a.name == "mode")
         value = self.constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(())
         return constant and len(node.input) < 4 and value is not None and not value.any()
