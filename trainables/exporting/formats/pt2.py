@@ -17,6 +17,9 @@ from trainables.interfaces.base import Graph, Run
 FACTS = "rayduce.json"
 """The extra file in a program that says which student it is."""
 
+_ORIGINS = ("stack_trace", "source_fn_stack", "torch_fn", "from_node")
+"""What a program keeps of the code that it was traced from: paths of this machine, a third of the file."""
+
 
 class ExportedPrograms(GraphFormat):
     """``torch.export``: any batch, any operator of PyTorch; what AOTInductor compiles.
@@ -36,8 +39,12 @@ class ExportedPrograms(GraphFormat):
     def _made(self, name: str, graph: Graph, student: Shipped) -> Made:
         facts = {**student.recipe.task.interface.metadata(), **student.metadata, "graph": name}
         facts |= {"inputs": json.dumps(list(graph.inputs)), "outputs": json.dumps(list(graph.outputs))}
+        program = traced(graph, free=True)
+        for node in program.graph.nodes:
+            for origin in _ORIGINS:
+                node.meta.pop(origin, None)
         file = io.BytesIO()
-        torch.export.save(traced(graph, free=True), file, extra_files={FACTS: json.dumps(facts)})
+        torch.export.save(program, file, extra_files={FACTS: json.dumps(facts)})
         return Made({self.suffix: file.getvalue()}, _run(file.getvalue(), graph), "weights in float32")
 
 

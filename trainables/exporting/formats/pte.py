@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import warnings
 
 import numpy as np
 import torch
@@ -15,6 +11,7 @@ from torch import nn
 from trainables.exporting.formats.base import GraphFormat, Made, Shipped, Wishes, one_by_one
 from trainables.exporting.integer_program import to_integer_program
 from trainables.exporting.programs import SignedLevels, traced, with_levels
+from trainables.exporting.quietly import quietly
 from trainables.interfaces.base import Graph, Run
 
 FACTS = "rayduce"
@@ -38,14 +35,14 @@ class ExecuTorch(GraphFormat):
         return {name: self._made(name, graph, student) for name, graph in graphs.items()}
 
     def _made(self, name: str, graph: Graph, student: Shipped) -> Made:
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-
         facts = {**student.recipe.task.interface.metadata(), **student.metadata, "graph": name}
         facts |= {"inputs": json.dumps(list(graph.inputs)), "outputs": json.dumps(list(graph.outputs))}
         module = traced(graph, free=False).module()
         counted = to_integer_program(module, student.tensors)
-        with _quietly():
+        with quietly():
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+            from executorch.exir import to_edge_transform_and_lower
+
             lowered = to_edge_transform_and_lower(
                 torch.export.export(module, graph.draw(1)),
                 partitioner=[XnnpackPartitioner()],
@@ -66,19 +63,6 @@ def _run(data: bytes, graph: Graph) -> Run:
         return [each.numpy().copy() for each in made]
 
     return one_by_one(run, graph)
-
-
-@contextlib.contextmanager
-def _quietly():  # type: ignore[no-untyped-def]
-    """Without what the exporter says of its own passes."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)
 
 
 FORMAT = ExecuTorch()
