@@ -45,11 +45,15 @@ class Sweep:
         about_data: what else the study can be told of its data, such as ``{"image_size": 32}``: of
             ``image_folder`` also ``mean``, ``std`` (a number per channel), ``batch_size``, ``flip``, ``crop``
             and ``teacher_epochs``.
-        max_bytes: limit of the packed file in bytes; None (default) is none, as with the next two.
+        max_bytes: limit of the packed file in bytes; None (default) is none, as with the next three.
         max_latency_ms: limit of the latency in milliseconds.
+        max_ram: limit of the peak memory of one input in bytes.
         max_drop: points of quality that a student may lose to the teacher on validation: percent of an
             accuracy, else units of the quality times its scale.
-        minimize_latency: whether latency is an objective too; default False.
+        limits: of any other cost, by the name of its metric, such as ``{"macs": 2e6}``; default none.
+        minimize: metrics that are objectives beside quality and size, such as ``("latency_ms",)``; default
+            none.
+        size_of: whose size is minimised: of the ``packed`` file (default), or of the ``onnx`` export.
         methods: short names of methods to search; none (default) are the study's own.
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
@@ -83,8 +87,11 @@ class Sweep:
         about_data: Mapping[str, Any] | None = None,
         max_bytes: int | None = None,
         max_latency_ms: float | None = None,
+        max_ram: int | None = None,
         max_drop: float | None = None,
-        minimize_latency: bool = False,
+        limits: Mapping[str, float] | None = None,
+        minimize: Sequence[str] = (),
+        size_of: Literal["packed", "onnx"] = "packed",
         methods: Sequence[str] = (),
         fixed: Mapping[str, Any] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -101,11 +108,16 @@ class Sweep:
 
         prepare_environment(address)
         from search.objectives.budget import Budget
+        from search.objectives.costs import SIZES
         from search.options import Options
         from search.store.store import default_tracking_uri, next_name
         from studies.job import study_of_file
         from studies.known import find_study
 
+        named = {"packed_bytes": max_bytes, "latency_ms": max_latency_ms, "ram_bytes": max_ram}
+        budgeted = _together({name: limit for name, limit in named.items() if limit is not None}, limits)
+        if size_of not in SIZES:
+            raise ValueError(f"size_of must be one of {', '.join(SIZES)}, got {size_of!r}")
         folder = Path(store).absolute()
         about = dict(about_data or {})
         if weights is not None:
@@ -136,10 +148,11 @@ class Sweep:
             tracking_uri=uri,
             data=place,
             about_data=about,
-            budget=Budget(max_bytes, max_latency_ms, max_drop),
+            budget=Budget(budgeted, max_drop),
             sampler=sampler,
             earlier=tuple(learn_from),
-            minimize_latency=minimize_latency,
+            size=SIZES[size_of],
+            minimized=tuple(minimize),
             concurrency=concurrency,
             address=address,
             own_model=model,
@@ -257,6 +270,18 @@ class Sweep:
         if outcome.undelivered:
             raise StoreError(outcome.undelivered)
         return self.front
+
+
+def _together(named: Mapping[str, float], limits: Mapping[str, float] | None) -> dict[str, float]:
+    """Limits that have an argument of their own, and those by name.
+
+    Raises:
+        ValueError: one is said twice.
+    """
+    for name in limits or {}:
+        if name in named:
+            raise ValueError(f"limits must not limit {name} again, which another argument limits already")
+    return {**named, **(limits or {})}
 
 
 class _Teller:

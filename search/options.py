@@ -10,10 +10,13 @@ from typing import Any, Literal
 
 from search.log.events import NAME
 from search.objectives.budget import NO_LIMITS, Budget
+from search.objectives.costs import PACKED
+from search.objectives.yardstick import Yardstick
 from search.sampling.names import DEFAULT
 from search.store.mlflow_client import masked
 from search.store.store import own_database
 from trainables.foreign import shown
+from trainables.metrics import Quality
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Options:
         budget: what students may take and lose.
         sampler: name of how parameters are drawn.
         earlier: names of sweeps of the store that this one learns from.
-        minimize_latency: whether latency is an objective too.
+        size: the metric that is the size of a student, ``packed_bytes`` (default) or ``onnx_bytes``.
+        minimized: metrics that are objectives beside quality and size, such as ``latency_ms``.
         concurrency: trials at a time, or None for one per processor (or two per GPU).
         address: of a running Ray cluster, or None for this machine.
         own_model: ``module:Class`` of the user's student, or None.
@@ -57,7 +61,8 @@ class Options:
     budget: Budget = NO_LIMITS
     sampler: str = DEFAULT
     earlier: tuple[str, ...] = ()
-    minimize_latency: bool = False
+    size: str = PACKED
+    minimized: tuple[str, ...] = ()
     concurrency: int | None = None
     address: str | None = None
     own_model: str | None = None
@@ -74,6 +79,16 @@ class Options:
             value = getattr(self, key)
             if value is not None and not least <= value < 2**53:
                 raise ValueError(f"{key} must be at least {least}, got {value}")
+
+    def yardstick(self, quality: Quality) -> Yardstick:
+        """By what students of a task of ``quality`` are judged, as long as nothing is known of the teacher.
+
+        Raises:
+            Problem: a limit or an objective is no metric that these students report.
+        """
+        made = Yardstick(quality, {}, self.budget, self.size, self.minimized)
+        made.check()
+        return made
 
 
 def command(

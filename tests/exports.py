@@ -16,8 +16,11 @@ def to_onnx(
     tensors: Mapping[str, Codes | Dense] | None = None,
     *,
     reduced_range: bool | None = None,
+    weights: export.Weights = "stored",
 ) -> bytes:
     """The one file of a network of one input of ``shape``."""
-    files = export.to_onnx(model, Classifier(shape), metadata, tensors, reduced_range=reduced_range)
+    files = export.to_onnx(
+        model, Classifier(shape), metadata, tensors, reduced_range=reduced_range, weights=weights
+    )
     (data,) = files.values()
     return data

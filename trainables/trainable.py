@@ -37,7 +37,7 @@ from trainables.training.trial_folder import (
     TrialInUse,
     writing_to_the_store,
 )
-from trainables.training.trial_metrics import TrialSettings, final_metrics, first_latencies, latencies
+from trainables.training.trial_metrics import TrialSettings, final_metrics, first_metrics, latencies
 from trainables.training.trial_sources import TrialSources
 
 
@@ -62,11 +62,11 @@ class StudentTrial(tune.Trainable):
     Every result holds ``epoch``, ``loss``, ``validation_<metric>``, ``packed_bytes``, ``seconds`` and
     ``state`` (``running``, ``finished`` or ``failed`` with a ``reason``). The first is of the untrained
     student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no ``loss``, and it
-    holds the latencies that the table has, or all of them where ``settings.latency_first`` is on. The last
-    one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the machine that these are
-    of, or as its ``reason`` why there are none. A student that an earlier sweep made is not trained again:
-    the only result is that sweep's, with ``copied_from``. The last result holds ``peers``, too: that of each
-    further student of ``recipe.results``, in their order, by itself.
+    holds what :func:`first_metrics` knows: the latencies that the table has, and the costs of
+    ``settings.first``. The last one also holds the metrics of :func:`final_metrics` and :func:`latencies`
+    and the machine that these are of, or as its ``reason`` why there are none. A student that an earlier
+    sweep made is not trained again: the only result is that sweep's, with ``copied_from``. The last result
+    holds ``peers``, too: that of each further student of ``recipe.results``, in their order, by itself.
 
     What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
     it is started, it goes on from there. With the name of a trial that was ended early as
@@ -193,7 +193,7 @@ class StudentTrial(tune.Trainable):
         result = self._tried(recipe, task, epoch, data, student) | {"state": "running", "done": False}
         if epoch == 0:
             with writing_to_the_store(self._settings.latency_table or Path()):
-                result |= first_latencies(recipe, data, student.cpu(), self._settings)
+                result |= first_metrics(recipe, data, student.cpu(), self._settings)
         if files.peers is not None:
             result |= self._finished(recipe, data, student) | {"done": True}
             others = zip(recipe.results[1:], files.peers, strict=True)

@@ -329,12 +329,12 @@ def _mlflow(live: Live, sweep: Sweep, run_id: str) -> list[Any]:
 
 def _neighbours(trials: pd.DataFrame, place: int, sweep: Sweep) -> Any:
     """The members of the front next to the trial by size, with itself between them."""
-    own = trials.iloc[place]
-    front = trials[trials["front"] & (trials["run_id"] != own["run_id"])].sort_values("packed_bytes")
-    if front.empty or missing(own["packed_bytes"]):
+    own, by = trials.iloc[place], sweep.size
+    front = trials[trials["front"] & (trials["run_id"] != own["run_id"])].sort_values(by)
+    if front.empty or missing(own[by]):
         return []
-    smaller = front[front["packed_bytes"] <= own["packed_bytes"]].iloc[-NEIGHBOURS:]
-    larger = front[front["packed_bytes"] > own["packed_bytes"]].iloc[:NEIGHBOURS]
+    smaller = front[front[by] <= own[by]].iloc[-NEIGHBOURS:]
+    larger = front[front[by] > own[by]].iloc[:NEIGHBOURS]
     rows = pd.concat([smaller, own.to_frame().T, larger]).to_dict("records")
     columns = [column for column in columns_of(sweep.quality) if column.key not in ("state", "trial_id")]
     body = [[_named(row, own), *(column.show(row[column.key]) for column in columns)] for row in rows]

@@ -191,14 +191,21 @@ def export(
             help="Of int8 weights in ONNX: 7 bits, for processors without VNNI, or 8; default as here.",
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM", help="Of ONNX: stored, the bits of the packed file (default), or float32."
+        ),
+    ] = None,
 ) -> None:
     """Write a student to OUT in the format that OUT's suffix names.
 
     .rdz is the packed file itself, .onnx for ONNX Runtime, .pt2 for PyTorch, .pte for ExecuTorch, .xml (and
     .bin) for OpenVINO, .tflite for LiteRT, .safetensors plain tensors. What can be run is run, and compared
     with the student, before it is written. ONNX is int8 where weights and inputs of layers have at most 8
-    bits on even grids, else float32. A student that translates becomes several files, named after OUT:
-    student-encoder.onnx, student-step.onnx and student-vocabulary.model.
+    bits on even grids; other weights keep their bits in the file, and are float32 once it is loaded. A
+    student that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx
+    and student-vocabulary.model.
     """
     from rayduce.commands.outputs import check_outputs, write_outputs
     from trainables.exporting.formats import format_of
@@ -207,7 +214,7 @@ def export(
 
     with problems():
         chosen = format_of(_format_name(format, target))
-        wishes = Wishes(reduced_range=reduced_range)
+        wishes = Wishes(reduced_range, weights)
         _check_wishes(chosen, wishes, target)
         chosen.check_installed()
         # Several files are named after it; what cannot be one of them is refused before the work.
@@ -242,10 +249,14 @@ def _format_name(format: str | None, target: Path) -> str:
 
 
 def _check_wishes(format: Format, wishes: Wishes, target: Path) -> None:
-    if wishes.reduced_range is not None and "reduced_range" not in format.wishes:
-        raise Problem(
-            f"--reduced-range and --full-range are about ONNX and OpenVINO files, and {target} is none."
-        )
+    if wishes.weights not in (None, "stored", "float32"):
+        raise Problem(f"{wishes.weights!r} is no form of weights; choose --weights stored or float32.")
+    for wish, options in (
+        ("weights", "--weights is"),
+        ("reduced_range", "--reduced-range and --full-range are"),
+    ):
+        if getattr(wishes, wish) is not None and wish not in format.wishes:
+            raise Problem(f"{options} about ONNX and OpenVINO files, and {target} is none.")
 
 
 def _shipped(packed: Packed, content: bytes) -> Shipped:

@@ -21,13 +21,17 @@ from rayduce.commands.arguments import (
     Flip,
     ImageSize,
     MaxBytes,
+    MaxCosts,
     MaxDrop,
     MaxLatency,
+    MaxRam,
     Mean,
     Methods,
+    Minimized,
     NetworkName,
     OwnModel,
     Ranges,
+    SizeOf,
     SourceLanguage,
     Std,
     StoreDir,
@@ -43,6 +47,7 @@ from rayduce.commands.arguments import (
     budget_of,
     checked_name,
     code_option,
+    objectives_of,
     study_of,
     wishes,
 )
@@ -85,9 +90,6 @@ EarlierSweeps = Annotated[
 ]
 
 
-MinimizeLatency = Annotated[bool, typer.Option("--latency", help="Minimise latency as well.")]
-
-
 Scheduler = Annotated[
     Literal["pareto", "revive", "none"],
     typer.Option(
@@ -110,7 +112,7 @@ Scheduler = Annotated[
     "  rayduce sweep digits --methods qd,lsq --fix prune=no --range bits=2:4 --range symmetric_bits=2:4\n\n"
     "  rayduce sweep net.py --max-drop 1\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
-    "  rayduce sweep digits --latency --concurrency 1\n\n"
+    "  rayduce sweep digits --minimize latency_ms --max macs=2e6 --concurrency 1\n\n"
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
 )
 def sweep(
@@ -138,13 +140,16 @@ def sweep(
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
+    max_ram: MaxRam = None,
+    max_: MaxCosts = None,
     max_drop: MaxDrop = None,
     sampler: Sampler = "tpe",
     earlier: EarlierSweeps = None,
     methods: Methods = None,
     fix: Fixes = None,
     range_: Ranges = None,
-    latency: MinimizeLatency = False,
+    minimize: Minimized = None,
+    size_of: SizeOf = "packed",
     scheduler: Scheduler = "pareto",
     concurrency: Concurrency = None,
     address: Address = None,
@@ -186,10 +191,16 @@ def sweep(
             data=data,
             about_data=about,
             download=download,
-            budget=budget_of(max_bytes, max_latency_ms, max_drop),
+            budget=budget_of(
+                max_bytes=max_bytes,
+                max_latency_ms=max_latency_ms,
+                max_ram=max_ram,
+                max_costs=max_,
+                max_drop=max_drop,
+            ),
             sampler=sampler,
             earlier=tuple(earlier or ()),
-            minimize_latency=latency,
+            **objectives_of(size_of, minimize),
             concurrency=concurrency,
             address=address,
             own_model=own_code,

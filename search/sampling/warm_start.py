@@ -23,7 +23,7 @@ from search.store.store import Store, StoreError
 from search.store.sweep import Sweep
 from search.units import count
 from trainables.foreign import shown
-from trainables.metrics import COSTS, Quality, quality_of
+from trainables.metrics import Quality, costs_of, quality_of
 from trainables.metrics.latency import fingerprint
 from trainables.shipping.packed_file import PackedFileError, read_header
 from trainables.trainable import Copy
@@ -250,7 +250,7 @@ def _result(kept: FrozenTrial, row: Mapping[str, Any], quality: Quality) -> dict
     if kept.state not in STATES.values() or STATES.get(str(row.get("state"))) != kept.state:
         return None
     names = [each.validation for each in quality.reported]
-    names += [cost.name for cost in (*COSTS, *quality.costs)]
+    names += [cost.name for cost in costs_of(quality)]
     return {name: row[name] for name in names if row[name] is not None}
 
 

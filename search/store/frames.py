@@ -26,7 +26,7 @@ from search.store.runs import RunRow
 from search.store.sweep import Sweep
 from trainables.files import TENSORS_FILE
 from trainables.foreign import shown
-from trainables.metrics import COSTS
+from trainables.metrics import costs_of
 from trainables.sealed import unsealed
 
 STATES = {
@@ -183,7 +183,7 @@ def sweep_of(row: RunRow, params: Mapping[str, str]) -> Sweep:
 def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
     quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
-    costs = {metric.name: WHOLE if metric.whole else REAL for metric in (*COSTS, *quality.costs)}
+    costs = {metric.name: WHOLE if metric.whole else REAL for metric in costs_of(quality)}
     columns = {**_BEFORE_METRICS, **qualities, **costs, **_AFTER_METRICS}
     rows, marked = [], []
     for run in runs:
@@ -208,7 +208,7 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
         marked.append(FRONT_TAG in tags)
     trials = frame_of(rows, columns)
     if sweep.state != "finished" or not any(marked):  # tags of ended trials arrive after the trials
-        trials["front"] = front_so_far(trials, quality)
+        trials["front"] = front_so_far(trials, quality, sweep.costs)
     return trials
 
 

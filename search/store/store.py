@@ -214,7 +214,7 @@ class Store:
         metric brings along (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``feasible`` is
         whether the trial, as far as it got, is within the sweep's budget. ``front`` is what the sweep marked,
         once it has finished; before that, the feasible finished trials not dominated in validation quality
-        and bytes so far.
+        and what the sweep minimises so far.
 
         Raises:
             UnknownSweep: no such sweep.
@@ -232,7 +232,7 @@ class Store:
         changes, rows = self._runs.trials(sweep.run_id)
         known = self._frames.get(sweep.run_id)
         # The teacher's quality and the limits decide what is feasible.
-        key = (changes, sweep.teacher_validation, sweep.budget)
+        key = (changes, sweep.teacher_validation, sweep.budget, sweep.costs)
         if known is None or known[0] != key:
             known = self._frames[sweep.run_id] = (key, trials_frame(rows, sweep))
         return changes, known[1].copy(deep=False)
@@ -264,9 +264,10 @@ class Store:
         return str(self._run(sweep.run_id, "sweep").info.experiment_id)
 
     def front(self, sweep: str | None = None) -> pd.DataFrame:
-        """The rows of :meth:`trials` that are on the front, smallest file first."""
-        trials = self.trials(sweep)
-        return trials[trials["front"]].sort_values("packed_bytes", ignore_index=True)
+        """The rows of :meth:`trials` that are on the front, smallest first."""
+        found = self.sweep(sweep)
+        _, trials = self.trials_of(found)
+        return trials[trials["front"]].sort_values(found.size, ignore_index=True)
 
     def find_run(self, run_id: str) -> dict[str, Any]:
         """One trial as a row of :meth:`trials` in plain values, and its ``sweep``, ``study`` and ``metric``.

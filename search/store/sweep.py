@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from search.objectives.budget import Budget
+from search.objectives.costs import PACKED, cost_of
 from search.store.mlflow_client import (
     StoreError,
 )
+from trainables.foreign import shown
 from trainables.metrics import Quality, quality_of
 from trainables.metrics.base import VALIDATION
 
@@ -69,12 +71,40 @@ class Sweep:
         """What its students may take and lose.
 
         Raises:
+            UnknownMetric: another version wrote the sweep.
             StoreError: the parent run's limits are none.
         """
+        quality = self.quality
         try:
-            return Budget.from_params(self.params)
+            budget = Budget.from_params(self.params)
+            for name in budget.limits:
+                cost_of(quality, name)
         except ValueError as error:
             raise StoreError(f"The sweep {self.name} has limits that are none: {error}.") from error
+        return budget
+
+    @property
+    def size(self) -> str:
+        """The metric that is the size of its students: ``packed_bytes`` or ``onnx_bytes``."""
+        return self.costs[0]
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The metrics that it minimises beside the quality, the size first.
+
+        Raises:
+            UnknownMetric: another version wrote the sweep.
+            StoreError: the parent run names others than trials report.
+        """
+        minimized = self.params.get("minimized", "none")
+        names = [self.params.get("size", PACKED), *([] if minimized == "none" else minimized.split())]
+        quality = self.quality
+        try:
+            return tuple(cost_of(quality, name).name for name in names)
+        except ValueError as error:
+            raise StoreError(
+                f"The sweep {self.name} minimises {shown(' '.join(names), 80)}: {error}."
+            ) from error
 
     def over_budget(self, trial: Mapping[str, Any]) -> str:
         """By how much a trial, as a row of :meth:`Store.trials`, is over the limits; empty if it is not."""
@@ -94,6 +124,11 @@ class Sweep:
     def teacher_bytes(self) -> float:
         """Bytes of the teacher's full-precision file, the base of every ratio; NaN if not measured."""
         return self.metrics.get("teacher_packed_bytes", np.nan)
+
+    @property
+    def teacher_size(self) -> float:
+        """The teacher's :attr:`size`; NaN if not measured."""
+        return self.metrics.get(f"teacher_{self.size}", np.nan)
 
     def _teachers(self, prefix: str) -> float:
         try:

@@ -76,8 +76,7 @@ class Request:
     @property
     def yardstick(self) -> Yardstick:
         """By what students are judged, as long as nothing is known of the teacher."""
-        quality = quality_of(self.task.metric)
-        return Yardstick(quality, {}, self.options.budget, self.options.minimize_latency)
+        return self.options.yardstick(quality_of(self.task.metric))
 
     @cached_property
     def note(self) -> str:
@@ -97,7 +96,8 @@ class Request:
             **options.budget.params(),
             "sampler": options.sampler,
             "earlier": options.earlier,
-            "minimize_latency": options.minimize_latency,
+            "size": options.size,
+            "minimized": options.minimized,
             "own_model": own_code and f"{self._own_name()} ({own_code})",
             "methods": options.methods,
             "fixed": options.fixed,
@@ -162,6 +162,7 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     if options.address is not None:
         check_reachable(options.address)
     task, notes = study.examine(options.data, options.about_data)
+    options.yardstick(quality_of(task.metric))  # what it lacks is told before anything is read
     for sentence in notes.sentences:
         reporter.remark(sentence)
     arrays = study.read(task, options.data, options.store, reporter.say, download=options.download)

@@ -174,15 +174,14 @@ class _Driver:
             return space(trial, prepared.context)
 
         parameters = space.parameters(prepared.context)
-        matters = options.minimize_latency or options.budget.max_latency_ms is not None
-        known = self._look_back(Reading(draw, parameters, request.sampler, judge, matters))
+        known = self._look_back(Reading(draw, parameters, request.sampler, judge, yardstick.timed_here))
         records = records_of(self.before, options.store, yardstick.quality)
         continued = continue_study(
             request.folder.journal, options.name, yardstick.directions, drawn(records), known.trials, judge
         )
         if continued.text:
             self.reporter.say(continued.text)
-        scheduler = make_scheduler(yardstick.quality, options)
+        scheduler = make_scheduler(yardstick, options)
         replay(self.before, scheduler)
         searcher = OptunaSearcher(
             continued.study,

@@ -1,21 +1,32 @@
 """What a trial reports, and how it is measured; one measurement per file. Importing this loads no torch."""
 
 from trainables.foreign import shown
-from trainables.metrics.base import Metric, Quality, span
+from trainables.metrics.base import LATENCY, Metric, Quality, span
 from trainables.metrics.known import COSTS, METRICS, QUALITIES
 from trainables.metrics.own import own_quality, own_spelling, read_spelling
 
 __all__ = [
     "COSTS",
+    "LATENCY",
     "METRICS",
     "QUALITIES",
     "Metric",
     "Quality",
+    "costs_of",
     "own_quality",
     "quality_of",
     "span",
     "spelled",
 ]
+
+
+def costs_of(quality: Quality) -> tuple[Metric, ...]:
+    """What every trial of a sweep reports beside its qualities: :data:`COSTS`, then the quality's own.
+
+    What else a sweep measures of its students, such as on a device, stands in ``quality.costs``, so that
+    tables, pages, limits and objectives have it, too.
+    """
+    return (*COSTS, *quality.costs)
 
 
 def spelled(quality: Quality) -> str:

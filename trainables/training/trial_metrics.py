@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from trainables.exporting.export import ExportError, integer_kind, to_onnx
 from trainables.identity import code_of
+from trainables.metrics import LATENCY, costs_of, quality_of
 from trainables.metrics.latency import architecture_key, known_latencies, latencies_of, mean_latencies
 from trainables.metrics.macs import macs
 from trainables.models.allowed import Allowed
@@ -31,8 +34,9 @@ class TrialSettings:
         own: code of the user's own that may be imported.
         device: where to train, ``cpu`` or ``cuda``.
         threads: of a trial on the CPU.
-        latency_first: whether the latency of an architecture that the table does not have is measured before
-            the student trains, because what the sweep decides about it then depends on it; else afterwards.
+        first: names of costs that are measured before a student trains, as far as they are known by then
+            (:data:`BEFORE_TRAINING`), because what the sweep decides about it depends on them. Others are
+            measured afterwards; latencies that the table has already are told in either case.
         store_mark: what a node must see of the store before it may work; None on the driver's machine.
         trials: folder in which each trial has one of its own; None keeps nothing of a trial.
     """
@@ -42,7 +46,7 @@ class TrialSettings:
     own: tuple[Allowed, ...] = ()
     device: str = "cpu"
     threads: int = 1
-    latency_first: bool = False
+    first: frozenset[str] = frozenset()
     store_mark: StoreMark | None = None
     trials: Path | None = None
 
@@ -90,7 +94,63 @@ def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSe
     return mean_latencies(found)
 
 
-def first_latencies(
+def first_metrics(
+    recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings
+) -> dict[str, float]:
+    """What is known of a student before it trains: the costs that the settings want first, and latencies.
+
+    Args:
+        recipe: of the student.
+        data: its packed file as it begins.
+        student: rebuilt from that, on the CPU.
+        settings: of the sweep; ``first`` says what is wanted.
+    """
+    found = _first_latencies(recipe, data, student, settings)
+    for names, measure in BEFORE_TRAINING:
+        if not names.isdisjoint(settings.first):
+            found |= measure(recipe, data, student, settings)
+    return found
+
+
+def settled(recipe: Recipe, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the ``result`` of an untrained student tells how large the trained one will be.
+
+    Nothing where channels are cut away in training; no sizes where the bits of weights are learned.
+    """
+    if recipe.pruner.cuts:
+        return {}
+    sizes = {cost.name for cost in costs_of(quality_of(recipe.task.metric)) if 0 < cost.trained_share < 1}
+    return {k: v for k, v in result.items() if not (recipe.quantizer.learns_size and k in sizes)}
+
+
+Measure = Callable[[Recipe, bytes, nn.Module, TrialSettings], dict[str, float]]
+"""Takes a recipe, the packed file of its untrained student, that student on the CPU, and the settings."""
+
+
+def _work(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
+    """Which inputs will take which route is decided in training, and with it ``macs``."""
+    routes = routes_of(student)
+    full = macs(routes[-1][1], recipe.task.interface)
+    return {"full_macs": full, **({"macs": full} if len(routes) == 1 else {})}
+
+
+def _parameters(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
+    return {"parameters": parameters(weights_of(unpack(data).tensors))}
+
+
+BEFORE_TRAINING: tuple[tuple[frozenset[str], Measure], ...] = (
+    (frozenset({"macs", "full_macs"}), _work),
+    (frozenset({"parameters"}), _parameters),
+)
+"""How costs are known of a student that has not trained, by the metrics that one measurement gives.
+
+What stands here can be limited before training, and its :attr:`trainables.metrics.Metric.trained_share` says
+how much of it a trained student has at least. A measurement leaves out what it cannot know yet. Packed sizes
+stand in every result, and latencies are looked up in a table first.
+"""
+
+
+def _first_latencies(
     recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings
 ) -> dict[str, float]:
     """What :func:`latencies` gives, as far as it is known before the student trains.
@@ -100,7 +160,7 @@ def first_latencies(
     """
     if settings.latency_table is None or len(routes_of(student)) > 1:
         return {}
-    if settings.latency_first:
+    if any(name.startswith(LATENCY) for name in settings.first):
         try:
             return latencies(recipe, data, student, settings)
         except ExportError:

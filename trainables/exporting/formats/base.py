@@ -62,9 +62,11 @@ class Wishes:
 
     Attributes:
         reduced_range: whether int8 weights have 7 bits, for processors without VNNI.
+        weights: ``stored``, in the bits of the packed file, or ``float32``.
     """
 
     reduced_range: bool | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ class Onnx(Format):
     """One file for each graph, checked in ONNX Runtime; see :func:`to_onnx`."""
 
     name, suffix, title = "onnx", ".onnx", "ONNX"
-    wishes = frozenset({"reduced_range"})
+    wishes = frozenset({"reduced_range", "weights"})
 
     def write(self, student: Shipped, target: Path, wishes: Wishes) -> Export:
         """See :meth:`Format.write`."""
@@ -40,7 +40,12 @@ def onnx_graphs(student: Shipped, target: str, wishes: Wishes) -> dict[str, byte
         )
     try:
         return to_onnx(
-            network, interface, student.metadata, student.tensors, reduced_range=wishes.reduced_range
+            network,
+            interface,
+            student.metadata,
+            student.tensors,
+            reduced_range=wishes.reduced_range,
+            weights="float32" if wishes.weights == "float32" else "stored",
         )
     except ExportError as error:
         if "aten::" not in str(error):

@@ -26,7 +26,7 @@ class OpenVino(GraphFormat):
     name, suffix, title = "openvino", ".xml", "OpenVINO"
     extra, modules = "openvino", ("openvino",)
     parts = (".xml", ".bin")
-    wishes = frozenset({"reduced_range"})
+    wishes = frozenset({"reduced_range", "weights"})
     changing_sizes = True
 
     def make(self, student: Shipped, network: nn.Module, wishes: Wishes) -> dict[str, Made]:
