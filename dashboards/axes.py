@@ -62,6 +62,16 @@ SIZE = Axis(
 )
 _COST_AXES = (
     SIZE,
+    Axis("onnx_bytes", "ONNX size", "Size in ONNX (kB = 1000 bytes, logarithmic)", "down", 1e-3, True, "kB"),
+    Axis(
+        "ram_bytes",
+        "activation memory",
+        "Activation memory, one input (kB = 1000 bytes, logarithmic)",
+        "down",
+        1e-3,
+        True,
+        "kB",
+    ),
     Axis("latency_ms", "latency", "Latency, one input (ms, logarithmic)", "down", 1.0, True, "ms"),
     Axis("macs", "multiply-adds", "Multiply-adds per input (millions, logarithmic)", "down", 1e-6, True, "M"),
     Axis("parameters", "parameters", "Parameters (thousands, logarithmic)", "down", 1e-3, True, "k"),

@@ -46,6 +46,8 @@ def columns_of(quality: Quality) -> tuple[Column, ...]:
         Column("sparsity", "Sparsity", share),
         Column("packed_bytes", "Size", size, "main"),
         Column("compression_ratio", "Smaller", times),
+        Column("onnx_bytes", "In ONNX", size),
+        Column("ram_bytes", "Memory", size),
         Column(quality.validation, f"Validation {quality.label}", lambda value: score(quality, value)),
         Column(quality.name, f"Test {quality.label}", lambda value: score(quality, value)),
         Column("latency_ms", "Latency, ms", milliseconds),

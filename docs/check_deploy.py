@@ -32,6 +32,7 @@ from trainables.shipping.evaluation import rebuild
 from trainables.shipping.packed_file import unpack
 from trainables.tasks import ImageFolder
 from trainables.teachers.sources import NoSources
+from trainables.training.export_costs import facts_of
 from trainables.training.trainer import Trainer
 
 PAGE = Path(__file__).with_name("deploy.md")
@@ -101,7 +102,8 @@ def train(pictures: Path) -> bytes:
 def export(content: bytes, name: str, folder: Path) -> Shipped:
     """Write a packed student in a format; returns it."""
     recipe, tensors, model = unpack(content)
-    student = Shipped(recipe, tensors, content, {}, lambda: rebuild(recipe, tensors, model))
+    facts = facts_of(recipe, len(content))
+    student = Shipped(recipe, tensors, content, facts, {}, lambda: rebuild(recipe, tensors, model))
     written = format_of(name).write(student, folder / f"student{FORMATS[name]}", Wishes())
     for path, data in written.files.items():
         path.write_bytes(data)

@@ -68,7 +68,7 @@ def front(
     if missing:
         out.print(whole_line(missing), highlight=False)
         return
-    out.print(front_table(rows, found.quality, f"Front of {escaped(found.name)}"))
+    out.print(front_table(rows, found.quality, f"Front of {escaped(found.name)}", out.width))
     if limits := found.budget.text(found.quality):
         teacher = found.quality.text(found.teacher_validation)
         out.print(

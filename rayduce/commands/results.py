@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SHORT_UNIT = 1
 """Letters of a unit that stands beside every value of a column: the table has room in 80 of a terminal."""
 
+ROOM_FOR_MEMORY = 100
+"""Columns of a terminal from which on a front has room for the memory of activations."""
+
 
 def where_store_is(store: Path, tracking_uri: str | None, before: str = "") -> str:
     """What a command needs to be told to find this store; nothing for the one it would look for by itself."""
@@ -55,12 +58,21 @@ def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
     return [{**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows]
 
 
-def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Table:
-    """In 80 columns; only a student's name folds if there is no room: a number that is cut says nothing."""
+def front_table(rows: list[dict[str, Any]], quality: Quality, title: str, width: int = 80) -> Table:
+    """In 80 columns; only a student's name folds if there is no room: a number that is cut says nothing.
+
+    Args:
+        rows: of :func:`front_rows`.
+        quality: of the sweep.
+        title: above it.
+        width: columns of the terminal; from 100 on the memory of activations is shown, too.
+    """
+    wide = width >= ROOM_FOR_MEMORY
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("student", overflow="fold")
-    for name in (quality_head(quality), "validation", "packed", "ratio", "latency"):
+    sizes = ("packed", "ratio", "ONNX", *(["memory"] if wide else []))
+    for name in (quality_head(quality), "validation", *sizes, "latency"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
@@ -71,9 +83,15 @@ def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Tab
             score_text(quality, row[quality.validation]),
             show_bytes(row["packed_bytes"]),
             f"{row['compression_ratio']:.1f}x",
+            _size(row["onnx_bytes"]),
+            *([_size(row["ram_bytes"])] if wide else []),
             "-" if latency is None else f"{latency:.3f} ms",
         )
     return table
+
+
+def _size(value: float | None) -> str:
+    return "-" if value is None else show_bytes(value)
 
 
 def quality_head(quality: Quality) -> str:

@@ -201,7 +201,7 @@ def export(
     """Write a student to OUT in the format that OUT's suffix names.
 
     .rdz is the packed file itself, .onnx for ONNX Runtime, .pt2 for PyTorch, .pte for ExecuTorch, .xml (and
-    .bin) for OpenVINO, .tflite for LiteRT, .safetensors plain tensors. What can be run is run, and compared
+    .bin) for OpenVINO, .safetensors plain tensors. What can be run is run, and compared
     with the student, before it is written. ONNX is int8 where weights and inputs of layers have at most 8
     bits on even grids; other weights keep their bits in the file, and are float32 once it is loaded. A
     student that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx
@@ -263,10 +263,12 @@ def _shipped(packed: Packed, content: bytes) -> Shipped:
     """The student in a packed file, as formats take it."""
     from trainables.exporting.formats.base import Shipped
     from trainables.shipping.evaluation import assets_of, rebuild
+    from trainables.training.export_costs import facts_of
 
     recipe, tensors, model = packed
     companions = recipe.task.companions(assets_of(tensors))
-    return Shipped(recipe, tensors, content, companions, lambda: rebuild(recipe, tensors, model))
+    facts = facts_of(recipe, len(content))
+    return Shipped(recipe, tensors, content, facts, companions, lambda: rebuild(recipe, tensors, model))
 
 
 def _as_given(path: Path) -> tuple[bytes, Recipe]:
@@ -311,6 +313,7 @@ def _check_within_budget(opened: Store, run_id: str) -> None:
 @commands.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect 4f0c81aa --account\n\n"
+    "  rayduce inspect 4f0c81aa --layers\n\n"
     "  rayduce inspect student.rdz --json",
 )
 def inspect(
@@ -320,17 +323,30 @@ def inspect(
     accounts: Annotated[
         bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
     ] = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Cost of each layer: work, bytes, memory, and share of latency, measured here."
+        ),
+    ] = False,
+    model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where the bytes of a packed file are."""
+    """Show where the bytes of a packed file are, or what its layers cost."""
     from rayduce.commands.account_table import account_records, account_tables
+    from rayduce.commands.layers_table import layer_records, layers_of_file, layers_table
     from trainables.naming import short_name
     from trainables.shipping.accounting import account
     from trainables.shipping.packed_file import describe, read_header, unpack
 
     with problems():
+        if accounts and layers:
+            raise Problem("--account and --layers are two tables; ask for one of them.")
+        allow_own(model)
         content = _packed(source, store, tracking_uri)
         rows, recipe = with_its_name(source, lambda: (describe(content), read_header(content)))
+        check_own(model, recipe)
+        costs = with_own_model(lambda: layers_of_file(content, source)) if layers else []
     title = f"{source}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
     if accounts:
         counted = account(unpack(content)[1], rows)
@@ -340,7 +356,10 @@ def inspect(
             out.print(*account_tables(title, counted), sep="\n")
         return
     if as_json:
-        print_json(rows)
+        print_json(layer_records(costs) if layers else rows)
+        return
+    if layers:
+        out.print(layers_table(title, costs))
         return
     table = Table(
         title=whole_line(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True

@@ -117,6 +117,13 @@ TENSOR_COLUMNS = {
 }
 
 
+LAYER_COLUMNS = {
+    "name": TEXT,
+    **dict.fromkeys(("macs", "weights", "packed_bytes", "onnx_bytes", "activation_bytes"), WHOLE),
+    "latency_share": REAL,
+}
+
+
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values, ready for JSON: None where nothing finite was measured, times as ISO text."""
     plain = {column: [_plain(value) for value in frame[column]] for column in frame.columns}
@@ -141,6 +148,35 @@ def tensors_of(content: bytes, run_id: str) -> pd.DataFrame:
             f"The file {TENSORS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
             "what it told is in the student's own file: rayduce inspect."
         ) from error
+
+
+def layers_of(content: bytes, run_id: str) -> pd.DataFrame:
+    """The rows of :meth:`Store.layers` from the ``content`` of a run's file.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        return frame_of([_layer(row) for row in unsealed(content).get("layers", [])], LAYER_COLUMNS)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"The file {TENSORS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
+            "what it told is told again by rayduce inspect --layers."
+        ) from error
+
+
+def _layer(row: Mapping[str, Any]) -> dict[str, Any]:
+    whole = {key: row[key] for key, kind in LAYER_COLUMNS.items() if kind == WHOLE}
+    share = row["latency_share"]
+    if not all(type(value) is int and 0 <= value < 2**53 for value in whole.values()):
+        raise ValueError("a cost is no whole number")
+    if share is not None and not 0 <= share <= 1:
+        raise ValueError("a share is not in [0, 1]")
+    return {
+        "name": shown(str(row["name"])),
+        **whole,
+        "latency_share": None if share is None else float(share),
+    }
 
 
 def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:

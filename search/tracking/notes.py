@@ -178,6 +178,8 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
         found.append(f"{split} {quality.label} {quality.text(value)}{_beside(quality, value, teacher)}")
     if student.state == "finished" and "latency_ms" in metrics:
         found.append(f"latency {show_number(metrics['latency_ms'])} ms")
+    sizes = {"onnx_bytes": "in ONNX", "ram_bytes": "of activations at once"}
+    found += [f"{show_bytes(metrics[name])} {what}" for name, what in sizes.items() if name in metrics]
     if student.state == "finished" and student.reason:  # such as why it has no latency
         found.append(plain(student.reason))
     if student.copied_from:

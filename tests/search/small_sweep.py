@@ -35,7 +35,10 @@ SETTINGS: dict[str, Any] = {
     "own_model": None, "methods": (), "fixed": (), "ranges": (), "scheduler": "pareto",
 }  # fmt: skip
 TEACHER = {"validation_accuracy": 0.99, "packed_bytes": 100_000.0}
-COSTS = {"latency_ms": 0.25, "macs": 12_000, "sparsity": 0.1, "mean_bits": 4.5, "parameters": 900}
+COSTS = {
+    "onnx_bytes": 9_000, "ram_bytes": 2_048, "latency_ms": 0.25, "macs": 12_000, "sparsity": 0.1,
+    "mean_bits": 4.5, "parameters": 900,
+}  # fmt: skip
 
 Planned = tuple[Recipe, str, float, int]
 """Recipe, end, validation accuracy, bytes."""

@@ -39,6 +39,8 @@ DTYPES = {
     "accuracy": "float64",
     "packed_bytes": "Int64",
     "compression_ratio": "float64",
+    "onnx_bytes": "Int64",
+    "ram_bytes": "Int64",
     "latency_ms": "float64",
     "macs": "Int64",
     "full_macs": "Int64",

@@ -48,6 +48,25 @@ COSTS: tuple[Metric, ...] = (
         "Length of the teacher's full-precision packed file over the length of this one.",
     ),
     Metric(
+        "onnx_bytes",
+        "ONNX size",
+        "down",
+        "B",
+        "Length of all ONNX files that the student is exported to.",
+        True,
+        0.6,
+    ),
+    Metric(
+        "ram_bytes",
+        "activation memory",
+        "down",
+        "B",
+        "The most bytes that tensors other than constants take at once in the exported graph, for what "
+        "latency_ms is of; of a student with early exits, for an input that takes the most.",
+        True,
+        1.0,
+    ),
+    Metric(
         "latency_ms",
         "latency",
         "down",

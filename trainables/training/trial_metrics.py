@@ -10,18 +10,18 @@ from typing import Any
 
 from torch import nn
 
-from trainables.exporting.export import ExportError, integer_kind, to_onnx
-from trainables.identity import code_of
+from trainables.exporting.export import ExportError, to_onnx
 from trainables.metrics import LATENCY, costs_of, quality_of
-from trainables.metrics.latency import architecture_key, known_latencies, latencies_of, mean_latencies
+from trainables.metrics.latency import known_latencies, latencies_of, mean_latencies
 from trainables.metrics.macs import macs
 from trainables.models.allowed import Allowed
 from trainables.recipe import Recipe
 from trainables.routes import routes_of
 from trainables.shipping.evaluation import weights_of
-from trainables.shipping.packed_file import Packed, unpack
+from trainables.shipping.packed_file import unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
+from trainables.training.export_costs import Measured, counted, export_key, exported, first_costs
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,44 @@ def final_metrics(
     }
 
 
-def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
+def export_metrics(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> Measured:
+    """What is measured of the ONNX export of a student, which is made once.
+
+    ``onnx_bytes`` (length of all its files), what :func:`latencies` gives, ``ram_bytes`` (see
+    :func:`trainables.exporting.ram.ram_bytes`), and its layers. A student without an ONNX form has none.
+
+    Raises:
+        OSError: the table of latencies cannot be written.
+    """
+    try:
+        files = exported(recipe, data, student)
+        timed = latencies(recipe, data, student, settings, files)
+    except ExportError as error:  # the student is what it is; only numbers are missing
+        return Measured({}, f"no latency, memory or size in ONNX: {error}", [])
+    found = counted(recipe, data, student, files)
+    return found._replace(numbers=timed | found.numbers)
+
+
+def latencies(
+    recipe: Recipe,
+    data: bytes,
+    student: nn.Module,
+    settings: TrialSettings,
+    files: Mapping[str, bytes] | None = None,
+) -> dict[str, float]:
     """``latency_ms`` and what else the task's interface times, in ONNX Runtime, one thread, batch 1, p10.
 
     Of a student that takes several routes it is the mean over the validation samples of what theirs takes.
     They are of what :func:`trainables.exporting.export.to_onnx` makes of the file, so in 8-bit integers if
     the student has them. None at all without a table to look them up in.
+
+    Args:
+        recipe: of the student.
+        data: its packed file.
+        student: rebuilt from that.
+        settings: with the table.
+        files: its export; None (default) makes one where the table lacks the student. Each route of several
+            is exported by itself in any case.
 
     Raises:
         ExportError: the student has no ONNX form that does what it does.
@@ -89,7 +121,11 @@ def latencies(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSe
     interface, packed, found = recipe.task.interface, unpack(data), []
     for share, route in routes_of(student):
         if share:
-            key, export = _latency_key(packed, route), partial(to_onnx, route, interface, {}, packed.tensors)
+            key = export_key(packed, route)
+            export: Callable[[], Mapping[str, bytes]]
+            export = partial(to_onnx, route, interface, {}, packed.tensors)
+            if files is not None and route is student:
+                export = partial(dict, files)
             found.append((share, latencies_of(key, export, interface, settings.latency_table)))
     return mean_latencies(found)
 
@@ -138,9 +174,14 @@ def _parameters(recipe: Recipe, data: bytes, student: nn.Module, settings: Trial
     return {"parameters": parameters(weights_of(unpack(data).tensors))}
 
 
+def _export(recipe: Recipe, data: bytes, student: nn.Module, settings: TrialSettings) -> dict[str, float]:
+    return first_costs(recipe, data, student, size="onnx_bytes" in settings.first)
+
+
 BEFORE_TRAINING: tuple[tuple[frozenset[str], Measure], ...] = (
     (frozenset({"macs", "full_macs"}), _work),
     (frozenset({"parameters"}), _parameters),
+    (frozenset({"onnx_bytes", "ram_bytes"}), _export),
 )
 """How costs are known of a student that has not trained, by the metrics that one measurement gives.
 
@@ -165,14 +206,6 @@ def _first_latencies(
             return latencies(recipe, data, student, settings)
         except ExportError:
             return {}
-    key = _latency_key(unpack(data), student)
+    key = export_key(unpack(data), student)
     known = known_latencies(key, recipe.task.interface, settings.latency_table)
     return mean_latencies([(1.0, known)])
-
-
-def _latency_key(packed: Packed, student: nn.Module) -> str:
-    """Names what decides the latency of ``student``, rebuilt from ``packed``, in the table."""
-    task = packed.recipe.task
-    key = architecture_key(packed.model, task.interface, task.outputs, code_of(student))
-    kind = integer_kind(student, packed.tensors)
-    return f"{key}-{kind}" if kind else key

@@ -36,6 +36,7 @@ from trainables.recipe import Phase
 from trainables.shipping.evaluation import rebuild
 from trainables.shipping.packed_file import unpack
 from trainables.tasks import Digits
+from trainables.training.export_costs import facts_of
 
 ROOT = Path(__file__).resolve().parents[3]
 NO_WISHES = Wishes()
@@ -82,7 +83,8 @@ def students():
 
 def shipped(content: bytes) -> Shipped:
     recipe, tensors, model = unpack(content)
-    return Shipped(recipe, tensors, content, {}, lambda: rebuild(recipe, tensors, model))
+    facts = facts_of(recipe, len(content))
+    return Shipped(recipe, tensors, content, facts, {}, lambda: rebuild(recipe, tensors, model))
 
 
 def runs_of(name: str, student: Shipped) -> dict[str, Any]:

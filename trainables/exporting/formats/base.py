@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ class Shipped:
         recipe: of the student.
         tensors: as the packed file holds them.
         content: the packed file.
+        facts: what is told in the files: which student it is, its task with the class names, preprocessing.
         companions: files that belong beside its graphs, such as a vocabulary, by name.
         build: makes the network, in eval mode on the CPU.
     """
@@ -39,21 +39,9 @@ class Shipped:
     recipe: Recipe
     tensors: Mapping[str, Stored]
     content: bytes
+    facts: Mapping[str, str]
     companions: Mapping[str, bytes]
     build: Callable[[], nn.Module]
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What is told in the files: which student it is, its task with the class names, preprocessing."""
-        found = {
-            "recipe_id": self.recipe.recipe_id,
-            "method": self.recipe.method,
-            "packed_bytes": str(len(self.content)),
-            "task": json.dumps(self.recipe.task.to_dict()),
-        }
-        if self.recipe.task.preprocessing:
-            found["preprocessing"] = json.dumps(self.recipe.task.preprocessing)
-        return found
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def onnx_graphs(student: Shipped, target: str, wishes: Wishes) -> dict[str, byte
         return to_onnx(
             network,
             interface,
-            student.metadata,
+            student.facts,
             student.tensors,
             reduced_range=wishes.reduced_range,
             weights="float32" if wishes.weights == "float32" else "stored",

@@ -34,7 +34,7 @@ class OpenVino(GraphFormat):
         graphs = onnx_graphs(student, "the OpenVINO model", wishes)
         interface = student.recipe.task.interface
         return {
-            name: _made(data, {**interface.metadata(), **student.metadata, "graph": name})
+            name: _made(data, {**interface.metadata(), **student.facts, "graph": name})
             for name, data in graphs.items()
         }
 

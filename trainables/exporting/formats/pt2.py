@@ -37,7 +37,7 @@ class ExportedPrograms(GraphFormat):
         return {name: self._made(name, graph, student) for name, graph in graphs.items()}
 
     def _made(self, name: str, graph: Graph, student: Shipped) -> Made:
-        facts = {**student.recipe.task.interface.metadata(), **student.metadata, "graph": name}
+        facts = {**student.recipe.task.interface.metadata(), **student.facts, "graph": name}
         facts |= {"inputs": json.dumps(list(graph.inputs)), "outputs": json.dumps(list(graph.outputs))}
         program = traced(graph, free=True)
         for node in program.graph.nodes:

@@ -35,7 +35,7 @@ class ExecuTorch(GraphFormat):
         return {name: self._made(name, graph, student) for name, graph in graphs.items()}
 
     def _made(self, name: str, graph: Graph, student: Shipped) -> Made:
-        facts = {**student.recipe.task.interface.metadata(), **student.metadata, "graph": name}
+        facts = {**student.recipe.task.interface.metadata(), **student.facts, "graph": name}
         facts |= {"inputs": json.dumps(list(graph.inputs)), "outputs": json.dumps(list(graph.outputs))}
         module = traced(graph, free=False).module()
         counted = to_integer_program(module, student.tensors)

@@ -17,7 +17,7 @@ class PlainTensors(Format):
     def write(self, student: Shipped, target: Path, wishes: Wishes) -> Export:
         """See :meth:`Format.write`; nothing is run, since there is no graph."""
         decoded = {name: tensor.decode() for name, tensor in joined(student.tensors).items()}
-        return Export({target: to_safetensors(decoded, student.metadata)})
+        return Export({target: to_safetensors(decoded, student.facts)})
 
 
 FORMAT = PlainTensors()
