@@ -14,12 +14,13 @@ from trainables.exporting.integer_weight import (
     LARGEST_LEVEL,
     IntegerWeight,
     ValueKey,
+    columns_of,
     known_weights,
     scaled_by,
     spread_over,
     value_key,
 )
-from trainables.exporting.programs import DEQUANTIZE, DEQUANTIZE_CHANNELS, QUANTIZE
+from trainables.exporting.programs import DEQUANTIZE, DEQUANTIZE_CHANNELS, QUANTIZE, QUANTIZE_CHANNELS
 from trainables.quantizers.base import Stored
 
 _ATEN = torch.ops.aten
@@ -32,6 +33,15 @@ ACTIVATIONS = (
     _ATEN.hardtanh_.default,
 )
 VIEWS = (_ATEN.view.default, _ATEN.reshape.default)
+MOVING = (
+    _ATEN.max_pool1d.default,
+    _ATEN.max_pool2d.default,
+    _ATEN.flatten.using_ints,
+    _ATEN.permute.default,
+    _ATEN.transpose.int,
+    *VIEWS,
+)
+"""What comes out of these is values that went in, so that quantizing before them is quantizing after them."""
 _AFFINE = ((_ATEN.mul.Tensor, _ATEN.mul_.Tensor), (_ATEN.add.Tensor, _ATEN.add_.Tensor))
 
 
@@ -49,7 +59,9 @@ class Counted(NamedTuple):
         return f"int8 in {self.integer} of {self.layers} convolutions and linear layers{rest}"
 
 
-def to_integer_program(module: fx.GraphModule, tensors: Mapping[str, Stored]) -> Counted:
+def to_integer_program(
+    module: fx.GraphModule, tensors: Mapping[str, Stored], *, levels: bool = True
+) -> Counted:
     """Write layers of ``module`` as 8-bit integers where they can be, in place.
 
     These are convolutions and linear layers whose weights are 8-bit integers with one scale per tensor or
@@ -60,19 +72,23 @@ def to_integer_program(module: fx.GraphModule, tensors: Mapping[str, Stored]) ->
         module: of :meth:`torch.export.ExportedProgram.module`, traced with
             :class:`~trainables.exporting.programs.SignedLevels`.
         tensors: of the network as the packed file holds them.
+        levels: store weights as int8; otherwise as float32 that is quantized in front of its layer, which
+            some converters ask for and compute themselves.
     """
-    return _Rewriting(module, known_weights(tensors)).run()
+    return _Rewriting(module, known_weights(tensors), levels).run()
 
 
 class _Rewriting:
-    def __init__(self, module: fx.GraphModule, known: Mapping[ValueKey, IntegerWeight]) -> None:
+    def __init__(self, module: fx.GraphModule, known: Mapping[ValueKey, IntegerWeight], levels: bool) -> None:
         self._module = module
         self._graph = module.graph
         self._known = known
+        self._levels = levels
         self._made = 0
 
     def run(self) -> Counted:
         self._merge_equal()
+        self._repeat_upwards()
         self._part_users()
         self._clip_once()
         layers = [node for node in self._graph.nodes if node.target in LAYERS]
@@ -91,6 +107,17 @@ class _Rewriting:
             if kept is not node:
                 node.replace_all_uses_with(kept)
                 self._graph.erase_node(node)
+
+    def _repeat_upwards(self) -> None:
+        """Quantize before max-pooling and reordering, too, so that the layer before them is integer."""
+        for node in [node for node in self._graph.nodes if node.target is QUANTIZE]:
+            moving, how = node.args[0], node.args[1:]
+            while moving.target in MOVING and _only_user(moving) is not None:
+                source = moving.args[0]
+                with self._graph.inserting_before(moving):
+                    level = self._graph.call_function(QUANTIZE, (source, *how))
+                    moving.replace_input_with(source, self._graph.call_function(DEQUANTIZE, (level, *how)))
+                moving = source
 
     def _part_users(self) -> None:
         """Dequantize for each user apart: runtimes look for a dequantizer that one layer alone reads."""
@@ -180,11 +207,18 @@ class _Rewriting:
 
     def _dequantized(self, weight: IntegerWeight) -> fx.Node:
         """``weight`` as a node: levels in int8, and a scale by output channel."""
-        level = self._stored(torch.from_numpy(weight.level.astype(np.int8)))
-        scale = self._stored(torch.from_numpy(weight.scale.astype(np.float32)))
-        zero = self._stored(torch.zeros(len(weight.scale), dtype=torch.int64))
-        given = (level, scale, zero, 0, -128, 127, torch.int8)
-        return self._graph.call_function(DEQUANTIZE_CHANNELS, given)
+        factors = weight.scale.astype(np.float32)
+        scale = self._stored(torch.from_numpy(factors))
+        zero = self._stored(torch.zeros(len(factors), dtype=torch.int64))
+        how = (scale, zero, 0, -128, 127, torch.int8)
+        if self._levels:
+            level = self._stored(torch.from_numpy(weight.level.astype(np.int8)))
+        else:
+            values = weight.level.astype(np.float32) * columns_of(factors, weight.level)
+            level = self._graph.call_function(
+                QUANTIZE_CHANNELS, (self._stored(torch.from_numpy(values)), *how)
+            )
+        return self._graph.call_function(DEQUANTIZE_CHANNELS, (level, *how))
 
     def _stored(self, values: Tensor) -> fx.Node:
         self._made += 1

@@ -20,6 +20,7 @@ from torch.ao.quantization.fx import _decomposed as _decomposed  # isort: skip
 
 QUANTIZE = torch.ops.quantized_decomposed.quantize_per_tensor.default
 DEQUANTIZE = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+QUANTIZE_CHANNELS = torch.ops.quantized_decomposed.quantize_per_channel.default
 DEQUANTIZE_CHANNELS = torch.ops.quantized_decomposed.dequantize_per_channel.default
 
 
