@@ -13,7 +13,8 @@ from search.objectives.yardstick import Yardstick
 from search.tracking.record import Record
 from trainables.exporting.export import ExportError, to_onnx
 from trainables.interfaces.base import Interface
-from trainables.metrics.latency import alone, fingerprint, measure_latencies
+from trainables.metrics.latency import Latency, alone, fingerprint, measure_latencies
+from trainables.metrics.latency_openvino import measure_in_openvino
 from trainables.models.allowed import allow_all
 from trainables.routes import routes_of
 from trainables.shipping.evaluation import evaluate_file, rebuild
@@ -38,24 +39,22 @@ def latencies_of_all(files: list[bytes], settings: TrialSettings) -> tuple[list[
 
     Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts. A
     student without an ONNX form has none; of one that takes several routes it is the mean over the validation
-    samples.
+    samples. Where OpenVINO is installed, latencies in it are among them.
     """
     allow_all(settings.own)
     exported = [_exported(file) for file in files]
     routes = [route for student in exported for route in student]
     with alone():
-        rounds = [[measure_latencies(each.graphs, each.interface) for each in routes] for _ in range(3)]
+        rounds = [[_latencies(each) for each in routes] for _ in range(3)]
     best = iter(
         {name: min(latencies[name].p10_ms for latencies in column) for name in column[0]}
         for column in zip(*rounds, strict=True)
     )
     found: list[dict[str, float]] = []
     for student in exported:
-        mean: dict[str, float] = {}
-        for each in student:
-            for name, latency in next(best).items():
-                mean[name] = mean.get(name, 0.0) + each.share * latency
-        found.append(mean)
+        taken = [(each.share, next(best)) for each in student]
+        names = set.intersection(*({*latencies} for _, latencies in taken)) if taken else set()
+        found.append({name: sum(share * each[name] for share, each in taken) for name in sorted(names)})
     return found, json.dumps(fingerprint())
 
 
@@ -65,6 +64,11 @@ class _Exported(NamedTuple):
     share: float
     graphs: dict[str, bytes]
     interface: Interface
+
+
+def _latencies(route: _Exported) -> dict[str, Latency]:
+    graphs, interface = route.graphs, route.interface
+    return measure_latencies(graphs, interface) | measure_in_openvino(graphs, interface)
 
 
 def _exported(file: bytes) -> list[_Exported]:

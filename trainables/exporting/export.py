@@ -131,6 +131,23 @@ def to_onnx(
     return files
 
 
+def check_runs(network: nn.Module, interface: Interface, runs: Runs) -> None:
+    """Compare graphs in a runtime with ``network`` as :func:`to_onnx` compares its own.
+
+    Args:
+        network: in eval mode on the CPU.
+        interface: how it is used.
+        runs: its graphs, as they were exported, in a runtime; any batch goes.
+
+    Raises:
+        ExportError: they do something else.
+    """
+    if any(quantizer.quantizing for _, quantizer in input_quantizers(network)):
+        _check_quantized(network, interface, runs)
+    else:
+        _check(network, interface, runs)
+
+
 def integer_kind(network: nn.Module, tensors: Mapping[str, Stored]) -> str:
     """What beside the architecture decides the latency of :func:`to_onnx`'s file on this machine.
 
