@@ -6,7 +6,9 @@ tells it again, for a process in which somebody else had imported it before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
 import onnxruntime
@@ -16,7 +18,8 @@ from trainables.interfaces.base import Run
 onnxruntime.disable_telemetry_events()
 
 RUNTIME_VERSION: str = onnxruntime.__version__
-ERRORS_ONLY = 3
+WARNINGS, ERRORS_ONLY, FATAL_ONLY = 2, 3, 4
+"""What is logged to standard error; ONNX Runtime's default is warnings."""
 
 
 def load(graphs: Mapping[str, bytes]) -> dict[str, Run]:
@@ -49,3 +52,20 @@ def _loaded(data: bytes) -> Run:
         return dict(zip(outputs, session.run(outputs, dict(feed)), strict=True))
 
     return run
+
+
+def quantization() -> ModuleType:
+    """:mod:`onnxruntime.quantization`, which takes half a second to load."""
+    import onnxruntime.quantization
+
+    return onnxruntime.quantization
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let sessions that are opened without options of ours log nothing to standard error meanwhile."""
+    onnxruntime.set_default_logger_severity(FATAL_ONLY)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(WARNINGS)
