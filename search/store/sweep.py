@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from search.objectives.budget import Budget
+from search.objectives.mark import NO_MARK, RuntimeMark
 from search.store.mlflow_client import (
     StoreError,
 )
@@ -37,6 +38,7 @@ class Sweep:
         metrics: what the parent run measured; the teacher's values begin with ``teacher_``.
         params: settings of the sweep.
         signatures: metric -> how it was computed, where that must be told with the number.
+        mark: what ONNX Runtime's own quantization made of the teacher.
     """
 
     run_id: str
@@ -49,6 +51,7 @@ class Sweep:
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     signatures: Mapping[str, str] = field(default_factory=dict)
+    mark: RuntimeMark = NO_MARK
 
     @property
     def quality(self) -> Quality:

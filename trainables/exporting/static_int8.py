@@ -1,7 +1,7 @@
 """What ONNX Runtime's own quantization makes of a network: the mark that students are measured against.
 
-The ten lines that everybody can write, with the settings that its documentation gives: integers in 8 bits after
-training, without a word of ours. It is no way of ours to compress, and so no method.
+The ten lines that everybody can write, with the settings that its documentation gives: integers in 8 bits
+after training. It is no way of ours to compress, and so no method.
 """
 
 from __future__ import annotations
