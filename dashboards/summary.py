@@ -21,6 +21,7 @@ from dashboards.text import (
     times,
 )
 from dashboards.theme import LIGHT, Theme
+from search.objectives.mark import MARK_NAME
 from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
@@ -65,7 +66,8 @@ def footnote(sweep: Sweep) -> str:
     """What the numbers mean, and how those were computed that mean nothing without."""
     signed = [each for each in sweep.quality.reported if each.name in sweep.signatures]
     told = (f"{each.label}: {each.meaning} {sweep.signatures[each.name]}." for each in signed)
-    return " ".join([_FOOTNOTE, *told])
+    mark = sweep.mark.text(sweep.quality)
+    return " ".join([_FOOTNOTE, *([f"{MARK_NAME}: {mark}."] if mark else []), *told])
 
 
 def facts(sweep: Sweep) -> str:
