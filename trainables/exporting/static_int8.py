@@ -163,7 +163,7 @@ def _quantized(graph: bytes, feeds: list[Feed] | None, reduced: bool) -> bytes:
     tools = quantization()
     with tempfile.TemporaryDirectory(prefix="rayduce-") as folder, _silence():
         given, prepared, made = (Path(folder) / name for name in ("given.onnx", "prepared.onnx", "made.onnx"))
-        given.write_bytes(graph)
+        given.write_bytes(_bare(graph))
         tools.shape_inference.quant_pre_process(str(given), str(prepared))
         if feeds is None:
             tools.quantize_dynamic(str(prepared), str(made), weight_type=tools.QuantType.QInt8)
@@ -180,6 +180,13 @@ def _quantized(graph: bytes, feeds: list[Feed] | None, reduced: bool) -> bytes:
                 calibrate_method=tools.CalibrationMethod.MinMax,
             )
         return made.read_bytes()
+
+
+def _bare(graph: bytes) -> bytes:
+    """``graph`` without what an export of ours says of its weights, which would be untrue and take bytes."""
+    model = onnx.load_from_string(graph)
+    del model.metadata_props[:]
+    return model.SerializeToString()
 
 
 class _Reader:
