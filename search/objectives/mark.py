@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from search.units import show_bytes, show_number
+from search.units import show_bytes
 from trainables.metrics import Quality
 
 MARK_TAG = "onnxruntime_int8"
@@ -76,7 +76,7 @@ class RuntimeMark:
                 parts.append(f"{quality.text(values[name])} {split}{quality.label}")
                 break
         if "latency_ms" in values:
-            parts.append(f"{show_number(values['latency_ms'])} ms")
+            parts.append(f"{values['latency_ms']:.3f} ms")
         if parts and self.way == "dynamic":
             parts.append(self.way)
         return ", ".join(parts)
