@@ -16,6 +16,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from studies.job import study_of_file
+from tests.studies.own_files import REGRESSION, plain, write
 from tests.trainables.translation import STUDENTS, write_pairs
 from trainables import methods
 from trainables.exporting import static_int8
@@ -216,3 +218,21 @@ def test_what_the_tools_raise_is_told_in_one_line(network: nn.Module, task: Any,
     with pytest.raises(NotQuantized) as error:
         runtime_int8(network, Digits().interface, lambda: calibration_inputs(task, 4))
     assert str(error.value) == "ONNX Runtime cannot quantize it: Unsupported operator Foo"
+
+
+def test_a_network_of_two_inputs_is_measured_by_its_own_quality(tmp_path: Path) -> None:
+    study = study_of_file(write(tmp_path, REGRESSION, "marked_net"))
+    task = study.make_task(None, {})
+    opened = task.open(task.load(None), CPU, 0)
+    network = plain(REGRESSION).eval().requires_grad_(False)
+    made = runtime_int8(network, task.interface, lambda: calibration_inputs(opened))
+    exact = opened.evaluate(network, "test")["quality"]
+    found = evaluate_graphs(made.graphs, network, task.interface, opened, "test")["quality"]
+    session = onnxruntime.InferenceSession(made.graphs["network"], providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    errors = []
+    for batch in opened.in_order("test"):
+        feed = dict(zip(names, (each.numpy() for each in batch.inputs), strict=True))
+        errors.append(((session.run(None, feed)[0] - batch.targets.numpy()) ** 2).mean(1))
+    assert found == pytest.approx(float(np.sqrt(np.concatenate(errors).mean())), rel=1e-5)
+    assert found != exact and found == pytest.approx(exact, rel=0.1)
