@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dashboards.text import method_label, milliseconds, missing, number, score, share, size, times, whole
-from trainables.metrics import Quality
+from trainables.metrics import Metric, Quality, device_costs
 
 ROWS = 25
 """Rows on one page."""
@@ -46,11 +46,19 @@ def columns_of(quality: Quality) -> tuple[Column, ...]:
         Column("sparsity", "Sparsity", share),
         Column("packed_bytes", "Size", size, "main"),
         Column("compression_ratio", "Smaller", times),
+        Column("onnx_bytes", "In ONNX", size),
+        Column("ram_bytes", "Memory", size),
         Column(quality.validation, f"Validation {quality.label}", lambda value: score(quality, value)),
         Column(quality.name, f"Test {quality.label}", lambda value: score(quality, value)),
         Column("latency_ms", "Latency, ms", milliseconds),
+        *(Column(cost.name, _title(cost), number) for cost in device_costs(quality)),
         Column("state", "State", _text, "text"),
     )
+
+
+def _title(cost: Metric) -> str:
+    label = cost.label[:1].upper() + cost.label[1:]
+    return f"{label}, {cost.unit}" if cost.unit else label
 
 
 def arranged(trials: pd.DataFrame, key: str, descending: bool) -> pd.DataFrame:

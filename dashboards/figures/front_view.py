@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dashboards.axes import SIZE, Axis, quality_axis
+from dashboards.axes import SIZE, Axis, axes_of, quality_axis, size_axis
 from dashboards.text import method_label, missing, number, share, times, whole
 from search.objectives.front import non_dominated
 from search.objectives.mark import SIZE as ONNX_BYTES
@@ -91,7 +91,7 @@ class FrontView:
 def front_view(
     sweeps: Sequence[tuple[Sweep, pd.DataFrame]],
     *,
-    x: Axis = SIZE,
+    x: Axis | None = None,
     y: Axis | None = None,
     z: Axis | None = None,
     colour: str = "method",
@@ -100,7 +100,7 @@ def front_view(
 
     Args:
         sweeps: each with its trials, as :meth:`search.store.store.Store.trials` returns them; at least one.
-        x: the horizontal axis; default packed size.
+        x: the horizontal axis; default the first sweep's size.
         y: the vertical axis; default the first sweep's validation quality.
         z: a third axis; default none.
         colour: one of :data:`COLOURS`.
@@ -113,7 +113,7 @@ def front_view(
     if colour not in COLOURS:
         raise ValueError(f"colour must be one of {', '.join(COLOURS)}, got {colour=}")
     quality = sweeps[0][0].quality
-    y = y or quality_axis(quality)
+    x, y = x or size_axis(sweeps[0][0]), y or quality_axis(quality)
     alike = [(sweep, trials) for sweep, trials in sweeps if sweep.metric == sweeps[0][0].metric]
     several = len(alike) > 1
     shown = [(sweep, trials[_on_axes(trials, x, y, z)]) for sweep, trials in alike]
@@ -140,11 +140,8 @@ def front_view(
 def limits_of(sweep: Sweep) -> dict[str, float]:
     """The sweep's budgets: column -> the worst value allowed, as shown on the column's axis."""
     quality, budget = sweep.quality, sweep.budget
-    limits = {}
-    if budget.max_bytes is not None:
-        limits["packed_bytes"] = SIZE.scale * budget.max_bytes
-    if budget.max_latency_ms is not None:
-        limits["latency_ms"] = budget.max_latency_ms
+    scales = {axis.key: axis.scale for axis in axes_of(quality)}
+    limits = {name: scales[name] * limit for name, limit in budget.limits.items()}
     if budget.max_drop is not None and not missing(sweep.teacher_validation):
         drop = quality.gain(budget.max_drop)
         limits[quality.validation] = quality.points(sweep.teacher_validation) - drop
@@ -227,7 +224,7 @@ def _rows(
     values = np.column_stack([axis.values(trials) for axis in shown])
     eligible = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
     eligible = eligible & trials["feasible"].to_numpy(dtype=bool)
-    if (x, y, z) == (SIZE, quality_axis(sweep.quality), None):
+    if (x, y, z) == (size_axis(sweep), quality_axis(sweep.quality), None):
         front = trials["front"].to_numpy(dtype=bool)
     else:
         front = non_dominated(np.where(eligible[:, None], values, np.nan), tuple(axis.up for axis in shown))

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
-from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
+from dashboards.axes import SIZE, axes_of, axis_of, quality_axis, size_axis
 from dashboards.callbacks import Count, Text
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import COLOURS, front_view
@@ -166,7 +166,7 @@ def _figure(
     quality = sweep.quality
     view = front_view(
         shown,
-        x=axis_of(quality, x, SIZE),
+        x=axis_of(quality, x, size_axis(sweep)),
         y=axis_of(quality, y, quality_axis(quality)),
         z=None if z in (None, NO_AXIS) else axis_of(quality, z, SIZE),
         colour=colour if colour in COLOURS else "method",
@@ -240,7 +240,7 @@ def _choices(live: Live, sweep: Sweep | None) -> _Choices:
         for other in live.sweeps
         if other.metric == sweep.metric and other.name != sweep.name
     ]
-    return _Choices(axes, [(NO_AXIS, "none"), *axes], others, SIZE.key, quality.validation)
+    return _Choices(axes, [(NO_AXIS, "none"), *axes], others, size_axis(sweep).key, quality.validation)
 
 
 def _card(card: Card) -> html.Div:

@@ -12,8 +12,10 @@ from rayduce.commands.arguments import (
     Concurrency,
     Epochs,
     MaxBytes,
+    MaxCosts,
     MaxDrop,
     MaxLatency,
+    MaxRam,
     StoreDir,
     Trials,
     budget_of,
@@ -44,6 +46,8 @@ def compress(
     job: Annotated[Path, typer.Argument(metavar="JOB.py", help="Your file with network() and data(split).")],
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
+    max_ram: MaxRam = None,
+    max_: MaxCosts = None,
     max_drop: MaxDrop = None,
     target: Annotated[
         Path | None,
@@ -63,11 +67,18 @@ def compress(
     from dataclasses import replace
 
     from search.clusters.environment import prepare_environment
+    from search.objectives.budget import NO_LIMITS
 
     with problems():
-        budget = budget_of(max_bytes, max_latency_ms, max_drop)
-        if (max_bytes, max_latency_ms, max_drop) == (None, None, None):
-            raise Problem("Say what the student must fit: give --max-bytes, --max-latency-ms or --max-drop.")
+        budget = budget_of(
+            max_bytes=max_bytes,
+            max_latency_ms=max_latency_ms,
+            max_ram=max_ram,
+            max_costs=max_,
+            max_drop=max_drop,
+        )
+        if budget == NO_LIMITS:
+            raise Problem("Say what the student must fit: give --max-bytes, --max, --max-ram or --max-drop.")
         if job.suffix != ".py":
             raise Problem(f"{job} is no Python file: give one with network() and data(split).")
         places = _places(target or Path(f"{job.stem}-student.rdz"))

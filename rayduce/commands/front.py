@@ -68,7 +68,7 @@ def front(
     if missing:
         out.print(whole_line(missing), highlight=False)
         return
-    out.print(front_table(rows, found.quality, f"Front of {escaped(found.name)}"))
+    out.print(front_table(rows, found.quality, f"Front of {escaped(found.name)}", out.width))
     if line := mark_line(found.mark, found.quality):
         out.print(line, style="dim", highlight=False)
     if limits := found.budget.text(found.quality):

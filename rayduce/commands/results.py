@@ -16,12 +16,15 @@ from rayduce.commands.console import (
     escaped,
 )
 from search.objectives.mark import MARK_NAME, RuntimeMark
-from search.units import show_bytes
+from search.units import show_bytes, show_number
 from trainables.foreign import shown
-from trainables.metrics import Quality
+from trainables.metrics import Metric, Quality, device_costs
 
 LONGEST_NAME = 80
 """Letters of a student's name in a table; a name that somebody gave a run of MLflow may have any number."""
+
+MOST_OF_DEVICE = 2
+"""Numbers of a device for which a front has room, the first that its command gives."""
 
 if TYPE_CHECKING:
     from search.store.store import Store
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 SHORT_UNIT = 1
 """Letters of a unit that stands beside every value of a column: the table has room in 80 of a terminal."""
+
+ROOM_FOR_MEMORY = 100
+"""Columns of a terminal from which on a front has room for the memory of activations."""
 
 
 def where_store_is(store: Path, tracking_uri: str | None, before: str = "") -> str:
@@ -59,12 +65,22 @@ def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
     ]
 
 
-def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Table:
-    """In 80 columns; only a student's name folds if there is no room: a number that is cut says nothing."""
+def front_table(rows: list[dict[str, Any]], quality: Quality, title: str, width: int = 80) -> Table:
+    """In 80 columns; only a student's name folds if there is no room: a number that is cut says nothing.
+
+    Args:
+        rows: of :func:`front_rows`.
+        quality: of the sweep.
+        title: above it.
+        width: columns of the terminal; from 100 on the memory of activations is shown, too.
+    """
+    wide = width >= ROOM_FOR_MEMORY
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("student", overflow="fold")
-    for name in (quality_head(quality), "validation", "packed", "ratio", "latency"):
+    device = device_costs(quality)[:MOST_OF_DEVICE]
+    sizes = ("packed", "ratio", "ONNX", *(["memory"] if wide else []))
+    for name in (quality_head(quality), "validation", *sizes, "latency", *map(_head, device)):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
@@ -75,9 +91,22 @@ def front_table(rows: list[dict[str, Any]], quality: Quality, title: str) -> Tab
             score_text(quality, row[quality.validation]),
             show_bytes(row["packed_bytes"]),
             f"{row['compression_ratio']:.1f}x",
+            _size(row["onnx_bytes"]),
+            *([_size(row["ram_bytes"])] if wide else []),
             "-" if latency is None else f"{latency:.3f} ms",
+            *("-" if row[cost.name] is None else show_number(row[cost.name]) for cost in device),
         )
     return table
+
+
+def _size(value: float | None) -> str:
+    return "-" if value is None else show_bytes(value)
+
+
+def _head(cost: Metric) -> str:
+    """A narrow heading of a column of numbers of a device, with their unit."""
+    text = f"{cost.label}, {cost.unit}" if cost.unit else cost.label
+    return "\n".join(escaped(line) for line in textwrap.wrap(text, 12))
 
 
 def quality_head(quality: Quality) -> str:

@@ -66,7 +66,7 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
         return outcome
     opened = open_store(store, options.tracking_uri)
     found = opened.sweep(name)
-    out.print(front_table(front_rows(opened, found), found.quality, "Front, smallest first"))
+    out.print(front_table(front_rows(opened, found), found.quality, "Front, smallest first", out.width))
     place = where_store_is(store, options.tracking_uri, ", with")
     out.print(
         f"The page: {whole_line(opened.artifact_location(found.run_id, 'front.html'))}\n"

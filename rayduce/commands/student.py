@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -183,20 +182,28 @@ def export(
             help="Of int8 weights in ONNX: 7 bits, for processors without VNNI, or 8; default as here.",
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM", help="Of ONNX: stored, the bits of the packed file (default), or float32."
+        ),
+    ] = None,
 ) -> None:
     """Write a student to OUT: the packed file itself, ONNX, or plain tensors.
 
-    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids, else float32. A student
-    that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx and
-    student-vocabulary.model.
+    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids. Other weights keep
+    their bits in the file, and are float32 once it is loaded. A student that translates becomes several
+    files, named after OUT: student-encoder.onnx, student-step.onnx and student-vocabulary.model.
     """
     from rayduce.commands.outputs import check_outputs, write_outputs
     from trainables.exporting.export import to_safetensors
     from trainables.quantizers.base import joined
     from trainables.shipping.packed_file import unpack
+    from trainables.training.export_costs import facts_of
 
     with problems():
         kind = _kind(format, target, reduced_range)
+        _check_weights(weights, kind, target)
         # Several files are named after it; what cannot be one of them is refused before the work.
         check_outputs([target], force=True)
         allow_own(model)
@@ -204,17 +211,10 @@ def export(
         packed = with_its_name(source, lambda: unpack(content))
         recipe, tensors = packed.recipe, packed.tensors
         check_own(model, recipe)
-        metadata = {
-            "recipe_id": recipe.recipe_id,
-            "method": recipe.method,
-            "packed_bytes": str(len(content)),
-            "task": json.dumps(recipe.task.to_dict()),  # with the class names, where the task has them
-        }
-        if recipe.task.preprocessing:
-            metadata["preprocessing"] = json.dumps(recipe.task.preprocessing)
+        metadata = facts_of(recipe, len(content))
         graphs: dict[Path, bytes] = {}
         if kind == "onnx":
-            graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range)
+            graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range, weights)
             exported = {**graphs, **companions}
         elif kind == "safetensors":
             decoded = {name: tensor.decode() for name, tensor in joined(tensors).items()}
@@ -240,12 +240,20 @@ def _kind(format: str | None, target: Path, reduced_range: bool | None) -> str:
     return kind
 
 
+def _check_weights(weights: str | None, kind: str, target: Path) -> None:
+    if weights not in (None, "stored", "float32"):
+        raise Problem(f"{weights!r} is no form of weights; choose --weights stored or float32.")
+    if weights is not None and kind != "onnx":
+        raise Problem(f"--weights is about ONNX files, and {target} is none.")
+
+
 def _onnx_files(
     source: str,
     target: Path,
     packed: Packed,
     metadata: dict[str, str],
     reduced_range: bool | None,
+    weights: str | None,
 ) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
     """The graphs of a student, and the files that belong beside them."""
     from trainables.exporting.export import integer_kind, to_onnx
@@ -258,7 +266,14 @@ def _onnx_files(
             f"{source} is exported in float32, since inputs of its layers are not quantized; "
             "leave out --reduced-range and --full-range."
         )
-    graphs = to_onnx(student, recipe.task.interface, metadata, tensors, reduced_range=reduced_range)
+    graphs = to_onnx(
+        student,
+        recipe.task.interface,
+        metadata,
+        tensors,
+        reduced_range=reduced_range,
+        weights="float32" if weights == "float32" else "stored",
+    )
     companions = recipe.task.companions(assets_of(tensors))
     beside = {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
     return _graph_files(target, graphs), beside
@@ -314,6 +329,7 @@ def _graph_files(target: Path, graphs: Mapping[str, bytes]) -> dict[Path, bytes]
 @commands.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect 4f0c81aa --account\n\n"
+    "  rayduce inspect 4f0c81aa --layers\n\n"
     "  rayduce inspect student.rdz --json",
 )
 def inspect(
@@ -323,17 +339,30 @@ def inspect(
     accounts: Annotated[
         bool, typer.Option("--account", help="Count its weights as published methods do, side by side.")
     ] = False,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Cost of each layer: work, bytes, memory, and share of latency, measured here."
+        ),
+    ] = False,
+    model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where the bytes of a packed file are."""
+    """Show where the bytes of a packed file are, or what its layers cost."""
     from rayduce.commands.account_table import account_records, account_tables
+    from rayduce.commands.layers_table import layer_records, layers_of_file, layers_table
     from trainables.naming import short_name
     from trainables.shipping.accounting import account
     from trainables.shipping.packed_file import describe, read_header, unpack
 
     with problems():
+        if accounts and layers:
+            raise Problem("--account and --layers are two tables; ask for one of them.")
+        allow_own(model)
         content = _packed(source, store, tracking_uri)
         rows, recipe = with_its_name(source, lambda: (describe(content), read_header(content)))
+        check_own(model, recipe)
+        costs = with_own_model(lambda: layers_of_file(content, source)) if layers else []
     title = f"{source}: {short_name(recipe)}, {len(content):,} bytes, recipe {recipe.recipe_id}"
     if accounts:
         counted = account(unpack(content)[1], rows)
@@ -343,7 +372,10 @@ def inspect(
             out.print(*account_tables(title, counted), sep="\n")
         return
     if as_json:
-        print_json(rows)
+        print_json(layer_records(costs) if layers else rows)
+        return
+    if layers:
+        out.print(layers_table(title, costs))
         return
     table = Table(
         title=whole_line(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import moocore
 import numpy as np
@@ -131,17 +132,20 @@ def size_quality_hypervolume(
     return hypervolume(table, (math.log2(reference_bytes), least), (False, True))
 
 
-def front_so_far(trials: pd.DataFrame, quality: Quality) -> pd.Series[bool]:
-    """Mark the finished trials that are not dominated in validation quality and ``packed_bytes``.
+def front_so_far(trials: pd.DataFrame, quality: Quality, costs: Sequence[str]) -> pd.Series[bool]:
+    """Mark the finished trials that are not dominated in validation quality and ``costs``.
 
     Args:
         trials: one row each; those that are not ``feasible`` take no part.
         quality: to go by, on the validation split.
+        costs: columns of what is minimised beside it, such as ``packed_bytes``.
     """
-    values = trials[[quality.validation, "packed_bytes"]].to_numpy(dtype=float, na_value=np.nan, copy=True)
+    values = trials[[quality.validation, *costs]].to_numpy(dtype=float, na_value=np.nan, copy=True)
     out = (trials["state"] != "finished").to_numpy(dtype=bool, na_value=True)
     values[out | ~trials["feasible"].to_numpy(dtype=bool)] = np.nan
-    return pd.Series(non_dominated(values, (quality.up, False)), index=trials.index, dtype=bool)
+    return pd.Series(
+        non_dominated(values, (quality.up, *(False for _ in costs))), index=trials.index, dtype=bool
+    )
 
 
 def _table(values: ArrayLike, columns: int) -> NDArray[np.float64]:

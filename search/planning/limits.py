@@ -13,20 +13,22 @@ from optuna.trial import FixedTrial
 from torch import nn
 
 from search.objectives.budget import Budget
+from search.objectives.costs import PACKED, cost_of, option_of, with_unit
 from search.problem import Problem
 from search.units import show_number
 from spaces import Context, Space
 from spaces.space import Opened
 from trainables.compression.compressed_weight import compress, compressed_weights
 from trainables.exporting.export import ExportError
-from trainables.metrics import Quality, quality_of
+from trainables.metrics import LATENCY, Metric, Quality, quality_of
+from trainables.metrics.base import DEVICE
 from trainables.models.base import Model
 from trainables.origins.base import Origin
 from trainables.recipe import Recipe
 from trainables.routes import routes_of
 from trainables.shipping.evaluation import bytes_without_ranges, open_student, ship
 from trainables.tasks.base import LoadedTask, Task
-from trainables.training.trial_metrics import TrialSettings, latencies
+from trainables.training.trial_metrics import TrialSettings, first_metrics, latencies
 
 SURE_SHARE = 0.8
 """Of an untrained student's bytes: a trained one may take so few, as coding saves more once it is trained."""
@@ -98,7 +100,8 @@ def fitting_points(space: Space, context: Context, task: LoadedTask, budget: Bud
         budget: whose bytes count.
     """
     points = space.starting_points(context)
-    if budget.max_bytes is None:
+    limit = budget.limits.get(PACKED)
+    if limit is None:
         return points
     opened, sizes, networks = space.opened(context), dict[Any, int](), dict[Any, tuple[Model, nn.Module]]()
 
@@ -115,7 +118,7 @@ def fitting_points(space: Space, context: Context, task: LoadedTask, budget: Bud
         return sizes[stored]
 
     def fits(point: Mapping[str, Any]) -> bool:
-        return budget.max_bytes is None or size(point) * SURE_SHARE <= budget.max_bytes
+        return size(point) * SURE_SHARE <= limit
 
     found: list[dict[str, Any]] = []
     for point in points:
@@ -162,24 +165,37 @@ def check_students(space: Space, context: Context, task: LoadedTask, budget: Bud
         _, least = smallest_student(space, context, task)
     except ValueError as error:
         raise Problem(f"The student cannot be used: {error}.") from error
-    if budget.max_bytes is not None and least > budget.max_bytes:
-        raise Problem(
-            f"No student of this study fits in {budget.max_bytes:,} bytes: the smallest takes about "
-            f"{least:,}; give a larger --max-bytes."
-        )
-    if budget.max_latency_ms is None:
-        return
+    quality = quality_of(context.task.metric)
+    for name, limit in budget.limits.items():
+        if name.startswith(DEVICE):  # :func:`search.planning.devices.check_on_device` asks it
+            continue
+        metric = cost_of(quality, name)
+        found: float | None = least if name == PACKED else _least(space, context, task, metric)
+        if found is not None and found > limit:
+            here = " on this machine" if name.startswith(LATENCY) else ""
+            raise Problem(
+                f"No student of this study keeps its {metric.label} to {with_unit(metric, limit)}: the least "
+                f"is about {with_unit(metric, found)}{here}; give a larger {option_of(name)}."
+            )
+
+
+def _least(space: Space, context: Context, task: LoadedTask, metric: Metric) -> float | None:
+    """The least that a student of the space has of a cost; None where training decides that.
+
+    Raises:
+        Problem: it is a latency, and the students cannot be timed.
+    """
+    if not metric.trained_share:
+        return None
+    recipes = space.fastest(context) if metric.trained_share == 1 else space.smallest(context)
     try:
-        best = min(latency_of(untrained(recipe, task)) for recipe in space.fastest(context))
+        found = [cost_before(untrained(recipe, task), metric.name) for recipe in recipes]
     except ExportError as error:
         raise Problem(
-            f"--max-latency-ms cannot be met: the students have no ONNX form to be timed ({error})."
+            f"{option_of(metric.name)} cannot be met: the students have no ONNX form to be measured "
+            f"({error})."
         ) from error
-    if best > budget.max_latency_ms:
-        raise Problem(
-            f"No student of this study answers within {show_number(budget.max_latency_ms)} ms: the fastest "
-            f"takes about {show_number(best)} ms on this machine; give a larger --max-latency-ms."
-        )
+    return min((value for value in found if value is not None), default=None)
 
 
 def _check_drop(quality: Quality, budget: Budget) -> None:
@@ -191,17 +207,20 @@ def _check_drop(quality: Quality, budget: Budget) -> None:
         )
 
 
-def latency_of(data: bytes) -> float:
-    """``latency_ms`` of the student in a packed file, measured now on this machine.
+def cost_before(data: bytes, name: str) -> float | None:
+    """What the untrained student in a packed file has of the cost ``name``; None where training decides it.
 
-    Of one that takes several routes it is that of the shortest: nobody knows before training how many inputs
-    will take it.
+    Of one that takes several routes it is that of the shortest, where it depends on the route: nobody knows
+    before training how many inputs will take it. A latency is measured now on this machine.
 
     Raises:
-        ExportError: the student has no ONNX form.
+        ExportError: the student has no ONNX form, and it is a latency.
     """
     recipe, student = open_student(data)
     _, shortest = routes_of(student)[0]
     with tempfile.TemporaryDirectory(prefix="rayduce-") as table:
-        settings = TrialSettings(latency_table=Path(table), teacher_bytes=1)
-        return latencies(recipe, data, shortest, settings)["latency_ms"]
+        settings = TrialSettings(latency_table=Path(table), teacher_bytes=1, first=frozenset({name}))
+        if name.startswith(LATENCY):
+            return latencies(recipe, data, shortest, settings).get(name)
+        whole = first_metrics(recipe, data, student, settings)
+        return whole[name] if name in whole else first_metrics(recipe, data, shortest, settings).get(name)

@@ -28,6 +28,7 @@ from spaces import Context
 from studies.study import Study
 from trainables.data.datasets import memory_free
 from trainables.data.kept import KeptArrays
+from trainables.metrics import quality_of
 from trainables.recipe import Recipe
 from trainables.tasks.base import SPLITS, LoadedTask
 from trainables.tasks.notes import DataNotes
@@ -182,6 +183,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task, notes = study.examine(options.data, options.about_data)
+    options.yardstick(quality_of(task.metric))
     arrays = study.read(task, options.data, options.store, _tell_nobody, download=options.download)
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)

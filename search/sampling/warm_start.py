@@ -23,7 +23,7 @@ from search.store.store import Store, StoreError
 from search.store.sweep import Sweep
 from search.units import count
 from trainables.foreign import shown
-from trainables.metrics import COSTS, Quality, quality_of
+from trainables.metrics import Quality, costs_of, quality_of
 from trainables.metrics.latency import fingerprint
 from trainables.shipping.packed_file import PackedFileError, read_header
 from trainables.trainable import Copy
@@ -117,6 +117,8 @@ class Reading:
         sampler: that is to learn from them.
         judge: what Optuna is told of a result.
         latency: whether latency counts, as an objective or a limit: then only this machine's does.
+        device: name of the device that students are measured on, or None (default).
+        on_device: whether its numbers count, as objectives or limits: then only that device's do.
     """
 
     draw: Draw
@@ -124,6 +126,8 @@ class Reading:
     sampler: Sampler
     judge: Judge
     latency: bool
+    device: str | None = None
+    on_device: bool = False
 
 
 def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Reading) -> Known:
@@ -163,6 +167,9 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
                 continue
             if reading.latency and machine != here:
                 known.left["timed on another machine"] += 1
+                continue
+            if reading.on_device and sweep.device != reading.device:
+                known.left["measured on another device, or on none"] += 1
                 continue
             source = f"{sweep.name}/{name_of(kept.number)}"
             trial = _trial(kept, result, source, reading)
@@ -250,7 +257,7 @@ def _result(kept: FrozenTrial, row: Mapping[str, Any], quality: Quality) -> dict
     if kept.state not in STATES.values() or STATES.get(str(row.get("state"))) != kept.state:
         return None
     names = [each.validation for each in quality.reported]
-    names += [cost.name for cost in (*COSTS, *quality.costs)]
+    names += [cost.name for cost in costs_of(quality)]
     return {name: row[name] for name in names if row[name] is not None}
 
 

@@ -12,6 +12,7 @@ from optuna.distributions import distribution_to_json
 
 from search.log.folder import FRONT_FILE, SETTINGS_FILE
 from search.objectives.aliases import Candidate, aliases
+from search.objectives.costs import cost_of
 from search.objectives.mark import MARK_NAME, MARK_TAG, NO_MARK, RuntimeMark
 from search.objectives.yardstick import Yardstick
 from search.store.mlflow_client import NOTE_TAG
@@ -53,7 +54,8 @@ def asked(
         left_out: methods that its task refuses, by name, and why.
     """
     quality, limits = yardstick.quality, yardstick.budget.text(yardstick.quality)
-    wanted = f"{quality.label}{', size and latency' if yardstick.minimize_latency else ' and size'}"
+    *others, last = [cost_of(quality, name).label for name in yardstick.costs]
+    wanted = f"{', '.join([quality.label, *others])} and {last}"
     trials = f"{count(params['trials'], 'trial')} of {count(study.epochs, 'epoch')}"
     facts = [
         f"Study {study.name}: {trials}, for {wanted}",
@@ -156,7 +158,7 @@ def finish_sweep(
     """
     quality = yardstick.quality
     candidates = {
-        trial_id: Candidate(trial_id, metrics["packed_bytes"], metrics[quality.validation])
+        trial_id: Candidate(trial_id, metrics[yardstick.size], metrics[quality.validation])
         for trial_id in front
         for metrics in [records[trial_id].metrics]
     }

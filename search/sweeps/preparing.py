@@ -145,6 +145,7 @@ def prepare(
     )
     teacher = {VALIDATION + name: value for name, value in validation.items()}
     teacher["packed_bytes"] = float(len(file))
+    teacher |= request.answers
     inputs = replace(inputs, outputs=ray.put(outputs))
     del outputs  # or the copy that the teacher's task left would stay beside it
     if made:
@@ -198,11 +199,18 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
         teacher_bytes=len(teacher_file),
         own=_own(request),
         device=machine.device,
-        latency_first=options.budget.max_latency_ms is not None
-        or (options.scheduler != "none" and options.minimize_latency),
+        first=_needed_first(request),
         store_mark=machine.store_mark,
         trials=request.folder.trials.absolute(),
+        measured_on=request.device,
     )
+
+
+def _needed_first(request: Request) -> frozenset[str]:
+    """The costs on which it depends whether a student trains at all, so that they are measured before."""
+    yardstick = request.yardstick
+    compared = () if request.options.scheduler == "none" else yardstick.costs
+    return frozenset((*yardstick.budget.limits, *compared))
 
 
 def _own(request: Request) -> tuple[Allowed, ...]:

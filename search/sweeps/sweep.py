@@ -137,6 +137,7 @@ def go_on_with(options: Options) -> str:
         tracking_uri=options.tracking_uri,
         address=options.address,
         own_model=options.own_model,
+        measured=options.device is not None,
     )
 
 
@@ -179,15 +180,16 @@ class _Driver:
             return space(trial, prepared.context)
 
         parameters = space.parameters(prepared.context)
-        matters = options.minimize_latency or options.budget.max_latency_ms is not None
-        known = self._look_back(Reading(draw, parameters, request.sampler, judge, matters))
+        here, there = yardstick.timed_here, yardstick.on_device
+        reading = Reading(draw, parameters, request.sampler, judge, here, options.device, there)
+        known = self._look_back(reading)
         records = records_of(self.before, options.store, yardstick.quality)
         continued = continue_study(
             request.folder.journal, options.name, yardstick.directions, drawn(records), known.trials, judge
         )
         if continued.text:
             self.reporter.say(continued.text)
-        scheduler = make_scheduler(yardstick.quality, options)
+        scheduler = make_scheduler(yardstick, options)
         replay(self.before, scheduler)
         searcher = OptunaSearcher(
             continued.study,

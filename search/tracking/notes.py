@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.objectives.costs import show_cost
 from search.objectives.yardstick import Yardstick
 from search.units import count, show_bytes, show_number
 from trainables.foreign import shown
-from trainables.metrics import Quality
+from trainables.metrics import Quality, device_costs
 
 LONGEST_LINE = 2000
 """Letters of a text from outside; MLflow takes 8,000 characters of a description in all."""
@@ -178,6 +179,9 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
         found.append(f"{split} {quality.label} {quality.text(value)}{_beside(quality, value, teacher)}")
     if student.state == "finished" and "latency_ms" in metrics:
         found.append(f"latency {show_number(metrics['latency_ms'])} ms")
+    found += [show_cost(c, metrics[c.name]) for c in device_costs(quality) if c.name in metrics]
+    sizes = {"onnx_bytes": "in ONNX", "ram_bytes": "of activations at once"}
+    found += [f"{show_bytes(metrics[name])} {what}" for name, what in sizes.items() if name in metrics]
     if student.state == "finished" and student.reason:  # such as why it has no latency
         found.append(plain(student.reason))
     if student.copied_from:

@@ -270,7 +270,7 @@ def test_sweeps_lie_over_each_other_each_with_its_front() -> None:
 
 
 def test_budgets_shade_what_keeps_to_them() -> None:
-    of = sweep(params={"max_bytes": "5000", "max_drop": "3", "max_latency_ms": "None"})
+    of = sweep(params={"limits.packed_bytes": "5000", "max_drop": "3"})
     assert figures.limits_of(of) == {"packed_bytes": 5.0, "validation_accuracy": 95.0}
     figure = front_figure(front_view([(of, FRONT)]))
     [region] = [shape for shape in figure.layout.shapes if shape.type == "rect"]
@@ -279,7 +279,7 @@ def test_budgets_shade_what_keeps_to_them() -> None:
     assert {"budget: at most 5 kB", "budget: at least 95 %"} <= set(notes(figure))
     assert not front_figure(view_of(FRONT)).layout.shapes
     with pytest.raises(StoreError, match="limits that are none"):
-        figures.limits_of(sweep(params={"max_bytes": "many"}))
+        figures.limits_of(sweep(params={"limits.packed_bytes": "many"}))
 
 
 def test_what_is_over_the_budget_or_pruned_is_drawn_faint_and_on_no_front() -> None:

@@ -7,6 +7,7 @@ import torch
 from optuna.trial import FixedTrial
 
 from search.objectives.budget import NO_LIMITS, Budget
+from search.objectives.costs import PACKED
 from search.planning.limits import SURE_SHARE, fitting_points, untrained
 from spaces.architectures import SLICE
 from studies.job import study_of_file
@@ -25,13 +26,13 @@ def digits():
 
 def test_without_a_limit_they_are_the_methods_defaults(digits):
     assert fitting_points(*digits, NO_LIMITS) == digits[0].starting_points(digits[1])
-    assert fitting_points(*digits, Budget(10**9)) == digits[0].starting_points(digits[1])
+    assert fitting_points(*digits, Budget({PACKED: 10**9})) == digits[0].starting_points(digits[1])
 
 
 @pytest.mark.parametrize("limit", [3_000, 20_000])
 def test_they_fit_or_are_as_small_as_they_get(digits, limit):
     space, context, task = digits
-    fitted = fitting_points(space, context, task, Budget(limit))
+    fitted = fitting_points(space, context, task, Budget({PACKED: limit}))
     defaults = space.starting_points(context)
     assert {point["method"] for point in fitted} == {point["method"] for point in defaults}
     smallest = space.opened(context).smaller(defaults[0], 1.0)
@@ -52,7 +53,7 @@ def test_of_ones_own_network_slices_are_tried_where_the_whole_does_not_fit(tmp_p
     task = study.make_task(None, {})
     opened, context = task.open(study.arrays, CPU, 0), study.context(task, "0" * 16, 0)
     assert any(point["start"] == "teacher" for point in study.space.starting_points(context))
-    fitted = fitting_points(study.space, context, opened, Budget(700))
+    fitted = fitting_points(study.space, context, opened, Budget({PACKED: 700}))
     sizes = [len(untrained(study.space(FixedTrial(point), context), opened)) for point in fitted]
     whole = [size for point, size in zip(fitted, sizes, strict=True) if point["start"] != SLICE]
     assert len(whole) < len(fitted) / 2 and all(size * SURE_SHARE <= 700 for size in whole)

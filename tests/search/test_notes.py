@@ -28,7 +28,7 @@ from trainables import foreign
 from trainables.metrics import quality_of
 
 TEACHER = {"accuracy": 0.9972, "validation_accuracy": 0.9889, "packed_bytes": 1_310_000.0}
-YARDSTICK = Yardstick(quality_of("accuracy"), TEACHER, Budget(max_bytes=16_000))
+YARDSTICK = Yardstick(quality_of("accuracy"), TEACHER, Budget({"packed_bytes": 16_000}))
 MEASURED = {
     "validation_accuracy": 0.9861, "accuracy": 0.9833, "packed_bytes": 9_280.0, "compression_ratio": 141.2,
     "latency_ms": 0.0514,

@@ -39,6 +39,8 @@ DTYPES = {
     "accuracy": "float64",
     "packed_bytes": "Int64",
     "compression_ratio": "float64",
+    "onnx_bytes": "Int64",
+    "ram_bytes": "Int64",
     "latency_ms": "float64",
     "macs": "Int64",
     "full_macs": "Int64",
@@ -204,7 +206,7 @@ def test_the_front_is_what_the_sweep_marked(store: Store) -> None:
 
 def test_a_budget_decides_what_is_feasible_and_on_the_front_so_far(folder: Path) -> None:
     sweep = tracker(folder, "tight")
-    limits = Budget(max_bytes=5_000, max_drop=10.0)
+    limits = Budget({"packed_bytes": 5_000}, 10.0)
     sweep.open(limits.params(), {"rayduce.metric": "accuracy"})
     sweep.annotate(SWEEP, {"teacher_validation_accuracy": 0.98}, {})
     for trial_id, quality, size in (("fits", 0.90, 4_000), ("large", 0.95, 5_001), ("poor", 0.87, 1_000)):

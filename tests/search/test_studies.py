@@ -33,10 +33,12 @@ def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Pat
     ]
     assert sizes[1] > sizes[0] + 100
     # How well fresh weights pack varies.
-    check_students(study.space, context, opened, Budget(sizes[1] + 100))
+    check_students(study.space, context, opened, Budget({"packed_bytes": sizes[1] + 100}))
     for bytes_ in (sizes[0] + 10, sizes[0] - 100):
-        with pytest.raises(Problem, match=f"No student of this study fits in {bytes_:,} bytes"):
-            check_students(study.space, context, opened, Budget(bytes_))
+        with pytest.raises(
+            Problem, match=f"No student of this study keeps its packed size to {bytes_:,} bytes"
+        ):
+            check_students(study.space, context, opened, Budget({"packed_bytes": bytes_}))
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def objectives(result):
     return [result.get("validation_accuracy", math.nan), math.log2(result.get("packed_bytes", math.nan))]
 
 
-def reading(context=CONTEXT, space=images, sampler=TPE, latency=False, budget=Budget(max_bytes=2000)):
+def reading(context=CONTEXT, space=images, sampler=TPE, latency=False, budget=Budget({"packed_bytes": 2000})):
     return Reading(
         lambda trial: space(trial, context),
         space.parameters(context),
@@ -107,7 +107,7 @@ def test_trials_and_students_are_taken_over(earlier):
     journal = earlier / "studies" / "old.journal"
     before = journal.read_bytes()
     sizes = lengths(store)
-    known = look_back(store, sweeps, earlier / "studies", reading(budget=Budget(max_bytes=sizes[1])))
+    known = look_back(store, sweeps, earlier / "studies", reading(budget=Budget({"packed_bytes": sizes[1]})))
     assert journal.read_bytes() == before
     assert [trial.user_attrs[EARLIER] for trial in known.trials] == [f"old/0000{n}" for n in range(3)]
     assert [trial.state for trial in known.trials] == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED]
@@ -217,7 +217,7 @@ def test_a_sweep_of_another_folder_is_refused(earlier, tmp_path):
 
 def test_the_front_is_of_the_newest_sweep_with_students(earlier):
     new = tracker(earlier, "new")
-    new.open(Budget(max_bytes=10).params(), {"rayduce.metric": "accuracy"})
+    new.open(Budget({"packed_bytes": 10}).params(), {"rayduce.metric": "accuracy"})
     new.flush()
     store = open_store(earlier)
     assert newest_with_students(store).name == "old"

@@ -105,7 +105,7 @@ def runtime_int8(
     if len(routes) > 1:
         raise NotQuantized(f"it leaves at one of {len(routes)} exits, each with a graph of its own")
     try:
-        exported = to_onnx(network, interface, {}, reduced_range=reduced)
+        exported = to_onnx(network, interface, {}, weights="float32")
     except ExportError as error:
         raise NotQuantized(str(error)) from None
     way = DYNAMIC if any(map(_needs_dynamic, map(onnx.load_from_string, exported.values()))) else STATIC

@@ -1,0 +1,201 @@
+"""Whole numbers in few bits, as ONNX tensors and operations that runtimes carry out as they load a file.
+
+ONNX has whole numbers of 2, 4 and 8 bits. Other ranges are put together out of **planes**: a number below 8
+is one below 4 and, times 4, one below 2. Numbers below 2, 3 and 6 are digits of bytes, 8, 5 and 3 in each.
+Where most numbers are in a narrow **window**, such as zero alone, the others are **exceptions**: their
+places, as distances from one to the next, and their values are stored apart.
+
+Their types are undone by Cast and not by DequantizeLinear, which ONNX Runtime carries out anew in every run,
+or fuses with a product into one that rounds its inputs to 8 bits, unless a session option forbids it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.exporting.pieces import FLOAT, INT32, NARROW, Array, Pieces
+
+Integers = NDArray[np.int64]
+
+DIGITS = {2: 8, 3: 5, 6: 3}
+"""How many digits of a base a byte holds."""
+
+PLANE_BITS = {256: 8.0, 16: 4.0, 4: 2.0} | {base: 8 / digits for base, digits in DIGITS.items()}
+
+PLANE_BYTES, DIGITS_BYTES, WINDOW_BYTES, GAP_BYTES = 110, 260, 120, 300
+"""Roughly, what nodes and names take in a file; they decide only which of several exact forms is taken."""
+
+WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 96, 128)
+
+GAP_BITS = (2, 4, 8)
+
+
+class _Gaps(NamedTuple):
+    codes: Integers
+    escape: int
+
+
+def write_numbers(pieces: Pieces, values: Array, to: int) -> str:
+    """The name of a tensor of one dimension that holds ``values``, stored in as few bytes as possible.
+
+    Args:
+        values: whole numbers, at least one, at most 2^15 apart.
+        to: the type of the tensor that is made, FLOAT or INT32.
+    """
+    numbers = values.astype(np.int64)
+    low, span = int(numbers.min()), int(np.ptp(numbers)) + 1
+    count = len(numbers)
+    best = _dense_bytes(span, count)
+    window = None
+    histogram = np.bincount(numbers - low, minlength=span)
+    total = np.concatenate([[0], np.cumsum(histogram)])
+    for width in WINDOWS:
+        if width >= span:
+            break
+        inside = total[width:] - total[:-width]
+        start = int(inside.argmax())
+        outside = count - int(inside[start])
+        needed = _dense_bytes(width, count) + WINDOW_BYTES + _dense_bytes(span, outside)
+        if needed + _fewest_position_bytes(outside, count) >= best:
+            continue
+        exceptional = (numbers < low + start) | (numbers >= low + start + width)
+        needed += _position_bytes(exceptional)[0]
+        if needed < best:
+            best, window = needed, (low + start, width)
+    if window is None:
+        return _dense(pieces, numbers, to)
+    start, width = window
+    exceptional = (numbers < start) | (numbers >= start + width)
+    base = _dense(pieces, np.where(exceptional, start, numbers), to)
+    return pieces.add(
+        "ScatterElements",
+        base,
+        write_positions(pieces, exceptional),
+        _dense(pieces, numbers[exceptional], to),
+    )
+
+
+def write_positions(pieces: Pieces, chosen: NDArray[np.bool_]) -> str:
+    """The name of a tensor of one dimension with the places where ``chosen`` is True, at least one."""
+    _, gaps = _position_bytes(chosen)
+    if gaps is None:
+        bits = _digits(pieces, chosen.astype(np.int64), 2, INT32)
+        return pieces.reshaped(pieces.add("NonZero", bits), [-1])
+    codes = _dense(pieces, gaps.codes, INT32)
+    steps = pieces.number("Add", codes, 1, INT32)
+    escaped = bool((gaps.codes == gaps.escape).any())
+    if escaped:
+        steps = pieces.number("Min", steps, gaps.escape, INT32)
+    ends = pieces.add("CumSum", steps, pieces.constant(np.array(0, np.int64)))
+    places = pieces.number("Sub", ends, 1, INT32)
+    if not escaped:
+        return places
+    real = pieces.number("Less", codes, gaps.escape, INT32)
+    return pieces.add("Compress", places, real, axis=0)
+
+
+def scattered(pieces: Pieces, values: str, chosen: NDArray[np.bool_]) -> str:
+    """Float ``values`` at the places ``chosen``, zero elsewhere."""
+    zeros = pieces.filled(0, len(chosen), FLOAT)
+    return pieces.add("ScatterElements", zeros, write_positions(pieces, chosen), values)
+
+
+def _dense(pieces: Pieces, numbers: Integers, to: int) -> str:
+    """Every number in the same number of bits."""
+    low, span, count = int(numbers.min()), int(np.ptp(numbers)) + 1, len(numbers)
+    if span == 1:
+        return pieces.filled(low, count, to)
+    planes = _planes(span, count)
+    room = math.prod(planes)
+    # Of the ranges that hold all numbers, one that begins where a type of ONNX begins needs no addition.
+    ends = range(low + span - room, low + 1)
+    signed = len(planes) == 1 and planes[0] not in DIGITS and -room // 2 in ends
+    begin = -room // 2 if signed else 0 if 0 in ends else low
+    if signed:
+        return _plane(pieces, numbers, planes[0], to, signed=True)
+    left, unit, total = numbers - begin, 1, ""
+    for base in planes:
+        plane = _plane(pieces, left % base, base, to)
+        if unit > 1:
+            plane = pieces.number("Mul", plane, unit, to)
+        total = pieces.add("Add", total, plane) if total else plane
+        left, unit = left // base, unit * base
+    return pieces.number("Add", total, begin, to) if begin else total
+
+
+def _plane(pieces: Pieces, digits: Integers, base: int, to: int, *, signed: bool = False) -> str:
+    if base in DIGITS:
+        return _digits(pieces, digits, base, to)
+    # By way of a type that has the values: narrow ones are made from bytes.
+    values = digits.astype(np.int8 if signed else np.uint8).astype(NARROW[base, signed])
+    return pieces.cast(pieces.keep(values), to)
+
+
+def _digits(pieces: Pieces, digits: Integers, base: int, to: int) -> str:
+    """Several digits of ``base`` in a byte, the first one lowest."""
+    units = base ** np.arange(DIGITS[base])
+    padded = np.zeros(-(-len(digits) // len(units)) * len(units), np.int64)
+    padded[: len(digits)] = digits
+    stored = (padded.reshape(-1, len(units)) @ units).astype(np.uint8)
+    wide = pieces.cast(pieces.keep(stored.reshape(-1, 1)), INT32)
+    shifted = pieces.add("Div", wide, pieces.constant(units.astype(np.int32)))
+    flat = pieces.reshaped(pieces.number("Mod", shifted, base, INT32), [-1])
+    if len(padded) != len(digits):
+        flat = pieces.first(flat, len(digits))
+    return flat if to == INT32 else pieces.cast(flat, to)
+
+
+@functools.cache
+def _choices(span: int) -> tuple[tuple[int, ...], ...]:
+    """Bases of planes that together hold ``span`` numbers."""
+    found = []
+    for count in range(1, 5):
+        for bases in itertools.combinations_with_replacement(PLANE_BITS, count):
+            if math.prod(bases) >= span and math.prod(bases[:-1]) < span:
+                found.append(bases)
+    return tuple(found)
+
+
+def _planes(span: int, count: int) -> tuple[int, ...]:
+    return min(_choices(span), key=lambda bases: _planes_bytes(bases, count))
+
+
+def _planes_bytes(bases: Sequence[int], count: int) -> float:
+    return sum(
+        PLANE_BITS[base] * count / 8 + (DIGITS_BYTES if base in DIGITS else PLANE_BYTES) for base in bases
+    )
+
+
+def _dense_bytes(span: int, count: int) -> float:
+    return PLANE_BYTES if span == 1 or not count else _planes_bytes(_planes(span, count), count)
+
+
+def _fewest_position_bytes(chosen: int, count: int) -> float:
+    """Less than which no form of places takes: the information in them."""
+    share = chosen / count
+    if not 0 < share < 1:
+        return 0.0
+    return -count * (share * math.log2(share) + (1 - share) * math.log2(1 - share)) / 8
+
+
+def _position_bytes(chosen: NDArray[np.bool_]) -> tuple[float, _Gaps | None]:
+    """What the best form of places takes, and their distances, if these are it; else bits."""
+    best: tuple[float, _Gaps | None] = (len(chosen) / 8 + DIGITS_BYTES, None)
+    between = np.diff(np.flatnonzero(chosen), prepend=-1) - 1
+    for bits in GAP_BITS:
+        escape = 2**bits - 1
+        escapes = between // escape
+        total = len(between) + int(escapes.sum())
+        needed = bits * total / 8 + GAP_BYTES
+        if needed < best[0]:
+            codes = np.full(total, escape)
+            codes[np.cumsum(escapes + 1) - 1] = between % escape
+            best = (needed, _Gaps(codes, escape))
+    return best
