@@ -180,6 +180,14 @@ class Shuffled(Headed):
         return self.second(self.first(x) - x)
 
 
+class ByHand(Headed):
+    """An activation of plain arithmetic, with numbers on both sides."""
+
+    def body(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.second(0.5 * (y * F.hardtanh(1 - y / -3, 0, 6)))
+
+
 class Enlarged(Headed):
     def body(self, x: Tensor) -> Tensor:
         return self.second(F.interpolate(self.first(x), scale_factor=2.0))
@@ -220,7 +228,7 @@ class Grown(Headed):
 
 
 PUBLISHED = ("resnet18", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet121")
-ALL = [Residual, Bottleneck, Concatenated, Squeezed, Mobile, Plain, Grown, Shuffled, Enlarged]
+ALL = [Residual, Bottleneck, Concatenated, Squeezed, Mobile, Plain, Grown, Shuffled, Enlarged, ByHand]
 
 
 @pytest.mark.parametrize("make", ALL)
