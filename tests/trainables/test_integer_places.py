@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tests.exports import to_onnx
 from trainables import methods
-from trainables.activations import LearnedClip
+from trainables.activations import LearnedClip, MovingRange
 from trainables.calling import call
 from trainables.compression.compressed_weight import (
     compress,
@@ -287,6 +287,39 @@ def test_layers_of_few_bits_read_what_sums_write() -> None:
     wide, narrow = quantizers["stem.0.operand_quantizers.add0-1"], quantizers["first.0.input_quantizer"]
     assert (wide.bits, narrow.bits) == (8, 4)
     assert torch.equal(seen[0], narrow(wide(stem)))
+
+
+class Halved(nn.Module):
+    """Reads a tensor in parts, of which the last has the smaller values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.wide, self.narrow = nn.Conv2d(3, 8, 1), nn.Conv2d(4, 5, 1), nn.Conv2d(4, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.stem(x).chunk(2, 1)
+        return (self.wide(left) + self.narrow(right)).mean((2, 3))
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["calibrated", "trained"])
+def test_a_range_holds_all_parts_of_a_tensor(training: bool) -> None:
+    network = Halved()
+    with torch.no_grad():
+        network.stem.weight[:4] *= 10
+    recipe = recipe_of(activations=MovingRange(momentum=0.0))
+    quantize_inputs(network, recipe, {f"{name}.weight" for name in ("stem", "wide", "narrow")})
+    inputs = torch.randn(8, *SHAPE)
+    calibrate(network, lambda: [inputs])
+    quantizers = dict(input_quantizers(network))
+    assert "wide.input_quantizer" not in quantizers
+    if training:
+        for quantizer in quantizers.values():
+            quantizer.quantizing = True
+        network.train()(inputs)
+        inputs = quantizers["stem.input_quantizer"](inputs)
+    seen = network.stem(inputs) if not training else nn.functional.conv2d(inputs, *network.stem.parameters())
+    found = quantizers["narrow.input_quantizer"].range
+    torch.testing.assert_close(found, torch.stack([seen.amin(), seen.amax()]).detach())
 
 
 class Branching(Residual):

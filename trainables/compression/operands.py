@@ -27,15 +27,17 @@ class Slot:
     Attributes:
         holder: the module that has it.
         name: of the attribute.
-        again: whether another one that reads the same tensor comes first, or decides about the range.
+        again: whether the values decide about the range elsewhere.
+        part: whether the range has to hold them too, though they are not among those that decide.
     """
 
     holder: nn.Module
     name: str
-    again: bool
+    again: bool = False
+    part: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
-        found: Tensor = self.holder.get_submodule(self.name)(x, again=self.again)
+        found: Tensor = self.holder.get_submodule(self.name)(x, again=self.again, part=self.part)
         return found
 
 

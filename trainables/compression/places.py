@@ -43,8 +43,9 @@ class Place:
         beside: whether no weights are multiplied there.
         source: the tensor itself, or those that one layer reads at its calls: places of equal sources can
             share a quantizer. None where nothing is known of it.
-        distance: of its values, how many steps they are behind ``source``; the place of the least decides
-            about the range.
+        distance: how many steps what it reads is behind ``source``: at 0 it is all of it; -1 for a layer
+            that is called more than once.
+        last: when it reads for the last time, to be compared with others'.
         joint: whether all that read ``source`` have to read one and the same quantizer.
     """
 
@@ -54,6 +55,7 @@ class Place:
     beside: bool
     source: int | None = None
     distance: int = 0
+    last: int = 0
     joint: bool = False
 
 
@@ -166,8 +168,8 @@ class _Search:
                 self._graph.keys.get(nodes[0]),
                 all(asked.get((node, number), True) for node in nodes),
                 same.first(self._order[sources[0][0]]),
-                # What is read at every call decides about the range.
                 max(steps for _, steps in sources) if len(nodes) == 1 else -1,
+                self._order[nodes[-1]],
                 any((node, number) in joint for node in nodes),
             )
 
