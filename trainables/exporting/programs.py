@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable
 
@@ -83,7 +84,9 @@ def traced(graph: Graph, *, free: bool) -> ExportedProgram:
         Exception: a network that cannot be traced; PyTorch's errors share no public base.
     """
     axes = [{axis: Dim(name) for axis, name in free_axes.items()} for free_axes in graph.inputs.values()]
+    # By the names of arguments, of which one may take several of the inputs.
+    named = dict(inspect.signature(graph.module.forward).bind(*axes).arguments)
     inputs = graph.draw(2 if free else 1)
     with warnings.catch_warnings(), without_fused_attention(), torch.no_grad():
         warnings.simplefilter("ignore")
-        return torch.export.export(graph.module, inputs, dynamic_shapes=axes if free else None)
+        return torch.export.export(graph.module, inputs, dynamic_shapes=named if free else None)
