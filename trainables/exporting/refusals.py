@@ -38,8 +38,8 @@ def explained(error: Exception, suffix: str, graphs: Mapping[str, Graph]) -> str
                 )
     if "data-dependent" in said:
         return (
-            f"The student cannot be a {suffix} file: PyTorch cannot trace what it decides by the values of its "
-            "inputs; .onnx, which is traced otherwise, may have it."
+            f"The student cannot be a {suffix} file: PyTorch cannot trace what it decides by the values of "
+            "its inputs; .onnx, which is traced otherwise, may have it."
         )
     return f"The student cannot be a {suffix} file: {shown(_first_line(error), _LONGEST)}"
 
