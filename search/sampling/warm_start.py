@@ -117,6 +117,8 @@ class Reading:
         sampler: that is to learn from them.
         judge: what Optuna is told of a result.
         latency: whether latency counts, as an objective or a limit: then only this machine's does.
+        device: name of the device that students are measured on, or None (default).
+        on_device: whether its numbers count, as objectives or limits: then only that device's do.
     """
 
     draw: Draw
@@ -124,6 +126,8 @@ class Reading:
     sampler: Sampler
     judge: Judge
     latency: bool
+    device: str | None = None
+    on_device: bool = False
 
 
 def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Reading) -> Known:
@@ -163,6 +167,9 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
                 continue
             if reading.latency and machine != here:
                 known.left["timed on another machine"] += 1
+                continue
+            if reading.on_device and sweep.device != reading.device:
+                known.left["measured on another device, or on none"] += 1
                 continue
             source = f"{sweep.name}/{name_of(kept.number)}"
             trial = _trial(kept, result, source, reading)

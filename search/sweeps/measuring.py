@@ -12,6 +12,7 @@ import torch
 from search.objectives.yardstick import Yardstick
 from search.tracking.record import Record
 from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.static_int8 import RuntimeInt8
 from trainables.interfaces.base import Interface
 from trainables.metrics.latency import Latency, alone, fingerprint, measure_latencies
 from trainables.metrics.latency_openvino import measure_in_openvino
@@ -34,8 +35,12 @@ def evaluate_packed(
 
 
 @ray.remote
-def latencies_of_all(files: list[bytes], settings: TrialSettings) -> tuple[list[dict[str, float]], str]:
+def latencies_of_all(
+    files: list[bytes], settings: TrialSettings, mark: tuple[Interface, Mapping[str, bytes]] | None
+) -> tuple[list[dict[str, float]], str]:
     """Latencies of each student in milliseconds, by metric, and the machine's fingerprint as JSON.
+
+    Behind those of the students are those of the ``mark``, graphs that are used by an interface.
 
     Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts. A
     student without an ONNX form has none; of one that takes several routes it is the mean over the validation
@@ -43,6 +48,8 @@ def latencies_of_all(files: list[bytes], settings: TrialSettings) -> tuple[list[
     """
     allow_all(settings.own)
     exported = [_exported(file) for file in files]
+    if mark is not None:
+        exported.append([_Exported(1.0, dict(mark[1]), mark[0])])
     routes = [route for student in exported for route in student]
     with alone():
         rounds = [[_latencies(each) for each in routes] for _ in range(3)]
@@ -97,12 +104,21 @@ def measure_front(
     data: Any,
     task: Task,
     settings: TrialSettings,
-) -> None:
-    """The one use of the test split, and latency again now that the machine is quiet."""
+    mark: RuntimeInt8 | None = None,
+) -> dict[str, float]:
+    """The one use of the test split, and latency again now that the machine is quiet.
+
+    Returns:
+        Latencies of the ``mark``, measured in turn with the students'; none without one.
+    """
     paths = [path for trial_id in front if (path := records[trial_id].packed_file) is not None]
     files = [path.read_bytes() for path in paths]
     measured = ray.get([evaluate_packed.remote(file, data, task, "test", settings) for file in files])
-    latencies, machine = ray.get(latencies_of_all.remote(files, settings))
+    latencies, machine = ray.get(
+        latencies_of_all.remote(files, settings, None if mark is None else (task.interface, mark.graphs))
+    )
+    of_mark = latencies.pop() if mark is not None else {}
     for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
         records[trial_id].metrics |= {**quality, **latency}
         records[trial_id].machine = machine
+    return of_mark

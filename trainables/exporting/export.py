@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainables.activations.base import Grid, InputQuantizer
 from trainables.activations.functional import on_grid
-from trainables.compression.quantized_inputs import input_quantizers
+from trainables.compression.quantized_inputs import input_quantizers, unfollowed
 from trainables.exporting.branches import branched
 from trainables.exporting.integer_graph import Outcome, to_integers
 from trainables.exporting.integer_weight import (
@@ -118,7 +118,7 @@ def to_onnx(
                 outcome = to_integers(exported, tensors or {}, reduced_range=reduced)
                 rounded |= outcome.rounded
             kept = store_weights(exported, tensors) if few_bits and tensors is not None else None
-            note = _note(outcome, reduced, kept)
+            note = _note(outcome, reduced, kept) + (unfollowed(network) if quantized else "")
             facts = {"weights": note, "graph": name, **interface.metadata(), **metadata}
             files[name] = _annotated(shortened(branched(exported)), facts)
     except Exception as error:  # exporter and checker raise errors of many unrelated classes
@@ -241,14 +241,16 @@ class _EmittedQuantizer(nn.Module):
     scale: Tensor
     zero: Tensor
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid | None) -> None:
         super().__init__()
-        self.bits = grid.bits
+        self.bits = 0 if grid is None else grid.bits
+        if grid is None:
+            return
         self.register_buffer("scale", grid.scale.clone())
         self.register_buffer("zero", grid.zero.to(torch.uint8))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _Rounded.apply(x, self.scale, self.zero, self.bits)
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+        return _Rounded.apply(x, self.scale, self.zero, self.bits) if self.bits else x
 
 
 def _emitting(network: nn.Module) -> nn.Module:
@@ -256,7 +258,7 @@ def _emitting(network: nn.Module) -> nn.Module:
     copied = copy.deepcopy(network)
     for name, quantizer in list(input_quantizers(copied)):
         parent, _, child = name.rpartition(".")
-        emitted = _EmittedQuantizer(quantizer.grid()) if quantizer.quantizing else nn.Identity()
+        emitted = _EmittedQuantizer(quantizer.grid() if quantizer.quantizing else None)
         setattr(copied.get_submodule(parent), child, emitted)
     return copied
 
