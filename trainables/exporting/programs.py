@@ -37,7 +37,7 @@ class ExactLevels(nn.Module):
         self.register_buffer("scale", grid.scale.clone())
         self.register_buffer("zero", grid.zero.clone())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
         level = (torch.round(x / self.scale) + self.zero).clamp(0, self.top)
         return (level - self.zero) * self.scale
 
@@ -55,7 +55,7 @@ class SignedLevels(nn.Module):
         top = 2**grid.bits - 1
         self.ends = None if grid.bits == 8 else tuple(self.scale * (end - int(grid.zero)) for end in (0, top))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
         if self.ends is not None:
             x = torch.nn.functional.hardtanh(x, *self.ends)
         how = (self.scale, self.zero, -128, 127, torch.int8)
@@ -63,12 +63,17 @@ class SignedLevels(nn.Module):
         return found
 
 
+class _Untouched(nn.Module):
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+        return x
+
+
 def with_levels(network: nn.Module, form: Callable[[Grid], nn.Module]) -> nn.Module:
     """A copy whose input quantizers are ``form`` of their grids."""
     copied = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
     for name, quantizer in list(input_quantizers(copied)):
         parent, _, child = name.rpartition(".")
-        made = form(quantizer.grid()) if quantizer.quantizing else nn.Identity()
+        made = form(quantizer.grid()) if quantizer.quantizing else _Untouched()
         setattr(copied.get_submodule(parent), child, made)
     return copied
 
