@@ -102,8 +102,8 @@ class _Rewriting:
     def _merge_equal(self) -> None:
         """Keep one of several quantizations of one tensor that give the same."""
         first: dict[object, fx.Node] = {}
-        for node in [node for node in self._graph.nodes if node.target is QUANTIZE]:
-            kept = first.setdefault(node.args, node)
+        for node in [node for node in self._graph.nodes if node.target in (QUANTIZE, DEQUANTIZE)]:
+            kept = first.setdefault((node.target, node.args), node)
             if kept is not node:
                 node.replace_all_uses_with(kept)
                 self._graph.erase_node(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable
 
@@ -36,7 +37,7 @@ class ExactLevels(nn.Module):
         self.register_buffer("scale", grid.scale.clone())
         self.register_buffer("zero", grid.zero.clone())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
         level = (torch.round(x / self.scale) + self.zero).clamp(0, self.top)
         return (level - self.zero) * self.scale
 
@@ -54,7 +55,7 @@ class SignedLevels(nn.Module):
         top = 2**grid.bits - 1
         self.ends = None if grid.bits == 8 else tuple(self.scale * (end - int(grid.zero)) for end in (0, top))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
         if self.ends is not None:
             x = torch.nn.functional.hardtanh(x, *self.ends)
         how = (self.scale, self.zero, -128, 127, torch.int8)
@@ -62,12 +63,17 @@ class SignedLevels(nn.Module):
         return found
 
 
+class _Untouched(nn.Module):
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+        return x
+
+
 def with_levels(network: nn.Module, form: Callable[[Grid], nn.Module]) -> nn.Module:
     """A copy whose input quantizers are ``form`` of their grids."""
     copied = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
     for name, quantizer in list(input_quantizers(copied)):
         parent, _, child = name.rpartition(".")
-        made = form(quantizer.grid()) if quantizer.quantizing else nn.Identity()
+        made = form(quantizer.grid()) if quantizer.quantizing else _Untouched()
         setattr(copied.get_submodule(parent), child, made)
     return copied
 
@@ -83,7 +89,9 @@ def traced(graph: Graph, *, free: bool) -> ExportedProgram:
         Exception: a network that cannot be traced; PyTorch's errors share no public base.
     """
     axes = [{axis: Dim(name) for axis, name in free_axes.items()} for free_axes in graph.inputs.values()]
+    # By the names of arguments, of which one may take several of the inputs.
+    named = dict(inspect.signature(graph.module.forward).bind(*axes).arguments)
     inputs = graph.draw(2 if free else 1)
     with warnings.catch_warnings(), without_fused_attention(), torch.no_grad():
         warnings.simplefilter("ignore")
-        return torch.export.export(graph.module, inputs, dynamic_shapes=axes if free else None)
+        return torch.export.export(graph.module, inputs, dynamic_shapes=named if free else None)

@@ -36,6 +36,11 @@ def explained(error: Exception, suffix: str, graphs: Mapping[str, Graph]) -> str
                     f"The student cannot be a {suffix} file: there is no form of the operator {operator} "
                     f"{where}; .pt2 has PyTorch's own operators, .rdz and .safetensors need none."
                 )
+    if "data-dependent" in said:
+        return (
+            f"The student cannot be a {suffix} file: PyTorch cannot trace what it decides by the values of "
+            "its inputs; .onnx, which is traced otherwise, may have it."
+        )
     return f"The student cannot be a {suffix} file: {shown(_first_line(error), _LONGEST)}"
 
 
