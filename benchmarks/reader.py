@@ -7,7 +7,7 @@
   readers in turn. ``trainers`` is ``unpack`` and ``decode`` of this checkout, ``before`` that of another one,
   such as ``git worktree add ../before 3cfe743``; ``/ before`` is the light reader's time over its time.
 - start: processor seconds of a fresh Python that imports the reader and reads the file.
-- install (with ``--install``, which asks the package index): MB on disk of site-packages of a fresh environment,
+- install (with ``--install``, which asks the package index): MB on disk of a fresh site-packages,
   without pip and setuptools: as ``pip install --no-compile`` leaves it, and with all modules compiled.
 """
 
