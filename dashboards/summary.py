@@ -25,6 +25,7 @@ from dashboards.text import (
 )
 from dashboards.theme import LIGHT, Theme
 from search.objectives.costs import PACKED
+from search.objectives.mark import MARK_NAME
 from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
@@ -74,7 +75,9 @@ def footnote(sweep: Sweep) -> str:
         f"The front is of {sweep.quality.label} and {', '.join(aims)}: on two axes alone, some of it may "
     )
     several += "look beaten."
-    return " ".join([_FOOTNOTE, *([several] if len(aims) > 1 else []), *told])
+    mark = sweep.mark.text(sweep.quality)
+    notes = [*([several] if len(aims) > 1 else []), *([f"{MARK_NAME}: {mark}."] if mark else [])]
+    return " ".join([_FOOTNOTE, *notes, *told])
 
 
 def facts(sweep: Sweep) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from search.objectives.costs import show_value
+from search.objectives.mark import RuntimeMark
 from search.store.sweep import Sweep
 from search.units import show_bytes, show_number, show_seconds
 from trainables.foreign import shown
@@ -47,6 +48,11 @@ def fit_sweep(sweep: Sweep) -> Sweep:
         study=shown(sweep.study),
         metrics={name: value for name, value in sweep.metrics.items() if abs(value) <= LARGEST},
         signatures={name: shown(text) for name, text in sweep.signatures.items()},
+        mark=RuntimeMark(
+            shown(sweep.mark.way),
+            shown(sweep.mark.reason, LONGEST),
+            {name: value for name, value in sweep.mark.values.items() if abs(value) <= LARGEST},
+        ),
     )
 
 

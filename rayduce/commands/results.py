@@ -17,6 +17,7 @@ from rayduce.commands.console import (
     escaped,
 )
 from search.objectives.costs import show_value
+from search.objectives.mark import MARK_NAME, RuntimeMark
 from search.units import show_bytes, show_number
 from trainables.foreign import shown
 from trainables.metrics import Metric, Quality, device_costs
@@ -56,11 +57,14 @@ def quoted(path: Path) -> str:
 
 
 def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
-    """The front's trials, smallest first, each with where its packed file lies."""
+    """The front's trials, smallest first, each with where its packed file lies and the mark of its sweep."""
     from search.store.frames import records
 
     rows = records(opened.front(found.name))
-    return [{**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows]
+    mark = found.mark.metrics
+    return [
+        {**row, **mark, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows
+    ]
 
 
 def front_table(
@@ -128,3 +132,9 @@ def score_text(quality: Quality, value: float | None) -> str:
     if value is None:
         return "-"
     return quality.text(value) if len(quality.unit) <= SHORT_UNIT else quality.number(quality.points(value))
+
+
+def mark_line(mark: RuntimeMark, quality: Quality) -> str:
+    """What ONNX Runtime's own int8 of the teacher is, in one line; empty if nothing is known."""
+    told = mark.text(quality)
+    return f"{MARK_NAME}: {escaped(told)}" if told else ""

@@ -18,7 +18,14 @@ from rayduce.commands.console import (
     out,
     whole_line,
 )
-from rayduce.commands.results import front_rows, front_table, quality_head, score_text, where_store_is
+from rayduce.commands.results import (
+    front_rows,
+    front_table,
+    mark_line,
+    quality_head,
+    score_text,
+    where_store_is,
+)
 from search.units import count, show_bytes, show_seconds
 
 if TYPE_CHECKING:
@@ -115,6 +122,8 @@ def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
         f"{show_bytes(teacher['packed_bytes'])}.",
         highlight=False,
     )
+    if line := mark_line(outcome.mark, quality):
+        out.print(line, highlight=False)
     pruned = sum(r.state == "pruned" for r in outcome.records.values())
     if pruned:
         out.print(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from search.objectives.budget import Budget
 from search.objectives.costs import PACKED, cost_of, costs_named
+from search.objectives.mark import NO_MARK, RuntimeMark
 from search.store.mlflow_client import (
     StoreError,
 )
@@ -43,6 +44,7 @@ class Sweep:
         metrics: what the parent run measured; the teacher's values begin with ``teacher_``.
         params: settings of the sweep.
         signatures: metric -> how it was computed, where that must be told with the number.
+        mark: what ONNX Runtime's own quantization made of the teacher.
     """
 
     run_id: str
@@ -55,6 +57,7 @@ class Sweep:
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     signatures: Mapping[str, str] = field(default_factory=dict)
+    mark: RuntimeMark = NO_MARK
 
     @property
     def quality(self) -> Quality:

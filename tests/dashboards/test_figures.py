@@ -18,6 +18,7 @@ from dashboards.figures.parts import round_ticks
 from dashboards.figures.progress import corner_of
 from dashboards.pages.parameters import _objectives
 from dashboards.theme import DARK, LIGHT, THEMES, theme_of
+from search.objectives.mark import RuntimeMark
 from search.store.store import StoreError
 from tests.dashboards.frames import ACCURACY, BLEU, bleu_sweep, bleu_trials, sweep, trials
 
@@ -165,6 +166,29 @@ def test_the_teacher_is_a_star_and_a_line_where_it_was_measured() -> None:
     known = {"teacher_validation_accuracy": 0.98}
     assert len(traces(front_figure(front_view([(sweep(metrics=known), FRONT)])), "Teacher")) == 1
     assert traces(front_figure(front_view([(sweep(**BARE), FRONT)])), "Teacher") == []
+
+
+def test_what_onnx_runtime_makes_of_the_teacher_is_a_cross() -> None:
+    values = {"onnx_bytes": 120_000.0, "validation_accuracy": 0.97, "accuracy": 0.96, "latency_ms": 0.05}
+    marked = sweep(mark=RuntimeMark("static", values=values))
+    own = "ONNX Runtime's own int8 of the teacher"
+    figure = front_figure(front_view([(marked, FRONT)]))
+    [cross] = traces(figure, f"{own} (bytes of its ONNX file)")
+    assert (cross.x[0], cross.y[0], cross.marker.symbol) == (120.0, 97, "x")
+    assert "its ONNX file" in cross.hovertext[0] and cross.customdata is None
+
+    test, latency = quality_axis(ACCURACY, test=True), axis_of(ACCURACY, "latency_ms", SIZE)
+    frame = FRONT.assign(latency_ms=[0.01, 0.02, 0.03, 0.04])
+    figure = front_figure(front_view([(marked, frame.assign(accuracy=0.9))], x=latency, y=test))
+    [cross] = traces(figure, own)
+    assert (cross.x[0], cross.y[0]) == (0.05, 96) and "ONNX file" not in cross.hovertext[0]
+    assert 10 ** figure.layout.xaxis.range[0] < 0.05 < 10 ** figure.layout.xaxis.range[1]
+
+    unknown = axis_of(ACCURACY, "macs", SIZE)
+    assert traces(front_figure(front_view([(marked, frame.assign(macs=5e6))], x=unknown)), own) == []
+    several = front_view([(marked, FRONT), (sweep(name="<b>", mark=marked.mark), FRONT)])
+    names = [trace.name for trace in front_figure(several).data]
+    assert "ONNX Runtime's own int8 of &lt;b&gt;'s teacher (bytes of its ONNX file)" in names
 
 
 def test_the_best_in_full_precision_are_ringed() -> None:

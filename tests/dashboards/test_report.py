@@ -2,7 +2,8 @@ import re
 from html.parser import HTMLParser
 
 from dashboards.report import front_html
-from dashboards.summary import cards, columns, front_rows
+from dashboards.summary import cards, columns, footnote, front_rows
+from search.objectives.mark import RuntimeMark
 from tests.dashboards.frames import ACCURACY, bleu_sweep, bleu_trials, sweep, trials
 
 SHOWN = trials(
@@ -180,3 +181,13 @@ def test_rows_of_the_table_are_sorted_by_size_and_full_of_text() -> None:
     assert rows[1]["loss"] == "\N{MINUS SIGN}1.00"
     assert rows[1]["latency"] == "0.250"
     assert all(row[column.key] for row in rows for column in columns(ACCURACY))
+
+
+def test_the_footnote_says_what_onnx_runtime_makes_of_the_teacher() -> None:
+    values = {"onnx_bytes": 120_000.0, "accuracy": 0.96, "latency_ms": 0.05}
+    found = footnote(sweep(mark=RuntimeMark("static", values=values)))
+    assert "ONNX Runtime's own int8 of the teacher: 120 kB ONNX, 96.00 % accuracy, 0.050 ms." in found
+    assert "ONNX Runtime's own" not in footnote(sweep())
+    hostile = sweep(mark=RuntimeMark(reason="<script>alert(1)</script>", values={"latency_ms": 1e300}))
+    page = front_html(trials({"front": True}), hostile)
+    assert "none: &lt;script&gt;alert" in page and "<script>alert" not in page

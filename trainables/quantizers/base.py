@@ -257,12 +257,14 @@ class WeightQuantizer(nn.Module):
             pruned elements are zero and stay zero, and no mask has to be stored. The others are given
             the kept values alone, shape (n,), because they would move pruned zeros off zero.
         all_zero: whether it makes every value zero.
+        folds: whether what it rounds has the factor of the batch normalisation behind the layer in it.
         divisible: whether what is left of a tensor can be stored when channels are taken out of it.
     """
 
     exact_zero: ClassVar[bool] = False
     all_zero: ClassVar[bool] = False
     divisible: ClassVar[bool] = True
+    folds: bool = False
 
     def initialize(self, weight: Tensor) -> None:
         """Take learned state (a codebook) from ``weight``; by default there is none."""
