@@ -177,6 +177,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="students whose name begins so")
+    parser.add_argument("--bits", type=int, nargs="*", help="students of so many")
     options = parser.parse_args()
     torch.set_num_threads(1)
     bench = Bench(options.runs, options.images)
@@ -187,7 +188,7 @@ def main() -> None:
         f"{'differ':>8}{'tied':>6}{'time':>7}"
     )
     for name, bits, quantizer, sparsity in students():
-        if name.startswith(options.only):
+        if name.startswith(options.only) and (not options.bits or bits in options.bits):
             print(line(bench.row(name, bits, bench.packed(quantizer, sparsity), options.rounds)), flush=True)
 
 

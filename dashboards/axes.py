@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dashboards.text import upper_first
 from search.store.sweep import Sweep
 from trainables.metrics import Metric, Quality, costs_of, span
 
@@ -102,7 +103,7 @@ def quality_axis(quality: Quality, *, test: bool = False) -> Axis:
 
 def _cost_axis(cost: Metric) -> Axis:
     """Of a cost that has no axis of its own; bytes are drawn as the packed size is."""
-    label = cost.label[:1].upper() + cost.label[1:]
+    label = upper_first(cost.label)
     if cost.unit == "B":
         title = f"{label} (kB = 1000 bytes, logarithmic)"
         return Axis(cost.name, cost.label, title, cost.goal, 1e-3, True, "kB")

@@ -20,18 +20,11 @@ from rayduce.commands.arguments import (
     Fixes,
     Flip,
     ImageSize,
-    MaxBytes,
-    MaxCosts,
-    MaxDrop,
-    MaxLatency,
-    MaxRam,
     Mean,
     Methods,
-    Minimized,
     NetworkName,
     OwnModel,
     Ranges,
-    SizeOf,
     SourceLanguage,
     Std,
     StoreDir,
@@ -44,10 +37,8 @@ from rayduce.commands.arguments import (
     VocabularySize,
     WeightsFile,
     about_data,
-    budget_of,
     checked_name,
     code_option,
-    objectives_of,
     study_of,
     wishes,
 )
@@ -59,6 +50,17 @@ from rayduce.commands.console import (
 )
 from rayduce.commands.device import DeviceName, Measure, MeasureTimeout
 from rayduce.commands.help import SAMPLERS, Command
+from rayduce.commands.limits import (
+    MaxBytes,
+    MaxCosts,
+    MaxDrop,
+    MaxLatency,
+    MaxRam,
+    Minimized,
+    SizeOf,
+    budget_of,
+    objectives_of,
+)
 from rayduce.commands.results import quoted
 from rayduce.commands.running import page_of, run
 from rayduce.measuring import asking, measuring

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from search.objectives.budget import Budget
-from search.objectives.costs import PACKED, cost_of
+from search.objectives.costs import PACKED, cost_of, costs_named
+from search.objectives.mark import NO_MARK, RuntimeMark
 from search.store.mlflow_client import (
     StoreError,
 )
 from trainables.foreign import shown
-from trainables.metrics import Quality, quality_of
+from trainables.metrics import Metric, Quality, quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.device import with_device
 
@@ -43,6 +44,7 @@ class Sweep:
         metrics: what the parent run measured; the teacher's values begin with ``teacher_``.
         params: settings of the sweep.
         signatures: metric -> how it was computed, where that must be told with the number.
+        mark: what ONNX Runtime's own quantization made of the teacher.
     """
 
     run_id: str
@@ -55,6 +57,7 @@ class Sweep:
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     signatures: Mapping[str, str] = field(default_factory=dict)
+    mark: RuntimeMark = NO_MARK
 
     @property
     def quality(self) -> Quality:
@@ -121,6 +124,15 @@ class Sweep:
             raise StoreError(
                 f"The sweep {self.name} minimises {shown(' '.join(names), 80)}: {error}."
             ) from error
+
+    @property
+    def asked(self) -> tuple[Metric, ...]:
+        """The costs that are an objective or have a limit, which tables tell of students.
+
+        Raises:
+            StoreError: as for :attr:`costs` and :attr:`budget`.
+        """
+        return costs_named(self.quality, (*self.costs, *self.budget.limits))
 
     def over_budget(self, trial: Mapping[str, Any]) -> str:
         """By how much a trial, as a row of :meth:`Store.trials`, is over the limits; empty if it is not."""

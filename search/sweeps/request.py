@@ -179,7 +179,7 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     context = study.context(task, teacher.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)
     options, device, answers = meet(options, teacher, study.space, context, opened, reporter)
-    check_students(study.space, context, opened, options.budget)
+    check_students(study.space, context, opened, options.budget, options.size)
     if lacking := lacking_features(study.space, context, teacher, opened):
         context = replace(context, lacking_features=lacking)
         check_students(study.space, context, opened, options.budget)

@@ -268,5 +268,5 @@ def test_the_example_searches_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_every_package_says_that_it_is_typed() -> None:
-    for package in ("dashboards", "rayduce", "search", "spaces", "studies", "trainables"):
+    for package in ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables"):
         assert (ROOT / package / "py.typed").is_file()

@@ -107,7 +107,7 @@ def test_what_a_sweep_measures_beside_the_known_costs_can_be_limited():
 
 
 def test_a_cost_that_nobody_reports_and_one_of_which_more_is_better_are_refused():
-    with pytest.raises(ValueError, match=r"no such metric: use one of packed_bytes, latency_ms, macs"):
+    with pytest.raises(ValueError, match=r"no such metric: use one of packed_bytes, .*latency_ms, macs"):
         cost_of(ACCURACY, "latency_beam_ms")
     assert cost_of(BLEU, "latency_beam_ms").unit == "ms"
     with pytest.raises(ValueError, match="more of it is better"):

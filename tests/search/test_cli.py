@@ -306,6 +306,35 @@ def wrong(*arguments):
     return " ".join(message)
 
 
+def test_limits_and_aims_that_make_no_sense_are_told(tmp_path):
+    store = ("--store", tmp_path / "store")
+    for command in ("sweep", "plan"):
+        for limit, told in (
+            ("speed=3", "--max speed cannot be used: there is no such metric: use one of packed_bytes, "),
+            ("sparsity=0.5", "--max sparsity cannot be used: more of it is better"),
+            ("macs", "--max must be METRIC=VALUE"),
+            ("=3", "--max must be METRIC=VALUE"),
+            ("macs=many", "--max macs must be a number, got 'many'"),
+            ("macs=2kB", "--max macs must be a number, got '2kB'"),
+            ("macs=-1", "--max macs must be above 0 and finite, got -1"),
+            ("latency_ms=nan", "--max latency_ms must be above 0 and finite, got nan"),
+            ("packed_bytes=-3", "--max packed_bytes must be above 0"),
+            ("packed_bytes=3 potatoes", "'3 potatoes' is no size"),
+            ("macs=1", "keeps its multiply-adds to 1: the least is about"),
+        ):
+            assert told in wrong(command, "digits", "--max", limit, *store), limit
+        twice = wrong(command, "digits", "--max-bytes", "16kB", "--max", "packed_bytes=8kB", *store)
+        assert "--max packed_bytes limits packed_bytes, which another option limits already" in twice
+        assert "--max-latency-ms must be above 0" in wrong(command, "digits", "--max-latency-ms", "0", *store)
+    for aim, told in (
+        ("speed", "--minimize speed cannot be used: there is no such metric"),
+        ("sparsity", "--minimize sparsity cannot be used: more of it is better"),
+        ("packed_bytes", "--minimize packed_bytes can be left out"),
+    ):
+        assert told in wrong("sweep", "digits", "--minimize", aim, *store)
+    assert not (tmp_path / "store" / "sweeps").exists()
+
+
 def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     from PIL import Image
 
@@ -319,8 +348,8 @@ def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     assert "is not a directory" in wrong("plan", "text_pairs", "--data", __file__, *store)
     assert "potatoes" in wrong("sweep", "digits", "--max-bytes", "3 potatoes", *store)
     for command in ("sweep", "plan"):
-        assert "smallest takes" in wrong(command, "digits", "--max-bytes", "64", *store)
-    assert "the fastest takes" in wrong("sweep", "digits", "--max-latency-ms", "0.0001", *store)
+        assert "the least is about" in wrong(command, "digits", "--max-bytes", "64", *store)
+    assert "the least is about" in wrong("sweep", "digits", "--max-latency-ms", "0.0001", *store)
     assert "--max-drop must be at least 0" in wrong("sweep", "digits", "--max-drop", "-1", *store)
     assert "sampler 'grid'" in wrong("sweep", "digits", "--sampler", "grid", *store)
     assert "no store" in wrong("sweep", "digits", "--from", "nope", *store)

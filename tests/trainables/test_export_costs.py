@@ -6,31 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from rayduce.commands.app import app
-from trainables import methods
-from trainables.compression.compressed_weight import compress
+from tests.exports import packed_student
 from trainables.exporting.export import ExportError
 from trainables.exporting.ram import RamError
-from trainables.models import ConvNet
-from trainables.origins import Fresh
-from trainables.shipping.evaluation import open_student, ship
-from trainables.tasks import Digits
+from trainables.shipping.evaluation import open_student
 from trainables.training import export_costs, trial_metrics
-from trainables.training.trial_metrics import TrialSettings, counted_export, export_metrics
-
-STUDENT = ConvNet(stages=((6,), (8,)), hidden=(16,), kernel_size=3, depth=1)
+from trainables.training.export_costs import counted_export, exported
+from trainables.training.trial_metrics import TrialSettings, export_metrics, first_metrics
 
 
 @pytest.fixture(scope="module")
 def packed() -> bytes:
-    recipe = methods.quantized_distillation(
-        methods.Setting(Digits(), Fresh(STUDENT), epochs=1, teacher="0" * 16)
-    )
-    torch.manual_seed(0)
-    return ship(recipe, compress(STUDENT.build(recipe.task.input_shape, 10), recipe))
+    return packed_student()
 
 
 def test_the_size_in_onnx_is_that_of_what_a_user_exports(packed: bytes, tmp_path: Path) -> None:
@@ -86,3 +76,26 @@ def test_why_numbers_are_missing_is_told(packed: bytes, tmp_path, monkeypatch) -
     nothing = export_metrics(recipe, packed, student, settings)
     assert nothing.numbers == {} and nothing.layers == []
     assert nothing.missing == "no latency, memory or size in ONNX: there is no form for sorting"
+
+
+def test_memory_is_known_before_training_where_it_decides(packed: bytes, monkeypatch) -> None:
+    monkeypatch.setattr(export_costs, "_RAM", {})
+    recipe, student = open_student(packed)
+    numbers = counted_export(recipe, packed, student).numbers
+    assert numbers["ram_bytes"] > 0
+    exports: list[bytes] = []
+
+    def counting(recipe: Any, data: bytes, student: Any) -> dict[str, bytes]:
+        exports.append(data)
+        return exported(recipe, data, student)
+
+    monkeypatch.setattr(export_costs, "exported", counting)
+    for first, told in (
+        ((), {}),
+        (("ram_bytes",), {"ram_bytes": numbers["ram_bytes"]}),
+        (("ram_bytes",), {"ram_bytes": numbers["ram_bytes"]}),
+        (("onnx_bytes",), numbers),
+    ):
+        settings = TrialSettings(None, 1, first=frozenset(first))
+        assert first_metrics(recipe, packed, student, settings) == told
+    assert len(exports) == 2  # the memory of an architecture is counted once, the size of each student

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,11 +19,16 @@ from torch import Tensor, nn
 from tests.contracts.test_codecs import codes, dense, mixed
 from tests.contracts.test_quantizers import SHAPES, VARIANTS
 from tests.exports import to_onnx
+from tests.trainables.interfaces.test_encoder_decoder import INTERFACE
+from tests.trainables.models.test_translators import built
+from trainables.exiting.leaving import leave_or
 from trainables.exporting import export
 from trainables.exporting.few_bits import write_tensor
 from trainables.exporting.opsets import nodes_of, raised
 from trainables.exporting.pieces import FLOAT, INT32, Pieces
 from trainables.exporting.whole_numbers import write_numbers, write_positions
+from trainables.models import LSTM, Transformer
+from trainables.models.base import Model
 from trainables.quantizers.base import Codes, Dense, Grouped, MixedCodes, Stored
 
 TYPES = {
@@ -259,6 +265,48 @@ def test_gates_in_another_order(kind: type[nn.LSTM | nn.GRU]) -> None:
     assert sum(each.data_type == TensorProto.INT4 for each in made.graph.initializer) == 4
 
 
+@pytest.mark.parametrize(
+    "model", [LSTM(depth=2, units=16, embedding=12), Transformer(depth=1, units=16)], ids=str
+)
+def test_translators(model: Model) -> None:
+    """All matrices of both files are in 4 bits, an embedding that is tied to the last layer once in each."""
+    torch.manual_seed(0)
+    network = built(model, torch.float32).eval()
+    tensors = compressed(network)
+    for data in export.to_onnx(network, INTERFACE, {}, tensors).values():
+        stored = onnx.load_from_string(data).graph.initializer
+        large = [each for each in stored if np.prod(each.dims) > 100]
+        assert len([each for each in large if each.data_type == TensorProto.INT4]) > 2
+        matrices = [each for each in large if len(each.dims) > 1 and each.dims[-2] > 2]
+        assert not [each.name for each in matrices if each.data_type == FLOAT]
+
+
+class Early(nn.Module):
+    """Answers early where it is certain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(30, 40)
+        self.exit = nn.Linear(40, 5)
+        self.rest = nn.Sequential(nn.Linear(40, 60), nn.ReLU(), nn.Linear(60, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.first(x))
+        early = self.exit(hidden)
+        return leave_or(early.amax(1) > 0.3, early, self.rest(hidden))
+
+
+def test_weights_of_a_branch_are_in_it_and_computed_once(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Early().eval()
+    data = to_onnx(network, (30,), {}, compressed(network))
+    (choice,) = (node for node in onnx.load_from_string(data).graph.node if node.op_type == "If")
+    inner = [tensor for a in choice.attribute for tensor in a.g.initializer]
+    assert [list(each.dims) for each in inner if each.data_type == TensorProto.INT4] == [[2400]]
+    left = optimized(data, tmp_path)
+    assert left.count("Gemm") == 4 and not {"Mul", "Reshape", "Transpose"} & {*left}
+
+
 def test_the_old_form_stays_old() -> None:
     network = nn.Sequential(nn.Linear(30, 40)).eval()
     tensors = compressed(network)
@@ -280,13 +328,17 @@ def test_wrong_bits_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         to_onnx(network, (30,), {}, compressed(network))
 
 
-def test_runtimes_compute_weights_once(tmp_path) -> None:
+def test_runtimes_compute_weights_once(tmp_path: Path) -> None:
     """No option is needed: what is left in the graph that runs is the network."""
     network = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10)).eval()
     data = to_onnx(network, (1, 6, 6), {}, compressed(network))
+    assert sorted(optimized(data, tmp_path)) == ["Conv", "Flatten", "Gemm", "Relu"]
+
+
+def optimized(data: bytes, tmp_path: Path) -> list[str]:
+    """The operations that ONNX Runtime carries out in each run."""
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    left = [node.op_type for node in nodes_of(onnx.load(tmp_path / "optimized.onnx").graph)]
-    assert sorted(left) == ["Conv", "Flatten", "Gemm", "Relu"]
+    return [node.op_type for node in nodes_of(onnx.load(tmp_path / "optimized.onnx").graph)]

@@ -26,6 +26,7 @@ class InputQuantizer(nn.Module):
     """What an :class:`ActivationQuantizer` builds for one input of one layer.
 
     Attributes:
+        part: that built it; those of equal parts can take turns on one tensor.
         range: float32, shape (2,), a persistent buffer or a parameter: the least and the largest value, with
             zero between them. It decides the grid, so the packed file holds it and a rebuilt network
             quantizes as the student did. Both are rounded to float16 wherever they are used, so that
@@ -36,6 +37,7 @@ class InputQuantizer(nn.Module):
     """
 
     range: Tensor
+    part: Part
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -43,11 +45,20 @@ class InputQuantizer(nn.Module):
         self.quantizing = False
         self.observing = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape in, the same shape out; float32 where it quantizes."""
-        if self.observing:
+    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+        """Any shape in, the same shape out; float32 where it quantizes.
+
+        Args:
+            x: what is read.
+            again: whether these are values, or some of them, that decide about the range elsewhere.
+        """
+        if self.observing and not again:
             self.observe(x.detach())
-        return self.quantized(x) if self.quantizing else x
+        if not self.quantizing:
+            return x
+        if self.training and not again:
+            self.follow(x.detach())
+        return self.quantized(x)
 
     @abstractmethod
     def begin(self) -> None:
@@ -56,6 +67,9 @@ class InputQuantizer(nn.Module):
     @abstractmethod
     def observe(self, x: Tensor) -> None:
         """Take one batch of inputs into the range."""
+
+    def follow(self, x: Tensor) -> None:  # a range that is learned follows nothing
+        """Move the range after one batch of training; by default it stays."""
 
     @abstractmethod
     def quantized(self, x: Tensor) -> Tensor:
@@ -86,4 +100,4 @@ class ActivationQuantizer(Part):
 
     @abstractmethod
     def for_sums(self) -> Self:
-        """The same for what is added and not multiplied, such as the two sides of a residual block."""
+        """The same for what meets no weights: sums, concatenations, pooling, activations."""

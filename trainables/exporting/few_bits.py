@@ -102,8 +102,8 @@ def _mixed(pieces: Pieces, codes: MixedCodes) -> str:
         )
         values = values or pieces.filled(0, count, FLOAT)
         values = pieces.add("ScatterElements", values, pieces.reshaped(these, [-1]), levels)
-    for kind, number in (("Mul", codes.scale), ("Add", codes.offset)):
-        values = pieces.add(kind, values, pieces.constant(number.numpy()))
+    for kind, factor in (("Mul", codes.scale), ("Add", codes.offset)):
+        values = pieces.add(kind, values, pieces.constant(factor.numpy()))
     return values
 
 

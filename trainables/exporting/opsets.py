@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, helper
 
 NEEDS = {
-    TensorProto.UINT4: 21,
-    TensorProto.INT4: 21,
-    TensorProto.UINT2: 25,
-    TensorProto.INT2: 25,
+    int(TensorProto.UINT4): 21,
+    int(TensorProto.INT4): 21,
+    int(TensorProto.UINT2): 25,
+    int(TensorProto.INT2): 25,
 }
 """The first opset in which Cast has a type."""
 

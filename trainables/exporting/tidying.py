@@ -19,6 +19,7 @@ def shortened(model: ModelProto) -> ModelProto:
     graphs = list(_graphs(model.graph))
     answers = {value.name for graph in graphs for value in graph.output}
     renamed = _share_constants(graphs, answers)
+    graphs = list(_graphs(model.graph))  # putting nodes back has made copies of the branches in them
     inputs = {value.name for value in model.graph.input}
     kept = inputs | {value.name for value in model.graph.output}
     kept |= {tensor.name for graph in graphs for tensor in graph.initializer}
@@ -43,7 +44,7 @@ def _share_constants(graphs: list[GraphProto], answers: set[str]) -> dict[str, s
             instead[tensor.name] = name
         return name != tensor.name
 
-    for graph in graphs:
+    for graph in reversed(graphs):  # branches first: they are in nodes of the graphs around them
         moved = [tensor for tensor in graph.initializer if not known(tensor)]
         nodes = []
         for node in graph.node:

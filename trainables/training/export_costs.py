@@ -104,7 +104,7 @@ def first_costs(recipe: Recipe, data: bytes, student: nn.Module, *, size: bool) 
         recipe: of the student.
         data: its packed file as it begins.
         student: rebuilt from that, on the CPU.
-        size: whether to tell ``onnx_bytes`` of the file as it begins, too, for which it is exported each time.
+        size: whether to tell ``onnx_bytes`` of the file as it begins, too: then it is exported each time.
     """
     key = export_key(unpack(data), student)
     if key in _RAM and not size:
