@@ -89,7 +89,7 @@ def test_a_sweep_by_a_devices_numbers_is_killed_and_goes_on(tmp_path: Path) -> N
     board.mkdir()
     (board / "ask.sh").write_text(DEVICE)
     command = f"sh {board}/ask.sh --password hunter2-board {{onnx}}"
-    aims = ("--minimize", "energy_mj", "--max", "latency_ms=5")
+    aims = ("--minimize", "energy_mj", "--max", "latency_ms=5", "--max", "energy_mj=1e9")
     small = ("--trials", 6, "--epochs", 2, "--concurrency", 2, "--store", store, "--name", "s")
     net = tmp_path / "net.py"
     net.write_text(NETWORK)
@@ -116,7 +116,7 @@ def test_a_sweep_by_a_devices_numbers_is_killed_and_goes_on(tmp_path: Path) -> N
     opened = open_store(store)
     found, trials = opened.sweep("s"), opened.trials("s")
     assert found.device == "board" and found.costs == ("packed_bytes", "device_energy_mj")
-    assert found.budget.limits == {"device_latency_ms": 5.0}
+    assert found.budget.limits == {"device_latency_ms": 5.0, "device_energy_mj": 1e9}
     assert found.metrics["teacher_device_latency_ms"] == 1.0
     finished = trials[trials["state"] == "finished"]
     assert len(trials) == 6 and (finished["device_latency_ms"] == 1.0).all() and len(finished)
