@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -205,3 +206,16 @@ def test_what_cannot_be_exported_is_a_sentence(student: Path, tmp_path: Path, mo
     assert "--weights is about ONNX and OpenVINO" in refused(tmp_path / "out.pt2", "--weights", "stored")
     monkeypatch.setattr(type(format_of("pte")), "modules", ("no_such_library",))
     assert "not installed: pip install 'rayduce[executorch]'" in refused(tmp_path / "out.pte")
+
+
+def test_an_export_stores_the_bits_or_float32(student: Path, tmp_path: Path) -> None:
+    def export(name: str, *options: str) -> str:
+        done = CliRunner().invoke(app, ["export", str(student), str(tmp_path / name), *options])
+        return done.output.replace("\n", " ") if done.exit_code == 2 else ""
+
+    assert not export("few.onnx") and not export("wide.onnx", "--weights", "float32")
+    few, wide = (tmp_path / f"{name}.onnx" for name in ("few", "wide"))
+    assert few.stat().st_size < wide.stat().st_size
+    assert onnx.load(wide).opset_import[0].version == 17
+    assert "'int4' is no form of weights" in export("x.onnx", "--weights", "int4")
+    assert "--weights is about ONNX and OpenVINO" in export("x.rdz", "--weights", "float32")

@@ -125,7 +125,7 @@ def test_whatever_the_form_it_is_computed_once(kind: str, kept: float | None, tm
             stored = Grouped(rows, (stored, stored))
     check_values(stored)
     pieces = fresh_pieces()
-    name = write_tensor(pieces, stored) or ""
+    name = pieces.reshaped(write_tensor(pieces, stored) or "", [-1])
     assert left_for_each_run(pieces, name, [stored.decode().numel()], tmp_path) == ["Mul"]
 
 
@@ -134,6 +134,7 @@ def check_values(stored: Stored | Grouped) -> int:
     pieces = fresh_pieces()
     name = write_tensor(pieces, stored)
     assert name
+    name = pieces.reshaped(name, [-1])
     np.testing.assert_array_equal(computed(pieces, name), stored.decode().float().numpy().reshape(-1))
     return pieces.size()
 
@@ -219,7 +220,7 @@ def test_types_are_those_of_onnx(bits: int) -> None:
     index = torch.randint(0, 2**bits, (600,), dtype=torch.uint8)
     stored = Codes(index, (6, 100), bits, 100, None, torch.rand(6), zero=2 ** (bits - 1))
     pieces = fresh_pieces()
-    made = model_of(pieces, write_tensor(pieces, stored) or "")
+    made = model_of(pieces, pieces.reshaped(write_tensor(pieces, stored) or "", [-1]))
     narrow = [each for each in made.graph.initializer if each.data_type in TYPES]
     assert [each.data_type for each in narrow] == [{2: TensorProto.INT2, 4: TensorProto.INT4}[bits]]
     assert (made.opset_import[0].version, made.ir_version) == TYPES[narrow[0].data_type]
@@ -365,7 +366,7 @@ def test_weights_of_a_branch_are_in_it_and_computed_once(tmp_path: Path) -> None
     data = to_onnx(network, (30,), {}, compressed(network))
     (choice,) = (node for node in onnx.load_from_string(data).graph.node if node.op_type == "If")
     inner = [tensor for a in choice.attribute for tensor in a.g.initializer]
-    assert [list(each.dims) for each in inner if each.data_type == TensorProto.INT4] == [[2400]]
+    assert [list(each.dims) for each in inner if each.data_type == TensorProto.INT4] == [[60, 40]]
     left = optimized(data, tmp_path)
     assert left.count("Gemm") == 4 and not {"Mul", "Reshape", "Transpose"} & {*left}
 

@@ -23,7 +23,10 @@ DENSE_SHARE = 0.95
 
 
 def write_tensor(pieces: Pieces, stored: Stored | Grouped) -> str | None:
-    """The name of the float32 values of ``stored``, in one dimension; None if few bits do not hold them."""
+    """The name of the float32 values of ``stored``, in order; None if few bits do not hold them.
+
+    They have one dimension, or two: rows of a bucket.
+    """
     if isinstance(stored, Grouped):
         return _grouped(pieces, stored)
     if not math.prod(stored.shape):
@@ -50,6 +53,11 @@ def _codes(pieces: Pieces, codes: Codes) -> str:
     if not count:
         return ""
     index = codes.index.numpy().astype(np.int64)
+    bucket = count if codes.bucket_size is None else min(codes.bucket_size, count)
+    buckets = codes.scale.numel()
+    missing = buckets * bucket - count
+    # Scales stand right behind the numbers where they can: so other tools know a quantized tensor.
+    index = index.reshape(buckets, bucket) if buckets > 1 and not missing else index
     if codes.codebook is not None:
         numbers = write_numbers(pieces, index, INT32)
         values = pieces.add("Gather", pieces.keep(codes.codebook.numpy()), numbers)
@@ -59,25 +67,21 @@ def _codes(pieces: Pieces, codes: Codes) -> str:
         values = write_numbers(pieces, index, FLOAT)
         if codes.bits > 1:
             values = pieces.number("Div", values, 2**codes.bits - 1, FLOAT)
-    bucket = count if codes.bucket_size is None else min(codes.bucket_size, count)
-    buckets = codes.scale.numel()
-    missing = buckets * bucket - count
-    if buckets > 1:
-        if missing:
-            values = pieces.add("Pad", values, pieces.constant(np.array([0, missing], np.int64)))
+    if missing:
+        values = pieces.add("Pad", values, pieces.constant(np.array([0, missing], np.int64)))
         values = pieces.reshaped(values, [buckets, bucket])
     values = pieces.add("Mul", values, _per_bucket(pieces, codes.scale))
     if codes.offset is not None and codes.offset.any():
         values = pieces.add("Add", values, _per_bucket(pieces, codes.offset))
-    if buckets > 1:
+    if missing or (buckets > 1 and codes.keep is not None):
         values = pieces.reshaped(values, [-1])
-    return pieces.first(values, count) if buckets > 1 and missing else values
+    return pieces.first(values, count) if missing else values
 
 
 def _per_bucket(pieces: Pieces, numbers: Tensor) -> str:
     """Scales or offsets in a column, as float32; equal ones are stored once."""
     column = numbers.numpy().reshape(-1, 1)
-    if (column == column[0]).all():
+    if len(column) == 1 or (column == column[0]).all():
         return pieces.constant(column[0, :1].astype(np.float32))
     name = pieces.keep(column)
     return name if column.dtype == np.float32 else pieces.cast(name, FLOAT)

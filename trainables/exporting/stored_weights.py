@@ -251,7 +251,7 @@ def _derive(
     name: str,
     shape: tuple[int, ...],
 ) -> None:
-    """Nodes that make the tensor ``name`` of ``shape`` of those ``made``, which have one dimension."""
+    """Nodes that make the tensor ``name`` of ``shape`` of those ``made``."""
     parts = []
     for source in sources:
         value = made[source.name]

@@ -3,7 +3,8 @@
 ONNX has whole numbers of 2, 4 and 8 bits. Other ranges are put together out of **planes**: a number below 8
 is one below 4 and, times 4, one below 2. Numbers below 2, 3 and 6 are digits of bytes, 8, 5 and 3 in each.
 Where most numbers are in a narrow **window**, such as zero alone, the others are **exceptions**: their
-places, as distances from one to the next, and their values are stored apart.
+places, as a bit for each number or as distances from one to the next, and their values are stored apart, and
+may have a window of their own.
 
 Their types are undone by Cast and not by DequantizeLinear, which ONNX Runtime carries out anew in every run,
 or fuses with a product into one that rounds its inputs to 8 bits, unless a session option forbids it.
@@ -30,12 +31,20 @@ DIGITS = {2: 8, 3: 5, 6: 3}
 
 PLANE_BITS = {256: 8.0, 16: 4.0, 4: 2.0} | {base: 8 / digits for base, digits in DIGITS.items()}
 
-PLANE_BYTES, DIGITS_BYTES, WINDOW_BYTES, GAP_BYTES = 110, 260, 120, 300
+PLANE_BYTES, DIGITS_BYTES, WINDOW_BYTES, INSIDE_BYTES, GAP_BYTES = 110, 200, 240, 140, 300
 """Roughly, what nodes and names take in a file; they decide only which of several exact forms is taken."""
 
 WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 96, 128)
 
+DEPTH, TRIED = 3, 3
+"""How many windows are looked at within one another, and how many of each."""
+
 GAP_BITS = (2, 3, 4, 5, 6, 8)
+
+
+class _Split(NamedTuple):
+    size: float
+    window: tuple[int, int] | None
 
 
 class _Gaps(NamedTuple):
@@ -44,41 +53,69 @@ class _Gaps(NamedTuple):
 
 
 def write_numbers(pieces: Pieces, values: Array, to: int) -> str:
-    """The name of a tensor of one dimension that holds ``values``, stored in as few bytes as possible.
+    """The name of a tensor that holds ``values``, stored in as few bytes as possible.
 
     Args:
-        values: whole numbers, at least one, at most 2^15 apart.
+        values: whole numbers, at least one, at most 2^15 apart, in one dimension or a matrix.
         to: the type of the tensor that is made, FLOAT or INT32.
     """
-    numbers = values.astype(np.int64)
-    low, span = int(numbers.min()), int(np.ptp(numbers)) + 1
-    count = len(numbers)
-    best = _dense_bytes(span, count)
-    window = None
-    histogram = np.bincount(numbers - low, minlength=span)
+    numbers = values.reshape(-1).astype(np.int64)
+    low = int(numbers.min())
+    window = _cheapest(np.bincount(numbers - low), DEPTH).window
+    if window is None:
+        return _dense(pieces, values.astype(np.int64), to)
+    start, width = low + window[0], window[1]
+    exceptional = (numbers < start) | (numbers >= start + width)
+    mask = write_mask(pieces, exceptional)
+    made = spread(pieces, _others(pieces, numbers[exceptional], start, width, to), mask, to)
+    if width > 1:
+        usual = pieces.add("Sub", pieces.constant(np.array(1, np.int32)), mask)
+        inside = _dense(pieces, numbers[~exceptional] - start, to)
+        made = pieces.add("Add", made, spread(pieces, inside, usual, to))
+    made = pieces.number("Add", made, start, to) if start else made
+    return made if values.ndim == 1 else pieces.reshaped(made, values.shape)
+
+
+def _others(pieces: Pieces, numbers: Integers, start: int, width: int, to: int) -> str:
+    """``numbers`` outside of a window, less its start; stored as if the window were not."""
+    above = numbers >= start + width
+    if not above.any() or above.all():
+        return write_numbers(pieces, numbers - start, to)
+    closed = write_numbers(pieces, numbers - start - width * above, to)
+    later = pieces.cast(pieces.number("GreaterOrEqual", closed, 0, to), to)
+    return pieces.add("Add", closed, pieces.number("Mul", later, width, to))
+
+
+def _cheapest(histogram: Integers, depth: int) -> _Split:
+    """The window to take out of numbers that occur so often, with up to ``depth`` in all."""
+    used = np.flatnonzero(histogram)
+    first, count = int(used[0]), int(histogram.sum())
+    histogram = histogram[first : int(used[-1]) + 1]
+    span = len(histogram)
+    best = _Split(_dense_bytes(span, count), None)
+    if not depth:
+        return best
     total = np.concatenate([[0], np.cumsum(histogram)])
+    found = []
     for width in WINDOWS:
         if width >= span:
             break
         inside = total[width:] - total[:-width]
         start = int(inside.argmax())
         outside = count - int(inside[start])
-        needed = _dense_bytes(width, count) + WINDOW_BYTES + _dense_bytes(span, outside)
-        if needed + _fewest_mask_bytes(outside, count) >= best:
-            continue
-        exceptional = (numbers < low + start) | (numbers >= low + start + width)
-        needed += _mask_bytes(exceptional)[0]
-        if needed < best:
-            best, window = needed, (low + start, width)
-    if window is None:
-        return _dense(pieces, numbers, to)
-    start, width = window
-    exceptional = (numbers < start) | (numbers >= start + width)
-    others = _dense(pieces, numbers[exceptional] - start, to)
-    added = spread(pieces, others, write_mask(pieces, exceptional), to)
-    if width > 1:
-        return pieces.add("Add", _dense(pieces, np.where(exceptional, start, numbers), to), added)
-    return pieces.number("Add", added, start, to) if start else added
+        fixed = WINDOW_BYTES + _likely_mask_bytes(outside, count)
+        if width > 1:
+            fixed += INSIDE_BYTES + _dense_bytes(width, count - outside)
+        rest = np.concatenate([histogram[:start], histogram[start + width :]])
+        found.append(
+            (fixed + _dense_bytes(int(np.ptp(np.flatnonzero(rest))) + 1, outside), fixed, start, width)
+        )
+    for _, fixed, start, width in sorted(found)[:TRIED]:
+        rest = np.concatenate([histogram[:start], histogram[start + width :]])
+        needed = fixed + _cheapest(rest, depth - 1).size
+        if needed < best.size:
+            best = _Split(needed, (first + start, width))
+    return best
 
 
 def write_mask(pieces: Pieces, chosen: NDArray[np.bool_]) -> str:
@@ -114,9 +151,10 @@ def picked(pieces: Pieces, values: str, mask: str) -> str:
 
 def _dense(pieces: Pieces, numbers: Integers, to: int) -> str:
     """Every number in the same number of bits."""
-    low, span, count = int(numbers.min()), int(np.ptp(numbers)) + 1, len(numbers)
+    low, span, count = int(numbers.min()), int(np.ptp(numbers)) + 1, numbers.size
     if span == 1:
-        return pieces.filled(low, count, to)
+        made = pieces.filled(low, count, to)
+        return made if numbers.ndim == 1 else pieces.reshaped(made, numbers.shape)
     planes = _planes(span, count)
     room = math.prod(planes)
     # Of the ranges that hold all numbers, one that begins where a type of ONNX begins needs no addition.
@@ -146,14 +184,16 @@ def _plane(pieces: Pieces, digits: Integers, base: int, to: int, *, signed: bool
 def _digits(pieces: Pieces, digits: Integers, base: int, to: int) -> str:
     """Several digits of ``base`` in a byte, the first one lowest."""
     units = base ** np.arange(DIGITS[base])
-    padded = np.zeros(-(-len(digits) // len(units)) * len(units), np.int64)
-    padded[: len(digits)] = digits
+    padded = np.zeros(-(-digits.size // len(units)) * len(units), np.int64)
+    padded[: digits.size] = digits.reshape(-1)
     stored = (padded.reshape(-1, len(units)) @ units).astype(np.uint8)
     wide = pieces.cast(pieces.keep(stored.reshape(-1, 1)), INT32)
     shifted = pieces.add("Div", wide, pieces.constant(units.astype(np.int32)))
-    flat = pieces.reshaped(pieces.number("Mod", shifted, base, INT32), [-1])
-    if len(padded) != len(digits):
-        flat = pieces.first(flat, len(digits))
+    whole = len(padded) == digits.size
+    flat = pieces.reshaped(pieces.number("Mod", shifted, base, INT32), digits.shape if whole else [-1])
+    if not whole:
+        flat = pieces.first(flat, digits.size)
+        flat = flat if digits.ndim == 1 else pieces.reshaped(flat, digits.shape)
     return flat if to == INT32 else pieces.cast(flat, to)
 
 
@@ -182,12 +222,11 @@ def _dense_bytes(span: int, count: int) -> float:
     return PLANE_BYTES if span == 1 or not count else _planes_bytes(_planes(span, count), count)
 
 
-def _fewest_mask_bytes(chosen: int, count: int) -> float:
-    """Less than which no form of places takes: the information in them."""
+def _likely_mask_bytes(chosen: int, count: int) -> float:
+    """About what a mask takes: gaps a tenth more than the information in them, or a bit each."""
     share = chosen / count
-    if not 0 < share < 1:
-        return 0.0
-    return -count * (share * math.log2(share) + (1 - share) * math.log2(1 - share)) / 8
+    information = -count * (share * math.log2(share) + (1 - share) * math.log2(1 - share)) / 8
+    return min(count / 8 + DIGITS_BYTES, 1.1 * information + GAP_BYTES)
 
 
 def _mask_bytes(chosen: NDArray[np.bool_]) -> tuple[float, _Gaps | None]:
