@@ -274,7 +274,8 @@ def worked_on(
 ) -> list[tuple[int | str, Any]]:
     """What a call of ``kind`` works on, as far as its arguments can be tensors, by position or name."""
     named = [(name, kwargs[name]) for name in ("input", "other") if name in kwargs]
-    return [*enumerate(args), *named][: OPERANDS if kind in TWO_OPERANDS else 1]
+    found: list[tuple[int | str, Any]] = [*enumerate(args), *named]
+    return found[: OPERANDS if kind in TWO_OPERANDS else 1]
 
 
 def passes_on(node: fx.Node, module: nn.Module | None) -> bool:
