@@ -2,8 +2,8 @@
 
     CIFAR_IMAGES=DIR CIFAR_CHECKPOINT=FILE python -m benchmarks.onnx_bits RUNS [--images 10000] [--rounds 15]
 
-The students are the network of :mod:`benchmarks.own_front.job`, rounded as it is, without further training,
-to each number of bits by each quantizer; they are packed, and exported in both forms. For each:
+The students are the network of :mod:`benchmarks.own_front.teacher`, rounded as it is, without further
+training, to each number of bits by each quantizer; they are packed, and exported in both forms. For each:
 
 - ``packed``, ``onnx``, ``float32``: bytes of the packed file, the export and the export of float32 weights;
 - ``differ``: test images for which the export, in ONNX Runtime as anybody opens it, and the packed file,
@@ -28,29 +28,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
+from benchmarks.own_front.network import resnet
 from benchmarks.own_front.teacher import normalised, pixels
-from spaces.architectures import TEACHER
-from studies.job import study_of_file
 from trainables import methods
+from trainables.compression.compressed_weight import compress, compressed_weights, stored_tensors
 from trainables.exporting.export import to_onnx
 from trainables.files import write_file
+from trainables.folding import fold_batch_norms
+from trainables.interfaces import Classifier
 from trainables.metrics.latency import fingerprint
 from trainables.metrics.turns import alone
+from trainables.models import ResNet
 from trainables.optimizers import AdamW
-from trainables.pruners import Magnitude
+from trainables.origins import Fresh
+from trainables.pruners import Magnitude, NoPruner
+from trainables.pruners.base import Pruner
 from trainables.quantizers import Graded, LearnedPoints, LearnedStep, Symmetric, Uniform
-from trainables.quantizers.base import Quantizer
+from trainables.quantizers.base import Quantizer, joined
 from trainables.runtime import open_session
-from trainables.shipping.evaluation import rebuild
-from trainables.shipping.packed_file import unpack
-from trainables.teachers.sources import LocalSources, NoSources
-from trainables.training.trainer import Trainer
+from trainables.shipping.packed_file import pack, unpack
+from trainables.tasks import CIFAR10
 
-JOB = Path("benchmarks/own_front/job.py")
-CPU = torch.device("cpu")
 BATCH = 250
 TIE = 1e-4
 RUNS_OF_A_TURN = 60
@@ -61,7 +63,7 @@ class Row:
     """What was found of one student."""
 
     name: str
-    bits: float
+    bits: int
     packed: int
     onnx: int
     float32: int
@@ -70,53 +72,51 @@ class Row:
     time: float
 
 
-def students() -> Iterator[tuple[str, float, Quantizer, float]]:
-    """Name, nominal bits, quantizer and share of pruned weights of each."""
+def students() -> Iterator[tuple[str, int, Quantizer, Pruner]]:
+    """Name, nominal bits, quantizer and pruner of each."""
     for bits in range(1, 9):
-        yield "uniform, buckets of 256", bits, Uniform(bits), 0.0
+        yield "uniform, buckets of 256", bits, Uniform(bits), NoPruner()
     for bits in range(2, 9):
-        yield "symmetric per channel", bits, Symmetric(bits), 0.0
+        yield "symmetric per channel", bits, Symmetric(bits), NoPruner()
     for bits in range(2, 9):
-        yield "learned step per tensor", bits, LearnedStep(bits), 0.0
+        yield "learned step per tensor", bits, LearnedStep(bits), NoPruner()
     for bits in range(1, 9):
-        yield "learned points, buckets of 256", bits, LearnedPoints(bits), 0.0
-    yield "2 to 6 bits by rows", 4, Graded(0.5, 0.5, 0.5, 1.0, least=2, most=6), 0.0
+        yield "learned points, buckets of 256", bits, LearnedPoints(bits), NoPruner()
+    yield "2 to 6 bits by rows", 4, Graded(0.5, 0.5, 0.5, 1.0, least=2, most=6), NoPruner()
     for sparsity in (0.5, 0.8, 0.95):
-        yield f"uniform, {sparsity:.0%} pruned", 4, Uniform(4), sparsity
-        yield f"symmetric, {sparsity:.0%} pruned", 4, Symmetric(4), sparsity
+        yield f"uniform, {sparsity:.0%} pruned", 4, Uniform(4), Magnitude(sparsity)
+        yield f"symmetric, {sparsity:.0%} pruned", 4, Symmetric(4), Magnitude(sparsity)
 
 
 class Bench:
-    """The job's network, packed in all ways, and its test images."""
+    """A trained network, packed in all ways, and its test images."""
 
     def __init__(self, runs: Path, images: int) -> None:
         runs.mkdir(parents=True, exist_ok=True)
         self.runs = runs
-        self.study = study_of_file(JOB, print)
-        self.task = self.study.make_task(None, {})
-        self.sources = LocalSources(NoSources().network, self.study.given)
+        self.weights = safetensors.torch.load_file(os.environ["CIFAR_CHECKPOINT"])
         pictures, _ = pixels(Path(os.environ["CIFAR_IMAGES"]))["test"]
         self.images = normalised(pictures[:images])
 
-    def packed(self, quantizer: Quantizer, sparsity: float) -> bytes:
+    def packed(self, quantizer: Quantizer, pruner: Pruner) -> bytes:
         """The packed file of the network as it is, rounded; made once."""
-        origin = dict(self.study.students)[TEACHER]
-        given = methods.Setting(self.task, origin, 0, None)
-        if sparsity:
-            given = methods.Setting(self.task, origin, 0, None, pruner=Magnitude(sparsity))
-        recipe = given.recipe(given.phase(AdamW(), 0, prune=False), quantizer=quantizer)
+        given = methods.Setting(CIFAR10(), Fresh(ResNet()), 0, pruner=pruner)
+        recipe = given.recipe(given.phase(AdamW(), 0), quantizer=quantizer)
         path = self.runs / f"{recipe.recipe_id}.rdz"
         if not path.exists():
-            trainer = Trainer(recipe, self.task.open(self.study.arrays or {}, CPU, 0), self.sources, CPU)
-            while not trainer.finished:
-                trainer.train_epoch()
-            write_file(path, trainer.ship())
+            network = resnet()
+            network.load_state_dict(self.weights)
+            student = compress(network.eval(), recipe)
+            for _, compressed, weight in compressed_weights(student):
+                compressed.start_quantizing(weight)
+            write_file(path, pack(recipe, stored_tensors(student, recipe)))
         return path.read_bytes()
 
-    def row(self, name: str, bits: float, data: bytes, rounds: int) -> Row:
+    def row(self, name: str, bits: int, data: bytes, rounds: int) -> Row:
         """Export a packed file in both forms, and compare."""
-        recipe, tensors, model = unpack(data)
-        student, interface = rebuild(recipe, tensors, model), recipe.task.interface
+        tensors, interface = unpack(data).tensors, Classifier((3, 32, 32))
+        student = fold_batch_norms(resnet().eval())
+        student.load_state_dict({name: each.decode() for name, each in joined(tensors).items()})
         forms: dict[str, bytes] = {}
         (forms["stored"],) = to_onnx(student, interface, {}, tensors).values()
         (forms["float32"],) = to_onnx(student, interface, {}, tensors, weights="float32").values()
@@ -165,7 +165,7 @@ def _median(session: Any, values: np.ndarray) -> float:
 def line(row: Row) -> str:
     """A row as it is printed."""
     return (
-        f"{row.name:<32}{row.bits:>5g}{row.packed:>10,}{row.onnx:>10,}{row.onnx / row.packed:>8.2f}"
+        f"{row.name:<32}{row.bits:>5}{row.packed:>10,}{row.onnx:>10,}{row.onnx / row.packed:>8.2f}"
         f"{row.float32 / row.onnx:>9.1f}{32 / (row.bits + 1):>9.1f}"
         f"{row.differ:>8}{row.tied:>6}{row.time:>7.2f}"
     )
@@ -187,9 +187,10 @@ def main() -> None:
         f"{'student':<32}{'bits':>5}{'packed':>10}{'onnx':>10}{'ratio':>8}{'float32':>9}{'32/(b+1)':>9}"
         f"{'differ':>8}{'tied':>6}{'time':>7}"
     )
-    for name, bits, quantizer, sparsity in students():
+    for name, bits, quantizer, pruner in students():
         if name.startswith(options.only) and (not options.bits or bits in options.bits):
-            print(line(bench.row(name, bits, bench.packed(quantizer, sparsity), options.rounds)), flush=True)
+            row = bench.row(name, bits, bench.packed(quantizer, pruner), options.rounds)
+            print(line(row), flush=True)
 
 
 if __name__ == "__main__":

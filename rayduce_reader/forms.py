@@ -83,8 +83,7 @@ class Codes:
     def _write_values(self, begin: int, levels: np.ndarray, values: np.ndarray) -> None:
         """Write into ``values`` what the kept elements from ``begin`` on are worth."""
         end = begin + values.size
-        # Levels are below the size of the grid, which reading has checked.
-        np.take(levels, self.index[begin:end], out=values, mode="clip")
+        np.take(levels, self.index[begin:end], out=values)
         bucket = max(1, self.index.size if self.bucket_size is None else self.bucket_size)
         first, last = begin // bucket, -(-end // bucket)
         ends = np.clip(np.arange(first, last + 1) * bucket, begin, end)

@@ -147,13 +147,17 @@ class Display:
         table = Table(title="front so far (validation split)", title_justify="left", box=None, padding=(0, 2))
         table.add_column("student")
         table.add_column(quality.label, justify="right")
+        by_onnx = self._costs[0] != PACKED
         table.add_column("packed", justify="right")
+        if by_onnx:
+            table.add_column("ONNX", justify="right")
         table.add_column("ratio", justify="right")
         for r in sorted(front, key=lambda r: r.metrics[self._costs[0]])[-12:]:
             table.add_row(
                 Text(shown(r.name)),
                 quality.text(r.metrics[quality.validation]),
                 show_bytes(r.metrics["packed_bytes"]),
+                *([show_bytes(r.metrics[self._costs[0]])] if by_onnx else []),
                 f"{r.metrics['compression_ratio']:.0f}x",
             )
         return table

@@ -26,6 +26,7 @@ from rayduce.commands.results import (
     score_text,
     where_store_is,
 )
+from search.objectives.budget import NO_LIMITS
 from search.units import count, show_bytes, show_seconds
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
     told = f"{quality.label} {quality.text(teacher[quality.name])}"
     told += f" (validation {quality.text(teacher[quality.validation])})"
     within = ""
-    if options.budget.text(quality):
+    if options.budget != NO_LIMITS:
         within = f"{sum(not record.over for record in ended)} of them within the limits, "
     out.print(
         f"[bold]{escaped(options.name)}[/]: {count(len(ended), 'student')} in {took}, "

@@ -84,7 +84,8 @@ def exact(metric: Metric, value: float) -> str:
 
 def with_unit(metric: Metric, value: float) -> str:
     """A value as it is compared with a limit: ``12,300 bytes``, ``0.52 ms``, ``1,234,567``."""
-    return f"{exact(metric, value)} {'bytes' if metric.unit == 'B' else metric.unit}".rstrip()
+    unit = ("byte" if value == 1 else "bytes") if metric.unit == "B" else metric.unit
+    return f"{exact(metric, value)} {unit}".rstrip()
 
 
 def option_of(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from trainables.metrics.asking import FILE, NoAnswer
 from trainables.metrics.base import DEVICE
 from trainables.metrics.device import DEFAULT_NAME, Device, begin
 from trainables.recipe import Recipe
+from trainables.routes import routes_of
 from trainables.shipping.evaluation import open_student
 from trainables.tasks.base import LoadedTask
 from trainables.training.device_numbers import device_numbers, kept_numbers
@@ -62,16 +63,16 @@ def meet(
     if device.numbers:
         return options, device, _known_of(device, teacher, task)
     reporter.say(f"asking the device {device.name} about the teacher")
-    answers = _ask_first(device, teacher, space, context, task)
+    asked, answers = _ask_first(device, (teacher, *space.fastest(context)), task)
     device = replace(device, numbers=tuple(name.removeprefix(DEVICE) for name in answers))
     told = ", ".join(show_cost(metric, answers[metric.name]) for metric in device.metrics)
-    reporter.remark(f"the teacher: {told}")
+    reporter.remark(f"{'the teacher' if asked is teacher else 'a student'}: {told}")
     for name in sorted({*device.numbers} & {*options.budget.limits, *options.minimized}):
         reporter.remark(f"{name} is what {device.name} says of it: {DEVICE}{name}")
     options = on_device(options, device)
     yardstick = options.yardstick(quality_of(context.task.metric))
     _check_limits(device, yardstick, space, context, task)
-    return options, device, answers
+    return options, device, answers if asked is teacher else {}
 
 
 def _begin(device: Device) -> str:
@@ -88,37 +89,28 @@ def _begin(device: Device) -> str:
 
 
 def _ask_first(
-    device: Device, teacher: Recipe, space: Space, context: Context, task: LoadedTask
-) -> dict[str, float]:
-    """What the ``device`` says of the teacher before it is trained, by the names of metrics.
-
-    Where the teacher has no ONNX form, of the first of the fastest students that has one.
-    """
+    device: Device, recipes: Sequence[Recipe], task: LoadedTask
+) -> tuple[Recipe, dict[str, float]]:
+    """The first of ``recipes`` that has an ONNX form, and what the ``device`` says of it, untrained."""
     why = ""
-    for number, recipe in enumerate((teacher, *space.fastest(context))):
+    for recipe in recipes:
         try:
-            found = _numbers(device, recipe, task)
+            return recipe, _numbers(device, recipe, task)
         except ExportError as error:
             why = why or str(error)
-            continue
         except NoAnswer as error:
-            what = "a student" if number else "the teacher"
+            what = "the teacher" if recipe is recipes[0] else "a student"
             raise Problem(
                 f"The device {device.name} gave no numbers for {what}: {error}. Try the command of --measure "
                 f"by itself, with an ONNX file in place of {FILE}."
             ) from error
-        return found
     raise Problem(f"--measure cannot be used: neither teacher nor students have an ONNX form ({why}).")
 
 
 def _known_of(device: Device, teacher: Recipe, task: LoadedTask) -> dict[str, float]:
     """What is kept of :func:`_ask_first`; nothing if that is lost."""
     data = untrained(teacher, task)
-    recipe, student = open_student(data)
-    try:
-        return kept_numbers(recipe, data, student.cpu(), device)
-    except ExportError:
-        return {}
+    return kept_numbers(data, open_student(data)[1].cpu(), device)
 
 
 def _check_limits(
@@ -170,6 +162,8 @@ def _fastest(device: Device, space: Space, context: Context, task: LoadedTask) -
 
 
 def _numbers(device: Device, recipe: Recipe, task: LoadedTask) -> dict[str, float]:
+    """Of the shortest route: nobody knows before training how many inputs will take it."""
     data = untrained(recipe, task)
     made, student = open_student(data)
-    return device_numbers(made, data, student.cpu(), device)
+    _, shortest = routes_of(student.cpu())[0]
+    return device_numbers(made, data, shortest, device)

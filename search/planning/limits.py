@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,11 @@ class _Fitting:
     """Tells of points of a space whether their students may keep a budget."""
 
     def __init__(self, space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:
-        self._space, self._context, self._task, self._budget = space, context, task, budget
+        self._space, self._context, self._task = space, context, task
         self._quality = quality_of(context.task.metric)
         self._known = {name for names, _ in BEFORE_TRAINING for name in names} & budget.limits.keys()
+        judged = {name: each for name, each in budget.limits.items() if name in {*self._known, PACKED}}
+        self._budget = replace(budget, limits=judged)
         self._networks: dict[Any, tuple[Model, nn.Module]] = {}
         self._sizes: dict[Any, int] = {}
         self._costs: dict[Any, str] = {}

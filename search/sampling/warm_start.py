@@ -171,6 +171,9 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
             if reading.on_device and sweep.device != reading.device:
                 known.left["measured on another device, or on none"] += 1
                 continue
+            if kept.state == TrialState.COMPLETE and not _is_judged(result, reading):
+                known.left["without a number of what this sweep minimises"] += 1
+                continue
             source = f"{sweep.name}/{name_of(kept.number)}"
             trial = _trial(kept, result, source, reading)
             if trial is None:
@@ -261,17 +264,19 @@ def _result(kept: FrozenTrial, row: Mapping[str, Any], quality: Quality) -> dict
     return {name: row[name] for name in names if row[name] is not None}
 
 
+def _is_judged(result: Mapping[str, Any], reading: Reading) -> bool:
+    """Whether ``result`` has a number for each of the new sweep's objectives."""
+    return bool(np.isfinite(reading.judge.objectives(result)).all())
+
+
 def _trial(kept: FrozenTrial, result: Mapping[str, Any], source: str, reading: Reading) -> FrozenTrial | None:
     """``kept`` as a trial of the new study; None if the new space has no such recipe."""
     known = {name: value for name, value in kept.params.items() if name in reading.parameters}
     values = reading.judge.objectives(result)
-    measured = bool(np.isfinite(values).all())
     complete = kept.state == TrialState.COMPLETE
-    if complete and not measured:
-        return None
     attributes: dict[str, Any] = {EARLIER: source}
     if not complete:
-        attributes |= {SEEN: dict(result)} | ({SEEN_VALUES: values} if measured else {})
+        attributes |= {SEEN: dict(result)} | ({SEEN_VALUES: values} if _is_judged(result, reading) else {})
     try:
         create_trial(  # which checks the ranges, where a fixed trial would warn
             state=TrialState.RUNNING,

@@ -131,7 +131,8 @@ class TrialEvents(Callback):
         if record.ended or epoch <= record.metrics.get("epoch", -1):
             return  # trained again after the last checkpoint, and told already
         record.metrics |= {k: v for k, v in result.items() if k in self._kept}
-        wanted = (*EPOCH_METRICS, *self._qualities)
+        asked = (cost.name for cost in self._yardstick.asked)  # of which the first result has some
+        wanted = dict.fromkeys((*EPOCH_METRICS, *self._qualities, *asked))
         metrics = {k: result[k] for k in wanted if k in result and math.isfinite(result[k])}
         self._tracker.log_epoch(record.trial_id, epoch, metrics)
         self._watcher.changed(self.records)

@@ -306,32 +306,16 @@ def wrong(*arguments):
     return " ".join(message)
 
 
-def test_limits_and_aims_that_make_no_sense_are_told(tmp_path):
+def test_limits_and_aims_of_no_metric_are_told_and_write_nothing(tmp_path):
     store = ("--store", tmp_path / "store")
     for command in ("sweep", "plan"):
-        for limit, told in (
-            ("speed=3", "--max speed cannot be used: there is no such metric: use one of packed_bytes, "),
-            ("sparsity=0.5", "--max sparsity cannot be used: more of it is better"),
-            ("macs", "--max must be METRIC=VALUE"),
-            ("=3", "--max must be METRIC=VALUE"),
-            ("macs=many", "--max macs must be a number, got 'many'"),
-            ("macs=2kB", "--max macs must be a number, got '2kB'"),
-            ("macs=-1", "--max macs must be above 0 and finite, got -1"),
-            ("latency_ms=nan", "--max latency_ms must be above 0 and finite, got nan"),
-            ("packed_bytes=-3", "--max packed_bytes must be above 0"),
-            ("packed_bytes=3 potatoes", "'3 potatoes' is no size"),
-            ("macs=1", "keeps its multiply-adds to 1: the least is about"),
-        ):
-            assert told in wrong(command, "digits", "--max", limit, *store), limit
-        twice = wrong(command, "digits", "--max-bytes", "16kB", "--max", "packed_bytes=8kB", *store)
-        assert "--max packed_bytes limits packed_bytes, which another option limits already" in twice
-        assert "--max-latency-ms must be above 0" in wrong(command, "digits", "--max-latency-ms", "0", *store)
-    for aim, told in (
-        ("speed", "--minimize speed cannot be used: there is no such metric"),
-        ("sparsity", "--minimize sparsity cannot be used: more of it is better"),
-        ("packed_bytes", "--minimize packed_bytes can be left out"),
-    ):
-        assert told in wrong("sweep", "digits", "--minimize", aim, *store)
+        no_metric = wrong(command, "digits", "--max", "speed=3", *store)
+        assert "--max speed cannot be used: there is no such metric: use one of packed_bytes, " in no_metric
+    more = wrong("sweep", "digits", "--minimize", "sparsity", *store)
+    assert "--minimize sparsity cannot be used: more of it is better" in more
+    twice = wrong("sweep", "digits", "--minimize", "packed_bytes", *store)
+    assert "--minimize packed_bytes can be left out" in twice
+    assert "--max macs must be a number, got 'many'" in wrong("sweep", "digits", "--max", "macs=many", *store)
     assert not (tmp_path / "store" / "sweeps").exists()
 
 

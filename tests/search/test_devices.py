@@ -18,6 +18,7 @@ from rayduce.commands.results import front_table
 from search.log.folder import SweepFolder
 from search.objectives.budget import Budget
 from search.options import Options, command
+from search.planning import devices
 from search.planning.devices import meet
 from search.problem import Problem
 from search.store.frames import trials_frame
@@ -30,6 +31,7 @@ from search.sweeps.settings import from_json
 from studies.known import find_study
 from tests.recipes import STUDENT
 from trainables import methods
+from trainables.exporting.export import ExportError
 from trainables.metrics import device_costs, quality_of
 from trainables.metrics.asking import read_command
 from trainables.metrics.device import Device
@@ -160,6 +162,29 @@ def test_another_command_of_a_device_without_a_name_is_told(tmp_path: Path) -> N
     met(options)
     with pytest.raises(Problem, match=r"another command, .*: name this device with --device"):
         met(replace(options, measure=(*options.measure, "more")))
+
+
+def test_what_is_said_of_a_student_is_not_the_teachers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = devices.device_numbers, ["no form"]
+
+    def fails_once(*given: Any) -> dict[str, float]:
+        if failures:
+            raise ExportError(failures.pop())
+        return real(*given)
+
+    monkeypatch.setattr(devices, "device_numbers", fails_once)
+    options, _, answers, said = met(options_of(tmp_path))
+    assert options.device_numbers == ("latency_ms", "energy_mj") and answers == {}
+    assert "a student: 3.5 ms latency on pi, 11 mJ energy on pi" in said
+
+    def fails(*given: Any) -> dict[str, float]:
+        raise ExportError("no form")
+
+    monkeypatch.setattr(devices, "device_numbers", fails)
+    with pytest.raises(Problem, match=r"neither teacher nor students have an ONNX form \(no form\)"):
+        met(options_of(tmp_path))
 
 
 def request_of(options: Options) -> Request:

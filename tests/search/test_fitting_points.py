@@ -48,6 +48,13 @@ def test_they_fit_or_are_as_small_as_they_get(digits, limit):
         assert any(point in defaults for point in fitted)  # what fits stays as it is
 
 
+def test_limits_of_a_devices_numbers_move_none(digits):
+    known, device = {"macs": 60_000}, {"device_latency_ms": 1.0}
+    fitted = fitting_points(*digits, Budget(known | device))
+    assert fitted == fitting_points(*digits, Budget(known))
+    assert fitting_points(*digits, Budget(device)) == digits[0].starting_points(digits[1])
+
+
 def test_they_keep_a_limit_of_work_that_is_known_before_training(digits):
     space, context, task = digits
     fitted = fitting_points(space, context, task, Budget({"macs": 60_000}))

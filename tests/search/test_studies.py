@@ -19,8 +19,9 @@ from studies.names import StudyError
 from tests.trainables.translation import write_pairs
 from trainables.compression.compressed_weight import compress
 from trainables.models import Custom
-from trainables.shipping.evaluation import ship
+from trainables.shipping.evaluation import open_student, ship
 from trainables.tasks import Digits
+from trainables.training.export_costs import counted_export
 
 
 def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Path) -> None:
@@ -41,6 +42,22 @@ def test_what_ships_with_every_student_counts_in_the_smallest_size(tmp_path: Pat
             Problem, match=f"No student of this study keeps its packed size to {bytes_:,} bytes"
         ):
             check_students(study.space, context, opened, Budget({"packed_bytes": bytes_}))
+
+
+def test_memory_that_no_student_keeps_to_is_refused_before_anything_is_trained() -> None:
+    study = find_study("digits").narrowed(("qd", "int8"), (), ())
+    task = study.make_task(None, {})
+    opened = task.open(task.load(None), torch.device("cpu"), 0)
+    context = study.context(task, "0" * 16, 0)
+    files = [untrained(recipe, opened) for recipe in study.space.fastest(context)]
+    measured = [counted_export(recipe, data, net) for data in files for recipe, net in [open_student(data)]]
+    least = int(min(each.numbers["ram_bytes"] for each in measured))
+    check_students(study.space, context, opened, Budget({"ram_bytes": least}))
+    told = (
+        f"keeps its activation memory to {least - 1:,} bytes: the least is about {least:,} bytes; .*--max-ram"
+    )
+    with pytest.raises(Problem, match=told):
+        check_students(study.space, context, opened, Budget({"ram_bytes": least - 1}))
 
 
 @pytest.mark.parametrize(

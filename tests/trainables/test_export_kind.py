@@ -1,93 +1,69 @@
-"""Which exports count as one kind: those that differ in the values of weights alone."""
+"""Which students count as stored in one way: those that differ in the values of weights alone."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import onnx
+import pytest
 import torch
-from torch import nn
 
 from tests.recipes import STUDENT
 from trainables import methods
-from trainables.compression.compressed_weight import compress
-from trainables.exporting.export import to_onnx
-from trainables.exporting.kind import kind_of
-from trainables.interfaces import Classifier
-from trainables.models import ConvNet
+from trainables.exporting.kind import stored_kind
 from trainables.origins import Fresh
-from trainables.quantizers import Uniform
-from trainables.shipping.evaluation import open_student, ship
+from trainables.quantizers import LearnedPoints, LearnedStep, Uniform
+from trainables.quantizers.base import Codes, Dense, MixedCodes, Quantizer
 from trainables.shipping.packed_file import unpack
 from trainables.tasks import Digits
+from trainables.teachers.sources import NoSources
+from trainables.training.trainer import Trainer
 
 
-def exported(
-    seed: int = 0, model: ConvNet = STUDENT, quantizer: Uniform | None = None, recipe_id: str = ""
-) -> dict[str, bytes]:
-    """The files of an untrained student, with full-precision weights unless a ``quantizer`` is given."""
-    given = methods.Setting(Digits(), Fresh(model), epochs=1)
-    recipe = methods.full_precision(given)
-    if quantizer is not None:
-        recipe = methods.post_training_quantization(given, quantizer=quantizer)
-    torch.manual_seed(seed)
-    data = ship(recipe, compress(model.build((1, 8, 8), 10), recipe))
-    _, student = open_student(data)
-    return to_onnx(student, recipe.task.interface, {"recipe_id": recipe_id}, unpack(data).tensors)
+@pytest.mark.parametrize("quantizer", [Uniform(4, 256), LearnedPoints(3), LearnedStep(4)])
+def test_training_changes_no_kind(quantizer: Quantizer) -> None:
+    given = methods.Setting(Digits(), Fresh(STUDENT), epochs=1)
+    recipe = methods.post_training_quantization(given, quantizer=quantizer)
+    cpu = torch.device("cpu")
+    opened = recipe.task.open(Digits().load(None), cpu, recipe.seed)
+    trainer = Trainer(recipe, opened, NoSources(), cpu)
+    before = unpack(trainer.ship()).tensors
+    trainer.train_epoch()
+    after = unpack(trainer.ship()).tensors
+    assert stored_kind(before) == stored_kind(after)
+    assert any(not torch.equal(before[name].decode(), after[name].decode()) for name in before)
 
 
-def test_weights_and_what_a_file_says_of_itself_do_not_count() -> None:
-    first, second = exported(0, recipe_id="one"), exported(1, recipe_id="another")
-    assert first != second
-    assert kind_of(first) == kind_of(second)
-    few = Uniform(4, 256)
-    assert kind_of(exported(0, quantizer=few)) == kind_of(exported(1, quantizer=few))
+def codes(bits: int = 4, bucket: int | None = 2, half: bool = False, codebook: int | None = None) -> Codes:
+    scale = torch.ones(2 if bucket else 1, dtype=torch.float16 if half else torch.float32)
+    points = None if codebook is None else torch.arange(float(codebook))
+    return Codes(torch.zeros(4, dtype=torch.uint8), (2, 2), bits, bucket, scale, scale, points)
 
 
-def test_architecture_and_stored_types_count() -> None:
-    kinds = [
-        kind_of(exported()),
-        kind_of(exported(model=replace(STUDENT, width=STUDENT.width / 2))),
-        kind_of(exported(quantizer=Uniform(4, 256))),
-        kind_of(exported(quantizer=Uniform(8, 256))),
-        kind_of(exported(quantizer=Uniform(4, 64))),
+def mixed(first: int) -> MixedCodes:
+    bits = torch.tensor([first, 3], dtype=torch.uint8)
+    one = torch.ones(1)
+    return MixedCodes(torch.zeros(4, dtype=torch.int16), (2, 2), bits, 2, one, one)
+
+
+def test_types_shapes_and_names_count() -> None:
+    stored = [
+        {"a": codes()},
+        {"b": codes()},
+        {"a": codes(bits=5)},
+        {"a": codes(bucket=None)},
+        {"a": codes(half=True)},
+        {"a": codes(codebook=3)},
+        {"a": Dense(torch.zeros(2, 2))},
+        {"a": Dense(torch.zeros(2, 3))},
+        {"a": Dense(torch.zeros(2, 2, dtype=torch.float16))},
+        {"a": mixed(2)},
+        {"a": mixed(4)},
+        {"a": codes(), "b": codes()},
     ]
+    kinds = [stored_kind(each) for each in stored]
     assert len({*kinds}) == len(kinds)
+    assert stored_kind({"a": codes(), "b": mixed(2)}) == stored_kind({"b": mixed(2), "a": codes()})
 
 
-class Scaled(nn.Module):
-    """Rows cut after ``size`` columns, and multiplied."""
-
-    def __init__(self, size: int, factor: float) -> None:
-        super().__init__()
-        self.size = size
-        self.factor = nn.Parameter(torch.tensor(factor))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1)[:, self.size : self.size + 2] * self.factor
-
-
-def test_sizes_that_operators_take_count() -> None:
-    interface = Classifier((1, 2, 4))
-    kinds = [kind_of(to_onnx(Scaled(*each), interface, {})) for each in ((1, 2.0), (1, 3.0), (2, 2.0))]
-    assert kinds[0] == kinds[1] != kinds[2]
-
-
-def test_graphs_within_graphs_and_constants_are_looked_at() -> None:
-    def kind(value: float, size: int) -> str:
-        def constant(name: str, tensor: onnx.TensorProto) -> onnx.NodeProto:
-            return onnx.helper.make_node("Constant", [], [name], value=tensor)
-
-        out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [size])
-        inner = onnx.helper.make_graph(
-            [constant("y", onnx.helper.make_tensor("v", onnx.TensorProto.FLOAT, [size], size * [value]))],
-            "inner",
-            [],
-            [out],
-        )
-        condition = onnx.helper.make_tensor("c", onnx.TensorProto.BOOL, [], [True])
-        choice = onnx.helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
-        graph = onnx.helper.make_graph([constant("c", condition), choice], "outer", [], [out])
-        return kind_of({"network": onnx.helper.make_model(graph).SerializeToString()})
-
-    assert kind(1.0, 3) == kind(2.0, 3) != kind(1.0, 4)
+def test_values_and_what_is_pruned_do_not_count() -> None:
+    kept = torch.tensor([[True, False], [False, False]])
+    pruned = Dense(torch.tensor([[3.0, 0.0], [0.0, 0.0]]), kept)
+    assert stored_kind({"a": pruned}) == stored_kind({"a": Dense(torch.zeros(2, 2))})

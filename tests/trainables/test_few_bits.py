@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,10 @@ from trainables.exporting import export
 from trainables.exporting.few_bits import write_tensor
 from trainables.exporting.opsets import nodes_of, raised
 from trainables.exporting.pieces import FLOAT, INT32, Pieces
-from trainables.exporting.whole_numbers import write_numbers, write_positions
+from trainables.exporting.whole_numbers import write_mask, write_numbers
 from trainables.models import LSTM, Transformer
 from trainables.models.base import Model
-from trainables.quantizers.base import Codes, Dense, Grouped, MixedCodes, Stored
+from trainables.quantizers.base import NO_GROUP, Codes, Dense, Grouped, MixedCodes, Stored
 
 TYPES = {
     TensorProto.UINT4: (21, 10),
@@ -63,6 +64,62 @@ def computed(pieces: Pieces, name: str, kind: int = FLOAT) -> np.ndarray:
     (again,) = session.run(None, {})
     np.testing.assert_array_equal(again, found)
     return found
+
+
+def left_for_each_run(pieces: Pieces, name: str, shape: list[int], folder: Path) -> list[str]:
+    """Operations that ONNX Runtime carries out in each run of a product with what is made."""
+    product = helper.make_node("Mul", [name, "x"], ["y"])
+    values = [helper.make_tensor_value_info(each, FLOAT, size) for each, size in (("x", [1]), ("y", shape))]
+    graph = helper.make_graph(
+        [*pieces.nodes, product], "g", values[:1], values[1:], list(pieces.stored.values())
+    )
+    made = raised(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9))
+    return optimized(made.SerializeToString(), folder)
+
+
+@pytest.mark.parametrize("kept", [None, 0.9, 0.3, 0.02])
+@pytest.mark.parametrize("kind", ["even", "centred", "book", "mixed", "grouped", "values"])
+def test_whatever_the_form_it_is_computed_once(kind: str, kept: float | None, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    keep = None if kept is None else torch.rand(60, 50) < kept
+    count = 3000 if keep is None else int(keep.sum())
+    index = (8 + 2 * torch.randn(count)).round().clamp(0, 15).to(torch.uint8)
+    scale, offset = torch.rand(-(-count // 32)), torch.rand(-(-count // 32))
+    stored: Stored | Grouped
+    if kind == "mixed":
+        bits = torch.randint(1, 5, (60,), dtype=torch.uint8)
+        stored = MixedCodes(index.short(), (60, 50), bits, 50, torch.rand(1), torch.rand(1), keep)
+        most = 2 ** stored.widths().short() - 1
+        stored = replace(stored, index=torch.minimum(stored.index, most.short()))
+    elif kind == "values":
+        values = torch.randn(60, 50)
+        stored = Dense(values if keep is None else values * keep)
+    else:
+        book = torch.rand(16) if kind == "book" else None
+        even = kind == "even"
+        stored = Codes(
+            index,
+            (60, 50),
+            4,
+            32,
+            offset if even else None,
+            scale,
+            book,
+            keep,
+            None if even or book is not None else 8,
+        )
+        if kind == "book":
+            stored = replace(stored, offset=offset)
+        if kind == "grouped":
+            rows = torch.randint(0, 2, (150,), dtype=torch.uint8)
+            rows[:60] = 0
+            rows[60:120] = 1
+            rows[120:] = NO_GROUP
+            stored = Grouped(rows, (stored, stored))
+    check_values(stored)
+    pieces = fresh_pieces()
+    name = write_tensor(pieces, stored) or ""
+    assert left_for_each_run(pieces, name, [stored.decode().numel()], tmp_path) == ["Mul"]
 
 
 def check_values(stored: Stored | Grouped) -> int:
@@ -119,12 +176,11 @@ def test_any_whole_numbers(numbers: list[int], kind: int, zeros: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.1, 0.3, 0.5])
-def test_places(share: float) -> None:
+def test_masks(share: float) -> None:
     chosen = np.random.default_rng(0).random(20_000) < share
     pieces = fresh_pieces()
-    name = write_positions(pieces, chosen)
-    places = pieces.cast(name, TensorProto.INT64)
-    np.testing.assert_array_equal(computed(pieces, places, TensorProto.INT64), np.flatnonzero(chosen))
+    name = write_mask(pieces, chosen)
+    np.testing.assert_array_equal(computed(pieces, name, INT32), chosen)
     information = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
     assert pieces.size() < min(1 / 8, 1.35 * information / 8) * len(chosen) + 400
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from tests.exports import to_onnx
 from trainables import methods
-from trainables.activations import LearnedClip
+from trainables.activations import LearnedClip, MovingRange
 from trainables.calling import call
 from trainables.compression.compressed_weight import (
     compress,
@@ -34,8 +33,7 @@ from trainables.folding import ChannelAffine, fold_batch_norms
 from trainables.models import ResNet
 from trainables.models.published import published
 from trainables.origins import Fresh
-from trainables.quantizers.base import Codes, Stored
-from trainables.recipe import Recipe
+from trainables.quantizers.base import Codes
 from trainables.tasks import Digits
 from trainables.torchvision_guard import import_torchvision
 
@@ -43,12 +41,12 @@ FLOATING = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "Add"}
 SHAPE = (3, 16, 16)
 
 
-def recipe_of(exempt: tuple[str, ...] = (), activations: object = None) -> Recipe:
+def recipe_of(exempt=(), activations=None):
     recipe = methods.int8_post_training_quantization(methods.Setting(Digits(), Fresh(ResNet()), epochs=0))
     return replace(recipe, exempt=exempt, activations=activations or recipe.activations)
 
 
-def lively(network: nn.Module) -> nn.Module:
+def lively(network):
     """Normalisations that do something, also with negative factors and with one of zero."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -62,9 +60,7 @@ def lively(network: nn.Module) -> nn.Module:
     return network
 
 
-def student_of(
-    make: Callable[[], nn.Module], recipe: Recipe, inputs: Tensor
-) -> tuple[nn.Module, dict[str, Stored]]:
+def student_of(make, recipe, inputs):
     """What a packed file of the student would be rebuilt as, and the tensors in it."""
     torch.manual_seed(0)
     network = lively(make())
@@ -180,6 +176,14 @@ class Shuffled(Headed):
         return self.second(self.first(x) - x)
 
 
+class ByHand(Headed):
+    """An activation of plain arithmetic, with numbers on both sides."""
+
+    def body(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.second(0.5 * (y * F.hardtanh(1 - y / -3, 0, 6)))
+
+
 class Enlarged(Headed):
     def body(self, x: Tensor) -> Tensor:
         return self.second(F.interpolate(self.first(x), scale_factor=2.0))
@@ -220,11 +224,11 @@ class Grown(Headed):
 
 
 PUBLISHED = ("resnet18", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet121")
-ALL = [Residual, Bottleneck, Concatenated, Squeezed, Mobile, Plain, Grown, Shuffled, Enlarged]
+ALL = [Residual, Bottleneck, Concatenated, Squeezed, Mobile, Plain, Grown, Shuffled, Enlarged, ByHand]
 
 
 @pytest.mark.parametrize("make", ALL)
-def test_no_layer_and_no_sum_is_left_in_float(make: type[nn.Module], tmp_path: Path) -> None:
+def test_no_layer_and_no_sum_is_left_in_float(make, tmp_path):
     inputs = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
     network, tensors = student_of(make, recipe_of(), inputs)
     data = to_onnx(network, SHAPE, {}, tensors, reduced_range=False)
@@ -235,21 +239,21 @@ def test_no_layer_and_no_sum_is_left_in_float(make: type[nn.Module], tmp_path: P
     assert np.sqrt(((found - expected) ** 2).mean()) < 0.05 * expected.std()
 
 
-def test_an_exempt_layer_alone_is_left_in_float(tmp_path: Path) -> None:
+def test_an_exempt_layer_alone_is_left_in_float(tmp_path):
     inputs = torch.randn(32, *SHAPE)
     network, tensors = student_of(Residual, recipe_of(("second.0.*",)), inputs)
     data = to_onnx(network, SHAPE, {}, tensors, reduced_range=False)
     assert sum(left_in_float(data, tmp_path).values()) == 1
 
 
-def test_networks_of_torchvision(tmp_path: Path) -> None:
+def test_networks_of_torchvision(tmp_path):
     models = import_torchvision().models
     inputs = torch.randn(16, *SHAPE)
     network, tensors = student_of(lambda: models.MobileNetV2(5, width_mult=0.25), recipe_of(), inputs)
     assert not left_in_float(to_onnx(network, SHAPE, {}, tensors, reduced_range=False), tmp_path)
 
 
-def test_one_tensor_has_one_quantizer() -> None:
+def test_one_tensor_has_one_quantizer():
     network = quantize_inputs(Residual(), recipe_of(), {"stem.0.weight", "first.0.weight", "second.0.weight"})
     names = [name for name, _ in input_quantizers(network)]
     # The sum's second operand is what the first layer reads; nothing quantizes the head's input, which the
@@ -263,7 +267,7 @@ def test_one_tensor_has_one_quantizer() -> None:
     ]
 
 
-def test_layers_of_few_bits_read_what_sums_write() -> None:
+def test_layers_of_few_bits_read_what_sums_write():
     """A kernel writes its output once: the layer's 4 bits are taken of the sum's 8."""
     recipe = recipe_of(activations=LearnedClip(4))
     network = quantize_inputs(Residual(), recipe, {"stem.0.weight", "first.0.weight", "second.0.weight"})
@@ -279,6 +283,39 @@ def test_layers_of_few_bits_read_what_sums_write() -> None:
     wide, narrow = quantizers["stem.0.operand_quantizers.add0-1"], quantizers["first.0.input_quantizer"]
     assert (wide.bits, narrow.bits) == (8, 4)
     assert torch.equal(seen[0], narrow(wide(stem)))
+
+
+class Halved(nn.Module):
+    """Reads a tensor in parts, of which the last has the smaller values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.wide, self.narrow = nn.Conv2d(3, 8, 1), nn.Conv2d(4, 5, 1), nn.Conv2d(4, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.stem(x).chunk(2, 1)
+        return (self.wide(left) + self.narrow(right)).mean((2, 3))
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["calibrated", "trained"])
+def test_a_range_holds_all_parts_of_a_tensor(training):
+    network = Halved()
+    with torch.no_grad():
+        network.stem.weight[:4] *= 10
+    recipe = recipe_of(activations=MovingRange(momentum=0.0))
+    quantize_inputs(network, recipe, {f"{name}.weight" for name in ("stem", "wide", "narrow")})
+    inputs = torch.randn(8, *SHAPE)
+    calibrate(network, lambda: [inputs])
+    quantizers = dict(input_quantizers(network))
+    assert "wide.input_quantizer" not in quantizers
+    if training:
+        for quantizer in quantizers.values():
+            quantizer.quantizing = True
+        network.train()(inputs)
+        inputs = quantizers["stem.input_quantizer"](inputs)
+    seen = network.stem(inputs) if not training else nn.functional.conv2d(inputs, *network.stem.parameters())
+    found = quantizers["narrow.input_quantizer"].range
+    torch.testing.assert_close(found, torch.stack([seen.amin(), seen.amax()]).detach())
 
 
 class Branching(Residual):
@@ -310,7 +347,7 @@ class _Deciding(nn.Module):
         return self.second(self.first(x)) if x.amax() > -1e9 else x
 
 
-def test_what_branches_has_quantized_layers_and_says_why_no_more() -> None:
+def test_what_branches_has_quantized_layers_and_says_why_no_more():
     inputs = torch.randn(16, *SHAPE)
     network, tensors = student_of(Branching, recipe_of(), inputs)
     names = [name for name, _ in input_quantizers(network)]
@@ -320,7 +357,7 @@ def test_what_branches_has_quantized_layers_and_says_why_no_more() -> None:
     assert "the network as a whole are in float32, for it cannot be traced: symbolically traced" in note
 
 
-def test_only_the_part_that_branches_is_left_alone() -> None:
+def test_only_the_part_that_branches_is_left_alone():
     network = Inner()
     del network.block
     found = layout(network, {name for name, p in network.named_parameters() if p.dim() > 1})
@@ -336,14 +373,14 @@ class Otherwise(Residual):
         return super().body(x)
 
 
-def test_what_computes_otherwise_in_training_is_left_alone() -> None:
+def test_what_computes_otherwise_in_training_is_left_alone():
     network = Otherwise()
     found = layout(network, {name for name, p in network.named_parameters() if p.dim() > 1})
     assert "otherwise in training" in found.unfollowed[""]
     assert {place.where for place in found.places} == {"stem.0", "first.0", "second.0", "head"}
 
 
-def test_a_call_that_was_not_there_is_an_error() -> None:
+def test_a_call_that_was_not_there_is_an_error():
     class Changing(Residual):
         more = False
 
@@ -357,7 +394,7 @@ def test_a_call_that_was_not_there_is_an_error() -> None:
         network(torch.randn(2, *SHAPE))
 
 
-def test_unquantized_a_network_does_what_it_did() -> None:
+def test_unquantized_a_network_does_what_it_did():
     torch.manual_seed(0)
     for make in ALL:
         plain = lively(make()).train()
@@ -367,7 +404,7 @@ def test_unquantized_a_network_does_what_it_did() -> None:
         assert torch.equal(plain(inputs), watched(inputs)), make
 
 
-def test_copies_quantize_with_their_own() -> None:
+def test_copies_quantize_with_their_own():
     network, _ = student_of(Residual, recipe_of(), torch.randn(8, *SHAPE))
     inputs = torch.randn(4, *SHAPE)
     before, copied = network(inputs), copy.deepcopy(network)
@@ -376,7 +413,7 @@ def test_copies_quantize_with_their_own() -> None:
     assert torch.equal(network(inputs), before) and not torch.equal(copied(inputs), before)
 
 
-def test_the_weights_that_are_trained_are_those_that_ship() -> None:
+def test_the_weights_that_are_trained_are_those_that_ship():
     """PyTorch's own fake quantization of folded weights is the oracle."""
     torch.manual_seed(0)
     network = lively(Residual())
@@ -401,7 +438,7 @@ def test_the_weights_that_are_trained_are_those_that_ship() -> None:
         assert scale[1] == 0 and bool((scale[2:] == 1).all())
 
 
-def test_integer_arithmetic_written_out(tmp_path: Path) -> None:
+def test_integer_arithmetic_written_out(tmp_path):
     """A residual sum in 64-bit integers, of the levels, scales and biases in the file."""
 
     class Sum(nn.Module):
@@ -447,7 +484,7 @@ def test_integer_arithmetic_written_out(tmp_path: Path) -> None:
     assert np.sqrt(((found - expected) ** 2).mean()) < 0.01 * expected.std()
 
 
-def test_names_are_the_same_before_and_after_folding() -> None:
+def test_names_are_the_same_before_and_after_folding():
     for make in ALL:
         recipe = recipe_of()
         student = compress(make(), recipe)
@@ -460,7 +497,7 @@ def test_names_are_the_same_before_and_after_folding() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_networks(name: str, tmp_path: Path) -> None:
+def test_published_networks(name, tmp_path):
     """Layers of networks as they are published; normalisation before a layer is arithmetic of its own."""
     inputs = torch.randn(16, 3, 32, 32)
     network, tensors = student_of(lambda: published("torchvision", name, 3, 10), recipe_of(), inputs)

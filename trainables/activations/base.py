@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 
 from trainables.part import Part
@@ -44,21 +45,28 @@ class InputQuantizer(nn.Module):
         self.bits = bits
         self.quantizing = False
         self.observing = False
+        self._parts: list[Tensor] = []  # least and largest values of parts of what is read
 
-    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+    def forward(self, x: Tensor, again: bool = False, part: bool = False) -> Tensor:
         """Any shape in, the same shape out; float32 where it quantizes.
 
         Args:
             x: what is read.
-            again: whether these are values, or some of them, that decide about the range elsewhere.
+            again: whether the range does not move now, but with what is read later in the forward pass, or
+                earlier, in another place.
+            part: whether the range has to hold these values too when it does; only with ``again``.
         """
-        if self.observing and not again:
-            self.observe(x.detach())
-        if not self.quantizing:
-            return x
-        if self.training and not again:
-            self.follow(x.detach())
-        return self.quantized(x)
+        moves = self.observing or (self.quantizing and self.training)
+        if moves and part and x.numel():
+            self._parts += [x.detach().amin().float(), x.detach().amax().float()]
+        if moves and not again:
+            seen = torch.cat([x.detach().reshape(-1), torch.stack(self._parts)]) if self._parts else x
+            self._parts = []
+            if self.observing:
+                self.observe(seen.detach())
+            if self.quantizing and self.training:
+                self.follow(seen.detach())
+        return self.quantized(x) if self.quantizing else x
 
     @abstractmethod
     def begin(self) -> None:

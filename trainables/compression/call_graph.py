@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import operator
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from trainables.folding import ChannelAffine, is_foldable
 
@@ -25,13 +25,16 @@ Key = tuple[str, str, int]
 """A call of a function: the module in whose forward pass it is, its name, its number among those there."""
 
 _IN_PLACE_TOO = (
-    *("sigmoid", "tanh", "leaky_relu", "relu", "clamp", "sub", "div", "square", "sqrt", "exp", "abs", "pow"),
+    *("sigmoid", "tanh", "leaky_relu", "relu", "clamp", "hardtanh", "sub", "div"),
+    *("square", "sqrt", "exp", "abs", "pow", "neg"),
 )
 FUNCTIONS = {
     **dict.fromkeys(("add", "add_", "iadd", "__radd__", "__iadd__"), "add"),
     **dict.fromkeys(("mul", "mul_", "imul", "multiply", "__rmul__", "__imul__"), "mul"),
     **dict.fromkeys(("isub", "subtract", "rsub", "__rsub__", "__isub__"), "sub"),
-    **dict.fromkeys(("truediv", "itruediv", "true_divide", "divide", "__rtruediv__", "__idiv__"), "div"),
+    **dict.fromkeys(
+        ("truediv", "itruediv", "true_divide", "divide", "__rtruediv__", "__rdiv__", "__idiv__"), "div"
+    ),
     **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__", "bmm"), "matmul"),
     **dict.fromkeys(("cat", "concat", "concatenate"), "cat"),
     **{f"{kind}_pool{n}d": f"{kind}_pool" for kind in ("avg", "adaptive_avg") for n in (1, 2, 3)},
@@ -99,7 +102,7 @@ def call_graph(network: nn.Module) -> CallGraph:
             if training:
                 trained = _counts(found)
         evaluated = _counts(found)
-        odd = {path for path in trained.keys() & evaluated.keys() if trained[path] != evaluated[path]}
+        odd = {path for path, counts in evaluated.items() if trained.get(path) != counts}
         if odd:
             unfollowed |= dict.fromkeys(odd, "it computes otherwise in training than in use")
             found = CallGraph(unfollowed=unfollowed)
@@ -210,8 +213,7 @@ def _keys(graph: fx.Graph, numbers: set[fx.Node], tracer: _Tracer) -> dict[fx.No
         kind = function_of(node)
         if kind is None or node in numbers:
             continue
-        if kind in TWO_OPERANDS and len(operands(node, numbers)) != OPERANDS:
-            continue
+        kind = with_numbers(kind, len(operands(node, numbers)))
         number = counts[frame, kind] = counts.get((frame, kind), -1) + 1
         keys[node] = (tracer.inside(path), kind, number)
     return keys
@@ -246,27 +248,33 @@ def _numbers(graph: fx.Graph) -> set[fx.Node]:
     return found
 
 
-def operands(node: fx.Node, numbers: set[fx.Node] | None = None) -> list[fx.Node]:
-    """The nodes that give the tensors that a call of a function or a layer works on."""
-    numbers = numbers or set()
+def operands(node: fx.Node, numbers: set[fx.Node]) -> list[fx.Node]:
+    """The nodes that give the tensors that a call of a function or a layer works on.
+
+    Args:
+        node: the call.
+        numbers: nodes that are no tensors.
+    """
     kind = function_of(node)
     if kind == "cat":
-        given = node.args[0] if node.args else node.kwargs.get("tensors", ())
-        return (
-            [each for each in given if isinstance(each, fx.Node)] if isinstance(given, list | tuple) else []
-        )
-    named = list(node.kwargs.get(name) for name in ("input", "other") if name in node.kwargs)
-    given = [*node.args, *named][: OPERANDS if kind in TWO_OPERANDS else 1]
-    return [each for each in given if isinstance(each, fx.Node) and each not in numbers]
+        listed = node.args[0] if node.args else node.kwargs.get("tensors", ())
+        found = listed if isinstance(listed, list | tuple) else ()
+    else:
+        found = tuple(each for _, each in worked_on(kind, node.args, node.kwargs))
+    return [each for each in found if isinstance(each, fx.Node) and each not in numbers]
 
 
-def tensors_given(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """What :func:`operands` says, of a call that is made."""
-    if kind == "cat":
-        return list(args[0] if args else kwargs.get("tensors", ()))
-    named = [kwargs[name] for name in ("input", "other") if name in kwargs]
-    given = [*args, *named][: OPERANDS if kind in TWO_OPERANDS else 1]
-    return [each for each in given if isinstance(each, Tensor)]
+def with_numbers(kind: str, tensors: int) -> str:
+    """``kind``, or, where only one of two operands is a tensor, that of a call with a number."""
+    return f"{kind}_number" if kind in TWO_OPERANDS and tensors < OPERANDS else kind
+
+
+def worked_on(
+    kind: str | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[tuple[int | str, Any]]:
+    """What a call of ``kind`` works on, as far as its arguments can be tensors, by position or name."""
+    named = [(name, kwargs[name]) for name in ("input", "other") if name in kwargs]
+    return [*enumerate(args), *named][: OPERANDS if kind in TWO_OPERANDS else 1]
 
 
 def passes_on(node: fx.Node, module: nn.Module | None) -> bool:

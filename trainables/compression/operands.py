@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trainables.compression.call_graph import FUNCTIONS, TWO_OPERANDS, tensors_given
+from trainables.compression.call_graph import FUNCTIONS, with_numbers, worked_on
 
 _CALL = nn.Module._call_impl.__code__
 
@@ -27,15 +27,17 @@ class Slot:
     Attributes:
         holder: the module that has it.
         name: of the attribute.
-        again: whether another one that reads the same tensor comes first, or decides about the range.
+        again: whether the values decide about the range elsewhere.
+        part: whether the range has to hold them too, though they are not among those that decide.
     """
 
     holder: nn.Module
     name: str
-    again: bool
+    again: bool = False
+    part: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
-        found: Tensor = self.holder.get_submodule(self.name)(x, again=self.again)
+        found: Tensor = self.holder.get_submodule(self.name)(x, again=self.again, part=self.part)
         return found
 
 
@@ -119,22 +121,28 @@ def _quantized(
     kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     calls = _caller().__dict__.get(CALLS)
-    if calls is None or kind not in calls.expected:
+    if calls is None:
         return args, kwargs
-    given = tensors_given(kind, args, kwargs)
-    if kind in TWO_OPERANDS and len(given) < 2:
+    given = [(place, each) for place, each in worked_on(kind, args, kwargs) if isinstance(each, Tensor)]
+    if kind == "cat":
+        listed = args[0] if args else kwargs["tensors"]
+        given = list(enumerate(listed))
+    kind = with_numbers(kind, len(given))
+    if kind not in calls.expected or not given:
         return args, kwargs
     number = calls.made.get(kind, 0)
     calls.made[kind] = number + 1
     places = calls.slots.get((kind, number))
     if not places:
         return args, kwargs
-    made = [through(places.get(position, ()), each) for position, each in enumerate(given)]
+    made = {place: through(places.get(at, ()), each) for at, (place, each) in enumerate(given)}
     if kind == "cat":
-        return ((made, *args[1:]), kwargs) if args else (args, {**kwargs, "tensors": made})
-    named = [name for name in ("input", "other") if name in kwargs]
-    count = len(given) - len(named)
-    return (*made[:count], *args[count:]), {**kwargs, **dict(zip(named, made[count:], strict=True))}
+        joined = list(made.values())
+        return ((joined, *args[1:]), kwargs) if args else (args, {**kwargs, "tensors": joined})
+    return (
+        tuple(made.get(position, each) for position, each in enumerate(args)),
+        {name: made.get(name, each) for name, each in kwargs.items()},
+    )
 
 
 def _caller() -> nn.Module:

@@ -16,7 +16,6 @@ from trainables.compression.call_graph import (
     Key,
     call_graph,
     clamps,
-    function_of,
     nodes_of,
     operands,
     passes_on,
@@ -44,8 +43,9 @@ class Place:
         beside: whether no weights are multiplied there.
         source: the tensor itself, or those that one layer reads at its calls: places of equal sources can
             share a quantizer. None where nothing is known of it.
-        distance: of its values, how many steps they are behind ``source``; the place of the least decides
-            about the range.
+        distance: how many steps what it reads is behind ``source``: at 0 it is all of it; -1 for a layer
+            that is called more than once.
+        last: when it reads for the last time, to be compared with others'.
         joint: whether all that read ``source`` have to read one and the same quantizer.
     """
 
@@ -55,6 +55,7 @@ class Place:
     beside: bool
     source: int | None = None
     distance: int = 0
+    last: int = 0
     joint: bool = False
 
 
@@ -64,7 +65,7 @@ class Layout:
 
     Attributes:
         places: in the order of execution, layers that were not found in a graph last.
-        norms: by the name of a layer, the batch normalisation that alone reads it.
+        norms: by the name of a convolution, the batch normalisation that alone reads it.
         calls: by module and function, how many calls of it there are, where one of them is a place.
         unfollowed: modules that could not be looked into, and why.
     """
@@ -147,7 +148,7 @@ class _Search:
             if self._layer(node) is not None:
                 asked[node, 0] = False
             elif node in self._integer:
-                asked |= {(node, number): True for number in range(len(operands(node)))}
+                asked |= {(node, number): True for number in range(len(self._operands(node)))}
         places: dict[tuple[str, int], None] = {}
         for node, number in sorted(asked, key=lambda each: (self._order[each[0]], each[1])):
             where = self._where(node)
@@ -155,28 +156,33 @@ class _Search:
             places[where, number] = None
         same = _Same()
         for where, number in places:
-            same.join(self._order[self._source(operands(node)[number])[0]] for node in self._calls[where])
+            same.join(
+                self._order[self._source(self._operands(node)[number])[0]] for node in self._calls[where]
+            )
         for where, number in places:
             nodes = self._calls[where]
-            sources = [self._source(operands(node)[number]) for node in nodes]
+            sources = [self._source(self._operands(node)[number]) for node in nodes]
             yield Place(
                 where,
                 number,
                 self._graph.keys.get(nodes[0]),
                 all(asked.get((node, number), True) for node in nodes),
                 same.first(self._order[sources[0][0]]),
-                # What is read at every call decides about the range.
                 max(steps for _, steps in sources) if len(nodes) == 1 else -1,
+                self._order[nodes[-1]],
                 any((node, number) in joint for node in nodes),
             )
 
     def norms(self) -> dict[str, str]:
-        """By layer, the normalisation that alone reads it; both are called once."""
+        """By convolution, the normalisation that alone reads it; both are called once."""
         pairs = {}
         for node in self._nodes:
             after = next(iter(node.users), None)
             layer = self._layer(node)
-            if layer is None or isinstance(layer, _ConvTransposeNd) or after is None or len(node.users) > 1:
+            # What a matrix product gives may be normalised along another axis than that of its outputs.
+            if not isinstance(layer, _ConvNd) or isinstance(layer, _ConvTransposeNd):
+                continue
+            if after is None or len(node.users) > 1:
                 continue
             names = (str(node.target), str(after.target))
             if self._normalises(after) and all(len(self._calls[name]) == 1 for name in names):
@@ -207,10 +213,17 @@ class _Search:
         are normalised there and would lose their precision for nothing."""
         return all(
             self._layer(reader) is not None
-            or function_of(reader) in (*INTEGER_FUNCTIONS, *CLAMPS)
+            or self._kind(reader) in (*INTEGER_FUNCTIONS, *CLAMPS)
             or isinstance(self._modules.get(reader), INTEGER_MODULES + CLAMP_MODULES)
             for reader, _ in self._readers(self._end(node))
         )
+
+    def _operands(self, node: fx.Node) -> list[fx.Node]:
+        return operands(node, self._graph.numbers)
+
+    def _kind(self, node: fx.Node) -> str | None:
+        key = self._graph.keys.get(node)
+        return None if key is None else key[1]
 
     def _passes_on(self, node: fx.Node) -> bool:
         return passes_on(node, self._modules.get(node))
@@ -230,11 +243,11 @@ class _Search:
         """Whether it can be computed in integers, given those before it."""
         if self._layer(node) is not None:
             return True
-        kind = function_of(node) if node in self._graph.keys else None
+        kind = self._kind(node)
         module = self._modules.get(node)
         if kind not in INTEGER_FUNCTIONS and not isinstance(module, INTEGER_MODULES):
             return False
-        given = operands(node)
+        given = self._operands(node)
         sources = [self._source(each)[0] for each in given]
         if not given or any(each.op == "get_attr" for each in sources) or not self._can_end(node):
             return False
@@ -248,15 +261,15 @@ class _Search:
     def _source(self, node: fx.Node) -> tuple[fx.Node, int]:
         """The tensor whose values these are, and how many steps before."""
         steps = 0
-        while self._passes_on(node) and operands(node):
-            node, steps = operands(node)[0], steps + 1
+        while self._passes_on(node) and self._operands(node):
+            node, steps = self._operands(node)[0], steps + 1
         return node, steps
 
     def _made_by(self, node: fx.Node) -> fx.Node:
         """What computed a tensor, before it was normalised and cut off."""
         node = self._source(node)[0]
-        while operands(node):
-            before = self._source(operands(node)[0])[0]
+        while self._operands(node):
+            before = self._source(self._operands(node)[0])[0]
             if not self._clamps(node) and not (self._normalises(node) and self._layer(before) is not None):
                 break
             node = before
@@ -273,9 +286,9 @@ class _Search:
             elif self._passes_on(user):
                 found += self._readers(user)
             else:
-                given = operands(user)
+                given = self._operands(user)
                 found += [(user, number) for number, each in enumerate(given) if each is node]
-                if node not in given:
+                if _times_read(user, node) > given.count(node):
                     found.append((user, -1))
         return found
 
@@ -303,6 +316,13 @@ class _Search:
             return True
         module = self._modules[node]
         return isinstance(module, ChannelAffine) or type(module).__module__.startswith("torch.nn.")
+
+
+def _times_read(reader: fx.Node, node: fx.Node) -> int:
+    """How many of the arguments of ``reader`` are ``node``."""
+    seen: list[fx.Node] = []
+    fx.map_arg((reader.args, reader.kwargs), seen.append)
+    return seen.count(node)
 
 
 class _Same:

@@ -92,10 +92,10 @@ def attach(
         first: Slot | None = None
         joint = any(place.joint for place, _ in members)
         for each in sorted(equal.values(), key=lambda each: -each[0][1].bits):
-            owner, quantizer = min(each, key=lambda one: (one[0].distance, one[0].key is not None))
-            slot = writer.hold(owner, quantizer)
+            owner, whole = _owner([place for place, _ in each])
+            slot = writer.hold(owner, next(built for place, built in each if place is owner))
             for place, _ in each:
-                own = replace(slot, again=place is not owner)
+                own = slot if place is owner else replace(slot, again=True, part=not whole)
                 writer.read(place, (own,) if first is None else (first, own))
             if joint and first is None:
                 first = replace(slot, again=True)
@@ -113,6 +113,18 @@ def unfollowed(network: nn.Module) -> str:
     others = f" and {len(found) - 1} other modules" if len(found) > 1 else ""
     module = f"the module {shown(name)}" if name else "the network as a whole"
     return f"; sums and poolings of {module}{others} are in float32, for it cannot be traced: {shown(reason)}"
+
+
+def _owner(places: list[Place]) -> tuple[Place, bool]:
+    """Whose reading moves a range, and whether it reads all that any of them reads.
+
+    Where none does, as where each reads a part of a tensor, it is the last one, which knows of the others.
+    """
+    if all(place.distance >= 0 for place in places):
+        whole = [place for place in places if place.distance == 0]
+        if whole or len(places) == 1:
+            return min(whole or places, key=lambda place: place.key is not None), True
+    return max(places, key=lambda place: place.last), False
 
 
 class _Writer:
@@ -135,7 +147,7 @@ class _Writer:
             if hasattr(layer, INPUT_QUANTIZER):
                 raise ValueError(f"{place.where} has an attribute input_quantizer already; rename it")
             layer.add_module(INPUT_QUANTIZER, quantizer)
-            return Slot(layer, INPUT_QUANTIZER, False)
+            return Slot(layer, INPUT_QUANTIZER)
         if OPERAND_QUANTIZERS not in self._first._modules:
             if hasattr(self._first, OPERAND_QUANTIZERS):
                 raise ValueError(f"a layer has an attribute {OPERAND_QUANTIZERS} already; rename it")
@@ -143,7 +155,7 @@ class _Writer:
         name = f"{place.where.replace('.', '-')}-{place.operand}"
         holder = self._first.get_submodule(OPERAND_QUANTIZERS)
         holder.add_module(name, quantizer)
-        return Slot(holder, name, False)
+        return Slot(holder, name)
 
     def read(self, place: Place, slots: tuple[Slot, ...]) -> None:
         """Let what is read at ``place`` go through ``slots``."""

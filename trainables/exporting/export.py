@@ -249,7 +249,7 @@ class _EmittedQuantizer(nn.Module):
         self.register_buffer("scale", grid.scale.clone())
         self.register_buffer("zero", grid.zero.to(torch.uint8))
 
-    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+    def forward(self, x: Tensor, again: bool = False, part: bool = False) -> Tensor:
         return _Rounded.apply(x, self.scale, self.zero, self.bits) if self.bits else x
 
 

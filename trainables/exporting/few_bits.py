@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.exporting.pieces import FLOAT, INT32, Pieces
-from trainables.exporting.whole_numbers import scattered, write_numbers, write_positions
+from trainables.exporting.pieces import BOOL, FLOAT, INT32, Pieces
+from trainables.exporting.whole_numbers import picked, spread, write_mask, write_numbers
 from trainables.quantizers.base import NO_GROUP, Codes, Dense, Grouped, MixedCodes, Stored
 
 DENSE_SHARE = 0.95
@@ -30,7 +30,9 @@ def write_tensor(pieces: Pieces, stored: Stored | Grouped) -> str | None:
         return None
     if isinstance(stored, Dense):
         return _dense(pieces, stored)
-    values = _codes(pieces, stored) if isinstance(stored, Codes) else _mixed(pieces, stored)
+    if isinstance(stored, MixedCodes):
+        return _mixed(pieces, stored)
+    values = _codes(pieces, stored)
     return values if stored.keep is None else _where(pieces, values, stored.keep)
 
 
@@ -40,7 +42,7 @@ def _where(pieces: Pieces, values: str, keep: Tensor) -> str:
         return values
     if not chosen.any():
         return pieces.filled(0, len(chosen), FLOAT)
-    return scattered(pieces, values, chosen)
+    return spread(pieces, values, write_mask(pieces, chosen), FLOAT)
 
 
 def _codes(pieces: Pieces, codes: Codes) -> str:
@@ -83,32 +85,35 @@ def _per_bucket(pieces: Pieces, numbers: Tensor) -> str:
 
 def _mixed(pieces: Pieces, codes: MixedCodes) -> str:
     """The levels of each number of bits are divided by theirs, and put where the groups of so many are."""
-    count = codes.index.numel()
-    if not count:
-        return ""
+    chosen = None if codes.keep is None or codes.keep.all() else codes.keep.reshape(-1).numpy()
+    if not codes.index.numel():
+        return pieces.filled(0, math.prod(codes.shape), FLOAT)
     widths = codes.widths().numpy()
     occurring = np.unique(widths)
-    values = ""
+    kept = None if chosen is None else write_mask(pieces, chosen)
     of_element = _widths(pieces, codes, occurring) if len(occurring) > 1 else ""
+    values = ""
     for number, width in enumerate(occurring.tolist()):
         levels = write_numbers(pieces, codes.index.numpy()[widths == width], FLOAT)
         if width > 1:
             levels = pieces.number("Div", levels, 2**width - 1, FLOAT)
-        if not of_element:
-            values = levels
-            continue
-        these = pieces.add(
-            "NonZero", pieces.add("Equal", of_element, pieces.constant(np.array(number, np.int32)))
-        )
-        values = values or pieces.filled(0, count, FLOAT)
-        values = pieces.add("ScatterElements", values, pieces.reshaped(these, [-1]), levels)
+        if of_element:
+            mask = _equal(pieces, of_element, number)
+            mask = mask if kept is None else pieces.add("Mul", mask, kept)
+            levels = spread(pieces, levels, mask, FLOAT)
+        values = pieces.add("Add", values, levels) if values else levels
     for kind, factor in (("Mul", codes.scale), ("Add", codes.offset)):
         values = pieces.add(kind, values, pieces.constant(factor.numpy()))
-    return values
+    if kept is None:
+        return values
+    if not of_element:
+        return spread(pieces, values, kept, FLOAT)
+    zero = pieces.constant(np.zeros(1, np.float32))
+    return pieces.add("Where", pieces.cast(kept, BOOL), values, zero)
 
 
 def _widths(pieces: Pieces, codes: MixedCodes, occurring: NDArray[np.uint8]) -> str:
-    """Which of the numbers of bits that occur each kept element has."""
+    """Which of the numbers of bits that occur each element has."""
     # Of a group that keeps nothing the bits mean nothing.
     numbers = np.searchsorted(occurring, codes.bits.numpy()).clip(max=len(occurring) - 1)
     of_group = write_numbers(pieces, numbers, INT32)
@@ -119,9 +124,12 @@ def _widths(pieces: Pieces, codes: MixedCodes, occurring: NDArray[np.uint8]) -> 
     every = pieces.reshaped(wide, [-1])
     if len(numbers) * codes.group_size != elements:
         every = pieces.first(every, elements)
-    if codes.keep is None or codes.keep.all():
-        return every
-    return pieces.add("Gather", every, write_positions(pieces, codes.keep.reshape(-1).numpy()))
+    return every
+
+
+def _equal(pieces: Pieces, numbers: str, number: int) -> str:
+    """1 where ``numbers`` are ``number`` and 0 elsewhere."""
+    return pieces.cast(pieces.number("Equal", numbers, number, INT32), INT32)
 
 
 def _dense(pieces: Pieces, stored: Dense) -> str | None:
@@ -135,7 +143,7 @@ def _dense(pieces: Pieces, stored: Dense) -> str | None:
         return pieces.filled(0, len(chosen), FLOAT)
     if chosen.mean() > DENSE_SHARE:
         return _floats(pieces, numbers)
-    return scattered(pieces, _floats(pieces, numbers[chosen]), chosen)
+    return spread(pieces, _floats(pieces, numbers[chosen]), write_mask(pieces, chosen), FLOAT)
 
 
 def _floats(pieces: Pieces, numbers: NDArray[np.float32]) -> str:
@@ -156,13 +164,14 @@ def _grouped(pieces: Pieces, stored: Grouped) -> str | None:
     if not row:
         return None
     of_row = write_numbers(pieces, numbers, INT32)
-    zero = pieces.filled(0, len(numbers) * row, FLOAT)
-    values = pieces.reshaped(zero, [len(numbers), row])
+    zero = pieces.constant(np.zeros(1, np.float32))
+    nothing = pieces.add("Expand", zero, pieces.constant(np.array([1, row], np.int64)))
+    values = ""
     for number, group in enumerate(stored.groups):
         rows = write_tensor(pieces, group)
         if rows is None:
             raise ValueError(f"a group of rows of {group.shape} has no values")
-        these = pieces.add("Equal", of_row, pieces.constant(np.array(number, np.int32)))
-        places = pieces.reshaped(pieces.add("NonZero", these), [-1, 1])
-        values = pieces.add("ScatterND", values, places, pieces.reshaped(rows, [-1, row]))
+        matrix = pieces.add("Concat", nothing, pieces.reshaped(rows, [-1, row]), axis=0)
+        made = picked(pieces, matrix, _equal(pieces, of_row, number))
+        values = pieces.add("Add", values, made) if values else made
     return pieces.reshaped(values, [-1])

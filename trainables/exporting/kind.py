@@ -1,50 +1,39 @@
-"""What of exported files decides how they run: all but the weights' values."""
+"""How the tensors of a student are stored, as far as an export of them shows it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
+from typing import Any
 
-import onnx
-from onnx import TensorProto
+import numpy as np
 
-_VALUES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
-_FACTS = ("producer_name", "producer_version", "model_version", "doc_string", "metadata_props")
+from trainables.quantizers.base import Codes, Dense, MixedCodes, Stored
 
 
-def kind_of(files: Mapping[str, bytes]) -> str:
-    """First 16 hex digits of the SHA-256 of ONNX files without the values of their weights.
+def stored_kind(tensors: Mapping[str, Stored]) -> str:
+    """First 12 hex digits of the SHA-256 of how ``tensors`` are stored, whatever their values are.
 
-    Equal are exports of one architecture whose weights are stored in the same types and shapes. What tells
-    operators how to work is no weight: attributes, and int64 tensors such as the sizes of a Reshape. What the
-    files say of themselves does not count.
+    Equal are students of one architecture whose weights have the same types: bits, buckets, codebooks. A
+    student has the same kind before and after training unless it learns its bits. Which weights are pruned
+    does not count, and no export is needed: what pieces it stores numbers in may depend on the numbers.
 
     Args:
-        files: by the name of the graph.
+        tensors: of a packed file, by name.
     """
-    digest = hashlib.sha256()
-    for name, data in sorted(files.items()):
-        model = onnx.load_from_string(data)
-        for fact in _FACTS:
-            model.ClearField(fact)
-        for tensor in _tensors(model.graph):
-            if tensor.data_type != TensorProto.INT64:
-                for values in _VALUES:
-                    tensor.ClearField(values)
-        bare = model.SerializeToString(deterministic=True)
-        digest.update(f"{name}\0{len(bare)}\0".encode() + bare)
-    return digest.hexdigest()[:16]
+    facts = [[name, list(stored.shape), *_facts(stored)] for name, stored in sorted(tensors.items())]
+    return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()[:12]
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """Every tensor in ``graph`` and in the graphs within it; of a sparse one the values, not the places."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield sparse.values
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from attribute.tensors
-            if attribute.HasField("t"):
-                yield attribute.t
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _tensors(inner)
+def _facts(stored: Stored) -> list[Any]:
+    match stored:
+        case Codes():
+            kinds = [None if each is None else str(each.dtype) for each in (stored.offset, stored.scale)]
+            levels = None if stored.codebook is None else len(stored.codebook)
+            return ["codes", stored.bits, stored.bucket_size, *kinds, levels, stored.zero is not None]
+        case MixedCodes():
+            widths = np.bincount(stored.bits.numpy(), minlength=16)  # groups of each number of bits
+            return ["mixed", stored.group_size, *widths.tolist()]
+        case Dense():
+            return ["dense", str(stored.values.dtype)]

@@ -12,7 +12,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 Array = NDArray[Any]
 
-FLOAT, INT32 = int(TensorProto.FLOAT), int(TensorProto.INT32)
+FLOAT, INT32, BOOL = int(TensorProto.FLOAT), int(TensorProto.INT32), int(TensorProto.BOOL)
 
 NARROW = {
     (4, False): ml_dtypes.uint2,

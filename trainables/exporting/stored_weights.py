@@ -35,7 +35,7 @@ class _Source(NamedTuple):
 
     Attributes:
         name: of the known one.
-        rows: which of its rows, or all.
+        part: from where to where along its first dimension, or its second if ``columns``; None is all of it.
         shape: in which it then is.
         axes: how its dimensions are then exchanged; none are if empty.
         gates: blocks of rows as they are then ordered; empty leaves them.
@@ -44,7 +44,8 @@ class _Source(NamedTuple):
     name: str
     shape: tuple[int, ...]
     axes: tuple[int, ...] = ()
-    rows: tuple[int, int] | None = None
+    part: tuple[int, int] | None = None
+    columns: bool = False
     gates: tuple[int, ...] = ()
 
 
@@ -149,6 +150,7 @@ class _Known:
         self._values: dict[str, Floats] = {}
         self._by_values: dict[bytes, str] = {}
         self._by_row: dict[bytes, tuple[str, int]] = {}
+        self._by_column: dict[bytes, tuple[str, int]] = {}
         for name, stored in self.stored.items():
             decoded = stored.decode()
             if not decoded.is_floating_point() or decoded.numel() < FEWEST:
@@ -158,6 +160,9 @@ class _Known:
             if values.ndim > 1:
                 for number, row in enumerate(values):
                     self._by_row.setdefault(_key(row), (name, number))
+            if values.ndim == 2:
+                for number, column in enumerate(values.T):
+                    self._by_column.setdefault(_key(column), (name, number))
 
     def sources(self, values: Floats) -> tuple[_Source, ...]:
         """What ``values`` are made of, to be joined along their first axis; nothing if they are not known."""
@@ -179,11 +184,22 @@ class _Known:
             back = () if back == tuple(axes) else back
             if name := self._by_values.get(_key(turned)):
                 return _Source(name, turned.shape, back)
-            name, first = self._by_row.get(_key(turned[0]), ("", 0)) if turned.ndim > 1 else ("", 0)
-            if name and (self._values[name][first : first + len(turned)].reshape(-1)).tobytes() == (
-                (turned + np.float32(0)).tobytes()
-            ):
-                return _Source(name, turned.shape, back, (first, first + len(turned)))
+            if (part := self._part(turned, back)) is not None:
+                return part
+        return None
+
+    def _part(self, turned: Floats, back: tuple[int, ...]) -> _Source | None:
+        """What rows ``turned`` are, whose dimensions are then exchanged by ``back``."""
+        if turned.ndim < 2:
+            return None
+        first, count = _key(turned[0]), len(turned)
+        name, begin = self._by_row.get(first, ("", 0))
+        if name and _same(self._values[name][begin : begin + count], turned):
+            return _Source(name, turned.shape, back, (begin, begin + count))
+        name, begin = self._by_column.get(first, ("", 0))
+        if name and turned.ndim == 2 and _same(self._values[name].T[begin : begin + count], turned):
+            axes = () if back else (1, 0)
+            return _Source(name, turned.T.shape, axes, (begin, begin + count), columns=True)
         return None
 
     def _gates(self, values: Floats, count: int, order: tuple[int, ...]) -> _Source | None:
@@ -211,6 +227,11 @@ def _key(values: Floats) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(values + np.float32(0)).tobytes()).digest()
 
 
+def _same(values: Floats, others: Floats) -> bool:
+    """Whether they are equal as one row of numbers."""
+    return values.size == others.size and bool((values.reshape(-1) == others.reshape(-1)).all())
+
+
 def _together(found: Mapping[str, tuple[_Source, ...]]) -> list[list[str]]:
     """Names of stored tensors, those that are made of the same known ones in one list."""
     groups: list[tuple[set[str], list[str]]] = []
@@ -234,10 +255,13 @@ def _derive(
     parts = []
     for source in sources:
         value = made[source.name]
-        if source.rows is not None:
-            row = int(np.prod(source.shape[1:]))
-            ends = (pieces.constant(np.array([end * row], np.int64)) for end in source.rows)
-            value = pieces.add("Slice", value, *ends)
+        if source.part is not None:
+            # Columns of a matrix, or rows of anything as a matrix of as many columns as they have elements.
+            width = -1 if source.columns else int(np.prod(source.shape[1:]))
+            matrix = pieces.reshaped(value, [source.shape[0] if source.columns else -1, width])
+            ends = (pieces.constant(np.array([end], np.int64)) for end in source.part)
+            axis = pieces.constant(np.array([int(source.columns)], np.int64))
+            value = pieces.add("Slice", matrix, *ends, axis)
         if source.gates:
             blocks = pieces.reshaped(value, [len(source.gates), -1])
             value = pieces.add("Gather", blocks, pieces.constant(np.array(source.gates, np.int64)), axis=0)

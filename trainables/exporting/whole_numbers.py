@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import helper
 
-from trainables.exporting.pieces import FLOAT, INT32, NARROW, Array, Pieces
+from trainables.exporting.pieces import INT32, NARROW, Array, Pieces
 
 Integers = NDArray[np.int64]
 
@@ -34,7 +35,7 @@ PLANE_BYTES, DIGITS_BYTES, WINDOW_BYTES, GAP_BYTES = 110, 260, 120, 300
 
 WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 96, 128)
 
-GAP_BITS = (2, 4, 8)
+GAP_BITS = (2, 3, 4, 5, 6, 8)
 
 
 class _Gaps(NamedTuple):
@@ -63,48 +64,52 @@ def write_numbers(pieces: Pieces, values: Array, to: int) -> str:
         start = int(inside.argmax())
         outside = count - int(inside[start])
         needed = _dense_bytes(width, count) + WINDOW_BYTES + _dense_bytes(span, outside)
-        if needed + _fewest_position_bytes(outside, count) >= best:
+        if needed + _fewest_mask_bytes(outside, count) >= best:
             continue
         exceptional = (numbers < low + start) | (numbers >= low + start + width)
-        needed += _position_bytes(exceptional)[0]
+        needed += _mask_bytes(exceptional)[0]
         if needed < best:
             best, window = needed, (low + start, width)
     if window is None:
         return _dense(pieces, numbers, to)
     start, width = window
     exceptional = (numbers < start) | (numbers >= start + width)
-    base = _dense(pieces, np.where(exceptional, start, numbers), to)
-    return pieces.add(
-        "ScatterElements",
-        base,
-        write_positions(pieces, exceptional),
-        _dense(pieces, numbers[exceptional], to),
-    )
+    others = _dense(pieces, numbers[exceptional] - start, to)
+    added = spread(pieces, others, write_mask(pieces, exceptional), to)
+    if width > 1:
+        return pieces.add("Add", _dense(pieces, np.where(exceptional, start, numbers), to), added)
+    return pieces.number("Add", added, start, to) if start else added
 
 
-def write_positions(pieces: Pieces, chosen: NDArray[np.bool_]) -> str:
-    """The name of a tensor of one dimension with the places where ``chosen`` is True, at least one."""
-    _, gaps = _position_bytes(chosen)
+def write_mask(pieces: Pieces, chosen: NDArray[np.bool_]) -> str:
+    """The name of a tensor of one dimension, INT32, 1 where ``chosen`` and 0 elsewhere; one must be chosen.
+
+    Every size in it is known beforehand: ONNX Runtime does not compute NonZero and Compress once for all.
+    """
+    _, gaps = _mask_bytes(chosen)
     if gaps is None:
-        bits = _digits(pieces, chosen.astype(np.int64), 2, INT32)
-        return pieces.reshaped(pieces.add("NonZero", bits), [-1])
+        return _digits(pieces, chosen.astype(np.int64), 2, INT32)
     codes = _dense(pieces, gaps.codes, INT32)
     steps = pieces.number("Add", codes, 1, INT32)
-    escaped = bool((gaps.codes == gaps.escape).any())
-    if escaped:
+    if (gaps.codes == gaps.escape).any():
         steps = pieces.number("Min", steps, gaps.escape, INT32)
     ends = pieces.add("CumSum", steps, pieces.constant(np.array(0, np.int64)))
-    places = pieces.number("Sub", ends, 1, INT32)
-    if not escaped:
-        return places
-    real = pieces.number("Less", codes, gaps.escape, INT32)
-    return pieces.add("Compress", places, real, axis=0)
+    # An escape ends on an element that is not chosen.
+    real = pieces.cast(pieces.number("Less", codes, gaps.escape, INT32), INT32)
+    none = pieces.filled(0, len(chosen), INT32)
+    return pieces.add("ScatterElements", none, pieces.number("Sub", ends, 1, INT32), real)
 
 
-def scattered(pieces: Pieces, values: str, chosen: NDArray[np.bool_]) -> str:
-    """Float ``values`` at the places ``chosen``, zero elsewhere."""
-    zeros = pieces.filled(0, len(chosen), FLOAT)
-    return pieces.add("ScatterElements", zeros, write_positions(pieces, chosen), values)
+def spread(pieces: Pieces, values: str, mask: str, to: int) -> str:
+    """``values`` of one dimension and the type ``to``, in order, where ``mask`` is 1, and zero elsewhere."""
+    zero = pieces.constant(np.zeros(1, helper.tensor_dtype_to_np_dtype(to)))
+    return picked(pieces, pieces.add("Concat", zero, values, axis=0), mask)
+
+
+def picked(pieces: Pieces, values: str, mask: str) -> str:
+    """The first of ``values`` where ``mask`` is 0, and all others, in order, where it is 1."""
+    counted = pieces.add("CumSum", mask, pieces.constant(np.array(0, np.int64)))
+    return pieces.add("Gather", values, pieces.add("Mul", counted, mask))
 
 
 def _dense(pieces: Pieces, numbers: Integers, to: int) -> str:
@@ -177,7 +182,7 @@ def _dense_bytes(span: int, count: int) -> float:
     return PLANE_BYTES if span == 1 or not count else _planes_bytes(_planes(span, count), count)
 
 
-def _fewest_position_bytes(chosen: int, count: int) -> float:
+def _fewest_mask_bytes(chosen: int, count: int) -> float:
     """Less than which no form of places takes: the information in them."""
     share = chosen / count
     if not 0 < share < 1:
@@ -185,7 +190,7 @@ def _fewest_position_bytes(chosen: int, count: int) -> float:
     return -count * (share * math.log2(share) + (1 - share) * math.log2(1 - share)) / 8
 
 
-def _position_bytes(chosen: NDArray[np.bool_]) -> tuple[float, _Gaps | None]:
+def _mask_bytes(chosen: NDArray[np.bool_]) -> tuple[float, _Gaps | None]:
     """What the best form of places takes, and their distances, if these are it; else bits."""
     best: tuple[float, _Gaps | None] = (len(chosen) / 8 + DIGITS_BYTES, None)
     between = np.diff(np.flatnonzero(chosen), prepend=-1) - 1

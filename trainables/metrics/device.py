@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -154,7 +154,7 @@ def known_numbers(device: Device, key: str) -> dict[str, float] | None:
     return None if numbers is None or _unlike(device, numbers) else dict(numbers)
 
 
-def numbers_of(device: Device, key: str, graphs: Mapping[str, bytes]) -> dict[str, float]:
+def numbers_of(device: Device, key: str, build_onnx: Callable[[], Mapping[str, bytes]]) -> dict[str, float]:
     """What the ``device`` says of a student: looked up, or asked for and kept.
 
     One process at a time asks it: on this machine whatever the store is, and on all machines that share the
@@ -162,8 +162,8 @@ def numbers_of(device: Device, key: str, graphs: Mapping[str, bytes]) -> dict[st
 
     Args:
         device: to ask.
-        key: what decides its answer, see :func:`trainables.exporting.kind.kind_of`.
-        graphs: ONNX files of the student by name.
+        key: what decides its answer: the architecture, and how weights are stored.
+        build_onnx: exports the student; called only to ask.
 
     Returns:
         By name, as the device calls them.
@@ -174,6 +174,7 @@ def numbers_of(device: Device, key: str, graphs: Mapping[str, bytes]) -> dict[st
     """
     if (known := known_numbers(device, key)) is not None:
         return known
+    graphs = build_onnx()  # before the turn: others need not wait for it
     with _turn(device) as lock:
         table = _read(device.file)
         numbers = table.numbers.get(key)
@@ -291,7 +292,7 @@ def _turn(device: Device) -> Iterator[int]:
     """Be the only one that asks the device; gives the open file of the lock."""
     device.table.mkdir(parents=True, exist_ok=True)
     with alone(device_turn(os.getuid(), device.name)):
-        file = os.open(device.table / f"{device.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        file = os.open(device.table / f"{device.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with locked(file, lambda: None):
             yield file
 

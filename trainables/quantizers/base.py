@@ -67,14 +67,14 @@ class Codes:
     def numpy(self) -> forms.Codes:
         """The same as NumPy arrays, without a copy, for :mod:`rayduce_reader`."""
         return forms.Codes(
-            self.index.numpy(),
+            _array(self.index),
             self.shape,
             self.bits,
             self.bucket_size,
-            _array(self.offset),
-            self.scale.numpy(),
-            _array(self.codebook),
-            _array(self.keep),
+            _perhaps(self.offset),
+            _array(self.scale),
+            _perhaps(self.codebook),
+            _perhaps(self.keep),
             self.zero,
         )
 
@@ -111,7 +111,7 @@ class MixedCodes:
 
     def widths(self) -> Tensor:
         """Bits of each kept element, uint8, shape (n,)."""
-        of = forms.widths_of(self.bits.numpy(), self.group_size, self.shape, _array(self.keep))
+        of = forms.widths_of(self.bits.numpy(), self.group_size, self.shape, _perhaps(self.keep))
         return torch.from_numpy(of)
 
     def by_width(self) -> Iterator[tuple[int, Tensor]]:
@@ -127,13 +127,13 @@ class MixedCodes:
     def numpy(self) -> forms.MixedCodes:
         """The same as NumPy arrays, without a copy."""
         return forms.MixedCodes(
-            self.index.numpy(),
+            _array(self.index),
             self.shape,
-            self.bits.numpy(),
+            _array(self.bits),
             self.group_size,
-            self.offset.numpy(),
-            self.scale.numpy(),
-            _array(self.keep),
+            _array(self.offset),
+            _array(self.scale),
+            _perhaps(self.keep),
         )
 
     def arrays(self) -> tuple[Tensor, ...]:
@@ -163,9 +163,9 @@ class Dense:
 
     def numpy(self) -> forms.Dense:
         """The same as NumPy arrays, without a copy; of bfloat16, which NumPy has not, the bit patterns."""
-        values, bfloat16 = self.values.detach(), self.values.dtype == torch.bfloat16
+        values, bfloat16 = self.values, self.values.dtype == torch.bfloat16
         patterns = values.view(torch.uint16) if bfloat16 else values
-        return forms.Dense(patterns.numpy(), _array(self.keep), bfloat16)
+        return forms.Dense(_array(patterns), _perhaps(self.keep), bfloat16)
 
     def arrays(self) -> tuple[Tensor, ...]:
         """None: there are no levels."""
@@ -192,8 +192,12 @@ def from_numpy(form: forms.Form) -> Stored:
     return Codes(index, form.shape, form.bits, form.bucket_size, offset, scale, book, keep, form.zero)
 
 
-def _array(tensor: Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.numpy()
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().numpy()
+
+
+def _perhaps(tensor: Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else _array(tensor)
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from trainables.exporting.export import ExportError, to_onnx
-from trainables.exporting.kind import kind_of
+from trainables.exporting.kind import stored_kind
 from trainables.metrics.asking import NoAnswer
 from trainables.metrics.base import DEVICE
 from trainables.metrics.device import Device, known_numbers, mean_numbers, numbers_of
 from trainables.recipe import Recipe
 from trainables.routes import routes_of
-from trainables.shipping.packed_file import unpack
+from trainables.shipping.packed_file import Packed, unpack
+from trainables.training.export_costs import export_key
 from trainables.training.trial_folder import writing_to_the_store
 from trainables.training.trial_metrics import TrialSettings
 
@@ -42,8 +44,8 @@ def device_numbers(recipe: Recipe, data: bytes, student: nn.Module, device: Devi
     interface, packed, found = recipe.task.interface, unpack(data), []
     for share, route in routes_of(student):
         if share:
-            graphs = to_onnx(route, interface, {}, packed.tensors)
-            found.append((share, numbers_of(device, kind_of(graphs), graphs)))
+            export = partial(to_onnx, route, interface, {}, packed.tensors)
+            found.append((share, numbers_of(device, _key(packed, route), export)))
     return _as_metrics(mean_numbers(found), device)
 
 
@@ -67,7 +69,7 @@ def known_of_device(
         try:
             if any(name.startswith(DEVICE) for name in settings.first):
                 return device_numbers(recipe, data, student, device)
-            return kept_numbers(recipe, data, student, device)
+            return kept_numbers(data, student, device)
         except (ExportError, NoAnswer):
             return {}
 
@@ -90,15 +92,13 @@ def said_by_device(
         return {}, f"{_NO_NUMBERS}{device.name}: {error}"
 
 
-def kept_numbers(recipe: Recipe, data: bytes, student: nn.Module, device: Device) -> dict[str, float]:
+def kept_numbers(data: bytes, student: nn.Module, device: Device) -> dict[str, float]:
     """What the ``device`` has said of a ``student`` that takes one route, by metric; it is not asked.
 
     Raises:
-        ExportError: the student has no ONNX form that does what it does.
         OSError: the device's table cannot be read.
     """
-    graphs = to_onnx(student, recipe.task.interface, {}, unpack(data).tensors)
-    known = known_numbers(device, kind_of(graphs))
+    known = known_numbers(device, _key(unpack(data), student))
     return {} if known is None else _as_metrics(known, device)
 
 
@@ -107,6 +107,14 @@ def without_device(result: Mapping[str, Any]) -> dict[str, Any]:
     reason = result.get("reason", "").partition(_NO_NUMBERS)[0].removesuffix("; ")
     known = {name: value for name, value in result.items() if not name.startswith(DEVICE)}
     return {**known, "reason": reason}
+
+
+def _key(packed: Packed, route: nn.Module) -> str:
+    """Names what decides a device's answer: the architecture and what is in integers, and the weights' types.
+
+    ONNX Runtime makes float32 of weights of few bits as it loads them; another runtime need not.
+    """
+    return f"{export_key(packed, route)}-{stored_kind(packed.tensors)}"
 
 
 def _as_metrics(numbers: Mapping[str, float], device: Device) -> dict[str, float]:

@@ -35,7 +35,8 @@ def device(tmp_path: Path, script: str, name: str = "pi", numbers: tuple[str, ..
     return Device(name, words, tmp_path, tmp_path / "store" / "devices", 60.0, numbers)
 
 
-GRAPHS = {"network": b"an ONNX file"}
+def graphs() -> dict[str, bytes]:
+    return {"network": b"an ONNX file"}
 
 
 def times(tmp_path: Path) -> int:
@@ -50,17 +51,17 @@ NUMBERS = {"latency_ms": 3.5, "energy_mj": 11.0}
 def test_asked_once_then_looked_up(tmp_path: Path) -> None:
     pi = device(tmp_path, ANSWER)
     assert known_numbers(pi, "a") is None
-    assert numbers_of(pi, "a", GRAPHS) == numbers_of(pi, "a", GRAPHS) == known_numbers(pi, "a") == NUMBERS
+    assert numbers_of(pi, "a", graphs) == numbers_of(pi, "a", graphs) == known_numbers(pi, "a") == NUMBERS
     assert times(tmp_path) == 1
-    numbers_of(pi, "b", GRAPHS)
-    assert numbers_of(pi, "a", GRAPHS) == NUMBERS
+    numbers_of(pi, "b", graphs)
+    assert numbers_of(pi, "a", graphs) == NUMBERS
     assert times(tmp_path) == 2
     assert known_numbers(replace(pi, name="pi5"), "a") is None  # another device
 
 
 def test_it_gets_the_file_in_a_folder_that_is_gone_afterwards(tmp_path: Path) -> None:
     script = f"""cat "$1" > {tmp_path}/got; stat -c %a "$(dirname "$1")" > {tmp_path}/mode; {ANSWER}"""
-    numbers_of(device(tmp_path, script), "a", GRAPHS)
+    numbers_of(device(tmp_path, script), "a", graphs)
     assert (tmp_path / "got").read_bytes() == b"an ONNX file"
     assert (tmp_path / "mode").read_text().strip() == "700"
     path = Path((tmp_path / "log").read_text().strip())
@@ -69,7 +70,7 @@ def test_it_gets_the_file_in_a_folder_that_is_gone_afterwards(tmp_path: Path) ->
 
 def test_several_graphs_are_several_words(tmp_path: Path) -> None:
     several = {"encoder": b"1", "step": b"2"}
-    numbers_of(device(tmp_path, ANSWER), "a", several)
+    numbers_of(device(tmp_path, ANSWER), "a", lambda: several)
     words = (tmp_path / "log").read_text().split()
     assert [Path(word).name for word in words] == ["encoder.onnx", "step.onnx"]
 
@@ -78,7 +79,7 @@ def test_nothing_of_the_command_is_kept_or_shown(tmp_path: Path) -> None:
     pi = device(tmp_path, "echo hunter2 on board.lan >&2; exit 1")
     pi = replace(pi, words=(*pi.words, "me@board.lan", "hunter2"))
     with pytest.raises(NoAnswer, match=r"its command ended with exit code 1: \*\*\* on \*\*\*"):
-        numbers_of(pi, "a", GRAPHS)
+        numbers_of(pi, "a", graphs)
     kept = pi.file.read_text()
     assert "board" not in kept and "hunter2" not in kept and ".sh" not in kept
     assert "hunter2" not in repr(pi)
@@ -88,40 +89,40 @@ def test_a_failure_is_tried_again_and_not_for_ever(tmp_path: Path) -> None:
     pi = device(tmp_path, "echo no route >&2; exit 255")
     for number in (1, 2, 3):
         with pytest.raises(NoAnswer, match=r"exit code 255: no route$"):
-            numbers_of(pi, "a", GRAPHS)
+            numbers_of(pi, "a", graphs)
         assert times(tmp_path) == number
     with pytest.raises(NoAnswer, match=r"exit code 255: no route \(asked 3 times\)"):
-        numbers_of(pi, "a", GRAPHS)
+        numbers_of(pi, "a", graphs)
     assert times(tmp_path) == 3
     begin(pi)  # a sweep begins or goes on: somebody may have plugged it in
     with pytest.raises(NoAnswer):
-        numbers_of(pi, "a", GRAPHS)
+        numbers_of(pi, "a", graphs)
     assert times(tmp_path) == 4
 
 
 def test_a_success_after_a_failure_is_kept(tmp_path: Path) -> None:
     pi = device(tmp_path, f"test -e {tmp_path}/on || exit 1; {ANSWER}")
     with pytest.raises(NoAnswer):
-        numbers_of(pi, "a", GRAPHS)
+        numbers_of(pi, "a", graphs)
     (tmp_path / "on").touch()
-    assert numbers_of(pi, "a", GRAPHS) == NUMBERS
+    assert numbers_of(pi, "a", graphs) == NUMBERS
     assert unsealed(pi.file.read_bytes())["failed"] == {}
 
 
 def test_the_numbers_are_those_it_gave_at_first(tmp_path: Path) -> None:
     pi = device(tmp_path, """echo '{"latency_ms": 3}'""", numbers=("latency_ms", "energy_mj"))
     with pytest.raises(NoAnswer, match="gave latency_ms, and energy_mj, latency_ms before"):
-        numbers_of(pi, "a", GRAPHS)
+        numbers_of(pi, "a", graphs)
     other = device(tmp_path, """echo '{"latency_ms": 3, "heat_j": 1}'""", numbers=("latency_ms",))
     with pytest.raises(NoAnswer, match="gave heat_j, latency_ms, and latency_ms before"):
-        numbers_of(other, "b", GRAPHS)
+        numbers_of(other, "b", graphs)
 
 
 def test_an_answer_that_lacks_a_number_is_asked_for_again(tmp_path: Path) -> None:
-    assert numbers_of(device(tmp_path, """echo '{"latency_ms": 3}'"""), "a", GRAPHS) == {"latency_ms": 3.0}
+    assert numbers_of(device(tmp_path, """echo '{"latency_ms": 3}'"""), "a", graphs) == {"latency_ms": 3.0}
     more = device(tmp_path, ANSWER, numbers=tuple(NUMBERS))
     assert known_numbers(more, "a") is None
-    assert numbers_of(more, "a", GRAPHS) == NUMBERS
+    assert numbers_of(more, "a", graphs) == NUMBERS
     fewer = device(tmp_path, ANSWER, numbers=("energy_mj",))
     assert known_numbers(fewer, "a") == NUMBERS
 
@@ -129,11 +130,11 @@ def test_an_answer_that_lacks_a_number_is_asked_for_again(tmp_path: Path) -> Non
 def test_another_command_of_a_device_without_a_name_is_refused(tmp_path: Path) -> None:
     unnamed = device(tmp_path, ANSWER, name="device")
     assert begin(unnamed) == ""
-    numbers_of(unnamed, "a", GRAPHS)
+    numbers_of(unnamed, "a", graphs)
     assert begin(unnamed) == ""
     with pytest.raises(ValueError, match="has answers to another command"):
         begin(device(tmp_path, f"true; {ANSWER}", name="device"))
-    numbers_of(device(tmp_path, ANSWER), "a", GRAPHS)
+    numbers_of(device(tmp_path, ANSWER), "a", graphs)
     edited = device(tmp_path, f"true; {ANSWER}")
     assert "pi was asked by another command before: 1 of its answers are kept" in begin(edited)
     assert begin(edited) == ""  # it is told once
@@ -141,7 +142,7 @@ def test_another_command_of_a_device_without_a_name_is_refused(tmp_path: Path) -
 
 
 def _ask(pi: Device, key: str) -> None:
-    assert numbers_of(pi, key, GRAPHS) == NUMBERS
+    assert numbers_of(pi, key, graphs) == NUMBERS
 
 
 def test_processes_ask_one_at_a_time(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_processes_ask_one_at_a_time(tmp_path: Path) -> None:
 
 def test_damaged_answers_are_told_set_aside_and_asked_for_again(tmp_path: Path) -> None:
     pi = device(tmp_path, ANSWER)
-    numbers_of(pi, "a", GRAPHS)
+    numbers_of(pi, "a", graphs)
     assert damaged_answers(pi.table) == []
     content = unsealed(pi.file.read_bytes())
     for wrong in (
@@ -185,7 +186,7 @@ def test_damaged_answers_are_told_set_aside_and_asked_for_again(tmp_path: Path) 
         (told,) = damaged_answers(pi.table)
         assert "pi.json holds no answers of a device" in told
         assert known_numbers(pi, "a") is None
-        assert numbers_of(pi, "a", GRAPHS) == NUMBERS
+        assert numbers_of(pi, "a", graphs) == NUMBERS
         assert damaged_answers(pi.table) == []
     assert len(list(pi.table.glob("*.damaged*"))) == 9
     assert json.loads(pi.file.read_bytes())["numbers"] == {"a": NUMBERS}
