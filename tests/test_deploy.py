@@ -27,12 +27,12 @@ def packed(checking, tmp_path_factory):
 
 def test_the_page_has_a_way_for_every_format_that_is_run(checking):
     ways = checking.ways_of(checking.PAGE.read_text())
-    assert {*ways} == {*FORMATS} - {"rdz", "safetensors"}
-    assert all("rayduce" not in " ".join(way.packages) and "numpy" in way.packages for way in ways.values())
+    assert {*ways} == {*FORMATS} - {"safetensors"}
+    assert all("rayduce" not in way.packages and "numpy" in way.packages for way in ways.values())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("rdz", "safetensors")])
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "safetensors"])
 def test_a_program_of_the_page_finds_the_student_s_classes(name, checking, packed, tmp_path):
     """With nothing of Rayduce in reach; docs/check_deploy.py does it in new environments."""
     if format_of(name).lacking():
