@@ -142,7 +142,8 @@ def _contents(
     """The packed file, and the report on it as Markdown."""
     from dataclasses import replace
 
-    from search.tracking.notes import trial_note
+    from search.objectives.mark import MARK_NAME
+    from search.tracking.notes import plain, trial_note
     from search.units import show_bytes
 
     record, quality, teacher = outcome.records[chosen], outcome.quality, outcome.teacher
@@ -155,6 +156,7 @@ def _contents(
             f"The network that it was made of: {quality.label} {quality.text(teacher[quality.name])} on the "
             f"test split, {show_bytes(teacher['packed_bytes'])} in full precision. Limits: "
             f"{options.budget.text(quality)}.",
+            *([f"{MARK_NAME}: {plain(told)}."] if (told := outcome.mark.text(quality)) else []),
             f"Measured again from the file: `rayduce evaluate {target.name} --model {job.name}`. As ONNX: "
             f"`rayduce export {target.name} student.onnx --model {job.name}`.",
         ]

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from search.objectives.costs import SIZES
 from search.units import show_bytes
 from trainables.metrics import Quality
 
@@ -16,7 +17,7 @@ MARK_TAG = "onnxruntime_int8"
 PREFIX = f"{MARK_TAG}_"
 """Begins the names of its metrics, which are otherwise named as a student's."""
 MARK_NAME = "ONNX Runtime's own int8 of the teacher"
-SIZE = "onnx_bytes"
+SIZE = SIZES["onnx"]
 _NONE = "none: "
 
 
