@@ -141,7 +141,8 @@ def check(name: str, content: bytes, folder: Path, python: list[str]) -> list[st
     said = []
     for picture in sorted((folder / "unseen").rglob("*.png")):
         command = [*python, way.program, str(picture)]
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        here = python[0] == sys.executable
+        environment = {key: value for key, value in os.environ.items() if here or key != "PYTHONPATH"}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         lines = done.stdout.strip().splitlines()
         if done.returncode or not lines or not lines[-1].startswith(expected(student, picture)):
@@ -154,7 +155,7 @@ def new_environment(folder: Path, packages: tuple[str, ...]) -> list[str]:
     """The interpreter of an environment with ``packages`` alone."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], cwd=PAGE.parents[1], check=True)
     return [python]
 
 

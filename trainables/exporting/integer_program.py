@@ -38,6 +38,7 @@ MOVING = (
     _ATEN.max_pool2d.default,
     _ATEN.flatten.using_ints,
     _ATEN.permute.default,
+    _ATEN.slice.Tensor,
     _ATEN.transpose.int,
     *VIEWS,
 )
@@ -89,6 +90,7 @@ class _Rewriting:
     def run(self) -> Counted:
         self._merge_equal()
         self._repeat_upwards()
+        self._merge_equal()
         self._part_users()
         self._clip_once()
         layers = [node for node in self._graph.nodes if node.target in LAYERS]
@@ -112,7 +114,7 @@ class _Rewriting:
         """Quantize before max-pooling and reordering, too, so that the layer before them is integer."""
         for node in [node for node in self._graph.nodes if node.target is QUANTIZE]:
             moving, how = node.args[0], node.args[1:]
-            while moving.target in MOVING and _only_user(moving) is not None:
+            while _moves_values(moving) and _only_user(moving) is not None:
                 source = moving.args[0]
                 with self._graph.inserting_before(moving):
                     level = self._graph.call_function(QUANTIZE, (source, *how))
@@ -225,6 +227,13 @@ class _Rewriting:
         name = f"rayduce_{self._made}"
         self._module.register_buffer(name, values)
         return self._graph.get_attr(name)
+
+
+def _moves_values(node: fx.Node) -> bool:
+    """Whether what comes out of ``node`` is values that went in, or zeros, which every grid has."""
+    if node.target is _ATEN.pad.default:
+        return len(node.args) == 2 and not node.kwargs
+    return node.target in MOVING
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

@@ -37,7 +37,7 @@ class ExactLevels(nn.Module):
         self.register_buffer("scale", grid.scale.clone())
         self.register_buffer("zero", grid.zero.clone())
 
-    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+    def forward(self, x: Tensor, **moving: bool) -> Tensor:  # ranges do not move any more
         level = (torch.round(x / self.scale) + self.zero).clamp(0, self.top)
         return (level - self.zero) * self.scale
 
@@ -55,7 +55,7 @@ class SignedLevels(nn.Module):
         top = 2**grid.bits - 1
         self.ends = None if grid.bits == 8 else [self.scale * (end - int(grid.zero)) for end in (0, top)]
 
-    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+    def forward(self, x: Tensor, **moving: bool) -> Tensor:  # ranges do not move any more
         if self.ends is not None:
             x = torch.nn.functional.hardtanh(x, min_val=self.ends[0], max_val=self.ends[1])
         how = (self.scale, self.zero, -128, 127, torch.int8)
@@ -64,7 +64,7 @@ class SignedLevels(nn.Module):
 
 
 class _Untouched(nn.Module):
-    def forward(self, x: Tensor, again: bool = False) -> Tensor:
+    def forward(self, x: Tensor, **moving: bool) -> Tensor:  # ranges do not move any more
         return x
 
 
