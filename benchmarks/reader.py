@@ -33,7 +33,7 @@ from trainables.metrics.latency import fingerprint
 from trainables.models import ConvNet
 from trainables.origins import Fresh
 from trainables.quantizers import Uniform
-from trainables.quantizers.base import Dense, MixedCodes, Stored
+from trainables.quantizers.base import Codes, Dense, MixedCodes, Stored
 from trainables.shipping.packed_file import pack, unpack
 from trainables.tasks import Digits
 
@@ -80,14 +80,14 @@ def _weight(rows: int) -> torch.Tensor:
     return torch.randn(rows, 1000, generator=torch.Generator().manual_seed(0))
 
 
-def _quantized(bits: int, rows: int, sparsity: float = 0.0, bucket_size: int = 256) -> Stored:
+def _quantized(bits: int, rows: int, sparsity: float = 0.0, bucket_size: int = 256) -> Codes:
     weight, keep = _weight(rows), None
     if sparsity:
         keep = weight.abs() > weight.abs().reshape(-1).kthvalue(int(sparsity * weight.numel())).values
     values = weight.reshape(-1) if keep is None else weight[keep]
     stored = Uniform(bits, bucket_size, scale_dtype="float16").build(values)
     codes = stored.encode(values, tuple(weight.shape), keep)
-    assert not hasattr(codes, "groups")
+    assert isinstance(codes, Codes)
     return codes
 
 
