@@ -76,7 +76,7 @@ def test_mlflow_keeps_a_budget(budget):
 
 
 def test_limits_of_an_older_version_are_not_lifted():
-    with pytest.raises(ValueError, match="^max_bytes is what an older version of Rayduce wrote$"):
+    with pytest.raises(ValueError, match=r"^max_bytes is what an older version of Rayduce wrote$"):
         Budget.from_params({"max_bytes": "16000", "max_latency_ms": "None"})
     assert Budget.from_params({"max_bytes": "None", "max_latency_ms": "None"}) == NO_LIMITS
 
