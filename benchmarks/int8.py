@@ -131,7 +131,7 @@ def our_file(network: nn.Module, model: Model, data: Split, epochs: int) -> byte
     return made
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
+class _Calibration(CalibrationDataReader):
     def __init__(self, inputs: Tensor) -> None:
         self._batches = iter([{"input": batch.numpy()} for batch in inputs.split(BATCH)])
 

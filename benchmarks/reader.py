@@ -88,7 +88,7 @@ def _quantized(bits: int, rows: int, sparsity: float = 0.0, bucket_size: int = 2
     stored = Uniform(bits, bucket_size, scale_dtype="float16").build(values)
     codes = stored.encode(values, tuple(weight.shape), keep)
     assert not hasattr(codes, "groups")
-    return codes  # type: ignore[return-value]
+    return codes
 
 
 def _mixed(rows: int) -> MixedCodes:

@@ -305,7 +305,7 @@ def _hover(trial: _Told, sweep: str, brief: bool) -> str:
 def _teacher(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:
     name = f"Teacher of {sweep.name}" if several else "Teacher"
     values = (_shown(axis, sweep.metrics.get(f"teacher_{axis.key}", math.nan)) for axis in (x, y))
-    return Mark(name, *values, told="in full precision")
+    return Mark(name, next(values), next(values), told="in full precision")
 
 
 RUNTIME_MARK = "ONNX Runtime's own int8"
@@ -322,7 +322,7 @@ def _runtime(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:
         _shown(axis, known.get(ONNX_BYTES if axis.key == SIZE.key else axis.key, math.nan)) for axis in (x, y)
     )
     name = f"{RUNTIME_MARK} of {sweep.name}'s teacher" if several else f"{RUNTIME_MARK} of the teacher"
-    return Mark(name + beside, *values, told=told)
+    return Mark(name + beside, next(values), next(values), told=told)
 
 
 def _shown(axis: Axis, known: float) -> float:

@@ -16,7 +16,7 @@ NOTHING: dict[str, Any] = {
 
 
 def test_limits_with_an_option_of_their_own_and_those_by_name_are_one_budget() -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "max_bytes": "16kB",
         "max_latency_ms": 2.0,
         "max_ram": "256KiB",

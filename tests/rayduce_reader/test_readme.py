@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.trainables.test_packed_file import RECIPE
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Codes, Dense, Stored
 from trainables.shipping.packed_file import pack
 
 PAGE = (Path(__file__).resolve().parents[2] / "rayduce_reader" / "README.md").read_text()
@@ -19,7 +19,7 @@ def test_examples_run(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     index = torch.arange(8, dtype=torch.uint8)
-    tensors = {
+    tensors: dict[str, Stored] = {
         "weight": Codes(index, (2, 4), 3, None, None, torch.ones(1), zero=4),
         "bias": Dense(torch.zeros(2)),
     }

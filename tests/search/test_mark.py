@@ -97,8 +97,8 @@ def ray_here(monkeypatch: pytest.MonkeyPatch) -> dict[str, AtOnce]:
 
 def marking_in(store: Path, arrays: Any, told: Told, before: Any = ()) -> Marking:
     jobs: Any = SimpleNamespace(store=store, recipe=RECIPE, fingerprint="00", data=arrays)
-    tracker: Any = told
-    return Marking(jobs, ACCURACY, tracker, told, before)
+    heard: Any = told
+    return Marking(jobs, ACCURACY, heard, heard, before)
 
 
 def test_it_is_made_once_and_told_as_an_event(

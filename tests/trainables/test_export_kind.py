@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ from trainables import methods
 from trainables.exporting.kind import stored_kind
 from trainables.origins import Fresh
 from trainables.quantizers import LearnedPoints, LearnedStep, Uniform
-from trainables.quantizers.base import Codes, Dense, MixedCodes, Quantizer
+from trainables.quantizers.base import Codes, Dense, MixedCodes, Stored
 from trainables.shipping.packed_file import unpack
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
@@ -18,9 +20,9 @@ from trainables.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("quantizer", [Uniform(4, 256), LearnedPoints(3), LearnedStep(4)])
-def test_training_changes_no_kind(quantizer: Quantizer) -> None:
+def test_training_changes_no_kind(quantizer: Uniform | LearnedPoints | LearnedStep) -> None:
     given = methods.Setting(Digits(), Fresh(STUDENT), epochs=1)
-    recipe = methods.post_training_quantization(given, quantizer=quantizer)
+    recipe = methods.post_training_quantization(given, quantizer=cast(Any, quantizer))
     cpu = torch.device("cpu")
     opened = recipe.task.open(Digits().load(None), cpu, recipe.seed)
     trainer = Trainer(recipe, opened, NoSources(), cpu)
@@ -44,7 +46,7 @@ def mixed(first: int) -> MixedCodes:
 
 
 def test_types_shapes_and_names_count() -> None:
-    stored = [
+    stored: list[dict[str, Stored]] = [
         {"a": codes()},
         {"b": codes()},
         {"a": codes(bits=5)},

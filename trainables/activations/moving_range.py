@@ -14,6 +14,8 @@ from trainables.ranges import Range
 
 
 class _MovingRange(InputQuantizer):
+    part: MovingRange
+
     def __init__(self, part: MovingRange) -> None:
         super().__init__(part.bits)
         self.part = part

@@ -273,8 +273,9 @@ def worked_on(
     kind: str | None, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> list[tuple[int | str, Any]]:
     """What a call of ``kind`` works on, as far as its arguments can be tensors, by position or name."""
-    named = [(name, kwargs[name]) for name in ("input", "other") if name in kwargs]
-    return [*enumerate(args), *named][: OPERANDS if kind in TWO_OPERANDS else 1]
+    given: list[tuple[int | str, Any]] = [*enumerate(args)]
+    given += [(name, kwargs[name]) for name in ("input", "other") if name in kwargs]
+    return given[: OPERANDS if kind in TWO_OPERANDS else 1]
 
 
 def passes_on(node: fx.Node, module: nn.Module | None) -> bool:

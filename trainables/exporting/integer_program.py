@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -195,7 +195,7 @@ class _Rewriting:
             return found.detach() if isinstance(found, Tensor) else None
         if node.target in VIEWS:
             inner = self._constant(node.args[0])
-            return None if inner is None else inner.reshape(node.args[1])
+            return None if inner is None else inner.reshape(cast(Any, node.args[1]))
         return None
 
     def _set(self, layer: fx.Node, weight: fx.Node, bias: Tensor | None) -> None:

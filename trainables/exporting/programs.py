@@ -53,11 +53,11 @@ class SignedLevels(nn.Module):
         self.scale = float(grid.scale)
         self.zero = int(grid.zero) - 128
         top = 2**grid.bits - 1
-        self.ends = None if grid.bits == 8 else tuple(self.scale * (end - int(grid.zero)) for end in (0, top))
+        self.ends = None if grid.bits == 8 else [self.scale * (end - int(grid.zero)) for end in (0, top)]
 
     def forward(self, x: Tensor, again: bool = False) -> Tensor:
         if self.ends is not None:
-            x = torch.nn.functional.hardtanh(x, *self.ends)
+            x = torch.nn.functional.hardtanh(x, min_val=self.ends[0], max_val=self.ends[1])
         how = (self.scale, self.zero, -128, 127, torch.int8)
         found: Tensor = DEQUANTIZE(QUANTIZE(x, *how), *how)
         return found

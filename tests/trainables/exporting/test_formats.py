@@ -22,7 +22,7 @@ from trainables import methods
 from trainables.activations import MovingRange, NoActivationQuantizer
 from trainables.exporting.export import ExportError, to_onnx
 from trainables.exporting.formats import FORMATS, format_of, pt2
-from trainables.exporting.formats.base import NotInstalled, Shipped, Wishes
+from trainables.exporting.formats.base import GraphFormat, NotInstalled, Shipped, Wishes
 from trainables.exporting.integer_program import to_integer_program
 from trainables.exporting.openvino_runtime import is_installed, load_openvino, without_two_bits
 from trainables.exporting.programs import SignedLevels, traced, with_levels
@@ -92,6 +92,7 @@ def runs_of(name: str, student: Shipped) -> dict[str, Any]:
     chosen = format_of(name)
     if chosen.lacking():
         pytest.skip(f"needs pip install 'rayduce[{chosen.extra}]'")
+    assert isinstance(chosen, GraphFormat)
     made = chosen.make(student, student.build(), NO_WISHES)
     return {graph: each.run for graph, each in made.items()}
 
