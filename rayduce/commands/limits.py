@@ -106,7 +106,8 @@ def _limit(text: str) -> tuple[str, str, float]:
     if not name or not equals:
         raise Problem(f"--max must be METRIC=VALUE, such as latency_ms=5 or packed_bytes=16kB, got {text!r}.")
     try:
-        return name, option, _above_0(option, float(value))
+        number = _above_0(option, float(value))
+        return name, option, int(number) if number.is_integer() else number
     except ValueError:
         if not name.endswith("_bytes"):
             raise Problem(f"{option} must be a number, got {value!r}.") from None

@@ -23,7 +23,7 @@ def test_limits_with_an_option_of_their_own_and_those_by_name_are_one_budget() -
         "max_costs": ["macs=2e6", "onnx_bytes = 1.5MB", "mean_bits=4.5"],
         "max_drop": 1.0,
     }
-    limits = {"packed_bytes": 16_000, "latency_ms": 2.0, "ram_bytes": 262_144, "macs": 2e6}
+    limits = {"packed_bytes": 16_000, "latency_ms": 2.0, "ram_bytes": 262_144, "macs": 2_000_000}
     assert budget_of(**asked) == Budget({**limits, "onnx_bytes": 1_500_000, "mean_bits": 4.5}, 1.0)
     assert budget_of(**NOTHING) == NO_LIMITS
     assert budget_of(**{**NOTHING, "max_costs": ["packed_bytes=16000"]}).limits == {"packed_bytes": 16_000}

@@ -75,6 +75,12 @@ def test_mlflow_keeps_a_budget(budget):
     assert Budget.from_params({"study": "digits"}) == NO_LIMITS
 
 
+def test_limits_of_an_older_version_are_not_lifted():
+    with pytest.raises(ValueError, match=r"^max_bytes is what an older version of Rayduce wrote$"):
+        Budget.from_params({"max_bytes": "16000", "max_latency_ms": "None"})
+    assert Budget.from_params({"max_bytes": "None", "max_latency_ms": "None"}) == NO_LIMITS
+
+
 def test_the_sentences():
     budget = Budget({"packed_bytes": 10_000, "latency_ms": 0.5, "macs": 2_000_000}, 1.0)
     assert budget.text(ACCURACY) == (
