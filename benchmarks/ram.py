@@ -11,6 +11,7 @@ students there is none.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import tempfile
@@ -82,9 +83,8 @@ def planned(network: nn.Module) -> int | None:
     """What ExecuTorch plans for one input; None where it is not installed."""
     if importlib.util.find_spec("executorch") is None:
         return None
-    from executorch.exir import to_edge
-
-    program = to_edge(torch.export.export(network, (torch.zeros(1, *COLOUR),))).to_executorch()
+    exir = importlib.import_module("executorch.exir")
+    program = exir.to_edge(torch.export.export(network, (torch.zeros(1, *COLOUR),))).to_executorch()
     return int(sum(program.executorch_program.execution_plan[0].non_const_buffer_sizes))
 
 
