@@ -116,12 +116,21 @@ def device_metrics(device: str, numbers: tuple[str, ...]) -> tuple[Metric, ...]:
 
     They begin with ``device_``, so that none is ever taken for one of Rayduce's own, whatever a command calls
     its numbers. Less of each is better; the unit is read off the end of the name, see :data:`UNITS`.
+
+    Raises:
+        ValueError: no device, or no number, can have such a name.
     """
+    check_device_name(device)
+    check_numbers(numbers)
     return tuple(_metric(device, name) for name in numbers)
 
 
 def with_device(quality: Quality, device: str, numbers: tuple[str, ...]) -> Quality:
-    """``quality`` with what a ``device`` says of students among the costs that its trials report."""
+    """``quality`` with what a ``device`` says of students among the costs that its trials report.
+
+    Raises:
+        ValueError: as of :func:`device_metrics`.
+    """
     return replace(quality, costs=(*quality.costs, *device_metrics(device, numbers)))
 
 
