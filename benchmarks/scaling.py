@@ -181,7 +181,7 @@ def _measure(slots: int, trials: int, epochs: int, seconds: float, folder: Path)
         "packed_bytes": PACKED_BYTES,
         "trials": tracker.folder.trials.absolute(),
     }
-    scheduler = make_scheduler(quality_of(task.metric), options)
+    scheduler = make_scheduler(options.yardstick(quality_of(task.metric)), options)
     # Without settings, whose class would bring torch into every process.
     settings = cast(TrialSettings, None)
     before = _processor_seconds()

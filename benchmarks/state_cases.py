@@ -299,7 +299,7 @@ def _rows_made(folder: Path) -> Path:
     """The rows of a sweep of three trials in MLflow's database, as JSON."""
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     tracker = SweepTracker(uri, folder, "digits", SWEEP)
-    tracker.open({"max_bytes": 30_000, "max_latency_ms": None, "max_drop": 5.0}, {METRIC_TAG: "accuracy"})
+    tracker.open({"limits": {"packed_bytes": 30_000}, "max_drop": 5.0}, {METRIC_TAG: "accuracy"})
     for number, state in enumerate(("finished", "pruned", "running")):
         name = name_of(number)
         tracker.start_trial(name, "student", RECIPE.to_dict(), {"recipe_id": RECIPE.recipe_id, "bits": 4})

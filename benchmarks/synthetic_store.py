@@ -73,7 +73,7 @@ def write_store(
         params = {
             "trials": str(trials),
             "seed": "0",
-            "max_bytes": "200000",
+            "limits.packed_bytes": "200000",
             "max_drop": "5",
         }
         _facts(database, parent, tags, params, {key: [value] for key, value in metrics.items()}, BEGIN)

@@ -95,7 +95,7 @@ def ours(folder: Path, trials: int) -> tuple[float, float]:
     settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000, trials=tracker.folder.trials)
     events = TrialEvents(tracker, clock, Yardstick(quality_of(task.metric)))
     start = time.perf_counter()
-    scheduler = make_scheduler(quality_of(task.metric), options)
+    scheduler = make_scheduler(options.yardstick(quality_of(task.metric)), options)
     inputs = TrialInputs(arrays, settings)
     run_trials(searcher, scheduler, events, inputs, options, Machine("cpu", 2, 1.0, 0.0))
     tracker.flush()

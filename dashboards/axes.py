@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainables.metrics import COSTS, Quality, span
+from dashboards.text import upper_first
+from search.store.sweep import Sweep
+from trainables.metrics import Metric, Quality, costs_of, span
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Axis:
 
     def values(self, trials: pd.DataFrame) -> NDArray[np.float64]:
         """The column as shown; NaN where it was not measured, or cannot stand on the axis."""
+        if self.key not in trials:  # of another device than that of the sweep which has the axis
+            return np.full(len(trials), math.nan)
         values = self.scale * trials[self.key].to_numpy(dtype=float, na_value=np.nan)
         bad = ~np.isfinite(values) | (values <= 0 if self.log else False)
         return np.where(bad, math.nan, values)
@@ -61,6 +65,16 @@ SIZE = Axis(
 )
 _COST_AXES = (
     SIZE,
+    Axis("onnx_bytes", "ONNX size", "Size in ONNX (kB = 1000 bytes, logarithmic)", "down", 1e-3, True, "kB"),
+    Axis(
+        "ram_bytes",
+        "activation memory",
+        "Activation memory, one input (kB = 1000 bytes, logarithmic)",
+        "down",
+        1e-3,
+        True,
+        "kB",
+    ),
     Axis("latency_ms", "latency", "Latency, one input (ms, logarithmic)", "down", 1.0, True, "ms"),
     Axis("macs", "multiply-adds", "Multiply-adds per input (millions, logarithmic)", "down", 1e-6, True, "M"),
     Axis("parameters", "parameters", "Parameters (thousands, logarithmic)", "down", 1e-3, True, "k"),
@@ -87,19 +101,31 @@ def quality_axis(quality: Quality, *, test: bool = False) -> Axis:
     )
 
 
+def _cost_axis(cost: Metric) -> Axis:
+    """Of a cost that has no axis of its own; bytes are drawn as the packed size is."""
+    label = upper_first(cost.label)
+    if cost.unit == "B":
+        title = f"{label} (kB = 1000 bytes, logarithmic)"
+        return Axis(cost.name, cost.label, title, cost.goal, 1e-3, True, "kB")
+    return Axis(cost.name, cost.label, f"{label} ({cost.unit})" if cost.unit else label, cost.goal)
+
+
 def axes_of(quality: Quality) -> tuple[Axis, ...]:
     """All axes of a sweep's trials; the first is the packed size, then what else they cost, then
     qualities."""
     known = {axis.key for axis in _COST_AXES}
     further = (
-        Axis(
-            c.name, c.label, f"{c.label.capitalize()} ({c.unit})" if c.unit else c.label.capitalize(), c.goal
-        )
-        for c in (*COSTS, *quality.costs)
-        if c.name not in known and c.name != "compression_ratio"
+        _cost_axis(cost)
+        for cost in costs_of(quality)
+        if cost.name not in known and cost.name != "compression_ratio"
     )
     qualities = (quality_axis(each, test=test) for each in quality.reported for test in (False, True))
     return (*_COST_AXES, *further, *qualities)
+
+
+def size_axis(sweep: Sweep) -> Axis:
+    """The size by which ``sweep`` searches: that of the packed file, or of the ONNX export."""
+    return axis_of(sweep.quality, sweep.size, SIZE)
 
 
 def axis_of(quality: Quality, key: str | None, default: Axis) -> Axis:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rayduce.fronts import DEFAULT_STORE, Front
 from rayduce.functions import sorted_out, study_of_functions
+from rayduce.measuring import asking, measuring
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,11 +46,20 @@ class Sweep:
         about_data: what else the study can be told of its data, such as ``{"image_size": 32}``: of
             ``image_folder`` also ``mean``, ``std`` (a number per channel), ``batch_size``, ``flip``, ``crop``
             and ``teacher_epochs``.
-        max_bytes: limit of the packed file in bytes; None (default) is none, as with the next two.
+        max_bytes: limit of the packed file in bytes; None (default) is none, as with the next three.
         max_latency_ms: limit of the latency in milliseconds.
+        max_ram: limit of the peak memory of one input in bytes.
         max_drop: points of quality that a student may lose to the teacher on validation: percent of an
             accuracy, else units of the quality times its scale.
-        minimize_latency: whether latency is an objective too; default False.
+        limits: of any other cost, by the name of its metric, such as ``{"macs": 2e6}``; default none.
+        minimize: metrics that are objectives beside quality and size, such as ``("latency_ms",)``; default
+            none.
+        size_of: whose size is minimised: of the ``packed`` file (default), or of the ``onnx`` export.
+        measure: command that is run on each exported architecture, such as ``"ssh pi measure {onnx}"``, and
+            prints JSON such as ``{"latency_ms": 3.2}``, whose numbers can be limited and minimised; None
+            (default) runs none.
+        device: name of what it asks; its answers are kept by that. Default ``device``.
+        measure_seconds: when that command is stopped; default 120.
         methods: short names of methods to search; none (default) are the study's own.
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
@@ -83,8 +93,14 @@ class Sweep:
         about_data: Mapping[str, Any] | None = None,
         max_bytes: int | None = None,
         max_latency_ms: float | None = None,
+        max_ram: int | None = None,
         max_drop: float | None = None,
-        minimize_latency: bool = False,
+        limits: Mapping[str, float] | None = None,
+        minimize: Sequence[str] = (),
+        size_of: Literal["packed", "onnx"] = "packed",
+        measure: str | None = None,
+        device: str | None = None,
+        measure_seconds: float | None = None,
         methods: Sequence[str] = (),
         fixed: Mapping[str, Any] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -101,11 +117,16 @@ class Sweep:
 
         prepare_environment(address)
         from search.objectives.budget import Budget
+        from search.objectives.costs import SIZES
         from search.options import Options
         from search.store.store import default_tracking_uri, next_name
         from studies.job import study_of_file
         from studies.known import find_study
 
+        named = {"packed_bytes": max_bytes, "latency_ms": max_latency_ms, "ram_bytes": max_ram}
+        budgeted = _together({name: limit for name, limit in named.items() if limit is not None}, limits)
+        if size_of not in SIZES:
+            raise ValueError(f"size_of must be one of {', '.join(SIZES)}, got {size_of!r}")
         folder = Path(store).absolute()
         about = dict(about_data or {})
         if weights is not None:
@@ -136,10 +157,12 @@ class Sweep:
             tracking_uri=uri,
             data=place,
             about_data=about,
-            budget=Budget(max_bytes, max_latency_ms, max_drop),
+            budget=Budget(budgeted, max_drop),
             sampler=sampler,
             earlier=tuple(learn_from),
-            minimize_latency=minimize_latency,
+            size=SIZES[size_of],
+            minimized=tuple(minimize),
+            **measuring(measure, device, measure_seconds),
             concurrency=concurrency,
             address=address,
             own_model=model,
@@ -168,13 +191,15 @@ class Sweep:
         concurrency: int | None = None,
         address: str | None = None,
         model: str | None = None,
+        measure: str | None = None,
         network: Callable[[], nn.Module] | None = None,
         **functions: Callable[..., Any] | None,
     ) -> Sweep:
         """A sweep that was stopped, failed or killed; :meth:`run` goes on with it.
 
         Arguments are those of the class; what is given replaces what the sweep had. Your own functions, or
-        your file as ``model``, are to be given again, since nothing that only the store names is imported.
+        your file as ``model``, and the command that measures are to be given again, since nothing that only
+        the store names is imported or run.
 
         Raises:
             search.problem.Problem: there is no such sweep, it ran on a cluster or a server that only its log
@@ -190,7 +215,8 @@ class Sweep:
         study = None
         if own:
             study, model = study_of_functions(model, own, folder)
-        options = found.going_on(tracking_uri, address=address, model=model)
+        how = {} if measure is None else asking(measure, None)
+        options = found.going_on(tracking_uri, address=address, model=model, measured=bool(how))
         prepare_environment(address)
         from studies.known import find_study
 
@@ -199,7 +225,8 @@ class Sweep:
             "concurrency": concurrency,
             "address": address,
         }
-        options = replace(options, **{key: value for key, value in given.items() if value is not None})
+        given = {key: value for key, value in given.items() if value is not None}
+        options = replace(options, **given, **how)
         sweep = cls.__new__(cls)
         about = options.about_data
         if study is None and model is not None and model.endswith(".py") and "network" not in about:
@@ -257,6 +284,18 @@ class Sweep:
         if outcome.undelivered:
             raise StoreError(outcome.undelivered)
         return self.front
+
+
+def _together(named: Mapping[str, float], limits: Mapping[str, float] | None) -> dict[str, float]:
+    """Limits that have an argument of their own, and those by name.
+
+    Raises:
+        ValueError: one is said twice.
+    """
+    for name in limits or {}:
+        if name in named:
+            raise ValueError(f"limits must not limit {name} again, which another argument limits already")
+    return {**named, **(limits or {})}
 
 
 class _Teller:

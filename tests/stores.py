@@ -121,9 +121,9 @@ def settings_of(name: str, **options: Any) -> dict[str, Any]:
     """What a log says of how a sweep of the digits was asked for."""
     asked: dict[str, Any] = {
         "name": name, "trials": 2, "seed": 0, "tracking_uri": None, "data": None, "about_data": {},
-        "download": False, "budget": {"max_bytes": None, "max_latency_ms": None, "max_drop": None},
-        "sampler": "random", "earlier": [], "minimize_latency": False, "concurrency": None, "address": None,
-        "own_model": None, "scheduler": "none",
+        "download": False, "budget": {"limits": {}, "max_drop": None},
+        "sampler": "random", "earlier": [], "size": "packed_bytes", "minimized": [],
+        "concurrency": None, "address": None, "own_model": None, "scheduler": "none",
     }  # fmt: skip
     study = {"name": "digits", "epochs": 2}
     return {"options": asked | options, "study": study, "data": "00", "teacher": "00", "code": {}}

@@ -18,7 +18,7 @@ import torch
 from ray import tune
 from torch import nn
 
-from trainables.exporting.export import ExportError
+from trainables.exporting.layers import Layer
 from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import fingerprint
@@ -28,6 +28,8 @@ from trainables.shipping.evaluation import open_student
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
+from trainables.training.device_numbers import known_of_device, said_by_device, without_device
+from trainables.training.export_costs import counted_export
 from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trainer import Diverged, Trainer
 from trainables.training.trial_folder import (
@@ -37,8 +39,11 @@ from trainables.training.trial_folder import (
     TrialInUse,
     writing_to_the_store,
 )
-from trainables.training.trial_metrics import TrialSettings, final_metrics, first_latencies, latencies
+from trainables.training.trial_metrics import TrialSettings, export_metrics, final_metrics, first_metrics
 from trainables.training.trial_sources import TrialSources
+
+LAYERS = "layers"
+"""Under which a result holds the student's layers until they are in its folder."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,12 @@ class StudentTrial(tune.Trainable):
     Every result holds ``epoch``, ``loss``, ``validation_<metric>``, ``packed_bytes``, ``seconds`` and
     ``state`` (``running``, ``finished`` or ``failed`` with a ``reason``). The first is of the untrained
     student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no ``loss``, and it
-    holds the latencies that the table has, or all of them where ``settings.latency_first`` is on. The last
-    one also holds the metrics of :func:`final_metrics` and :func:`latencies` and the machine that these are
-    of, or as its ``reason`` why there are none. A student that an earlier sweep made is not trained again:
-    the only result is that sweep's, with ``copied_from``. The last result holds ``peers``, too: that of each
-    further student of ``recipe.results``, in their order, by itself.
+    holds what :func:`first_metrics` knows: the latencies that the table has, and the costs of
+    ``settings.first``. The last one also holds the metrics of :func:`final_metrics`,
+    :func:`export_metrics` and :func:`said_by_device` and the machine that latencies are of, or as its
+    ``reason`` why some are missing. A student that an earlier sweep made is not trained again: the only
+    result is that sweep's, with ``copied_from``. The last result holds ``peers``, too: that of each further
+    student of ``recipe.results``, in their order, by itself.
 
     What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
     it is started, it goes on from there. With the name of a trial that was ended early as
@@ -193,13 +199,15 @@ class StudentTrial(tune.Trainable):
         result = self._tried(recipe, task, epoch, data, student) | {"state": "running", "done": False}
         if epoch == 0:
             with writing_to_the_store(self._settings.latency_table or Path()):
-                result |= first_latencies(recipe, data, student.cpu(), self._settings)
+                result |= first_metrics(recipe, data, student.cpu(), self._settings)
+            result |= known_of_device(recipe, data, student, self._settings)
         if files.peers is not None:
             result |= self._finished(recipe, data, student) | {"done": True}
             others = zip(recipe.results[1:], files.peers, strict=True)
             result["peers"] = [self._peer_result(each, task, epoch, file) for each, file in others]
+            layers = _taken_out(LAYERS, result, *result["peers"])
             if self._folder is not None:
-                self._folder.finish(files)
+                self._folder.finish(files, layers)
                 if told := [*self._folder.told, *filter(None, [result.get("reason")])]:
                     result["reason"] = _one_line("; ".join(told), 600)
         result["seconds"] = time.perf_counter() - started
@@ -210,11 +218,10 @@ class StudentTrial(tune.Trainable):
     def _finished(self, recipe: Recipe, data: bytes, student: nn.Module) -> dict[str, Any]:
         """What is measured once of a student that has finished."""
         result: dict[str, Any] = final_metrics(recipe, data, student.cpu(), self._settings)
-        try:
-            with writing_to_the_store(self._settings.latency_table or Path()):
-                result |= latencies(recipe, data, student, self._settings)
-        except ExportError as error:  # the student is what it is; only a number is missing
-            result["reason"] = f"no latency: {error}"
+        with writing_to_the_store(self._settings.latency_table or Path()):
+            measured = export_metrics(recipe, data, student, self._settings)
+        result |= {**measured.numbers, LAYERS: measured.layers, "reason": measured.missing}
+        result = _with_reason(result, *said_by_device(recipe, data, student, self._settings))
         return result | {"state": "finished", "latency_machine": json.dumps(fingerprint())}
 
     def _peer_result(self, recipe: Recipe, task: LoadedTask, epoch: int, file: bytes | str) -> dict[str, Any]:
@@ -238,7 +245,8 @@ class StudentTrial(tune.Trainable):
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of an earlier sweep's trial that made these students; its files become this trial's.
 
-        Quality and size are measured on the files; of what that sweep measured the rest is taken.
+        Quality, sizes and memory are measured on the files, and what a device says is of this sweep's device;
+        of what that sweep measured the rest is taken.
 
         Raises:
             Diverged: the quality of the recipe's own is not a number.
@@ -254,15 +262,22 @@ class StudentTrial(tune.Trainable):
                 peers.append({"epoch": recipe.epochs, "state": "failed", "reason": told})
             else:
                 peers.append(self._copy_of(each, task, other))
+        layers = _taken_out(LAYERS, result, *peers)
         if self._folder is not None:
-            self._folder.finish(Files(copy.file, ["lost" if each is None else each.file for each in others]))
+            files = Files(copy.file, ["lost" if each is None else each.file for each in others])
+            self._folder.finish(files, layers)
         return result | {"peers": peers}
 
     def _copy_of(self, recipe: Recipe, task: LoadedTask, copy: Copy) -> dict[str, Any]:
         _, student = open_student(copy.file)
         found = self._tried(recipe, task, recipe.epochs, copy.file, student)
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
-        return {**copy.result, **found, "copied_from": copy.source, "state": "finished"}
+        measured = counted_export(recipe, copy.file, student.cpu())
+        found |= {**measured.numbers, LAYERS: measured.layers}
+        known = _with_reason(
+            without_device(copy.result), *said_by_device(recipe, copy.file, student.cpu(), self._settings)
+        )
+        return {**known, **found, "copied_from": copy.source, "state": "finished"}
 
     def _tried(
         self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, student: nn.Module
@@ -286,6 +301,18 @@ class StudentTrial(tune.Trainable):
         """Nothing: the next step finds the trial's own folder."""
 
 
+def _taken_out(key: str, *results: dict[str, Any]) -> list[list[Layer]]:
+    """What each of the ``results`` has under ``key``, which Ray is not told."""
+    return [result.pop(key, []) for result in results]
+
+
 def _one_line(text: str, length: int = 300) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[0] if lines else "an error without a word")[:length]
+
+
+def _with_reason(result: Mapping[str, Any], numbers: Mapping[str, float], missing: str) -> dict[str, Any]:
+    """``result`` with further ``numbers``, and why some are ``missing`` among its reasons."""
+    reasons = "; ".join(filter(None, [result.get("reason"), missing]))
+    known = {name: value for name, value in result.items() if name != "reason"}
+    return {**known, **numbers, **({"reason": reasons} if reasons else {})}

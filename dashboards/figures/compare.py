@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.axes import SIZE, quality_axis
+from dashboards.axes import SIZE, Axis, quality_axis, size_axis
 from dashboards.figures.front_view import quality_range, staircase
 from dashboards.figures.parts import empty, padded, round_ticks, styled
 from dashboards.figures.progress import Corner, corner_of, progress_data, whole_ticks
@@ -46,6 +46,7 @@ class Comparison:
         points: columns side, x (kB), y (points of quality), front; finished trials only.
         growth: columns side, trial, hypervolume.
         quality: what was measured.
+        size: what x is, by which all sides search, or else the packed size.
         sizes: best quality in points at given sizes in kB: one row per size, one column per side.
         qualities: smallest size in kB at given qualities: one row per quality, one column per side.
     """
@@ -55,6 +56,7 @@ class Comparison:
     points: pd.DataFrame
     growth: pd.DataFrame
     quality: Quality
+    size: Axis
     sizes: pd.DataFrame
     qualities: pd.DataFrame
 
@@ -78,10 +80,13 @@ def compare(sides: list[Side]) -> Comparison:
         max(each.size for each in corners),
         max((each.teacher for each in corners), key=lambda value: _finite_gain(quality, value)),
     )
+    size = size_axis(sides[0].sweep)
+    if any(size_axis(side.sweep) != size for side in sides):
+        size = SIZE  # which all of them have
     points, growth = [], []
     for side, trials in zip(sides, ended, strict=True):
         first = trials.iloc[:budget]
-        points.append(_points(first, quality).assign(side=side.label))
+        points.append(_points(first, quality, size).assign(side=side.label))
         grown = progress_data(first, side.sweep, corner)
         growth.append(grown[["trial", "hypervolume"]].assign(side=side.label))
     labels = tuple(side.label for side in sides)
@@ -92,6 +97,7 @@ def compare(sides: list[Side]) -> Comparison:
         every,
         pd.concat(growth, ignore_index=True),
         quality,
+        size,
         _at_sizes(every, labels, quality),
         _at_qualities(every, labels, quality),
     )
@@ -99,7 +105,7 @@ def compare(sides: list[Side]) -> Comparison:
 
 def fronts_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int = 420) -> go.Figure:
     """The fronts over each other."""
-    points, x, y = comparison.points, SIZE, quality_axis(comparison.quality)
+    points, x, y = comparison.points, comparison.size, quality_axis(comparison.quality)
     if points.empty:
         return empty(theme, height, "Neither has a finished trial yet")
     figure = styled(go.Figure(), theme, height)
@@ -183,10 +189,10 @@ def ended_trials(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[trials["end_time"].notna()].sort_values(["end_time", "trial_id"], kind="stable")
 
 
-def _points(trials: pd.DataFrame, quality: Quality) -> pd.DataFrame:
+def _points(trials: pd.DataFrame, quality: Quality, size: Axis) -> pd.DataFrame:
     finished = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
-    x, y = SIZE.values(trials), quality_axis(quality).values(trials)
-    front = front_so_far(trials, quality).to_numpy(dtype=bool)
+    x, y = size.values(trials), quality_axis(quality).values(trials)
+    front = front_so_far(trials, quality, [size.key]).to_numpy(dtype=bool)
     rows = pd.DataFrame({"x": x, "y": y, "front": front})
     return rows[finished & np.isfinite(x) & np.isfinite(y)]
 

@@ -36,9 +36,9 @@ def corner_of(trials: pd.DataFrame, sweep: Sweep) -> Corner:
 
     Else it is the largest student, and the best.
     """
-    size, teacher, quality = sweep.teacher_bytes, sweep.teacher_validation, sweep.quality
+    size, teacher, quality = sweep.teacher_size, sweep.teacher_validation, sweep.quality
     if not (math.isfinite(size) and size > 0):
-        size = np.nanmax(trials["packed_bytes"].to_numpy(dtype=float, na_value=np.nan), initial=1.0)
+        size = np.nanmax(trials[sweep.size].to_numpy(dtype=float, na_value=np.nan), initial=1.0)
     if not math.isfinite(teacher):
         values = trials[quality.validation].to_numpy(dtype=float, na_value=np.nan)
         values = values[np.isfinite(values)]
@@ -71,7 +71,7 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = No
     quality, ended = sweep.quality, trials[trials["end_time"].notna()]
     ended = ended.sort_values(["end_time", "trial_id"], kind="stable")
     size, teacher = corner_of(trials, sweep) if corner is None else corner
-    values = ended[["packed_bytes", quality.validation]].to_numpy(dtype=float, na_value=np.nan, copy=True)
+    values = ended[[sweep.size, quality.validation]].to_numpy(dtype=float, na_value=np.nan, copy=True)
     values[(ended["state"] != "finished").to_numpy(dtype=bool, na_value=True)] = np.nan
     front, volume, volumes = np.empty((0, 2)), 0.0, []
     for row in values:

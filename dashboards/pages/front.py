@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
-from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
+from dashboards.axes import SIZE, axes_of, axis_of, quality_axis, size_axis
 from dashboards.callbacks import Count, Text
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import COLOURS, front_view
@@ -166,7 +166,7 @@ def _figure(
     quality = sweep.quality
     view = front_view(
         shown,
-        x=axis_of(quality, x, SIZE),
+        x=axis_of(quality, x, size_axis(sweep)),
         y=axis_of(quality, y, quality_axis(quality)),
         z=None if z in (None, NO_AXIS) else axis_of(quality, z, SIZE),
         colour=colour if colour in COLOURS else "method",
@@ -229,9 +229,9 @@ class _Choices(NamedTuple):
 
 def _choices(live: Live, sweep: Sweep | None) -> _Choices:
     try:
-        quality = None if sweep is None else sweep.quality
+        quality, x = (None, SIZE) if sweep is None else (sweep.quality, size_axis(sweep))
     except StoreError:
-        quality = None
+        quality, x = None, SIZE
     if sweep is None or quality is None:
         return _Choices([], [], [], SIZE.key, None)
     axes = [(axis.key, axis.label) for axis in axes_of(quality)]
@@ -240,7 +240,7 @@ def _choices(live: Live, sweep: Sweep | None) -> _Choices:
         for other in live.sweeps
         if other.metric == sweep.metric and other.name != sweep.name
     ]
-    return _Choices(axes, [(NO_AXIS, "none"), *axes], others, SIZE.key, quality.validation)
+    return _Choices(axes, [(NO_AXIS, "none"), *axes], others, x.key, quality.validation)
 
 
 def _card(card: Card) -> html.Div:

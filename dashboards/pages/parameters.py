@@ -224,12 +224,10 @@ def _connect_figures(app: Dash, live: Live, known: _Known) -> None:
 
 
 def _objectives(sweep: Sweep, every: bool = False) -> list[Axis]:
-    """The quality and the size; latency too where the sweep minimised it, or if all results are wanted."""
+    """The quality and what the sweep minimised; the packed size and latency too if all results are wanted."""
     quality = sweep.quality
-    axes = [quality_axis(quality), SIZE]
-    if every or sweep.params.get("minimize_latency") == "True":
-        axes.append(axis_of(quality, "latency_ms", SIZE))
-    return axes
+    names = [*sweep.costs, *((SIZE.key, "latency_ms") if every else ())]
+    return [quality_axis(quality), *(axis_of(quality, name, SIZE) for name in dict.fromkeys(names))]
 
 
 def _order(sweep: Sweep, trials: pd.DataFrame, parameters: pd.DataFrame) -> list[str]:

@@ -25,6 +25,8 @@ from dashboards.pages.common import (
     panel,
     plain_table,
 )
+from dashboards.pages.layers import layers_table
+from dashboards.summary import further_facts
 from dashboards.table import Column, columns_of
 from dashboards.text import (
     duration,
@@ -66,6 +68,19 @@ def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
                 html.Div(id="bytes"),
                 html.Div([choice("tensor", "Levels of", [], None, width=340)], className="controls"),
                 graph("levels", height=300),
+            ],
+        ),
+        html.Section(
+            className="panel",
+            children=[
+                html.H2("What its layers cost"),
+                html.P(
+                    "Without the layers inside them. Multiply-adds are of one use; output is what a layer "
+                    "hands on, in the type that it has at run time, where it is no part of another layer. "
+                    "rayduce inspect --layers also measures shares of latency.",
+                    className="caption",
+                ),
+                html.Div(id="layers"),
             ],
         ),
         html.Div(id="recipe"),
@@ -119,6 +134,7 @@ def _connect_contents(app: Dash, live: Live) -> None:
         Output("tensor", "value"),
         Output("tensors", "data"),
         Output("recipe", "children"),
+        Output("layers", "children"),
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
         Input(THEME, "data"),
@@ -137,13 +153,14 @@ def _connect_contents(app: Dash, live: Live) -> None:
         try:
             found = _find(live, path, name)
         except StoreError as error:
-            return note(told(error)), [], None, None, []
+            return note(told(error)), [], None, None, [], []
         if found is None:
-            return [], [], None, None, []
+            return [], [], None, None, [], []
         run_id = _run_id(found)
         if run_id == known and ctx.triggered_id == VERSION:
-            return (no_update,) * 5  # a file that was shipped stays as it is
-        return *_bytes(live, run_id, value, theme_of(theme)), _recipe(live, run_id)
+            return (no_update,) * 6  # a file that was shipped stays as it is
+        shown = _bytes(live, run_id, value, theme_of(theme))
+        return *shown, _recipe(live, run_id), layers_table(live, run_id)
 
 
 def _bytes(
@@ -235,12 +252,15 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
     facts = [
         ("In words", _words(row)),
         ("Packed", " · ".join(p for p in (size(row["packed_bytes"]), _smaller(row)) if p)),
+        ("In ONNX", size(row["onnx_bytes"])),
+        ("Activation memory", size(row["ram_bytes"])),
         *(
             (each.label.capitalize() if each.label.islower() else each.label, _scores(each, row))
             for each in quality.reported
         ),
         ("Latency", f"{milliseconds(row['latency_ms'])} ms" if not missing(row["latency_ms"]) else ""),
         ("Multiply-adds", number(row["macs"])),
+        *further_facts(sweep, row),
         ("Zeros", share(row["sparsity"])),
         ("Bits per weight", number(row["mean_bits"])),
         ("Parameters", number(row["parameters"])),
@@ -329,14 +349,16 @@ def _mlflow(live: Live, sweep: Sweep, run_id: str) -> list[Any]:
 
 def _neighbours(trials: pd.DataFrame, place: int, sweep: Sweep) -> Any:
     """The members of the front next to the trial by size, with itself between them."""
-    own = trials.iloc[place]
-    front = trials[trials["front"] & (trials["run_id"] != own["run_id"])].sort_values("packed_bytes")
-    if front.empty or missing(own["packed_bytes"]):
+    own, by = trials.iloc[place], sweep.size
+    front = trials[trials["front"] & (trials["run_id"] != own["run_id"])].sort_values(by)
+    if front.empty or missing(own[by]):
         return []
-    smaller = front[front["packed_bytes"] <= own["packed_bytes"]].iloc[-NEIGHBOURS:]
-    larger = front[front["packed_bytes"] > own["packed_bytes"]].iloc[:NEIGHBOURS]
+    smaller = front[front[by] <= own[by]].iloc[-NEIGHBOURS:]
+    larger = front[front[by] > own[by]].iloc[:NEIGHBOURS]
     rows = pd.concat([smaller, own.to_frame().T, larger]).to_dict("records")
-    columns = [column for column in columns_of(sweep.quality) if column.key not in ("state", "trial_id")]
+    columns = [
+        column for column in columns_of(sweep.quality, sweep.asked) if column.key not in ("state", "trial_id")
+    ]
     body = [[_named(row, own), *(column.show(row[column.key]) for column in columns)] for row in rows]
     return panel("Beside it on the front", plain_table(["Trial", *(_titles(columns))], body, text_columns=2))
 

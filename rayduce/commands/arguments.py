@@ -18,11 +18,9 @@ from rayduce.commands.console import (
 )
 from rayduce.commands.help import METHODS, STUDIES
 from search.problem import Problem
-from search.units import parse_bytes
 from studies.names import check_name
 
 if TYPE_CHECKING:
-    from search.objectives.budget import Budget
     from studies.study import Study
     from trainables.recipe import Recipe
 
@@ -81,27 +79,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 Port = Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Port on 127.0.0.1.")]
-
-
-MaxBytes = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Budget: bytes of the packed file, such as 64kB.")
-]
-
-
-MaxLatency = Annotated[
-    float | None,
-    typer.Option(metavar="MS", help="Budget: latency in ONNX Runtime on this machine, one thread."),
-]
-
-
-MaxDrop = Annotated[
-    float | None,
-    typer.Option(
-        metavar="POINTS",
-        help="Budget: how much worse than the teacher, on validation: in percent of an accuracy, points of "
-        "BLEU, or the unit of a quality of your own.",
-    ),
-]
 
 
 StudentSource = Annotated[
@@ -257,17 +234,6 @@ def wishes(methods: str | None, fix: list[str] | None, ranges: list[str] | None)
     """What was asked for of the space, as :class:`search.options.Options` has it."""
     names = [name.strip() for name in (methods or "").split(",")]
     return {"methods": tuple(filter(None, names)), "fixed": tuple(fix or ()), "ranges": tuple(ranges or ())}
-
-
-def budget_of(max_bytes: str | None, max_latency_ms: float | None, max_drop: float | None) -> Budget:
-    from search.objectives.budget import Budget
-
-    size = None if max_bytes is None else parse_bytes(max_bytes)
-    try:
-        return Budget(size, max_latency_ms, max_drop)
-    except ValueError as error:
-        name, _, rest = str(error).partition(" ")
-        raise Problem(f"--{name.replace('_', '-')} {rest}.") from error
 
 
 def study_of(

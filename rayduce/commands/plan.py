@@ -18,9 +18,6 @@ from rayduce.commands.arguments import (
     Fixes,
     Flip,
     ImageSize,
-    MaxBytes,
-    MaxDrop,
-    MaxLatency,
     Mean,
     Methods,
     NetworkName,
@@ -37,7 +34,6 @@ from rayduce.commands.arguments import (
     VocabularySize,
     WeightsFile,
     about_data,
-    budget_of,
     code_option,
     study_of,
     wishes,
@@ -48,6 +44,14 @@ from rayduce.commands.console import (
     problems,
 )
 from rayduce.commands.help import Command
+from rayduce.commands.limits import (
+    MaxBytes,
+    MaxCosts,
+    MaxDrop,
+    MaxLatency,
+    MaxRam,
+    budget_of,
+)
 from search.problem import Problem
 from trainables.metrics import quality_of
 
@@ -100,6 +104,8 @@ def plan(
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
+    max_ram: MaxRam = None,
+    max_: MaxCosts = None,
     max_drop: MaxDrop = None,
     methods: Methods = None,
     fix: Fixes = None,
@@ -143,7 +149,13 @@ def plan(
             data=data,
             about_data=about,
             download=download,
-            budget=budget_of(max_bytes, max_latency_ms, max_drop),
+            budget=budget_of(
+                max_bytes=max_bytes,
+                max_latency_ms=max_latency_ms,
+                max_ram=max_ram,
+                max_costs=max_,
+                max_drop=max_drop,
+            ),
             concurrency=concurrency,
             own_model=own_code,
             **wishes(methods, fix, range_),

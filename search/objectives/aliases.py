@@ -24,12 +24,12 @@ class Candidate:
 
     Attributes:
         trial_id: of its trial.
-        packed_bytes: length of its file.
+        size: its bytes, in the file by which the sweep searches.
         quality: on the validation split, which selects.
     """
 
     trial_id: str
-    packed_bytes: float
+    size: float
     quality: float
 
 
@@ -48,12 +48,12 @@ def aliases(
         teacher_validation: the teacher's, on the validation split.
     """
     by_size = sorted(
-        candidates.values(), key=lambda each: (each.packed_bytes, -quality.gain(each.quality), each.trial_id)
+        candidates.values(), key=lambda each: (each.size, -quality.gain(each.quality), each.trial_id)
     )
     if not by_size:
         return {}
     found = {"smallest": by_size[0].trial_id}
-    best = max(by_size, key=lambda each: (quality.gain(each.quality), -each.packed_bytes))
+    best = max(by_size, key=lambda each: (quality.gain(each.quality), -each.size))
     found["best"] = best.trial_id
     for words, drop in DROPS:
         for each in by_size:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from search.units import show_bytes, show_number
-from trainables.metrics import Quality
+from search.objectives.costs import cost_of, doublings, exact, measured, number_of, show_cost, with_unit
+from search.units import show_number
+from trainables.metrics import Metric, Quality
+
+LIMITS = "limits"
+"""Begins the names of a sweep's params that say what its students may take; the metric follows a dot."""
+
+
+OLDER = ("max_bytes", "max_latency_ms")
+"""Params of sweeps whose limits had no metrics' names: to leave them aside would be to lift the limits."""
 
 
 @dataclass(frozen=True)
@@ -16,53 +24,53 @@ class Budget:
     """Hard limits of a student; a student within all of them is feasible.
 
     Attributes:
-        max_bytes: length of its packed file, at least 1; None (default) is no limit, as below.
-        max_latency_ms: ``latency_ms``, above 0.
-        max_drop: points of validation quality that it may lose to the teacher, at least 0. A point is one of
-            the quality's unit times its scale: one percent of an accuracy, one metre of an error in metres.
+        limits: the largest value of each limited cost by the name of its metric, such as ``packed_bytes``,
+            above 0 and in the metric's unit. Default none.
+        max_drop: points of validation quality that it may lose to the teacher, at least 0; None (default) is
+            no limit. A point is one of the quality's unit times its scale: one percent of an accuracy, one
+            metre of an error in metres.
 
     Raises:
         ValueError: a limit is out of range.
     """
 
-    max_bytes: int | None = None
-    max_latency_ms: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
     max_drop: float | None = None
 
     def __post_init__(self) -> None:
-        if self.max_bytes is not None and self.max_bytes < 1:
-            raise ValueError(f"max_bytes must be at least 1, got {self.max_bytes}")
-        if self.max_latency_ms is not None and not 0 < self.max_latency_ms < math.inf:
-            raise ValueError(f"max_latency_ms must be above 0 and finite, got {self.max_latency_ms}")
+        for name, limit in self.limits.items():
+            if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < math.inf:
+                raise ValueError(f"{name} must be limited to a number above 0 and finite, got {limit!r}")
         if self.max_drop is not None and not 0 <= self.max_drop < math.inf:
             raise ValueError(f"max_drop must be at least 0 and finite, got {self.max_drop}")
 
-    def params(self) -> dict[str, float | None]:
+    def params(self) -> dict[str, Any]:
         """The limits by name, as a sweep's parent run keeps them."""
-        return asdict(self)
+        return {LIMITS: dict(self.limits), "max_drop": self.max_drop}
 
     @classmethod
     def from_params(cls, params: Mapping[str, str]) -> Budget:
-        """Inverse of :meth:`params`, from what MLflow made of it: text, ``None`` too.
+        """Inverse of :meth:`params`, from what MLflow made of it: ``limits.packed_bytes`` and so on, as text.
 
         Other params are left aside; a limit that is not there is none.
 
         Raises:
-            ValueError: a limit is no number, or out of range.
+            ValueError: a limit is no number, or out of range, or an older version wrote it.
         """
-        limits = {name: params[name] for name in cls().params() if params.get(name, "None") != "None"}
-        size = limits.pop("max_bytes", None)
-        return cls(
-            None if size is None else int(size), **{name: float(text) for name, text in limits.items()}
-        )
+        for name in OLDER:
+            if params.get(name, "None") != "None":
+                raise ValueError(f"{name} is what an older version of Rayduce wrote")
+        limits = {
+            name.removeprefix(f"{LIMITS}."): _read(text)
+            for name, text in params.items()
+            if name.startswith(f"{LIMITS}.")
+        }
+        drop = params.get("max_drop", "None")
+        return cls(limits, None if drop == "None" else float(drop))
 
     def text(self, quality: Quality) -> str:
-        """The limits in words, or an empty string: ``at most 16 kB, 0.5 ms``."""
-        words = []
-        if self.max_bytes is not None:
-            words.append(show_bytes(self.max_bytes))
-        if self.max_latency_ms is not None:
-            words.append(f"{show_number(self.max_latency_ms)} ms")
+        """The limits in words, or an empty string: ``at most 16 kB packed size, 0.5 ms latency``."""
+        words = [show_cost(metric, limit) for metric, limit in self._costs(quality)]
         if self.max_drop is not None:
             points = f"{show_number(self.max_drop)} {quality.step(self.max_drop)}"
             words.append(f"{points} of validation {quality.label} {quality.behind} the teacher")
@@ -76,9 +84,10 @@ class Budget:
             quality: by which the sweep selects.
             teacher_validation: the teacher's, on the validation split.
         """
-        size, latency = _number(result.get("packed_bytes")), _number(result.get("latency_ms"))
+        clauses = [
+            _too_much(metric, measured(result, metric.name), limit) for metric, limit in self._costs(quality)
+        ]
         drop = _drop(result, quality, teacher_validation)
-        clauses = [self._too_large(size), self._too_slow(latency)]
         if self.max_drop is not None and drop is None:
             clauses.append(f"its {quality.label} was not measured beside the teacher's")
         elif self.max_drop is not None and drop is not None and drop > self.max_drop:
@@ -89,16 +98,19 @@ class Budget:
             )
         return "; ".join(filter(None, clauses))
 
-    def sure_before_training(self, result: Mapping[str, Any]) -> str:
+    def sure_before_training(self, result: Mapping[str, Any], quality: Quality) -> str:
         """As :meth:`exceeded`, of what the untrained student of ``result`` already decides.
 
-        That is the latency, if measured, and the size, of which coding saves up to two fifths once weights
-        are trained: a student that is up to two thirds too large may still fit.
+        Those are the costs that training leaves as they are (:attr:`trainables.metrics.Metric.trained_share`
+        of 1) where they are known, and sizes, of which coding saves up to two fifths once weights are
+        trained: a student that is up to two thirds too large may still fit. Quality decides nothing yet.
         """
-        size, latency = _number(result.get("packed_bytes")), _number(result.get("latency_ms"))
-        hopeless = size is not None and self._too_large(TRAINED_SHARE * size)
-        size_clause = self._too_large(size) if hopeless else ""
-        return "; ".join(filter(None, [size_clause, "" if latency is None else self._too_slow(latency)]))
+        clauses = []
+        for metric, limit in self._costs(quality):
+            value = measured(result, metric.name)
+            if value is not None and metric.trained_share * value > limit:
+                clauses.append(_too_much(metric, value, limit))
+        return "; ".join(clauses)
 
     def constraints(
         self, result: Mapping[str, Any], quality: Quality, teacher_validation: float
@@ -110,49 +122,51 @@ class Budget:
         counts as twice the limit. Arguments as for :meth:`exceeded`.
         """
         found: dict[str, float] = {}
-        if self.max_bytes is not None:
-            found["packed_bytes"] = _doublings(_number(result.get("packed_bytes")), self.max_bytes)
-        if self.max_latency_ms is not None:
-            found["latency_ms"] = _doublings(_number(result.get("latency_ms")), self.max_latency_ms)
+        for name, limit in self.limits.items():
+            found[name] = _over(measured(result, name), limit)
         if self.max_drop is not None:
             drop = _drop(result, quality, teacher_validation)
-            found["drop"] = _doublings(None if drop is None else 1 + max(drop, 0.0), 1 + self.max_drop)
+            found["drop"] = _over(None if drop is None else 1 + max(drop, 0.0), 1 + self.max_drop)
         return found
 
-    def _too_large(self, size: float | None) -> str:
-        if self.max_bytes is None or (size is not None and size <= self.max_bytes):
-            return ""
-        if size is None:
-            return "its packed file was not measured"
-        more = f"{size - self.max_bytes:,.0f} more than {self.max_bytes:,}"
-        return f"its packed file has {size:,.0f} bytes, {more}"
+    def _costs(self, quality: Quality) -> list[tuple[Metric, float]]:
+        return [(cost_of(quality, name), limit) for name, limit in self.limits.items()]
 
-    def _too_slow(self, latency: float | None) -> str:
-        if self.max_latency_ms is None or (latency is not None and latency <= self.max_latency_ms):
-            return ""
-        if latency is None:
-            return "its latency was not measured"
-        more, limit = show_number(latency - self.max_latency_ms), show_number(self.max_latency_ms)
-        return f"its latency is {show_number(latency)} ms, {more} more than {limit}"
-
-
-TRAINED_SHARE = 0.6
-"""Of an untrained student's bytes that a trained one takes at least."""
 
 NO_LIMITS = Budget()
 
 
+def _read(text: str) -> float:
+    """A whole number stays one, so that it is written as it was."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _too_much(metric: Metric, value: float | None, limit: float) -> str:
+    if value is None:
+        return f"its {metric.label} {'were' if _is_plural(metric.label) else 'was'} not measured"
+    if value <= limit:
+        return ""
+    told = f"its {metric.label} {'are' if _is_plural(metric.label) else 'is'} {with_unit(metric, value)}"
+    return f"{told}, {exact(metric, value - limit)} more than {exact(metric, limit)}"
+
+
+def _is_plural(label: str) -> bool:
+    """Whether a label names several things: ``multiply-adds of the whole network``, ``bits per weight``."""
+    noun = label.split(" of ")[0].split(" per ")[0].split(" with ")[0]
+    return noun.endswith("s")
+
+
 def _drop(result: Mapping[str, Any], quality: Quality, teacher_validation: float) -> float | None:
     """Points lost to the teacher, negative where the student is better."""
-    value = _number(result.get(quality.validation))
+    value = number_of(result.get(quality.validation))
     if value is None or not math.isfinite(teacher_validation):
         return None
     return quality.lost(value, teacher_validation)
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _doublings(value: float | None, limit: float) -> float:
-    return 1.0 if value is None else math.log2(value / limit)
+def _over(value: float | None, limit: float) -> float:
+    """By how many doublings ``value`` is over ``limit``."""
+    return 1.0 if value is None else doublings(value) - doublings(limit)

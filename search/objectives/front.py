@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import moocore
 import numpy as np
@@ -91,7 +92,7 @@ def worth(values: ArrayLike, quality: Quality, teacher: float) -> NDArray[np.flo
 
 
 def size_quality_hypervolume(
-    packed_bytes: ArrayLike,
+    sizes: ArrayLike,
     values: ArrayLike,
     quality: Quality,
     *,
@@ -106,7 +107,7 @@ def size_quality_hypervolume(
     same references.
 
     Args:
-        packed_bytes: shape (n,), above 0.
+        sizes: in bytes, shape (n,), above 0.
         values: shape (n,), of ``quality``.
         quality: what was measured.
         reference_bytes: the largest size that counts, usually the teacher's.
@@ -124,24 +125,27 @@ def size_quality_hypervolume(
             f"teacher_value must be finite where a quality has no range with two ends, as {quality.name}, "
             f"got {teacher_value=}"
         )
-    sizes = np.asarray(packed_bytes, dtype=float)
-    logs = np.log2(sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
+    bytes_ = np.asarray(sizes, dtype=float)
+    logs = np.log2(bytes_, out=np.full_like(bytes_, np.nan), where=bytes_ > 0)
     table = np.column_stack([logs, worth(values, quality, teacher_value)])
     least = 0.0 if reference_value is None else float(worth(reference_value, quality, teacher_value))
     return hypervolume(table, (math.log2(reference_bytes), least), (False, True))
 
 
-def front_so_far(trials: pd.DataFrame, quality: Quality) -> pd.Series[bool]:
-    """Mark the finished trials that are not dominated in validation quality and ``packed_bytes``.
+def front_so_far(trials: pd.DataFrame, quality: Quality, costs: Sequence[str]) -> pd.Series[bool]:
+    """Mark the finished trials that are not dominated in validation quality and ``costs``.
 
     Args:
         trials: one row each; those that are not ``feasible`` take no part.
         quality: to go by, on the validation split.
+        costs: columns of what is minimised beside it, such as ``packed_bytes``.
     """
-    values = trials[[quality.validation, "packed_bytes"]].to_numpy(dtype=float, na_value=np.nan, copy=True)
+    values = trials[[quality.validation, *costs]].to_numpy(dtype=float, na_value=np.nan, copy=True)
     out = (trials["state"] != "finished").to_numpy(dtype=bool, na_value=True)
     values[out | ~trials["feasible"].to_numpy(dtype=bool)] = np.nan
-    return pd.Series(non_dominated(values, (quality.up, False)), index=trials.index, dtype=bool)
+    return pd.Series(
+        non_dominated(values, (quality.up, *(False for _ in costs))), index=trials.index, dtype=bool
+    )
 
 
 def _table(values: ArrayLike, columns: int) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import torch
 from search.options import Options
 from search.planning.activations import activation_bytes
 from search.planning.limits import check_students, untrained
+from search.planning.mark_time import time_mark
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
 from search.teaching.along import files_kept, has_route
 from search.teaching.kept import (
@@ -27,6 +28,7 @@ from spaces import Context
 from studies.study import Study
 from trainables.data.datasets import memory_free
 from trainables.data.kept import KeptArrays
+from trainables.metrics import quality_of
 from trainables.recipe import Recipe
 from trainables.tasks.base import SPLITS, LoadedTask
 from trainables.tasks.notes import DataNotes
@@ -104,6 +106,7 @@ class Plan:
         asking: in each epoch, asking it at every step; 0 where it is not asked there.
         streamed: why the training split is read in every epoch anew; empty where it is kept.
         reading: of each epoch, reading it; 0 where it is kept.
+        mark: having ONNX Runtime quantize the teacher, and measuring that.
         end: measuring the front.
         resources: disk and memory.
         not_counted: what the figures leave out, if anything.
@@ -134,6 +137,7 @@ class Plan:
     asking: float
     streamed: str
     reading: float
+    mark: float
     end: float
     resources: Resources
     activation_bytes: int
@@ -143,7 +147,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The whole sweep."""
-        return self.start + self.trials * self.between_trials + self.end
+        return self.start + self.trials * self.between_trials + self.mark + self.end
 
     @property
     def between_trials(self) -> float:
@@ -152,7 +156,7 @@ class Plan:
 
     def fitting(self, hours: float) -> int:
         """How many trials fit in so many hours; 0 if not one does."""
-        return max(0, math.floor((3600 * hours - self.start - self.end) / self.between_trials))
+        return max(0, math.floor((3600 * hours - self.start - self.mark - self.end) / self.between_trials))
 
     def cost(self, price: float) -> float:
         """Of the whole sweep, at ``price`` per node and hour."""
@@ -179,6 +183,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task, notes = study.examine(options.data, options.about_data)
+    options.yardstick(quality_of(task.metric))
     arrays = study.read(task, options.data, options.store, _tell_nobody, download=options.download)
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
@@ -231,6 +236,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         asking=steps * times.answer if imitated and views is None else 0.0,
         streamed=study.streamed,
         reading=timer.reading() if study.streamed else 0.0,
+        mark=time_mark(teacher_file, here),
         end=min(FRONT, options.trials) * times.measuring / concurrency,
         resources=_resources(
             options,

@@ -16,7 +16,7 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor, nn
 
-from search.planning.limits import latency_of, smallest_student, untrained
+from search.planning.limits import cost_before, smallest_student, untrained
 from spaces import Context, Space
 from spaces.architectures import resized, sizes_of
 from studies.study import Study
@@ -178,7 +178,7 @@ class Timer:
         begun = self._now()
         for data in files:
             with suppress(ExportError):  # what it takes to find that out
-                latency_of(data)
+                cost_before(data, "latency_ms")
         return self._now() - begun
 
     def _now(self) -> float:

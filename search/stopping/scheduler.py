@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from search.objectives.costs import doublings
 from search.stopping.halving import ParetoHalving, Rules
 from trainables.metrics import Quality
 from trainables.recipe import Recipe, recipe_from_dict
@@ -24,10 +25,10 @@ class ParetoScheduler(FIFOScheduler):
 
     Args:
         quality: what selects students.
-        costs: names of what is minimised beside it, such as ``packed_bytes``; positive numbers.
+        costs: names of what is minimised beside it, such as ``packed_bytes``.
         rules: how strict to be; None ends trials for their budget alone.
-        over_budget: why a student with the result of an untrained one can never be within the budget, in a
-            sentence; empty where it can.
+        over_budget: why a student of a recipe, with the result of an untrained one, can never be within the
+            budget, in a sentence; empty where it can.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class ParetoScheduler(FIFOScheduler):
         quality: Quality,
         costs: Sequence[str],
         rules: Rules | None,
-        over_budget: Callable[[Mapping[str, Any]], str] = lambda result: "",
+        over_budget: Callable[[Recipe, Mapping[str, Any]], str] = lambda recipe, result: "",
     ) -> None:
         super().__init__()
         self._quality = quality
@@ -49,15 +50,13 @@ class ParetoScheduler(FIFOScheduler):
         """Why the trial ``name`` should end with this ``result``; empty where it should go on.
 
         Results without the quality or one of the costs are not compared, nor is one before the end whose
-        size is still being learned: what others came to tells nothing of it. Latency, which only the first
-        and the last result have, stays what it was.
+        size is still being learned: what others came to tells nothing of it. What only the first and the
+        last result have, such as latency, stays what it was.
         """
         epoch, learned = int(result["epoch"]), recipe.quantizer.learns_size
         if epoch == 0:
             self._first[name] = result
-            # Before training, nobody knows the size of a student that learns it.
-            known = {**result, "packed_bytes": None} if learned else result
-            if reason := self._over_budget(known):
+            if reason := self._over_budget(recipe, result):
                 return reason
         losses = self._losses({**self._first.get(name, {}), **result})
         if self._halving is None or losses is None or (learned and epoch < recipe.epochs):
@@ -123,7 +122,7 @@ class ParetoScheduler(FIFOScheduler):
         if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
             return None
         quality, *costs = (float(value) for value in values if value is not None)
-        return (self._quality.loss(quality), *map(math.log2, costs))
+        return (self._quality.loss(quality), *map(doublings, costs))
 
 
 def _recipe(trial: Trial) -> Recipe:

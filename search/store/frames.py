@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from search.objectives.front import front_so_far
+from search.objectives.mark import MARK_TAG, RuntimeMark
 from search.store.mlflow_client import (
     FRONT_TAG,
     METRIC_TAG,
@@ -26,7 +27,7 @@ from search.store.runs import RunRow
 from search.store.sweep import Sweep
 from trainables.files import TENSORS_FILE
 from trainables.foreign import shown
-from trainables.metrics import COSTS
+from trainables.metrics import costs_of
 from trainables.sealed import unsealed
 
 STATES = {
@@ -117,6 +118,13 @@ TENSOR_COLUMNS = {
 }
 
 
+LAYER_COLUMNS = {
+    "name": TEXT,
+    **dict.fromkeys(("macs", "weights", "packed_bytes", "onnx_bytes", "activation_bytes"), WHOLE),
+    "latency_share": REAL,
+}
+
+
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values, ready for JSON: None where nothing finite was measured, times as ISO text."""
     plain = {column: [_plain(value) for value in frame[column]] for column in frame.columns}
@@ -141,6 +149,35 @@ def tensors_of(content: bytes, run_id: str) -> pd.DataFrame:
             f"The file {TENSORS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
             "what it told is in the student's own file: rayduce inspect."
         ) from error
+
+
+def layers_of(content: bytes, run_id: str) -> pd.DataFrame:
+    """The rows of :meth:`Store.layers` from the ``content`` of a run's file.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        return frame_of([_layer(row) for row in unsealed(content).get("layers", [])], LAYER_COLUMNS)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"The file {TENSORS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
+            "what it told is told again by rayduce inspect --layers."
+        ) from error
+
+
+def _layer(row: Mapping[str, Any]) -> dict[str, Any]:
+    whole = {key: row[key] for key, kind in LAYER_COLUMNS.items() if kind == WHOLE}
+    share = row["latency_share"]
+    if not all(type(value) is int and 0 <= value < 2**53 for value in whole.values()):
+        raise ValueError("a cost is no whole number")
+    if share is not None and not 0 <= share <= 1:
+        raise ValueError("a share is not in [0, 1]")
+    return {
+        "name": shown(str(row["name"])),
+        **whole,
+        "latency_share": None if share is None else float(share),
+    }
 
 
 def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,13 +214,14 @@ def sweep_of(row: RunRow, params: Mapping[str, str]) -> Sweep:
             for key, text in row.tags.items()
             if key.startswith(SIGNATURE_TAG)
         },
+        mark=RuntimeMark.read(row.tags.get(MARK_TAG), row.metrics),
     )
 
 
 def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
     quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
-    costs = {metric.name: WHOLE if metric.whole else REAL for metric in (*COSTS, *quality.costs)}
+    costs = {metric.name: WHOLE if metric.whole else REAL for metric in costs_of(quality)}
     columns = {**_BEFORE_METRICS, **qualities, **costs, **_AFTER_METRICS}
     rows, marked = [], []
     for run in runs:
@@ -208,7 +246,7 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
         marked.append(FRONT_TAG in tags)
     trials = frame_of(rows, columns)
     if sweep.state != "finished" or not any(marked):  # tags of ended trials arrive after the trials
-        trials["front"] = front_so_far(trials, quality)
+        trials["front"] = front_so_far(trials, quality, sweep.costs)
     return trials
 
 

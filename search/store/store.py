@@ -19,6 +19,7 @@ from search.store.frames import (
     SWEEP_COLUMNS,
     TEXT,
     frame_of,
+    layers_of,
     param_column,
     records,
     sweep_of,
@@ -206,15 +207,15 @@ class Store:
         Columns, with the same dtypes whether there are rows or not: run_id, trial_id, name, state
         (``running``, ``finished``, ``failed``, ``stopped``, ``pruned``), reason, method, model, bits,
         bucket_size, depth, width, sparsity_target, validation_<metric>, <metric> (test split, members of the
-        front only), packed_bytes, compression_ratio, latency_ms, macs, full_macs, early_share, sparsity,
-        mean_bits, parameters, seconds, front, recipe_id, seedless_id (equal for recipes that differ in
-        their seed only), start_time, end_time, feasible, copied_from (``<sweep>/<trial>`` that made the
-        student), continues (the trial that it takes up again), trained_with (the trial that trained it
-        beside its own student: it is a row, and no trial, of its own). Qualities and costs that the sweep's
-        metric brings along (:attr:`Sweep.quality`) stand behind it and behind ``seconds``. ``feasible`` is
-        whether the trial, as far as it got, is within the sweep's budget. ``front`` is what the sweep marked,
-        once it has finished; before that, the feasible finished trials not dominated in validation quality
-        and bytes so far.
+        front only), packed_bytes, compression_ratio, onnx_bytes, ram_bytes, latency_ms, macs, full_macs,
+        early_share, sparsity, mean_bits, parameters, seconds, front, recipe_id, seedless_id (equal for
+        recipes that differ in their seed only), start_time, end_time, feasible, copied_from
+        (``<sweep>/<trial>`` that made the student), continues (the trial that it takes up again),
+        trained_with (the trial that trained it beside its own student: a row, and no trial, of its own).
+        Qualities and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and
+        behind ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the sweep's budget.
+        ``front`` is what the sweep marked, once it has finished; before that, the feasible finished trials
+        not dominated in validation quality and what the sweep minimises so far.
 
         Raises:
             UnknownSweep: no such sweep.
@@ -232,7 +233,7 @@ class Store:
         changes, rows = self._runs.trials(sweep.run_id)
         known = self._frames.get(sweep.run_id)
         # The teacher's quality and the limits decide what is feasible.
-        key = (changes, sweep.teacher_validation, sweep.budget)
+        key = (changes, sweep.teacher_validation, sweep.budget, sweep.costs)
         if known is None or known[0] != key:
             known = self._frames[sweep.run_id] = (key, trials_frame(rows, sweep))
         return changes, known[1].copy(deep=False)
@@ -264,9 +265,10 @@ class Store:
         return str(self._run(sweep.run_id, "sweep").info.experiment_id)
 
     def front(self, sweep: str | None = None) -> pd.DataFrame:
-        """The rows of :meth:`trials` that are on the front, smallest file first."""
-        trials = self.trials(sweep)
-        return trials[trials["front"]].sort_values("packed_bytes", ignore_index=True)
+        """The rows of :meth:`trials` that are on the front, smallest first."""
+        found = self.sweep(sweep)
+        _, trials = self.trials_of(found)
+        return trials[trials["front"]].sort_values(found.size, ignore_index=True)
 
     def find_run(self, run_id: str) -> dict[str, Any]:
         """One trial as a row of :meth:`trials` in plain values, and its ``sweep``, ``study`` and ``metric``.
@@ -332,6 +334,20 @@ class Store:
             StoreError: the trial has no file, or none that says what is in it.
         """
         return tensors_of(self.download(run_id, TENSORS_FILE), run_id)
+
+    def layers(self, run_id: str) -> pd.DataFrame:
+        """What each layer of a finished trial's student costs.
+
+        Columns: name (empty for the network itself; in brackets what is no layer), macs, weights,
+        packed_bytes, onnx_bytes, activation_bytes and latency_share (missing where it was not measured), see
+        :class:`trainables.exporting.layers.Layer`. No rows where the student has no ONNX form, or an earlier
+        version made it.
+
+        Raises:
+            UnknownRun: the store has no such run.
+            StoreError: the trial has no file that says what is in it, or a damaged one.
+        """
+        return layers_of(self.download(run_id, TENSORS_FILE), run_id)
 
     def recipe(self, run_id: str) -> Any:
         """A trial's recipe as plain values, from its ``recipe.json``.

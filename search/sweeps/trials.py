@@ -13,25 +13,29 @@ from ray.tune.search import Searcher
 
 from search.clusters.machine import Machine
 from search.log.folder import SweepFolder
+from search.objectives.yardstick import Yardstick
 from search.options import Options
 from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
 from search.sweeps.recorded_searcher import RecordedSearcher
 from search.sweeps.trial_events import TrialEvents
 from search.tracking.record import drawn
-from trainables.metrics import Quality
+from trainables.recipe import Recipe
 from trainables.trainable import StudentTrial
-from trainables.training.trial_metrics import TrialSettings
+from trainables.training.trial_metrics import TrialSettings, settled
 
 MAX_FAILURES = 3
 """Of a trial's process, before the trial has failed. What would fail again is no such failure."""
 
 
-def make_scheduler(quality: Quality, options: Options) -> ParetoScheduler:
+def make_scheduler(yardstick: Yardstick, options: Options) -> ParetoScheduler:
     """What ends trials early, as ``options`` have it."""
-    costs = ["packed_bytes", *(["latency_ms"] if options.minimize_latency else [])]
+
+    def over_budget(recipe: Recipe, result: Mapping[str, Any]) -> str:
+        return yardstick.budget.sure_before_training(settled(recipe, result), yardstick.quality)
+
     rules = None if options.scheduler == "none" else Rules(revive=options.scheduler == "revive")
-    return ParetoScheduler(quality, costs, rules, options.budget.sure_before_training)
+    return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.store.mlflow_client import FEASIBLE_TAG, FRONT_TAG
 from search.tracking.notes import Student
-from trainables.metrics import COSTS, Quality
+from trainables.metrics import Quality, costs_of
 from trainables.naming import short_name
 from trainables.recipe import Recipe
 from trainables.wording import in_words
@@ -108,7 +108,7 @@ def kept_metrics(quality: Quality) -> Kept:
     """What is kept in a sweep that selects by ``quality``."""
     return Kept(
         tuple(each.validation for each in quality.reported),
-        tuple(cost.name for cost in (*COSTS, *quality.costs)),
+        tuple(cost.name for cost in costs_of(quality)),
     )
 
 

@@ -113,7 +113,7 @@ def _search(folder: Path, raylet: int) -> None:
     )
     events = Killer(tracker, raylet)
     settings = TrialSettings(None, teacher_bytes=100_000, trials=tracker.folder.trials)
-    scheduler = make_scheduler(quality_of("accuracy"), options)
+    scheduler = make_scheduler(options.yardstick(quality_of("accuracy")), options)
     arrays = Digits().load(None)
     inputs = TrialInputs(arrays, settings)
     run_trials(searcher, scheduler, events, inputs, options, Machine("cpu", TRIALS, 1.0, 0.0))

@@ -28,6 +28,8 @@ _TRIAL: dict[str, Any] = {
     "accuracy": None,
     "packed_bytes": 4_000,
     "compression_ratio": 100.0,
+    "onnx_bytes": 5_000,
+    "ram_bytes": 2_048,
     "latency_ms": 0.25,
     "macs": 12_000,
     "sparsity": 0.29,
@@ -49,7 +51,9 @@ _DTYPES = {
         ["run_id", "trial_id", "name", "state", "reason", "method", "model", "recipe_id", "seedless_id"],
         "string",
     ),
-    **dict.fromkeys(["bits", "bucket_size", "packed_bytes", "macs", "parameters"], "Int64"),
+    **dict.fromkeys(
+        ["bits", "bucket_size", "packed_bytes", "onnx_bytes", "ram_bytes", "macs", "parameters"], "Int64"
+    ),
     **dict.fromkeys(["width", "sparsity_target", "compression_ratio", "latency_ms", "sparsity"], "float64"),
     **dict.fromkeys(["mean_bits", "seconds", "validation_accuracy", "accuracy"], "float64"),
     "front": "bool",

@@ -33,7 +33,7 @@ def folder(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with one sweep of twelve trials, full of hostile strings."""
     folder = copy_blank(blank, tmp_path_factory.mktemp("browser"))
     open_sweep = tracker(folder)
-    open_sweep.open({"trials": 13, "max_bytes": 90_000}, {"rayduce.metric": "accuracy"})
+    open_sweep.open({"trials": 13, "limits": {"packed_bytes": 90_000}}, {"rayduce.metric": "accuracy"})
     open_sweep.annotate(SWEEP, {"teacher_validation_accuracy": 0.98, "teacher_packed_bytes": 100_000}, {})
     for i in range(12):
         facts = {**FACTS, "bits": 2 + i % 4, "method": HOSTILE if i == 3 else "quantized_distillation"}

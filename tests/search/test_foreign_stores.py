@@ -295,10 +295,11 @@ def test_code_that_only_the_log_names_is_not_imported(log, folder, tmp_path, mon
     [
         {"trials": 0}, {"trials": "many"}, {"trials": True}, {"seed": -1}, {"concurrency": 0}, {"data": 5},
         {"data": "a\0b"}, {"about_data": []}, {"download": "yes"}, {"budget": 5},
-        {"budget": {"max_bytes": "1"}}, {"sampler": 7},
+        {"budget": {"limits": {"packed_bytes": "1"}}}, {"sampler": 7},
         {"earlier": "digits-1"}, {"earlier": ["../x"]}, {"earlier": [5]}, {"address": []},
-        {"scheduler": "mine"}, {"unknown": 1}, {"own_model": 1}, {"minimize_latency": 1},
-        {"budget": {"max_bytes": -1, "max_latency_ms": None, "max_drop": None}},
+        {"scheduler": "mine"}, {"unknown": 1}, {"own_model": 1}, {"size": 1}, {"minimized": "latency_ms"},
+        {"budget": {"limits": {"packed_bytes": -1}, "max_drop": None}},
+        {"budget": {"limits": [], "max_drop": None}}, {"minimize_latency": True},
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_told(log, folder, options):

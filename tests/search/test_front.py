@@ -141,9 +141,9 @@ def test_only_finished_trials_are_on_the_front_so_far() -> None:
         },
         index=[5, 4, 3, 2, 1, 0],
     ).astype({"state": "string", "packed_bytes": "Int64"})
-    front = front_so_far(trials, QUALITIES[1])
+    front = front_so_far(trials, QUALITIES[1], ["packed_bytes"])
     assert front.dtype == bool
     assert front.index[front].tolist() == [4]
     trials.loc[4, "feasible"] = False
-    front = front_so_far(trials, QUALITIES[1])
+    front = front_so_far(trials, QUALITIES[1], ["packed_bytes"])
     assert front.index[front].tolist() == [1]

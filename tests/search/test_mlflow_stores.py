@@ -86,7 +86,7 @@ def test_every_store_says_what_runs_are(
         "4000", "7900", "16000",
     ]  # fmt: skip
     settings = json.loads(store.download(sweep.run_id, "settings.json"))
-    assert settings["settings"]["max_bytes"] == 30_000 and settings["parameters"]["bits"]
+    assert settings["settings"]["limits"] == {"packed_bytes": 30_000} and settings["parameters"]["bits"]
     assert str(tmp_path) not in json.dumps(settings)
     assert store.download(sweep.run_id, "front.html") == b"<html>digits-1"
     assert store.artifact_location(sweep.run_id, "front.csv").startswith(

@@ -43,7 +43,8 @@ PLAN = Plan(
     asking=0.0,
     streamed="",
     reading=0.0,
-    end=60.0,
+    mark=8.0,
+    end=52.0,
     resources=ENOUGH,
     activation_bytes=41_000_000,
     not_counted="",
@@ -70,7 +71,7 @@ def test_too_little_is_told():
 
 def test_the_table_says_what_was_asked_for():
     written = StringIO()
-    table = plan_table(PLAN, Budget(max_bytes=16_000), quality_of("accuracy"), 1.0, 0.6)
+    table = plan_table(PLAN, Budget({"packed_bytes": 16_000}), quality_of("accuracy"), 1.0, 0.6)
     Console(width=160, file=written).print(table)
     text = written.getvalue()
     for words in (

@@ -33,12 +33,12 @@ def test_each_alias_is_the_smallest_that_earns_it(students: list[tuple[int, int]
         assert (alias in found) == bool(enough)
         if enough:
             chosen = candidates[found[alias]]
-            assert chosen in enough and chosen.packed_bytes == min(c.packed_bytes for c in enough)
-            rivals = [c for c in enough if c.packed_bytes == chosen.packed_bytes]
+            assert chosen in enough and chosen.size == min(c.size for c in enough)
+            rivals = [c for c in enough if c.size == chosen.size]
             assert chosen.quality == max(c.quality for c in rivals)
     if candidates:
         assert candidates[found["best"]].quality == max(c.quality for c in candidates.values())
-        assert candidates[found["smallest"]].packed_bytes == min(c.packed_bytes for c in candidates.values())
+        assert candidates[found["smallest"]].size == min(c.size for c in candidates.values())
     else:
         assert found == {}
 

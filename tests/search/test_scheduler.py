@@ -26,10 +26,11 @@ from trainables import methods
 from trainables.metrics import quality_of
 from trainables.optimizers import AdamW
 from trainables.origins import Fresh
+from trainables.pruners import Saliency
 from trainables.quantizers import Uniform
 from trainables.recipe import canonical_json
 from trainables.tasks import Digits
-from trainables.training.trial_metrics import TrialSettings
+from trainables.training.trial_metrics import TrialSettings, settled
 
 ACCURACY = quality_of("accuracy")
 RANK = Rules(reduction=2, grace=1, chance=0.0, revive=True)
@@ -54,8 +55,12 @@ def result_of(epoch, accuracy, packed_bytes, **more):
 
 def scheduler_of(rules, costs=("packed_bytes",), limit=math.inf):
     return ParetoScheduler(
-        ACCURACY, costs, rules, lambda result: "too large" if result["packed_bytes"] > limit else ""
+        ACCURACY, costs, rules, lambda recipe, result: "too large" if result["packed_bytes"] > limit else ""
     )
+
+
+def over(budget):
+    return lambda recipe, result: budget.sure_before_training(settled(recipe, result), ACCURACY)
 
 
 def test_a_student_over_budget_does_not_train():
@@ -70,8 +75,8 @@ def test_a_student_over_budget_does_not_train():
 def test_a_student_that_learns_its_size_is_judged_at_its_end():
     given = methods.Setting(Digits(batch_size=128), Fresh(STUDENT), 4)
     learned = methods.pseudo_quantization_noise(given)
-    budget = Budget(max_bytes=1000)
-    scheduler = ParetoScheduler(ACCURACY, ("packed_bytes",), Rules(grace=1), budget.sure_before_training)
+    budget = Budget({"packed_bytes": 1000})
+    scheduler = ParetoScheduler(ACCURACY, ("packed_bytes",), Rules(grace=1), over(budget))
     for number in range(12):  # small and good ones: a large bad one would have no prospect beside them
         for epoch in range(5):
             scheduler.learn(f"{number:05d}", recipe_of(), result_of(epoch, 0.2 * epoch + 0.1, 500))
@@ -79,8 +84,19 @@ def test_a_student_that_learns_its_size_is_judged_at_its_end():
     assert all(scheduler.learn("plain", recipe_of(), each) for each in course)
     assert not any(scheduler.learn("learned", learned, each) for each in course)
     late = result_of(0, 0.1, 5000, latency_ms=20.0)
-    slow = ParetoScheduler(ACCURACY, (), None, Budget(max_latency_ms=10.0).sure_before_training)
+    slow = ParetoScheduler(ACCURACY, (), None, over(Budget({"latency_ms": 10.0})))
     assert "20" in slow.learn("slow", learned, late)  # its network is what it is
+
+
+def test_a_student_whose_channels_are_cut_is_judged_at_its_end():
+    given = methods.Setting(Digits(batch_size=128), Fresh(STUDENT), 4)
+    cut = methods.full_precision(replace(given, pruner=Saliency(by="channels")))
+    tight = Budget({"packed_bytes": 1000, "latency_ms": 10.0, "macs": 500})
+    scheduler = ParetoScheduler(ACCURACY, ("packed_bytes",), None, over(tight))
+    large = result_of(0, 0.1, 9000, latency_ms=20.0, macs=600)
+    assert scheduler.learn("cut", cut, large) == ""
+    reason = scheduler.learn("whole", recipe_of(), large)
+    assert "9,000 bytes" in reason and "20 ms" in reason and "multiply-adds are 600, 100 more" in reason
 
 
 def test_without_rules_nobody_is_compared():
@@ -225,7 +241,7 @@ def test_the_command_line_chooses(tmp_path):
     options = Options("s", 1, 0, tmp_path, "")
     recipe = recipe_of(12)
     for name, ends in (("pareto", True), ("revive", True), ("none", False)):
-        scheduler = make_scheduler(ACCURACY, replace(options, scheduler=name))
+        scheduler = make_scheduler(options.yardstick(ACCURACY), replace(options, scheduler=name))
         reasons = []
         for number in range(40):
             for epoch in range(12):

@@ -34,6 +34,8 @@ RECIPE = methods.full_precision(methods.Setting(Phrases(), Fresh(LSTM()), epochs
 PHRASES = quality_of(RECIPE.task.metric)
 COSTS = {
     "compression_ratio": 12.5,
+    "onnx_bytes": 900_000,
+    "ram_bytes": 65_536,
     "latency_ms": 4.25,
     "latency_beam_ms": 21.5,
     "macs": 3_000_000,
@@ -128,8 +130,10 @@ def test_the_front_is_listed_in_bleu(folder: Path) -> None:
     done = CliRunner().invoke(app, ["front", "--store", str(folder)])
     assert done.exit_code == 0, done.output
     head, row = done.output.splitlines()[1:3]
-    assert head.split() == ["run", "student", "BLEU", "validation", "packed", "ratio", "latency"]
-    assert row.split()[-7:] == ["34.50", "35.25", "8", "kB", "12.5x", "4.250", "ms"]
+    heads = ["run", "student", "BLEU", "validation", "packed", "ratio", "ONNX", "memory", "latency"]
+    assert head.split() == heads
+    assert row.split()[-6:] == ["900", "kB", "65.5", "kB", "4.250", "ms"]
+    assert row.split()[-11:-6] == ["34.50", "35.25", "8", "kB", "12.5x"]
     assert "%" not in done.output
     assert f"bleu: {RECIPE.task.signatures()['bleu']}" in done.output
 

@@ -78,7 +78,9 @@ class Sweep:
         settings = TrialSettings(None, teacher_bytes=100_000, own=(TARGET,), trials=trials)
         arrays = ray.put(Digits().load(None))
         machine = Machine("cpu", 2, 1.0, 0.0)
-        scheduler = make_scheduler(quality_of("accuracy"), replace(self.options, scheduler="none"))
+        scheduler = make_scheduler(
+            self.options.yardstick(quality_of("accuracy")), replace(self.options, scheduler="none")
+        )
         inputs = TrialInputs(arrays, settings)
         run_trials(self.searcher, scheduler, self.events, inputs, self.options, machine)
         return self.events.records

@@ -98,7 +98,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     arrays, outputs = Digits().load(None), outputs_of(teacher_file, features=features_of(teacher_file))
     run_trials(
         searcher,
-        make_scheduler(quality_of("accuracy"), replace(options, scheduler="none")),
+        make_scheduler(options.yardstick(quality_of("accuracy")), replace(options, scheduler="none")),
         events,
         TrialInputs(
             ray.put(arrays),
@@ -142,7 +142,7 @@ def test_good_diverging_and_raising_trials_end_as_what_they_are(ray_session, tmp
     assert front and all(events.records[t].state == "finished" for t in front)
     sizes = [events.records[t].metrics["packed_bytes"] for t in front]
     assert sizes == sorted(sizes)
-    tight = replace(yardstick, budget=Budget(max_bytes=int(sizes[0])))
+    tight = replace(yardstick, budget=Budget({"packed_bytes": int(sizes[0])}))
     assert choose_front(events.records, tight) == front[:1]
     better = Yardstick(quality, {"validation_accuracy": 1.1}, Budget(max_drop=0))
     assert choose_front(events.records, better) == []
@@ -199,7 +199,7 @@ def test_the_first_result_is_of_the_untrained_student(tmp_path, teacher_file):
 def test_latency_is_measured_first_where_it_decides(tmp_path, teacher_file):
     recipe = recipe_of("full_precision", 2)
     trial = local_trial(recipe, tmp_path, teacher_file)
-    trial._settings = replace(trial._settings, latency_first=True)
+    trial._settings = replace(trial._settings, first=frozenset({"latency_ms"}))
     assert trial.step()["latency_ms"] > 0
 
 

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from rayduce.commands.front_choice import newest_with_students, why_no_front
 from search.objectives.budget import Budget
+from search.objectives.yardstick import Yardstick
 from search.problem import Problem
 from search.sampling.journal import open_study
 from search.sampling.samplers import SAMPLERS, TPE, find_sampler
@@ -50,7 +51,7 @@ def objectives(result):
     return [result.get("validation_accuracy", math.nan), math.log2(result.get("packed_bytes", math.nan))]
 
 
-def reading(context=CONTEXT, space=images, sampler=TPE, latency=False, budget=Budget(max_bytes=2000)):
+def reading(context=CONTEXT, space=images, sampler=TPE, latency=False, budget=Budget({"packed_bytes": 2000})):
     return Reading(
         lambda trial: space(trial, context),
         space.parameters(context),
@@ -107,7 +108,7 @@ def test_trials_and_students_are_taken_over(earlier):
     journal = earlier / "studies" / "old.journal"
     before = journal.read_bytes()
     sizes = lengths(store)
-    known = look_back(store, sweeps, earlier / "studies", reading(budget=Budget(max_bytes=sizes[1])))
+    known = look_back(store, sweeps, earlier / "studies", reading(budget=Budget({"packed_bytes": sizes[1]})))
     assert journal.read_bytes() == before
     assert [trial.user_attrs[EARLIER] for trial in known.trials] == [f"old/0000{n}" for n in range(3)]
     assert [trial.state for trial in known.trials] == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED]
@@ -154,6 +155,15 @@ def test_trials_outside_the_new_space_are_left_out(earlier):
         reading(space=sized(IMAGES, (1, 2), (0.1, 0.2))),
     )
     assert not known.trials and known.left["outside this space"] == 3
+
+
+def test_students_without_a_number_of_what_is_minimised_are_told(earlier):
+    store, sweeps = open_store(earlier), [open_store(earlier).sweep("old")]
+    aims = Yardstick(ACCURACY, minimized=("ram_bytes",))
+    read = replace(reading(), judge=Judge(aims.objectives, aims.constraints))
+    known = look_back(store, sweeps, earlier / "studies", read)
+    assert known.left["without a number of what this sweep minimises"] == 2
+    assert not any(trial.state == TrialState.COMPLETE for trial in known.trials) and not known.copies
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
@@ -217,7 +227,7 @@ def test_a_sweep_of_another_folder_is_refused(earlier, tmp_path):
 
 def test_the_front_is_of_the_newest_sweep_with_students(earlier):
     new = tracker(earlier, "new")
-    new.open(Budget(max_bytes=10).params(), {"rayduce.metric": "accuracy"})
+    new.open(Budget({"packed_bytes": 10}).params(), {"rayduce.metric": "accuracy"})
     new.flush()
     store = open_store(earlier)
     assert newest_with_students(store).name == "old"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,6 +42,12 @@ TYPES = {
 """The opset and the version of the format from which on ONNX has a type."""
 
 
+def evaluated(made: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """What ONNX's own reference makes of it."""
+    found: Any = ReferenceEvaluator(made).run(None, inputs)
+    return found
+
+
 def fresh_pieces() -> Pieces:
     numbers = itertools.count()
     pieces = Pieces(lambda: f"n{next(numbers)}")
@@ -59,7 +66,7 @@ def model_of(pieces: Pieces, name: str, kind: int = FLOAT) -> onnx.ModelProto:
 def computed(pieces: Pieces, name: str, kind: int = FLOAT) -> np.ndarray:
     """What ONNX Runtime and ONNX's own reference make of it, which is the same."""
     made = model_of(pieces, name, kind)
-    (found,) = map(np.asarray, ReferenceEvaluator(made).run(None, {}))
+    (found,) = evaluated(made, {})
     session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     (again,) = session.run(None, {})
     np.testing.assert_array_equal(again, found)
@@ -300,7 +307,7 @@ def test_weights_are_found_and_the_network_is_the_same(network: nn.Module, shape
         for each in (data, plain)
     ]
     np.testing.assert_array_equal(*results)
-    (reference,) = map(np.asarray, ReferenceEvaluator(made).run(None, inputs))
+    (reference,) = evaluated(made, inputs)
     np.testing.assert_allclose(reference, results[0], rtol=1e-4, atol=1e-4)
 
 

@@ -135,8 +135,7 @@ def test_trained_students(model, quantizer, activations, aware, reduced, trained
     assert "int8" in metadata(data) and ("VNNI" in metadata(data)) == reduced
     ran = kernels(data, tmp_path)
     assert ran["QLinearConv"] >= 2 and ran["QLinearConv"] + ran["QGemm"] >= 4
-    if model is CONVNET or activations.bits == 8:
-        assert not ran.keys() & {"Conv", "FusedConv", "MatMul"}
+    assert not ran.keys() & {"Conv", "FusedConv", "MatMul", "Gemm", "Add"}
 
 
 def test_weights_are_bytes_and_the_file_a_quarter(trained) -> None:
@@ -181,7 +180,7 @@ def test_what_layers_are_given_is_the_same_level_or_the_next(model, quantizer, t
     for ours, theirs in zip(found, expected, strict=True):
         difference = np.abs(ours.astype(int) - theirs.numpy().astype(int))
         assert difference.max() <= 2
-        assert (difference == 0).mean() > 0.98
+        assert (difference == 0).mean() > 0.97
         assert (difference <= 1).mean() > 0.999
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainables.activations.base import Grid, InputQuantizer
 from trainables.activations.functional import on_grid
-from trainables.compression.quantized_inputs import input_quantizers
+from trainables.compression.quantized_inputs import input_quantizers, unfollowed
 from trainables.exporting.branches import branched
 from trainables.exporting.integer_graph import Outcome, to_integers
 from trainables.exporting.integer_weight import (
@@ -118,7 +118,7 @@ def to_onnx(
                 outcome = to_integers(exported, tensors or {}, reduced_range=reduced)
                 rounded |= outcome.rounded
             kept = store_weights(exported, tensors) if few_bits and tensors is not None else None
-            note = _note(outcome, reduced, kept)
+            note = _note(outcome, reduced, kept) + (unfollowed(network) if quantized else "")
             facts = {"weights": note, "graph": name, **interface.metadata(), **metadata}
             files[name] = _annotated(shortened(branched(exported)), facts)
     except Exception as error:  # exporter and checker raise errors of many unrelated classes
@@ -129,6 +129,23 @@ def to_onnx(
     else:
         _check(network, interface, _load(files))
     return files
+
+
+def check_runs(network: nn.Module, interface: Interface, runs: Runs) -> None:
+    """Compare graphs in a runtime with ``network`` as :func:`to_onnx` compares its own.
+
+    Args:
+        network: in eval mode on the CPU.
+        interface: how it is used.
+        runs: its graphs, as they were exported, in a runtime; any batch goes.
+
+    Raises:
+        ExportError: they do something else.
+    """
+    if any(quantizer.quantizing for _, quantizer in input_quantizers(network)):
+        _check_quantized(network, interface, runs)
+    else:
+        _check(network, interface, runs)
 
 
 def integer_kind(network: nn.Module, tensors: Mapping[str, Stored]) -> str:
@@ -224,14 +241,16 @@ class _EmittedQuantizer(nn.Module):
     scale: Tensor
     zero: Tensor
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid | None) -> None:
         super().__init__()
-        self.bits = grid.bits
+        self.bits = 0 if grid is None else grid.bits
+        if grid is None:
+            return
         self.register_buffer("scale", grid.scale.clone())
         self.register_buffer("zero", grid.zero.to(torch.uint8))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _Rounded.apply(x, self.scale, self.zero, self.bits)
+    def forward(self, x: Tensor, again: bool = False, part: bool = False) -> Tensor:
+        return _Rounded.apply(x, self.scale, self.zero, self.bits) if self.bits else x
 
 
 def _emitting(network: nn.Module) -> nn.Module:
@@ -239,7 +258,7 @@ def _emitting(network: nn.Module) -> nn.Module:
     copied = copy.deepcopy(network)
     for name, quantizer in list(input_quantizers(copied)):
         parent, _, child = name.rpartition(".")
-        emitted = _EmittedQuantizer(quantizer.grid()) if quantizer.quantizing else nn.Identity()
+        emitted = _EmittedQuantizer(quantizer.grid() if quantizer.quantizing else None)
         setattr(copied.get_submodule(parent), child, emitted)
     return copied
 

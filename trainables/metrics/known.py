@@ -29,6 +29,7 @@ QUALITIES: tuple[Quality, ...] = (
                 "down",
                 "ms",
                 "10th percentile of the time to translate one sentence with a beam of 5, else as latency_ms.",
+                trained_share=1.0,
             ),
         ),
     ),
@@ -36,13 +37,34 @@ QUALITIES: tuple[Quality, ...] = (
 """By which students are selected, of those that have a name; :func:`own_quality` makes others."""
 
 COSTS: tuple[Metric, ...] = (
-    Metric("packed_bytes", "packed size", "down", "B", "Length of the packed file, with all in it.", True),
+    Metric(
+        "packed_bytes", "packed size", "down", "B", "Length of the packed file, with all in it.", True, 0.6
+    ),
     Metric(
         "compression_ratio",
         "compression",
         "up",
         "x",
         "Length of the teacher's full-precision packed file over the length of this one.",
+    ),
+    Metric(
+        "onnx_bytes",
+        "ONNX size",
+        "down",
+        "B",
+        "Length of all ONNX files that the student is exported to.",
+        True,
+        0.6,
+    ),
+    Metric(
+        "ram_bytes",
+        "activation memory",
+        "down",
+        "B",
+        "The most bytes that tensors other than constants take at once in the exported graph, for what "
+        "latency_ms is of; of a student with early exits, for an input that takes the most.",
+        True,
+        1.0,
     ),
     Metric(
         "latency_ms",
@@ -52,6 +74,7 @@ COSTS: tuple[Metric, ...] = (
         "10th percentile of the time for one input in ONNX Runtime on one thread of this machine; of a "
         "translator, for a sentence of 16 tokens, translated greedily into 16; of a student with early "
         "exits, the mean over the validation split.",
+        trained_share=1.0,
     ),
     Metric(
         "macs",
@@ -61,6 +84,7 @@ COSTS: tuple[Metric, ...] = (
         "Multiply-accumulate operations for what latency_ms is of: one input, or one sentence of 16 tokens; "
         "of a student with early exits, the mean over the validation split.",
         True,
+        1.0,
     ),
     Metric(
         "full_macs",
@@ -69,6 +93,7 @@ COSTS: tuple[Metric, ...] = (
         "",
         "As macs, of an input that leaves at no early exit.",
         True,
+        1.0,
     ),
     Metric(
         "early_share",
@@ -91,14 +116,29 @@ COSTS: tuple[Metric, ...] = (
         "bit",
         "Stored bits per weight in tensors of two or more dimensions, with scales, codebooks and masks.",
     ),
-    Metric("parameters", "parameters", "down", "", "Elements of all tensors, dropped ones included.", True),
+    Metric(
+        "parameters", "parameters", "down", "", "Elements of all tensors, dropped ones included.", True, 1.0
+    ),
     Metric("seconds", "time", "down", "s", "From a trial's first epoch to its last measurement."),
 )
 """What every trial reports beside its quality."""
+
+OF_THE_FRONT: tuple[Metric, ...] = (
+    Metric(
+        "latency_openvino_ms",
+        "latency in OpenVINO",
+        "down",
+        "ms",
+        "As latency_ms, in OpenVINO with the student's own arithmetic; of a finished sweep's front, where "
+        "OpenVINO is installed.",
+    ),
+)
+"""What is measured once a sweep has ended, of the students on its front; nothing is searched by it."""
 
 METRICS: tuple[Metric, ...] = (
     Metric("loss", "training loss", "down", "", "Mean of an epoch, of all terms that are minimised."),
     *(metric for quality in QUALITIES for metric in quality.metrics),
     *COSTS,
+    *OF_THE_FRONT,
 )
 """Every number that is logged to a trial's run."""

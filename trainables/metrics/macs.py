@@ -29,6 +29,39 @@ def macs(model: nn.Module, interface: Interface) -> int:
     return counted()
 
 
+def macs_by_module(model: nn.Module, interface: Interface) -> dict[str, int]:
+    """What :func:`macs` counts, by the name of the module that does it, without what modules inside it do.
+
+    Names are those of ``model.named_modules()``, with ``""`` for the model itself; they add up to the whole.
+
+    Args:
+        model: as for :func:`macs`.
+        interface: how it is used.
+    """
+    copied = copy.deepcopy(model).cpu().eval()
+    own = dict.fromkeys((name for name, _ in copied.named_modules()), 0)
+    open_since: list[tuple[int, int]] = []  # of each module that runs: the count at its begin, and its parts'
+    with counting() as counted, torch.no_grad():
+
+        def begin(*_: object) -> None:
+            open_since.append((counted(), 0))
+
+        def end(name: str) -> None:
+            start, parts = open_since.pop()
+            whole = counted() - start
+            own[name] += whole - parts
+            if open_since:
+                before, further = open_since.pop()
+                open_since.append((before, further + whole))
+
+        for name, module in copied.named_modules():
+            module.register_forward_pre_hook(begin, prepend=True)
+            module.register_forward_hook(lambda *_, name=name: end(name))
+        interface.use(copied)
+        own[""] += counted() - sum(own.values())  # what is done outside of any call of a module
+    return own
+
+
 @contextmanager
 def counting() -> Iterator[Callable[[], int]]:
     """Within it, multiply-accumulates are counted; gives a function that says how many there were so far."""

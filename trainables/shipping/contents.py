@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from trainables.codecs.base import Stored
+from trainables.exporting.layers import Layer
 from trainables.quantizers.base import Codes, MixedCodes
 from trainables.sealed import sealed
 from trainables.shipping.packed_file import describe, unpack
@@ -14,9 +16,11 @@ from trainables.shipping.packed_file import describe, unpack
 BINS = 32
 
 
-def contents_json(data: bytes) -> bytes:
-    """The rows of :func:`trainables.shipping.packed_file.describe`, each with ``levels``, as sealed JSON:
-    ``tensors``.
+def contents_json(data: bytes, layers: Sequence[Layer] = ()) -> bytes:
+    """What is in a packed file, as sealed JSON: ``tensors`` and ``layers``.
+
+    ``tensors`` are the rows of :func:`trainables.shipping.packed_file.describe`, each with ``levels``;
+    ``layers`` the costs of each layer, with the fields of :class:`trainables.exporting.layers.Layer`.
 
     ``levels`` is a list of [value, how many elements have it], ascending; of a codebook its values, of an
     even grid the numbers of its levels (from the one worth zero on a centred grid), both in units of the
@@ -24,12 +28,16 @@ def contents_json(data: bytes) -> bytes:
     for bins; of one whose groups have bits of their own such middles in units of its scale. It is empty for
     the header.
 
+    Args:
+        data: the packed file.
+        layers: of the student; none (default) where they are not known.
+
     Raises:
         PackedFileError: ``data`` is no packed file.
     """
     tensors = unpack(data)[1]
     rows = [row | {"levels": _levels(tensors.get(row["name"]))} for row in describe(data)]
-    return sealed({"tensors": rows})
+    return sealed({"tensors": rows, "layers": [layer.as_row() for layer in layers]})
 
 
 def _levels(tensor: Stored | None) -> list[tuple[float, int]]:

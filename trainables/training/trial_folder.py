@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainables.exporting.layers import Layer
 from trainables.files import TENSORS_FILE, set_aside, write_file
 from trainables.recipe import Recipe
 from trainables.shipping.contents import contents_json
@@ -178,19 +179,25 @@ class TrialFolder:
         self._written = time.monotonic()
         self._cost = self._written - started
 
-    def finish(self, files: Files) -> None:
+    def finish(self, files: Files, layers: Sequence[Sequence[Layer]] = ()) -> None:
         """Keep the students, with what is in them, and nothing else.
+
+        Args:
+            files: of all students.
+            layers: of each student, its own first; none (default) where they are not known.
 
         Raises:
             StoreTrouble: they cannot be written.
         """
+        known = dict(enumerate(layers, 1))
         with writing_to_the_store(self.path):
             for number, file in enumerate(files.peers or (), 2):
                 if isinstance(file, bytes):
+                    content = contents_json(file, known.get(number, ()))
                     self.peer(number).mkdir(exist_ok=True)
-                    write_file(self.peer(number) / TENSORS_FILE, contents_json(file))
+                    write_file(self.peer(number) / TENSORS_FILE, content)
                     write_file(self.peer(number) / STUDENT_FILE, file)
-            write_file(self.path / TENSORS_FILE, contents_json(files.own))
+            write_file(self.path / TENSORS_FILE, contents_json(files.own, known.get(1, ())))
             write_file(self.path / STUDENT_FILE, files.own)  # last: who finds it takes the trial for finished
             (self.path / CHECKPOINT_FILE).unlink(missing_ok=True)
             (self.path / LOCK_FILE).unlink(missing_ok=True)

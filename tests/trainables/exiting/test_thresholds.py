@@ -15,6 +15,7 @@ from trainables.activations import MovingRange
 from trainables.exiting.exits import BRANCH, GATE
 from trainables.exiting.thresholds import Seen, choose, see
 from trainables.exporting.export import to_onnx
+from trainables.exporting.ram import ram_bytes
 from trainables.metrics.latency import Latency
 from trainables.metrics.macs import macs
 from trainables.runtime import load
@@ -128,6 +129,9 @@ def test_an_exported_student_skips_what_it_does_not_need(data, kind, activations
     assert len(inner) == 1 and not [node for node in graph.node if node.domain == "rayduce"]
     outside = [node for node in graph.node if "Conv" in node.op_type]
     assert len(outside) == 1  # the second convolution is in the branch that most inputs do not take
+    # Whoever leaves late needs what the network without exits needs.
+    alone = to_onnx(network.backbone, INTERFACE, {}, unpack(file).tensors)
+    assert ram_bytes(graphs, INTERFACE) >= ram_bytes(alone, INTERFACE)
     run = load(graphs)["network"]
     expected = network(batch.inputs).numpy()
     one_by_one = [run({"input": batch.inputs[row : row + 1].numpy()})["output"] for row in range(40)]
