@@ -30,10 +30,9 @@ from tests.recipes import every_method
 from tests.trainables.test_packed_file import RECIPE, corrupted, header_text, small_files, with_header
 from trainables.codecs import CODECS
 from trainables.codecs.base import Codec, Stored
-from trainables.compression.compressed_weight import compress
+from trainables.compression.compressed_weight import compress, stored_tensors
 from trainables.models import ConvNet
 from trainables.quantizers.base import Codes, Dense, Grouped, MixedCodes, from_numpy, joined
-from trainables.shipping.evaluation import ship
 from trainables.shipping.packed_file import pack, unpack
 from trainables.tasks import CIFAR10, CIFAR100, Digits, FashionMNIST, ImageFolder, MultiTask, Phrases
 from trainables.tasks import Grouped as GroupedTask
@@ -95,7 +94,7 @@ def finite(tensor: Stored) -> bool:
 
 
 @pytest.mark.parametrize("codec", [cls() for cls in CODECS], ids=lambda codec: type(codec).__name__)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(tensors=TENSORS)
 def test_every_codec_is_read_as_the_trainers_read_it(codec: Codec, tensors: tuple[Stored, ...]) -> None:
     named = {
@@ -108,33 +107,37 @@ def test_every_codec_is_read_as_the_trainers_read_it(codec: Codec, tensors: tupl
 
 @pytest.mark.parametrize("recipe", every_method(sparsity=0.5), ids=lambda recipe: recipe.method)
 def test_the_students_of_every_method_are_read(recipe: Any) -> None:
-    check(ship(recipe, compress(recipe.build(), recipe)))
+    check(pack(recipe, stored_tensors(compress(recipe.build(), recipe), recipe)))
 
 
 @pytest.mark.parametrize("quantizer", VARIANTS, ids=str)
 def test_what_every_quantizer_stores_is_read(quantizer: Any) -> None:
     weight = torch.randn(24, 6, 3, 3, generator=torch.Generator().manual_seed(0))
-    module = quantizer.build(weight, "weight")
-    module.initialize(weight)
-    stored = module.encode(weight, tuple(weight.shape), None)
+    module = quantizer.build(weight, "weight").eval()
+    values = weight if module.exact_zero else weight.reshape(-1)
+    module.initialize(values)
+    stored = module.encode(values, tuple(weight.shape), None)
     tensors = stored.named("weight") if isinstance(stored, Grouped) else {"weight": stored}
     data = pack(RECIPE, tensors)
     check(data)
-    assert equal(read(data)["weight"], module(weight).detach())
+    made = module(values).detach().reshape(weight.shape).numpy()
+    assert np.array_equal(read(data)["weight"], made)  # a zero has either sign in training
 
 
 @pytest.mark.parametrize("number", range(len(FROZEN)))
 def test_files_that_were_written_before_are_read_as_they_were(number: int) -> None:
-    """Written and read by the version of 2026-11-29 that had PyTorch decode; the format is still 5."""
+    """Written and read by the version of 2026-11-29 that had PyTorch decode; the format is still 5.
+
+    The trainers may know their recipes no more, and the light reader does not ask.
+    """
     data = base64.b64decode(FROZEN[number]["file"])
     digest = hashlib.sha256()
-    for name, tensor in unpack(data).tensors.items():
-        array = tensor.decode().contiguous()
-        kind = str(array.dtype).removeprefix("torch.")
-        digest.update(f"{name} {kind} {tuple(array.shape)}".encode())
-        digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b"")
+    for name, form in read_codes(data).items():
+        array = form.decode()
+        assert equal(array, by_definition(from_numpy(form)))
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
     assert digest.hexdigest() == FROZEN[number]["arrays"]
-    check(data)
+    assert len(read_header(data).recipe_id) == 16
 
 
 def test_a_piece_of_a_bucket_is_worth_what_the_whole_is() -> None:
@@ -174,6 +177,11 @@ def test_assets_of_a_task_come_with_the_weights() -> None:
     assert read(data)["task:vocabulary"].tolist() == [0, 1, 2, 3, 4]
 
 
+def of_task(task: Any) -> bytes:
+    """A file of no tensors whose recipe has this task, whatever the recipe's other parts think of it."""
+    return with_header(json.dumps([RECIPE.to_dict() | {"task": task.to_dict()}, None, []]).encode())
+
+
 IMAGE_TASKS = [
     Digits(),
     FashionMNIST(),
@@ -187,15 +195,15 @@ IMAGE_TASKS = [
 
 @pytest.mark.parametrize("task", IMAGE_TASKS, ids=lambda task: type(task).__name__)
 def test_how_pixels_become_inputs_is_said_as_the_tasks_say_it(task: Any) -> None:
-    header = read_header(pack(replace(RECIPE, task=task), {}))
+    header = read_header(of_task(task))
     assert header.preprocessing == json.loads(json.dumps(task.preprocessing))
     assert header.class_names == getattr(task, "classes", None)
 
 
 def test_tasks_without_pixels_and_several_tasks() -> None:
-    assert read_header(pack(replace(RECIPE, task=Phrases()), {})).preprocessing == {}
+    assert read_header(of_task(Phrases())).preprocessing == {}
     both = MultiTask((Digits(), GroupedTask(Digits(), (0, 1) * 5)))
-    said = read_header(pack(replace(RECIPE, task=both), {})).preprocessing
+    said = read_header(of_task(both)).preprocessing
     one = {"inputs": "(pixels / 255 - mean) / std", "mean": [0.5], "std": [0.5]}
     assert said == {"tasks": [one, one]}
 
