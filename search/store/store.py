@@ -338,7 +338,7 @@ class Store:
     def layers(self, run_id: str) -> pd.DataFrame:
         """What each layer of a finished trial's student costs; no rows where that is not known.
 
-        Columns are the fields of :class:`trainables.exporting.layers.Layer`. Errors are as for :meth:`tensors`.
+        Columns are the fields of :class:`trainables.exporting.layers.Layer`; errors as of :meth:`tensors`.
         """
         return layers_of(self.download(run_id, TENSORS_FILE), run_id)
 
