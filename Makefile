@@ -23,7 +23,8 @@ slow-test: $(STAMP) ## run those (Chromium and strace as far as they are install
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m slow
 
 cluster-test: $(STAMP) ## bring up three hosts on this machine and lose two (root, openssh-server, rsync)
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[cluster,dev]'
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt \
+	  --editable ./rayduce_reader --editable '.[cluster,dev]'
 	RAYDUCE_CLUSTER=1 $(BIN)/pytest tests/cluster
 
 check: $(STAMP) ## lint, formatting, types, layers
@@ -48,7 +49,7 @@ clean: ## remove .venv, caches and build output; results in rayduce-store stay
 # --no-compile: compiling all modules takes longer than the rest of the installation. Python compiles what it imports
 # and keeps that, for which the variable must be out of the way.
 unexport PYTHONDONTWRITEBYTECODE
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml rayduce_reader/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Rayduce needs Python 3.11 or newer, and '$(PYTHON)' is not: install it, or name one with make PYTHON=python3.12." >&2; \
 	  exit 2; }
@@ -57,5 +58,6 @@ $(STAMP): pyproject.toml constraints.txt
 	  exit 2; }
 	@echo 'Installing into .venv: a minute or two on a fast line.'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-compile --constraint constraints.txt \
+	  --editable ./rayduce_reader --editable '.[dev]'
 	@touch $(STAMP)

@@ -36,10 +36,11 @@ import torch
 import zstandard
 from torch import Tensor
 
+from rayduce_reader.binary import Memory
 from trainables import methods
 from trainables.codecs import Smallest
 from trainables.codecs.base import Stored
-from trainables.codecs.binary import Memory, pack_bits
+from trainables.codecs.binary import pack_bits
 from trainables.codecs.layout import affine_bytes
 from trainables.metrics.latency import fingerprint
 from trainables.models import ConvNet

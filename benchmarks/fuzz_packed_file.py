@@ -3,8 +3,8 @@
 Each mutant is a valid file (of every codec, with masks, codebooks, buckets, vocabularies, many tensors, a
 large header) changed in one of the ways of ``MUTATIONS``: bytes at random, or what somebody would do who
 knows the format, to announced sizes, records, recipe and names. One in eight has a checksum that does not
-fit. A mutant is read twice: as a student (header, tensors, their values in float32, the vocabulary, the
-network) and for the rows of ``rayduce inspect``; the bars are for each.
+fit. A mutant is read three times: as a student (header, tensors, their values in float32, the vocabulary, the
+network), for the rows of ``rayduce inspect`` and by the light reader; the bars are for each.
 
 Anything but a `PackedFileError` (of one line, without control characters, of at most ``LONGEST_MESSAGE``
 letters) or a student is a failure. So is more than ``SECONDS`` of processor time or more than ``MEMORY``
@@ -42,10 +42,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from rayduce_reader import read, read_header
+from rayduce_reader.binary import Reader
+from rayduce_reader.dictionary import DICTIONARY
+from rayduce_reader.layout import IS_DENSE, read_shape
+from rayduce_reader.packed_file import CHECKSUM_BYTES, MAGIC, VERSION, checksum
 from trainables.codecs import Smallest
 from trainables.codecs.base import Stored
-from trainables.codecs.binary import Reader, varint
-from trainables.codecs.layout import IS_DENSE, read_shape, write_shape
+from trainables.codecs.binary import varint
+from trainables.codecs.layout import write_shape
 from trainables.compression.compressed_weight import compress
 from trainables.methods import Setting, full_precision, quantized_distillation
 from trainables.metrics.latency import fingerprint
@@ -55,17 +60,12 @@ from trainables.pruners import Magnitude
 from trainables.quantizers.base import Codes, Dense, MixedCodes
 from trainables.recipe import Recipe
 from trainables.shipping.evaluation import assets_of, rebuild, ship
-from trainables.shipping.packed_dictionary import DICTIONARY
 from trainables.shipping.packed_file import (
-    CHECKSUM_BYTES,
-    MAGIC,
-    VERSION,
     PackedFileError,
     describe,
     pack,
     unpack,
 )
-from trainables.shipping.packed_file import _checksum as checksum_of
 from trainables.tasks import Digits, Phrases
 from trainables.tasks.vocabulary import Vocabulary, VocabularyError, learn
 
@@ -119,7 +119,7 @@ class Parts:
 
 def mended(body: bytes) -> bytes:
     """``body`` with the checksum it should have."""
-    return body + checksum_of(body)
+    return body + checksum(body)
 
 
 def taken_apart(data: bytes) -> Parts:
@@ -503,6 +503,14 @@ def rows(data: bytes) -> str:
     return "described"
 
 
+def arrays(data: bytes) -> str:
+    """What the light reader gives, who knows no recipe, and its header."""
+    read(data)
+    found = read_header(data)
+    told = (found.recipe_id, found.method, found.task, found.class_names, found.preprocessing)
+    return f"read, with {len(told)} fields"
+
+
 def _values(tensors: dict[str, Stored]) -> str:
     """Decode all tensors; why the vocabulary among them is refused, if it is."""
     for tensor in tensors.values():
@@ -536,12 +544,12 @@ class Tally:
 
 def run(numbers: range, seed: int, networks: bool = True) -> Tally:
     """Read the mutants of these ``numbers`` in this process, whose address space is limited meanwhile."""
-    readers = (student if networks else values, rows)
+    readers = (student if networks else values, rows, arrays)
     torch.set_num_threads(1)
     sound = files()
     for data in sound:  # so that what libraries load at first use is loaded
-        for read in readers:
-            found = outcome(functools.partial(read, data))
+        for look in readers:
+            found = outcome(functools.partial(look, data))
             if found.startswith("FAILURE"):
                 raise AssertionError(found)
     tally = Tally()
@@ -550,11 +558,11 @@ def run(numbers: range, seed: int, networks: bool = True) -> Tally:
         kind, data = mutant(number, seed, sound)
         where = f"mutant {number}, {kind}, {len(data)} bytes"
         tally.kinds[kind] += 1
-        for read in readers:
-            seconds, memory, found = _measured(functools.partial(read, data))
-            tally.seconds = max(tally.seconds, (seconds, f"{where}, {read.__name__}"))
-            tally.memory = max(tally.memory, (memory, f"{where}, {read.__name__}"))
-            if read is not rows:
+        for look in readers:
+            seconds, memory, found = _measured(functools.partial(look, data))
+            tally.seconds = max(tally.seconds, (seconds, f"{where}, {look.__name__}"))
+            tally.memory = max(tally.memory, (memory, f"{where}, {look.__name__}"))
+            if look is readers[0]:
                 tally.outcomes[found] += 1
             if found.startswith("FAILURE") or seconds > SECONDS or memory > MEMORY:
                 tally.failures.append(f"{where}: {found} in {seconds:.2f} s and {memory} bytes")

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -44,6 +44,7 @@ from trainables.exporting.export import to_onnx
 from trainables.files import write_file
 from trainables.losses import SoftTargets
 from trainables.metrics.latency import fingerprint, measure_latencies
+from trainables.metrics.macs import macs
 from trainables.optimizers import AdamW
 from trainables.origins import Slice, Trained
 from trainables.origins.base import Origin
@@ -79,6 +80,7 @@ class Options:
     bits: tuple[int, ...]
     sampler: str
     learning_rate: float
+    work: float
 
 
 class Bench:
@@ -131,6 +133,10 @@ class Bench:
         names = compressible(network, self.joint(cut, Graded()))
         return {name: tuple(each.shape) for name, each in network.named_parameters() if name in names}
 
+    def macs(self, cut: Cut) -> int:
+        """Multiply-accumulates of a slice for one input."""
+        return macs(Slice(self.whole, cut).outline(self.task, self.loaded)[1], self.task.interface)
+
     def result(self, recipe: Recipe) -> dict[str, float]:
         """Validation accuracy and bytes of a student, trained now or before."""
         path = self.options.runs / f"{recipe.recipe_id}.json"
@@ -177,10 +183,11 @@ def uniform(bits: int) -> Graded:
     return Graded(spread=0.0, least=bits, most=bits)
 
 
-def drawn(bench: Bench, sampler: Sampler, budget: int, target: float) -> list[Recipe]:
+def drawn(bench: Bench, sampler: Sampler, budget: int, target: float, work: int) -> list[Recipe]:
     """Students that a sampler finds, whose weights take at most ``budget`` bytes before entropy coding.
 
-    The sampler is told the accuracy, less what the file is larger than ``target`` bytes.
+    None multiplies more than ``work`` times. The sampler is told the accuracy, less what the file is larger
+    than ``target`` bytes.
     """
     study = optuna.create_study(direction="maximize")
     found = []
@@ -194,6 +201,9 @@ def drawn(bench: Bench, sampler: Sampler, budget: int, target: float) -> list[Re
         names = ("bits_first", "bits_middle", "bits_last", "spread")
         first, middle, last, spread = (trial.suggest_float(name, 0.0, 1.0) for name in names)
         cut = Cut(wide["width"], first=wide["first"], last=wide["last"], round_to=1)
+        if bench.macs(cut) > work:
+            study.tell(trial, 0.0)
+            continue
         shapes = bench.shapes(cut)
         full = Graded(1.0, 1.0, 1.0, 0.0).stored_bytes(shapes)
         part = Graded(first, middle, last, spread, budget=min(budget / full, 1.0))
@@ -213,6 +223,16 @@ def best(bench: Bench, recipes: Sequence[Recipe], target: float) -> Recipe:
     """The most accurate on the validation split of those no larger than ``target`` bytes."""
     fitting = [each for each in recipes if bench.result(each)["bytes"] <= target]
     return max(fitting, key=lambda each: bench.result(each)["accuracy"])
+
+
+def fastest(bench: Bench, recipes: Sequence[Recipe], than: Mapping[str, float]) -> list[Recipe]:
+    """The fastest of those as accurate on the validation split as another student, and no larger, if any."""
+    fitting = [
+        each
+        for each in recipes
+        if bench.result(each)["accuracy"] >= than["accuracy"] and bench.result(each)["bytes"] <= than["bytes"]
+    ]
+    return sorted(fitting, key=bench.milliseconds)[:1]
 
 
 def row(bench: Bench, kind: str, recipe: Recipe, seeds: int) -> str:
@@ -239,17 +259,22 @@ def table(bench: Bench) -> None:
         bench.result(recipe)
     whole = [bench.pruned(sparsity, bits) for sparsity, bits in options.whole]
     sampler = find_sampler(options.sampler)
+    every: list[Recipe] = []
     lines = [f"{'':<10}{'bytes':>10}{'validation':>12}{'test':>9}{'':>7}{'ms':>10}"]
     for width, bits in options.targets:
         cut = Cut(width, round_to=1)
         target = bench.result(bench.joint(cut, uniform(bits)))["bytes"]
         budget = round(SLACK * uniform(bits).stored_bytes(bench.shapes(cut)))
-        joint = drawn(bench, sampler, budget, target)
+        joint = drawn(bench, sampler, budget, target, round(options.work * bench.macs(cut)))
+        every += joint
         lines += [f"at most {target:,.0f} bytes (width {width}, {bits} bits), {len(joint)} joint trials"]
         for kind, recipes in (("uniform", grid), ("joint", joint)):
             lines.append(row(bench, kind, best(bench, recipes, target), options.seeds))
-    lines.append("whole network")
-    lines += [row(bench, "pruned", recipe, 1) for recipe in whole]
+    for recipe in whole:
+        seen = bench.result(recipe)
+        lines += ["whole network, and the fastest joint student that is as accurate in no more bytes"]
+        lines.append(row(bench, "pruned", recipe, options.seeds))
+        lines += [row(bench, "joint", found, options.seeds) for found in fastest(bench, every, seen)]
     test = evaluate_file(bench.teacher, bench.loaded, "test")["accuracy"]
     names = ", ".join(f"{name} {version(name)}" for name in ("torch", "optuna", "onnxruntime"))
     print(f"\n{fingerprint()}, {names}\n{options}\nnetwork as given: {100 * test:.2f} on test\n")
@@ -268,6 +293,9 @@ def main() -> None:
     parser.add_argument("--whole", nargs="+", type=pair, default=[(0.8, 3)], metavar="SPARSITY:BITS")
     parser.add_argument("--widths", nargs="+", type=float, default=[0.35, 0.5, 0.7], help="of uniform slices")
     parser.add_argument("--bits", nargs="+", type=int, default=[2, 3, 4, 6], help="of uniform slices")
+    parser.add_argument(
+        "--work", type=float, default=1.0, help="multiplications of joint students, of the uniform one's"
+    )
     parser.add_argument("--sampler", default="tpe")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     given: dict[str, Any] = vars(parser.parse_args())

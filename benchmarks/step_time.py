@@ -16,8 +16,10 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,12 +27,14 @@ from torch import nn
 
 from studies.known import find_study
 from trainables import methods
+from trainables.batch import Batch
 from trainables.metrics.latency import fingerprint
 from trainables.models import ResNet
+from trainables.models.base import Model
 from trainables.origins import Fresh
 from trainables.recipe import Recipe
 from trainables.tasks import CIFAR10
-from trainables.tasks.base import SPLITS
+from trainables.tasks.base import SPLITS, LoadedTask
 from trainables.teachers.sources import LocalSources
 from trainables.training.trainer import Trainer
 
@@ -112,15 +116,20 @@ def measure(
     steps: int,
     rounds: int,
     clock: Callable[[], float],
+    teacher: Model = TEACHER,
+    images: int = 0,
 ) -> dict[str, list[float]]:
-    """Seconds per step of each variant in every round; the first two rounds warm up and do not count."""
+    """Seconds per step of each variant in every round; the first two rounds warm up and do not count.
+
+    There are at least ``images`` training images; an epoch sees those of its first ``steps`` batches.
+    """
     torch.manual_seed(0)
-    teacher = TEACHER.build((3, 32, 32), 10)
-    sources = LocalSources(lambda recipe_id: teacher)
-    arrays = random_images(steps * BATCH_SIZE)
+    network = teacher.build((3, 32, 32), 10)
+    sources = LocalSources(lambda recipe_id: network)
+    arrays = random_images(max(images, steps * BATCH_SIZE))
     trainers: dict[str, Trainer] = {}
     for variant in chosen:
-        opened = variant.recipe.task.open(arrays, device, 0)
+        opened = cast(LoadedTask, _FirstSteps(variant.recipe.task.open(arrays, device, 0), steps))
         trainers[variant.name] = Trainer(variant.recipe, opened, sources, device)
     taken: dict[str, list[float]] = {variant.name: [] for variant in chosen}
     for number in range(rounds + 2):
@@ -174,6 +183,22 @@ def main() -> None:
         f"student of {_size(STUDENT)} parameters"
     )
     print(report(chosen, taken))
+
+
+class _FirstSteps:
+    """A task whose epochs have so many steps, however large its data."""
+
+    def __init__(self, task: LoadedTask, steps: int) -> None:
+        self._task, self._steps = task, steps
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def steps(self, split: str) -> int:
+        return self._steps
+
+    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
+        return islice(self._task.batches(split, epoch, view), self._steps)
 
 
 def _wait(device: torch.device) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dashboards.text import upper_first
 from search.store.sweep import Sweep
 from trainables.metrics import Metric, Quality, costs_of, span
 
@@ -52,6 +53,8 @@ class Axis:
 
     def values(self, trials: pd.DataFrame) -> NDArray[np.float64]:
         """The column as shown; NaN where it was not measured, or cannot stand on the axis."""
+        if self.key not in trials:  # of another device than that of the sweep which has the axis
+            return np.full(len(trials), math.nan)
         values = self.scale * trials[self.key].to_numpy(dtype=float, na_value=np.nan)
         bad = ~np.isfinite(values) | (values <= 0 if self.log else False)
         return np.where(bad, math.nan, values)
@@ -100,7 +103,7 @@ def quality_axis(quality: Quality, *, test: bool = False) -> Axis:
 
 def _cost_axis(cost: Metric) -> Axis:
     """Of a cost that has no axis of its own; bytes are drawn as the packed size is."""
-    label = cost.label[:1].upper() + cost.label[1:]
+    label = upper_first(cost.label)
     if cost.unit == "B":
         title = f"{label} (kB = 1000 bytes, logarithmic)"
         return Axis(cost.name, cost.label, title, cost.goal, 1e-3, True, "kB")

@@ -103,7 +103,7 @@ def _table(trials: pd.DataFrame, sweep: Sweep) -> str:
     rows = front_rows(trials, sweep)
     if not rows:
         return '<p class="empty">No trial has finished yet.</p>'
-    shown = columns(sweep.quality)
+    shown = columns(sweep.quality, sweep.asked)
     head = "".join(f'<th class="{column.style}">{html.escape(column.title)}</th>' for column in shown)
     body = "".join(
         "<tr>" + "".join(f'<td class="{c.style}">{_cell(c.key, row)}</td>' for c in shown) + "</tr>"

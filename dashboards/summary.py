@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from dashboards.figures.front_view import group_numbers
 from dashboards.text import (
+    cost,
     duration,
     method_label,
     milliseconds,
@@ -19,12 +21,15 @@ from dashboards.text import (
     share,
     size,
     times,
+    upper_first,
 )
 from dashboards.theme import LIGHT, Theme
+from search.objectives.costs import PACKED
+from search.objectives.mark import MARK_NAME
 from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
-from trainables.metrics import Quality
+from trainables.metrics import Metric, Quality, device_costs
 
 TOLERANCE = 1.0  # points of quality, the loss that the second card allows
 
@@ -65,7 +70,14 @@ def footnote(sweep: Sweep) -> str:
     """What the numbers mean, and how those were computed that mean nothing without."""
     signed = [each for each in sweep.quality.reported if each.name in sweep.signatures]
     told = (f"{each.label}: {each.meaning} {sweep.signatures[each.name]}." for each in signed)
-    return " ".join([_FOOTNOTE, *told])
+    aims = [each.label for each in sweep.asked if each.name in sweep.costs]
+    several = (
+        f"The front is of {sweep.quality.label} and {', '.join(aims)}: on two axes alone, some of it may "
+    )
+    several += "look beaten."
+    mark = sweep.mark.text(sweep.quality)
+    notes = [*([several] if len(aims) > 1 else []), *([f"{MARK_NAME}: {mark}."] if mark else [])]
+    return " ".join([_FOOTNOTE, *notes, *told])
 
 
 def facts(sweep: Sweep) -> str:
@@ -84,8 +96,8 @@ def cards(trials: pd.DataFrame, sweep: Sweep) -> list[Card]:
     ]
 
 
-def columns(quality: Quality) -> list[Column]:
-    """The table's columns; ``style`` is a CSS class."""
+def columns(quality: Quality, asked: Sequence[Metric] = ()) -> list[Column]:
+    """The table's columns; what is ``asked`` for has one, too, see :attr:`Sweep.asked`."""
     return [
         Column("name", "Student", "text"),
         Column("bits", "Bits"),
@@ -99,14 +111,20 @@ def columns(quality: Quality) -> list[Column]:
         Column("test", f"Test {quality.label}"),
         Column("loss", f"To teacher, {quality.step()}"),
         Column("latency", "Latency, ms"),
+        *(Column(each.name, upper_first(each.label)) for each in _further(asked)),
         Column("command", "Take it away", "text"),
     ]
+
+
+def _further(asked: Sequence[Metric]) -> list[Metric]:
+    """Those that no column tells in any case."""
+    return [each for each in asked if each.name not in (PACKED, "latency_ms")]
 
 
 def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list[dict[str, str]]:
     """The members of the front as text, smallest file first, and each one's ``colour`` in the figure."""
     places = group_numbers([method_label(method) for method in trials["method"]])
-    front = trials[trials["front"]].sort_values("packed_bytes")
+    front = trials[trials["front"]].sort_values(sweep.size)
     quality = sweep.quality
     return [
         {
@@ -123,11 +141,24 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
             "test": score(quality, row[quality.name]),
             "loss": _told_points(_more(row, sweep)[0], sweep),
             "latency": milliseconds(row["latency_ms"]),
+            **{each.name: cost(each, row[each.name]) for each in _further(sweep.asked)},
             "command": f"rayduce export {row['run_id']} student.rdz",
             "colour": theme.colour(places[method_label(row["method"])]),
         }
         for row in front.to_dict("records")
     ]
+
+
+TOLD_ANYWAY = frozenset(
+    ["packed_bytes", "onnx_bytes", "ram_bytes", "latency_ms", "macs", "mean_bits", "parameters", "seconds"]
+)
+"""Costs that stand among a trial's facts in any case."""
+
+
+def further_facts(sweep: Sweep, row: dict[Any, Any]) -> list[tuple[str, str]]:
+    """What the device said of a trial, and what else of it its sweep was asked to keep low."""
+    told = dict.fromkeys((*device_costs(sweep.quality), *sweep.asked))
+    return [(upper_first(c.label), cost(c, row[c.name])) for c in told if c.name not in TOLD_ANYWAY]
 
 
 def failures(trials: pd.DataFrame) -> list[Failure]:
@@ -145,20 +176,22 @@ def _teacher_card(sweep: Sweep) -> Card:
         value, split = sweep.teacher_validation, "validation"
     if missing(value):
         return Card("Teacher", "\N{EN DASH}", "not measured yet")
-    note = ", ".join(part for part in (f"{split} {sweep.quality.label}", size(sweep.teacher_bytes)) if part)
+    note = ", ".join(part for part in (f"{split} {sweep.quality.label}", size(sweep.teacher_size)) if part)
     return Card("Teacher, full precision", score(sweep.quality, value), note)
 
 
 def _best_card(trials: pd.DataFrame, sweep: Sweep) -> Card:
     label = f"Smallest within {TOLERANCE:g} {sweep.quality.step(TOLERANCE)} on validation"
-    rows = trials[trials["front"]].sort_values("packed_bytes").to_dict("records")
+    rows = trials[trials["front"]].sort_values(sweep.size).to_dict("records")
     # Chosen on the validation split, reported on the test split where that was measured.
     near = [row for row in rows if sweep.quality.gain(_on_validation(row, sweep)) >= -TOLERANCE]
     if not near:
         return Card(label, "\N{EN DASH}", "none so far")
-    ratio, (more, split) = times(near[0]["compression_ratio"]), _more(near[0], sweep)
-    note = f"{size(near[0]['packed_bytes'])}, {_told_points(more, sweep)} {sweep.quality.step()} on {split}"
-    return Card(label, f"{ratio} smaller" if ratio else size(near[0]["packed_bytes"]), note)
+    own, (more, split) = near[0][sweep.size], _more(near[0], sweep)
+    smaller = near[0]["compression_ratio"] if sweep.size == PACKED else sweep.teacher_size / own
+    ratio = times(smaller)
+    note = f"{size(own)}, {_told_points(more, sweep)} {sweep.quality.step()} on {split}"
+    return Card(label, f"{ratio} smaller" if ratio else size(own), note)
 
 
 def _front_card(trials: pd.DataFrame) -> Card:

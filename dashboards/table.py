@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from dashboards.text import method_label, milliseconds, missing, number, score, share, size, times, whole
-from trainables.metrics import Quality
+from dashboards.text import (
+    cost,
+    method_label,
+    milliseconds,
+    missing,
+    number,
+    score,
+    share,
+    size,
+    times,
+    upper_first,
+    whole,
+)
+from trainables.metrics import Metric, Quality, device_costs
 
 ROWS = 25
 """Rows on one page."""
@@ -34,9 +47,9 @@ class Column:
     style: str = ""
 
 
-def columns_of(quality: Quality) -> tuple[Column, ...]:
-    """What people compare trials by."""
-    return (
+def columns_of(quality: Quality, asked: Sequence[Metric] = ()) -> tuple[Column, ...]:
+    """What people compare trials by; those ``asked`` for have a column, too, see :attr:`Sweep.asked`."""
+    found = (
         Column("trial_id", "Trial", _text, "text"),
         Column("method", "Method", method_label, "text"),
         Column("bits", "Bits", number),
@@ -51,8 +64,16 @@ def columns_of(quality: Quality) -> tuple[Column, ...]:
         Column(quality.validation, f"Validation {quality.label}", lambda value: score(quality, value)),
         Column(quality.name, f"Test {quality.label}", lambda value: score(quality, value)),
         Column("latency_ms", "Latency, ms", milliseconds),
-        Column("state", "State", _text, "text"),
+        *(Column(each.name, _title(each), number) for each in device_costs(quality)),
     )
+    shown = {column.key for column in found}
+    further = (Column(c.name, upper_first(c.label), partial(cost, c)) for c in asked if c.name not in shown)
+    return (*found, *further, Column("state", "State", _text, "text"))
+
+
+def _title(metric: Metric) -> str:
+    label = upper_first(metric.label)
+    return f"{label}, {metric.unit}" if metric.unit else label
 
 
 def arranged(trials: pd.DataFrame, key: str, descending: bool) -> pd.DataFrame:

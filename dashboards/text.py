@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from search.objectives.costs import show_value
+from search.objectives.mark import RuntimeMark
 from search.store.sweep import Sweep
 from search.units import show_bytes, show_number, show_seconds
 from trainables.foreign import shown
-from trainables.metrics import Quality
+from trainables.metrics import Metric, Quality
 
 LONGEST = 2_000
 """Letters of a name or a reason on a page; a reason is a sentence."""
@@ -46,6 +48,11 @@ def fit_sweep(sweep: Sweep) -> Sweep:
         study=shown(sweep.study),
         metrics={name: value for name, value in sweep.metrics.items() if abs(value) <= LARGEST},
         signatures={name: shown(text) for name, text in sweep.signatures.items()},
+        mark=RuntimeMark(
+            shown(sweep.mark.way),
+            shown(sweep.mark.reason, LONGEST),
+            {name: value for name, value in sweep.mark.values.items() if abs(value) <= LARGEST},
+        ),
     )
 
 
@@ -67,6 +74,16 @@ def whole(value: Any) -> str:
 def size(value: Any) -> str:
     """Bytes: ``950 B``, ``12.3 kB``, ``1.25 MB``."""
     return "" if missing(value) else show_bytes(float(value))
+
+
+def cost(metric: Metric, value: Any) -> str:
+    """What was measured of a cost, with its unit: ``12.3 kB``, ``11 mJ``, ``12,300``."""
+    return "" if missing(value) else show_value(metric, float(value))
+
+
+def upper_first(text: str) -> str:
+    """``text`` as the head of a column: its first letter in capitals, the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def share(value: Any) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rayduce.fronts import DEFAULT_STORE, Front
 from rayduce.functions import sorted_out, study_of_functions
+from rayduce.measuring import asking, measuring
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +55,11 @@ class Sweep:
         minimize: metrics that are objectives beside quality and size, such as ``("latency_ms",)``; default
             none.
         size_of: whose size is minimised: of the ``packed`` file (default), or of the ``onnx`` export.
+        measure: command that is run on each exported architecture, such as ``"ssh pi measure {onnx}"``, and
+            prints JSON such as ``{"latency_ms": 3.2}``, whose numbers can be limited and minimised; None
+            (default) runs none.
+        device: name of what it asks; its answers are kept by that. Default ``device``.
+        measure_seconds: when that command is stopped; default 120.
         methods: short names of methods to search; none (default) are the study's own.
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
@@ -92,6 +98,9 @@ class Sweep:
         limits: Mapping[str, float] | None = None,
         minimize: Sequence[str] = (),
         size_of: Literal["packed", "onnx"] = "packed",
+        measure: str | None = None,
+        device: str | None = None,
+        measure_seconds: float | None = None,
         methods: Sequence[str] = (),
         fixed: Mapping[str, Any] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -153,6 +162,7 @@ class Sweep:
             earlier=tuple(learn_from),
             size=SIZES[size_of],
             minimized=tuple(minimize),
+            **measuring(measure, device, measure_seconds),
             concurrency=concurrency,
             address=address,
             own_model=model,
@@ -181,13 +191,15 @@ class Sweep:
         concurrency: int | None = None,
         address: str | None = None,
         model: str | None = None,
+        measure: str | None = None,
         network: Callable[[], nn.Module] | None = None,
         **functions: Callable[..., Any] | None,
     ) -> Sweep:
         """A sweep that was stopped, failed or killed; :meth:`run` goes on with it.
 
         Arguments are those of the class; what is given replaces what the sweep had. Your own functions, or
-        your file as ``model``, are to be given again, since nothing that only the store names is imported.
+        your file as ``model``, and the command that measures are to be given again, since nothing that only
+        the store names is imported or run.
 
         Raises:
             search.problem.Problem: there is no such sweep, it ran on a cluster or a server that only its log
@@ -203,7 +215,8 @@ class Sweep:
         study = None
         if own:
             study, model = study_of_functions(model, own, folder)
-        options = found.going_on(tracking_uri, address=address, model=model)
+        how = {} if measure is None else asking(measure, None)
+        options = found.going_on(tracking_uri, address=address, model=model, measured=bool(how))
         prepare_environment(address)
         from studies.known import find_study
 
@@ -212,7 +225,8 @@ class Sweep:
             "concurrency": concurrency,
             "address": address,
         }
-        options = replace(options, **{key: value for key, value in given.items() if value is not None})
+        given = {key: value for key, value in given.items() if value is not None}
+        options = replace(options, **given, **how)
         sweep = cls.__new__(cls)
         about = options.about_data
         if study is None and model is not None and model.endswith(".py") and "network" not in about:

@@ -79,12 +79,20 @@ class Front(Sequence[Student]):
         metric: name of the quality, such as ``accuracy``, ``bleu`` or that of one's own.
         teacher: the teacher's numbers: ``packed_bytes``, ``validation_<metric>`` and, of a finished sweep,
             ``<metric>`` on the test split.
+        runtime_int8: those of ONNX Runtime's own 8-bit quantization of the teacher: ``onnx_bytes``, the
+            qualities as above and ``latency_ms``; empty where there is none.
     """
 
     def __init__(
-        self, sweep: str, metric: str, teacher: Mapping[str, float], students: Sequence[Student]
+        self,
+        sweep: str,
+        metric: str,
+        teacher: Mapping[str, float],
+        students: Sequence[Student],
+        runtime_int8: Mapping[str, float] | None = None,
     ) -> None:
         self.sweep, self.metric, self.teacher = sweep, metric, teacher
+        self.runtime_int8: Mapping[str, float] = runtime_int8 or {}
         self._students = tuple(students)
 
     @overload
@@ -153,4 +161,4 @@ class Front(Sequence[Student]):
             for name, value in found.metrics.items()
             if name.startswith("teacher_") and math.isfinite(value)
         }
-        return cls(found.name, quality.name, teacher, students)
+        return cls(found.name, quality.name, teacher, students, found.mark.values)

@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
 
-PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
+PACKAGES = ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables")
 
 
 def strangers(home: Path | None = None) -> str:

@@ -17,6 +17,8 @@ from search.store.mlflow_client import masked
 from search.store.store import own_database
 from trainables.foreign import shown
 from trainables.metrics import Quality
+from trainables.metrics.asking import FILE
+from trainables.metrics.device import SECONDS, check_device_name, check_numbers, with_device
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Options:
         ranges: what else is searched of a parameter, such as ``bits=2:4``.
         scheduler: ``pareto``, which ends trials without a prospect of the front early; ``revive``, which also
             takes them up again once they have one; or ``none``.
+        device: name of what students are measured on beside this machine, or None.
+        measure: words of the command that asks the device; whoever goes on with a sweep gives them again.
+        measure_seconds: for which that command may take, above 0.
+        device_numbers: names of what the device gives; none as long as it has not been asked.
 
     Raises:
         ValueError: a name that cannot name a folder, a number out of range.
@@ -70,6 +76,10 @@ class Options:
     fixed: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
     scheduler: Literal["pareto", "revive", "none"] = "pareto"
+    device: str | None = None
+    measure: tuple[str, ...] = field(default=(), repr=False)
+    measure_seconds: float = SECONDS
+    device_numbers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.earlier):
@@ -79,6 +89,9 @@ class Options:
             value = getattr(self, key)
             if value is not None and not least <= value < 2**53:
                 raise ValueError(f"{key} must be at least {least}, got {value}")
+        check_numbers(self.device_numbers)
+        if self.device is not None:
+            check_device_name(self.device)
 
     def yardstick(self, quality: Quality) -> Yardstick:
         """By what students of a task of ``quality`` are judged, as long as nothing is known of the teacher.
@@ -86,6 +99,8 @@ class Options:
         Raises:
             Problem: a limit or an objective is no metric that these students report.
         """
+        if self.device is not None:
+            quality = with_device(quality, self.device, self.device_numbers)
         made = Yardstick(quality, {}, self.budget, self.size, self.minimized)
         made.check()
         return made
@@ -99,6 +114,7 @@ def command(
     tracking_uri: str | None = None,
     address: str | None = None,
     own_model: str | None = None,
+    measured: bool = False,
 ) -> str:
     """The whole command that a user types to go on with a sweep; ready for a shell, without passwords.
 
@@ -109,6 +125,7 @@ def command(
         tracking_uri: MLflow's store; left out if it is the store's own.
         address: of a Ray cluster.
         own_model: ``module:Class`` of the user's student.
+        measured: whether students are measured by a command, which is told by nobody but the user.
     """
     words = ["rayduce", what, name, "--store", str(store)]
     if tracking_uri is not None and tracking_uri != own_database(store):
@@ -117,4 +134,6 @@ def command(
         words += ["--address", address]
     if own_model is not None:
         words += ["--model", own_model]
+    if measured:
+        words += ["--measure", f"COMMAND {FILE}"]
     return shown(shlex.join(words), 4000)

@@ -11,7 +11,7 @@ from trainables.exporting import export
 from trainables.interfaces import Classifier
 from trainables.models import ConvNet
 from trainables.origins import Fresh
-from trainables.quantizers.base import Codes, Dense
+from trainables.quantizers.base import Stored
 from trainables.shipping.evaluation import ship
 from trainables.tasks import Digits
 
@@ -20,12 +20,15 @@ def to_onnx(
     model: nn.Module,
     shape: tuple[int, ...],
     metadata: Mapping[str, str],
-    tensors: Mapping[str, Codes | Dense] | None = None,
+    tensors: Mapping[str, Stored] | None = None,
     *,
     reduced_range: bool | None = None,
+    weights: export.Weights = "stored",
 ) -> bytes:
     """The one file of a network of one input of ``shape``."""
-    files = export.to_onnx(model, Classifier(shape), metadata, tensors, reduced_range=reduced_range)
+    files = export.to_onnx(
+        model, Classifier(shape), metadata, tensors, reduced_range=reduced_range, weights=weights
+    )
     (data,) = files.values()
     return data
 

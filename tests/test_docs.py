@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(page.relative_to(ROOT).as_posix() for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-PACKAGES = "benchmarks|dashboards|docs|examples|rayduce|search|spaces|studies|tests|trainables"
+PACKAGES = "benchmarks|dashboards|docs|examples|rayduce|rayduce_reader|search|spaces|studies|tests|trainables"
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
 PATH = re.compile(rf"`((?:{PACKAGES})/[\w/.-]+)`")
 

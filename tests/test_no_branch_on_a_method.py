@@ -11,7 +11,7 @@ from trainables.method_names import SHORT_NAMES
 from trainables.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
+PACKAGES = ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables")
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 NAMES = set(SHORT_NAMES.values())
 """Whole names; short ones are words, which count where a ``method`` is compared."""

@@ -15,9 +15,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import rayduce_reader
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
+READER = tomllib.loads((ROOT / "rayduce_reader" / "pyproject.toml").read_text())["project"]
+PACKAGES = ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables")
 # Needed by a library at run time and never imported by us.
 INDIRECT = {"onnxscript": "torch.onnx.export"}
 
@@ -30,10 +33,10 @@ def requirements(texts: list[str]) -> dict[str, Requirement]:
     return {canonicalize_name(parsed.name): parsed for parsed in map(Requirement, texts)}
 
 
-def imported_modules() -> set[str]:
-    """Top-level names that the packages import, inside functions too."""
+def imported_modules(packages: tuple[str, ...] = PACKAGES) -> set[str]:
+    """Top-level names that ``packages`` import, inside functions too, but those of ours."""
     names: set[str] = set()
-    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+    for path in (path for package in packages for path in (ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[0] for alias in node.names}
@@ -46,7 +49,7 @@ def imported_modules() -> set[str]:
 
 
 def test_dependencies_are_exactly_what_the_code_imports() -> None:
-    declared = set(requirements(PROJECT["dependencies"]))
+    declared = set(requirements(PROJECT["dependencies"])) - {READER["name"]}  # one of our packages
     installed = packages_distributions()
     # Several distributions may provide one name: mlflow and mlflow-skinny.
     imported = imported_modules() - set(OPTIONAL)
@@ -56,12 +59,21 @@ def test_dependencies_are_exactly_what_the_code_imports() -> None:
     assert all(set(requirements(PROJECT["optional-dependencies"][name])) == {name} for name in OPTIONAL)
 
 
+def test_the_reader_needs_what_it_imports_and_is_the_version_that_the_rest_asks_for() -> None:
+    assert set(requirements(READER["dependencies"])) == imported_modules(("rayduce_reader",))
+    ours, theirs = requirements(PROJECT["dependencies"]), requirements(READER["dependencies"])
+    assert all(ours[name].specifier == wanted.specifier for name, wanted in theirs.items())
+    assert ours[READER["name"]].specifier.contains(rayduce_reader.__version__)
+
+
 def test_every_requirement_is_pinned_within_its_range() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = requirements([line for line in lines if not line.startswith("#")])
     assert all(re.fullmatch(r"==[0-9][^*+]*", str(pin.specifier)) for pin in pins.values())
     extras = [text for texts in PROJECT["optional-dependencies"].values() for text in texts]
-    for name, wanted in requirements([*PROJECT["dependencies"], *extras]).items():
+    wanted_ones = requirements([*PROJECT["dependencies"], *extras])
+    del wanted_ones[READER["name"]]  # built from this repository
+    for name, wanted in wanted_ones.items():
         version = next(iter(pins[name].specifier)).version
         assert wanted.specifier.contains(version), f"{wanted} against the pin {version}"
 

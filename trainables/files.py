@@ -30,7 +30,22 @@ def write_file(path: Path, data: bytes, like: os.stat_result | None = None) -> N
     Raises:
         OSError: the folder is missing or cannot be written; nothing is left behind.
     """
-    path = Path(path)
+    with written_beside(Path(path), data, like) as beside:
+        put_in_place(beside, Path(path))
+
+
+@contextmanager
+def written_beside(path: Path, data: bytes, like: os.stat_result | None = None) -> Iterator[Path]:
+    """``data`` in a file beside ``path``, flushed to the disk; it is gone afterwards unless it was renamed.
+
+    Args:
+        path: whose name and folder it is.
+        data: the content.
+        like: see :func:`write_file`.
+
+    Raises:
+        OSError: as of :func:`write_file`.
+    """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:
         with open(beside, "xb") as file:
@@ -42,10 +57,14 @@ def write_file(path: Path, data: bytes, like: os.stat_result | None = None) -> N
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
+        yield beside
+    finally:
         beside.unlink(missing_ok=True)
-        raise
+
+
+def put_in_place(beside: Path, path: Path) -> None:
+    """Rename a file of :func:`written_beside` over ``path``, and flush the folder to the disk."""
+    os.replace(beside, path)
     folder = os.open(path.parent, os.O_RDONLY)  # the rename itself is on the disk once its folder is
     try:
         os.fsync(folder)

@@ -18,7 +18,7 @@ from torch import nn
 DIGITS = 16
 """Hex digits of a digest."""
 
-_OURS = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
+_OURS = ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables")
 _ROOT = Path(__file__).resolve().parents[1]
 _LIBRARIES = tuple(
     Path(path).resolve() for key, path in sysconfig.get_paths().items() if key in ("stdlib", "platstdlib")

@@ -24,7 +24,7 @@ from trainables.foreign import shown
 from trainables.identity import files_of, meaning_of
 from trainables.torchvision_guard import make_importable
 
-PACKAGES = frozenset({"dashboards", "rayduce", "search", "spaces", "studies", "trainables"})
+PACKAGES = frozenset({"dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables"})
 LONGEST_REASON = 300
 PREFIX = "rayduce-code-"
 """Of temporary folders with code that came from another machine."""

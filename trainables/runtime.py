@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from trainables.interfaces.base import Run
 onnxruntime.disable_telemetry_events()
 
 RUNTIME_VERSION: str = onnxruntime.__version__
-ERRORS_ONLY = 3
+WARNINGS, ERRORS_ONLY, FATAL_ONLY = 2, 3, 4
+"""What is logged to standard error; ONNX Runtime's default is warnings."""
 KERNEL = "_kernel_time"
 """Ends the names of a profile's events that are the runs of nodes."""
 
@@ -63,6 +65,23 @@ def _run_of(session: onnxruntime.InferenceSession) -> Run:
         return dict(zip(outputs, session.run(outputs, dict(feed)), strict=True))
 
     return run
+
+
+def quantization() -> ModuleType:
+    """:mod:`onnxruntime.quantization`, which takes half a second to load."""
+    import onnxruntime.quantization
+
+    return onnxruntime.quantization
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let sessions that are opened without options of ours log nothing to standard error meanwhile."""
+    onnxruntime.set_default_logger_severity(FATAL_ONLY)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(WARNINGS)
 
 
 def optimized(data: bytes) -> bytes:

@@ -28,6 +28,7 @@ from trainables.shipping.evaluation import open_student
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
+from trainables.training.device_numbers import known_of_device, said_by_device, without_device
 from trainables.training.export_costs import counted_export
 from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trainer import Diverged, Trainer
@@ -67,11 +68,11 @@ class StudentTrial(tune.Trainable):
     ``state`` (``running``, ``finished`` or ``failed`` with a ``reason``). The first is of the untrained
     student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no ``loss``, and it
     holds what :func:`first_metrics` knows: the latencies that the table has, and the costs of
-    ``settings.first``. The last one also holds the metrics of :func:`final_metrics` and
-    :func:`export_metrics` and the machine that latencies are of, or as its ``reason`` why some are missing. A
-    student that an earlier sweep made is not trained again: the only result is that sweep's, with
-    ``copied_from``. The last result holds ``peers``, too: that of each further student of
-    ``recipe.results``, in their order, by itself.
+    ``settings.first``. The last one also holds the metrics of :func:`final_metrics`,
+    :func:`export_metrics` and :func:`said_by_device` and the machine that latencies are of, or as its
+    ``reason`` why some are missing. A student that an earlier sweep made is not trained again: the only
+    result is that sweep's, with ``copied_from``. The last result holds ``peers``, too: that of each further
+    student of ``recipe.results``, in their order, by itself.
 
     What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
     it is started, it goes on from there. With the name of a trial that was ended early as
@@ -199,6 +200,7 @@ class StudentTrial(tune.Trainable):
         if epoch == 0:
             with writing_to_the_store(self._settings.latency_table or Path()):
                 result |= first_metrics(recipe, data, student.cpu(), self._settings)
+            result |= known_of_device(recipe, data, student, self._settings)
         if files.peers is not None:
             result |= self._finished(recipe, data, student) | {"done": True}
             others = zip(recipe.results[1:], files.peers, strict=True)
@@ -218,9 +220,8 @@ class StudentTrial(tune.Trainable):
         result: dict[str, Any] = final_metrics(recipe, data, student.cpu(), self._settings)
         with writing_to_the_store(self._settings.latency_table or Path()):
             measured = export_metrics(recipe, data, student, self._settings)
-        result |= {**measured.numbers, LAYERS: measured.layers}
-        if measured.missing:
-            result["reason"] = measured.missing
+        result |= {**measured.numbers, LAYERS: measured.layers, "reason": measured.missing}
+        result = _with_reason(result, *said_by_device(recipe, data, student, self._settings))
         return result | {"state": "finished", "latency_machine": json.dumps(fingerprint())}
 
     def _peer_result(self, recipe: Recipe, task: LoadedTask, epoch: int, file: bytes | str) -> dict[str, Any]:
@@ -244,7 +245,8 @@ class StudentTrial(tune.Trainable):
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of an earlier sweep's trial that made these students; its files become this trial's.
 
-        Quality, sizes and memory are measured on the files; of what that sweep measured the rest is taken.
+        Quality, sizes and memory are measured on the files, and what a device says is of this sweep's device;
+        of what that sweep measured the rest is taken.
 
         Raises:
             Diverged: the quality of the recipe's own is not a number.
@@ -272,7 +274,10 @@ class StudentTrial(tune.Trainable):
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
         measured = counted_export(recipe, copy.file, student.cpu())
         found |= {**measured.numbers, LAYERS: measured.layers}
-        return {**copy.result, **found, "copied_from": copy.source, "state": "finished"}
+        known = _with_reason(
+            without_device(copy.result), *said_by_device(recipe, copy.file, student.cpu(), self._settings)
+        )
+        return {**known, **found, "copied_from": copy.source, "state": "finished"}
 
     def _tried(
         self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, student: nn.Module
@@ -304,3 +309,10 @@ def _taken_out(key: str, *results: dict[str, Any]) -> list[list[Layer]]:
 def _one_line(text: str, length: int = 300) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[0] if lines else "an error without a word")[:length]
+
+
+def _with_reason(result: Mapping[str, Any], numbers: Mapping[str, float], missing: str) -> dict[str, Any]:
+    """``result`` with further ``numbers``, and why some are ``missing`` among its reasons."""
+    reasons = "; ".join(filter(None, [result.get("reason"), missing]))
+    known = {name: value for name, value in result.items() if name != "reason"}
+    return {**known, **numbers, **({"reason": reasons} if reasons else {})}

@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.method_table.bench import Bench, benches
 from benchmarks.method_table.report import report
-from benchmarks.method_table.rows import ROWS
+from benchmarks.method_table.rows import ROWS, Row
 from spaces.arguments import arguments_of
 from trainables.methods import METHODS, Setting
 from trainables.optimizers import AdamW
@@ -92,23 +92,21 @@ def run(bench: Bench, name: str, size: float, seed: int, epochs: int) -> dict[st
 
 def recipe_of(bench: Bench, name: str, size: float, seed: int, epochs: int) -> Recipe | str:
     """The row's recipe on the first origin that its method takes; or why it takes none."""
-    short, arguments = ROWS[name]
     why = ""
     for origin in bench.origins(size):
         try:
-            return _of_origin(bench, short, arguments, origin, seed, epochs)
+            return _of_origin(bench, ROWS[name], origin, seed, epochs)
         except ValueError as error:
             why = str(error)
     return why
 
 
-def _of_origin(
-    bench: Bench, short: str, arguments: dict[str, Any], origin: Origin, seed: int, epochs: int
-) -> Recipe:
-    given = Setting(bench.task, origin, epochs, bench.teacher_id, bench.views, seed=seed)
-    method = METHODS[short]
+def _of_origin(bench: Bench, row: Row, origin: Origin, seed: int, epochs: int) -> Recipe:
+    given = Setting(bench.task, origin, epochs, bench.teacher_id, bench.views, pruner=row.pruner, seed=seed)
+    method = METHODS[row.method]
     takes = "optimizer" in arguments_of(method)
-    return method(given, **({"optimizer": AdamW(bench.learning_rate)} if takes else {}), **arguments)
+    optimizer = {"optimizer": AdamW(bench.learning_rate)} if takes else {}
+    return method(given, **optimizer, **row.arguments)
 
 
 if __name__ == "__main__":

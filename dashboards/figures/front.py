@@ -27,7 +27,7 @@ def front_figure(view: FrontView, theme: Theme = LIGHT, *, height: int = 480, id
         height: in pixels.
         ids: whether marks carry their run ids, as a page needs them that reacts to clicks.
     """
-    if view.data.empty and not any(map(is_measured, view.teachers)):
+    if view.data.empty and not any(map(is_measured, view.marks)):
         return empty(theme, height, "No trial has ended yet")
     if view.z is not None:
         return _cloud(view, theme, height, ids)
@@ -40,6 +40,8 @@ def front_figure(view: FrontView, theme: Theme = LIGHT, *, height: int = 480, id
     _add_reference(figure, view, theme)
     for mark in view.teachers:
         _add_teacher(figure, view, theme, mark, x_range)
+    for mark in view.runtimes:
+        _add_mark(figure, view, theme, mark, ("x", 12))
     _add_note(figure, view, theme, y_range)
     figure.update_layout(uirevision="front")
     figure.update_xaxes(**_axis(view, view.x, "x", x_range))
@@ -49,7 +51,7 @@ def front_figure(view: FrontView, theme: Theme = LIGHT, *, height: int = 480, id
 
 def _range(view: FrontView, axis: Axis, name: str) -> tuple[float, float]:
     values = view.data[name].to_numpy(dtype=float)
-    marks = [getattr(mark, name) for mark in view.teachers]
+    marks = [getattr(mark, name) for mark in view.marks]
     if axis.log:
         known = np.log10([value for value in (*values, *marks) if math.isfinite(value)])
         return padded(known.min(), known.max()) if len(known) else (0.0, 1.0)
@@ -218,23 +220,31 @@ def _add_teacher(
             hoverinfo="skip",
             legendrank=3000,
         )
-    if math.isfinite(mark.x) and math.isfinite(mark.y):
-        figure.add_scatter(
-            x=[mark.x],
-            y=[mark.y],
-            mode="markers",
-            name=name,
-            legendgroup=name,
-            marker={
-                "symbol": "star",
-                "size": 17,
-                "color": theme.ink,
-                "line": {"color": theme.paper, "width": 1.5},
-            },
-            hovertext=[f"<b>{name}</b>, in full precision"],
-            hovertemplate=_template(view),
-            legendrank=3000,
-        )
+    _add_mark(figure, view, theme, mark, ("star", 17))
+
+
+def _add_mark(figure: go.Figure, view: FrontView, theme: Theme, mark: Mark, shape: tuple[str, float]) -> None:
+    """Draw ``mark`` where both its numbers are known, as a symbol of so many pixels."""
+    if not (math.isfinite(mark.x) and math.isfinite(mark.y)):
+        return
+    name = html.escape(mark.name, quote=False)
+    symbol, size = shape
+    figure.add_scatter(
+        x=[mark.x],
+        y=[mark.y],
+        mode="markers",
+        name=name,
+        legendgroup=name,
+        marker={
+            "symbol": symbol,
+            "size": size,
+            "color": theme.ink,
+            "line": {"color": theme.paper, "width": 1.5},
+        },
+        hovertext=[f"<b>{name}</b>,<br>{mark.told}"],
+        hovertemplate=_template(view),
+        legendrank=3000,
+    )
 
 
 def _add_limits(figure: go.Figure, view: FrontView, theme: Theme) -> None:

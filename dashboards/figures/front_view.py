@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dashboards.axes import Axis, axes_of, quality_axis, size_axis
+from dashboards.axes import SIZE, Axis, axes_of, quality_axis, size_axis
 from dashboards.text import method_label, missing, number, share, times, whole
 from search.objectives.front import non_dominated
+from search.objectives.mark import SIZE as ONNX_BYTES
 from search.store.sweep import Sweep
 
 MANY = 3000
@@ -42,11 +43,12 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Mark:
-    """A teacher, on the axes of a figure; NaN where it was not measured."""
+    """What students are compared with, on the axes of a figure; NaN where it was not measured."""
 
     name: str
     x: float
     y: float
+    told: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class FrontView:
         y: the vertical axis.
         z: the third axis, or None.
         teachers: reference marks.
+        runtimes: what ONNX Runtime's own quantization makes of the teachers, likewise.
         reference: the best full-precision students: columns x and y, in the order of x.
         spread: recipes that were repeated with several seeds: columns x, y (means), low, high, count.
         limits: column of the trials -> the worst value inside the sweep's budgets, as shown on its axis.
@@ -77,6 +80,12 @@ class FrontView:
         default_factory=lambda: pd.DataFrame(columns=["x", "y", "low", "high", "count"])
     )
     limits: Mapping[str, float] = field(default_factory=dict)
+    runtimes: tuple[Mark, ...] = ()
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """All that students are compared with."""
+        return (*self.teachers, *self.runtimes)
 
 
 def front_view(
@@ -124,6 +133,7 @@ def front_view(
         _reference(trials, data, x, y),
         _spread(trials, data),
         limits,
+        tuple(_runtime(sweep, x, y, several) for sweep, _ in alike),
     )
 
 
@@ -294,11 +304,30 @@ def _hover(trial: _Told, sweep: str, brief: bool) -> str:
 
 def _teacher(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:
     name = f"Teacher of {sweep.name}" if several else "Teacher"
-    return Mark(name, *(_teachers_value(sweep, axis) for axis in (x, y)))
+    values = (_shown(axis, sweep.metrics.get(f"teacher_{axis.key}", math.nan)) for axis in (x, y))
+    return Mark(name, next(values), next(values), told="in full precision")
 
 
-def _teachers_value(sweep: Sweep, axis: Axis) -> float:
-    value = axis.scale * float(sweep.metrics.get(f"teacher_{axis.key}", math.nan))
+RUNTIME_MARK = "ONNX Runtime's own int8"
+
+
+def _runtime(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:
+    """The mark of a sweep; where packed sizes are shown it stands at the size of its ONNX files."""
+    known, by_size = sweep.mark.values, SIZE.key in (x.key, y.key)
+    beside = " (bytes of its ONNX file)" if by_size else ""
+    told = "the teacher, quantized without training" + (
+        "; its size is that of its ONNX file, students' are of packed files" if by_size else ""
+    )
+    values = (
+        _shown(axis, known.get(ONNX_BYTES if axis.key == SIZE.key else axis.key, math.nan)) for axis in (x, y)
+    )
+    name = f"{RUNTIME_MARK} of {sweep.name}'s teacher" if several else f"{RUNTIME_MARK} of the teacher"
+    return Mark(name + beside, next(values), next(values), told=told)
+
+
+def _shown(axis: Axis, known: float) -> float:
+    """A value as ``axis`` shows it; NaN where it cannot stand there."""
+    value = axis.scale * float(known)
     return value if math.isfinite(value) and (value > 0 or not axis.log) else math.nan
 
 

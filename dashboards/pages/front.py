@@ -229,9 +229,9 @@ class _Choices(NamedTuple):
 
 def _choices(live: Live, sweep: Sweep | None) -> _Choices:
     try:
-        quality = None if sweep is None else sweep.quality
+        quality, x = (None, SIZE) if sweep is None else (sweep.quality, size_axis(sweep))
     except StoreError:
-        quality = None
+        quality, x = None, SIZE
     if sweep is None or quality is None:
         return _Choices([], [], [], SIZE.key, None)
     axes = [(axis.key, axis.label) for axis in axes_of(quality)]
@@ -240,7 +240,7 @@ def _choices(live: Live, sweep: Sweep | None) -> _Choices:
         for other in live.sweeps
         if other.metric == sweep.metric and other.name != sweep.name
     ]
-    return _Choices(axes, [(NO_AXIS, "none"), *axes], others, size_axis(sweep).key, quality.validation)
+    return _Choices(axes, [(NO_AXIS, "none"), *axes], others, x.key, quality.validation)
 
 
 def _card(card: Card) -> html.Div:

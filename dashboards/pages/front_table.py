@@ -16,7 +16,6 @@ from dashboards.text import told
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.units import count
-from trainables.metrics import Quality
 
 _ARRANGE = """
 (clicks, pressed, order) => {
@@ -102,7 +101,7 @@ def _connect_table(app: Dash, live: Live) -> None:
             return {"note": "Nothing to list yet."}, "Trials", "false"
         try:
             trials, what = _listed(live, sweep, chosen, order, overlay)
-            listing = _listing(arranged(trials, order["key"], order["down"]), sweep.quality, order)
+            listing = _listing(arranged(trials, order["key"], order["down"]), sweep, order)
         except StoreError as error:
             return {"note": told(error)}, "Trials", "false"
         return listing, what, str(bool(order["front"])).lower()
@@ -162,12 +161,12 @@ def _listed(
     return ended, f"All that ended: {count(len(ended), 'trial')}"
 
 
-def _listing(trials: pd.DataFrame, quality: Quality, order: Order) -> dict[str, Any]:
+def _listing(trials: pd.DataFrame, sweep: Sweep, order: Order) -> dict[str, Any]:
     """What assets/table.js draws: one page of the ``trials``, every cell as text."""
     rows, page, pages = page_of(trials, order["page"])
     if rows.empty:
         return {"note": "No trial to list: none has finished, or none is selected."}
-    columns = columns_of(quality)
+    columns = columns_of(sweep.quality, sweep.asked)
     return {
         "columns": [{"key": c.key, "title": c.title, "style": c.style} for c in columns],
         "rows": [

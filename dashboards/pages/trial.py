@@ -26,6 +26,7 @@ from dashboards.pages.common import (
     plain_table,
 )
 from dashboards.pages.layers import layers_table
+from dashboards.summary import further_facts
 from dashboards.table import Column, columns_of
 from dashboards.text import (
     duration,
@@ -259,6 +260,7 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
         ),
         ("Latency", f"{milliseconds(row['latency_ms'])} ms" if not missing(row["latency_ms"]) else ""),
         ("Multiply-adds", number(row["macs"])),
+        *further_facts(sweep, row),
         ("Zeros", share(row["sparsity"])),
         ("Bits per weight", number(row["mean_bits"])),
         ("Parameters", number(row["parameters"])),
@@ -354,7 +356,9 @@ def _neighbours(trials: pd.DataFrame, place: int, sweep: Sweep) -> Any:
     smaller = front[front[by] <= own[by]].iloc[-NEIGHBOURS:]
     larger = front[front[by] > own[by]].iloc[:NEIGHBOURS]
     rows = pd.concat([smaller, own.to_frame().T, larger]).to_dict("records")
-    columns = [column for column in columns_of(sweep.quality) if column.key not in ("state", "trial_id")]
+    columns = [
+        column for column in columns_of(sweep.quality, sweep.asked) if column.key not in ("state", "trial_id")
+    ]
     body = [[_named(row, own), *(column.show(row[column.key]) for column in columns)] for row in rows]
     return panel("Beside it on the front", plain_table(["Trial", *(_titles(columns))], body, text_columns=2))
 

@@ -46,7 +46,10 @@ def _version() -> str:
     try:
         return version_of("rayduce")
     except PackageNotFoundError:
-        err.print("[bold red]Error:[/] Rayduce is not installed here; run pip install .", highlight=False)
+        err.print(
+            "[bold red]Error:[/] Rayduce is not installed here; run pip install ./rayduce_reader .",
+            highlight=False,
+        )
         raise typer.Exit(2) from None
 
 

@@ -11,25 +11,29 @@ from rayduce.commands.arguments import (
     DEFAULT_STORE,
     Concurrency,
     Epochs,
+    StoreDir,
+    Trials,
+    job_of,
+)
+from rayduce.commands.console import out, problems, whole_line
+from rayduce.commands.help import Command
+from rayduce.commands.limits import (
     MaxBytes,
     MaxCosts,
     MaxDrop,
     MaxLatency,
     MaxRam,
-    StoreDir,
-    Trials,
+    SizeOf,
     budget_of,
-    job_of,
+    objectives_of,
 )
-from rayduce.commands.console import out, problems, whole_line
-from rayduce.commands.help import Command
 from rayduce.commands.outputs import check_outputs, write_outputs
 from rayduce.commands.running import run
 from rayduce.commands.sweep import named
 from search.problem import Problem
 
 if TYPE_CHECKING:
-    from search.objectives.budget import Budget
+    from search.options import Options
     from search.sweeps.sweep import Outcome
 
 commands = typer.Typer()
@@ -49,6 +53,7 @@ def compress(
     max_ram: MaxRam = None,
     max_: MaxCosts = None,
     max_drop: MaxDrop = None,
+    size_of: SizeOf = "packed",
     target: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where the student goes; default JOB-student.rdz."),
@@ -96,12 +101,13 @@ def compress(
             store=store.absolute(),
             tracking_uri=uri,
             budget=budget,
+            **objectives_of(size_of, None),
             concurrency=concurrency,
             own_model=str(job),
         )
         outcome = run(study, options)
         chosen = _chosen(outcome, max_drop is not None)
-        file, report = _contents(outcome, chosen, budget, job, places[0])
+        file, report = _contents(outcome, chosen, options, job, places[0])
         write_outputs(dict(zip(places, (file, report), strict=True)), force=force)
     for path in places:
         out.print(f"{whole_line(str(path))} is written.", highlight=False, soft_wrap=True)
@@ -130,22 +136,27 @@ def _chosen(outcome: Outcome, smallest: bool) -> str:
     )
 
 
-def _contents(outcome: Outcome, chosen: str, budget: Budget, job: Path, target: Path) -> tuple[bytes, bytes]:
+def _contents(
+    outcome: Outcome, chosen: str, options: Options, job: Path, target: Path
+) -> tuple[bytes, bytes]:
     """The packed file, and the report on it as Markdown."""
-    from search.objectives.yardstick import Yardstick
-    from search.tracking.notes import trial_note
+    from dataclasses import replace
+
+    from search.objectives.mark import MARK_NAME
+    from search.tracking.notes import plain, trial_note
     from search.units import show_bytes
 
     record, quality, teacher = outcome.records[chosen], outcome.quality, outcome.teacher
     assert record.packed_file is not None  # of a student on the front
-    yardstick = Yardstick(quality, teacher, budget)
+    yardstick = replace(options.yardstick(quality), teacher=teacher)
     report = "\n\n".join(
         [
             f"# {target.name}",
             trial_note(record.described(), yardstick),
             f"The network that it was made of: {quality.label} {quality.text(teacher[quality.name])} on the "
             f"test split, {show_bytes(teacher['packed_bytes'])} in full precision. Limits: "
-            f"{budget.text(quality)}.",
+            f"{options.budget.text(quality)}.",
+            *([f"{MARK_NAME}: {plain(told)}."] if (told := outcome.mark.text(quality)) else []),
             f"Measured again from the file: `rayduce evaluate {target.name} --model {job.name}`. As ONNX: "
             f"`rayduce export {target.name} student.onnx --model {job.name}`.",
         ]

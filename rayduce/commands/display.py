@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -14,6 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from search.objectives.costs import PACKED
 from search.objectives.front import non_dominated
 from search.tracking.record import Record, drawn
 from search.units import count, show_bytes, show_seconds
@@ -33,8 +35,10 @@ class Display:
     It is a context manager and a :class:`search.reporter.Reporter`.
     """
 
-    def __init__(self, console: Console, name: str, trials: int) -> None:
+    def __init__(self, console: Console, name: str, trials: int, costs: tuple[str, ...] = (PACKED,)) -> None:
+        """Of a sweep called ``name`` of so many ``trials``, which minimises ``costs``, the size first."""
         self._console = console
+        self._costs = costs
         self._name = name
         self._trials = trials
         self._records: Mapping[str, Record] = {}
@@ -136,20 +140,24 @@ class Display:
         if not finished:
             return Text("")
         quality = _quality(finished[0])
-        values = np.array([[r.metrics[quality.validation], r.metrics["packed_bytes"]] for r in finished])
-        front = [
-            r for r, kept in zip(finished, non_dominated(values, (quality.up, False)), strict=True) if kept
-        ]
+        names = (quality.validation, *self._costs)
+        values = np.array([[r.metrics.get(name, math.nan) for name in names] for r in finished])
+        ups = (quality.up, *(False for _ in self._costs))
+        front = [r for r, kept in zip(finished, non_dominated(values, ups), strict=True) if kept]
         table = Table(title="front so far (validation split)", title_justify="left", box=None, padding=(0, 2))
         table.add_column("student")
         table.add_column(quality.label, justify="right")
+        by_onnx = self._costs[0] != PACKED
         table.add_column("packed", justify="right")
+        if by_onnx:
+            table.add_column("ONNX", justify="right")
         table.add_column("ratio", justify="right")
-        for r in sorted(front, key=lambda r: r.metrics["packed_bytes"])[-12:]:
+        for r in sorted(front, key=lambda r: r.metrics[self._costs[0]])[-12:]:
             table.add_row(
                 Text(shown(r.name)),
                 quality.text(r.metrics[quality.validation]),
                 show_bytes(r.metrics["packed_bytes"]),
+                *([show_bytes(r.metrics[self._costs[0]])] if by_onnx else []),
                 f"{r.metrics['compression_ratio']:.0f}x",
             )
         return table

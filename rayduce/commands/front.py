@@ -23,7 +23,7 @@ from rayduce.commands.console import (
     whole_line,
 )
 from rayduce.commands.help import Command
-from rayduce.commands.results import front_rows, front_table, where_store_is
+from rayduce.commands.results import front_rows, front_table, mark_line, where_store_is
 
 commands = typer.Typer()
 
@@ -68,7 +68,10 @@ def front(
     if missing:
         out.print(whole_line(missing), highlight=False)
         return
-    out.print(front_table(rows, found.quality, f"Front of {escaped(found.name)}", out.width))
+    table = front_table(rows, found.quality, f"Front of {escaped(found.name)}", out.width, found.asked)
+    out.print(table)
+    if line := mark_line(found.mark, found.quality):
+        out.print(line, style="dim", highlight=False)
     if limits := found.budget.text(found.quality):
         teacher = found.quality.text(found.teacher_validation)
         out.print(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from search.problem import Problem
-from trainables.files import write_file
+from trainables.files import put_in_place, written_beside
 from trainables.foreign import shown
 
 _KINDS = (
@@ -43,11 +44,11 @@ def check_outputs(paths: Iterable[Path], *, force: bool, source: Path | None = N
 
 
 def write_outputs(contents: Mapping[Path, bytes], *, force: bool, source: Path | None = None) -> None:
-    """Write files that the user named; none of them if one is refused.
+    """Write files that the user named; none of them if one is refused, or the disk has no room for all.
 
     A link stays, and what it leads to gets the content. Each file is there whole or not at all: the content
     is written beside it and renamed, so another name (hard link) of the same file keeps the old content.
-    The mode of a file that is replaced stays.
+    Of several, none is renamed before all are written. The mode of a file that is replaced stays.
 
     Args:
         contents: path -> content.
@@ -57,11 +58,25 @@ def write_outputs(contents: Mapping[Path, bytes], *, force: bool, source: Path |
     Raises:
         Problem: as :func:`check_outputs`, or a file cannot be written.
     """
-    for path, real in check_outputs(contents, force=force, source=source).items():
-        try:
-            write_file(real, contents[path], like=real.stat() if real.exists() else None)
-        except OSError as error:
-            raise Problem(f"{_text(path)} cannot be written: {error.strerror}.") from error
+    places = check_outputs(contents, force=force, source=source)
+    with ExitStack() as written:
+        beside: dict[Path, Path] = {}
+        for path, real in places.items():
+            like = real.stat() if real.exists() else None
+            with _told(path):
+                beside[path] = written.enter_context(written_beside(real, contents[path], like))
+        for path, real in places.items():
+            with _told(path):
+                put_in_place(beside[path], real)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say what the system has against a file as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise Problem(f"{_text(path)} cannot be written: {error.strerror}.") from error
 
 
 def _meant(path: Path, force: bool) -> Path:

@@ -18,11 +18,6 @@ from rayduce.commands.arguments import (
     Fixes,
     Flip,
     ImageSize,
-    MaxBytes,
-    MaxCosts,
-    MaxDrop,
-    MaxLatency,
-    MaxRam,
     Mean,
     Methods,
     NetworkName,
@@ -39,7 +34,6 @@ from rayduce.commands.arguments import (
     VocabularySize,
     WeightsFile,
     about_data,
-    budget_of,
     code_option,
     study_of,
     wishes,
@@ -50,6 +44,14 @@ from rayduce.commands.console import (
     problems,
 )
 from rayduce.commands.help import Command
+from rayduce.commands.limits import (
+    MaxBytes,
+    MaxCosts,
+    MaxDrop,
+    MaxLatency,
+    MaxRam,
+    budget_of,
+)
 from search.problem import Problem
 from trainables.metrics import quality_of
 

@@ -59,6 +59,7 @@ def plan_table(
         f"{show_bytes(plan.smallest_bytes)} to {show_bytes(plan.largest_bytes)} untrained; an epoch takes "
         f"{_short(plan.smallest_epoch)} to {_short(plan.largest_epoch)}, a trial about {_short(plan.trial)}",
     )
+    table.add_row("mark", f"ONNX Runtime's own int8 of the teacher takes about {_short(plan.mark)}")
     if limits := budget.text(quality):
         unknown = "; what is lost is not known before" if budget.max_drop is not None else ""
         table.add_row("budget", f"{limits}: not out of reach{unknown}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,17 @@ from rayduce.commands.arguments import (
 from rayduce.commands.console import (
     escaped,
 )
-from search.units import show_bytes
+from search.objectives.costs import show_value
+from search.objectives.mark import MARK_NAME, RuntimeMark
+from search.units import show_bytes, show_number
 from trainables.foreign import shown
-from trainables.metrics import Quality
+from trainables.metrics import Metric, Quality, device_costs
 
 LONGEST_NAME = 80
 """Letters of a student's name in a table; a name that somebody gave a run of MLflow may have any number."""
+
+MOST_OF_DEVICE = 2
+"""Numbers of a device for which a front has room, the first that its command gives."""
 
 if TYPE_CHECKING:
     from search.store.store import Store
@@ -51,14 +57,19 @@ def quoted(path: Path) -> str:
 
 
 def front_rows(opened: Store, found: Sweep) -> list[dict[str, Any]]:
-    """The front's trials, smallest first, each with where its packed file lies."""
+    """The front's trials, smallest first, each with where its packed file lies and the mark of its sweep."""
     from search.store.frames import records
 
     rows = records(opened.front(found.name))
-    return [{**row, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows]
+    mark = found.mark.metrics
+    return [
+        {**row, **mark, "packed_file": opened.artifact_location(row["run_id"], "student.rdz")} for row in rows
+    ]
 
 
-def front_table(rows: list[dict[str, Any]], quality: Quality, title: str, width: int = 80) -> Table:
+def front_table(
+    rows: list[dict[str, Any]], quality: Quality, title: str, width: int = 80, asked: Sequence[Metric] = ()
+) -> Table:
     """In 80 columns; only a student's name folds if there is no room: a number that is cut says nothing.
 
     Args:
@@ -66,13 +77,18 @@ def front_table(rows: list[dict[str, Any]], quality: Quality, title: str, width:
         quality: of the sweep.
         title: above it.
         width: columns of the terminal; from 100 on the memory of activations is shown, too.
+        asked: costs that have a column in any terminal, see :attr:`Sweep.asked`.
     """
-    wide = width >= ROOM_FOR_MEMORY
+    wide = width >= ROOM_FOR_MEMORY or any(each.name == "ram_bytes" for each in asked)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("run", no_wrap=True)
     table.add_column("student", overflow="fold")
+    device = device_costs(quality)[:MOST_OF_DEVICE]
+    shown_anyway = {"packed_bytes", "onnx_bytes", "ram_bytes", "latency_ms", *(each.name for each in device)}
+    further = [each for each in asked if each.name not in shown_anyway]
     sizes = ("packed", "ratio", "ONNX", *(["memory"] if wide else []))
-    for name in (quality_head(quality), "validation", *sizes, "latency"):
+    costs = ("latency", *map(_head, device), *(_wrapped(each.label) for each in further))
+    for name in (quality_head(quality), "validation", *sizes, *costs):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         latency = row["latency_ms"]
@@ -86,12 +102,23 @@ def front_table(rows: list[dict[str, Any]], quality: Quality, title: str, width:
             _size(row["onnx_bytes"]),
             *([_size(row["ram_bytes"])] if wide else []),
             "-" if latency is None else f"{latency:.3f} ms",
+            *("-" if row[cost.name] is None else show_number(row[cost.name]) for cost in device),
+            *("-" if row[cost.name] is None else show_value(cost, row[cost.name]) for cost in further),
         )
     return table
 
 
 def _size(value: float | None) -> str:
     return "-" if value is None else show_bytes(value)
+
+
+def _head(cost: Metric) -> str:
+    """A narrow heading of a column of numbers of a device, with their unit."""
+    return _wrapped(f"{cost.label}, {cost.unit}" if cost.unit else cost.label)
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(escaped(line) for line in textwrap.wrap(text, 12))
 
 
 def quality_head(quality: Quality) -> str:
@@ -105,3 +132,9 @@ def score_text(quality: Quality, value: float | None) -> str:
     if value is None:
         return "-"
     return quality.text(value) if len(quality.unit) <= SHORT_UNIT else quality.number(quality.points(value))
+
+
+def mark_line(mark: RuntimeMark, quality: Quality) -> str:
+    """What ONNX Runtime's own int8 of the teacher is, in one line; empty if nothing is known."""
+    told = mark.text(quality)
+    return f"{MARK_NAME}: {escaped(told)}" if told else ""

@@ -18,7 +18,15 @@ from rayduce.commands.console import (
     out,
     whole_line,
 )
-from rayduce.commands.results import front_rows, front_table, quality_head, score_text, where_store_is
+from rayduce.commands.results import (
+    front_rows,
+    front_table,
+    mark_line,
+    quality_head,
+    score_text,
+    where_store_is,
+)
+from search.objectives.budget import NO_LIMITS
 from search.units import count, show_bytes, show_seconds
 
 if TYPE_CHECKING:
@@ -41,7 +49,7 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
     store, name = options.store, options.name
     started = time.monotonic()
     try:
-        with Display(out, name, options.trials) as display:
+        with Display(out, name, options.trials, (options.size, *options.minimized)) as display:
             outcome = run_sweep(study, options, display, page_of(store, options.tracking_uri), resume=resume)
     except KeyboardInterrupt:
         err.print(whole_line(f"Stopped. Go on with: {go_on_with(options)}"), soft_wrap=True)
@@ -59,7 +67,8 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
         return outcome
     opened = open_store(store, options.tracking_uri)
     found = opened.sweep(name)
-    out.print(front_table(front_rows(opened, found), found.quality, "Front, smallest first", out.width))
+    rows = front_rows(opened, found)
+    out.print(front_table(rows, found.quality, "Front, smallest first", out.width, found.asked))
     place = where_store_is(store, options.tracking_uri, ", with")
     out.print(
         f"The page: {whole_line(opened.artifact_location(found.run_id, 'front.html'))}\n"
@@ -106,7 +115,7 @@ def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
     told = f"{quality.label} {quality.text(teacher[quality.name])}"
     told += f" (validation {quality.text(teacher[quality.validation])})"
     within = ""
-    if options.budget.text(quality):
+    if options.budget != NO_LIMITS:
         within = f"{sum(not record.over for record in ended)} of them within the limits, "
     out.print(
         f"[bold]{escaped(options.name)}[/]: {count(len(ended), 'student')} in {took}, "
@@ -114,6 +123,8 @@ def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
         f"{show_bytes(teacher['packed_bytes'])}.",
         highlight=False,
     )
+    if line := mark_line(outcome.mark, quality):
+        out.print(line, highlight=False)
     pruned = sum(r.state == "pruned" for r in outcome.records.values())
     if pruned:
         out.print(

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,15 +38,22 @@ from rayduce.commands.console import (
 )
 from rayduce.commands.help import Command
 from search.problem import Problem
+from trainables.exporting.formats import FORMATS
 from trainables.metrics import quality_of
 
 if TYPE_CHECKING:
     from search.store.store import Store
+    from trainables.exporting.formats.base import Format, Shipped, Wishes
     from trainables.recipe import Recipe
     from trainables.shipping.packed_file import Packed
 
 
 commands = typer.Typer()
+
+
+def _either(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
 
 
 @commands.command(
@@ -156,17 +163,19 @@ def translate(
 
 @commands.command(
     cls=Command,
-    short_help="Write a student to OUT: packed file, ONNX or plain tensors.",
+    short_help="Write a student to OUT: packed file, ONNX, ExecuTorch, ...",
     epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n"
     "  rayduce export models:/rayduce-digits@smallest-within-1-point student.rdz\n\n"
     "  rayduce export student.rdz student.onnx\n\n"
+    "  rayduce export student.rdz student.pte\n\n"
     "  rayduce export student.rdz weights.safetensors",
 )
 def export(
     source: StudentSource,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
     format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="onnx, rdz or safetensors; default by OUT's suffix.")
+        str | None,
+        typer.Option(metavar="FORMAT", help=f"{_either(FORMATS)}; default by OUT's suffix."),
     ] = None,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
@@ -182,79 +191,84 @@ def export(
             help="Of int8 weights in ONNX: 7 bits, for processors without VNNI, or 8; default as here.",
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM", help="Of ONNX: stored, the bits of the packed file (default), or float32."
+        ),
+    ] = None,
 ) -> None:
-    """Write a student to OUT: the packed file itself, ONNX, or plain tensors.
+    """Write a student to OUT in the format that OUT's suffix names.
 
-    ONNX is int8 where weights and inputs of layers have at most 8 bits on even grids, else float32. A student
-    that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx and
-    student-vocabulary.model.
+    .rdz is the packed file itself, .onnx for ONNX Runtime, .pt2 for PyTorch, .pte for ExecuTorch, .xml (and
+    .bin) for OpenVINO, .safetensors plain tensors. What can be run is run, and compared
+    with the student, before it is written. ONNX is int8 where weights and inputs of layers have at most 8
+    bits on even grids; other weights keep their bits in the file, and are float32 once it is loaded. A
+    student that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx
+    and student-vocabulary.model.
     """
     from rayduce.commands.outputs import check_outputs, write_outputs
-    from trainables.exporting.export import to_safetensors
-    from trainables.quantizers.base import joined
+    from trainables.exporting.formats import format_of
+    from trainables.exporting.formats.base import Wishes
     from trainables.shipping.packed_file import unpack
-    from trainables.training.export_costs import facts_of
 
     with problems():
-        kind = _kind(format, target, reduced_range)
+        chosen = format_of(_format_name(format, target))
+        wishes = Wishes(reduced_range, weights)
+        _check_wishes(chosen, wishes, target)
+        chosen.check_installed()
         # Several files are named after it; what cannot be one of them is refused before the work.
         check_outputs([target], force=True)
         allow_own(model)
         content = _packed(source, store, tracking_uri, within_budget=not force)
         packed = with_its_name(source, lambda: unpack(content))
-        recipe, tensors = packed.recipe, packed.tensors
-        check_own(model, recipe)
-        metadata = facts_of(recipe, len(content))
-        graphs: dict[Path, bytes] = {}
-        if kind == "onnx":
-            graphs, companions = _onnx_files(source, target, packed, metadata, reduced_range)
-            exported = {**graphs, **companions}
-        elif kind == "safetensors":
-            decoded = {name: tensor.decode() for name, tensor in joined(tensors).items()}
-            exported = {target: to_safetensors(decoded, metadata)}
-        else:
-            exported = {target: content}
+        check_own(model, packed.recipe)
+        student = _shipped(packed, content)
+        exported = with_own_model(lambda: chosen.write(student, target, wishes))
         read = Path(source) if Path(source).is_file() else None
-        write_outputs(exported, force=force, source=read)
-    for path, data in exported.items():
-        note = ", checked against the student" if path in graphs else ""
+        write_outputs(exported.files, force=force, source=read)
+    for path, data in exported.files.items():
+        note = ", checked against the student" if path in exported.checked else ""
+        note += f"; {exported.note}" if note and exported.note else ""
         out.print(f"{whole_line(str(path))}: {len(data):,} bytes{note}", highlight=False, soft_wrap=True)
 
 
-def _kind(format: str | None, target: Path, reduced_range: bool | None) -> str:
-    """What is exported: ``format``, or what the suffix of ``target`` says."""
-    kind = format or target.suffix.removeprefix(".")
-    if not kind:
-        raise Problem(f"{target} has no suffix; end it in .onnx, .rdz or .safetensors, or give --format.")
-    if kind not in ("onnx", "rdz", "safetensors"):
-        raise Problem(f"{kind!r} is no export format; choose --format onnx, rdz or safetensors.")
-    if reduced_range is not None and kind != "onnx":
-        raise Problem(f"--reduced-range and --full-range are about ONNX files, and {target} is none.")
-    return kind
+def _format_name(format: str | None, target: Path) -> str:
+    """The name of the format that is asked for: ``format``, or what the suffix of ``target`` says."""
+    suffixes = {suffix: name for name, suffix in FORMATS.items()}
+    if format is None:
+        if not target.suffix:
+            raise Problem(f"{target} has no suffix; end it in {_either(FORMATS.values())}, or give --format.")
+        format = suffixes.get(target.suffix, target.suffix.removeprefix("."))
+    if format not in FORMATS:
+        raise Problem(
+            f"{format!r} is no export format; end the file in {_either(FORMATS.values())}, "
+            f"or give --format {_either(FORMATS)}."
+        )
+    return format
 
 
-def _onnx_files(
-    source: str,
-    target: Path,
-    packed: Packed,
-    metadata: dict[str, str],
-    reduced_range: bool | None,
-) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
-    """The graphs of a student, and the files that belong beside them."""
-    from trainables.exporting.export import integer_kind, to_onnx
+def _check_wishes(format: Format, wishes: Wishes, target: Path) -> None:
+    if wishes.weights not in (None, "stored", "float32"):
+        raise Problem(f"{wishes.weights!r} is no form of weights; choose --weights stored or float32.")
+    for wish, options in (
+        ("weights", "--weights is"),
+        ("reduced_range", "--reduced-range and --full-range are"),
+    ):
+        if getattr(wishes, wish) is not None and wish not in format.wishes:
+            raise Problem(f"{options} about ONNX and OpenVINO files, and {target} is none.")
+
+
+def _shipped(packed: Packed, content: bytes) -> Shipped:
+    """The student in a packed file, as formats take it."""
+    from trainables.exporting.formats.base import Shipped
     from trainables.shipping.evaluation import assets_of, rebuild
+    from trainables.training.export_costs import facts_of
 
     recipe, tensors, model = packed
-    student = with_own_model(lambda: rebuild(recipe, tensors, model))
-    if reduced_range is not None and not integer_kind(student, tensors):
-        raise Problem(
-            f"{source} is exported in float32, since inputs of its layers are not quantized; "
-            "leave out --reduced-range and --full-range."
-        )
-    graphs = to_onnx(student, recipe.task.interface, metadata, tensors, reduced_range=reduced_range)
     companions = recipe.task.companions(assets_of(tensors))
-    beside = {target.with_name(f"{target.stem}-{name}"): data for name, data in companions.items()}
-    return _graph_files(target, graphs), beside
+    facts = facts_of(recipe, len(content))
+    return Shipped(recipe, tensors, content, facts, companions, lambda: rebuild(recipe, tensors, model))
 
 
 def _as_given(path: Path) -> tuple[bytes, Recipe]:
@@ -294,14 +308,6 @@ def _check_within_budget(opened: Store, run_id: str) -> None:
             f"The student {run_id[:8]} is over the budget of its sweep {row['sweep']}: {over}; "
             "`rayduce front` lists those within it, --force exports this one nevertheless."
         )
-
-
-def _graph_files(target: Path, graphs: Mapping[str, bytes]) -> dict[Path, bytes]:
-    """A lone graph is ``target`` itself; several are named after it, as in ``student-encoder.onnx``."""
-    if len(graphs) == 1:
-        (data,) = graphs.values()
-        return {target: data}
-    return {target.with_name(f"{target.stem}-{name}{target.suffix}"): data for name, data in graphs.items()}
 
 
 @commands.command(

@@ -20,18 +20,11 @@ from rayduce.commands.arguments import (
     Fixes,
     Flip,
     ImageSize,
-    MaxBytes,
-    MaxCosts,
-    MaxDrop,
-    MaxLatency,
-    MaxRam,
     Mean,
     Methods,
-    Minimized,
     NetworkName,
     OwnModel,
     Ranges,
-    SizeOf,
     SourceLanguage,
     Std,
     StoreDir,
@@ -44,10 +37,8 @@ from rayduce.commands.arguments import (
     VocabularySize,
     WeightsFile,
     about_data,
-    budget_of,
     checked_name,
     code_option,
-    objectives_of,
     study_of,
     wishes,
 )
@@ -57,9 +48,22 @@ from rayduce.commands.console import (
     tell,
     whole_line,
 )
+from rayduce.commands.device import DeviceName, Measure, MeasureTimeout
 from rayduce.commands.help import SAMPLERS, Command
+from rayduce.commands.limits import (
+    MaxBytes,
+    MaxCosts,
+    MaxDrop,
+    MaxLatency,
+    MaxRam,
+    Minimized,
+    SizeOf,
+    budget_of,
+    objectives_of,
+)
 from rayduce.commands.results import quoted
 from rayduce.commands.running import page_of, run
+from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
 
@@ -113,6 +117,7 @@ Scheduler = Annotated[
     "  rayduce sweep net.py --max-drop 1\n\n"
     "  rayduce sweep digits --model examples.own_model:SeparableNet\n\n"
     "  rayduce sweep digits --minimize latency_ms --max macs=2e6 --concurrency 1\n\n"
+    "  rayduce sweep digits --measure './ask-pi {onnx}' --device pi --minimize latency_ms\n\n"
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
 )
 def sweep(
@@ -150,6 +155,9 @@ def sweep(
     range_: Ranges = None,
     minimize: Minimized = None,
     size_of: SizeOf = "packed",
+    measure: Measure = None,
+    device: DeviceName = None,
+    measure_timeout: MeasureTimeout = None,
     scheduler: Scheduler = "pareto",
     concurrency: Concurrency = None,
     address: Address = None,
@@ -201,6 +209,7 @@ def sweep(
             sampler=sampler,
             earlier=tuple(earlier or ()),
             **objectives_of(size_of, minimize),
+            **measuring(measure, device, measure_timeout),
             concurrency=concurrency,
             address=address,
             own_model=own_code,
@@ -234,6 +243,8 @@ def resume(
     concurrency: Concurrency = None,
     address: Address = None,
     model: OwnModel = None,
+    measure: Measure = None,
+    measure_timeout: MeasureTimeout = None,
 ) -> None:
     """Go on with a sweep that was stopped, failed or killed.
 
@@ -254,14 +265,16 @@ def resume(
             out.print(f"The sweep {name} has finished; MLflow gets what it lacks.", highlight=False)
             _deliver(found, uri, DELIVERY_SECONDS)
             return
-        options = found.going_on(tracking_uri, address=address, model=model)
+        how = {} if measure is None else asking(measure, measure_timeout)
+        options = found.going_on(tracking_uri, address=address, model=model, measured=bool(how))
         prepare_environment(address)
         from search.store.mlflow_client import settle
 
         settle(uri, tell)
     with problems():
         given: dict[str, Any] = {"data": data, "concurrency": concurrency, "address": address}
-        options = replace(options, **{key: value for key, value in given.items() if value is not None})
+        given = {key: value for key, value in given.items() if value is not None}
+        options = replace(options, **given, **how)
         if weights is not None:
             told = {**options.about_data, **about_data(weights=weights)}
             options = replace(options, about_data=told)

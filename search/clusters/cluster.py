@@ -20,7 +20,7 @@ from search.clusters.environment import QUIET, own_token
 from search.problem import Problem
 from trainables.store_mark import StoreMark, StoreNotShared, leave_mark
 
-PACKAGES = ("search", "spaces", "studies", "trainables")
+PACKAGES = ("rayduce_reader", "search", "spaces", "studies", "trainables")
 """What a worker imports."""
 
 ANSWER_S = 120.0

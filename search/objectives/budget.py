@@ -15,6 +15,10 @@ LIMITS = "limits"
 """Begins the names of a sweep's params that say what its students may take; the metric follows a dot."""
 
 
+OLDER = ("max_bytes", "max_latency_ms")
+"""Params of sweeps whose limits had no metrics' names: to leave them aside would be to lift the limits."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """Hard limits of a student; a student within all of them is feasible.
@@ -51,8 +55,11 @@ class Budget:
         Other params are left aside; a limit that is not there is none.
 
         Raises:
-            ValueError: a limit is no number, or out of range.
+            ValueError: a limit is no number, or out of range, or an older version wrote it.
         """
+        for name in OLDER:
+            if params.get(name, "None") != "None":
+                raise ValueError(f"{name} is what an older version of Rayduce wrote")
         limits = {
             name.removeprefix(f"{LIMITS}."): _read(text)
             for name, text in params.items()

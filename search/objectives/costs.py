@@ -6,7 +6,7 @@ Imports neither torch nor ray.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from search.units import show_bytes, show_number
@@ -61,10 +61,20 @@ def doublings(value: float) -> float:
     return math.log2(max(value, LEAST)) if math.isfinite(value) else math.nan
 
 
+def costs_named(quality: Quality, names: Iterable[str]) -> tuple[Metric, ...]:
+    """Of all costs of a sweep those with such names, each once."""
+    wanted = set(names)
+    return tuple(metric for metric in costs_of(quality) if metric.name in wanted)
+
+
+def show_value(metric: Metric, value: float) -> str:
+    """A value in three digits, with its unit: ``16 kB``, ``0.5 ms``, ``2,000,000``."""
+    return show_bytes(value) if metric.unit == "B" else f"{show_number(value)} {metric.unit}".rstrip()
+
+
 def show_cost(metric: Metric, value: float) -> str:
-    """A value in words: ``16 kB packed size``, ``0.5 ms latency``, ``2,000,000 multiply-adds``."""
-    number = show_bytes(value) if metric.unit == "B" else f"{show_number(value)} {metric.unit}".rstrip()
-    return f"{number} {metric.label}"
+    """A value and what it is: ``16 kB packed size``, ``0.5 ms latency``, ``2,000,000 multiply-adds``."""
+    return f"{show_value(metric, value)} {metric.label}"
 
 
 def exact(metric: Metric, value: float) -> str:
@@ -74,7 +84,8 @@ def exact(metric: Metric, value: float) -> str:
 
 def with_unit(metric: Metric, value: float) -> str:
     """A value as it is compared with a limit: ``12,300 bytes``, ``0.52 ms``, ``1,234,567``."""
-    return f"{exact(metric, value)} {'bytes' if metric.unit == 'B' else metric.unit}".rstrip()
+    unit = ("byte" if value == 1 else "bytes") if metric.unit == "B" else metric.unit
+    return f"{exact(metric, value)} {unit}".rstrip()
 
 
 def option_of(name: str) -> str:

@@ -92,7 +92,7 @@ def worth(values: ArrayLike, quality: Quality, teacher: float) -> NDArray[np.flo
 
 
 def size_quality_hypervolume(
-    packed_bytes: ArrayLike,
+    sizes: ArrayLike,
     values: ArrayLike,
     quality: Quality,
     *,
@@ -107,7 +107,7 @@ def size_quality_hypervolume(
     same references.
 
     Args:
-        packed_bytes: shape (n,), above 0.
+        sizes: in bytes, shape (n,), above 0.
         values: shape (n,), of ``quality``.
         quality: what was measured.
         reference_bytes: the largest size that counts, usually the teacher's.
@@ -125,8 +125,8 @@ def size_quality_hypervolume(
             f"teacher_value must be finite where a quality has no range with two ends, as {quality.name}, "
             f"got {teacher_value=}"
         )
-    sizes = np.asarray(packed_bytes, dtype=float)
-    logs = np.log2(sizes, out=np.full_like(sizes, np.nan), where=sizes > 0)
+    bytes_ = np.asarray(sizes, dtype=float)
+    logs = np.log2(bytes_, out=np.full_like(bytes_, np.nan), where=bytes_ > 0)
     table = np.column_stack([logs, worth(values, quality, teacher_value)])
     least = 0.0 if reference_value is None else float(worth(reference_value, quality, teacher_value))
     return hypervolume(table, (math.log2(reference_bytes), least), (False, True))

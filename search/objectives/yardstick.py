@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from search.objectives.budget import NO_LIMITS, Budget
-from search.objectives.costs import PACKED, SIZES, cost_of, doublings, measured, option_of
+from search.objectives.costs import PACKED, SIZES, cost_of, costs_named, doublings, measured, option_of
 from search.objectives.front import non_dominated
 from search.problem import Problem
 from trainables.foreign import shown
-from trainables.metrics import LATENCY, Quality
+from trainables.metrics import LATENCY, Metric, Quality
+from trainables.metrics.base import DEVICE
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,26 @@ class Yardstick:
         return (self.quality.up, *(False for _ in self.costs))
 
     @property
+    def asked(self) -> tuple[Metric, ...]:
+        """The costs that are an objective or have a limit, which tables tell of students."""
+        return costs_named(self.quality, (*self.costs, *self.budget.limits))
+
+    def ratio(self, metrics: Mapping[str, float]) -> float:
+        """How many times smaller a student is than the teacher, by the sweep's size; NaN if not measured."""
+        if self.size == PACKED:
+            return metrics.get("compression_ratio", math.nan)
+        own = measured(metrics, self.size)
+        return self.teacher.get(self.size, math.nan) / own if own else math.nan
+
+    @property
     def timed_here(self) -> bool:
         """Whether a latency is an objective or a limit, which differs from one machine to another."""
         return any(name.startswith(LATENCY) for name in (*self.minimized, *self.budget.limits))
+
+    @property
+    def on_device(self) -> bool:
+        """Whether a number of a device is an objective or a limit: another device has others."""
+        return any(name.startswith(DEVICE) for name in (*self.minimized, *self.budget.limits))
 
     @property
     def teacher_validation(self) -> float:

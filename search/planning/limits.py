@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from spaces.space import Opened
 from trainables.compression.compressed_weight import compress, compressed_weights
 from trainables.exporting.export import ExportError
 from trainables.metrics import LATENCY, Metric, Quality, quality_of
+from trainables.metrics.base import DEVICE
 from trainables.models.base import Model
 from trainables.origins.base import Origin
 from trainables.recipe import Recipe
 from trainables.routes import routes_of
 from trainables.shipping.evaluation import bytes_without_ranges, open_student, ship
 from trainables.tasks.base import LoadedTask, Task
-from trainables.training.trial_metrics import TrialSettings, first_metrics, latencies
+from trainables.training.trial_metrics import BEFORE_TRAINING, TrialSettings, first_metrics, latencies
 
 SURE_SHARE = 0.8
 """Of an untrained student's bytes: a trained one may take so few, as coding saves more once it is trained."""
@@ -87,43 +89,78 @@ def smallest_student(space: Space, context: Context, task: LoadedTask) -> tuple[
 
 
 def fitting_points(space: Space, context: Context, task: LoadedTask, budget: Budget) -> list[dict[str, Any]]:
-    """What a sweep tries first: the methods' defaults, in a size that may keep the limit of bytes.
+    """What a sweep tries first: the methods' defaults, in a size that may keep the limits.
 
     A student that is too large before it trains is moved toward the smallest size, to within an eighth of
-    where it begins to fit; one that fits nowhere is tried as small as it gets.
+    where it begins to fit; one that fits nowhere is tried as small as it gets. Those limits count of which
+    an untrained student tells how far it is over them, but for latencies: to measure those of so many would
+    take longer than it is worth.
 
     Args:
         space: of the students.
         context: of the sweep.
         task: its data, on the CPU.
-        budget: whose bytes count.
+        budget: whose limits count.
     """
     points = space.starting_points(context)
-    limit = budget.limits.get(PACKED)
-    if limit is None:
+    fitting = _Fitting(space, context, task, budget)
+    if not fitting.limited:
         return points
-    opened, sizes, networks = space.opened(context), dict[Any, int](), dict[Any, tuple[Model, nn.Module]]()
-
-    def size(point: Mapping[str, Any]) -> int:
-        recipe = space(FixedTrial(dict(point)), context)
-        shape = (recipe.origin, recipe.task)
-        stored = (*shape, recipe.quantizer, recipe.pruner, recipe.activations, recipe.exempt_dtype)
-        if stored not in sizes:
-            if shape not in networks:
-                networks[shape] = _built(recipe, task)
-            model, network = networks[shape]
-            student = compress(copy.deepcopy(network), recipe)
-            sizes[stored] = bytes_without_ranges(recipe, student, task.assets(), model)
-        return sizes[stored]
-
-    def fits(point: Mapping[str, Any]) -> bool:
-        return size(point) * SURE_SHARE <= limit
-
-    found: list[dict[str, Any]] = []
+    opened, found = space.opened(context), list[dict[str, Any]]()
     for point in points:
-        fit = dict(point) if fits(point) else opened.smaller(point, _least_share(opened, point, fits))
+        if fitting.fits(point):
+            fit = dict(point)
+        else:
+            fit = opened.smaller(point, _least_share(opened, point, fitting.fits))
         found += [fit] if fit not in found else []
     return found
+
+
+class _Fitting:
+    """Tells of points of a space whether their students may keep a budget."""
+
+    def __init__(self, space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:
+        self._space, self._context, self._task = space, context, task
+        self._quality = quality_of(context.task.metric)
+        self._known = {name for names, _ in BEFORE_TRAINING for name in names} & budget.limits.keys()
+        judged = {name: each for name, each in budget.limits.items() if name in {*self._known, PACKED}}
+        self._budget = replace(budget, limits=judged)
+        self._networks: dict[Any, tuple[Model, nn.Module]] = {}
+        self._sizes: dict[Any, int] = {}
+        self._costs: dict[Any, str] = {}
+
+    @property
+    def limited(self) -> bool:
+        """Whether any of the limits is judged here."""
+        return bool(self._known) or PACKED in self._budget.limits
+
+    def fits(self, point: Mapping[str, Any]) -> bool:
+        """Whether a student of ``point`` may keep the limits once it has trained."""
+        recipe = self._space(FixedTrial(dict(point)), self._context)
+        packed = self._budget.limits.get(PACKED)
+        if packed is not None and self._size(recipe) * SURE_SHARE > packed:
+            return False
+        return not self._known or not self._over(recipe)
+
+    def _size(self, recipe: Recipe) -> int:
+        shape = (recipe.origin, recipe.task)
+        stored = (*shape, recipe.quantizer, recipe.pruner, recipe.activations, recipe.exempt_dtype)
+        if stored not in self._sizes:
+            if shape not in self._networks:
+                self._networks[shape] = _built(recipe, self._task)
+            model, network = self._networks[shape]
+            student = compress(copy.deepcopy(network), recipe)
+            self._sizes[stored] = bytes_without_ranges(recipe, student, self._task.assets(), model)
+        return self._sizes[stored]
+
+    def _over(self, recipe: Recipe) -> str:
+        """Which of the limits beside the packed size a student of ``recipe`` is over."""
+        decides = (recipe.origin, recipe.task, recipe.quantizer, recipe.activations, recipe.exempt_dtype)
+        if decides not in self._costs:
+            data = untrained(recipe, self._task)
+            values = {name: cost_before(data, name) for name in self._known}
+            self._costs[decides] = self._budget.sure_before_training(values, self._quality)
+        return self._costs[decides]
 
 
 def _least_share(
@@ -140,7 +177,9 @@ def _least_share(
     return high
 
 
-def check_students(space: Space, context: Context, task: LoadedTask, budget: Budget) -> None:
+def check_students(
+    space: Space, context: Context, task: LoadedTask, budget: Budget, size: str = PACKED
+) -> None:
     """Refuse students that cannot be built, and limits that not even the least of them meets.
 
     Nobody knows beforehand how much quality is lost, so ``max_drop`` is refused only where no student can
@@ -151,6 +190,7 @@ def check_students(space: Space, context: Context, task: LoadedTask, budget: Bud
         context: of the sweep.
         task: its data, on the CPU.
         budget: to be met.
+        size: the metric that is the size of students; default that of the packed file.
 
     Raises:
         Problem: the message says what is wrong, or what would fit.
@@ -165,34 +205,47 @@ def check_students(space: Space, context: Context, task: LoadedTask, budget: Bud
     except ValueError as error:
         raise Problem(f"The student cannot be used: {error}.") from error
     quality = quality_of(context.task.metric)
+    if size != PACKED:
+        _least(space, context, task, cost_of(quality, size), "--size-of")
     for name, limit in budget.limits.items():
-        metric = cost_of(quality, name)
-        found: float | None = least if name == PACKED else _least(space, context, task, metric)
-        if found is not None and found > limit:
+        if name.startswith(DEVICE):  # :func:`search.planning.devices.check_on_device` asks it
+            continue
+        metric, option = cost_of(quality, name), option_of(name)
+        if not metric.trained_share:
+            continue  # training decides it
+        found = least if name == PACKED else _least(space, context, task, metric, option)
+        if found > limit:
             here = " on this machine" if name.startswith(LATENCY) else ""
             raise Problem(
                 f"No student of this study keeps its {metric.label} to {with_unit(metric, limit)}: the least "
-                f"is about {with_unit(metric, found)}{here}; give a larger {option_of(name)}."
+                f"is about {with_unit(metric, found)}{here}; give a larger {option}."
             )
 
 
-def _least(space: Space, context: Context, task: LoadedTask, metric: Metric) -> float | None:
-    """The least that a student of the space has of a cost; None where training decides that.
+def _least(space: Space, context: Context, task: LoadedTask, metric: Metric, option: str) -> float:
+    """The least that a student of the space has of a cost that is known before training.
+
+    Args:
+        space: of the students.
+        context: of the sweep.
+        task: its data, on the CPU.
+        metric: the cost.
+        option: by which it was asked for.
 
     Raises:
-        Problem: it is a latency, and the students cannot be timed.
+        Problem: it cannot be measured of any of the students.
     """
-    if not metric.trained_share:
-        return None
     recipes = space.fastest(context) if metric.trained_share == 1 else space.smallest(context)
     try:
         found = [cost_before(untrained(recipe, task), metric.name) for recipe in recipes]
     except ExportError as error:
         raise Problem(
-            f"{option_of(metric.name)} cannot be met: the students have no ONNX form to be measured "
-            f"({error})."
+            f"{option} cannot be used: the students have no ONNX form to be measured ({error})."
         ) from error
-    return min((value for value in found if value is not None), default=None)
+    known = [value for value in found if value is not None]
+    if not known:
+        raise Problem(f"{option} cannot be used: no student's {metric.label} can be measured.")
+    return min(known)
 
 
 def _check_drop(quality: Quality, budget: Budget) -> None:

@@ -13,6 +13,7 @@ import torch
 from search.options import Options
 from search.planning.activations import activation_bytes
 from search.planning.limits import check_students, untrained
+from search.planning.mark_time import time_mark
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
 from search.teaching.along import files_kept, has_route
 from search.teaching.kept import (
@@ -105,6 +106,7 @@ class Plan:
         asking: in each epoch, asking it at every step; 0 where it is not asked there.
         streamed: why the training split is read in every epoch anew; empty where it is kept.
         reading: of each epoch, reading it; 0 where it is kept.
+        mark: having ONNX Runtime quantize the teacher, and measuring that.
         end: measuring the front.
         resources: disk and memory.
         not_counted: what the figures leave out, if anything.
@@ -135,6 +137,7 @@ class Plan:
     asking: float
     streamed: str
     reading: float
+    mark: float
     end: float
     resources: Resources
     activation_bytes: int
@@ -144,7 +147,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The whole sweep."""
-        return self.start + self.trials * self.between_trials + self.end
+        return self.start + self.trials * self.between_trials + self.mark + self.end
 
     @property
     def between_trials(self) -> float:
@@ -153,7 +156,7 @@ class Plan:
 
     def fitting(self, hours: float) -> int:
         """How many trials fit in so many hours; 0 if not one does."""
-        return max(0, math.floor((3600 * hours - self.start - self.end) / self.between_trials))
+        return max(0, math.floor((3600 * hours - self.start - self.mark - self.end) / self.between_trials))
 
     def cost(self, price: float) -> float:
         """Of the whole sweep, at ``price`` per node and hour."""
@@ -233,6 +236,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         asking=steps * times.answer if imitated and views is None else 0.0,
         streamed=study.streamed,
         reading=timer.reading() if study.streamed else 0.0,
+        mark=time_mark(teacher_file, here),
         end=min(FRONT, options.trials) * times.measuring / concurrency,
         resources=_resources(
             options,

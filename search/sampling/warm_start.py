@@ -117,6 +117,8 @@ class Reading:
         sampler: that is to learn from them.
         judge: what Optuna is told of a result.
         latency: whether latency counts, as an objective or a limit: then only this machine's does.
+        device: name of the device that students are measured on, or None (default).
+        on_device: whether its numbers count, as objectives or limits: then only that device's do.
     """
 
     draw: Draw
@@ -124,6 +126,8 @@ class Reading:
     sampler: Sampler
     judge: Judge
     latency: bool
+    device: str | None = None
+    on_device: bool = False
 
 
 def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Reading) -> Known:
@@ -163,6 +167,12 @@ def look_back(store: Store, sweeps: Sequence[Sweep], studies: Path, reading: Rea
                 continue
             if reading.latency and machine != here:
                 known.left["timed on another machine"] += 1
+                continue
+            if reading.on_device and sweep.device != reading.device:
+                known.left["measured on another device, or on none"] += 1
+                continue
+            if kept.state == TrialState.COMPLETE and not _is_judged(result, reading):
+                known.left["without a number of what this sweep minimises"] += 1
                 continue
             source = f"{sweep.name}/{name_of(kept.number)}"
             trial = _trial(kept, result, source, reading)
@@ -254,17 +264,19 @@ def _result(kept: FrozenTrial, row: Mapping[str, Any], quality: Quality) -> dict
     return {name: row[name] for name in names if row[name] is not None}
 
 
+def _is_judged(result: Mapping[str, Any], reading: Reading) -> bool:
+    """Whether ``result`` has a number for each of the new sweep's objectives."""
+    return bool(np.isfinite(reading.judge.objectives(result)).all())
+
+
 def _trial(kept: FrozenTrial, result: Mapping[str, Any], source: str, reading: Reading) -> FrozenTrial | None:
     """``kept`` as a trial of the new study; None if the new space has no such recipe."""
     known = {name: value for name, value in kept.params.items() if name in reading.parameters}
     values = reading.judge.objectives(result)
-    measured = bool(np.isfinite(values).all())
     complete = kept.state == TrialState.COMPLETE
-    if complete and not measured:
-        return None
     attributes: dict[str, Any] = {EARLIER: source}
     if not complete:
-        attributes |= {SEEN: dict(result)} | ({SEEN_VALUES: values} if measured else {})
+        attributes |= {SEEN: dict(result)} | ({SEEN_VALUES: values} if _is_judged(result, reading) else {})
     try:
         create_trial(  # which checks the ranges, where a fixed trial would warn
             state=TrialState.RUNNING,

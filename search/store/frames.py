@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from search.objectives.front import front_so_far
+from search.objectives.mark import MARK_TAG, RuntimeMark
 from search.store.mlflow_client import (
     FRONT_TAG,
     METRIC_TAG,
@@ -213,6 +214,7 @@ def sweep_of(row: RunRow, params: Mapping[str, str]) -> Sweep:
             for key, text in row.tags.items()
             if key.startswith(SIGNATURE_TAG)
         },
+        mark=RuntimeMark.read(row.tags.get(MARK_TAG), row.metrics),
     )
 
 

@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 
 from search.objectives.budget import Budget
-from search.objectives.costs import PACKED, cost_of
+from search.objectives.costs import PACKED, cost_of, costs_named
+from search.objectives.mark import NO_MARK, RuntimeMark
 from search.store.mlflow_client import (
     StoreError,
 )
 from trainables.foreign import shown
-from trainables.metrics import Quality, quality_of
+from trainables.metrics import Metric, Quality, quality_of
 from trainables.metrics.base import VALIDATION
+from trainables.metrics.device import with_device
+
+NONE = "none"
+"""A param of several words that has none."""
 
 
 class UnknownMetric(StoreError):
@@ -39,6 +44,7 @@ class Sweep:
         metrics: what the parent run measured; the teacher's values begin with ``teacher_``.
         params: settings of the sweep.
         signatures: metric -> how it was computed, where that must be told with the number.
+        mark: what ONNX Runtime's own quantization made of the teacher.
     """
 
     run_id: str
@@ -51,20 +57,34 @@ class Sweep:
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     signatures: Mapping[str, str] = field(default_factory=dict)
+    mark: RuntimeMark = NO_MARK
 
     @property
     def quality(self) -> Quality:
-        """How ``metric`` is read, and what is reported beside it.
+        """How ``metric`` is read, and what is reported beside it, with what a device said.
 
         Raises:
             UnknownMetric: another version wrote the sweep.
+            StoreError: the parent run names a device or numbers that cannot be.
         """
         try:
-            return quality_of(self.metric)
+            found = quality_of(self.metric)
         except ValueError as error:
             raise UnknownMetric(
                 f"The sweep {self.name} cannot be read with this version of Rayduce: {error}."
             ) from error
+        if self.device is None:
+            return found
+        try:
+            return with_device(found, self.device, _names(self.params.get("device_numbers", NONE)))
+        except ValueError as error:
+            raise StoreError(f"The sweep {self.name} was measured on what is no device: {error}.") from error
+
+    @property
+    def device(self) -> str | None:
+        """The name of the device that its students were measured on; None if on none."""
+        name = self.params.get("device", "None")
+        return None if name == "None" else name
 
     @property
     def budget(self) -> Budget:
@@ -96,8 +116,7 @@ class Sweep:
             UnknownMetric: another version wrote the sweep.
             StoreError: the parent run names others than trials report.
         """
-        minimized = self.params.get("minimized", "none")
-        names = [self.params.get("size", PACKED), *([] if minimized == "none" else minimized.split())]
+        names = [self.params.get("size", PACKED), *_names(self.params.get("minimized", NONE))]
         quality = self.quality
         try:
             return tuple(cost_of(quality, name).name for name in names)
@@ -105,6 +124,15 @@ class Sweep:
             raise StoreError(
                 f"The sweep {self.name} minimises {shown(' '.join(names), 80)}: {error}."
             ) from error
+
+    @property
+    def asked(self) -> tuple[Metric, ...]:
+        """The costs that are an objective or have a limit, which tables tell of students.
+
+        Raises:
+            StoreError: as for :attr:`costs` and :attr:`budget`.
+        """
+        return costs_named(self.quality, (*self.costs, *self.budget.limits))
 
     def over_budget(self, trial: Mapping[str, Any]) -> str:
         """By how much a trial, as a row of :meth:`Store.trials`, is over the limits; empty if it is not."""
@@ -136,3 +164,7 @@ class Sweep:
         except UnknownMetric:  # it is listed nevertheless
             return np.nan
         return self.metrics.get(f"teacher_{prefix}{name}", np.nan)
+
+
+def _names(param: str) -> tuple[str, ...]:
+    return () if param == NONE else tuple(param.split())

@@ -13,6 +13,7 @@ from optuna.distributions import distribution_to_json
 from search.log.folder import FRONT_FILE, SETTINGS_FILE
 from search.objectives.aliases import Candidate, aliases
 from search.objectives.costs import cost_of
+from search.objectives.mark import MARK_NAME, MARK_TAG, NO_MARK, RuntimeMark
 from search.objectives.yardstick import Yardstick
 from search.store.mlflow_client import NOTE_TAG
 from search.sweeps.settings import code_version, to_json
@@ -142,6 +143,7 @@ def finish_sweep(
     yardstick: Yardstick,
     about: str,
     short: str,
+    mark: RuntimeMark = NO_MARK,
 ) -> None:
     """End the parent run: the teacher, the front in words and as a table, the students to be registered.
 
@@ -152,6 +154,7 @@ def finish_sweep(
         yardstick: with the teacher's qualities on both splits.
         about: of :func:`asked`.
         short: why there were fewer trials than asked for; empty if there were not.
+        mark: what ONNX Runtime's own quantization made of the teacher; default nothing is known of it.
     """
     quality = yardstick.quality
     candidates = {
@@ -162,12 +165,14 @@ def finish_sweep(
     chosen = aliases(candidates, quality, yardstick.teacher_validation)
     described = {trial_id: record.described() for trial_id, record in records.items()}
     about = f"The sweep {plain(short)}.\n\n{about}" if short else about
-    write_file(tracker.folder.front, front_csv(records, front, yardstick, chosen).encode())
-    facts = {f"teacher_{name}": value for name, value in yardstick.teacher.items()}
+    about = f"{MARK_NAME}: {plain(told)}.\n\n{about}" if (told := mark.text(quality)) else about
+    write_file(tracker.folder.front, front_csv(records, front, yardstick, chosen, mark).encode())
+    facts = {f"teacher_{name}": value for name, value in yardstick.teacher.items()} | mark.metrics
     tracker.finish_sweep(
         "finished",
         {**facts, "front_size": len(front)},
-        {NOTE_TAG: sweep_note(about, described, front, yardstick, chosen), "reason": short or None},
+        {NOTE_TAG: sweep_note(about, described, front, yardstick, chosen), "reason": short or None}
+        | ({MARK_TAG: mark.tag} if mark.tag else {}),
         {FRONT_FILE: tracker.folder.front},
         aliases=chosen,
         descriptions={
@@ -179,12 +184,17 @@ def finish_sweep(
 
 
 def front_csv(
-    records: Mapping[str, Record], front: Sequence[str], yardstick: Yardstick, chosen: Mapping[str, str]
+    records: Mapping[str, Record],
+    front: Sequence[str],
+    yardstick: Yardstick,
+    chosen: Mapping[str, str],
+    mark: RuntimeMark = NO_MARK,
 ) -> str:
     """The front as CSV, smallest file first; numbers as measured, empty where nothing was.
 
     Columns: trial, name, the handles of :func:`trainables.recipe.summary` (sparsity as ``sparsity_target``),
-    the qualities on both splits, the costs, recipe_id, aliases (separated by spaces).
+    the qualities on both splits, the costs, recipe_id, aliases (separated by spaces), and, in every row the
+    same, what is known of the ``mark``, as ``onnxruntime_int8_...``.
     """
     quality, kept = yardstick.quality, kept_metrics(yardstick.quality)
     metrics = [*kept.qualities, *(each.name for each in quality.reported), *kept.costs]
@@ -201,10 +211,11 @@ def front_csv(
                 **{name: record.metrics.get(name) for name in metrics},
                 "recipe_id": record.recipe.recipe_id,
                 "aliases": " ".join(alias for alias, of in chosen.items() if of == trial_id),
+                **mark.metrics,
             }
         )
     text = io.StringIO()
-    heads = list(rows[0]) if rows else ["trial", "name", *metrics, "recipe_id", "aliases"]
+    heads = list(rows[0]) if rows else ["trial", "name", *metrics, "recipe_id", "aliases", *mark.metrics]
     writer = csv.DictWriter(text, heads, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

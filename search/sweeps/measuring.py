@@ -12,8 +12,10 @@ import torch
 from search.objectives.yardstick import Yardstick
 from search.tracking.record import Record
 from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.static_int8 import RuntimeInt8
 from trainables.interfaces.base import Interface
-from trainables.metrics.latency import alone, fingerprint, measure_latencies
+from trainables.metrics.latency import Latency, alone, fingerprint, measure_latencies
+from trainables.metrics.latency_openvino import measure_in_openvino
 from trainables.models.allowed import allow_all
 from trainables.routes import routes_of
 from trainables.shipping.evaluation import evaluate_file, rebuild
@@ -33,29 +35,33 @@ def evaluate_packed(
 
 
 @ray.remote
-def latencies_of_all(files: list[bytes], settings: TrialSettings) -> tuple[list[dict[str, float]], str]:
+def latencies_of_all(
+    files: list[bytes], settings: TrialSettings, mark: tuple[Interface, Mapping[str, bytes]] | None
+) -> tuple[list[dict[str, float]], str]:
     """Latencies of each student in milliseconds, by metric, and the machine's fingerprint as JSON.
+
+    Behind those of the students are those of the ``mark``, graphs that are used by an interface.
 
     Three rounds over all of them, so that a disturbance hits none alone; the best 10th percentile counts. A
     student without an ONNX form has none; of one that takes several routes it is the mean over the validation
-    samples.
+    samples. Where OpenVINO is installed, latencies in it are among them.
     """
     allow_all(settings.own)
     exported = [_exported(file) for file in files]
+    if mark is not None:
+        exported.append([_Exported(1.0, dict(mark[1]), mark[0])])
     routes = [route for student in exported for route in student]
     with alone():
-        rounds = [[measure_latencies(each.graphs, each.interface) for each in routes] for _ in range(3)]
+        rounds = [[_latencies(each) for each in routes] for _ in range(3)]
     best = iter(
         {name: min(latencies[name].p10_ms for latencies in column) for name in column[0]}
         for column in zip(*rounds, strict=True)
     )
     found: list[dict[str, float]] = []
     for student in exported:
-        mean: dict[str, float] = {}
-        for each in student:
-            for name, latency in next(best).items():
-                mean[name] = mean.get(name, 0.0) + each.share * latency
-        found.append(mean)
+        taken = [(each.share, next(best)) for each in student]
+        names = set.intersection(*({*latencies} for _, latencies in taken)) if taken else set()
+        found.append({name: sum(share * each[name] for share, each in taken) for name in sorted(names)})
     return found, json.dumps(fingerprint())
 
 
@@ -65,6 +71,11 @@ class _Exported(NamedTuple):
     share: float
     graphs: dict[str, bytes]
     interface: Interface
+
+
+def _latencies(route: _Exported) -> dict[str, Latency]:
+    graphs, interface = route.graphs, route.interface
+    return measure_latencies(graphs, interface) | measure_in_openvino(graphs, interface)
 
 
 def _exported(file: bytes) -> list[_Exported]:
@@ -93,12 +104,21 @@ def measure_front(
     data: Any,
     task: Task,
     settings: TrialSettings,
-) -> None:
-    """The one use of the test split, and latency again now that the machine is quiet."""
+    mark: RuntimeInt8 | None = None,
+) -> dict[str, float]:
+    """The one use of the test split, and latency again now that the machine is quiet.
+
+    Returns:
+        Latencies of the ``mark``, measured in turn with the students'; none without one.
+    """
     paths = [path for trial_id in front if (path := records[trial_id].packed_file) is not None]
     files = [path.read_bytes() for path in paths]
     measured = ray.get([evaluate_packed.remote(file, data, task, "test", settings) for file in files])
-    latencies, machine = ray.get(latencies_of_all.remote(files, settings))
+    latencies, machine = ray.get(
+        latencies_of_all.remote(files, settings, None if mark is None else (task.interface, mark.graphs))
+    )
+    of_mark = latencies.pop() if mark is not None else {}
     for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
         records[trial_id].metrics |= {**quality, **latency}
         records[trial_id].machine = machine
+    return of_mark

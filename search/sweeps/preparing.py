@@ -13,8 +13,10 @@ from torch import Tensor
 from search.clusters.machine import Machine, smallest_object_store
 from search.log.event_log import Event
 from search.objectives.yardstick import Yardstick
+from search.planning.limits import cost_before
 from search.problem import Problem
 from search.reporter import Reporter
+from search.sweeps.marking import WAIT_SECONDS, Marking
 from search.sweeps.measuring import evaluate_packed
 from search.sweeps.records import sweep_tag
 from search.sweeps.request import Request
@@ -52,6 +54,7 @@ class Prepared:
         teacher_file: the trained teacher, packed.
         inputs: what trials are given: the data with what the teacher made, the teacher, its outputs.
         yardstick: of the sweep, with the teacher's size and its qualities on the validation split.
+        marking: what ONNX Runtime's own quantization makes of the teacher, under way or done.
         why_live: said where the teacher's outputs are too large to be remembered; empty if they are not.
     """
 
@@ -59,6 +62,7 @@ class Prepared:
     teacher_file: bytes
     inputs: TrialInputs
     yardstick: Yardstick
+    marking: Marking
     why_live: str
 
     def evaluate_teacher(self, split: str) -> dict[str, float]:
@@ -118,6 +122,9 @@ def prepare(
         if places or live:
             facts["teacher_features"] = ", ".join(places) or "none"
         _check_facts(before, facts)
+        settings = _trial_settings(request, machine, file)
+        marking = Marking(jobs, request.yardstick.quality, tracker, reporter, before)
+        marking.begin(file, request.task, settings)
         if views is not None:
             features = jobs.features(file, views, places)
             outputs = (replace(jobs.outputs(file, views), features=features),)
@@ -129,9 +136,8 @@ def prepare(
         for taught in study.space.taught(context):
             made |= jobs.product(file, taught)
     given = ray.put({name: _arrays(state) for name, state in study.given.items()})
-    settings = _trial_settings(request, machine, file)
     inputs = TrialInputs(jobs.data, settings, {recipe.recipe_id: file}, given=given, routes=ray.put(routes))
-    prepared = Prepared(context, file, inputs, request.yardstick, why_live)
+    prepared = Prepared(context, file, inputs, request.yardstick, marking, why_live)
     validation = prepared.evaluate_teacher("validation")
     quality = prepared.yardstick.quality
     reporter.remark(
@@ -140,12 +146,17 @@ def prepare(
     )
     teacher = {VALIDATION + name: value for name, value in validation.items()}
     teacher["packed_bytes"] = float(len(file))
+    if prepared.yardstick.size not in teacher:  # by which students are compared with it
+        size = cost_before(file, prepared.yardstick.size)
+        teacher |= {} if size is None else {prepared.yardstick.size: size}
+    teacher |= request.answers
     inputs = replace(inputs, outputs=ray.put(outputs))
     del outputs  # or the copy that the teacher's task left would stay beside it
     if made:
         inputs = replace(inputs, arrays=ray.put(Joined(made, request.arrays)))
     # A page that is open while the sweep runs shows the teacher from the start.
     tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in teacher.items()}, facts)
+    marking.look(WAIT_SECONDS)
     return replace(prepared, inputs=inputs, yardstick=replace(request.yardstick, teacher=teacher))
 
 
@@ -195,6 +206,7 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
         first=_needed_first(request),
         store_mark=machine.store_mark,
         trials=request.folder.trials.absolute(),
+        measured_on=request.device,
     )
 
 

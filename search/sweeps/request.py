@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from search.clusters.cluster import check_reachable
 from search.log.folder import SweepFolder
 from search.objectives.yardstick import Yardstick
 from search.options import Options
+from search.planning.devices import meet
 from search.planning.limits import check_students
 from search.problem import Problem
 from search.reporter import Reporter
@@ -31,6 +32,7 @@ from studies.study import Study
 from trainables.data.kept import checksum_of
 from trainables.foreign import shown
 from trainables.metrics import quality_of
+from trainables.metrics.device import Device, damaged_answers
 from trainables.metrics.latency import damaged_tables
 from trainables.models.custom import code_of_target
 from trainables.recipe import Recipe
@@ -54,6 +56,8 @@ class Request:
         teacher_recipe: how the teacher is trained.
         context: what every trial has in common.
         left_out: methods that the task refuses, by name, and why.
+        device: what students are measured on; None (default) if on nothing but this machine.
+        answers: what the device says of the teacher, by metric; default nothing.
     """
 
     study: Study
@@ -67,6 +71,8 @@ class Request:
     teacher_recipe: Recipe
     context: Context
     left_out: Mapping[str, str]
+    device: Device | None = None
+    answers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def folder(self) -> SweepFolder:
@@ -103,13 +109,15 @@ class Request:
             "fixed": options.fixed,
             "ranges": options.ranges,
             "scheduler": options.scheduler,
+            "device": options.device,
+            "device_numbers": options.device_numbers,
         }
 
     def to_go_on(self) -> dict[str, Any]:
         """What the sweep's log keeps to go on: without passwords, and in a store that may be moved."""
         options, uri = to_json(self.options), self.options.tracking_uri
         own_code = self._own_code()
-        del options["store"]
+        del options["store"], options["measure"]  # the command may hold a password, and is the user's to give
         options["tracking_uri"] = None if uri == own_database(self.options.store) else masked(uri)
         return {
             "options": options,
@@ -162,14 +170,16 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     if options.address is not None:
         check_reachable(options.address)
     task, notes = study.examine(options.data, options.about_data)
-    options.yardstick(quality_of(task.metric))  # what it lacks is told before anything is read
+    if options.device is None:  # whose numbers have no names yet
+        options.yardstick(quality_of(task.metric))  # what it lacks is told before anything is read
     for sentence in notes.sentences:
         reporter.remark(sentence)
     arrays = study.read(task, options.data, options.store, reporter.say, download=options.download)
     teacher = study.teacher_recipe(task)
     context = study.context(task, teacher.recipe_id, options.seed)
     opened = task.open(arrays, torch.device("cpu"), 0)
-    check_students(study.space, context, opened, options.budget)
+    options, device, answers = meet(options, teacher, study.space, context, opened, reporter)
+    check_students(study.space, context, opened, options.budget, options.size)
     if lacking := lacking_features(study.space, context, teacher, opened):
         context = replace(context, lacking_features=lacking)
         check_students(study.space, context, opened, options.budget)
@@ -177,25 +187,37 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     for text in refusals(left_out):
         reporter.say(text)
     request = Request(
-        study, options, sampler, tuple(earlier), task, notes, arrays, opened, teacher, context, left_out
+        study,
+        options,
+        sampler,
+        tuple(earlier),
+        task,
+        notes,
+        arrays,
+        opened,
+        teacher,
+        context,
+        left_out,
+        device,
+        answers,
     )
     check_kinds(earlier, {**request.params, "study": study.name, "metric": task.metric})
     cached_teacher(options.store, teacher)  # a damaged one is told before anything is started
-    for text in _damaged_tables(options.store / "latency"):
+    for text in _damaged(options.store):
         reporter.say(text)
     return request
 
 
-def _damaged_tables(folder: Path) -> list[str]:
-    """Sentences on tables of latencies in ``folder`` that will be measured again.
+def _damaged(store: Path) -> list[str]:
+    """Sentences on files of measurements in ``store`` that will be measured again.
 
     Raises:
-        Problem: a table cannot be read.
+        Problem: one cannot be read.
     """
     try:
-        return damaged_tables(folder)
+        return [*damaged_tables(store / "latency"), *damaged_answers(store / "devices")]
     except OSError as error:
         raise Problem(
-            f"The table of latencies {shown(str(error.filename))} cannot be read ({error.strerror}): make it "
+            f"The measurements in {shown(str(error.filename))} cannot be read ({error.strerror}): make it "
             "readable, or remove it to measure again."
         ) from error

@@ -76,17 +76,20 @@ class Earlier:
             )
         return named
 
-    def going_on(self, tracking_uri: str | None, *, address: str | None, model: str | None) -> Options:
+    def going_on(
+        self, tracking_uri: str | None, *, address: str | None, model: str | None, measured: bool = False
+    ) -> Options:
         """How the sweep was asked for, if the user names what only its log names otherwise.
 
         Args:
             tracking_uri: MLflow's store, as the user gave it.
             address: of a Ray cluster, as the user gave it.
             model: ``module:Class`` of the user's student, as the user gave it.
+            measured: whether the user gave a command that measures students.
 
         Raises:
-            Problem: it was tracked at another store, ran on a cluster or had students of a class that the
-                user does not name.
+            Problem: it was tracked at another store, ran on a cluster, had students of a class or was
+                measured by a command that the user does not name; or it had no such command.
         """
         name = self.folder.name
         uri = self.tracking_uri("resume", tracking_uri)
@@ -103,6 +106,14 @@ class Earlier:
                 f"The students of {name} are of {own}: give --model {own}, so that it may be imported."
                 if own
                 else f"The students of {name} are Rayduce's own; leave out --model."
+            )
+        if measured != (options.device is not None):
+            again = command("resume", name, options.store, measured=True)
+            raise Problem(
+                f"The sweep {name} measures students on the device {options.device}, by a command that is "
+                f"kept nowhere: give it again: {again}"
+                if options.device is not None
+                else f"The sweep {name} measures its students on no device; leave out --measure."
             )
         return replace(options, own_model=model)
 

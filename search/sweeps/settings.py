@@ -16,7 +16,7 @@ from trainables.foreign import shown
 
 T = TypeVar("T")
 
-PACKAGES = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
+PACKAGES = ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables")
 OWN_CODE = "own model"
 """Names the digest of a user's class among the versions of the code."""
 LIBRARIES = ("numpy", "optuna", "ray", "torch")

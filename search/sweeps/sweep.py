@@ -12,6 +12,7 @@ import ray
 from search.clusters.machine import Machine, start_ray
 from search.clusters.temporary import keep_torch_private, own_folder
 from search.log.event_log import Event
+from search.objectives.mark import RuntimeMark
 from search.options import Options, command
 from search.planning.limits import fitting_points
 from search.reporter import Reporter
@@ -52,6 +53,7 @@ class Outcome:
         quality: what selected the students.
         teacher: the teacher's qualities on both splits, by the names they are logged under, and
             ``packed_bytes``.
+        mark: what ONNX Runtime's own quantization made of the teacher.
         undelivered: what MLflow lacks and how to deliver it; empty if it has everything.
         short: why there were fewer trials than asked for; empty if there were not.
     """
@@ -60,6 +62,7 @@ class Outcome:
     front: tuple[str, ...]
     quality: Quality
     teacher: Mapping[str, float]
+    mark: RuntimeMark
     undelivered: str
     short: str
 
@@ -118,7 +121,9 @@ def run_sweep(
             with watched(signals, again, lambda error: end_early(tracker, error, note)):
                 outcome = driver.search()
             yardstick = replace(request.yardstick, teacher=outcome.teacher)
-            finish_sweep(tracker, outcome.records, outcome.front, yardstick, note, outcome.short)
+            finish_sweep(
+                tracker, outcome.records, outcome.front, yardstick, note, outcome.short, outcome.mark
+            )
             reporter.say("delivering to MLflow")
             return replace(outcome, undelivered=publish(tracker, options.name, report))
 
@@ -132,6 +137,7 @@ def go_on_with(options: Options) -> str:
         tracking_uri=options.tracking_uri,
         address=options.address,
         own_model=options.own_model,
+        measured=options.device is not None,
     )
 
 
@@ -174,7 +180,9 @@ class _Driver:
             return space(trial, prepared.context)
 
         parameters = space.parameters(prepared.context)
-        known = self._look_back(Reading(draw, parameters, request.sampler, judge, yardstick.timed_here))
+        here, there = yardstick.timed_here, yardstick.on_device
+        reading = Reading(draw, parameters, request.sampler, judge, here, options.device, there)
+        known = self._look_back(reading)
         records = records_of(self.before, options.store, yardstick.quality)
         continued = continue_study(
             request.folder.journal, options.name, yardstick.directions, drawn(records), known.trials, judge
@@ -195,7 +203,14 @@ class _Driver:
             revisits=scheduler,
             recipes={name: record.recipe for name, record in records.items()},
         )
-        events = TrialEvents(self.tracker, self.reporter, yardstick, records=records, halt=self.halt)
+        events = TrialEvents(
+            self.tracker,
+            self.reporter,
+            yardstick,
+            records=records,
+            halt=self.halt,
+            beside=prepared.marking.look,
+        )
         self._leave_out(lost_trials(records, continued.study), records)
         self.reporter.say("training students" + prepared.why_live)
         measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
@@ -233,10 +248,15 @@ class _Driver:
         self.reporter.say("measuring the front on the test split")
         yardstick, inputs = prepared.yardstick, prepared.inputs
         front = choose_front(records, yardstick)
-        measure_front(front, records, inputs.arrays, self.request.task, inputs.settings)
+        marking, task = prepared.marking, self.request.task
+        mark = marking.finish()
+        found = measure_front(front, records, inputs.arrays, task, inputs.settings, mark)
+        marking.add(found)
+        marking.measure(prepared.teacher_file, inputs.arrays, task, inputs.settings)
         teacher = {**yardstick.teacher, **prepared.evaluate_teacher("test")}
         tell_front(self.tracker, records, front, replace(yardstick, teacher=teacher))
-        return Outcome(records, tuple(front), yardstick.quality, teacher, undelivered="", short=short)
+        quality = yardstick.quality
+        return Outcome(records, tuple(front), quality, teacher, marking.mark, undelivered="", short=short)
 
 
 def _why_short(trials: int, wanted: int) -> str:

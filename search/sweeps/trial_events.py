@@ -42,6 +42,7 @@ class TrialEvents(Callback):
         yardstick: of the sweep; its quality says what is reported.
         records: of the trials of an interrupted sweep.
         halt: ends the sweep.
+        beside: looks between two events after what is made beside the trials; default there is nothing.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class TrialEvents(Callback):
         *,
         records: Mapping[str, Record] | None = None,
         halt: Halt | None = None,
+        beside: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self.records: dict[str, Record] = dict(records or {})
@@ -60,6 +62,7 @@ class TrialEvents(Callback):
         self._watcher = watcher
         self._ray_trials: list[Trial] = []
         self._yardstick = yardstick
+        self._beside = beside
         for record in self.records.values():
             if record.state == "finished":
                 record.over = yardstick.over(record.metrics)
@@ -70,6 +73,8 @@ class TrialEvents(Callback):
         self._ray_trials = trials
         if self._tracker.no_room:
             self.halt.request(StoreError(f"MLflow's store cannot be written: {self._tracker.no_room}"))
+        if self._beside is not None:
+            self._note(self._beside)
         self.halt.check()
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -126,7 +131,8 @@ class TrialEvents(Callback):
         if record.ended or epoch <= record.metrics.get("epoch", -1):
             return  # trained again after the last checkpoint, and told already
         record.metrics |= {k: v for k, v in result.items() if k in self._kept}
-        wanted = (*EPOCH_METRICS, *self._qualities)
+        asked = (cost.name for cost in self._yardstick.asked)  # of which the first result has some
+        wanted = dict.fromkeys((*EPOCH_METRICS, *self._qualities, *asked))
         metrics = {k: result[k] for k in wanted if k in result and math.isfinite(result[k])}
         self._tracker.log_epoch(record.trial_id, epoch, metrics)
         self._watcher.changed(self.records)

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.objectives.costs import PACKED, show_cost, show_value
 from search.objectives.yardstick import Yardstick
 from search.units import count, show_bytes, show_number
 from trainables.foreign import shown
-from trainables.metrics import Quality
+from trainables.metrics import Quality, device_costs
 
 LONGEST_LINE = 2000
 """Letters of a text from outside; MLflow takes 8,000 characters of a description in all."""
@@ -70,9 +71,9 @@ def in_short(metrics: Mapping[str, float], yardstick: Yardstick) -> str:
     quality = yardstick.quality
     split, name = ("test", quality.name) if quality.name in metrics else ("validation", quality.validation)
     words = [f"{quality.text(metrics[name])} {split} {quality.label}"] if name in metrics else []
-    if "packed_bytes" in metrics:
-        words.append(show_bytes(metrics["packed_bytes"]))
-    ratio = _ratio(metrics)
+    if yardstick.size in metrics:
+        words.append(f"{show_bytes(metrics[yardstick.size])}{' as ONNX' if yardstick.size != PACKED else ''}")
+    ratio = _ratio(yardstick.ratio(metrics))
     return " in ".join(words) + (f", {ratio} than the teacher" if ratio else "")
 
 
@@ -139,8 +140,9 @@ def _table(
 ) -> str:
     quality = yardstick.quality
     qualities = [f"{split} {quality.label}" for split in ("validation", "test")]
-    heads = ["student", "size", "smaller", *qualities, "latency", "alias"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|--:|--:|--:|--:|--:|---|"]
+    asked = [cost for cost in yardstick.asked if cost.name not in (PACKED, "latency_ms")]
+    heads = ["student", "size", "smaller", *qualities, "latency", *(cost.label for cost in asked), "alias"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 2) + "---|"]
     for trial_id, student in zip(trial_ids, students, strict=True):
         metrics = student.metrics
         ratio = metrics.get("compression_ratio")
@@ -150,6 +152,7 @@ def _table(
             "" if ratio is None else f"{show_number(ratio)}x",
             *(quality.text(metrics[n]) if n in metrics else "" for n in (quality.validation, quality.name)),
             f"{show_number(metrics['latency_ms'])} ms" if "latency_ms" in metrics else "",
+            *(show_value(cost, metrics[cost.name]) if cost.name in metrics else "" for cost in asked),
         ]
         # A narrow page would else put units into lines of their own.
         cells = [cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells]
@@ -178,8 +181,12 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
         found.append(f"{split} {quality.label} {quality.text(value)}{_beside(quality, value, teacher)}")
     if student.state == "finished" and "latency_ms" in metrics:
         found.append(f"latency {show_number(metrics['latency_ms'])} ms")
+    found += [show_cost(c, metrics[c.name]) for c in device_costs(quality) if c.name in metrics]
     sizes = {"onnx_bytes": "in ONNX", "ram_bytes": "of activations at once"}
     found += [f"{show_bytes(metrics[name])} {what}" for name, what in sizes.items() if name in metrics]
+    told = {"packed_bytes", "latency_ms", *sizes, *(cost.name for cost in device_costs(quality))}
+    further = [cost for cost in yardstick.asked if cost.name in metrics and cost.name not in told]
+    found += [show_cost(cost, metrics[cost.name]) for cost in further]
     if student.state == "finished" and student.reason:  # such as why it has no latency
         found.append(plain(student.reason))
     if student.copied_from:
@@ -206,9 +213,8 @@ def _beside(quality: Quality, value: float, teacher: float) -> str:
     return f", {number} {quality.step()} {'above' if more > 0 else 'below'} the teacher's"
 
 
-def _ratio(metrics: Mapping[str, float]) -> str:
+def _ratio(ratio: float) -> str:
     """``141 times smaller``, of a file; empty if that was not measured."""
-    ratio = metrics.get("compression_ratio", math.nan)
     if not ratio > 0:
         return ""
     return f"{show_number(ratio)} times smaller" if ratio >= 1 else f"{show_number(1 / ratio)} times larger"

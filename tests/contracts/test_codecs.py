@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rayduce_reader.binary import Memory
 from trainables.codecs import CODECS, BitPacked, EntropyCoded, Raw, Smallest, Sparse
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Memory
 from trainables.codecs.layout import DTYPES
 from trainables.part import part_from_dict
 from trainables.quantizers.base import Codes, Dense, MixedCodes

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from dashboards import figures
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
+from dashboards.figures.compare import Side, compare
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import MANY, VIEW, FrontView, front_view, quality_range, staircase
 from dashboards.figures.parts import round_ticks
+from dashboards.figures.progress import corner_of
+from dashboards.pages.parameters import _objectives
 from dashboards.theme import DARK, LIGHT, THEMES, theme_of
+from search.objectives.mark import RuntimeMark
 from search.store.store import StoreError
 from tests.dashboards.frames import ACCURACY, BLEU, bleu_sweep, bleu_trials, sweep, trials
 
@@ -164,6 +168,29 @@ def test_the_teacher_is_a_star_and_a_line_where_it_was_measured() -> None:
     assert traces(front_figure(front_view([(sweep(**BARE), FRONT)])), "Teacher") == []
 
 
+def test_what_onnx_runtime_makes_of_the_teacher_is_a_cross() -> None:
+    values = {"onnx_bytes": 120_000.0, "validation_accuracy": 0.97, "accuracy": 0.96, "latency_ms": 0.05}
+    marked = sweep(mark=RuntimeMark("static", values=values))
+    own = "ONNX Runtime's own int8 of the teacher"
+    figure = front_figure(front_view([(marked, FRONT)]))
+    [cross] = traces(figure, f"{own} (bytes of its ONNX file)")
+    assert (cross.x[0], cross.y[0], cross.marker.symbol) == (120.0, 97, "x")
+    assert "its ONNX file" in cross.hovertext[0] and cross.customdata is None
+
+    test, latency = quality_axis(ACCURACY, test=True), axis_of(ACCURACY, "latency_ms", SIZE)
+    frame = FRONT.assign(latency_ms=[0.01, 0.02, 0.03, 0.04])
+    figure = front_figure(front_view([(marked, frame.assign(accuracy=0.9))], x=latency, y=test))
+    [cross] = traces(figure, own)
+    assert (cross.x[0], cross.y[0]) == (0.05, 96) and "ONNX file" not in cross.hovertext[0]
+    assert 10 ** figure.layout.xaxis.range[0] < 0.05 < 10 ** figure.layout.xaxis.range[1]
+
+    unknown = axis_of(ACCURACY, "macs", SIZE)
+    assert traces(front_figure(front_view([(marked, frame.assign(macs=5e6))], x=unknown)), own) == []
+    several = front_view([(marked, FRONT), (sweep(name="<b>", mark=marked.mark), FRONT)])
+    names = [trace.name for trace in front_figure(several).data]
+    assert "ONNX Runtime's own int8 of &lt;b&gt;'s teacher (bytes of its ONNX file)" in names
+
+
 def test_the_best_in_full_precision_are_ringed() -> None:
     frame = trials(
         {
@@ -256,6 +283,29 @@ def test_budgets_shade_what_keeps_to_them() -> None:
     assert not front_figure(view_of(FRONT)).layout.shapes
     with pytest.raises(StoreError, match="limits that are none"):
         figures.limits_of(sweep(params={"limits.packed_bytes": "many"}))
+
+
+def test_a_sweep_is_drawn_by_the_size_that_it_searched_by() -> None:
+    params = {
+        "size": "onnx_bytes",
+        "minimized": "macs",
+        "limits.macs": "2000000",
+        "limits.onnx_bytes": "8000",
+    }
+    of = sweep(params=params, metrics={**sweep().metrics, "teacher_onnx_bytes": 2e6})
+    assert figures.limits_of(of) == {"macs": 2.0, "onnx_bytes": 8.0}
+    frame = trials({"onnx_bytes": 5_000, "packed_bytes": 4_000, "front": True})
+    view = front_view([(of, frame)])
+    assert view.x.key == "onnx_bytes" and view.data["x"].tolist() == [5.0] and view.data["front"].all()
+    figure = front_figure(view)
+    assert figure.layout.xaxis.title.text == "Size in ONNX (kB = 1000 bytes, logarithmic)"
+    assert "budget: at most 8 kB" in notes(figure) and view.teachers[0].x == 2_000.0
+    assert front_view([(sweep(), frame)]).x == SIZE
+    assert corner_of(frame, of).size == 2e6
+    assert [axis.key for axis in _objectives(of)] == ["validation_accuracy", "onnx_bytes", "macs"]
+    compared = compare([Side("a", of, frame), Side("b", sweep(), frame)])
+    assert compared.size == SIZE  # the only size that both searched by, or have
+    assert compare([Side("a", of, frame), Side("b", of, frame)]).points["x"].tolist() == [5.0, 5.0]
 
 
 def test_what_is_over_the_budget_or_pruned_is_drawn_faint_and_on_no_front() -> None:

@@ -2,7 +2,8 @@ import re
 from html.parser import HTMLParser
 
 from dashboards.report import front_html
-from dashboards.summary import cards, columns, front_rows
+from dashboards.summary import cards, columns, footnote, front_rows
+from search.objectives.mark import RuntimeMark
 from tests.dashboards.frames import ACCURACY, bleu_sweep, bleu_trials, sweep, trials
 
 SHOWN = trials(
@@ -153,9 +154,40 @@ def test_the_second_card_is_the_smallest_student_within_a_point() -> None:
     assert none["Smallest within 1 point on validation"].note == "none so far"
 
 
+def test_the_front_is_told_by_what_its_sweep_was_asked_to_keep_low() -> None:
+    params = {"size": "onnx_bytes", "minimized": "macs"}
+    of = sweep(params=params, metrics={**sweep().metrics, "teacher_onnx_bytes": 800_000.0})
+    frame = SHOWN.assign(onnx_bytes=[8_000, 2_000, *[9_000] * (len(SHOWN) - 2)])
+    rows = front_rows(frame, of)
+    assert [row["onnx_bytes"] for row in rows] == sorted((row["onnx_bytes"] for row in rows), key=_kilobytes)
+    assert all(row["macs"] == "12,000" for row in rows)
+    titles = [column.title for column in columns(ACCURACY, of.asked)]
+    assert titles[-3:] == ["ONNX size", "Multiply-adds", "Take it away"]
+    page = front_html(frame, of)
+    assert '<th class="">ONNX size</th>' in page and "12,000" in page
+    assert "The front is of accuracy and ONNX size, multiply-adds: on two axes alone" in page
+    assert "on two axes alone" not in front_html(frame, sweep())
+    best = next(card for card in cards(frame, of) if card.label.startswith("Smallest within"))
+    assert best.value.endswith("smaller") and "kB" in best.note
+
+
+def _kilobytes(text: str) -> float:
+    return float(text.split()[0])
+
+
 def test_rows_of_the_table_are_sorted_by_size_and_full_of_text() -> None:
     rows = front_rows(SHOWN.iloc[::-1], sweep())
     assert [row["size"] for row in rows] == ["1 kB", "4 kB"]
     assert rows[1]["loss"] == "\N{MINUS SIGN}1.00"
     assert rows[1]["latency"] == "0.250"
     assert all(row[column.key] for row in rows for column in columns(ACCURACY))
+
+
+def test_the_footnote_says_what_onnx_runtime_makes_of_the_teacher() -> None:
+    values = {"onnx_bytes": 120_000.0, "accuracy": 0.96, "latency_ms": 0.05}
+    found = footnote(sweep(mark=RuntimeMark("static", values=values)))
+    assert "ONNX Runtime's own int8 of the teacher: 120 kB ONNX, 96.00 % accuracy, 0.050 ms." in found
+    assert "ONNX Runtime's own" not in footnote(sweep())
+    hostile = sweep(mark=RuntimeMark(reason="<script>alert(1)</script>", values={"latency_ms": 1e300}))
+    page = front_html(trials({"front": True}), hostile)
+    assert "none: &lt;script&gt;alert" in page and "<script>alert" not in page

@@ -100,6 +100,27 @@ def test_a_front_is_what_the_store_has(store: Path, file: bytes, tmp_path: Path)
     assert torch.equal(front[0].load()(torch.zeros(1, 1, 8, 8)), load(file)(torch.zeros(1, 1, 8, 8)))
 
 
+def test_limits_and_objectives_are_said_by_the_names_of_metrics(tmp_path: Path) -> None:
+    made = Sweep(
+        "digits",
+        store=tmp_path,
+        max_bytes=16_000,
+        max_ram=8_000,
+        limits={"macs": 2_000_000},
+        minimize=("latency_ms",),
+        size_of="onnx",
+    )
+    options = made._options
+    assert options.budget.limits == {"packed_bytes": 16_000, "ram_bytes": 8_000, "macs": 2_000_000}
+    assert (options.size, options.minimized) == ("onnx_bytes", ("latency_ms",))
+    with pytest.raises(ValueError, match="limits must not limit packed_bytes again"):
+        Sweep("digits", store=tmp_path, max_bytes=16_000, limits={"packed_bytes": 8_000})
+    with pytest.raises(ValueError, match="size_of must be one of packed, onnx, got 'gzip'"):
+        Sweep("digits", store=tmp_path, size_of="gzip")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="macs must be limited to a number above 0"):
+        Sweep("digits", store=tmp_path, limits={"macs": -1})
+
+
 def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="There is no store"):
         Front.read(store=tmp_path / "nowhere")
@@ -268,5 +289,5 @@ def test_the_example_searches_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_every_package_says_that_it_is_typed() -> None:
-    for package in ("dashboards", "rayduce", "search", "spaces", "studies", "trainables"):
+    for package in ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables"):
         assert (ROOT / package / "py.typed").is_file()

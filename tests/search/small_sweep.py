@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from search.objectives.budget import Budget
+from search.objectives.mark import NO_MARK, RuntimeMark
 from search.objectives.yardstick import Yardstick
 from search.store.mlflow_client import NOTE_TAG
 from search.sweeps.conclusion import asked, finish_sweep, tell_front, tell_settings
@@ -31,7 +32,7 @@ ACCURACY = quality_of("accuracy")
 SETTINGS: dict[str, Any] = {
     "teacher": TEACHER_ID, "data": "00", "trials": 6, "seed": 0, "epochs": 2, "max_drop": None,
     "limits": {"packed_bytes": 30_000}, "sampler": "tpe", "earlier": (), "size": "packed_bytes",
-    "minimized": (),
+    "minimized": (), "device": None, "device_numbers": (),
     "own_model": None, "methods": (), "fixed": (), "ranges": (), "scheduler": "pareto",
 }  # fmt: skip
 TEACHER = {"validation_accuracy": 0.99, "packed_bytes": 100_000.0}
@@ -125,7 +126,9 @@ def run_trial(events: TrialEvents, tracker: SweepTracker, number: int, student: 
     events.ended(trial.trial_id, last | {"reason": "too large" if state == "pruned" else ""}, error=False)
 
 
-def conclude(tracker: SweepTracker, events: TrialEvents, about: str) -> tuple[dict[str, Record], list[str]]:
+def conclude(
+    tracker: SweepTracker, events: TrialEvents, about: str, mark: RuntimeMark = NO_MARK
+) -> tuple[dict[str, Record], list[str]]:
     """What the end of a sweep does, with a test split on which all lose a point."""
     yardstick = Yardstick(ACCURACY, {**TEACHER, "accuracy": 0.98}, Budget({"packed_bytes": 30_000}))
     front = choose_front(events.records, yardstick)
@@ -133,7 +136,7 @@ def conclude(tracker: SweepTracker, events: TrialEvents, about: str) -> tuple[di
         record = events.records[trial_id]
         record.metrics |= {"accuracy": record.metrics["validation_accuracy"] - 0.01, "latency_ms": 0.125}
     tell_front(tracker, events.records, front, yardstick)
-    finish_sweep(tracker, events.records, front, yardstick, about, short="")
+    finish_sweep(tracker, events.records, front, yardstick, about, short="", mark=mark)
     return events.records, front
 
 
@@ -142,12 +145,13 @@ def small_sweep(
     store: Path,
     name: str = "digits-1",
     students: tuple[Planned, ...] = STUDENTS,
+    mark: RuntimeMark = NO_MARK,
 ) -> dict[str, str]:
     """The whole of it, delivered; trial id -> run id."""
     tracker, events, about = open_sweep(uri, store, name)
     for number, student in enumerate(students):
         run_trial(events, tracker, number, student)
-    conclude(tracker, events, about)
+    conclude(tracker, events, about, mark)
     assert publish(tracker, name, lambda name: f"<html>{name}") == ""
     run_ids = tracker.run_ids
     tracker.close()

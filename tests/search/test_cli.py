@@ -306,6 +306,19 @@ def wrong(*arguments):
     return " ".join(message)
 
 
+def test_limits_and_aims_of_no_metric_are_told_and_write_nothing(tmp_path):
+    store = ("--store", tmp_path / "store")
+    for command in ("sweep", "plan"):
+        no_metric = wrong(command, "digits", "--max", "speed=3", *store)
+        assert "--max speed cannot be used: there is no such metric: use one of packed_bytes, " in no_metric
+    more = wrong("sweep", "digits", "--minimize", "sparsity", *store)
+    assert "--minimize sparsity cannot be used: more of it is better" in more
+    twice = wrong("sweep", "digits", "--minimize", "packed_bytes", *store)
+    assert "--minimize packed_bytes can be left out" in twice
+    assert "--max macs must be a number, got 'many'" in wrong("sweep", "digits", "--max", "macs=many", *store)
+    assert not (tmp_path / "store" / "sweeps").exists()
+
+
 def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     from PIL import Image
 
@@ -319,8 +332,8 @@ def test_sweeps_that_cannot_start_say_so_and_write_nothing(tmp_path, folder):
     assert "is not a directory" in wrong("plan", "text_pairs", "--data", __file__, *store)
     assert "potatoes" in wrong("sweep", "digits", "--max-bytes", "3 potatoes", *store)
     for command in ("sweep", "plan"):
-        assert "smallest takes" in wrong(command, "digits", "--max-bytes", "64", *store)
-    assert "the fastest takes" in wrong("sweep", "digits", "--max-latency-ms", "0.0001", *store)
+        assert "the least is about" in wrong(command, "digits", "--max-bytes", "64", *store)
+    assert "the least is about" in wrong("sweep", "digits", "--max-latency-ms", "0.0001", *store)
     assert "--max-drop must be at least 0" in wrong("sweep", "digits", "--max-drop", "-1", *store)
     assert "sampler 'grid'" in wrong("sweep", "digits", "--sampler", "grid", *store)
     assert "no store" in wrong("sweep", "digits", "--from", "nope", *store)

@@ -152,6 +152,7 @@ def test_workers_get_our_code_and_the_own_model(tmp_path: Path, monkeypatch: pyt
         with workers_environment(own) as environment:
             folder = Path(environment["working_dir"])
             assert {path.name for path in folder.iterdir()} == {
+                "rayduce_reader",
                 "search",
                 "spaces",
                 "studies",

@@ -36,7 +36,7 @@ def test_a_student_is_told_with_its_quality_and_size() -> None:
 
 
 def test_a_student_over_the_limits_says_by_how_much() -> None:
-    over = "its packed file has 9,280 bytes, 1,280 more than 8,000"
+    over = "its packed size is 9,280 bytes, 1,280 more than 8,000"
     (line,) = printed(record("00001", state="finished", over=over))
     assert line.endswith(f"9.28 kB  over the limits: {over}")
 

@@ -99,7 +99,7 @@ def test_a_translator_is_counted_and_timed_where_others_are(tmp_path) -> None:
     assert found["compression_ratio"] == 10.0
     assert found["macs"] == macs(network, EncoderDecoder(64)) > 0
     assert found["parameters"] == sum(parameter.numel() for parameter in network.parameters())
-    again, machine = cast(Any, latencies_of_all)._function([data, data], settings)
+    again, machine = cast(Any, latencies_of_all)._function([data, data], settings, None)
     assert json.loads(machine) == fingerprint()
     for row in (latencies(recipe, data, network, settings), *again):
         assert min(row["latency_ms"], row["latency_beam_ms"]) > 0

@@ -8,7 +8,7 @@ from optuna.trial import FixedTrial
 
 from search.objectives.budget import NO_LIMITS, Budget
 from search.objectives.costs import PACKED
-from search.planning.limits import SURE_SHARE, fitting_points, untrained
+from search.planning.limits import SURE_SHARE, cost_before, fitting_points, untrained
 from spaces.architectures import SLICE
 from studies.job import study_of_file
 from studies.known import find_study
@@ -46,6 +46,27 @@ def test_they_fit_or_are_as_small_as_they_get(digits, limit):
     assert fit >= len(fitted) // 2
     if limit == 20_000:
         assert any(point in defaults for point in fitted)  # what fits stays as it is
+
+
+def test_limits_of_a_devices_numbers_move_none(digits):
+    known, device = {"macs": 60_000}, {"device_latency_ms": 1.0}
+    fitted = fitting_points(*digits, Budget(known | device))
+    assert fitted == fitting_points(*digits, Budget(known))
+    assert fitting_points(*digits, Budget(device)) == digits[0].starting_points(digits[1])
+
+
+def test_they_keep_a_limit_of_work_that_is_known_before_training(digits):
+    space, context, task = digits
+    fitted = fitting_points(space, context, task, Budget({"macs": 60_000}))
+    found = [cost_before(untrained(space(FixedTrial(point), context), task), "macs") for point in fitted]
+    assert (
+        max(found)
+        <= 60_000
+        < max(
+            cost_before(untrained(space(FixedTrial(point), context), task), "macs")
+            for point in space.starting_points(context)
+        )
+    )
 
 
 def test_of_ones_own_network_slices_are_tried_where_the_whole_does_not_fit(tmp_path):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from rayduce.commands.app import app
 from rayduce.commands.display import Display
+from rayduce_reader.packed_file import MAGIC, VERSION, checksum
 from search.tracking.notes import plain
 from search.tracking.record import Record
 from trainables.codecs.binary import varint
@@ -26,7 +27,7 @@ from trainables.quantizers.base import Codes, Dense
 from trainables.recipe import canonical_json
 from trainables.shipping import packed_file
 from trainables.shipping.evaluation import rebuild, ship
-from trainables.shipping.packed_file import MAGIC, VERSION, PackedFileError, pack
+from trainables.shipping.packed_file import PackedFileError, pack
 from trainables.tasks import Digits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +106,7 @@ def hostile_file(text, record=b"", elements=0):
     squeezed = packed_file._deflate(text.encode("ascii"))
     start = MAGIC + bytes([VERSION]) + varint(elements) + varint(len(squeezed)) + squeezed
     body = start + varint(len(record)) + record
-    return body + packed_file._checksum(body)
+    return body + checksum(body)
 
 
 def errors():

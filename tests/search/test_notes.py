@@ -62,6 +62,22 @@ def test_what_is_not_known_is_not_told() -> None:
     )
 
 
+def test_what_a_sweep_searches_by_is_told() -> None:
+    teacher = {**TEACHER, "onnx_bytes": 2_000_000.0}
+    budget = Budget({"macs": 2_000_000, "mean_bits": 6.0})
+    by_onnx = Yardstick(quality_of("accuracy"), teacher, budget, "onnx_bytes", ("ram_bytes",))
+    measured = {**MEASURED, "onnx_bytes": 20_000.0, "ram_bytes": 4_096.0, "macs": 1_500_000.0}
+    note = trial_note(student(metrics=measured), by_onnx)
+    assert note.startswith("**98.33 % test accuracy in 20 kB as ONNX, 100 times smaller than the teacher.**")
+    assert "It is over the sweep's limits: its bits per weight were not measured." in note
+    for fact in ("20 kB in ONNX", "4.1 kB of activations at once", "1,500,000 multiply-adds"):
+        assert note.count(f"- {fact}\n") == 1
+    told = sweep_note("about", {"a": student(metrics=measured)}, ["a"], by_onnx, {})
+    heads = "| student | size | smaller | validation accuracy | test accuracy | latency | ONNX size |"
+    assert f"{heads} activation memory | multiply-adds | bits per weight | alias |" in told
+    assert "| 20\N{NO-BREAK SPACE}kB | 4.1\N{NO-BREAK SPACE}kB | 1,500,000 |  |" in told
+
+
 def test_translators_are_told_in_bleu() -> None:
     bleu = Yardstick(quality_of("bleu"), {"validation_bleu": 36.0})
     note = trial_note(
@@ -81,7 +97,7 @@ def test_how_other_trials_ended() -> None:
     )
     assert pruned.startswith("**Ended early:** late.\n\n- validation accuracy 50.00 %, 48.89 points below")
     large = trial_note(student(metrics={**MEASURED, "packed_bytes": 16_001.0}, front=False), YARDSTICK)
-    assert "It is over the sweep's limits: its packed file has 16,001 bytes, 1 more than 16,000." in large
+    assert "It is over the sweep's limits: its packed size is 16,001 bytes, 1 more than 16,000." in large
     copied = trial_note(student(copied_from="digits-1/00003"), YARDSTICK)
     assert "- not trained again: its file is that of digits-1/00003" in copied
     again = trial_note(student(continues="00012"), YARDSTICK)

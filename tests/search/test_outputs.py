@@ -1,5 +1,6 @@
 """Files that the user names: links are written through, and nothing but files is replaced."""
 
+import errno
 import os
 import socket
 import stat
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -17,6 +19,7 @@ from search.problem import Problem
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.compression.compressed_weight import compress
+from trainables.exporting.formats import format_of
 from trainables.origins import Fresh
 from trainables.shipping.evaluation import ship
 from trainables.tasks import Digits
@@ -169,3 +172,50 @@ def test_an_export_does_not_replace_what_it_reads(student: Path, tmp_path: Path)
         done = CliRunner().invoke(app, ["export", str(student), str(target), "--format", "onnx", "--force"])
         assert done.exit_code == 2 and "is the same file as" in done.output.replace("\n", " ")
     assert student.read_bytes() == before
+
+
+def test_of_several_files_none_is_there_if_the_disk_fills(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "one").write_bytes(b"old")
+    real, written = os.fsync, []
+
+    def full(file: int) -> None:
+        written.append(file)
+        if len(written) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    contents = {tmp_path / "one": b"new", tmp_path / "two": b"new"}
+    with pytest.raises(Problem, match=r"two cannot be written: No space left on device\.$"):
+        write_outputs(contents, force=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"one": b"old"}
+
+
+def test_what_cannot_be_exported_is_a_sentence(student: Path, tmp_path: Path, monkeypatch) -> None:
+    def refused(*arguments: object) -> str:
+        done = CliRunner().invoke(app, ["export", str(student), *map(str, arguments)])
+        assert done.exit_code == 2 and not [*tmp_path.glob("out*")], done.output
+        return " ".join(done.output.split())
+
+    told = refused(tmp_path / "out.gguf")
+    assert "'gguf' is no export format; end the file in .rdz, .onnx, .pt2, .pte, .xml" in told
+    assert "has no suffix; end it in .rdz" in refused(tmp_path / "out")
+    assert "'gguf' is no export format" in refused(tmp_path / "out.onnx", "--format", "gguf")
+    (tmp_path / "folder.pt2").mkdir()
+    assert "is a folder; name the file to write" in refused(tmp_path / "folder.pt2", "--force")
+    assert "--weights is about ONNX and OpenVINO" in refused(tmp_path / "out.pt2", "--weights", "stored")
+    monkeypatch.setattr(type(format_of("pte")), "modules", ("no_such_library",))
+    assert "not installed: pip install 'rayduce[executorch]'" in refused(tmp_path / "out.pte")
+
+
+def test_an_export_stores_the_bits_or_float32(student: Path, tmp_path: Path) -> None:
+    def export(name: str, *options: str) -> str:
+        done = CliRunner().invoke(app, ["export", str(student), str(tmp_path / name), *options])
+        return done.output.replace("\n", " ") if done.exit_code == 2 else ""
+
+    assert not export("few.onnx") and not export("wide.onnx", "--weights", "float32")
+    few, wide = (tmp_path / f"{name}.onnx" for name in ("few", "wide"))
+    assert few.stat().st_size < wide.stat().st_size
+    assert onnx.load(wide).opset_import[0].version == 17
+    assert "'int4' is no form of weights" in export("x.onnx", "--weights", "int4")
+    assert "--weights is about ONNX and OpenVINO" in export("x.rdz", "--weights", "float32")

@@ -1,19 +1,28 @@
 """What a driver that goes on makes of trials of which something is gone."""
 
+from types import SimpleNamespace
+
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from search.objectives.budget import Budget
+from search.objectives.yardstick import Yardstick
 from search.store.mlflow_client import StoreError
-from search.sweeps.records import lost_trials, records_of
+from search.sweeps.records import lost_trials, records_of, replay
+from search.sweeps.trial_events import TrialEvents
 from search.tracking.record import Record
+from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT
+from tests.search.small_sweep import Silent
 from trainables import methods
 from trainables.metrics import quality_of
 from trainables.origins import Fresh
+from trainables.recipe import canonical_json
 from trainables.shipping.evaluation import ship
 from trainables.tasks import Digits
 
+ACCURACY = quality_of("accuracy")
 RECIPE = methods.full_precision(methods.Setting(Digits(), Fresh(STUDENT), epochs=1))
 
 
@@ -63,6 +72,31 @@ def test_what_optuna_hands_out_again_goes_on_and_what_it_does_not_is_lost():
     assert lost == {"00001": "its end was lost with the end of the sweep's log"}
     pruned = {"00000": Record("00000", RECIPE, "pruned"), "00001": Record("00001", RECIPE, "failed")}
     assert lost_trials(pruned, study(TrialState.PRUNED, TrialState.FAIL)) == {}
+
+
+def test_costs_that_end_trials_early_are_logged_from_the_first_report_so_that_a_sweep_goes_on(tmp_path):
+    tracker = SweepTracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path, "digits", "aims")
+    tracker.open({}, {"rayduce.metric": "accuracy"})
+    yardstick = Yardstick(ACCURACY, {}, Budget({"ram_bytes": 4096}), "onnx_bytes", ("macs",))
+    events = TrialEvents(tracker, Silent(), yardstick)
+    config = {"recipe": canonical_json(RECIPE), "trial": "00000"}
+    trial = SimpleNamespace(trial_id="ray", config=config, error_file=None)
+    events.on_trial_start(0, [], trial)
+    measured = {"onnx_bytes": 9000, "ram_bytes": 2048, "macs": 12_000, "latency_ms": 0.25}
+    shown = {"validation_accuracy": 0.5, "packed_bytes": 8000, "seconds": 1.0, "state": "running"}
+    events.on_trial_result(0, [], trial, {**shown, **measured, "epoch": 0})
+    events.on_trial_result(0, [], trial, {**shown, "epoch": 1, "loss": 0.5})
+    tracker.flush()
+    heard = []
+
+    class Hearer:
+        def learn(self, name, recipe, result):
+            heard.append(result)
+
+    replay(tracker.folder.events(), Hearer())
+    del measured["latency_ms"], shown["state"]  # which nobody asked for
+    assert heard == [{**shown, **measured, "epoch": 0}, {**shown, "epoch": 1, "loss": 0.5}]
+    tracker.close()
 
 
 def test_a_recipe_that_is_none_is_told(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from rayduce.commands.results import front_table
-from trainables.metrics import quality_of
+from trainables.metrics import COSTS, quality_of
 
 ROW = {
     "run_id": "a36cb5ba9e384cc09e9152a210a6a620",
@@ -32,6 +32,17 @@ def test_no_number_of_a_front_is_cut_on_a_narrow_terminal(name: str) -> None:
         assert shown in lines[2]
     if name == ROW["name"]:
         assert len(lines) == 4
+
+
+def test_what_a_sweep_was_asked_to_keep_low_has_a_column() -> None:
+    text = io.StringIO()
+    costs = [each for each in COSTS if each.name in ("packed_bytes", "ram_bytes", "macs", "mean_bits")]
+    rows = [{**ROW, "macs": 12_345_678, "mean_bits": None}]
+    Console(file=text, width=140).print(front_table(rows, quality_of("accuracy"), "Front", asked=costs))
+    lines = text.getvalue().splitlines()
+    assert "memory" in text.getvalue() and "multiply-" in text.getvalue()
+    assert lines[-1].split()[-4:] == ["0.037", "ms", "12,300,000", "-"] and "197 kB" in lines[-1]
+    assert lines[-1].count("14.8 kB") == 1
 
 
 def test_a_wide_terminal_has_room_for_the_memory_of_activations() -> None:

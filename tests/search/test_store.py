@@ -221,8 +221,45 @@ def test_a_budget_decides_what_is_feasible_and_on_the_front_so_far(folder: Path)
     assert set(store.tags("tight", "copied_from").values()) == {"digits-1/00003"}
     assert store.tags("tight", "front") == {}
     row = store.find_run(trials["run_id"]["large"])
-    assert store.sweep("tight").over_budget(row) == "its packed file has 5,001 bytes, 1 more than 5,000"
+    assert store.sweep("tight").over_budget(row) == "its packed size is 5,001 bytes, 1 more than 5,000"
     sweep.close()
+
+
+def test_what_a_sweep_minimises_decides_its_size_and_the_front_so_far(folder: Path) -> None:
+    sweep = tracker(folder, "aims")
+    params = {**Budget({"macs": 20_000}).params(), "size": "onnx_bytes", "minimized": ("macs",)}
+    sweep.open(params, {"rayduce.metric": "accuracy"})
+    sweep.annotate(SWEEP, {"teacher_onnx_bytes": 90_000.0}, {})
+    for trial_id, packed, onnx, macs in (
+        ("packed", 1_000, 9_000, 12_000),
+        ("onnx", 2_000, 5_000, 12_000),
+        ("lean", 3_000, 9_500, 11_000),
+        ("busy", 500, 500, 20_001),
+        ("unknown", 100, math.nan, 10_000),
+    ):
+        measured = {**final(0.9, packed), "macs": macs, "onnx_bytes": onnx}
+        add_trial(sweep, trial_id, {k: v for k, v in measured.items() if not math.isnan(v)})
+    sweep.flush()
+    store = open_store(folder)
+    found = store.sweep("aims")
+    assert found.costs == ("onnx_bytes", "macs") and found.size == "onnx_bytes"
+    assert found.teacher_size == 90_000 and [cost.name for cost in found.asked] == ["onnx_bytes", "macs"]
+    assert store.front("aims")["trial_id"].tolist() == ["onnx", "lean"]
+    sweep.close()
+
+
+def test_aims_that_trials_do_not_report_are_told_in_one_sentence(folder: Path) -> None:
+    for number, params in enumerate(
+        ({"minimized": "speed"}, {"size": "sparsity"}, {"limits.speed": "3"}, {"limits.macs": "-1"})
+    ):
+        sweep = tracker(folder, f"odd-{number}")
+        sweep.open(params, {"rayduce.metric": "accuracy"})
+        sweep.flush()
+        with pytest.raises(
+            StoreError, match=rf"^The sweep odd-{number} (minimises|has limits that are none)"
+        ):
+            open_store(folder).trials(f"odd-{number}")
+        sweep.close()
 
 
 def test_before_the_end_the_front_is_computed_over_finished_trials(store: Store) -> None:

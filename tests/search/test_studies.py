@@ -1,6 +1,7 @@
 """Studies as the command line asks for them, and what is refused before anything is trained."""
 
 import json
+import re
 from pathlib import Path
 
 import optuna
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from search.objectives.budget import NO_LIMITS, Budget
+from search.objectives.costs import option_of
 from search.options import Options
 from search.planning.limits import check_students, smallest_student, untrained
 from search.problem import Problem
@@ -81,6 +83,36 @@ def test_ranges_of_inputs_are_not_measured_for_the_smallest_student_where_anothe
     assert recipe.method == "learned_step_quantization"
 
 
+@pytest.mark.parametrize("name", ["macs", "ram_bytes", "onnx_bytes", "parameters"])
+def test_what_is_known_of_untrained_students_is_refused_where_none_keeps_it(name):
+    study = find_study("digits")
+    task = study.make_task(None, {})
+    opened = task.open(task.load(None), torch.device("cpu"), 0)
+    context = study.context(task, "0" * 16, 0)
+    with pytest.raises(
+        Problem, match=r"^No student of this study keeps its .* to 1.*: the least is about"
+    ) as told:
+        check_students(study.space, context, opened, Budget({name: 1}))
+    assert f"give a larger {option_of(name)}." in str(told.value)
+    least = int(re.search(r"about ([\d,]+)", str(told.value))[1].replace(",", ""))
+    check_students(study.space, context, opened, Budget({name: least}))
+    with pytest.raises(Problem, match="No student"):
+        check_students(study.space, context, opened, Budget({name: least - 1}))
+
+
+def test_a_cost_that_no_student_can_be_measured_for_is_told_before_all_of_them_train(monkeypatch):
+    study = find_study("digits")
+    task = study.make_task(None, {})
+    opened = task.open(task.load(None), torch.device("cpu"), 0)
+    context = study.context(task, "0" * 16, 0)
+    monkeypatch.setattr("search.planning.limits.cost_before", lambda data, name: None)
+    with pytest.raises(Problem, match=r"^--max-ram cannot be used: no student's activation memory can be"):
+        check_students(study.space, context, opened, Budget({"ram_bytes": 10**9}))
+    with pytest.raises(Problem, match=r"^--size-of cannot be used: no student's ONNX size can be measured"):
+        check_students(study.space, context, opened, NO_LIMITS, "onnx_bytes")
+    check_students(study.space, context, opened, Budget({"mean_bits": 0.001}))  # training decides it
+
+
 @pytest.mark.parametrize("name", ["digits", "phrases", "multi30k"])
 def test_with_a_model_of_ones_own_every_student_is_of_it(name: str) -> None:
     own = "examples.own_translator:Translator"
@@ -96,7 +128,17 @@ def test_with_a_model_of_ones_own_every_student_is_of_it(name: str) -> None:
 
 def test_what_a_user_asks_of_the_space_is_kept_and_means_the_same_when_a_sweep_goes_on():
     options = Options(
-        "a", 3, 0, Path("store"), "", methods=("qd", "lsq"), fixed=("prune=no",), ranges=("bits=2:4",)
+        "a",
+        3,
+        0,
+        Path("store"),
+        "",
+        methods=("qd", "lsq"),
+        fixed=("prune=no",),
+        ranges=("bits=2:4",),
+        budget=Budget({"packed_bytes": 16_000, "macs": 2e6, "latency_ms": 0.5}, 1.0),
+        size="onnx_bytes",
+        minimized=("latency_ms", "ram_bytes"),
     )
     again = from_json(Options, json.loads(json.dumps(to_json(options))))
     assert again == options

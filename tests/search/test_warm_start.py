@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from rayduce.commands.front_choice import newest_with_students, why_no_front
 from search.objectives.budget import Budget
+from search.objectives.yardstick import Yardstick
 from search.problem import Problem
 from search.sampling.journal import open_study
 from search.sampling.samplers import SAMPLERS, TPE, find_sampler
@@ -154,6 +155,15 @@ def test_trials_outside_the_new_space_are_left_out(earlier):
         reading(space=sized(IMAGES, (1, 2), (0.1, 0.2))),
     )
     assert not known.trials and known.left["outside this space"] == 3
+
+
+def test_students_without_a_number_of_what_is_minimised_are_told(earlier):
+    store, sweeps = open_store(earlier), [open_store(earlier).sweep("old")]
+    aims = Yardstick(ACCURACY, minimized=("ram_bytes",))
+    read = replace(reading(), judge=Judge(aims.objectives, aims.constraints))
+    known = look_back(store, sweeps, earlier / "studies", read)
+    assert known.left["without a number of what this sweep minimises"] == 2
+    assert not any(trial.state == TrialState.COMPLETE for trial in known.trials) and not known.copies
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)

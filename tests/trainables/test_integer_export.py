@@ -135,8 +135,7 @@ def test_trained_students(model, quantizer, activations, aware, reduced, trained
     assert "int8" in metadata(data) and ("VNNI" in metadata(data)) == reduced
     ran = kernels(data, tmp_path)
     assert ran["QLinearConv"] >= 2 and ran["QLinearConv"] + ran["QGemm"] >= 4
-    if model is CONVNET or activations.bits == 8:
-        assert not ran.keys() & {"Conv", "FusedConv", "MatMul"}
+    assert not ran.keys() & {"Conv", "FusedConv", "MatMul", "Gemm", "Add"}
 
 
 def test_weights_are_bytes_and_the_file_a_quarter(trained) -> None:
@@ -158,7 +157,8 @@ def test_weights_are_bytes_and_the_file_a_quarter(trained) -> None:
 def test_what_layers_are_given_is_the_same_level_or_the_next(model, quantizer, trained) -> None:
     """Only the rounding of biases to the unit of the products tells the two apart."""
     network, tensors, task = trained(model, quantizer, MovingRange(8), False)
-    exported = onnx.load_from_string(to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False))
+    data = to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False, weights="float32")
+    exported = onnx.load_from_string(data)
     constants = {initializer.name for initializer in exported.graph.initializer}
     names = [n.input[0] for n in exported.graph.node if n.op_type == "DequantizeLinear"]
     names = [name for name in names if name not in constants]
@@ -180,7 +180,7 @@ def test_what_layers_are_given_is_the_same_level_or_the_next(model, quantizer, t
     for ours, theirs in zip(found, expected, strict=True):
         difference = np.abs(ours.astype(int) - theirs.numpy().astype(int))
         assert difference.max() <= 2
-        assert (difference == 0).mean() > 0.98
+        assert (difference == 0).mean() > 0.97
         assert (difference <= 1).mean() > 0.999
 
 
@@ -279,7 +279,7 @@ def test_what_cannot_be_integers_is_float_and_not_rounded_behind_our_back(tmp_pa
 def test_weights_in_buckets_stay_float(quantizer, trained) -> None:
     network, tensors, task = trained(CONVNET, quantizer, MovingRange(8), False)
     data = to_onnx(network, (1, 8, 8), {}, tensors)
-    assert "stored as float32" in metadata(data)
+    assert metadata(data).endswith("float32 once loaded; inputs of layers are rounded as in the student")
     inputs, _ = inputs_of(task)
     (found,) = session(data).run(None, {"input": inputs.numpy()})
     assert (found.argmax(1) == network(inputs).numpy().argmax(1)).mean() > 0.99

@@ -20,10 +20,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rayduce_reader import packed_file as reading
+from rayduce_reader.binary import Reader
+from rayduce_reader.dictionary import DICTIONARY
+from rayduce_reader.packed_file import CHECKSUM_BYTES, MAGIC, VERSION, checksum
 from tests.recipes import IMAGE_METHODS
 from trainables.codecs import BitPacked, Raw, Smallest
 from trainables.codecs.base import Stored
-from trainables.codecs.binary import Reader, varint
+from trainables.codecs.binary import varint
 from trainables.files import write_file
 from trainables.methods import Setting, full_precision, quantized_distillation
 from trainables.models import ConvNet, ResNet
@@ -33,10 +37,7 @@ from trainables.pruners import Magnitude
 from trainables.quantizers.base import Codes, Dense, MixedCodes
 from trainables.recipe import Recipe, canonical_json
 from trainables.shipping import packed_file
-from trainables.shipping.packed_dictionary import DICTIONARY
 from trainables.shipping.packed_file import (
-    MAGIC,
-    VERSION,
     Limits,
     Packed,
     PackedFileError,
@@ -112,7 +113,7 @@ def same(left: Stored, right: Stored) -> bool:
 
 def fixed(body: bytes) -> bytes:
     """``body`` with the checksum it should have."""
-    return body + packed_file._checksum(body)
+    return body + checksum(body)
 
 
 def with_header(text: bytes, elements: int = 0, records: bytes = b"") -> bytes:
@@ -290,8 +291,7 @@ def test_ten_thousand_corruptions_are_refused_or_harmless() -> None:
     files = small_files()
     originals = {data: unpack(data) for data in files}
     starts = {
-        data: len(data) - sum(row["bytes"] for row in describe(data)[1:]) - packed_file.CHECKSUM_BYTES
-        for data in files
+        data: len(data) - sum(row["bytes"] for row in describe(data)[1:]) - CHECKSUM_BYTES for data in files
     }
     refused = harmless = 0
     for number in range(10_000):
@@ -304,7 +304,7 @@ def test_ten_thousand_corruptions_are_refused_or_harmless() -> None:
             with pytest.raises(PackedFileError):
                 unpack(broken)
             continue
-        broken = fixed(corrupted(data[: -packed_file.CHECKSUM_BYTES], other, starts[data], chance))
+        broken = fixed(corrupted(data[:-CHECKSUM_BYTES], other, starts[data], chance))
         try:
             recipe, tensors, _ = unpack(broken)
         except PackedFileError as error:
@@ -334,9 +334,9 @@ def announced(data: bytes) -> int:
 def test_damaged_files_take_no_more_memory_than_allowed() -> None:
     chance = random.Random(1)
     for data in small_files():
-        start = len(data) - sum(row["bytes"] for row in describe(data)[1:]) - packed_file.CHECKSUM_BYTES
+        start = len(data) - sum(row["bytes"] for row in describe(data)[1:]) - CHECKSUM_BYTES
         for _ in range(30):
-            broken = fixed(corrupted(data[: -packed_file.CHECKSUM_BYTES], data, start, chance))
+            broken = fixed(corrupted(data[:-CHECKSUM_BYTES], data, start, chance))
             tracemalloc.start()
             with contextlib.suppress(PackedFileError):
                 unpack(broken, Limits(memory_bytes=2**21))
@@ -555,7 +555,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(PackedFileError, match="it is no regular file"):
             read_file(other)
     (tmp_path / "large").write_bytes(bytes(100))
-    monkeypatch.setattr(packed_file, "MAX_FILE_BYTES", 99)
+    monkeypatch.setattr(reading, "MAX_FILE_BYTES", 99)
     with pytest.raises(PackedFileError, match="has 100 bytes; a packed file has at most 99"):
         read_file(tmp_path / "large")
 
@@ -574,7 +574,7 @@ def test_the_layout_is_the_documented_one() -> None:
     assert reader.byte() == 1 << 4 | 1  # one dimension, float16
     assert reader.varint() == 2
     assert reader.take(4) == bytes.fromhex("003c00c0")
-    assert reader.rest() == packed_file._checksum(data[:-8])
+    assert reader.rest() == checksum(data[:-8])
 
 
 def test_the_architecture_that_ships_is_in_the_file_where_it_is_another_one() -> None:

@@ -16,7 +16,6 @@ from trainables.calibration import CALIBRATION_INPUTS
 from trainables.compression.compressed_weight import NotFinite, compress, compressed_weights
 from trainables.compression.quantized_inputs import calibrate, input_quantizers, quantize_inputs
 from trainables.models import ResNet
-from trainables.models.summand import Summand
 from trainables.optimizers import SGD, AdamW
 from trainables.origins import Fresh
 from trainables.quantizers import LearnedStep, Symmetric, Uniform
@@ -51,11 +50,11 @@ def test_they_stand_before_compressed_layers_and_sums():
     student = compress(RESNET.build((1, 8, 8), 10), recipe)
     found = dict(input_quantizers(student))
     layers = {name for name, m in student.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    sums = {name for name, m in student.named_modules() if isinstance(m, Summand)}
+    sums = {f"0.0.operand_quantizers.0-{block}-add0-{side}" for block in (3, 4, 5) for side in (0, 1)}
     assert len(layers) == 8 and len(sums) == 6
-    assert found.keys() == {f"{name}.input_quantizer" for name in layers | sums}
+    assert found.keys() == {f"{name}.input_quantizer" for name in (*layers, "1")} | sums
     assert {found[f"{name}.input_quantizer"].bits for name in layers} == {4}
-    assert {found[f"{name}.input_quantizer"].bits for name in sums} == {8}
+    assert {found[name].bits for name in (*sums, "1.input_quantizer")} == {8}
     assert not any(quantizer.quantizing for quantizer in found.values())
 
 

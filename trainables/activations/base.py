@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 
 from trainables.part import Part
@@ -26,6 +27,7 @@ class InputQuantizer(nn.Module):
     """What an :class:`ActivationQuantizer` builds for one input of one layer.
 
     Attributes:
+        part: that built it; those of equal parts can take turns on one tensor.
         range: float32, shape (2,), a persistent buffer or a parameter: the least and the largest value, with
             zero between them. It decides the grid, so the packed file holds it and a rebuilt network
             quantizes as the student did. Both are rounded to float16 wherever they are used, so that
@@ -36,17 +38,34 @@ class InputQuantizer(nn.Module):
     """
 
     range: Tensor
+    part: Part
 
     def __init__(self, bits: int) -> None:
         super().__init__()
         self.bits = bits
         self.quantizing = False
         self.observing = False
+        self._parts: list[Tensor] = []  # least and largest values of parts of what is read
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape in, the same shape out; float32 where it quantizes."""
-        if self.observing:
-            self.observe(x.detach())
+    def forward(self, x: Tensor, again: bool = False, part: bool = False) -> Tensor:
+        """Any shape in, the same shape out; float32 where it quantizes.
+
+        Args:
+            x: what is read.
+            again: whether the range does not move now, but with what is read later in the forward pass, or
+                earlier, in another place.
+            part: whether the range has to hold these values too when it does; only with ``again``.
+        """
+        moves = self.observing or (self.quantizing and self.training)
+        if moves and part and x.numel():
+            self._parts += [x.detach().amin().float(), x.detach().amax().float()]
+        if moves and not again:
+            seen = torch.cat([x.detach().reshape(-1), torch.stack(self._parts)]) if self._parts else x
+            self._parts = []
+            if self.observing:
+                self.observe(seen.detach())
+            if self.quantizing and self.training:
+                self.follow(seen.detach())
         return self.quantized(x) if self.quantizing else x
 
     @abstractmethod
@@ -56,6 +75,9 @@ class InputQuantizer(nn.Module):
     @abstractmethod
     def observe(self, x: Tensor) -> None:
         """Take one batch of inputs into the range."""
+
+    def follow(self, x: Tensor) -> None:  # a range that is learned follows nothing
+        """Move the range after one batch of training; by default it stays."""
 
     @abstractmethod
     def quantized(self, x: Tensor) -> Tensor:
@@ -86,4 +108,4 @@ class ActivationQuantizer(Part):
 
     @abstractmethod
     def for_sums(self) -> Self:
-        """The same for what is added and not multiplied, such as the two sides of a residual block."""
+        """The same for what meets no weights: sums, concatenations, pooling, activations."""

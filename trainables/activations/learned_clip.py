@@ -16,6 +16,7 @@ SMALLEST_CLIP = 2.0**-10
 
 
 class _LearnedClip(InputQuantizer):
+    part: LearnedClip
     range: nn.Parameter
 
     def __init__(self, part: LearnedClip) -> None:

@@ -14,6 +14,8 @@ from trainables.ranges import Range
 
 
 class _MovingRange(InputQuantizer):
+    part: MovingRange
+
     def __init__(self, part: MovingRange) -> None:
         super().__init__(part.bits)
         self.part = part
@@ -30,6 +32,9 @@ class _MovingRange(InputQuantizer):
         self._seen += 1
         self._move(x, (1 - self.part.momentum) / (1 - self.part.momentum**self._seen))
 
+    def follow(self, x: Tensor) -> None:
+        self._move(x, 1 - self.part.momentum)
+
     @torch.no_grad()
     def _move(self, x: Tensor, share: float) -> None:
         if x.numel():
@@ -37,8 +42,6 @@ class _MovingRange(InputQuantizer):
             self.range.lerp_(ends, share)
 
     def quantized(self, x: Tensor) -> Tensor:
-        if self.training:
-            self._move(x.detach(), 1 - self.part.momentum)
         return clipped_on_grid(x, self.range, as_stored(self.range), self.bits)
 
     def grid(self) -> Grid:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
-
-from trainables.codecs.affine import code_affine, read_affine
-from trainables.codecs.ans import SEED_BYTES, AnsDecoder, ans_encode
+from rayduce_reader.ans import SEED_BYTES
+from rayduce_reader.records import AFFINE, ALIGNED
+from trainables.codecs.affine import code_affine
+from trainables.codecs.ans import ans_encode
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Memory, Reader
-from trainables.codecs.layout import join_codes, read_head, write_head
-from trainables.codecs.levels import code_levels, read_levels, restore_levels
-from trainables.codecs.mixed import MIXED, decode_mixed, encode_mixed
+from trainables.codecs.layout import write_head
+from trainables.codecs.levels import code_levels
+from trainables.codecs.mixed import encode_mixed
 from trainables.quantizers.base import Codes, MixedCodes
-
-AFFINE, ALIGNED = 1, 2
 
 
 @dataclass(frozen=True)
@@ -47,23 +44,3 @@ class EntropyCoded(Codec):
         plain = affine.plain[: len(affine.plain) - len(seed)]
         coded = ans_encode([*streams, *affine.streams], seed)
         return write_head(tensor, form) + table + affine.table + plain + coded
-
-    def decode(self, data: bytes | memoryview, memory: Memory) -> Codes | MixedCodes:
-        reader = Reader(data, memory)
-        if reader.peek() & MIXED:
-            return decode_mixed(reader)
-        head = read_head(reader)
-        count = head.elements
-        if head.masked or head.form > (AFFINE | ALIGNED if count else AFFINE):
-            raise ValueError(f"EntropyCoded does not write {head}")
-        pop_levels = read_levels(reader, head, count) if count else None
-        size, pop_affine = read_affine(reader, head, count, bool(head.form & AFFINE))
-        plain = bytes(reader.take(size - min(size, SEED_BYTES)))
-        stream = AnsDecoder(reader.rest())
-        index = torch.empty(0, dtype=torch.uint8).numpy() if pop_levels is None else pop_levels(stream)
-        join_affine = pop_affine(stream)
-        arrays = join_affine(plain + stream.finish(min(size, SEED_BYTES)))
-        codes = join_codes(head, index, arrays, None)
-        if head.form & ALIGNED:
-            return replace(codes, index=torch.from_numpy(restore_levels(index, codes)))
-        return codes

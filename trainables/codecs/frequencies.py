@@ -16,29 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits
-
-ENTRY_BITS = (
-    (2, 0),
-    (3, 0),
-    (3, 1),
-    (4, 1),
-    (4, 2),
-    (5, 2),
-    (5, 3),
-    (6, 3),
-    (7, 4),
-    (8, 4),
-    (10, 6),
-    (12, 8),
-)
-"""(width of an entry, of which mantissa), by the number stored in the form; part of the file format.
-
-With ``m`` bits of mantissa an entry is off by at most one part in ``2^(m+1)``, which costs about
-``0.06 / 4^m`` bits per symbol.
-"""
+from rayduce_reader.binary import packed_size
+from rayduce_reader.frequencies import ENTRY_BITS, MAX_SHIFT, entry_levels, group_sizes
+from trainables.codecs.binary import pack_bits
 
 LARGE, MANY = 2**14, 16
+
 ROUNDING = 0.02
 """Of ``LARGE`` symbols or more, ``MANY`` of them different, a form is not tried where ``ROUNDING / 4^m`` bits
 per symbol would be too many. Rounding costs more in general; of few frequencies, it may cost nothing.
@@ -46,12 +29,6 @@ per symbol would be too many. Rounding costs more in general; of few frequencies
 
 PATIENCE = 2
 """Forms in a row that are worse than the one before, after which no better one is expected."""
-
-TABLE_BYTES = 2**13
-"""What reading a table takes: its entries, weights, and those of the entropy coder."""
-
-MAX_SHIFT = 7
-"""``2^shift`` neighbouring symbols share an entry."""
 
 
 class Frequencies(NamedTuple):
@@ -76,7 +53,7 @@ def fit_frequencies(counts: np.ndarray) -> Frequencies:
     for shift in range(MAX_SHIFT + 1):
         if shift and counts.size < 2 ** (shift + 1):
             break
-        sizes = _group_sizes(counts.size, shift)
+        sizes = group_sizes(counts.size, shift)
         groups = np.add.reduceat(counts, np.arange(0, counts.size, 2**shift))
         occurring = np.flatnonzero(groups)
         share, widths = groups[occurring], sizes[occurring]
@@ -100,8 +77,8 @@ def fit_frequencies(counts: np.ndarray) -> Frequencies:
                     continue
                 if rough and table_bits + floor + ROUNDING * total / 4**mantissa >= best_bits:
                     continue
-                levels, boundaries = _levels(number)
-                entries = 1 + np.searchsorted(boundaries, relative * levels[-1])
+                levels = entry_levels(number)
+                entries = 1 + np.searchsorted(_boundaries(number), relative * levels[-1])
                 weights = levels[entries]
                 bits = table_bits + total * math.log2(weights @ widths) - float(share @ np.log2(weights))
                 if bits < best_bits:
@@ -115,7 +92,7 @@ def fit_frequencies(counts: np.ndarray) -> Frequencies:
     assert best is not None
     shift, number, entries = best
     table = bytes([shift << 4 | number]) + _pack_entries(entries, ENTRY_BITS[number][0])
-    weights = np.repeat(_levels(number)[0][entries], _group_sizes(counts.size, shift))
+    weights = np.repeat(entry_levels(number)[entries], group_sizes(counts.size, shift))
     return Frequencies(weights, table, best_bits)
 
 
@@ -134,45 +111,13 @@ def count_symbols(symbols: np.ndarray, size: int) -> np.ndarray:
     return torch.bincount(torch.from_numpy(symbols), minlength=size).numpy()
 
 
-def read_frequencies(reader: Reader, symbols: int) -> np.ndarray:
-    """The ``weights`` of a stored table; ``ValueError`` if it is none."""
-    reader.memory.spend(TABLE_BYTES, "a frequency table")
-    form = reader.byte()
-    shift, number = form >> 4, form & 15
-    if shift > MAX_SHIFT or number >= len(ENTRY_BITS):
-        raise ValueError(f"unknown form of frequency table {form}")
-    sizes = _group_sizes(symbols, shift)
-    width = ENTRY_BITS[number][0]
-    data = reader.take(packed_size(sizes.size * width, 1))
-    weights = np.repeat(_levels(number)[0][_unpack_entries(data, sizes.size, width)], sizes)
-    if not weights.any():
-        raise ValueError("a frequency table is zero throughout")
-    return weights
-
-
 @functools.cache
-def _levels(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the entries stand for, and the geometric means between those of 1, 2, 3, ...
-
-    Entry 0 is zero; entry ``c`` is ``(2^m + f) * 2^e`` with ``c - 1 = e * 2^m + f``.
-    """
-    width, mantissa = ENTRY_BITS[number]
-    code = np.arange(2**width - 1)
-    steps = 2**mantissa
-    levels = (steps + code % steps) * 2.0 ** (code // steps)
-    return np.concatenate([[0.0], levels]), np.sqrt(levels[1:] * levels[:-1])
-
-
-def _group_sizes(symbols: int, shift: int) -> np.ndarray:
-    starts = np.arange(0, symbols, 2**shift)
-    return np.minimum(symbols - starts, 2**shift)
+def _boundaries(number: int) -> np.ndarray:
+    """The geometric means between what the entries 1, 2, 3, ... of a form stand for."""
+    levels = entry_levels(number)[1:]
+    return np.sqrt(levels[1:] * levels[:-1])
 
 
 def _pack_entries(entries: np.ndarray, width: int) -> bytes:
     bits = entries[:, None] >> np.arange(width) & 1
     return pack_bits(bits.astype(np.uint8).reshape(-1), 1)
-
-
-def _unpack_entries(data: bytes | memoryview, count: int, width: int) -> np.ndarray:
-    bits = unpack_bits(data, count * width, 1).reshape(count, width)
-    return bits.astype(np.int64) @ (1 << np.arange(width))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rayduce_reader.records import MOST_MEMBERS
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Memory
 from trainables.codecs.bit_packed import BitPacked
 from trainables.codecs.entropy_coded import EntropyCoded
 from trainables.codecs.raw import Raw
@@ -24,8 +24,8 @@ class Smallest(Codec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= len(self.members) <= 255:
-            raise ValueError(f"members must be 1 to 255 codecs, got {len(self.members)}")
+        if not 1 <= len(self.members) <= MOST_MEMBERS:
+            raise ValueError(f"members must be 1 to {MOST_MEMBERS} codecs, got {len(self.members)}")
         if any(isinstance(member, Smallest) for member in self.members):
             raise ValueError("members must not hold another Smallest")  # a file could nest them without end
 
@@ -49,16 +49,6 @@ class Smallest(Codec):
         best = min(sizes, key=lambda tag: (sizes[tag], tag))
         return bytes([best]) + (coded[best] if best in coded else self.members[best].encode(tensor))
 
-    def decode(self, data: bytes | memoryview, memory: Memory) -> Stored:
-        member, rest = self._member(data)
-        return member.decode(rest, memory)
-
     def writer(self, data: bytes | memoryview) -> Codec:
-        """The member that wrote ``data``."""
-        return self._member(data)[0]
-
-    def _member(self, data: bytes | memoryview) -> tuple[Codec, memoryview]:
-        data = memoryview(data)
-        if not data or data[0] >= len(self.members):
-            raise ValueError(f"codec {data[0]} of {len(self.members)}" if data else "an empty record")
-        return self.members[data[0]], data[1:]
+        """The member that wrote ``data``, a record that can be read."""
+        return self.members[data[0]]

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from trainables.codecs.affine import code_affine, read_affine
-from trainables.codecs.ans import SEED_BYTES, AnsDecoder, ans_encode
+from rayduce_reader.ans import SEED_BYTES
+from rayduce_reader.layout import IS_DENSE
+from rayduce_reader.records import GAPS, SPARSE_AFFINE, SPARSE_ALIGNED
+from trainables.codecs.affine import code_affine
+from trainables.codecs.ans import ans_encode
 from trainables.codecs.base import Codec, Stored
-from trainables.codecs.binary import Memory, Reader, varint
-from trainables.codecs.layout import (
-    DTYPES,
-    IS_DENSE,
-    check_keep,
-    dense_memory,
-    dtype_number,
-    join_codes,
-    read_dtype,
-    read_head,
-    read_shape,
-    tensor_bytes,
-    tensor_from_bytes,
-    write_head,
-    write_shape,
-)
-from trainables.codecs.levels import code_levels, read_levels, restore_levels
-from trainables.codecs.positions import Positions, code_positions, read_positions
-from trainables.quantizers.base import Codes, Dense, MixedCodes, scatter_kept
-
-GAPS, AFFINE, ALIGNED = 1, 2, 4
+from trainables.codecs.binary import varint
+from trainables.codecs.layout import DTYPES, check_keep, dtype_number, tensor_bytes, write_head, write_shape
+from trainables.codecs.levels import code_levels
+from trainables.codecs.positions import Positions, code_positions
+from trainables.quantizers.base import Codes, Dense, MixedCodes
 
 
 @dataclass(frozen=True)
@@ -58,19 +43,15 @@ class Sparse(Codec):
             return _encode_codes(tensor, positions)
         return _encode_dense(tensor, positions)
 
-    def decode(self, data: bytes | memoryview, memory: Memory) -> Stored:
-        reader = Reader(data, memory)
-        return _decode_dense(reader) if reader.peek() & IS_DENSE else _decode_codes(reader)
-
 
 def _encode_codes(codes: Codes, positions: Positions) -> bytes:
     write_head(codes)  # which checks the tensor
     affine = code_affine(codes)
-    form = (GAPS if positions.gaps else 0) | (AFFINE if affine.coded else 0)
+    form = (GAPS if positions.gaps else 0) | (SPARSE_AFFINE if affine.coded else 0)
     table, streams = b"", positions.streams
     if codes.index.numel():
         aligned, model = code_levels(codes)
-        form |= ALIGNED if aligned else 0
+        form |= SPARSE_ALIGNED if aligned else 0
         table, streams = model.table, [*streams, *model.streams]
     head = write_head(codes, form) + varint(codes.index.numel())
     return _join(head + positions.table + table + affine.table, affine.plain, [*streams, *affine.streams])
@@ -88,49 +69,3 @@ def _encode_dense(dense: Dense, positions: Positions) -> bytes:
 def _join(head: bytes, plain: bytes, streams: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
     seed = plain[-SEED_BYTES:]
     return head + plain[: len(plain) - len(seed)] + ans_encode(streams, seed)
-
-
-def _decode_codes(reader: Reader) -> Codes:
-    head = read_head(reader)
-    kept = _read_kept(reader, head.elements)
-    if not head.masked or head.form > GAPS | AFFINE | ALIGNED or (head.form & ALIGNED and not kept):
-        raise ValueError(f"Sparse does not write {head}")
-    pop_keep = read_positions(reader, head.shape, kept, bool(head.form & GAPS))
-    pop_levels = read_levels(reader, head, kept) if kept else None
-    size, pop_affine = read_affine(reader, head, kept, bool(head.form & AFFINE))
-    plain = bytes(reader.take(size - min(size, SEED_BYTES)))
-    stream = AnsDecoder(reader.rest())
-    keep = pop_keep(stream)
-    index = np.empty(0, dtype=np.uint8) if pop_levels is None else pop_levels(stream)
-    join_affine = pop_affine(stream)
-    arrays = join_affine(plain + stream.finish(min(size, SEED_BYTES)))
-    codes = join_codes(head, index, arrays, keep)
-    if head.form & ALIGNED:
-        return replace(codes, index=torch.from_numpy(restore_levels(index, codes)))
-    return codes
-
-
-def _decode_dense(reader: Reader) -> Dense:
-    form = reader.byte() - IS_DENSE
-    if form not in (0, GAPS):
-        raise ValueError(f"unknown form {form} of a sparse dense tensor")
-    shape, number = read_shape(reader)
-    dtype = read_dtype(number)
-    elements = math.prod(shape)
-    reader.memory.spend(dense_memory(shape, dtype, masked=True), "a pruned tensor")
-    kept = _read_kept(reader, elements)
-    reader.memory.spend(3 * kept * dtype.itemsize, "kept elements")
-    pop_keep = read_positions(reader, shape, kept, bool(form & GAPS))
-    size = kept * dtype.itemsize
-    plain = bytes(reader.take(size - min(size, SEED_BYTES)))
-    stream = AnsDecoder(reader.rest())
-    keep = torch.from_numpy(pop_keep(stream)).reshape(shape)
-    plain += stream.finish(min(size, SEED_BYTES))
-    return Dense(scatter_kept(tensor_from_bytes(plain, dtype, (kept,)), keep, shape), keep)
-
-
-def _read_kept(reader: Reader, elements: int) -> int:
-    kept = reader.varint()
-    if kept > elements:
-        raise ValueError(f"{kept} of {elements} elements are kept")
-    return kept

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from trainables.compression.ahead import Norm, factor, left_over, norm_at
 from trainables.compression.left import picked, picked_codes
-from trainables.compression.quantized_inputs import quantize_inputs
+from trainables.compression.places import Layout, layout
+from trainables.compression.quantized_inputs import attach, quantizes
 from trainables.folding import folded, is_foldable
-from trainables.models.summand import Summand
 from trainables.modes import evaluating
 from trainables.pruners.base import Mask
 from trainables.quantizers.base import Dense, Grouped, Stored, WeightQuantizer, scatter_kept
@@ -38,6 +39,7 @@ class CompressedWeight(nn.Module):
     Attributes:
         quantizing: whether the forward pass quantizes; the mask is always in force.
         quantizer: the recipe's.
+        norm: the batch normalisation behind the layer, where the folded weight is what is quantized.
         phase_quantizer: a phase's own quantizer, in force instead while it is there.
         dense_gradient: whether masked elements, which are zero in the forward pass, get that zero's gradient.
     """
@@ -47,6 +49,7 @@ class CompressedWeight(nn.Module):
         self.mask = mask
         self.quantizer = quantizer
         self.phase_quantizer: WeightQuantizer | None = None
+        self.norm: Norm | None = None
         self.quantizing = False
         self.dense_gradient = False
 
@@ -58,7 +61,7 @@ class CompressedWeight(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         keep = self.mask.current()
         if self.quantizing:
-            used = _quantized(self.active, weight, keep)
+            used = self._used(self.active, weight, keep)
         else:
             used = weight if keep is None else weight * keep
         if keep is None or not self.dense_gradient:
@@ -67,12 +70,24 @@ class CompressedWeight(nn.Module):
 
     def unmasked(self, weight: Tensor) -> Tensor:
         """What the forward pass would use in place of ``weight`` if nothing of it were pruned."""
-        return _quantized(self.active, weight, None) if self.quantizing else weight
+        return self._used(self.active, weight, None) if self.quantizing else weight
+
+    def _used(self, quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
+        """What the layer multiplies by: normalisation multiplies by its factor behind it."""
+        by = factor(self.norm, weight) if quantizer.folds else None
+        if by is None:
+            return _quantized(quantizer, weight, keep)
+        return _quantized(quantizer, weight * by, keep) / by
+
+    def _folded(self, quantizer: WeightQuantizer, weight: Tensor) -> Tensor:
+        by = factor(self.norm, weight) if quantizer.folds else None
+        return weight if by is None else weight * by
 
     def start_quantizing(self, weight: Tensor) -> None:
         """Quantize from now on; learned state starts from the current ``weight``."""
         if not self.quantizing:
-            self.active.initialize(_given(self.active, weight.detach(), self.mask.current()))
+            given = self._folded(self.active, weight.detach())
+            self.active.initialize(_given(self.active, given, self.mask.current()))
         self.quantizing = True
 
     @torch.no_grad()
@@ -87,7 +102,7 @@ class CompressedWeight(nn.Module):
             return
         if not keep:
             mask = self.mask.current()
-            made = _settled(self.phase_quantizer, weight, mask)
+            made = self._settled(self.phase_quantizer, weight, mask)
             weight.copy_(made if mask is None else torch.where(mask, made, weight))
         self.phase_quantizer, self.quantizing = None, False
 
@@ -101,7 +116,8 @@ class CompressedWeight(nn.Module):
         """
         keep = self.mask.shipped(weight)
         if self.phase_quantizer is not None:
-            weight = _settled(self.phase_quantizer, weight, keep)
+            weight = self._settled(self.phase_quantizer, weight, keep)
+        weight = self._folded(self.quantizer, weight)
         if left is not None and not self.quantizer.exact_zero:
             weight, keep = picked(weight, left), None if keep is None else picked(keep, left)
             keep = None if keep is None or bool(keep.all()) else keep
@@ -109,6 +125,11 @@ class CompressedWeight(nn.Module):
         mask = None if self.quantizer.exact_zero else keep
         whole = self.quantizer.encode(_given(self.quantizer, weight, keep), tuple(weight.shape), mask)
         return whole if left is None else picked_codes(whole, left)
+
+    def _settled(self, quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
+        """What stays of ``weight``: no noise and no chance of training is left in it."""
+        with evaluating(quantizer):
+            return self._used(quantizer, weight, keep)
 
 
 def _given(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
@@ -122,12 +143,6 @@ def _given(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> T
 def _quantized(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
     made = quantizer(_given(quantizer, weight, keep))
     return made if quantizer.exact_zero else scatter_kept(made, keep, tuple(weight.shape))
-
-
-def _settled(quantizer: WeightQuantizer, weight: Tensor, keep: Tensor | None) -> Tensor:
-    """What stays of ``weight``: no noise and no chance of training is left in it."""
-    with evaluating(quantizer):
-        return _quantized(quantizer, weight, keep)
 
 
 def survivors(weight: Tensor, keep: Tensor | None) -> Tensor:
@@ -155,7 +170,8 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
     layers = {name.rpartition(".")[0] for name in chosen}
     tied = aliases(student)
     stored = {name for name in chosen if name not in tied}
-    layers |= {prefix for prefix, module in student.named_modules() if isinstance(module, Summand)}
+    found = layout(student, chosen) if quantizes(student, recipe, chosen) else Layout()
+    layers |= {place.where for place in found.places}
     for role, part, names in (
         ("quantizer", recipe.quantizer, stored),
         ("pruner", recipe.pruner, stored),
@@ -165,7 +181,7 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
     quantizers = recipe.quantizer.over(
         {name: tuple(weight.shape) for name, weight in student.named_parameters() if name in stored}
     )
-    quantize_inputs(student, recipe, chosen)
+    attach(student, recipe.activations, found)
     made: dict[str, CompressedWeight] = {}
     for prefix, module in list(student.named_modules()):
         for child, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
@@ -184,6 +200,9 @@ def compress(student: nn.Module, recipe: Recipe) -> nn.Module:
                         f"rows or groups of a weight have bits of their own, got {recipe.quantizer}"
                     )
                 made[first] = CompressedWeight(mask, quantizer)
+                alone = name not in tied and name not in tied.values()
+                if quantizer.folds and alone and child == "weight" and prefix in found.norms:
+                    made[first].norm = norm_at(student, found.norms[prefix])
             parametrize.register_parametrization(module, child, made[first])
         if isinstance(module, nn.RNNBase) and parametrize.is_parametrized(module):
             module.register_forward_pre_hook(_hand_weights)
@@ -277,12 +296,18 @@ def stored_tensors(
             for part in stored.arrays():
                 check_finite(f"the quantized {name}", part)
         tensors |= made
+    ahead = {
+        compressed.norm.module: compressed.norm
+        for _, compressed, _ in compressed_weights(student)
+        if compressed.norm is not None
+    }
     seen: set[Tensor] = set()
     for prefix, module in student.named_modules():
         if "parametrizations" in prefix.split("."):
             continue
         if is_foldable(module):
             scale, shift = folded(module)
+            scale = left_over(ahead.get(module), scale)
             plain = {"scale": scale, "shift": shift}
         else:
             plain = dict(module.named_parameters(recurse=False))

@@ -130,7 +130,8 @@ class ExitNetwork(Routed):
         logits = self.heads[number](features)
         left.append((self.certain(number, logits), logits))
         # A traced graph holds all exits; it decides at run time.
-        if not torch.jit.is_tracing() and bool(torch.stack([certain for certain, _ in left]).any(0).all()):
+        traced = torch.jit.is_tracing() or torch.compiler.is_exporting()
+        if not traced and bool(torch.stack([certain for certain, _ in left]).any(0).all()):
             raise _Answered
 
     @contextmanager

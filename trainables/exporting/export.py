@@ -9,7 +9,7 @@ import io
 import json
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trainables.activations.base import Grid, InputQuantizer
 from trainables.activations.functional import on_grid
-from trainables.compression.quantized_inputs import input_quantizers
+from trainables.compression.quantized_inputs import input_quantizers, unfollowed
 from trainables.exporting.branches import branched
 from trainables.exporting.integer_graph import Outcome, to_integers
 from trainables.exporting.integer_weight import (
@@ -29,23 +29,26 @@ from trainables.exporting.integer_weight import (
     integer_weight,
     value_key,
 )
+from trainables.exporting.stored_weights import Kept, store_weights
 from trainables.exporting.symbolics import own_forms
+from trainables.exporting.tidying import shortened
 from trainables.interfaces.base import Graph, Inputs, Interface, Run, Runs
 from trainables.modes import without_fused_attention
 from trainables.quantizers.base import Stored
 from trainables.runtime import load
 
 OPSET = 17
+NARROW_OPSET = 20
+"""Traced in where weights are stored in few bits: the last one that the exporter knows."""
+
 TOLERANCE = 1e-4
 LARGEST_DISTANCE = 0.25
 """Of the outputs' root mean square; an integer export farther from the network is another network."""
 
 CHECKED = 64  # inputs
 
-WEIGHTS_NOTE = (
-    "stored as float32: ONNX has no type for weights of a few bits in buckets with scales or codebooks, "
-    "so this file is as large and as fast as an uncompressed network's; the small one is the packed file"
-)
+Weights = Literal["stored", "float32"]
+"""How an export stores weights: in the bits of the packed file, or decoded."""
 
 
 class ExportError(Exception):
@@ -59,6 +62,7 @@ def to_onnx(
     tensors: Mapping[str, Stored] | None = None,
     *,
     reduced_range: bool | None = None,
+    weights: Weights = "stored",
 ) -> dict[str, bytes]:
     """The ONNX files of ``model`` in eval mode, by name, checked against it before they are returned.
 
@@ -68,8 +72,9 @@ def to_onnx(
 
     Layers whose weights have at most 8 bits on an even grid around zero, with one scale per tensor or output
     channel, and whose inputs are quantized, are written as 8-bit integers, see
-    :mod:`trainables.exporting.integer_graph`. All other weights are float32, with the values they have after
-    decoding; their inputs are quantized as in the student.
+    :mod:`trainables.exporting.integer_graph`. All other weights keep the bits of the packed file, see
+    :mod:`trainables.exporting.stored_weights`; a runtime makes float32 of them as it loads the file, with the
+    values they have after decoding. Their inputs are quantized as in the student.
 
     Each file is checked on inputs of other sizes and values than it was traced on, and then all of them
     together, as a whole, see :meth:`Interface.agrees`.
@@ -86,6 +91,8 @@ def to_onnx(
         reduced_range: round weights to levels in [-64, 64] where they need more than 7 bits. x86 processors
             without VNNI need that: they saturate, and give wrong sums, without. None (default) does so if
             this machine is one.
+        weights: ``stored`` (default) keeps the bits of ``tensors``; ``float32`` stores what they decode to,
+            in a file of opset 17 for older runtimes.
 
     Raises:
         ExportError: an operation without an ONNX form, an output that is not finite, outputs in ONNX
@@ -102,14 +109,18 @@ def to_onnx(
     rounded: dict[ValueKey, np.ndarray] = {}
     try:
         for name, graph in interface.graphs(_emitting(network)).items():
-            exported = _sized(onnx.load_from_string(_traced(graph)), graph)
-            note = WEIGHTS_NOTE
+            few_bits = weights == "stored" and tensors is not None
+            exported = _sized(
+                onnx.load_from_string(_traced(graph, NARROW_OPSET if few_bits else OPSET)), graph
+            )
+            outcome = None
             if quantized:
                 outcome = to_integers(exported, tensors or {}, reduced_range=reduced)
-                note = _note(outcome, reduced)
                 rounded |= outcome.rounded
+            kept = store_weights(exported, tensors) if few_bits and tensors is not None else None
+            note = _note(outcome, reduced, kept) + (unfollowed(network) if quantized else "")
             facts = {"weights": note, "graph": name, **interface.metadata(), **metadata}
-            files[name] = _annotated(branched(exported), facts)
+            files[name] = _annotated(shortened(branched(exported)), facts)
     except Exception as error:  # exporter and checker raise errors of many unrelated classes
         # Without the cause, which another process may be unable to build again.
         raise ExportError(f"the network cannot be exported to ONNX: {_first_line(error)}") from None
@@ -118,6 +129,23 @@ def to_onnx(
     else:
         _check(network, interface, _load(files))
     return files
+
+
+def check_runs(network: nn.Module, interface: Interface, runs: Runs) -> None:
+    """Compare graphs in a runtime with ``network`` as :func:`to_onnx` compares its own.
+
+    Args:
+        network: in eval mode on the CPU.
+        interface: how it is used.
+        runs: its graphs, as they were exported, in a runtime; any batch goes.
+
+    Raises:
+        ExportError: they do something else.
+    """
+    if any(quantizer.quantizing for _, quantizer in input_quantizers(network)):
+        _check_quantized(network, interface, runs)
+    else:
+        _check(network, interface, runs)
 
 
 def integer_kind(network: nn.Module, tensors: Mapping[str, Stored]) -> str:
@@ -133,11 +161,20 @@ def integer_kind(network: nn.Module, tensors: Mapping[str, Stored]) -> str:
     return hashlib.sha256(facts.encode()).hexdigest()[:8]
 
 
-def _note(outcome: Outcome, reduced: bool) -> str:
+def _note(outcome: Outcome | None, reduced: bool, kept: Kept | None) -> str:
+    """How weights are stored and used, for the file's metadata."""
+    floats = "float32"
+    if kept is not None and kept.few:
+        floats = (
+            f"in the bits of the packed file ({len(kept.few)} of {len(kept.few) + len(kept.wide)} tensors), "
+            "float32 once loaded"
+        )
+    if outcome is None:
+        return floats
     if not outcome.integer:
-        return f"{WEIGHTS_NOTE}; inputs of layers are rounded as in the student"
+        return f"{floats}; inputs of layers are rounded as in the student"
     span = f"-{REDUCED} to {REDUCED} (for processors without VNNI)" if reduced else "-128 to 127"
-    rest = "" if outcome.integer == outcome.layers else "; the other layers multiply in float32"
+    rest = "" if outcome.integer == outcome.layers else f"; the other layers multiply in float32, {floats}"
     return (
         f"int8, {span}, one scale per output channel, in {outcome.integer} of {outcome.layers} convolutions "
         f"and linear layers; their inputs are uint8 and biases int32{rest}"
@@ -153,11 +190,11 @@ def to_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     return safetensors.torch.save(copies, dict(metadata))
 
 
-def _traced(graph: Graph) -> bytes:
+def _traced(graph: Graph, opset: int = OPSET) -> bytes:
     file = io.BytesIO()
     # The exporter prints graphs on errors, and has no form for attention's fused kernels.
     silent = contextlib.redirect_stdout(io.StringIO())
-    with warnings.catch_warnings(), silent, without_fused_attention(), own_forms(OPSET):
+    with warnings.catch_warnings(), silent, without_fused_attention(), own_forms(opset):
         warnings.simplefilter("ignore")  # what the exporter suspects, the checks of what it made find out
         torch.onnx.export(
             graph.module,
@@ -166,7 +203,7 @@ def _traced(graph: Graph) -> bytes:
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             dynamic_axes={name: dict(axes) for name, axes in {**graph.inputs, **graph.outputs}.items()},
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=False,
         )
     return file.getvalue()
@@ -204,14 +241,16 @@ class _EmittedQuantizer(nn.Module):
     scale: Tensor
     zero: Tensor
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid | None) -> None:
         super().__init__()
-        self.bits = grid.bits
+        self.bits = 0 if grid is None else grid.bits
+        if grid is None:
+            return
         self.register_buffer("scale", grid.scale.clone())
         self.register_buffer("zero", grid.zero.to(torch.uint8))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _Rounded.apply(x, self.scale, self.zero, self.bits)
+    def forward(self, x: Tensor, again: bool = False, part: bool = False) -> Tensor:
+        return _Rounded.apply(x, self.scale, self.zero, self.bits) if self.bits else x
 
 
 def _emitting(network: nn.Module) -> nn.Module:
@@ -219,7 +258,7 @@ def _emitting(network: nn.Module) -> nn.Module:
     copied = copy.deepcopy(network)
     for name, quantizer in list(input_quantizers(copied)):
         parent, _, child = name.rpartition(".")
-        emitted = _EmittedQuantizer(quantizer.grid()) if quantizer.quantizing else nn.Identity()
+        emitted = _EmittedQuantizer(quantizer.grid() if quantizer.quantizing else None)
         setattr(copied.get_submodule(parent), child, emitted)
     return copied
 

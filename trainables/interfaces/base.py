@@ -96,6 +96,15 @@ class Interface(ABC):
         """
 
     @abstractmethod
+    def exported(self, network: nn.Module, runs: Runs) -> nn.Module:
+        """The exported graphs, used as a task uses ``network``: on the CPU, without gradients.
+
+        Args:
+            network: whose graphs they are, in eval mode.
+            runs: its graphs in a runtime.
+        """
+
+    @abstractmethod
     def work(self) -> dict[str, Work]:
         """What is timed, by the name of the metric in milliseconds; ``latency_ms`` is one of them."""
 

@@ -15,6 +15,17 @@ from trainables.interfaces.base import BATCH, Graph, Inputs, Interface, Runs, Wo
 NETWORK, INPUT, OUTPUT = "network", "input", "output"
 
 
+class _Exported(nn.Module):
+    """An exported network as its task uses it."""
+
+    def __init__(self, runs: Runs) -> None:
+        super().__init__()
+        self._run = runs[NETWORK]
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.from_numpy(self._run({INPUT: np.ascontiguousarray(values.numpy())})[OUTPUT])
+
+
 @dataclass(frozen=True)
 class Classifier(Interface):
     """One graph: ``input``, float32 (batch, *shape), to ``output``, logits (batch, ..., classes).
@@ -59,6 +70,10 @@ class Classifier(Interface):
         chosen = runs[NETWORK]({INPUT: inputs.numpy()})[OUTPUT].argmax(-1)
         values = np.take_along_axis(expected, chosen[..., None], -1)[..., 0]
         return bool((values >= expected.max(-1) - tolerance * np.abs(expected).max(initial=0.0)).all())
+
+    def exported(self, network: nn.Module, runs: Runs) -> nn.Module:
+        """See :meth:`Interface.exported`."""
+        return _Exported(runs)
 
     def work(self) -> dict[str, Work]:
         """``latency_ms``: one random input."""

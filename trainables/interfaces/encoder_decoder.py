@@ -149,6 +149,11 @@ class EncoderDecoder(Interface):
                     return False
         return True
 
+    def exported(self, network: nn.Module, runs: Runs) -> nn.Module:
+        """See :meth:`Interface.exported`; the network has the methods of :class:`Stateful`."""
+        names = [tensor.name for tensor in cast(Stateful, network).state_tensors]
+        return _Exported(ExportedTranslator(runs, names))
+
     def work(self) -> dict[str, Work]:
         """``latency_ms``, greedy, and ``latency_beam_ms``, a beam of 5; each 16 steps, whatever is said.
 
@@ -240,11 +245,29 @@ class ExportedTranslator:
         return tuple(torch.from_numpy(arrays[name]) for name in self._names)
 
 
+class _Exported(nn.Module):
+    """Exported graphs as a task uses a translator: said one token after the other, or all at once."""
+
+    def __init__(self, translator: ExportedTranslator) -> None:
+        super().__init__()
+        self.translator = translator
+        self.encode, self.step = translator.encode, translator.step
+
+    def forward(self, sentences: Sentences) -> Tensor:
+        return _logits(self.translator, sentences.source, sentences.lengths, sentences.target)
+
+
 def _stepped(network: Stateful, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
+    """:func:`_logits` of a translator whose state has as many tensors as it names."""
+    found = len(network.encode(source, lengths))
+    if found != len(network.state_tensors):
+        raise ValueError(f"state_tensors names {len(network.state_tensors)} tensors of {found}")
+    return _logits(network, source, lengths, target)
+
+
+def _logits(network: Translator, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
     """Logits (n, t, vocabulary) of what follows each token of ``target`` (n, t)."""
     state = network.encode(source, lengths)
-    if len(state) != len(network.state_tensors):
-        raise ValueError(f"state_tensors names {len(network.state_tensors)} tensors of {len(state)}")
     rows = []
     for token in target.unbind(1):
         logits, state = network.step(token, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,19 @@ class _Positional(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Any:
         return call(self.network, joined(self._inputs, tensors))
+
+
+class _Exported(nn.Module):
+    """An exported network as its task uses it."""
+
+    def __init__(self, runs: Runs, names: Sequence[str]) -> None:
+        super().__init__()
+        self._run, self._names = runs[NETWORK], tuple(names)
+
+    def forward(self, *tensors: Tensor, **named: Tensor) -> Tensor:
+        given = named or dict(zip(self._names, tensors, strict=True))
+        fed = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in given.items()}
+        return torch.from_numpy(self._run(fed)[OUTPUT])
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,10 @@ class Tensors(Interface):
             return bool((np.abs(found - expected) <= max(allowed, 1e-6)).all())
         chosen = np.take_along_axis(expected, found.argmax(1)[:, None], 1)[:, 0]
         return bool((chosen >= expected.max(1) - allowed).all())
+
+    def exported(self, network: nn.Module, runs: Runs) -> nn.Module:
+        """See :meth:`Interface.exported`."""
+        return _Exported(runs, self._names())
 
     def work(self) -> dict[str, Work]:
         """``latency_ms``: one random sample."""

@@ -76,9 +76,10 @@ def quantization_aware_training(
 
     Symmetric weights per output channel, moving averages of the inputs' ranges, gradients straight through.
     ``quantized_epochs`` of the epochs are quantized, a quarter (at least one) by default, at
-    ``quantized_learning_rate``, a tenth of the optimizer's by default. Batch normalisation is folded into
-    the weights after training and not, as in the paper, before they are quantized: it stays a scale and a
-    shift per channel, which symmetric scales per channel absorb exactly.
+    ``quantized_learning_rate``, a tenth of the optimizer's by default. As in the paper, the weights that are
+    quantized have their batch normalisation folded in, and so do those of other methods with these weights
+    and quantized inputs; how that differs from the paper, :mod:`trainables.compression.ahead` says. Sums,
+    concatenations, poolings and activations are found in the network's graph and read few levels too.
     """
     count = late_epochs(given, "quantized_epochs", quantized_epochs, 4)
     rate = 0.1 * optimizer.learning_rate if quantized_learning_rate is None else quantized_learning_rate

@@ -1,7 +1,7 @@
 """What a trial reports, and how it is measured; one measurement per file. Importing this loads no torch."""
 
 from trainables.foreign import shown
-from trainables.metrics.base import LATENCY, Metric, Quality, span
+from trainables.metrics.base import DEVICE, LATENCY, Metric, Quality, span
 from trainables.metrics.known import COSTS, METRICS, QUALITIES
 from trainables.metrics.own import own_quality, own_spelling, read_spelling
 
@@ -13,6 +13,7 @@ __all__ = [
     "Metric",
     "Quality",
     "costs_of",
+    "device_costs",
     "own_quality",
     "quality_of",
     "span",
@@ -27,6 +28,11 @@ def costs_of(quality: Quality) -> tuple[Metric, ...]:
     tables, pages, limits and objectives have it, too.
     """
     return (*COSTS, *quality.costs)
+
+
+def device_costs(quality: Quality) -> tuple[Metric, ...]:
+    """Those of :func:`costs_of` that a device of the user's says, such as ``device_latency_ms``."""
+    return tuple(metric for metric in quality.costs if metric.name.startswith(DEVICE))
 
 
 def spelled(quality: Quality) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 GOALS = ("up", "down")
 VALIDATION = "validation_"
 """Begins the names of what is measured on the validation split, which selects."""
+DEVICE = "device_"
+"""Begins the names of what a device of the user's says, so that none is taken for another metric."""
 LATENCY = "latency_"
 """Begins the names of what is timed in ONNX Runtime on the machine that trains."""
 

@@ -123,9 +123,22 @@ COSTS: tuple[Metric, ...] = (
 )
 """What every trial reports beside its quality."""
 
+OF_THE_FRONT: tuple[Metric, ...] = (
+    Metric(
+        "latency_openvino_ms",
+        "latency in OpenVINO",
+        "down",
+        "ms",
+        "As latency_ms, in OpenVINO with the student's own arithmetic; of a finished sweep's front, where "
+        "OpenVINO is installed.",
+    ),
+)
+"""What is measured once a sweep has ended, of the students on its front; nothing is searched by it."""
+
 METRICS: tuple[Metric, ...] = (
     Metric("loss", "training loss", "down", "", "Mean of an epoch, of all terms that are minimised."),
     *(metric for quality in QUALITIES for metric in quality.metrics),
     *COSTS,
+    *OF_THE_FRONT,
 )
 """Every number that is logged to a trial's run."""

@@ -82,10 +82,11 @@ def measure_latencies(
     if runs < MIN_RUNS:
         raise ValueError(f"runs must be at least {MIN_RUNS}, got {runs=}")
     loaded = load(graphs)
-    return {name: _timed(functools.partial(work, loaded), runs) for name, work in interface.work().items()}
+    return {name: timed(functools.partial(work, loaded), runs) for name, work in interface.work().items()}
 
 
-def _timed(work: Callable[[], object], runs: int) -> Latency:
+def timed(work: Callable[[], object], runs: int) -> Latency:
+    """The latency of ``work``: ``WARM_UP`` calls first, then ``runs`` of them, fewer of a slow one."""
     for _ in range(WARM_UP):
         work()
     seconds: list[float] = []

@@ -9,7 +9,7 @@ import unicodedata
 from typing import Any
 
 from trainables.foreign import parse_json, shown
-from trainables.metrics.base import GOALS, VALIDATION, Quality
+from trainables.metrics.base import DEVICE, GOALS, VALIDATION, Quality
 from trainables.metrics.known import METRICS
 
 LONGEST_LABEL = 40
@@ -133,8 +133,10 @@ def _check_name(name: Any) -> None:
             "the name of a quality must be a small letter and up to 31 small letters, digits "
             f"or underscores, got name={_said(name)}"
         )
-    if name.startswith((VALIDATION, "teacher_")):
-        raise ValueError(f"the name of a quality must not begin with {VALIDATION} or teacher_, got {name=}")
+    if name.startswith((VALIDATION, "teacher_", DEVICE)):
+        raise ValueError(
+            f"the name of a quality must not begin with {VALIDATION}, teacher_ or {DEVICE}, got {name=}"
+        )
     if name in TAKEN or name in {metric.name for metric in METRICS}:
         raise ValueError(f"the name of a quality must be none that means something else, got {name=}")
 

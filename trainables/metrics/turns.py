@@ -23,9 +23,17 @@ def turn_name(user: int) -> str:
     return f"\0rayduce-latency-{user}"
 
 
+def device_turn(user: int, device: str) -> str:
+    """As :func:`turn_name`, of whoever of this user asks the device of that name."""
+    return f"\0rayduce-device-{user}-{device}"
+
+
 @contextmanager
-def alone() -> Iterator[None]:
+def alone(name: str | None = None) -> Iterator[None]:
     """Be the only process of this user on this machine that measures; whoever comes meanwhile waits.
+
+    Args:
+        name: of the turn; None (default) is :func:`turn_name`, for what is timed on this machine.
 
     The turn is a socket with a name of Linux's abstract kind, which is in no folder: there is nothing to be
     put there by others, nothing to clean up, and the kernel gives the name back when its process dies. Who
@@ -36,10 +44,11 @@ def alone() -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
+    name = turn_name(os.getuid()) if name is None else name
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ours:
         give_up: float | None = None
-        while not _taken(ours):
-            holder = _wait_for_holder()
+        while not _taken(ours, name):
+            holder = _wait_for_holder(name)
             if holder == "another":
                 break
             if holder == "ours":
@@ -52,10 +61,10 @@ def alone() -> Iterator[None]:
         yield
 
 
-def _taken(ours: socket.socket) -> bool:
+def _taken(ours: socket.socket, name: str) -> bool:
     """Take the turn, unless it is another's."""
     try:
-        ours.bind(turn_name(os.getuid()))
+        ours.bind(name)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -64,7 +73,7 @@ def _taken(ours: socket.socket) -> bool:
     return True
 
 
-def _wait_for_holder() -> str:
+def _wait_for_holder(name: str) -> str:
     """Wait until a process of this user has had its turn.
 
     Returns:
@@ -73,7 +82,7 @@ def _wait_for_holder() -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.setblocking(False)  # a queue that others have filled would let us wait
         try:
-            line.connect(turn_name(os.getuid()))
+            line.connect(name)
         except ConnectionRefusedError:  # gone by now, or not listening yet
             return "nobody"
         except BlockingIOError:

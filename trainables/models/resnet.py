@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from trainables.image_sizes import halvings
 from trainables.models.base import Architecture
 from trainables.models.shapes import image_shape
-from trainables.models.summand import Summand
 from trainables.ranges import Range
 
 STAGES = (16, 32, 64)
@@ -66,12 +65,10 @@ class _Block(nn.Module):
             nn.ReLU(inplace=True),
             _convolution(outputs, outputs, 1),
             nn.BatchNorm2d(outputs),
-            Summand(),
         )
-        self.shortcut = Summand()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        shortcut = self.shortcut(inputs)  # before pixels are dropped: it sees what the convolution sees
+        shortcut = inputs
         if self.stride > 1:
             shortcut = shortcut[:, :, :: self.stride, :: self.stride]
         if self.extra:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rayduce_reader import forms
+from rayduce_reader.forms import NO_GROUP as NO_GROUP
+from rayduce_reader.forms import ROWS as ROWS
 from trainables.part import Part
-
-PIECE = 2**18
-"""Elements that are decoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -52,47 +52,35 @@ class Codes:
     keep: Tensor | None = None
     zero: int | None = None
 
+    @property
+    def symbols(self) -> int:
+        """How many values an index may take."""
+        return 2**self.bits if self.codebook is None else self.codebook.numel()
+
     def decode(self) -> Tensor:
         """The float32 tensor these codes stand for, of ``shape``; the same bits on every machine.
 
         It is made piece by piece, so that it takes little more memory than the result.
         """
-        elements = math.prod(self.shape)
-        levels, scale = self._levels(), self.scale.float()
-        offset = None if self.offset is None else self.offset.float()
-        keep = None if self.keep is None else self.keep.reshape(-1)
-        decoded = torch.zeros(elements)
-        first = 0
-        for begin in range(0, elements, PIECE):
-            piece = decoded[begin : begin + PIECE]
-            kept = piece.numel() if keep is None else int(keep[begin : begin + PIECE].count_nonzero())
-            values = self._values(first, first + kept, levels, scale, offset)
-            first += kept
-            if keep is None:
-                piece.copy_(values)
-            else:
-                piece.masked_scatter_(keep[begin : begin + PIECE], values)
-        return decoded.reshape(self.shape)
+        return torch.from_numpy(self.numpy().decode())
+
+    def numpy(self) -> forms.Codes:
+        """The same as NumPy arrays, without a copy, for :mod:`rayduce_reader`."""
+        return forms.Codes(
+            _array(self.index),
+            self.shape,
+            self.bits,
+            self.bucket_size,
+            _perhaps(self.offset),
+            _array(self.scale),
+            _perhaps(self.codebook),
+            _perhaps(self.keep),
+            self.zero,
+        )
 
     def arrays(self) -> tuple[Tensor, ...]:
         """What levels are made into values with, those that there are: offsets, scales, codebook."""
         return tuple(array for array in (self.offset, self.scale, self.codebook) if array is not None)
-
-    def _values(self, begin: int, end: int, levels: Tensor, scale: Tensor, offset: Tensor | None) -> Tensor:
-        """What the kept elements from ``begin`` to ``end`` are worth."""
-        bucket = self.index.numel() if self.bucket_size is None else self.bucket_size
-        which = torch.arange(begin, end) // max(bucket, 1)
-        values = scale[which] * levels[self.index[begin:end].long()]
-        return values if offset is None else values + offset[which]
-
-    def _levels(self) -> Tensor:
-        if self.codebook is not None:
-            return self.codebook
-        numbers = torch.arange(2**self.bits, dtype=torch.float32)
-        if self.zero is not None:
-            return numbers - self.zero
-        # Divided one by one, as the forward pass does, so that both give the same bits.
-        return numbers / (2**self.bits - 1)
 
 
 @dataclass(frozen=True)
@@ -123,10 +111,8 @@ class MixedCodes:
 
     def widths(self) -> Tensor:
         """Bits of each kept element, uint8, shape (n,)."""
-        elements = math.prod(self.shape)
-        size = elements if self.group_size is None else min(self.group_size, elements)
-        every = self.bits.repeat_interleave(size)[:elements]
-        return every if self.keep is None else every[self.keep.reshape(-1)]
+        of = forms.widths_of(self.bits.numpy(), self.group_size, self.shape, _perhaps(self.keep))
+        return torch.from_numpy(of)
 
     def by_width(self) -> Iterator[tuple[int, Tensor]]:
         """Each number of bits that a kept element has, ascending, and the levels of these, int16."""
@@ -136,12 +122,19 @@ class MixedCodes:
 
     def decode(self) -> Tensor:
         """The float32 tensor of ``shape``; the same bits on every machine. It is made piece by piece."""
-        values, widths = torch.empty(self.index.numel()), self.widths()
-        steps = torch.tensor([1.0, *(2.0**width - 1 for width in range(1, 16))])
-        for begin in range(0, self.index.numel(), PIECE):
-            piece = self.index[begin : begin + PIECE].float().div_(steps[widths[begin : begin + PIECE].int()])
-            values[begin : begin + PIECE] = piece.mul_(self.scale).add_(self.offset)
-        return scatter_kept(values, self.keep, self.shape)
+        return torch.from_numpy(self.numpy().decode())
+
+    def numpy(self) -> forms.MixedCodes:
+        """The same as NumPy arrays, without a copy."""
+        return forms.MixedCodes(
+            _array(self.index),
+            self.shape,
+            _array(self.bits),
+            self.group_size,
+            _array(self.offset),
+            _array(self.scale),
+            _perhaps(self.keep),
+        )
 
     def arrays(self) -> tuple[Tensor, ...]:
         """What levels are made into values with: offset and scale."""
@@ -168,6 +161,12 @@ class Dense:
         """The tensor itself, in the dtype it was given."""
         return self.values
 
+    def numpy(self) -> forms.Dense:
+        """The same as NumPy arrays, without a copy; of bfloat16, which NumPy has not, the bit patterns."""
+        values, bfloat16 = self.values, self.values.dtype == torch.bfloat16
+        patterns = values.view(torch.uint16) if bfloat16 else values
+        return forms.Dense(_array(patterns), _perhaps(self.keep), bfloat16)
+
     def arrays(self) -> tuple[Tensor, ...]:
         """None: there are no levels."""
         return ()
@@ -175,6 +174,30 @@ class Dense:
 
 Stored = Codes | MixedCodes | Dense
 """What a file holds of one tensor."""
+
+
+def from_numpy(form: forms.Form) -> Stored:
+    """What :mod:`rayduce_reader` has read as tensors, without a copy."""
+    keep = None if form.keep is None else torch.from_numpy(form.keep)
+    if isinstance(form, forms.Dense):
+        values = torch.from_numpy(form.values)
+        return Dense(values.view(torch.bfloat16) if form.bfloat16 else values, keep)
+    index, scale = torch.from_numpy(form.index), torch.from_numpy(form.scale)
+    offset = None if form.offset is None else torch.from_numpy(form.offset)
+    if isinstance(form, forms.MixedCodes):
+        assert offset is not None
+        bits = torch.from_numpy(form.bits)
+        return MixedCodes(index, form.shape, bits, form.group_size, offset, scale, keep)
+    book = None if form.codebook is None else torch.from_numpy(form.codebook)
+    return Codes(index, form.shape, form.bits, form.bucket_size, offset, scale, book, keep, form.zero)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().numpy()
+
+
+def _perhaps(tensor: Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else _array(tensor)
 
 
 @dataclass(frozen=True)
@@ -196,27 +219,13 @@ class Grouped:
         Raises:
             ValueError: rows and groups do not fit each other.
         """
-        sizes = [int((self.rows == number).sum()) for number in range(len(self.groups))]
-        shapes = [(size, *self.groups[0].shape[1:]) for size in sizes]
-        zero = int((self.rows == NO_GROUP).sum())
-        if sum(sizes) + zero != len(self.rows) or shapes != [group.shape for group in self.groups]:
-            raise ValueError(f"groups of {[group.shape for group in self.groups]} are not rows of {sizes}")
-        made = torch.zeros(len(self.rows), *shapes[0][1:])
-        for number, group in enumerate(self.groups):
-            made[self.rows == number] = group.decode().float()
-        return made
+        groups = [group.numpy() for group in self.groups]
+        return torch.from_numpy(forms.decode_groups(self.rows.numpy(), groups))
 
     def named(self, name: str) -> dict[str, Stored]:
         """The tensors that a file holds of it; :func:`joined` puts them together again."""
         parts = {f"{name}[{number}]": group for number, group in enumerate(self.groups)}
         return {f"{name}{ROWS}": Dense(self.rows), **parts}
-
-
-NO_GROUP = 255
-"""In place of a group's number: the row is zero."""
-
-ROWS = "[rows]"
-"""Ends the name of the tensor that says which group each row is in; no parameter's name holds a bracket."""
 
 
 def joined(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
@@ -225,30 +234,16 @@ def joined(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
     Raises:
         ValueError: groups are missing, or do not fit.
     """
-    found = dict(tensors)
-    for name in [name.removesuffix(ROWS) for name in tensors if name.endswith(ROWS)]:
-        rows = found.pop(name + ROWS).decode()
-        if rows.dtype != torch.uint8 or rows.dim() != 1 or not len(rows):
-            raise ValueError(f"{name}{ROWS} must name the group of each row, got {rows.dtype} {rows.shape}")
-        named = rows[rows != NO_GROUP]
-        if not len(named):
-            raise ValueError(f"{name}{ROWS} names no group")
-        numbers = range(int(named.max()) + 1)
-        if missing := [number for number in numbers if f"{name}[{number}]" not in found]:
-            raise ValueError(f"{name}[{missing[0]}] is missing")
-        groups = tuple(found.pop(f"{name}[{number}]") for number in numbers)
-        found[name] = Dense(Grouped(rows, groups).decode())
-    return found
+    before = {name: tensor.numpy() for name, tensor in tensors.items()}
+    after = forms.joined(before)
+    return {
+        name: tensors[name] if form is before.get(name) else from_numpy(form) for name, form in after.items()
+    }
 
 
 def removed_elements(tensors: Mapping[str, Stored]) -> int:
     """Elements of rows that are zero and not stored, see :data:`NO_GROUP`, of all tensors of a file."""
-    removed = 0
-    for name, rows in tensors.items():
-        group = tensors.get(f"{name.removesuffix(ROWS)}[0]") if name.endswith(ROWS) else None
-        if group is not None:
-            removed += int((rows.decode() == NO_GROUP).sum()) * math.prod(group.shape[1:])
-    return removed
+    return forms.removed_elements({name: tensor.numpy() for name, tensor in tensors.items()})
 
 
 def scatter_kept(values: Tensor, keep: Tensor | None, shape: tuple[int, ...]) -> Tensor:
@@ -266,12 +261,14 @@ class WeightQuantizer(nn.Module):
             pruned elements are zero and stay zero, and no mask has to be stored. The others are given
             the kept values alone, shape (n,), because they would move pruned zeros off zero.
         all_zero: whether it makes every value zero.
+        folds: whether what it rounds has the factor of the batch normalisation behind the layer in it.
         divisible: whether what is left of a tensor can be stored when channels are taken out of it.
     """
 
     exact_zero: ClassVar[bool] = False
     all_zero: ClassVar[bool] = False
     divisible: ClassVar[bool] = True
+    folds: bool = False
 
     def initialize(self, weight: Tensor) -> None:
         """Take learned state (a codebook) from ``weight``; by default there is none."""

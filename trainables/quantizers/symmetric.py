@@ -33,6 +33,7 @@ class _Symmetric(WeightQuantizer):
     def __init__(self, part: Symmetric) -> None:
         super().__init__()
         self.part = part
+        self.folds = part.per_channel
 
     def _bucket(self, weight: Tensor) -> int | None:
         if not self.part.per_channel:

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from trainables.batch import Batch
 from trainables.calibration import InputBatches
 from trainables.compression.compressed_weight import check_finite, compressible, narrowed, stored_tensors
+from trainables.compression.places import Layout, layout
 from trainables.compression.quantized_inputs import (
-    INPUT_QUANTIZER,
+    attach,
     calibrate,
     input_quantizers,
-    quantize_inputs,
+    of_quantizer,
+    quantizes,
 )
 from trainables.folding import fold_batch_norms
 from trainables.foreign import shown
@@ -134,16 +136,14 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Stored], model: Model | None =
     except ValueError as error:
         raise PackedFileError(f"damaged packed file: {error}") from error
     model = model or recipe.model
-    shapes = {
-        name: tuple(tensor.shape)
-        for name, tensor in tensors.items()
-        if INPUT_QUANTIZER not in name.split(".")
-    }
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if not of_quantizer(name)}
+    places = None
     if model.imports is None:  # a recipe may claim any size: look before allocating
         with torch.device("meta"):
-            _check_shapes(_built(model, recipe, shapes), tensors)
+            outline, places = _built(model, recipe, shapes)
+            _check_shapes(outline, tensors)
     with torch.random.fork_rng(devices=[]):  # building must not move the caller's random state
-        network = _built(model, recipe, shapes)
+        network, _ = _built(model, recipe, shapes, places)
     _check_shapes(network, tensors)
     decoded = {name: tensor.decode() for name, tensor in tensors.items()}
     tied = {name: decoded[first] for name, first in aliases(network).items()}
@@ -151,19 +151,22 @@ def rebuild(recipe: Recipe, tensors: Mapping[str, Stored], model: Model | None =
     return network.eval().requires_grad_(False)
 
 
-def _built(model: Model, recipe: Recipe, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+def _built(
+    model: Model, recipe: Recipe, shapes: Mapping[str, tuple[int, ...]], places: Layout | None = None
+) -> tuple[nn.Module, Layout]:
+    """The network, and where its inputs are quantized, which one that was built so before knows already."""
     network = model.rebuilt(recipe.task.input_shape, recipe.task.outputs, shapes)
     if model.imports is not None:
         recipe.task.interface.check(network, recipe.task.outputs)
-    return _fitted(network, recipe)
-
-
-def _fitted(network: nn.Module, recipe: Recipe) -> nn.Module:
     try:
         names = compressible(network, recipe)
     except ValueError as error:
         raise PackedFileError(f"the recipe does not fit its network: {shown(str(error))}") from error
-    return quantize_inputs(fold_batch_norms(network), recipe, names, quantizing=True)
+    fold_batch_norms(network)
+    if places is None:
+        places = layout(network, names) if quantizes(network, recipe, names) else Layout()
+    attach(network, recipe.activations, places, quantizing=True)
+    return network, places
 
 
 def _check_shapes(network: nn.Module, tensors: Mapping[str, Stored]) -> None:

@@ -54,6 +54,10 @@ class LoadedTask(Protocol):
         """
         ...
 
+    def chosen(self, split: str, index: Tensor) -> Iterator[Batch]:
+        """The samples ``index`` (int64, shape (n,), on the CPU, ascending) of ``split``, as they are."""
+        ...
+
     def fingerprint(self) -> str:
         """Names the training inputs in all shared views: where it is equal, they are equal."""
         ...

@@ -187,6 +187,13 @@ class LoadedImages:
                 seen = augment(seen, SHARED_SEED, view, index, padding=self._padding, flip=self._flip)
             yield Batch(normalise(seen, self._scaling), labels[part], index, view)
 
+    def chosen(self, split: str, index: Tensor) -> Iterator[Batch]:
+        """See :class:`trainables.tasks.base.LoadedTask`."""
+        labels = self._labels[_checked(split)]
+        for part in index.split(self._evaluated):
+            images, there = self._images.rows(f"{split}_images", part), part.to(self.device)
+            yield Batch(normalise(images, self._scaling), labels[there], there, None)
+
     def fingerprint(self) -> str:
         """16 hex digits of a hash of the training images and of what happens to them in a view."""
         shape, values = self._arrays["train_images"].shape, sha256_of(self._arrays, "train_images")

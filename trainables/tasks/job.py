@@ -249,6 +249,16 @@ class LoadedJob:
             for inputs, targets, index in self._stream.batches(in_order(self.samples(split), size), (0, 0)):
                 yield self._placed(inputs, targets, index, view)
 
+    def chosen(self, split: str, index: Tensor) -> Iterator[Batch]:
+        """See :class:`trainables.tasks.base.LoadedTask`."""
+        parts = index.split(EVALUATION_BATCHES * self._task.batch_size)
+        if split in self._items:
+            yield from (self._batch(split, part, None) for part in parts)
+        else:
+            assert self._stream is not None  # only the training split is streamed
+            for inputs, targets, part in self._stream.batches(parts, (0, 0)):
+                yield self._placed(inputs, targets, part, None)
+
     def fingerprint(self) -> str:
         """The digest of the data, and of the code where it augments them."""
         if self._augment is None:

@@ -70,6 +70,14 @@ class LoadedTasks:
             for batch in task.in_order(split, view):
                 yield self._placed(number, batch, split)
 
+    def chosen(self, split: str, index: Tensor) -> Iterator[Batch]:
+        """See :class:`trainables.tasks.base.LoadedTask`."""
+        for number, task in enumerate(self.tasks):
+            own = index - self._before(number, split)
+            own = own[(own >= 0) & (own < task.samples(split))]
+            for batch in task.chosen(split, own) if len(own) else ():
+                yield self._placed(number, batch, split)
+
     def fingerprint(self) -> str:
         """Those of the tasks together."""
         text = " ".join(task.fingerprint() for task in self.tasks)

@@ -112,6 +112,12 @@ class LoadedText:
         for index in self._consecutive(split):
             yield self._batch(split, index, view)
 
+    def chosen(self, split: str, index: Tensor) -> Iterator[Batch]:
+        """See :class:`trainables.tasks.base.LoadedTask`."""
+        longer = self._of(split).longer[index]
+        for part in index.split(_cut(longer.tolist(), EVALUATION_TOKENS)):
+            yield self._batch(split, part, None)
+
     def fingerprint(self) -> str:
         """16 hex digits of a hash of the training pairs as numbers, and of the vocabulary."""
         digest = hashlib.sha256(repr(FINGERPRINT_VERSION).encode())

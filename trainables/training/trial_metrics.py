@@ -12,6 +12,7 @@ from torch import nn
 
 from trainables.exporting.export import ExportError, to_onnx
 from trainables.metrics import LATENCY, costs_of, quality_of
+from trainables.metrics.device import Device
 from trainables.metrics.latency import known_latencies, latencies_of, mean_latencies
 from trainables.metrics.macs import macs
 from trainables.models.allowed import Allowed
@@ -39,6 +40,7 @@ class TrialSettings:
             measured afterwards; latencies that the table has already are told in either case.
         store_mark: what a node must see of the store before it may work; None on the driver's machine.
         trials: folder in which each trial has one of its own; None keeps nothing of a trial.
+        measured_on: the user's own device that is asked about each student; None asks none.
     """
 
     latency_table: Path | None
@@ -49,6 +51,7 @@ class TrialSettings:
     first: frozenset[str] = frozenset()
     store_mark: StoreMark | None = None
     trials: Path | None = None
+    measured_on: Device | None = None
 
 
 def final_metrics(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.codecs.binary import Reader, pack_bits, packed_size, unpack_bits, varint
+from rayduce_reader.binary import Reader, packed_size, unpack_bits
+from trainables.codecs.binary import pack_bits, varint
 
 
 @given(bits=st.integers(1, 8), count=st.integers(0, 70), seed=st.integers(0, 2**32))

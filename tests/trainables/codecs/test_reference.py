@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from rayduce_reader.segments import BUCKET, CHANNEL, COLUMN, KERNEL, PLACE, ROW
 from tests.contracts.test_codecs import TENSORS
 from tests.trainables.codecs.reference import DTYPES, read_record
 from trainables.codecs import BitPacked, EntropyCoded, Smallest, Sparse
 from trainables.codecs.base import Stored
 from trainables.codecs.layout import tensor_bytes
-from trainables.codecs.segments import BUCKET, CHANNEL, COLUMN, KERNEL, PLACE, ROW
 from trainables.quantizers.base import Codes, Dense, MixedCodes
 
 

@@ -68,6 +68,7 @@ def test_the_spelling_is_fixed() -> None:
         ({"name": "depth"}, "means something else"),
         ({"name": "validation_rmse"}, "must not begin with"),
         ({"name": "teacher_rmse"}, "must not begin with"),
+        ({"name": "device_rmse"}, "must not begin with"),
         ({"name": "RMSE"}, "got name='RMSE'"),
         ({"name": "a" * 33}, "up to 31"),
         ({"name": "a\n"}, "up to 31"),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from rayduce_reader.binary import Memory
 from trainables.codecs import EntropyCoded
-from trainables.codecs.binary import Memory
 from trainables.quantizers import PseudoNoise
 from trainables.quantizers.base import Dense
 from trainables.quantizers.kernels.pseudo_noise import (
