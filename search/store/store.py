@@ -336,16 +336,9 @@ class Store:
         return tensors_of(self.download(run_id, TENSORS_FILE), run_id)
 
     def layers(self, run_id: str) -> pd.DataFrame:
-        """What each layer of a finished trial's student costs.
+        """What each layer of a finished trial's student costs; no rows where that is not known.
 
-        Columns: name (empty for the network itself; in brackets what is no layer), macs, weights,
-        packed_bytes, onnx_bytes, activation_bytes and latency_share (missing where it was not measured), see
-        :class:`trainables.exporting.layers.Layer`. No rows where the student has no ONNX form, or an earlier
-        version made it.
-
-        Raises:
-            UnknownRun: the store has no such run.
-            StoreError: the trial has no file that says what is in it, or a damaged one.
+        Columns are the fields of :class:`trainables.exporting.layers.Layer`; errors as of :meth:`tensors`.
         """
         return layers_of(self.download(run_id, TENSORS_FILE), run_id)
 
