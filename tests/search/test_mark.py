@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ray.exceptions import RayError
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -148,9 +149,7 @@ def test_a_log_of_before_the_mark_lets_it_be_made(
     assert found.finish() is not None
 
 
-@pytest.mark.parametrize(
-    "error", [NotQuantized("Foo is not known"), marking.RayError("killed\nby the kernel")]
-)
+@pytest.mark.parametrize("error", [NotQuantized("Foo is not known"), RayError("killed\nby the kernel")])
 def test_what_fails_is_a_reason_and_no_end(
     error: Exception, ray_here: Any, tmp_path: Path, arrays: Any, file: bytes, monkeypatch: Any
 ) -> None:

@@ -31,7 +31,7 @@ from trainables.exporting.static_int8 import (
 from trainables.models import ResNet
 from trainables.optimizers import AdamW
 from trainables.origins import Fresh
-from trainables.runtime import load
+from trainables.runtime import load, quantization
 from trainables.shipping.evaluation import open_student
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
@@ -207,7 +207,7 @@ def test_why_there_is_none_is_told(module: type[nn.Module], why: str, task: Any)
 
 
 def test_what_the_tools_raise_is_told_in_one_line(network: nn.Module, task: Any, monkeypatch: Any) -> None:
-    tools = static_int8.quantization()
+    tools = quantization()
 
     def refuse(*arguments: Any, **options: Any) -> None:
         raise NotImplementedError("Unsupported operator Foo.\nmore lines")
