@@ -241,7 +241,7 @@ def test_the_front_is_of_the_newest_sweep_with_students(earlier):
     new.flush()
     assert newest_with_students(store).name == "new"
     assert why_no_front(store, store.sweep("new")) == (
-        "None of the 1 student of the sweep new is within its budget, at most 10 B."
+        "None of the 1 student of the sweep new is within its budget, at most 10 B packed size."
     )
     new.close()
     empty = tracker(earlier, "empty")
@@ -254,7 +254,10 @@ def test_optuna_counts_what_was_added(earlier):
     """What is added to a study is a trial to Optuna: its own front holds it, if it is within the limits."""
     store = open_store(earlier)
     known = look_back(
-        store, [store.sweep("old")], earlier / "studies", reading(budget=Budget(lengths(store)[0]))
+        store,
+        [store.sweep("old")],
+        earlier / "studies",
+        reading(budget=Budget({"packed_bytes": lengths(store)[0]})),
     )
     study = optuna.create_study(directions=DIRECTIONS)
     study.add_trials(known.trials)
