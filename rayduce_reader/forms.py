@@ -167,7 +167,8 @@ class Dense:
         """The values in their own dtype; bfloat16 as float32, which holds all of its values."""
         if not self.bfloat16:
             return self.values
-        return (self.values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        # Of an array without dimensions NumPy's arithmetic makes a scalar.
+        return np.asarray(self.values.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 Form = Codes | MixedCodes | Dense

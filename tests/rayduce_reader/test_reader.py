@@ -70,6 +70,7 @@ def by_definition(tensor: Stored) -> Tensor:
 def equal(array: np.ndarray, tensor: Tensor) -> bool:
     """Bit for bit; bfloat16 as float32."""
     wanted = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    assert isinstance(array, np.ndarray)
     return array.dtype == wanted.dtype and array.shape == wanted.shape and array.tobytes() == wanted.tobytes()
 
 
