@@ -174,7 +174,8 @@ def test_it_is_killed_when_who_asks_is_killed(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_it(tmp_path: Path) -> None:
-    script = f"echo $$ > {tmp_path}/child; kill -INT {os.getpid()}; sleep 600"
+    # Not at once: who is interrupted while a process is being started knows nothing of it yet.
+    script = f"echo $$ > {tmp_path}/child; sleep 1; kill -INT {os.getpid()}; sleep 600"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
