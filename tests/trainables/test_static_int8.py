@@ -226,8 +226,8 @@ def test_a_network_of_two_inputs_is_measured_by_its_own_quality(tmp_path: Path) 
     opened = task.open(task.load(None), CPU, 0)
     network = plain(REGRESSION).eval().requires_grad_(False)
     made = runtime_int8(network, task.interface, lambda: calibration_inputs(opened))
-    exact = opened.evaluate(network, "test")["quality"]
-    found = evaluate_graphs(made.graphs, network, task.interface, opened, "test")["quality"]
+    [exact] = opened.evaluate(network, "test").values()
+    [found] = evaluate_graphs(made.graphs, network, task.interface, opened, "test").values()
     session = onnxruntime.InferenceSession(made.graphs["network"], providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     errors = []
