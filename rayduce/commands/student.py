@@ -163,7 +163,7 @@ def translate(
 
 @commands.command(
     cls=Command,
-    short_help="Write a student to OUT: packed file, ONNX, ExecuTorch, ...",
+    short_help="Write a student to OUT: packed file, ONNX and others.",
     epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n"
     "  rayduce export models:/rayduce-digits@smallest-within-1-point student.rdz\n\n"
     "  rayduce export student.rdz student.onnx\n\n"
@@ -312,6 +312,7 @@ def _check_within_budget(opened: Store, run_id: str) -> None:
 
 @commands.command(
     cls=Command,
+    short_help="Show where the bytes of a packed file are.",
     epilog="Examples:\n\n  rayduce inspect student.rdz\n\n  rayduce inspect 4f0c81aa --account\n\n"
     "  rayduce inspect 4f0c81aa --layers\n\n"
     "  rayduce inspect student.rdz --json",
