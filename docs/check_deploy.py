@@ -1,7 +1,8 @@
 """Run the programs of docs/deploy.md as they stand, each in a new environment with nothing of Rayduce in it.
 
 A small student of pictures is trained, exported in each format whose libraries are installed here, and asked
-by the page's own program about pictures that it has not seen; what that says has to be what the student says.
+by the page's own program about pictures that it has not seen; the classes that it says, and how sure it is of
+them, have to be the student's.
 
     python docs/check_deploy.py [--formats onnx pt2 ...] [--constraint constraints.txt] [--here]
 """
@@ -37,6 +38,8 @@ from trainables.training.trainer import Trainer
 
 PAGE = Path(__file__).with_name("deploy.md")
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+CLOSE = 1.0
+"""Percentage points; integers are rounded in another order than in the student."""
 OURS = ("dashboards", "rayduce", "search", "spaces", "studies", "trainables")
 
 
@@ -110,11 +113,19 @@ def export(content: bytes, name: str, folder: Path) -> Shipped:
     return student
 
 
-def expected(student: Shipped, picture: Path) -> str:
-    """The class that the student itself finds in a picture; by the words of the page's programs."""
+def expected(student: Shipped, picture: Path) -> tuple[str, float]:
+    """The class that the student itself finds in a picture, and its share in percent."""
     pixels = torch.from_numpy(np.asarray(Image.open(picture), np.float32) / 255).permute(2, 0, 1)
-    logits = student.build()((pixels[None] - 0.5) / 0.5)
-    return str(student.recipe.task.to_dict()["classes"][int(logits.argmax())])
+    shares = student.build()((pixels[None] - 0.5) / 0.5).softmax(1)[0]
+    best = int(shares.argmax())
+    return str(student.recipe.task.to_dict()["classes"][best]), 100 * float(shares[best])
+
+
+def agrees(line: str, student: Shipped, picture: Path) -> bool:
+    """Whether a program says of a picture what the student does, but for roundings."""
+    said, _, share = line.rpartition(" ")
+    name, wanted = expected(student, picture)
+    return said == name and abs(float(share.removesuffix("%")) - wanted) <= CLOSE
 
 
 def check(name: str, content: bytes, folder: Path, python: list[str]) -> list[str]:
@@ -145,7 +156,7 @@ def check(name: str, content: bytes, folder: Path, python: list[str]) -> list[st
         environment = {**os.environ} if here else without_path()
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         lines = done.stdout.strip().splitlines()
-        if done.returncode or not lines or not lines[-1].startswith(expected(student, picture)):
+        if done.returncode or not lines or not agrees(lines[-1], student, picture):
             raise RuntimeError(f"{way.program} of {picture.name}: {done.stdout} {done.stderr[-2000:]}")
         said.append(lines[-1])
     return said

@@ -43,7 +43,8 @@ def test_a_program_of_the_page_finds_the_student_s_classes(name, checking, packe
     assert {line.rpartition(" ")[0] for line in said} == {"bright above", "bright below"}
 
 
-def test_a_program_that_says_something_else_is_found(checking, packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(checking, "expected", lambda student, picture: "neither")
+@pytest.mark.parametrize("other", [("neither", 90.0), ("bright above", 1.0)], ids=["class", "share"])
+def test_a_program_that_says_something_else_is_found(other, checking, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(checking, "expected", lambda student, picture: other)
     with pytest.raises(RuntimeError, match=r"predict_onnx\.py of 00\.png: bright"):
         checking.check("onnx", packed, tmp_path, checking.without_ours())

@@ -60,8 +60,8 @@ def _run(data: bytes, graph: Graph) -> Run:
     def run(values: list[np.ndarray]) -> list[np.ndarray]:
         # The program is held here, since a method keeps neither it nor the bytes that it reads from.
         method = program.load_method("forward")
-        # Copies: what the runtime returns lies in memory that its next call writes to.
-        made = method.execute([torch.from_numpy(np.array(each)) for each in values])
+        # Copies: it reads memory as it lies, and what it returns lies where its next call writes.
+        made = method.execute([torch.from_numpy(np.array(each, order="C")) for each in values])
         return [each.numpy().copy() for each in made]
 
     return one_by_one(run, graph)
