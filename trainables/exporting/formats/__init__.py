@@ -14,6 +14,7 @@ FORMATS: dict[str, str] = {
     "pt2": ".pt2",
     "pte": ".pte",
     "openvino": ".xml",
+    "tflite": ".tflite",
     "safetensors": ".safetensors",
 }
 """Name of a format, which is that of its file in this folder -> what its files end in."""
