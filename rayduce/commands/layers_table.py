@@ -29,7 +29,7 @@ def layers_of_file(content: bytes, source: str) -> list[Layer]:
     Raises:
         Problem: it has no ONNX form.
     """
-    from trainables.exporting.export import ExportError
+    from trainables.exporting.checking import ExportError
     from trainables.exporting.layers import layers_of
     from trainables.exporting.ram import RamError, sized_graphs
     from trainables.shipping.evaluation import open_student

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from trainables.exporting.export import ExportError, integer_kind, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import integer_kind, to_onnx
 from trainables.exporting.layers import Layer, layers_of
 from trainables.exporting.ram import RamError, SizedWay, peak_of, ram_bytes, sized_graphs
 from trainables.identity import code_of

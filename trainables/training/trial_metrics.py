@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import to_onnx
 from trainables.metrics import LATENCY, costs_of, quality_of
 from trainables.metrics.device import Device
 from trainables.metrics.latency import known_latencies, latencies_of, mean_latencies
