@@ -3,7 +3,7 @@
 A small student of pictures is trained, exported in each format whose libraries are installed here, and asked
 by the page's own program about pictures that it has not seen; what that says has to be what the student says.
 
-    python docs/check_deploy.py [--formats onnx pt2 ...] [--here]
+    python docs/check_deploy.py [--formats onnx pt2 ...] [--constraint constraints.txt] [--here]
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def check(name: str, content: bytes, folder: Path, python: list[str]) -> list[st
     for picture in sorted((folder / "unseen").rglob("*.png")):
         command = [*python, way.program, str(picture)]
         here = python[0] == sys.executable
-        environment = {key: value for key, value in os.environ.items() if here or key != "PYTHONPATH"}
+        environment = {**os.environ} if here else without_path()
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         lines = done.stdout.strip().splitlines()
         if done.returncode or not lines or not lines[-1].startswith(expected(student, picture)):
@@ -151,11 +151,18 @@ def check(name: str, content: bytes, folder: Path, python: list[str]) -> list[st
     return said
 
 
-def new_environment(folder: Path, packages: tuple[str, ...]) -> list[str]:
-    """The interpreter of an environment with ``packages`` alone."""
+def without_path() -> dict[str, str]:
+    """The variables of this process, but for what would bring its packages into another environment."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def new_environment(folder: Path, packages: tuple[str, ...], constraint: Path | None) -> list[str]:
+    """The interpreter of an environment with ``packages`` alone, in versions that ``constraint`` allows."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], cwd=PAGE.parents[1], check=True)
+    limits = [] if constraint is None else ["--constraint", str(constraint.resolve())]
+    command = [python, "-m", "pip", "install", "--quiet", *limits, *packages]
+    subprocess.run(command, cwd=PAGE.parents[1], env=without_path(), check=True)
     return [python]
 
 
@@ -173,6 +180,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--formats", nargs="+", choices=list(ways), default=list(ways))
+    parser.add_argument("--constraint", type=Path, help="versions to install; default: the newest")
     parser.add_argument("--here", action="store_true", help="in this environment, with Rayduce hidden")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as base:
@@ -185,7 +193,10 @@ def main() -> None:
             folder = Path(base) / name
             folder.mkdir()
             packages = ways[name].packages
-            python = without_ours() if arguments.here else new_environment(folder / "clean", packages)
+            if arguments.here:
+                python = without_ours()
+            else:
+                python = new_environment(folder / "clean", packages, arguments.constraint)
             print(f"{name} ({', '.join(packages)}): {'; '.join(check(name, content, folder, python))}")
 
 

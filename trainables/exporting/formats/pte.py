@@ -55,9 +55,11 @@ class ExecuTorch(GraphFormat):
 def _run(data: bytes, graph: Graph) -> Run:
     from executorch.runtime import Runtime
 
-    method = Runtime.get().load_program(data).load_method("forward")
+    program = Runtime.get().load_program(data)
 
     def run(values: list[np.ndarray]) -> list[np.ndarray]:
+        # The program is held here, since a method keeps neither it nor the bytes that it reads from.
+        method = program.load_method("forward")
         # Copies: what the runtime returns lies in memory that its next call writes to.
         made = method.execute([torch.from_numpy(np.array(each)) for each in values])
         return [each.numpy().copy() for each in made]
