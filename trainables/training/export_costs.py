@@ -67,14 +67,17 @@ def facts_of(recipe: Recipe, packed_bytes: int) -> dict[str, str]:
     return facts
 
 
-def counted(recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str, bytes]) -> Measured:
-    """What is equal on every machine: ``onnx_bytes``, ``ram_bytes`` and the layers.
+def counted(
+    recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str, bytes], uses: int = 0
+) -> Measured:
+    """What is equal on every machine, ``onnx_bytes`` and ``ram_bytes``, and the layers.
 
     Args:
         recipe: of the student.
         data: its packed file.
         student: rebuilt from that, on the CPU.
         files: of :func:`exported`.
+        uses: how often it is used for the shares of its layers in the latency; 0 (default) leaves them out.
     """
     interface, missing = recipe.task.interface, ""
     numbers: dict[str, float] = {"onnx_bytes": sum(map(len, files.values()))}
@@ -84,7 +87,8 @@ def counted(recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str,
         numbers["ram_bytes"] = peak_of(graphs)
     except RamError as error:  # the student is what it is; only a number is missing
         missing = f"no ram_bytes: {error}"
-    return Measured(numbers, missing, layers_of(student, interface, describe(data), files, graphs))
+    layers = layers_of(student, interface, describe(data), files, graphs, uses=uses)
+    return Measured(numbers, missing, layers)
 
 
 def counted_export(recipe: Recipe, data: bytes, student: nn.Module) -> Measured:
