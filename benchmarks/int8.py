@@ -27,16 +27,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 import torch.nn.functional as F
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
@@ -53,7 +45,7 @@ from trainables.models import ResNet
 from trainables.models.base import Model
 from trainables.models.published import Published
 from trainables.origins import Fresh
-from trainables.runtime import ERRORS_ONLY
+from trainables.runtime import ERRORS_ONLY, onnxruntime, quantization
 from trainables.shipping.evaluation import rebuild, ship
 from trainables.shipping.packed_file import unpack
 from trainables.tasks import CIFAR10
@@ -131,7 +123,10 @@ def our_file(network: nn.Module, model: Model, data: Split, epochs: int) -> byte
     return made
 
 
-class _Calibration(CalibrationDataReader):
+TOOLS = quantization()
+
+
+class _Calibration(TOOLS.CalibrationDataReader):  # type: ignore[name-defined]
     def __init__(self, inputs: Tensor) -> None:
         self._batches = iter([{"input": batch.numpy()} for batch in inputs.split(BATCH)])
 
@@ -144,14 +139,14 @@ def their_file(data: bytes, inputs: Tensor) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         plain, ready, made = (str(Path(folder, f"{name}.onnx")) for name in ("plain", "ready", "made"))
         Path(plain).write_bytes(data)
-        quant_pre_process(plain, ready)
-        quantize_static(
+        TOOLS.shape_inference.quant_pre_process(plain, ready)
+        TOOLS.quantize_static(
             ready,
             made,
             _Calibration(inputs[:CALIBRATION_INPUTS]),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            quant_format=TOOLS.QuantFormat.QDQ,
+            activation_type=TOOLS.QuantType.QUInt8,
+            weight_type=TOOLS.QuantType.QInt8,
             per_channel=True,
         )
         return Path(made).read_bytes()

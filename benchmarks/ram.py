@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
@@ -33,6 +32,7 @@ from trainables.interfaces import Classifier
 from trainables.models import ResNet
 from trainables.origins import Fresh
 from trainables.quantizers.base import Stored
+from trainables.runtime import onnxruntime
 from trainables.shipping.evaluation import rebuild, ship
 from trainables.shipping.packed_file import unpack
 from trainables.tasks import CIFAR10

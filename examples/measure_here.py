@@ -9,12 +9,15 @@ one JSON object, whose numbers become metrics of the trial: ``device_latency_ms`
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it reports usage otherwise, from its import on
 import onnxruntime
 
 WARM_UP, RUNS = 20, 200

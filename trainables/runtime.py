@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import onnxruntime
+import onnxruntime as onnxruntime  # benchmarks have it from here
 
 from trainables.interfaces.base import Run
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 NETWORK = "(network)"
 """Stands for what the network does outside its layers."""
 LONGEST_NAME = 200
+MEASURED = 100
+"""Uses of a student for the shares of its layers in the latency."""
 
 
 def layers_of_file(content: bytes, source: str) -> list[Layer]:
@@ -29,7 +31,7 @@ def layers_of_file(content: bytes, source: str) -> list[Layer]:
     Raises:
         Problem: it has no ONNX form.
     """
-    from trainables.exporting.export import ExportError
+    from trainables.exporting.checking import ExportError
     from trainables.exporting.layers import layers_of
     from trainables.exporting.ram import RamError, sized_graphs
     from trainables.shipping.evaluation import open_student
@@ -43,7 +45,7 @@ def layers_of_file(content: bytes, source: str) -> list[Layer]:
         graphs = sized_graphs(files, interface)
     except (ExportError, RamError) as error:
         raise Problem(f"The layers of {source} cannot be told: {error}.") from error
-    return layers_of(student, interface, describe(content), files, graphs, measure=True)
+    return layers_of(student, interface, describe(content), files, graphs, uses=MEASURED)
 
 
 def layer_records(layers: Sequence[Layer]) -> list[dict[str, Any]]:

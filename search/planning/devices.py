@@ -13,7 +13,7 @@ from search.planning.limits import untrained
 from search.problem import Problem
 from search.reporter import Reporter
 from spaces import Context, Space
-from trainables.exporting.export import ExportError
+from trainables.exporting.checking import ExportError
 from trainables.foreign import shown
 from trainables.metrics import quality_of
 from trainables.metrics.asking import FILE, NoAnswer

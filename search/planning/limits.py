@@ -20,7 +20,7 @@ from search.units import show_number
 from spaces import Context, Space
 from spaces.space import Opened
 from trainables.compression.compressed_weight import compress, compressed_weights
-from trainables.exporting.export import ExportError
+from trainables.exporting.checking import ExportError
 from trainables.metrics import LATENCY, Metric, Quality, quality_of
 from trainables.metrics.base import DEVICE
 from trainables.models.base import Model

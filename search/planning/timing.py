@@ -21,7 +21,7 @@ from spaces import Context, Space
 from spaces.architectures import resized, sizes_of
 from studies.study import Study
 from trainables.calling import call
-from trainables.exporting.export import ExportError
+from trainables.exporting.checking import ExportError
 from trainables.metrics.macs import macs
 from trainables.origins.base import Origin
 from trainables.recipe import Recipe

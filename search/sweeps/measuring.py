@@ -11,7 +11,8 @@ import torch
 
 from search.objectives.yardstick import Yardstick
 from search.tracking.record import Record
-from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import to_onnx
 from trainables.exporting.static_int8 import RuntimeInt8
 from trainables.interfaces.base import Interface
 from trainables.metrics.latency import Latency, alone, fingerprint, measure_latencies

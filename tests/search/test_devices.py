@@ -31,7 +31,7 @@ from search.sweeps.settings import from_json
 from studies.known import find_study
 from tests.recipes import STUDENT
 from trainables import methods
-from trainables.exporting.export import ExportError
+from trainables.exporting.checking import ExportError
 from trainables.metrics import device_costs, quality_of
 from trainables.metrics.asking import read_command
 from trainables.metrics.device import Device

@@ -125,7 +125,7 @@ def test_who_is_over_budget_stays_so():
         quality_of("accuracy"),
         ("packed_bytes",),
         Rules(reduction=2, grace=1, chance=0.0, revive=True),
-        lambda result: "too large" if result["packed_bytes"] > limit else "",
+        lambda recipe, result: "too large" if result["packed_bytes"] > limit else "",
     )
     recipe = images(random_trial(), CONTEXT)
 

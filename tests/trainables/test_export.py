@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from tests.exports import to_onnx
 from trainables.exporting import export
-from trainables.exporting.export import ExportError, to_safetensors
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import to_safetensors
 from trainables.folding import ChannelAffine, fold_batch_norms
 from trainables.interfaces.base import Graph
 from trainables.models import ConvNet, ResNet

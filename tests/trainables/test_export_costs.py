@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rayduce.commands.app import app
 from tests.exports import packed_student
-from trainables.exporting.export import ExportError
+from trainables.exporting.checking import ExportError
 from trainables.exporting.ram import RamError
 from trainables.shipping.evaluation import open_student
 from trainables.training import export_costs, trial_metrics

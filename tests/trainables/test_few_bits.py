@@ -24,7 +24,7 @@ from tests.exports import to_onnx
 from tests.trainables.interfaces.test_encoder_decoder import INTERFACE
 from tests.trainables.models.test_translators import built
 from trainables.exiting.leaving import leave_or
-from trainables.exporting import export
+from trainables.exporting import checking, export
 from trainables.exporting.few_bits import write_tensor
 from trainables.exporting.opsets import nodes_of, raised
 from trainables.exporting.pieces import FLOAT, INT32, Pieces
@@ -388,7 +388,7 @@ def test_wrong_bits_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(stored_weights, "write_tensor", wrong)
     network = nn.Sequential(nn.Linear(30, 40)).eval()
-    with pytest.raises(export.ExportError, match="does not come out of its few bits"):
+    with pytest.raises(checking.ExportError, match="does not come out of its few bits"):
         to_onnx(network, (30,), {}, compressed(network))
 
 

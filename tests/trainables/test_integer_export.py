@@ -24,9 +24,10 @@ from trainables.activations.base import ActivationQuantizer, InputQuantizer
 from trainables.by_name import Where
 from trainables.compression.compressed_weight import compress, compressible, stored_tensors
 from trainables.compression.quantized_inputs import calibrate, input_quantizers, quantize_inputs
-from trainables.exporting import export, integer_graph
+from trainables.exporting import checking, export, integer_graph
 from trainables.exporting import integer_weight as weights
-from trainables.exporting.export import ExportError, integer_kind
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import integer_kind
 from trainables.exporting.integer_weight import IntegerWeight, has_wide_products, integer_weight
 from trainables.folding import ChannelAffine
 from trainables.models import ConvNet, ResNet
@@ -349,29 +350,29 @@ def test_another_graph_is_refused_with_the_numbers(monkeypatch, trained) -> None
 def test_a_graph_that_is_wrong_by_more_than_rounding_is_refused(monkeypatch, trained) -> None:
     """Five times as far off as moving every quantizer's input by 2 % of a step."""
     network, tensors, _ = trained(CONVNET, Symmetric(8), MovingRange(8), False)
-    real = export._run
+    real = checking._run
 
     def drifting(graph, run, inputs, expected):
-        moved = export._outputs(graph, export._jittered(graph.module), inputs)
+        moved = checking.outputs_of(graph, checking._jittered(graph.module), inputs)
         off = {name: moved[name] - values for name, values in expected.items()}
         return {name: values + 5 * off[name] for name, values in real(graph, run, inputs, expected).items()}
 
     to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
-    monkeypatch.setattr(export, "_run", drifting)
+    monkeypatch.setattr(checking, "_run", drifting)
     with pytest.raises(ExportError, match="is allowed"):
         to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
 
 
 def test_however_sensitive_a_student_is_its_export_is_near_it(monkeypatch, trained) -> None:
     network, tensors, _ = trained(CONVNET, Symmetric(8), MovingRange(8), False)
-    real = export._run
+    real = checking._run
 
     def other(graph, run, inputs, expected):
         found = real(graph, run, inputs, expected)
         return {name: values * 1.3 for name, values in found.items()}
 
-    monkeypatch.setattr(export, "_run", other)
-    monkeypatch.setattr(export, "_jittered", lambda module: lambda *inputs: 10 * module(*inputs))
+    monkeypatch.setattr(checking, "_run", other)
+    monkeypatch.setattr(checking, "_jittered", lambda module: lambda *inputs: 10 * module(*inputs))
     with pytest.raises(ExportError, match="is allowed"):
         to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
 
@@ -379,13 +380,13 @@ def test_however_sensitive_a_student_is_its_export_is_near_it(monkeypatch, train
 def test_saturating_sums_would_be_refused(monkeypatch, trained) -> None:
     """What full-range weights do on a processor without VNNI, as far as the check can see it."""
     network, tensors, _ = trained(CONVNET, Symmetric(8), MovingRange(8), False)
-    real = export._run
+    real = checking._run
 
     def saturating(graph, run, inputs, expected):
         found = real(graph, run, inputs, expected)
         return {name: np.clip(values, -0.3, 0.3) for name, values in found.items()}
 
-    monkeypatch.setattr(export, "_run", saturating)
+    monkeypatch.setattr(checking, "_run", saturating)
     with pytest.raises(ExportError, match="is allowed"):
         to_onnx(network, (1, 8, 8), {}, tensors, reduced_range=False)
 

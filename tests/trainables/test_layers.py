@@ -60,17 +60,17 @@ class Net(nn.Module):
         return self.head(mixed.mean(1))
 
 
-def table(network: nn.Module, interface: Interface, *, measure: bool = False) -> dict[str, Layer]:
+def table(network: nn.Module, interface: Interface, *, uses: int = 0) -> dict[str, Layer]:
     files = to_onnx(network, interface, {})
     graphs = sized_graphs(files, interface)
-    found = layers_of(network, interface, [], files, graphs, measure=measure)
+    found = layers_of(network, interface, [], files, graphs, uses=uses)
     assert sum(layer.macs for layer in found) == macs(network, interface)
     assert sum(layer.onnx_bytes for layer in found) == sum(map(len, files.values()))
     return {layer.name: layer for layer in found}
 
 
 def test_costs_stand_beside_the_layers_own_names() -> None:
-    found = table(Net().eval(), Classifier((3, 8, 8)), measure=True)
+    found = table(Net().eval(), Classifier((3, 8, 8)), uses=20)
     counts = {name: layer.macs for name, layer in found.items() if layer.macs}
     # Outputs x inputs x kernel x places; 4 x 4 sums over 64 places belong to the network itself.
     assert counts == {

@@ -62,16 +62,21 @@ def trainer_of(recipe, arrays, sources=None):
 
 def test_stopping_and_resuming_in_a_new_process_changes_no_bit(task, arrays, folder, tmp_path):
     plain, pruned = STUDENTS
-    recipes = [*every_translation_method(task, plain), *every_translation_method(task, pruned, sparsity=0.5)]
+    recipes = [
+        *every_translation_method(task, plain)[::2],
+        *every_translation_method(task, pruned, sparsity=0.5)[1::2],
+    ]
     live = methods.knowledge_distillation(
         methods.Setting(task, Fresh(plain), epochs=4, teacher=TEACHER_ID, teacher_views=None)
     )
     check_resuming([trainer_of(recipe, arrays) for recipe in (*recipes, live)], tmp_path, folder)
 
 
-@pytest.mark.parametrize(("model", "sparsity"), [(STUDENTS[0], 0.0), (STUDENTS[1], 0.6)], ids=str)
-def test_the_packed_file_computes_what_the_student_computes(model, sparsity, task, arrays):
-    for recipe in every_translation_method(task, model, 2, sparsity):
+@pytest.mark.parametrize(
+    ("model", "sparsity", "first"), [(STUDENTS[0], 0.0, 0), (STUDENTS[1], 0.6, 1)], ids=str
+)
+def test_the_packed_file_computes_what_the_student_computes(model, sparsity, first, task, arrays):
+    for recipe in every_translation_method(task, model, 2, sparsity)[first::2]:
         recipe = replace(recipe, exempt_dtype="float32")
         trainer = trainer_of(recipe, arrays)
         while not trainer.finished:

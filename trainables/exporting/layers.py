@@ -24,8 +24,7 @@ GRAPH = "(graph)"
 LAYOUT = "(layout)"
 """Stands for what ONNX Runtime adds to change layouts between layers."""
 
-MEASURED = 100  # runs
-WARM_UP = 10
+WARM_UP = 10  # uses
 
 
 @dataclass
@@ -62,7 +61,7 @@ def layers_of(
     files: Mapping[str, bytes],
     graphs: Mapping[str, Sequence[SizedWay]],
     *,
-    measure: bool = False,
+    uses: int = 0,
 ) -> list[Layer]:
     """The layers of a student that cost anything, in the network's own order, then what is no layer.
 
@@ -75,7 +74,8 @@ def layers_of(
         tensors: rows of :func:`trainables.shipping.packed_file.describe`.
         files: its export.
         graphs: of :func:`trainables.exporting.ram.sized_graphs`; without any, no activations are told.
-        measure: whether to run the files on this machine for the shares of latency; default False.
+        uses: how often the files are used on this machine for the shares of latency, after as many to warm
+            up as :data:`WARM_UP`; 0 (default) leaves the shares out.
 
     Raises:
         Exception: ONNX Runtime does not run a file; its errors share no public base.
@@ -107,10 +107,10 @@ def layers_of(
     for ways in graphs.values():
         for owner, size in _handed_on(names, ways).items():
             row(owner).activation_bytes = max(row(owner).activation_bytes, size)
-    if measure:
+    if uses:
         for layer in table.values():
             layer.latency_share = 0.0
-        for owner, share in _shares(names, files, interface).items():
+        for owner, share in _shares(names, files, interface, uses).items():
             found = row(owner)
             found.latency_share = (found.latency_share or 0.0) + share
     return [layer for layer in table.values() if any(list(layer.as_row().values())[1:])]
@@ -154,18 +154,18 @@ def _handed_on(names: Layers, ways: Sequence[SizedWay]) -> dict[str, int]:
     return found
 
 
-def _shares(names: Layers, files: Mapping[str, bytes], interface: Interface) -> dict[str, float]:
-    """The share of each layer in the time of one use: medians of its nodes over 100 uses."""
+def _shares(names: Layers, files: Mapping[str, bytes], interface: Interface, uses: int) -> dict[str, float]:
+    """The share of each layer in the time of one use: medians of its nodes over so many."""
     work = interface.work()["latency_ms"]
     with profiled(files) as (runs, taken):
-        for _ in range(WARM_UP + MEASURED):
+        for _ in range(WARM_UP + uses):
             work(runs)
         times = taken()
     found: dict[str, float] = {}
     for node, durations in times:
-        uses = len(durations) / (WARM_UP + MEASURED)
+        times_a_use = len(durations) / (WARM_UP + uses)
         owner = names.of_runtime_node(node)
         key = LAYOUT if owner is None else owner
-        found[key] = found.get(key, 0.0) + uses * float(np.median(durations))
+        found[key] = found.get(key, 0.0) + times_a_use * float(np.median(durations))
     total = sum(found.values())
     return {name: time / total for name, time in found.items()} if total else {}

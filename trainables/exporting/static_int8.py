@@ -21,7 +21,8 @@ from torch import nn
 
 from trainables.calibration import CALIBRATION_INPUTS
 from trainables.calling import Inputs, call, samples_of
-from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import to_onnx
 from trainables.exporting.integer_weight import has_wide_products
 from trainables.foreign import shown
 from trainables.interfaces.base import Interface, Run

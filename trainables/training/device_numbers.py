@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import to_onnx
 from trainables.exporting.kind import stored_kind
 from trainables.metrics.asking import NoAnswer
 from trainables.metrics.base import DEVICE

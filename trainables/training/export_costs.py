@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from trainables.exporting.export import ExportError, integer_kind, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import integer_kind, to_onnx
 from trainables.exporting.layers import Layer, layers_of
 from trainables.exporting.ram import RamError, SizedWay, peak_of, ram_bytes, sized_graphs
 from trainables.identity import code_of
@@ -66,14 +67,17 @@ def facts_of(recipe: Recipe, packed_bytes: int) -> dict[str, str]:
     return facts
 
 
-def counted(recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str, bytes]) -> Measured:
-    """What is equal on every machine: ``onnx_bytes``, ``ram_bytes`` and the layers.
+def counted(
+    recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str, bytes], uses: int = 0
+) -> Measured:
+    """What is equal on every machine, ``onnx_bytes`` and ``ram_bytes``, and the layers.
 
     Args:
         recipe: of the student.
         data: its packed file.
         student: rebuilt from that, on the CPU.
         files: of :func:`exported`.
+        uses: how often it is used for the shares of its layers in the latency; 0 (default) leaves them out.
     """
     interface, missing = recipe.task.interface, ""
     numbers: dict[str, float] = {"onnx_bytes": sum(map(len, files.values()))}
@@ -83,7 +87,8 @@ def counted(recipe: Recipe, data: bytes, student: nn.Module, files: Mapping[str,
         numbers["ram_bytes"] = peak_of(graphs)
     except RamError as error:  # the student is what it is; only a number is missing
         missing = f"no ram_bytes: {error}"
-    return Measured(numbers, missing, layers_of(student, interface, describe(data), files, graphs))
+    layers = layers_of(student, interface, describe(data), files, graphs, uses=uses)
+    return Measured(numbers, missing, layers)
 
 
 def counted_export(recipe: Recipe, data: bytes, student: nn.Module) -> Measured:

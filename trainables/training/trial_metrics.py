@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import to_onnx
 from trainables.metrics import LATENCY, costs_of, quality_of
 from trainables.metrics.device import Device
 from trainables.metrics.latency import known_latencies, latencies_of, mean_latencies
@@ -23,6 +24,9 @@ from trainables.shipping.packed_file import unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
 from trainables.training.export_costs import Measured, counted, export_key, exported, first_costs
+
+USES = 20
+"""Of a finished student, for the shares of its layers in the latency."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def export_metrics(recipe: Recipe, data: bytes, student: nn.Module, settings: Tr
         timed = latencies(recipe, data, student, settings, files)
     except ExportError as error:  # the student is what it is; only numbers are missing
         return Measured({}, f"no latency, memory or size in ONNX: {error}", [])
-    found = counted(recipe, data, student, files)
+    # Shares are told apart within one run, so that other trials beside it matter little.
+    found = counted(recipe, data, student, files, 0 if settings.latency_table is None else USES)
     return found._replace(numbers=timed | found.numbers)
 
 

@@ -20,7 +20,8 @@ from tests.trainables.exiting.networks import at_thresholds, wrapped
 from tests.trainables.test_trainer import trainer_of
 from trainables import methods
 from trainables.activations import MovingRange, NoActivationQuantizer
-from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import to_onnx
 from trainables.exporting.formats import FORMATS, format_of, pt2
 from trainables.exporting.formats.base import GraphFormat, NotInstalled, Shipped, Wishes
 from trainables.exporting.integer_program import to_integer_program

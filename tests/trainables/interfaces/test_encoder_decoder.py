@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from tests.trainables.models.test_translators import MODELS, built
 from trainables.exporting import export
-from trainables.exporting.export import ExportError, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import to_onnx
 from trainables.interfaces import EncoderDecoder
 from trainables.interfaces.base import Graph, Run, Runs
 from trainables.interfaces.encoder_decoder import ExportedTranslator

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple, final
 import numpy as np
 from torch import nn
 
-from trainables.exporting.export import ExportError, check_runs
+from trainables.exporting.checking import ExportError, check_runs
 from trainables.exporting.refusals import explained
 from trainables.interfaces.base import Graph, Interface, Run
 from trainables.quantizers.base import Stored

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainables.exporting.export import ExportError, integer_kind, to_onnx
+from trainables.exporting.checking import ExportError
+from trainables.exporting.export import integer_kind, to_onnx
 from trainables.exporting.formats.base import Export, Format, Shipped, Wishes, beside, named
 from trainables.exporting.refusals import explained
 
