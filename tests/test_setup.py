@@ -25,7 +25,14 @@ PACKAGES = ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "stud
 INDIRECT = {"onnxscript": "torch.onnx.export"}
 
 
-OPTIONAL = {"timm": "timm", "executorch": "executorch", "torchao": "executorch", "openvino": "openvino"}
+OPTIONAL = {
+    "timm": "timm",
+    "executorch": "executorch",
+    "torchao": "executorch",
+    "openvino": "openvino",
+    "litert_torch": "litert",
+    "ai_edge_litert": "litert",
+}
 """Imported only where they are installed -> the extra that they are in."""
 
 
@@ -57,7 +64,7 @@ def test_dependencies_are_exactly_what_the_code_imports() -> None:
     assert [name for name, given in providers.items() if not given & declared] == [], "not declared"
     assert declared - set().union(*providers.values()) - set(INDIRECT) == set(), "declared and not imported"
     extras = PROJECT["optional-dependencies"]
-    assert all(name in requirements(extras[extra]) for name, extra in OPTIONAL.items())
+    assert all(canonicalize_name(name) in requirements(extras[extra]) for name, extra in OPTIONAL.items())
 
 
 def test_the_reader_needs_what_it_imports_and_is_the_version_that_the_rest_asks_for() -> None:

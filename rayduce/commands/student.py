@@ -201,11 +201,11 @@ def export(
     """Write a student to OUT in the format that OUT's suffix names.
 
     .rdz is the packed file itself, .onnx for ONNX Runtime, .pt2 for PyTorch, .pte for ExecuTorch, .xml (and
-    .bin) for OpenVINO, .safetensors plain tensors. What can be run is run, and compared
-    with the student, before it is written. ONNX is int8 where weights and inputs of layers have at most 8
-    bits on even grids; other weights keep their bits in the file, and are float32 once it is loaded. A
-    student that translates becomes several files, named after OUT: student-encoder.onnx, student-step.onnx
-    and student-vocabulary.model.
+    .bin) for OpenVINO, .tflite (and .json) for LiteRT, .safetensors plain tensors. What can be run is run,
+    and compared with the student, before it is written. ONNX is int8 where weights and inputs of layers have
+    at most 8 bits on even grids; other weights keep their bits in the file, and are float32 once it is
+    loaded. A student that translates becomes several files, named after OUT: student-encoder.onnx,
+    student-step.onnx and student-vocabulary.model.
     """
     from rayduce.commands.outputs import check_outputs, write_outputs
     from trainables.exporting.formats import format_of

@@ -383,7 +383,7 @@ def test_reading_what_is_not_there(tmp_path):
     assert "bad.rdz" in wrong("evaluate", tmp_path / "bad.rdz")
     assert "bad.rdz" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.rdz")
     assert "neither a file nor a run" in wrong("export", "nothing", tmp_path / "o.rdz")
-    assert "export format" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.tflite")
+    assert "export format" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.mlmodel")
     assert "does not exist" in wrong("export", tmp_path / "bad.rdz", tmp_path / "no" / "o.rdz")
     assert "about ONNX" in wrong("export", tmp_path / "bad.rdz", tmp_path / "o.rdz", "--reduced-range")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -253,14 +254,20 @@ def test_a_translator_is_several_programs(tmp_path) -> None:
         format_of("pt2").write(recurrent, tmp_path / "student.pt2", NO_WISHES)
 
 
-def test_openvino_s_two_files_are_named_after_one(students, tmp_path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in RUN if getattr(format_of(name), "parts", ())])
+def test_files_that_belong_together_are_named_after_one(name, students, tmp_path) -> None:
     student, _ = students("float32")
-    chosen = format_of("openvino")
+    chosen = format_of(name)
     if chosen.lacking():
-        pytest.skip("needs pip install 'rayduce[openvino]'")
-    export = chosen.write(student, tmp_path / "student.xml", NO_WISHES)
-    assert [path.name for path in export.files] == ["student.xml", "student.bin"]
-    with pytest.raises(ExportError, match=r"together: end student\.ir in \.xml"):
+        pytest.skip(f"needs pip install 'rayduce[{chosen.extra}]'")
+    assert isinstance(chosen, GraphFormat)
+    export = chosen.write(student, tmp_path / f"student{chosen.suffix}", NO_WISHES)
+    assert [path.name for path in export.files] == [f"student{part}" for part in chosen.parts]
+    assert {path.suffix for path in export.files.keys() - export.checked} == {*chosen.described}
+    told = b"".join(export.files.values())
+    assert student.recipe.recipe_id.encode() in told and str(ROOT).encode() not in told
+    with pytest.raises(ExportError, match=rf"together: end student\.ir in {re.escape(chosen.suffix)}"):
         chosen.write(student, tmp_path / "student.ir", NO_WISHES)
 
 

@@ -141,10 +141,12 @@ class GraphFormat(Format):
     Attributes:
         changing_sizes: whether axes other than the batch may have any size.
         parts: what the files of a graph end in, where it is more than one.
+        described: those of ``parts`` that tell people about the graph, and no runtime reads.
     """
 
     changing_sizes: ClassVar[bool] = False
     parts: ClassVar[tuple[str, ...]] = ()
+    described: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def make(self, student: Shipped, network: nn.Module, wishes: Wishes) -> dict[str, Made]:
@@ -182,7 +184,8 @@ class GraphFormat(Format):
             place = target.with_suffix(suffix) if self.parts else target
             files |= named(place, {name: each.files[suffix] for name, each in made.items()})
         notes = {each.note: None for each in made.values() if each.note}
-        return Export({**files, **beside(target, student)}, frozenset(files), "; ".join(notes))
+        checked = frozenset(path for path in files if path.suffix not in self.described)
+        return Export({**files, **beside(target, student)}, checked, "; ".join(notes))
 
     def _check_sizes(self, interface: Interface, network: nn.Module) -> None:
         for graph in interface.graphs(network).values():

@@ -29,7 +29,7 @@ class LiteRT(GraphFormat):
 
     name, suffix, title = "tflite", ".tflite", "LiteRT"
     extra, modules = "litert", ("litert_torch", "ai_edge_litert")
-    parts = (".tflite", ".json")
+    parts, described = (".tflite", ".json"), (".json",)
 
     def make(self, student: Shipped, network: nn.Module, wishes: Wishes) -> dict[str, Made]:
         """See :meth:`GraphFormat.make`."""
