@@ -33,9 +33,9 @@ SAID_IN_A_SENTENCE = {
     "search.problem": "Problem",
     "search.store.mlflow_client": "StoreError",
     "studies.names": "StudyError",
-    "trainables.exporting.export": "ExportError",
-    "trainables.shipping.packed_file": "PackedFileError",
-    "trainables.tasks.base": "DataError",
+    "trainables.exporting.checking": "ExportError",
+    "rayduce_reader.packed_file": "PackedFileError",
+    "trainables.data.errors": "DataError",
 }
 """Module -> its error that a user can put right. By name, because most of the modules load torch."""
 
