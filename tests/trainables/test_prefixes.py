@@ -60,11 +60,13 @@ def sibling(recipe: Recipe) -> Recipe:
     """Another student of the same first phases: what is different acts later."""
     phases = recipe.phases
     if len(phases) > len(first_phases(recipe)):
-        last = replace(phases[-1], optimizer=replace(phases[-1].optimizer, learning_rate=3e-4))
+        slow: Any = phases[-1].optimizer
+        last = replace(phases[-1], optimizer=replace(slow, learning_rate=3e-4))
         phases = (*phases[:-1], last)
     learning = any(phase.train == "quantizer" or phase.quantizer for phase in phases)
-    quantizer = next(each for each in QUANTIZERS if type(each) is not type(recipe.quantizer))
-    quantizer = replace(recipe.quantizer, bits=3) if learning else quantizer
+    own: Any = recipe.quantizer
+    quantizer: Any = next(each for each in QUANTIZERS if type(each) is not type(own))
+    quantizer = replace(own, bits=3) if learning else quantizer
     quantizer = Uniform(3) if quantizer == NoQuantizer() else quantizer
     pruner = recipe.pruner
     if not (any(phase.prune for phase in phases) or pruner.cuts):
