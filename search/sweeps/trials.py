@@ -23,6 +23,7 @@ from search.tracking.record import drawn
 from trainables.recipe import Recipe
 from trainables.trainable import StudentTrial
 from trainables.training.trial_metrics import TrialSettings, settled
+from trainables.training.trial_sources import Products
 
 MAX_FAILURES = 3
 """Of a trial's process, before the trial has failed. What would fail again is no such failure."""
@@ -51,6 +52,7 @@ class TrialInputs:
         given: weights of the user's network by their digest, or a reference to them; default none.
         routes: the teachers along their trainings, see :class:`TrialSources`, or a reference to them; default
             none.
+        products: what the teacher makes when a trial needs it; default nothing.
     """
 
     arrays: Any
@@ -60,6 +62,7 @@ class TrialInputs:
     measured: Mapping[str, Any] = field(default_factory=dict)
     given: Any = field(default_factory=dict)
     routes: Any = field(default_factory=dict)
+    products: Products | None = None
 
     def given_to(self, trainable: type[tune.Trainable]) -> Any:
         """``trainable`` with all of it as arguments of its ``setup``."""
@@ -72,6 +75,7 @@ class TrialInputs:
             measured=dict(self.measured),
             given=self.given,
             routes=self.routes,
+            products=self.products,
         )
 
 
