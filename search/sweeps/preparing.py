@@ -42,6 +42,7 @@ from trainables.metrics.base import VALIDATION
 from trainables.models.allowed import Allowed
 from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import TeacherOutputs
+from trainables.training.shared_phases import PhaseFolder
 from trainables.training.trial_metrics import TrialSettings
 
 
@@ -207,6 +208,7 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
         store_mark=machine.store_mark,
         trials=request.folder.trials.absolute(),
         measured_on=request.device,
+        phases=PhaseFolder(options.store.absolute() / "phases", options.phase_bytes, request.basis),
     )
 
 
