@@ -46,7 +46,6 @@ def choose(
     from rayduce.commands.front_choice import newest_with_students
     from search.objectives.choosing import choose as chosen_of
     from search.objectives.choosing import limits_in_words, why_this, with_wishes
-    from search.store.frames import records
     from search.store.store import open_store
 
     with problems():
@@ -61,8 +60,8 @@ def choose(
         found = opened.sweep(name) if name is not None else newest_with_students(opened)
         budget = with_wishes(found.budget, asked)
         _check(found, asked.limits)
-        rows = records(opened.trials_of(found)[1])
-        choice = chosen_of(rows, found.quality, found.teacher, budget, found.size)
+        trials = opened.trials_of(found)[1]
+        choice = chosen_of(trials, found.quality, found.teacher, budget, found.size)
     limits = limits_in_words(budget, found.quality)
     if as_json:
         print_json(_as_json(choice, found, limits))
@@ -118,11 +117,15 @@ def _lines(choice: Choice, found: Sweep, why: str) -> list[str]:
 
 
 def _as_json(choice: Choice, found: Sweep, limits: str) -> dict[str, Any]:
+    import pandas as pd
+
+    from search.store.frames import records
+
     splits = {each.split: each for each in (choice.told, choice.chosen) if each is not None}
     return {
         "sweep": found.name,
         "limits": limits,
-        "student": None if choice.student is None else dict(choice.student),
+        "student": None if choice.student is None else records(pd.DataFrame([choice.student]))[0],
         "why_none": choice.none or None,
         "sure": choice.sure,
         "bolder": None if choice.bolder is None else choice.bolder["run_id"],

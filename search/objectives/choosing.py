@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from search.objectives.budget import Budget
-from search.objectives.certainty import VALIDATION
-from search.objectives.costs import cost_of, measured, show_cost
+from search.objectives.certainty import COUNTS, VALIDATION
+from search.objectives.costs import LEAST, cost_of, show_cost
 from search.objectives.on_split import SURE, OnSplit, on_split, reported
 from search.units import show_number
 from trainables.metrics import Quality
@@ -60,7 +62,7 @@ def with_wishes(own: Budget, asked: Budget) -> Budget:
 
 
 def choose(
-    students: Sequence[Row], quality: Quality, teacher: Mapping[str, float], budget: Budget, size: str
+    trials: pd.DataFrame, quality: Quality, teacher: Mapping[str, float], budget: Budget, size: str
 ) -> Choice:
     """The student to ship.
 
@@ -69,22 +71,25 @@ def choose(
     limit it is the one of the best validation quality, the smaller of two.
 
     Args:
-        students: trials of one sweep; only those that have finished can ship.
+        trials: of one sweep; only those that have finished can ship.
         quality: of the sweep.
         teacher: what is known of its teacher, by metric.
         budget: what may be taken and lost.
         size: the metric that is the size of the sweep's students.
     """
-    finished = [each for each in students if each.get("state") == "finished" and _has_learnt(each, quality)]
-    finished = [each for each in finished if measured(_plain(each), size) is not None]
-    costs = replace(budget, max_drop=None)
-    fit = [each for each in finished if not costs.exceeded(_plain(each), quality, math.nan)]
-    if not fit:
-        return Choice(none=_why_none(finished, costs, quality))
-    fit.sort(key=lambda each: (each[size], -quality.gain(each[quality.validation]), str(each["run_id"])))
+    sizes, values = _numbers(trials, size), _numbers(trials, quality.validation)
+    gains = quality.gain(1.0) * values
+    # One of the worst quality there is has learnt nothing, and is no choice however small it is.
+    known = np.isfinite(sizes) & np.isfinite(values) & (gains > quality.gain(quality.worst))
+    known &= (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
+    over = _over(trials, budget)
+    fit = np.flatnonzero(known & (over <= 0))
+    if not len(fit):
+        return Choice(none=_why_none(trials, np.flatnonzero(known), over, budget, quality))
+    fit = fit[np.lexsort((trials["run_id"].to_numpy(dtype=object)[fit], -gains[fit], sizes[fit]))]
     if budget.max_drop is None:
-        return _told(max(fit, key=lambda each: quality.gain(each[quality.validation])), quality, teacher)
-    return _within(fit, quality, teacher, budget.max_drop)
+        return _told(_row(trials, int(fit[np.argmax(gains[fit])])), quality, teacher)
+    return _within(trials, fit, quality, teacher, budget.max_drop)
 
 
 def limits_in_words(budget: Budget, quality: Quality) -> str:
@@ -115,26 +120,36 @@ def why_this(choice: Choice, quality: Quality, budget: Budget) -> str:
     return text
 
 
-def _within(fit: Sequence[Row], quality: Quality, teacher: Mapping[str, float], drop: float) -> Choice:
-    """Of students in the order of their sizes."""
-    known = [(each, on_split(each, teacher, quality, VALIDATION)) for each in fit]
-    beside = [(each, split) for each, split in known if split is not None and not math.isnan(split.lost)]
-    if not beside:
-        return Choice(
-            none=f"What students lose is not known: the teacher's {quality.label} was not measured."
-        )
-    seen = next((each for each, split in beside if split.lost <= drop), None)
-    surely = next((each for each, split in beside if split.most_lost <= drop), None)
-    step = f"{drop:g} {quality.step(drop)}"
-    if seen is None:
-        each, split = min(beside, key=lambda pair: pair[1].lost)
-        near = f"{each['name']}, loses {split.lost_text()}"
-        return Choice(none=f"No student that fits is within {step}; the nearest, {near}.")
-    if surely is None:
-        has_interval = any(split.lost_between is not None for _, split in beside)
-        return replace(_told(seen, quality, teacher), sure=False if has_interval else None)
-    bolder = seen if seen["run_id"] != surely["run_id"] else None
-    return replace(_told(surely, quality, teacher), sure=True, bolder=bolder)
+def _within(
+    trials: pd.DataFrame,
+    fit: NDArray[np.int64],
+    quality: Quality,
+    teacher: Mapping[str, float],
+    drop: float,
+) -> Choice:
+    """Of the trials ``fit``, in the order of their sizes."""
+    own = teacher.get(quality.validation, math.nan)
+    if not math.isfinite(own):
+        return Choice(none=f"What students lose is not known: the teacher has no {quality.label} yet.")
+    lost = np.array([quality.lost(value, own) for value in _numbers(trials, quality.validation)[fit]])
+    if not (lost <= drop).any():
+        near = _row(trials, int(fit[np.argmin(lost)]))
+        split, step = on_split(near, teacher, quality, VALIDATION), f"{drop:g} {quality.step(drop)}"
+        said = f"{near['name']}, loses {'' if split is None else split.lost_text()}"
+        return Choice(none=f"No student that fits is within {step}; the nearest, {said}.")
+    within = fit[lost <= drop]  # whoever is surely within is within
+    seen, sure, counted = _row(trials, int(within[0])), None, False
+    names = [name for name in (quality.validation, *COUNTS) if name in trials]
+    for place, row in zip(within, trials[names].iloc[within].to_dict("records"), strict=True):
+        split = on_split(row, teacher, quality, VALIDATION)
+        counted = counted or (split is not None and split.lost_between is not None)
+        if split is not None and split.most_lost <= drop:
+            sure = _row(trials, int(place))
+            break
+    if sure is None:
+        return replace(_told(seen, quality, teacher), sure=False if counted else None)
+    bolder = seen if seen["run_id"] != sure["run_id"] else None
+    return replace(_told(sure, quality, teacher), sure=True, bolder=bolder)
 
 
 def _told(student: Row, quality: Quality, teacher: Mapping[str, float]) -> Choice:
@@ -142,24 +157,39 @@ def _told(student: Row, quality: Quality, teacher: Mapping[str, float]) -> Choic
     return Choice(student, chosen, reported(student, teacher, quality))
 
 
-def _has_learnt(student: Row, quality: Quality) -> bool:
-    """One of the worst quality there is, is no choice, however small it is."""
-    value = student.get(quality.validation)
-    return not (value is None or pd.isna(value)) and quality.gain(value) > quality.gain(quality.worst)
+def _over(trials: pd.DataFrame, budget: Budget) -> NDArray[np.float64]:
+    """By how many doublings each trial is over the limits of its costs, added up; 0 where it is within."""
+    total = np.zeros(len(trials))
+    for name, limit in budget.limits.items():
+        values = _numbers(trials, name)
+        with np.errstate(divide="ignore"):
+            over = np.log2(np.maximum(values, LEAST) / limit)
+        total += np.where(np.isfinite(values), np.where(values > limit, over, 0.0), 1.0)
+    return total
 
 
-def _why_none(finished: Sequence[Row], costs: Budget, quality: Quality) -> str:
-    if not finished:
+def _why_none(
+    trials: pd.DataFrame,
+    known: NDArray[np.int64],
+    over: NDArray[np.float64],
+    budget: Budget,
+    quality: Quality,
+) -> str:
+    if not len(known):
         return "No student has finished yet."
-    over = ((each, costs.constraints(_plain(each), quality, math.nan)) for each in finished)
-    nearest = min(over, key=lambda pair: sum(max(value, 0.0) for value in pair[1].values()))[0]
-    more = costs.exceeded(_plain(nearest), quality, math.nan)
+    nearest = _row(trials, int(known[np.argmin(over[known])]))
+    more = replace(budget, max_drop=None).exceeded(nearest, quality, math.nan)
     return f"No student fits; the nearest is {nearest['name']}: {more}."
 
 
-def _plain(student: Row) -> dict[str, Any]:
-    """With None for what was not measured, whatever pandas has in its place."""
+def _numbers(trials: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    if name not in trials:
+        return np.full(len(trials), math.nan)
+    return trials[name].to_numpy(dtype=float, na_value=np.nan)
+
+
+def _row(trials: pd.DataFrame, place: int) -> dict[str, Any]:
+    """One trial in plain values, with None for what was not measured."""
     return {
-        name: None if not isinstance(value, list) and pd.isna(value) else value
-        for name, value in student.items()
+        str(name): None if pd.isna(value := trials[name].iloc[place]) else value for name in trials.columns
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from search.objectives.budget import Budget
@@ -31,7 +32,7 @@ ROWS = [
 
 
 def chosen(budget: Budget, rows: Any = ROWS) -> Any:
-    return choose(rows, ACCURACY, TEACHER, budget, "packed_bytes")
+    return choose(pd.DataFrame(rows), ACCURACY, TEACHER, budget, "packed_bytes")
 
 
 def test_the_smallest_that_is_surely_within_what_may_be_lost() -> None:
