@@ -152,6 +152,15 @@ TeacherEpochs = Annotated[
 ]
 
 
+Architectures = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="Make students of these architectures, searched together, such as resnet,mobilenet_v2.",
+    ),
+]
+
+
 ImageSize = Annotated[
     int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
 ]

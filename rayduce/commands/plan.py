@@ -9,6 +9,7 @@ import typer
 
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
+    Architectures,
     AsJson,
     BatchSize,
     Crop,
@@ -101,6 +102,7 @@ def plan(
     target: TargetLanguage = None,
     test: TestName = None,
     vocabulary: VocabularySize = None,
+    architectures: Architectures = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -137,6 +139,7 @@ def plan(
             target=target,
             test=test,
             vocabulary=vocabulary,
+            architectures=architectures,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, data=data, about=about)
