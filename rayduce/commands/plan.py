@@ -23,6 +23,7 @@ from rayduce.commands.arguments import (
     Methods,
     NetworkName,
     OwnModel,
+    QualityName,
     Ranges,
     SourceLanguage,
     Std,
@@ -103,6 +104,7 @@ def plan(
     test: TestName = None,
     vocabulary: VocabularySize = None,
     architectures: Architectures = None,
+    quality: QualityName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -140,6 +142,7 @@ def plan(
             test=test,
             vocabulary=vocabulary,
             architectures=architectures,
+            quality=quality,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, data=data, about=about)
@@ -170,8 +173,8 @@ def plan(
     if as_json:
         print_json(plan_record(made, hours, node_price))
     else:
-        quality = quality_of(made.metric)
-        out.print(plan_table(made, options.budget, quality, hours, node_price), highlight=False)
+        judged = quality_of(made.metric)
+        out.print(plan_table(made, options.budget, judged, hours, node_price), highlight=False)
     if made.resources.short:
         raise typer.Exit(1)
 

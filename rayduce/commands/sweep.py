@@ -25,6 +25,7 @@ from rayduce.commands.arguments import (
     Methods,
     NetworkName,
     OwnModel,
+    QualityName,
     Ranges,
     SourceLanguage,
     Std,
@@ -145,6 +146,7 @@ def sweep(
     test: TestName = None,
     vocabulary: VocabularySize = None,
     architectures: Architectures = None,
+    quality: QualityName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -190,6 +192,7 @@ def sweep(
             test=test,
             vocabulary=vocabulary,
             architectures=architectures,
+            quality=quality,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, store, data=data, about=about)
