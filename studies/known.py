@@ -52,6 +52,10 @@ def find_study(
     for option in NETWORK_OPTIONS:
         if option in about and name != "image_folder":
             raise StudyError(f"--{option} is not for the study {name}.")
+    if "architectures" in about:
+        if own_model is not None or any(option in about for option in NETWORK_OPTIONS):
+            raise StudyError("Your own network says what students are made of: leave out --architectures.")
+        study = study.of_architectures(str(about["architectures"]))
     if any(option in about for option in NETWORK_OPTIONS):
         return study_of_images(study, data, about, own_model)
     if "teacher_epochs" in about and "teacher_epochs" in study.options:

@@ -152,6 +152,26 @@ TeacherEpochs = Annotated[
 ]
 
 
+Architectures = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="Make students of these architectures, searched together, such as resnet,mobilenet_v2.",
+    ),
+]
+
+
+QualityName = Annotated[
+    str | None,
+    typer.Option(
+        "--quality",
+        metavar="NAME",
+        help="Of your own images, recordings or sentences: accuracy (default), macro_f1, balanced_accuracy "
+        "or area_under_curve.",
+    ),
+]
+
+
 ImageSize = Annotated[
     int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
 ]

@@ -9,6 +9,7 @@ import typer
 
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
+    Architectures,
     AsJson,
     BatchSize,
     Crop,
@@ -22,6 +23,7 @@ from rayduce.commands.arguments import (
     Methods,
     NetworkName,
     OwnModel,
+    QualityName,
     Ranges,
     SourceLanguage,
     Std,
@@ -101,6 +103,8 @@ def plan(
     target: TargetLanguage = None,
     test: TestName = None,
     vocabulary: VocabularySize = None,
+    architectures: Architectures = None,
+    quality: QualityName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -137,6 +141,8 @@ def plan(
             target=target,
             test=test,
             vocabulary=vocabulary,
+            architectures=architectures,
+            quality=quality,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, data=data, about=about)
@@ -167,8 +173,8 @@ def plan(
     if as_json:
         print_json(plan_record(made, hours, node_price))
     else:
-        quality = quality_of(made.metric)
-        out.print(plan_table(made, options.budget, quality, hours, node_price), highlight=False)
+        judged = quality_of(made.metric)
+        out.print(plan_table(made, options.budget, judged, hours, node_price), highlight=False)
     if made.resources.short:
         raise typer.Exit(1)
 

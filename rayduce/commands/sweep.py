@@ -11,6 +11,7 @@ import typer
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
     Address,
+    Architectures,
     BatchSize,
     Concurrency,
     Crop,
@@ -24,6 +25,7 @@ from rayduce.commands.arguments import (
     Methods,
     NetworkName,
     OwnModel,
+    QualityName,
     Ranges,
     SourceLanguage,
     Std,
@@ -119,6 +121,7 @@ PhaseBytes = Annotated[
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --max-drop 1 --name tiny\n\n"
     "  rayduce sweep digits --from digits-1 --sampler gp\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
+    "  rayduce sweep image_folder --data photos --architectures resnet,mobilenet_v2,ghostnet\n\n"
     "  rayduce sweep image_folder --data photos --network torchvision:mobilenet_v2 --weights net.pt\n\n"
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
@@ -151,6 +154,8 @@ def sweep(
     target: TargetLanguage = None,
     test: TestName = None,
     vocabulary: VocabularySize = None,
+    architectures: Architectures = None,
+    quality: QualityName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -196,6 +201,8 @@ def sweep(
             target=target,
             test=test,
             vocabulary=vocabulary,
+            architectures=architectures,
+            quality=quality,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, store, data=data, about=about)
