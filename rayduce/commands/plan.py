@@ -25,7 +25,10 @@ from rayduce.commands.arguments import (
     OwnModel,
     QualityName,
     Ranges,
+    Seconds,
+    SkipUnreadable,
     SourceLanguage,
+    SplitWay,
     Std,
     StoreDir,
     StudyName,
@@ -105,6 +108,9 @@ def plan(
     vocabulary: VocabularySize = None,
     architectures: Architectures = None,
     quality: QualityName = None,
+    split: SplitWay = None,
+    seconds: Seconds = None,
+    skip_unreadable: SkipUnreadable = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -143,6 +149,9 @@ def plan(
             vocabulary=vocabulary,
             architectures=architectures,
             quality=quality,
+            split=split,
+            seconds=seconds,
+            skip_unreadable=skip_unreadable,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, data=data, about=about)

@@ -27,7 +27,10 @@ from rayduce.commands.arguments import (
     OwnModel,
     QualityName,
     Ranges,
+    Seconds,
+    SkipUnreadable,
     SourceLanguage,
+    SplitWay,
     Std,
     StoreDir,
     StudyName,
@@ -147,6 +150,9 @@ def sweep(
     vocabulary: VocabularySize = None,
     architectures: Architectures = None,
     quality: QualityName = None,
+    split: SplitWay = None,
+    seconds: Seconds = None,
+    skip_unreadable: SkipUnreadable = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -193,6 +199,9 @@ def sweep(
             vocabulary=vocabulary,
             architectures=architectures,
             quality=quality,
+            split=split,
+            seconds=seconds,
+            skip_unreadable=skip_unreadable,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, store, data=data, about=about)
