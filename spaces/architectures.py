@@ -20,6 +20,11 @@ from trainables.models import (
     ShuffleNetV2,
     SqueezeNet,
     TCResNet,
+    TextBag,
+    TextCNN,
+    TextGRU,
+    TextLSTM,
+    TextTransformer,
     TimeCNN,
     WideResNet,
 )
@@ -48,6 +53,11 @@ FAMILIES: Mapping[str, Model] = {
     "ds_cnn": DSCNN(depth=3, width=0.5),
     "tc_resnet": TCResNet(depth=1, width=0.5),
     "gru": GRU(depth=1, width=0.5),
+    "text_cnn": TextCNN(depth=2, width=0.3, dropout=0.2),
+    "text_bag": TextBag(width=0.3),
+    "text_gru": TextGRU(width=0.3, dropout=0.2),
+    "text_lstm": TextLSTM(width=0.3, dropout=0.2),
+    "text_transformer": TextTransformer(depth=1, width=0.3, dropout=0.1),
 }
 """Architectures that users name, by the value of ``start``, at the size of first students."""
 

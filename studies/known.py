@@ -17,6 +17,7 @@ from studies import (
     keywords,
     multi30k,
     phrases,
+    sentences,
     text_pairs,
 )
 from studies.names import StudyError, check_name
@@ -34,6 +35,7 @@ STUDIES: tuple[Study, ...] = (
     multi30k.STUDY,
     text_pairs.STUDY,
     image_folder.STUDY,
+    sentences.STUDY,
     keywords.STUDY,
 )
 

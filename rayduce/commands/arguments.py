@@ -194,6 +194,24 @@ SkipUnreadable = Annotated[
 ]
 
 
+LabelShare = Annotated[
+    float | None,
+    typer.Option(
+        "--labels",
+        metavar="SHARE",
+        min=0.0001,
+        max=1,
+        help="Use the labels of so many of your training sentences; default 1, all of them.",
+    ),
+]
+
+
+DataSetName = Annotated[
+    str | None,
+    typer.Option("--set", metavar="NAME", help="Which sentences, of NAME.train.tsv and NAME.test.tsv."),
+]
+
+
 ImageSize = Annotated[
     int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
 ]

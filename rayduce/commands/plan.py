@@ -14,11 +14,13 @@ from rayduce.commands.arguments import (
     BatchSize,
     Crop,
     DataDir,
+    DataSetName,
     Download,
     Epochs,
     Fixes,
     Flip,
     ImageSize,
+    LabelShare,
     Mean,
     Methods,
     NetworkName,
@@ -111,6 +113,8 @@ def plan(
     split: SplitWay = None,
     seconds: Seconds = None,
     skip_unreadable: SkipUnreadable = None,
+    labels: LabelShare = None,
+    set_: DataSetName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -152,6 +156,8 @@ def plan(
             split=split,
             seconds=seconds,
             skip_unreadable=skip_unreadable,
+            labels=labels,
+            set=set_,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, data=data, about=about)

@@ -16,11 +16,13 @@ from rayduce.commands.arguments import (
     Concurrency,
     Crop,
     DataDir,
+    DataSetName,
     Download,
     Epochs,
     Fixes,
     Flip,
     ImageSize,
+    LabelShare,
     Mean,
     Methods,
     NetworkName,
@@ -153,6 +155,8 @@ def sweep(
     split: SplitWay = None,
     seconds: Seconds = None,
     skip_unreadable: SkipUnreadable = None,
+    labels: LabelShare = None,
+    set_: DataSetName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -202,6 +206,8 @@ def sweep(
             split=split,
             seconds=seconds,
             skip_unreadable=skip_unreadable,
+            labels=labels,
+            set=set_,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, store, data=data, about=about)

@@ -20,6 +20,7 @@ from trainables.models.shufflenet_v2 import ShuffleNetV2
 from trainables.models.sliced import Sliced
 from trainables.models.squeezenet import SqueezeNet
 from trainables.models.tc_resnet import TCResNet, TimeCNN
+from trainables.models.text import TextBag, TextCNN, TextGRU, TextLSTM, TextTransformer
 from trainables.models.transformer import Transformer
 from trainables.models.wide_resnet import WideResNet
 
@@ -39,6 +40,11 @@ MODELS: tuple[type[Model], ...] = (
     TCResNet,
     TimeCNN,
     GRU,
+    TextBag,
+    TextCNN,
+    TextGRU,
+    TextLSTM,
+    TextTransformer,
     LSTM,
     Transformer,
     Custom,

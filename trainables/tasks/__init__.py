@@ -8,6 +8,7 @@ from trainables.tasks.job import Job
 from trainables.tasks.multi30k import Multi30k
 from trainables.tasks.multi_task import MultiTask
 from trainables.tasks.phrases import Phrases
+from trainables.tasks.sentence_folder import SentenceFolder
 from trainables.tasks.sound_folder import SoundFolder
 from trainables.tasks.spoken_words import SpokenWords
 from trainables.tasks.teacher_translations import TeacherTranslations
@@ -22,6 +23,7 @@ TASKS: tuple[type[Task], ...] = (
     ImageFolder,
     SpokenWords,
     SoundFolder,
+    SentenceFolder,
     Phrases,
     TextPairs,
     Multi30k,

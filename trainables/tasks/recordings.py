@@ -43,7 +43,7 @@ class Recording(NamedTuple):
 
     @property
     def speaker(self) -> str:
-        """Who speaks, as in ``anna_3.wav`` and ``0a7c2a8d_nohash_0.wav``; empty where the name says nothing."""
+        """Who speaks, as in ``anna_3.wav`` and ``0a7c2a8d_nohash_0.wav``; empty where no name says it."""
         stem = Path(self.path).stem
         if "_nohash_" in stem:
             return stem.partition("_nohash_")[0]
