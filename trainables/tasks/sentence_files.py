@@ -117,7 +117,7 @@ def _of_tables(directory: Path, tables: list[re.Match[str]], skips: bool) -> Sen
 
 
 def _tsv(path: Path, left_out: Tallies, skips: bool) -> list[Line]:
-    lines = []
+    lines: list[Line] = []
     for number, row in enumerate(split_lines(_text(path)), 1):
         label, tab, text = row.partition("\t")
         why = "" if tab else "has no tab between label and sentence"

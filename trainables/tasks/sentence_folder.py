@@ -66,7 +66,7 @@ class SentenceFolder(Task):
         length: tokens of a network's input, in [4, 1024]: longer sentences are cut, shorter ones padded.
         set: the data set, where the folder has several; default none.
         vocabulary_size: subwords of the vocabulary, which is learnt from the training split, special ones
-            included, in [32, 65536]; default 4000.
+            included, in [32, 65536]; default 4000, or as many as the text supports where that is less.
         subwords: ``unigram`` (default) or ``bpe``.
         lowercase: whether sentences are put into small letters; default True.
         labels: share of the training sentences whose labels are used, in (0, 1]; default 1. The others are
@@ -153,6 +153,8 @@ class SentenceFolder(Task):
         """
         found = read_sentences(directory, settings.get("set", ""), settings.get("skips", False))
         task = cls(found.classes, found.digest, LONGEST, **settings)
+        if "vocabulary_size" not in settings:
+            task = replace(task, vocabulary_size=task._supported(found))
         vocabulary = Vocabulary(task._learnt(found))
         sizes = sorted(len(vocabulary.encode(task._cased(each.text))) for each in found.splits["train"])
         longest = sizes[min(len(sizes) - 1, int(SHARE_WHOLE * len(sizes)))]
@@ -205,11 +207,24 @@ class SentenceFolder(Task):
     def _cased(self, text: str) -> str:
         return text.lower() if self.lowercase else text
 
-    def _learnt(self, found: Sentences) -> np.ndarray:
-        lines = [self._cased(line.text) for line in found.splits["train"]]
-        lines += map(self._cased, found.unlabelled)
+    def _supported(self, found: Sentences) -> int:
+        """The size of the vocabulary, or the largest that the text supports."""
         try:
-            return learn(lines, self.vocabulary_size, self.subwords)
+            learn(self._lines(found), self.vocabulary_size, self.subwords)
+        except VocabularyError as error:
+            most = re.search(r"at most (\d+) tokens", str(error))
+            if most is not None and int(most[1]) >= SMALLEST:
+                return int(most[1])
+        return self.vocabulary_size
+
+    def _lines(self, found: Sentences) -> list[str]:
+        """What the vocabulary is learnt from."""
+        lines = [line.text for line in found.splits["train"]] + found.unlabelled
+        return list(map(self._cased, lines))
+
+    def _learnt(self, found: Sentences) -> np.ndarray:
+        try:
+            return learn(self._lines(found), self.vocabulary_size, self.subwords)
         except VocabularyError as error:
             raise DataError(
                 f"{error}; give another size of the vocabulary (--vocabulary), or train on more text"
