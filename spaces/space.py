@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import Any, cast
@@ -15,6 +16,7 @@ from optuna.distributions import (
 
 from spaces.architectures import FAMILIES, STARTS, TEACHER, Origins, resized, sizes_of
 from spaces.arguments import Handle, Search, arguments_of, called_with, handles_in, handles_of, turned
+from spaces.compute import epochs_for
 from spaces.context import Context
 from spaces.parameters import Choose, Parameter, drawn, preferring
 from spaces.wishes import fixed_value, known_name, method_name, searched_range
@@ -272,7 +274,22 @@ class Opened:
             exit_layers=context.exit_layers,
             **pruning,
         )
-        return method(given, **called_with(method, self._turned(handles_of(method), choose)))
+        arguments = called_with(method, self._turned(handles_of(method), choose))
+        return self._affordable(method, given, arguments)
+
+    def _affordable(self, method: Method[Any], given: Setting, arguments: Mapping[str, Any]) -> Recipe:
+        """The recipe of as many epochs as its student may have, or of the fewest more that its method takes.
+
+        A method may give a slice new weights, which take all epochs.
+        """
+        recipe = method(given, **arguments)
+        most, compute = given.epochs, self._context.compute
+        if compute is None or recipe.origin.parent is None:
+            return recipe
+        for epochs in range(epochs_for(given.origin, given.task, most, compute), most):
+            with suppress(ValueError):  # too few for the phases of the method, which takes them all
+                return method(replace(given, epochs=epochs), **arguments)
+        return recipe
 
     def point(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """Parameters of a first trial, at the defaults of the wanted method where nothing else is wanted.

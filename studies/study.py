@@ -38,7 +38,7 @@ class Study:
         teacher: how the teacher comes to be, before it is trained.
         students: how students come to be, by the value of ``start``, at the size that the first trials have.
         teacher_epochs: of the teacher's training.
-        epochs: of each trial.
+        epochs: of each trial; the most, where ``compute`` says how many.
         trials: how many trials by default.
         space: draws recipes.
         teacher_threads: processors that train the teacher, or None for all of the machine's; a network on
@@ -59,6 +59,8 @@ class Study:
         code: of the user's file that defines it; None (default) for ours.
         arrays: the data, where trying them out has read them; None (default) where nobody has.
         streamed: why the training split is read in every epoch anew; empty (default) where it is kept.
+        compute: of ``epochs``, the share that a student with trained weights may take of the whole network's
+            compute, see :func:`spaces.compute.epochs_for`; None (default) gives all students all epochs.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Study:
     arrays: Arrays | None = field(default=None, compare=False, repr=False)
     streamed: str = ""
     architectures: tuple[str, ...] = ()
+    compute: float | None = None
 
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
         """The task alone, as :meth:`examine` finds it.

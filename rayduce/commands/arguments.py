@@ -107,6 +107,18 @@ Trials = Annotated[
 Epochs = Annotated[int | None, typer.Option(metavar="N", min=2, help="Of each student; default by study.")]
 
 
+Compute = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        metavar="EPOCHS",
+        min=0.0,
+        help="Compute of each student that begins with trained weights, in epochs of the whole network: the "
+        "smaller, the more epochs, at most --epochs; 0 gives each --epochs. Default 0.09 of --epochs.",
+    ),
+]
+
+
 NetworkName = Annotated[
     str | None,
     typer.Option(

@@ -13,6 +13,7 @@ from rayduce.commands.arguments import (
     Address,
     Architectures,
     BatchSize,
+    Compute,
     Concurrency,
     Crop,
     DataDir,
@@ -73,6 +74,7 @@ from rayduce.commands.running import page_of, run
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
+from search.units import parse_bytes
 
 if TYPE_CHECKING:
     from search.sweeps.resume import Earlier
@@ -111,6 +113,14 @@ Scheduler = Annotated[
 ]
 
 
+PhaseBytes = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE", help="Of the store, for first phases that students share; 0 trains each anew."
+    ),
+]
+
+
 @commands.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
@@ -132,6 +142,7 @@ def sweep(
     study: StudyName,
     trials: Trials = None,
     epochs: Epochs = None,
+    budget: Compute = None,
     name: SweepName = None,
     seed: Seed = 0,
     store: StoreDir = DEFAULT_STORE,
@@ -174,6 +185,7 @@ def sweep(
     device: DeviceName = None,
     measure_timeout: MeasureTimeout = None,
     scheduler: Scheduler = "pareto",
+    phase_bytes: PhaseBytes = "1GB",
     concurrency: Concurrency = None,
     address: Address = None,
     model: OwnModel = None,
@@ -232,11 +244,13 @@ def sweep(
             earlier=tuple(earlier or ()),
             **objectives_of(size_of, minimize),
             **measuring(measure, device, measure_timeout),
+            compute=budget,
             concurrency=concurrency,
             address=address,
             own_model=own_code,
             **wishes(methods, fix, range_),
             scheduler=scheduler,
+            phase_bytes=0 if phase_bytes == "0" else parse_bytes(phase_bytes),
         )
         run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
 
