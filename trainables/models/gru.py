@@ -59,8 +59,8 @@ class Recurrence(nn.Module):
         super().__init__()
         self.units = units
         bound = units**-0.5
-        for name, shape in (("weight_ih", (3 * units, size)), ("weight_hh", (3 * units, units))):
-            setattr(self, name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
+        self.weight_ih = nn.Parameter(torch.empty(3 * units, size).uniform_(-bound, bound))
+        self.weight_hh = nn.Parameter(torch.empty(3 * units, units).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(3 * units))
         self.inner_bias = nn.Parameter(torch.zeros(units))
 

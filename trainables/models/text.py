@@ -18,7 +18,7 @@ from trainables.models.transformer import EncoderLayer
 from trainables.ranges import Range
 
 Embedding = Annotated[int, Range(1, 4096, log=True, smaller="low")]
-Dropout = Annotated[float, Range(0, 1, excluded="high")]
+Dropout = Annotated[float, Range(0.0, 1.0, excluded="high")]
 
 
 def sentence_shape(input_shape: tuple[int, ...]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,8 +69,8 @@ def log_mel(sounds: Tensor, how: LogMel) -> Tensor:
 
 def mel_bands(how: LogMel) -> np.ndarray:
     """Triangles of equal width on the mel scale, 2595 log10(1 + f / 700), shape (fft / 2 + 1, mels)."""
-    ends = 2595 * np.log10(1 + np.array([how.low_hz, how.high_hz]) / 700)
-    points = 700 * (10 ** (np.linspace(*ends, how.mels + 2) / 2595) - 1)
+    low_mel, high_mel = (2595 * math.log10(1 + hz / 700) for hz in (how.low_hz, how.high_hz))
+    points = 700 * (10 ** (np.linspace(low_mel, high_mel, how.mels + 2) / 2595) - 1)
     bins = np.arange(how.fft // 2 + 1) * how.sample_rate / how.fft
     low, centre, high = points[:-2], points[1:-1], points[2:]
     rising = (bins[:, None] - low) / (centre - low)

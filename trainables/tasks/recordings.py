@@ -168,19 +168,20 @@ def drawn_splits(files: Sequence[Recording], classes: Sequence[str], way: str) -
     if any(file.split for file in files) and all(len(given[split]) for split in SPLITS):
         return given
     rest = np.flatnonzero([file.split in ("", "train") for file in files])
+    own = [files[number] for number in rest.tolist()]
     missing = [split for split in SPLITS[1:] if not len(given[split])]
-    speakers = [files[number].speaker for number in rest]
+    speakers = [file.speaker for file in own]
     if way == "speakers" and all(speakers) and len(set(speakers)) > len(missing):
-        parts = _by_speaker([files[number] for number in rest], missing)
+        parts = _by_speaker(own, missing)
     else:
-        labels = np.array([classes.index(files[number].label) for number in rest])
+        labels = np.array([classes.index(file.label) for file in own])
         sizes = np.bincount(labels, minlength=len(classes))
         counts = np.maximum(1, np.rint(HELD_OUT * sizes).astype(np.int64))
         drawn = stratified(labels, [counts] * len(missing))
         parts = dict(zip(["train", *missing], drawn, strict=True))
     found = given | {split: rest[part] for split, part in parts.items()}
     for split in ("train", *missing):
-        if lacking := set(classes) - {files[number].label for number in found[split]}:
+        if lacking := set(classes) - {files[number].label for number in found[split].tolist()}:
             raise DataError(
                 f"nobody says '{min(lacking)}' in the {split} split, which is drawn by speakers; "
                 "pass --split recordings"

@@ -248,7 +248,7 @@ def test_a_teacher_labels_what_has_no_label(folder: Path) -> None:
     accuracies = []
     for method in (methods.full_precision, methods.knowledge_distillation):
         given = methods.Setting(task, Fresh(model), 30, teacher="0" * 16, teacher_views=None)
-        recipe = method(given, optimizer=AdamW(2e-2))  # type: ignore[operator]
+        recipe = method(given, optimizer=AdamW(2e-2))
         student = Trainer(recipe, loaded, LocalSources(lambda _: network), CPU)
         while not student.finished:
             student.train_epoch()
@@ -278,6 +278,6 @@ def test_stopping_and_resuming_changes_no_bit(data: Any, tmp_path: Path) -> None
 
 def test_architectures_of_sentences_are_known_by_name(data: Any) -> None:
     study = find_study("sentences", about_data={"architectures": "text_cnn,text_bag"})
-    parameters = study.space.parameters(study.context(data[0], "0" * 16, 0))
+    parameters: Any = study.space.parameters(study.context(data[0], "0" * 16, 0))
     assert parameters["start"].choices == ("text_cnn", "text_bag")
     assert set(SENTENCE_ARCHITECTURES) <= set(FAMILIES)

@@ -67,7 +67,8 @@ def test_parameters_are_the_published_ones(model: Model, parameters: int) -> Non
 
 def test_a_recurrence_is_that_of_torch() -> None:
     torch.manual_seed(0)
-    own, theirs = Recurrence(5, 7), torch.nn.GRU(5, 7, batch_first=True)
+    own = Recurrence(5, 7)
+    theirs: Any = torch.nn.GRU(5, 7, batch_first=True)
     with torch.no_grad():
         theirs.weight_ih_l0.copy_(own.weight_ih)
         theirs.weight_hh_l0.copy_(own.weight_hh)
@@ -293,6 +294,6 @@ def test_stopping_and_resuming_changes_no_bit(tones: Any, tmp_path: Path) -> Non
 
 def test_architectures_of_sounds_are_known_by_name() -> None:
     study = find_study("keywords", about_data={"architectures": "ds_cnn,gru"})
-    parameters = study.space.parameters(study.context(SpokenWords(), "0" * 16, 0))
+    parameters: Any = study.space.parameters(study.context(SpokenWords(), "0" * 16, 0))
     assert parameters["start"].choices == ("ds_cnn", "gru") and "gru.width" in parameters
     assert set(SOUND_ARCHITECTURES) <= set(FAMILIES)
