@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from spaces.arguments import Handle, Search, handles_in, turned
 from trainables.models import (
+    DSCNN,
+    GRU,
     ConvNet,
     DenseNet,
     GhostNet,
@@ -17,6 +19,13 @@ from trainables.models import (
     ShuffleNetV1,
     ShuffleNetV2,
     SqueezeNet,
+    TCResNet,
+    TextBag,
+    TextCNN,
+    TextGRU,
+    TextLSTM,
+    TextTransformer,
+    TimeCNN,
     WideResNet,
 )
 from trainables.models.base import Model
@@ -40,6 +49,15 @@ FAMILIES: Mapping[str, Model] = {
     "wide_resnet": WideResNet(depth=1),
     "densenet": DenseNet(depth=4),
     "squeezenet": SqueezeNet(depth=2, width=0.5, dropout=0.0),
+    "time_cnn": TimeCNN(depth=3, width=0.5),
+    "ds_cnn": DSCNN(depth=3, width=0.5),
+    "tc_resnet": TCResNet(depth=1, width=0.5),
+    "gru": GRU(depth=1, width=0.5),
+    "text_cnn": TextCNN(depth=2, width=0.3, dropout=0.2),
+    "text_bag": TextBag(width=0.3),
+    "text_gru": TextGRU(width=0.3, dropout=0.2),
+    "text_lstm": TextLSTM(width=0.3, dropout=0.2),
+    "text_transformer": TextTransformer(depth=1, width=0.3, dropout=0.1),
 }
 """Architectures that users name, by the value of ``start``, at the size of first students."""
 

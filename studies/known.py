@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from spaces.architectures import fresh
-from studies import cifar10, cifar100, digits, fashion_mnist, image_folder, multi30k, phrases, text_pairs
+from studies import (
+    cifar10,
+    cifar100,
+    digits,
+    fashion_mnist,
+    image_folder,
+    keywords,
+    multi30k,
+    phrases,
+    sentences,
+    text_pairs,
+)
 from studies.names import StudyError, check_name
 from studies.own_images import NETWORK_OPTIONS, study_of_images
 from studies.study import Study
@@ -24,6 +35,8 @@ STUDIES: tuple[Study, ...] = (
     multi30k.STUDY,
     text_pairs.STUDY,
     image_folder.STUDY,
+    sentences.STUDY,
+    keywords.STUDY,
 )
 
 

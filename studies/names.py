@@ -16,6 +16,8 @@ SUMMARIES: dict[str, str] = {
     "multi30k": "29,000 German-English descriptions of photographs (--data DIR)",
     "text_pairs": "your own sentences and their translations, two files per split (--data DIR)",
     "image_folder": "your own images, one folder per class (--data DIR)",
+    "sentences": "your own sentences and their classes (--data DIR)",
+    "keywords": "spoken words: your own recordings, one folder per word (--data DIR), or embedded voices",
 }
 """Name, as the user types it -> one line for ``--help``; in the order of ``studies.known.STUDIES``."""
 
@@ -35,6 +37,14 @@ IMAGE_ARCHITECTURES = (
     "squeezenet",
 )
 """What students of images may be made of, as the user types it; :mod:`spaces.architectures` has them."""
+
+
+SOUND_ARCHITECTURES = ("time_cnn", "ds_cnn", "tc_resnet", "gru")
+"""The same of recordings."""
+
+
+SENTENCE_ARCHITECTURES = ("text_cnn", "text_bag", "text_gru", "text_lstm", "text_transformer")
+"""The same of sentences."""
 
 
 def architectures_of(text: str, known: tuple[str, ...], study: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class SqueezeNet(DeviceNetwork):
 
     depth: Annotated[int, Range(1, 16, (1, 4), smaller="low", name="depth")] = 4
     width: float = 1.0
-    dropout: Annotated[float, Range(0, 1, excluded="high")] = 0.5
+    dropout: Annotated[float, Range(0.0, 1.0, excluded="high")] = 0.5
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; He et al.'s (2015) normal initialisation for convolutions (fan out)."""

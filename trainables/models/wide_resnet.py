@@ -32,7 +32,7 @@ class WideResNet(Architecture):
 
     depth: Annotated[int, Range(1, 16, (1, 3), smaller="low", name="depth")] = 2
     width: Width = 1.0
-    dropout: Annotated[float, Range(0, 1, excluded="high")] = 0.0
+    dropout: Annotated[float, Range(0.0, 1.0, excluded="high")] = 0.0
 
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """See :meth:`Model.build`; He et al.'s (2015) normal initialisation for convolutions (fan out)."""
