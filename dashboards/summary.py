@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dashboards.figures.front_view import group_numbers
+from dashboards.marks import colour_of, places_of
 from dashboards.text import (
     cost,
     duration,
@@ -123,7 +123,7 @@ def _further(asked: Sequence[Metric]) -> list[Metric]:
 
 def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list[dict[str, str]]:
     """The members of the front as text, smallest file first, and each one's ``colour`` in the figure."""
-    places = group_numbers([method_label(method) for method in trials["method"]])
+    places = places_of([method_label(method) for method in trials["method"]], methods=True)
     front = trials[trials["front"]].sort_values(sweep.size)
     quality = sweep.quality
     return [
@@ -143,7 +143,7 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
             "latency": milliseconds(row["latency_ms"]),
             **{each.name: cost(each, row[each.name]) for each in _further(sweep.asked)},
             "command": f"rayduce export {row['run_id']} student.rdz",
-            "colour": theme.colour(places[method_label(row["method"])]),
+            "colour": colour_of(places[method_label(row["method"])], theme),
         }
         for row in front.to_dict("records")
     ]

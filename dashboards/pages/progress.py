@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from dash import Dash, Input, Output, dcc, html, no_update
 
+from dashboards.address import Asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.progress import (
     AGAINST,
@@ -30,7 +31,7 @@ MOST_LISTED = 50
 _FIGURES = r"\d+(?:[.,]\d+)*|\bnone\b"
 
 
-def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run."""
     return [
         panel("Trials", html.P(id="left", className="caption"), graph("states", height=96)),

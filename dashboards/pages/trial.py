@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from dashboards.address import Asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.trial import bytes_figure, curves_figure, levels_figure
 from dashboards.live import Live
@@ -50,7 +51,7 @@ ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
 NEIGHBOURS = 2
 
 
-def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run."""
     return [
         html.Div(_told(live, path, None if sweep is None else sweep.name), id="trial-head"),
