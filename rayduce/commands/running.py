@@ -68,7 +68,9 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
     opened = open_store(store, options.tracking_uri)
     found = opened.sweep(name)
     rows = front_rows(opened, found)
-    out.print(front_table(rows, found.quality, "Front, smallest first", out.width, found.asked))
+    out.print(
+        front_table(rows, found.quality, "Front, smallest first", out.width, found.asked, found.teacher)
+    )
     place = where_store_is(store, options.tracking_uri, ", with")
     out.print(
         f"The page: {whole_line(opened.artifact_location(found.run_id, 'front.html'))}\n"
