@@ -128,6 +128,7 @@ def _template(theme: Theme) -> go.layout.Template:
                 "y": 1.02,
                 "yanchor": "bottom",
                 "title": {"text": ""},
+                "font": {"size": 12.5},
                 "maxheight": 0.25,  # scrolls beyond that, or on a phone nothing would be left of the figure
             },
             "xaxis": {**axis, "showline": True, "ticks": "outside"},

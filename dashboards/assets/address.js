@@ -1,29 +1,39 @@
 // What is on show stands in the address, so that it can be sent to somebody; the title says what that is.
 (() => {
-  const known = { sweep: null };
-  let path = null;
+  const first = { path: window.location.pathname, search: window.location.search };
+  let path = first.path;
+  let wanted = {};
+  let sweep = null;
 
-  function write(wanted) {
-    console.error("WRITE", JSON.stringify(wanted), JSON.stringify(known), path, window.location.href);
+  function apply() {
     const { pathname, search, hash } = window.location;
-    const params = new URLSearchParams(pathname === path ? search : "");
-    path = pathname;
-    for (const [name, value] of Object.entries({ ...known, ...wanted })) {
+    if (pathname !== path) {
+      path = pathname;
+      wanted = {};
+      first.path = null; // what was asked for at first was asked of another view
+    }
+    const params = new URLSearchParams(first.path === path ? first.search : "");
+    for (const [name, value] of Object.entries({ sweep, ...wanted })) {
       const text = Array.isArray(value) ? value.join(" ") : value;
       if (text === null || text === undefined || text === "") params.delete(name);
       else params.set(name, text);
     }
     const next = params.size ? `?${params}` : "";
     if (next !== search) window.history.replaceState(window.history.state, "", pathname + next + hash);
+  }
+
+  function write(more) {
+    if (window.location.pathname !== path) apply();
+    Object.assign(wanted, more);
+    apply();
+    window.setTimeout(apply, 300); // Dash puts its own address back while a page begins
     return window.dash_clientside.no_update;
   }
 
-  // The view's own words come from the menu above it, which says which of them is on show.
-  function shell(pathname, sweep, views) {
-    if (path === null) path = window.location.pathname; // what was asked for at first stays
-    known.sweep = sweep ?? null;
-    const view = document.querySelector("#nav a.here")?.textContent || "Trial";
-    document.title = [view, sweep, "Rayduce"].filter(Boolean).join(" · ");
+  function shell(pathname, name) {
+    sweep = name ?? null;
+    const view = document.querySelector("#nav a.here")?.textContent || (pathname === "/pair" ? "Two students" : "Trial");
+    document.title = [view, name, "Rayduce"].filter(Boolean).join(" · ");
     return write({});
   }
 
@@ -35,7 +45,5 @@
       "max-bytes": bytes, "max-drop": drop, "max-latency": latency, "max-ram": ram,
     });
 
-  const pair = (left, right) => write({ left, right });
-
-  window.dash_clientside = Object.assign({}, window.dash_clientside, { address: { shell, front, pair } });
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { address: { shell, front } });
 })();

@@ -23,6 +23,7 @@ def add_reference(figure: go.Figure, view: FrontView, theme: Theme) -> None:
         textposition="bottom center",
         textfont={"size": 11.5, "color": theme.soft},
         name="Best in full precision",
+        showlegend=False,
         marker={"symbol": "circle-open", "size": 18, "color": theme.soft, "line": {"width": 1.4}},
         hoverinfo="skip",
         legendrank=2900,
@@ -94,6 +95,7 @@ def add_mark(
         textposition="bottom center",
         textfont={"size": 11.5, "color": theme.soft},
         cliponaxis=False,
+        showlegend=False,  # it says itself what it is
         name=name,
         legendgroup=name,
         marker={

@@ -83,7 +83,7 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
 def _menus(found: _Choices, wanted: Asked) -> html.Div:
     axes, others = dict(found.axes), dict(found.others)
     over = [name for name in wanted.get("overlay", "").split(" ") if name in others]
-    scale = one_of(wanted, "scale", SCALES, "near")
+    scale = one_of(wanted, "scale", SCALES, "lost")
     first = html.Div(
         [
             choice("x", "Across", found.axes, one_of(wanted, "x", axes, found.x), placeholder="packed size"),
@@ -251,7 +251,9 @@ def _connect_words(app: Dash, live: Live) -> None:
         except StoreError as error:
             return html.Div(told(error), className="problem"), [], ""
         return (
-            html.Section([_card(card) for card in cards(trials, sweep)], className="cards"),
+            html.Section(
+                [_card(card) for card in cards(trials, sweep, live.alike(sweep))], className="cards"
+            ),
             _failures(trials),
             footnote(sweep),
         )

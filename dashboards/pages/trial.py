@@ -43,6 +43,7 @@ from dashboards.text import (
     told,
 )
 from dashboards.theme import Theme, theme_of
+from dashboards.where import where
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 
@@ -280,8 +281,8 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
             html.A(
                 "Download the packed file", href=f"/student/{run_id}.rdz", className="button", download=""
             ),
-            command(f"rayduce export {run_id} student.rdz"),
-            command(f"rayduce export {run_id} student.onnx{own_code(row['model'])}"),
+            command(f"rayduce export {run_id} student.rdz{where(live.store)}"),
+            command(f"rayduce export {run_id} student.onnx{own_code(row['model'])}{where(live.store)}"),
             command(f"rayduce evaluate student.rdz{own_code(row['model'])}"),
         ]
     link = _mlflow(live, sweep, run_id)
