@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,7 @@ from optuna.trial import FixedTrial
 
 from search.sampling.freezing.features import Features
 from search.sampling.freezing.outline import Outline, outline_of
+from search.sampling.freezing.regression import inputs_of
 from search.sampling.places import at, place_of
 from search.sampling.proposals import Draw
 from search.sampling.samplers import seed_of
@@ -58,6 +62,33 @@ class Candidate:
     prefix: str = ""
     shared: int = 0
 
+    @cached_property
+    def epochs(self) -> int:
+        """Of its training."""
+        return self.recipe.epochs
+
+    @cached_property
+    def kin(self) -> int:
+        """A number that recipes of the same first phases have in common; below 0 if it shares none."""
+        return int(self.prefix[:12], 16) if self.prefix else -1
+
+    @cached_property
+    def turn(self) -> float:
+        """The moment at which the shared first phases are over; infinite where nothing comes after them."""
+        return moment(self.shared, self.epochs) if 0 < self.shared < self.epochs else math.inf
+
+
+def moment(epoch: int, epochs: int) -> float:
+    """How far a training is, in [0, 1]: on a scale on which its first epochs are longer than its last."""
+    return math.log1p(epoch) / math.log1p(epochs) if epochs else 1.0
+
+
+class Place(NamedTuple):
+    """Where a recipe lies: for the process, and for what costs are told by."""
+
+    point: NDArray[np.float64]
+    inputs: NDArray[np.float64]
+
 
 class Candidates:
     """Draws recipes of a space; what it draws is a function of its arguments and of those of the call.
@@ -74,6 +105,8 @@ class Candidates:
     ) -> None:
         self._space, self._parameters, self._seed, self._prefix = space, dict(parameters), seed, prefix
         self._drawn: dict[int, Candidate] = {}
+        self._drawing = Lock()
+        self._places: WeakKeyDictionary[Candidate, Place] = WeakKeyDictionary()
         self._free: dict[tuple[tuple[str, Any], ...], frozenset[str]] = {}
 
     @cached_property
@@ -94,19 +127,30 @@ class Candidates:
         prefix, shared = self._prefix(recipe) or ("", 0)
         return Candidate(recipe, dict(params), dict(distributions), outline_of(recipe), prefix, shared)
 
-    def point(self, candidate: Candidate) -> NDArray[np.float64]:
+    def place(self, candidate: Candidate) -> Place:
         """Where it lies."""
-        return self.features.point(candidate.params, candidate.outline)
+        found = self._places.get(candidate)
+        if found is None:
+            point = self.features.point(candidate.params, candidate.outline)
+            found = self._places[candidate] = Place(point, inputs_of(point, candidate.outline))
+        return found
+
+    def points(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+        """Where they lie, shape (n, d)."""
+        found = [self.place(candidate).point for candidate in candidates]
+        return np.array(found).reshape(len(candidates), len(self.features.groups))
 
     def pool(self, number: int) -> list[Candidate]:
         """Recipes drawn at random that may become trial ``number``; most may become the next, too."""
-        first = number * FRESH
-        for place in [place for place in self._drawn if place < first]:
-            del self._drawn[place]
-        for place in range(first, first + POOL):
-            if place not in self._drawn:
-                self._drawn[place] = self.of(self._values(np.random.default_rng(seed_of(self._seed, place, 7))))
-        return [self._drawn[place] for place in range(first, first + POOL)]
+        places = range(number * FRESH, number * FRESH + POOL)
+        with self._drawing:  # ahead on a thread, and wherever they are needed
+            for place in [place for place in self._drawn if place < places[0]]:
+                del self._drawn[place]
+            for place in places:
+                if place not in self._drawn:
+                    random = np.random.default_rng(seed_of(self._seed, place, 7))
+                    self._drawn[place] = self.of(self._values(random))
+            return [self._drawn[place] for place in places]
 
     def neighbours(self, candidate: Candidate, number: int) -> list[Candidate]:
         """Recipes a little beside one, whose trial has the ``number``."""
@@ -121,17 +165,20 @@ class Candidates:
         random = np.random.default_rng(seed_of(self._seed, number, 9))
         free = self._free_of(candidate)
         found = []
-        for _ in range(2 * SIBLINGS):
+        for _ in range(SIBLINGS):
             kept = {name: value for name, value in candidate.params.items() if name not in free}
             choices = self._choices(candidate, free, random)
             made = self.of(self._values(random) | kept | choices)
             found += [made] if made.prefix == candidate.prefix else []
-        return _different(found, candidate)[:SIBLINGS]
+        return _different(found, candidate)
 
     def _values(self, random: np.random.Generator) -> dict[str, Any]:
         """A value of every parameter of the space."""
         shares = random.random(len(self._parameters)).tolist()
-        return {name: at(each, share) for (name, each), share in zip(self._parameters.items(), shares, strict=True)}
+        return {
+            name: at(each, share)
+            for (name, each), share in zip(self._parameters.items(), shares, strict=True)
+        }
 
     def _shaken(self, params: Mapping[str, Any], random: np.random.Generator) -> dict[str, Any]:
         found = self._values(random)
@@ -170,7 +217,11 @@ class Candidates:
                 if isinstance(distribution, CategoricalDistribution):
                     free = len(self._same_choices(candidate, name, distribution)) > 1
                 else:
-                    other = self.of(self._values(random) | candidate.params | {name: _other(distribution, candidate.params[name])})
+                    other = self.of(
+                        self._values(random)
+                        | dict(candidate.params)
+                        | {name: _other(distribution, candidate.params[name])}
+                    )
                     free = other.prefix == candidate.prefix
                 found |= {name} if free else set()
             self._free[key] = frozenset(found)
@@ -183,7 +234,7 @@ class Candidates:
         key = (*self._key(candidate), ("", name))
         if key not in self._same:
             random = np.random.default_rng(0)
-            values = self._values(random) | candidate.params
+            values = self._values(random) | dict(candidate.params)
             self._same[key] = [
                 choice
                 for choice in distribution.choices

@@ -44,7 +44,6 @@ class Course:
     Attributes:
         number: of the first trial.
         candidate: its recipe.
-        point: where that lies.
         state: of its last trial; ``earlier`` of one that another sweep ran.
         reports: in their order, each epoch once.
         begun: epoch that its last trial began at; below 0 until it reported.
@@ -54,7 +53,6 @@ class Course:
 
     number: int
     candidate: Candidate
-    point: NDArray[np.float64]
     state: State = "running"
     reports: list[Report] = field(default_factory=list)
     begun: int = -1
@@ -64,7 +62,7 @@ class Course:
     @property
     def epochs(self) -> int:
         """Of its whole training."""
-        return self.candidate.recipe.epochs
+        return self.candidate.epochs
 
     @property
     def epoch(self) -> int:
@@ -110,7 +108,9 @@ class Measure:
         """Why a model of this quality is not possible, as a clause; empty if it is."""
         quality = self.yardstick.quality
         if not quality.ranged and not math.isfinite(self.yardstick.teacher_validation):
-            return f"the teacher's {quality.label} was not measured, and {quality.label} has no scale without it"
+            return (
+                f"the teacher's {quality.label} was not measured, and {quality.label} has no scale without it"
+            )
         return ""
 
     def report(self, result: Mapping[str, Any]) -> Report | None:
@@ -134,9 +134,9 @@ class Measure:
         return found if quality.ranged else found / 2
 
     def reference(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of each cost the largest that counts: the teacher's or, if that is not known, twice the largest ``seen``.
+        """Of each cost the largest that counts, but no more than its limit.
 
-        No more than its limit.
+        That is the teacher's or, if it is not known, twice the largest ``seen``.
         """
         found = []
         for column, name in enumerate(self.yardstick.costs):

@@ -46,9 +46,7 @@ class Front:
 
     def with_students(self, worths: Array, costs: Array) -> Front:
         """With more students."""
-        return Front(
-            np.r_[self.worths, worths], np.vstack([self.costs, costs]), self.reference, self.least
-        )
+        return Front(np.r_[self.worths, worths], np.vstack([self.costs, costs]), self.reference, self.least)
 
 
 def expected_gains(front: Front, costs: Array, means: Array, deviations: Array) -> Array:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
-import json
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from trainables.compression.compressed_weight import compressible
 from trainables.models.base import Model
-from trainables.recipe import Recipe
+from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 
 FLOAT = 32.0
 """Bits of a weight that is not quantized."""
@@ -65,10 +65,10 @@ def outline_of(recipe: Recipe) -> Outline:
     Raises:
         ValueError: its network cannot be built.
     """
-    count = _count(recipe.model, recipe.task.input_shape, recipe.task.outputs, _patterns(recipe))
+    count = _count(recipe.model, recipe.task.input_shape, recipe.task.outputs, recipe.exempt)
     kept = max(1.0 - float(getattr(recipe.pruner, "sparsity", 0.0)), 2.0**-6)
     quantizer = recipe.quantizer
-    bits = float(getattr(quantizer, "bits", None) or getattr(quantizer, "initial_bits", FLOAT))
+    bits = float(getattr(quantizer, "bits", 0) or getattr(quantizer, "initial_bits", FLOAT))
     if not recipe.quantizes:
         bits = FLOAT
     stored = kept * (GRID * bits if recipe.quantizes else bits)
@@ -83,22 +83,23 @@ def outline_of(recipe: Recipe) -> Outline:
     return Outline(math.log2(max(count.weights, 1)), kept, bits, math.log2(bytes_))
 
 
-def _patterns(recipe: Recipe) -> str:
-    """What of a recipe says which weights are exempt; a text, to be remembered by."""
-    return json.dumps(recipe.exempt)
-
-
 @functools.lru_cache(maxsize=4096)
-def _count(model: Model, input_shape: tuple[int, ...], outputs: int, exempt: str) -> Count:
-    # On no device: weights have shapes and no values, so nothing is drawn.
-    with torch.device("meta"):
-        network = model.build(input_shape, outputs)
-    names = compressible(network, _Exempt(tuple(json.loads(exempt))))  # type: ignore[arg-type]  # asks only this
-    found = dict(network.named_parameters())
-    weights = sum(found[name].numel() for name in names if name in found)
+def _count(model: Model, input_shape: tuple[int, ...], outputs: int, exempt: tuple[str, ...]) -> Count:
+    found = dict(_shapes(model, input_shape, outputs).named_parameters())
+    names = list(found)
+    left_out = {name for pattern in exempt for name in fnmatch.filter(names, pattern)}
+    if FIRST_AND_LAST_PARAMETER in exempt:
+        left_out |= {*names[:1], *names[-1:]}
+    weights = sum(found[name].numel() for name in names if found[name].dim() > 1 and name not in left_out)
     whole = sum(parameter.numel() for parameter in found.values())
     return Count(weights, whole - weights, len(found))
 
 
-class _Exempt(NamedTuple):
-    exempt: tuple[str, ...]
+def _shapes(model: Model, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """A network of which only the shapes count."""
+    try:
+        with torch.device("meta"):  # no values are drawn or held
+            return model.build(input_shape, outputs)
+    except Exception:  # anybody's code, which may look at values while it builds; on the CPU it is theirs
+        with torch.random.fork_rng(devices=[]):
+            return model.build(input_shape, outputs)

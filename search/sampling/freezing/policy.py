@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.objectives.costs import PACKED, doublings
-from search.sampling.freezing.candidates import Candidate, Candidates
-from search.sampling.freezing.courses import Course, Measure
-from search.sampling.freezing.gain import Front, expected_gains, scale, unscaled
+from search.sampling.freezing.candidates import Candidate, Candidates, moment
+from search.sampling.freezing.courses import Course, Measure, Report
+from search.sampling.freezing.gain import scale
 from search.sampling.freezing.process import Kernel, NotFitted, Posterior, Rows, Values, fitted
-from search.sampling.freezing.sizes import Cost, Time, inputs_of
-from search.sampling.samplers import name_of, seed_of
-from trainables.recipe import Recipe
+from search.sampling.freezing.view import View, joined, rows_of
+from search.sampling.samplers import seed_of
 
 Array = NDArray[np.float64]
+
+
+SIBLINGS, NEIGHBOURS = "siblings", "neighbours"
+
+LITTERS = 64
+"""Of siblings and of neighbours, those that are looked at: the latest."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,9 @@ class FreezeThaw:
         seed: of the sweep.
         designed: how many trials begin without its advice: the starting points.
         settings: how it decides.
+
+    Attributes:
+        next: number of the trial that comes after all that began.
     """
 
     def __init__(
@@ -95,36 +102,48 @@ class FreezeThaw:
         self._courses: dict[str, Course] = {}
         self._known: set[str] = set()
         self._started = 0
-        self._heard: list[tuple[Course, int]] = []
+        self._heard = 0
         self._untrained: list[float] = []
         self._thread = ThreadPoolExecutor(1, "freeze-thaw")
+        self._parents: dict[tuple[int, str], Candidate] = {}
         self._offspring: dict[tuple[int, str], Future[list[Candidate]]] = {}
         self._fits: dict[int, Future[Kernel]] = {}
-        self._view: _View | None = None
+        self._view: View | None = None
+        self._chosen_for: tuple[int, Choice] | None = None
+        self.next = 0
 
     # What happens.
 
-    def earlier(self, candidate: Candidate, result: Mapping[str, Any], finished: bool) -> None:
-        """Another sweep trained that recipe; the model learns from it, and it is not proposed."""
-        self._known.add(candidate.recipe.recipe_id)
-        course = self._course(-1 - len(self._courses), candidate)
-        report = self._measure.report({"epoch": course.epochs, **result} if finished else result)
-        if report is None or not finished:
-            return
-        course.state = "earlier"
-        course.reports.append(report)
+    def earlier(self, candidate: Candidate, values: Sequence[float]) -> None:
+        """Another sweep finished that recipe: the model learns from it, and it is not proposed again.
+
+        Its student is none of this sweep's front.
+
+        Args:
+            candidate: what it was.
+            values: of the objectives: the quality, then the logarithms to base 2 of the costs.
+        """
+        self.know(candidate.recipe.recipe_id)
+        course = Course(-1 - len(self._courses), candidate, "earlier")
+        worth = self._measure.worth(values[0])
+        missing = (math.nan,) * len(self._measure.limited)
+        course.reports.append(Report(course.epochs, worth, tuple(values[1:]), missing, math.nan))
         self._courses[f"earlier {len(self._courses)}"] = course
-        self._heard.append((course, 0))
-        self._view = None
+        self._heard += 1
+        self._changed()
+
+    def know(self, recipe_id: str) -> None:
+        """That recipe is not proposed."""
+        self._known.add(recipe_id)
 
     def begin(self, name: str, candidate: Candidate) -> None:
         """The trial ``name`` begins; saying so again changes nothing."""
         if name in self._courses:
             return
-        self._known.add(candidate.recipe.recipe_id)
-        self._courses[name] = self._course(int(name), candidate)
-        self._started += 1
-        self._view = None
+        self.know(candidate.recipe.recipe_id)
+        self._courses[name] = Course(int(name), candidate)
+        self._started, self.next = self._started + 1, max(self.next, int(name) + 1)
+        self._changed()
 
     def take_up(self, name: str, as_name: str) -> None:
         """The stopped trial ``name`` goes on as another one; saying so again changes nothing."""
@@ -134,7 +153,8 @@ class FreezeThaw:
         del self._courses[name]
         course.state, course.begun = "running", -1
         self._courses[as_name] = course
-        self._view = None
+        self.next = max(self.next, int(as_name) + 1)
+        self._changed()
 
     def report(self, name: str, result: Mapping[str, Any]) -> None:
         """The trial ``name`` reported; what it had reported before changes nothing."""
@@ -145,11 +165,11 @@ class FreezeThaw:
         if report.epoch == 0:
             self._untrained.append(report.worth)
         else:
-            self._heard.append((course, len(course.reports) - 1))
+            self._heard += 1
             self._begin_fit()
         if self._settings.siblings and course.candidate.shared and report.epoch >= course.candidate.shared:
-            self._breed(course, "siblings")
-        self._view = None
+            self._parents.setdefault((course.number, SIBLINGS), course.candidate)
+        self._changed()
 
     def end(self, name: str, state: str) -> None:
         """The trial ``name`` ended: ``finished``, ``pruned`` or ``failed``."""
@@ -160,23 +180,28 @@ class FreezeThaw:
             state = "failed"  # it has no quality to learn from
         course.state = {"finished": "finished", "pruned": "stopped"}.get(state, "failed")  # type: ignore[assignment]
         if course.state == "finished":
-            self._breed(course, "neighbours")
-        self._view = None
+            self._parents.setdefault((course.number, NEIGHBOURS), course.candidate)
+        self._changed()
 
     def never_again(self, name: str) -> None:
         """The trial ``name``, which was pruned, is over the budget: it is not taken up."""
         if (course := self._courses.get(name)) is not None:
             course.state = "failed"
-            self._view = None
+            self._changed()
 
     # What is decided.
 
     def choose(self, number: int) -> Choice:
-        """What trial ``number`` is to be.
+        """What trial ``number`` is to be; asked again before anything has happened, the same.
 
         Raises:
             Unable: the model cannot be fitted, or every recipe that it knows of was tried.
         """
+        if self._chosen_for is None or self._chosen_for[0] != number:
+            self._chosen_for = number, self._choose(number)
+        return self._chosen_for[1]
+
+    def _choose(self, number: int) -> Choice:
         if self._started < self._designed or not self._heard:
             found = next((c for c in self._candidates.pool(number) if self._is_new(c)), None)
             if found is None:
@@ -186,16 +211,17 @@ class FreezeThaw:
         names, candidates = self._rivals(number)
         if not candidates:
             raise Unable("no recipe that was drawn is new")
-        index = view.index(candidates, [self._courses.get(name) for name in names], view.front(self._running()))
+        index = view.index(
+            candidates, [self._courses.get(name) for name in names], view.front(self._running())
+        )
         best = int(np.argmax(index))
         return Choice(None, names[best]) if names[best] else Choice(candidates[best])
 
-    def goes_on(self, name: str, number: int) -> str:
+    def goes_on(self, name: str) -> str:
         """Why the trial ``name`` should end after what it reported last; empty if it should go on.
 
         Args:
             name: of a trial that runs.
-            number: of the trial that would begin in its place.
 
         Raises:
             Unable: the model cannot be fitted.
@@ -210,7 +236,7 @@ class FreezeThaw:
             return ""
         view = self._seen()
         front = view.front([each for each in self._running() if each is not course])
-        names, candidates = self._rivals(number)
+        names, candidates = self._rivals(self.next)
         if not candidates:
             return ""
         own = float(view.index([course.candidate], [course], front)[0])
@@ -226,13 +252,10 @@ class FreezeThaw:
     def prepare(self, number: int) -> None:
         """Trial ``number`` is the next: draw what it may be while others run."""
         self._thread.submit(self._candidates.pool, number)
+        self._litters()
 
-    def close(self) -> None:
-        """Nothing more will be asked."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _course(self, number: int, candidate: Candidate) -> Course:
-        return Course(number, candidate, self._candidates.point(candidate))
+    def _changed(self) -> None:
+        self._view = self._chosen_for = None
 
     def _running(self) -> list[Course]:
         return [course for course in self._courses.values() if course.state == "running"]
@@ -243,39 +266,37 @@ class FreezeThaw:
     def _rivals(self, number: int) -> tuple[list[str], list[Candidate]]:
         """What could begin as trial ``number``: new recipes, without a name, and stopped trials."""
         found = {c.recipe.recipe_id: c for c in self._candidates.pool(number) if self._is_new(c)}
-        for key in self._bred():
-            found |= {c.recipe.recipe_id: c for c in self._offspring[key].result() if self._is_new(c)}
-        stopped = {name: course.candidate for name, course in self._courses.items() if course.state == "stopped"}
+        for litter in self._litters():
+            found |= {c.recipe.recipe_id: c for c in litter.result() if self._is_new(c)}
+        stopped = {
+            name: course.candidate for name, course in self._courses.items() if course.state == "stopped"
+        }
         return [*[""] * len(found), *stopped], [*found.values(), *stopped.values()]
 
-    def _bred(self) -> list[tuple[int, str]]:
-        """Whose siblings and neighbours are looked at: those of the best that finished, and of all that run."""
-        return list(self._offspring)[-64:]
-
-    def _breed(self, course: Course, how: str) -> None:
-        key = (course.number, how)
-        if key not in self._offspring:
-            make = self._candidates.siblings if how == "siblings" else self._candidates.neighbours
-            self._offspring[key] = self._thread.submit(make, course.candidate, course.number)
+    def _litters(self) -> list[Future[list[Candidate]]]:
+        """Siblings and neighbours of the trials that had some last."""
+        for key in list(self._parents)[-LITTERS:]:
+            if key not in self._offspring:
+                number, how = key
+                make = self._candidates.siblings if how == SIBLINGS else self._candidates.neighbours
+                self._offspring[key] = self._thread.submit(make, self._parents[key], number)
+        return [self._offspring[key] for key in list(self._parents)[-LITTERS:]]
 
     # The model.
 
     def _begin_fit(self) -> None:
         """Begin to fit the process where enough has been reported since the last time."""
-        count = len(self._heard)
+        count = self._heard
         if count < max(self._settings.first, self._settings.growth * max(self._fits, default=0)):
             return
-        if any(heard > 0 for heard in self._fits):
-            before = self._fits[max(self._fits)]
-        else:
-            before = None
+        before = self._fits[max(self._fits)] if self._fits else None
         rows, values = self._table(self._chosen(self._settings.fitted, seed_of(self._seed, count, 10)))
         groups = self._candidates.features.groups
         self._fits[count] = self._thread.submit(_fit, before, groups, rows, values)
 
     def _kernel(self) -> Kernel:
         """The kernel in force: a function of the number of reports that were heard."""
-        count = len(self._heard)
+        count = self._heard
         ready = [at for at in self._fits if count >= at + math.floor(self._settings.lag * at)]
         if not ready:
             return Kernel.prior(self._candidates.features.groups)
@@ -284,39 +305,47 @@ class FreezeThaw:
     def _chosen(self, most: int, seed: int | None = None) -> list[tuple[Course, int]]:
         """Of all reports those that say most: the last two of a trial, and a few before.
 
-        Where there are more than ``most``, a random choice of them or, without a seed, the latest of the
-        trials that began last.
+        Where there are more than ``most``, a random choice of them or, without a seed, those next to the
+        last of each trial, of trials that finished and that began late before others.
         """
-        found = []
-        for course, place in self._heard:
-            epoch, last = course.reports[place].epoch, course.epochs
-            kept = any(epoch == max(round(share * last), 1) for share in self._settings.kept)
-            if kept or place >= len(course.reports) - 2:
-                found.append((course, place))
+        found: list[tuple[Course, int]] = []
+        for course in sorted(self._courses.values(), key=lambda each: each.number):
+            count = len(course.reports)
+            kept = {max(round(share * course.epochs), 1) for share in self._settings.kept}
+            found += [
+                (course, place)
+                for place in range(count)
+                if course.reports[place].epoch and (place >= count - 2 or course.reports[place].epoch in kept)
+            ]
         if len(found) <= most:
             return found
         if seed is not None:
             chosen = np.random.default_rng(seed).choice(len(found), most, replace=False)
             return [found[int(k)] for k in sorted(chosen)]
-        return sorted(found, key=lambda each: len(each[0].reports) - each[1])[:most]
+        rank = [
+            (len(course.reports) - place, course.state != "finished", -course.number)
+            for course, place in found
+        ]
+        return [found[k] for k in sorted(range(len(found)), key=rank.__getitem__)[:most]]
 
     def _table(self, reports: Sequence[tuple[Course, int]]) -> tuple[Rows, Values]:
         least = self._measure.least(np.array(self._untrained))
         edge = least + self._settings.guessing * (1 - least)
         courses = [course for course, _ in reports]
         found = [course.reports[place] for course, place in reports]
-        moments = [_moment(each.epoch, course.epochs) for course, each in zip(courses, found, strict=True)]
-        rows = _rows(courses, [course.candidate for course in courses], np.array(moments), self._points(courses))
+        moments = [moment(each.epoch, course.epochs) for course, each in zip(courses, found, strict=True)]
+        rows = rows_of(
+            courses,
+            [course.candidate for course in courses],
+            np.array(moments),
+            self._candidates.points([c.candidate for c in courses]),
+        )
         worths = np.array([each.worth for each in found])
         early = np.array([each.epoch < course.epochs for course, each in zip(courses, found, strict=True)])
         more = np.where((worths < edge) & early, self._settings.blurred, 0.0)
         return rows, Values(scale(worths), more)
 
-    def _points(self, courses: Sequence[Course]) -> Array:
-        width = len(self._candidates.features.groups)
-        return np.array([course.point for course in courses]).reshape(-1, width)
-
-    def _seen(self) -> _View:
+    def _seen(self) -> View:
         """What the model makes of the log as it is now.
 
         Raises:
@@ -331,14 +360,14 @@ class FreezeThaw:
                 raise Unable(str(error)) from error
         return self._view
 
-    def _look(self) -> _View:
+    def _look(self) -> View:
         rows, values = self._table(self._chosen(self._settings.conditioned))
         rows, values = self._with_failures(rows, values)
         least = self._measure.least(np.array(self._untrained))
         middle = float(scale(np.array(least + 0.6 * (1 - least))))
         posterior = Posterior(self._kernel(), rows, values, middle)
         courses = [course for course in self._courses.values() if course.reports]
-        return _View(self._measure, self._candidates, posterior, courses, self._cached(), least)
+        return View(self._measure, self._candidates, posterior, courses, self._cached(), least)
 
     def _with_failures(self, rows: Rows, values: Values) -> tuple[Rows, Values]:
         """With trials that failed as if they had learnt nothing: else what diverges would be tried again."""
@@ -346,9 +375,14 @@ class FreezeThaw:
         if not failed:
             return rows, values
         least = self._measure.least(np.array(self._untrained))
-        ends = _rows(failed, [c.candidate for c in failed], np.ones(len(failed)), self._points(failed))
+        ends = rows_of(
+            failed,
+            [c.candidate for c in failed],
+            np.ones(len(failed)),
+            self._candidates.points([c.candidate for c in failed]),
+        )
         guessed = np.full(len(failed), float(scale(np.array(least))))
-        return _joined(rows, ends), Values(
+        return joined(rows, ends), Values(
             np.r_[values.qualities, guessed], np.r_[values.more, np.full(len(failed), self._settings.blurred)]
         )
 
@@ -362,135 +396,6 @@ class FreezeThaw:
         return found
 
 
-class _View:
-    """The model at one moment of the log."""
-
-    def __init__(
-        self,
-        measure: Measure,
-        candidates: Candidates,
-        posterior: Posterior,
-        courses: Sequence[Course],
-        cached: Mapping[str, int],
-        least: float,
-    ) -> None:
-        yardstick = measure.yardstick
-        self._measure, self._candidates, self._posterior = measure, candidates, posterior
-        self._cached, self._points = cached, dict[int, Array]()
-        self._costs = [Cost(k, name == PACKED) for k, name in enumerate(yardstick.costs)]
-        self._limits = [
-            (Cost(k, name == PACKED, limited=True), doublings(yardstick.budget.limits[name]))
-            for k, name in enumerate(measure.limited)
-        ]
-        self._time = Time()
-        inputs = inputs_of(self._of([c.candidate for c in courses]), [c.candidate.outline for c in courses])
-        own = [(course, k) for k, course in enumerate(courses) if course.state != "earlier"]
-        self._time.learn([course for course, _ in own], inputs[[k for _, k in own]])
-        for cost in (*self._costs, *(cost for cost, _ in self._limits)):
-            cost.learn(courses, inputs)
-        done = [course for course in courses if course.state == "finished" and _is_whole(course)]
-        done = [course for course in done if self._is_within(course)]
-        costs = np.array([course.reports[-1].costs for course in done]).reshape(-1, len(self._costs))
-        seen = np.array([r.costs for c in courses for r in (c.reports[0], c.reports[-1])]).reshape(-1, len(self._costs))
-        reference = measure.reference(seen)
-        self._front = Front(np.array([c.reports[-1].worth for c in done]), costs, reference, least)
-
-    def front(self, running: Sequence[Course]) -> Front:
-        """The front with trials that run where they are expected to end."""
-        if not running:
-            return self._front
-        candidates = [course.candidate for course in running]
-        means, _ = self._predicted(candidates, running)
-        costs, _ = self._told(candidates, running)
-        return self._front.with_students(unscaled(means), costs)
-
-    def index(
-        self, candidates: Sequence[Candidate], courses: Sequence[Course | None], front: Front
-    ) -> Array:
-        """Expected gain of hypervolume of each student's end, per second that it still costs."""
-        means, deviations = self._predicted(candidates, courses)
-        costs, likely = self._told(candidates, courses)
-        gains = expected_gains(front, costs, means, deviations) * likely
-        return gains / self._left(candidates, courses)
-
-    def _left(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
-        inputs = inputs_of(self._of(candidates), [each.outline for each in candidates])
-        found = np.empty(len(candidates))
-        for row, (candidate, course) in enumerate(zip(candidates, courses, strict=True)):
-            cached = min(self._cached.get(candidate.prefix, 0), candidate.shared)
-            found[row] = candidate.recipe.epochs - max(cached, 0 if course is None else course.epoch)
-        begins = np.array([course is None or course.state != "running" for course in courses])
-        return np.maximum(found * self._time.of_epochs(inputs) + begins * self._time.start, 1e-3)
-
-    def _predicted(
-        self, candidates: Sequence[Candidate], courses: Sequence[Course | None]
-    ) -> tuple[Array, Array]:
-        rows = _rows(courses, candidates, np.ones(len(candidates)), self._of(candidates))
-        return self._posterior.predict(rows)
-
-    def _told(
-        self, candidates: Sequence[Candidate], courses: Sequence[Course | None]
-    ) -> tuple[Array, Array]:
-        """Costs at the end, and how likely those that are limited only keep their limits."""
-        outlines = [each.outline for each in candidates]
-        inputs = inputs_of(self._of(candidates), outlines)
-        told = [cost.told(inputs, outlines, courses).values for cost in self._costs]
-        likely = np.ones(len(candidates))
-        for cost, limit in self._limits:
-            values, deviation = cost.told(inputs, outlines, courses)
-            if cost.known:
-                likely *= _ndtr((limit - values) / deviation)
-        return np.column_stack(told), likely
-
-    def _of(self, candidates: Sequence[Candidate]) -> Array:
-        """Coordinates, each computed once."""
-        for each in candidates:
-            if id(each) not in self._points:
-                self._points[id(each)] = self._candidates.point(each)
-        width = len(self._candidates.features.groups)
-        return np.array([self._points[id(each)] for each in candidates]).reshape(-1, width)
-
-    def _is_within(self, course: Course) -> bool:
-        """Whether a finished student keeps the limits of costs that are no objective."""
-        limited = course.reports[-1].limited
-        return all(not value > limit for value, (_, limit) in zip(limited, self._limits, strict=True))
-
-
-def _is_whole(course: Course) -> bool:
-    return bool(np.isfinite(course.reports[-1].costs).all())
-
-
-def _moment(epoch: int, epochs: int) -> float:
-    """How far a training is, on a scale on which its first epochs are as long as its last ones."""
-    return math.log1p(epoch) / math.log1p(epochs) if epochs else 1.0
-
-
-def _rows(
-    courses: Sequence[Course | None], candidates: Sequence[Candidate], moments: Array, points: Array
-) -> Rows:
-    """Rows of students at ``moments``; where there is no course, it is a student of its own."""
-    trials = [-(10**9) - k if course is None else course.number for k, course in enumerate(courses)]
-    kin = [int(each.prefix[:12], 16) if each.prefix else -1 for each in candidates]
-    late = [
-        0 < each.shared < each.recipe.epochs and moment > _moment(each.shared, each.recipe.epochs) + 1e-9
-        for each, moment in zip(candidates, moments, strict=True)
-    ]
-    return Rows(points, moments, np.array(trials, dtype=np.int64), np.array(kin, dtype=np.int64), np.array(late, dtype=bool))
-
-
-def _joined(one: Rows, other: Rows) -> Rows:
-    return Rows(
-        np.vstack([one.points, other.points]),
-        np.r_[one.moments, other.moments],
-        np.r_[one.trials, other.trials],
-        np.r_[one.kin, other.kin],
-        np.r_[one.late, other.late],
-    )
-
-
 def _fit(before: Future[Kernel] | None, groups: NDArray[np.int64], rows: Rows, values: Values) -> Kernel:
     start = Kernel.prior(groups) if before is None else before.result()
     return fitted(start, rows, values)
-
-
-from scipy.special import ndtr as _ndtr  # noqa: E402

@@ -49,9 +49,7 @@ class Rows:
 
     def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
         """Some of them."""
-        return Rows(
-            self.points[rows], self.moments[rows], self.trials[rows], self.kin[rows], self.late[rows]
-        )
+        return Rows(self.points[rows], self.moments[rows], self.trials[rows], self.kin[rows], self.late[rows])
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,9 @@ class Kernel:
     def prior(cls, groups: NDArray[np.int64]) -> Self:
         """The kernel at the modes of the prior, as long as little was seen."""
         scales = int(groups.max()) + 1
-        return cls(groups, np.r_[np.full(scales, math.log(0.8)), np.log([0.1, 0.1, 0.7, 0.7, 0.01, 0.003]), 1.0])
+        return cls(
+            groups, np.r_[np.full(scales, math.log(0.8)), np.log([0.1, 0.1, 0.7, 0.7, 0.01, 0.003]), 1.0]
+        )
 
     @property
     def widths(self) -> Array:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from search.sampling.freezing.outline import Outline
+
 Array = NDArray[np.float64]
 
 PENALTY = 0.3
@@ -20,7 +22,9 @@ class Ridge:
         penalty: of each slope, above 0; the intercept is nearly free.
     """
 
-    def __init__(self, inputs: Array, values: Array, otherwise: float = 0.0, penalty: float = PENALTY) -> None:
+    def __init__(
+        self, inputs: Array, values: Array, otherwise: float = 0.0, penalty: float = PENALTY
+    ) -> None:
         self._otherwise = otherwise
         self._slopes: Array | None = None
         if len(values):
@@ -38,3 +42,16 @@ class Ridge:
             return np.full(len(inputs), self._otherwise)
         found: Array = self._middle + self._slopes[0] + inputs @ self._slopes[1:]
         return found
+
+
+def inputs_of(point: Array, outline: Outline) -> Array:
+    """What costs are told by: coordinates, how those of the outline act together, and the number of weights.
+
+    Args:
+        point: coordinates of a recipe, shape (d,); those of the outline come first.
+        outline: of the recipe.
+    """
+    weights = outline.log2_weights / 4
+    first = point[: len(outline.coordinates())]
+    pairs = np.outer(first, first)[np.triu_indices(len(first))]
+    return np.concatenate([point, [weights], pairs, first * weights])

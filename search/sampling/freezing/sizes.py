@@ -22,14 +22,6 @@ SECONDS, START = 1.0, 0.3
 """Of an epoch and of a beginning, as long as nothing was seen: only their ratio matters."""
 
 
-def inputs_of(points: Array, outlines: Sequence[Outline]) -> Array:
-    """What costs are told by: coordinates, how they act together, and the number of weights."""
-    weights = np.array([outline.log2_weights for outline in outlines]) / 4
-    first = points[:, : len(outlines[0].coordinates())] if len(outlines) else points
-    pairs = [first[:, i] * first[:, j] for i in range(first.shape[1]) for j in range(i, first.shape[1])]
-    return np.column_stack([points, weights, *pairs, *(first * weights[:, None]).T])
-
-
 class Told(NamedTuple):
     """What is said of a cost: its logarithm to base 2 at the end, and the deviation of that."""
 
