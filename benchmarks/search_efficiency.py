@@ -104,10 +104,13 @@ class Simulation:
         trials: of random search; what these cost on average is what every search may spend.
         axes: values that may be drawn.
         workers: how many trials run at a time.
+        until: share of the compute after which a search is left; its curve stays where it is.
     """
 
-    def __init__(self, table: Table, trials: int, axes: Axes = AXES, workers: int = WORKERS) -> None:
-        self.table, self.workers = table, workers
+    def __init__(
+        self, table: Table, trials: int, axes: Axes = AXES, workers: int = WORKERS, until: float = 1.0
+    ) -> None:
+        self.table, self.workers, self.until = table, workers, until
         self.points = first_points(axes)
         self.grid = Grid(table, axes)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -124,7 +127,7 @@ class Simulation:
             search,
             judge,
             workers=self.workers,
-            compute=self.compute,
+            compute=self.until * self.compute,
             prefixes=self.grid.prefixes() if shares else None,
         )
         return Run(
@@ -279,6 +282,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--gp-seeds", type=int, default=3, help="a suggestion of GP takes seconds")
     parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--until", type=float, default=1.0, help="share of the compute to go to")
     parser.add_argument("--trials", type=int, default=100, help="of random search: what all may spend")
     parser.add_argument(
         "--only",
@@ -289,7 +293,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
     axes = HALF if arguments.tune else AXES
-    simulation = Simulation(load_table(arguments.table), arguments.trials, axes, arguments.workers)
+    simulation = Simulation(load_table(arguments.table), arguments.trials, axes, arguments.workers, arguments.until)
     if arguments.tune:
         tune(simulation, range(TUNING, TUNING + arguments.seeds))
         return

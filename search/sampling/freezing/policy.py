@@ -34,6 +34,7 @@ class Settings:
     Attributes:
         patience: a trial that runs is worth so many times what could replace it.
         random: trials that are drawn at random after the starting points, before the model decides.
+        finished: trials that finish before any is ended, as long as starting points are left.
         stops: whether trials are ended early.
         siblings: whether recipes are proposed for what they share with those that have begun.
         fitted: reports, at most, by which the process is fitted.
@@ -48,6 +49,7 @@ class Settings:
 
     patience: float = 1.5
     random: int = 4
+    finished: int = 1
     stops: bool = True
     siblings: bool = True
     fitted: int = 180
@@ -231,8 +233,8 @@ class FreezeThaw:
             return ""
         if course.epoch <= course.begun or course.epoch >= course.epochs:
             return ""
-        any_finished = any(each.state == "finished" for each in self._courses.values())
-        if self._started < self._designed and not any_finished:
+        finished = sum(each.state == "finished" for each in self._courses.values())
+        if finished < self._settings.finished and (self._started < self._designed or finished):
             return ""
         view = self._seen()
         front = view.front([each for each in self._running() if each is not course])
