@@ -18,19 +18,22 @@ import torch
 from ray import tune
 from torch import nn
 
-from trainables.exporting.layers import Layer
 from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import fingerprint
 from trainables.models.allowed import allow_all
+from trainables.predictions import Classes
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.shipping.evaluation import open_student
+from trainables.shipping.predicting import answers
 from trainables.tasks.base import Arrays, LoadedTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
 from trainables.training.device_numbers import known_of_device, said_by_device, without_device
 from trainables.training.export_costs import counted_export
 from trainables.training.out_of_memory import out_of_memory
+from trainables.training.prefixes import prefixes
+from trainables.training.shared_phases import SharedPhases
 from trainables.training.trainer import Diverged, Trainer
 from trainables.training.trial_folder import (
     Files,
@@ -42,8 +45,8 @@ from trainables.training.trial_folder import (
 from trainables.training.trial_metrics import TrialSettings, export_metrics, final_metrics, first_metrics
 from trainables.training.trial_sources import TrialSources
 
-LAYERS = "layers"
-"""Under which a result holds the student's layers until they are in its folder."""
+LAYERS, SAID = "layers", "said"
+"""Under which a result holds the student's layers and the classes it says until they are in its folder."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ class StudentTrial(tune.Trainable):
     What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
     it is started, it goes on from there. With the name of a trial that was ended early as
     ``config["continues"]`` it begins where that one's last checkpoint is. Ray's checkpoints hold nothing.
+
+    Where another trial has trained the same first phases, the first step of training takes them over: its
+    result is of their last epoch, and has ``shared_epochs`` and the ``shared_seconds`` that the other one
+    spent on them. ``seconds`` are the trial's own.
     """
 
     def setup(
@@ -99,6 +106,7 @@ class StudentTrial(tune.Trainable):
         self._arrays, self._settings = arrays, settings
         self._measured = measured or {}
         self._sources = TrialSources(teachers, outputs, given or {}, routes)
+        self._shared = SharedPhases(settings.phases, settings.device, settings.threads, teachers)
         self._forget(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -118,6 +126,8 @@ class StudentTrial(tune.Trainable):
         self._before = None if folder is None or continues is None else folder / continues
         self._trainer: Trainer | None = None
         self._reported = False
+        self._borrowed = 0.0
+        self._shared.told.clear()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and measure the packed file; one that has just started is measured as it stands.
@@ -154,13 +164,35 @@ class StudentTrial(tune.Trainable):
             return self._result_of(recipe, self._open(recipe), recipe.epochs, shipped, started)
         trainer = self._begin(recipe)
         idle = not self._reported or trainer.finished
-        result: dict[str, Any] = {} if idle else dict(trainer.train_epoch())
+        trainer, result = (trainer, {}) if idle else self._advanced(trainer)
         files = Files(trainer.ship(), trainer.ship_peers() if trainer.finished else None)
         result |= self._result_of(recipe, trainer.task, trainer.epoch, files, self._started)
         self._reported = True
         if self._folder is not None and not idle and not trainer.finished:
             self._folder.save(trainer, time.perf_counter() - self._started)
         return result
+
+    def _advanced(self, trainer: Trainer) -> tuple[Trainer, dict[str, Any]]:
+        """The trainer after an epoch, and its report; the first one takes over what another trial trained."""
+        found = self._shared.find(trainer.recipe) if trainer.epoch == 0 else None
+        if found is not None:
+            try:
+                trainer.begin_at(found.prefix, found.tensors)
+            except CheckpointError as error:
+                self._shared.told.append(str(error))
+                trainer = self._trainer = self._fresh(trainer.recipe)
+            else:
+                self._borrowed = found.seconds
+                told = {"shared_epochs": found.prefix.epochs, "shared_seconds": found.seconds}
+                return trainer, {"loss": found.loss, **told}
+        return trainer, dict(trainer.train_epoch())
+
+    def _keep(self, trainer: Trainer, loss: float) -> None:
+        """Keep the phases that have just ended, if others may have the same ones."""
+        for prefix in prefixes(trainer.recipe):
+            if prefix.epochs == trainer.epoch:
+                seconds = self._borrowed + time.perf_counter() - self._started
+                self._shared.keep(trainer.recipe, prefix, trainer.shared(prefix), loss, seconds)
 
     def _open(self, recipe: Recipe) -> LoadedTask:
         return recipe.task.open(self._arrays, torch.device(self._settings.device), recipe.shared_seed)
@@ -183,7 +215,8 @@ class StudentTrial(tune.Trainable):
         return self._trainer
 
     def _fresh(self, recipe: Recipe) -> Trainer:
-        return Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
+        device = torch.device(self._settings.device)
+        return Trainer(recipe, self._open(recipe), self._sources, device, self._keep)
 
     def _result_of(
         self, recipe: Recipe, task: LoadedTask, epoch: int, files: Files, started: float
@@ -202,13 +235,13 @@ class StudentTrial(tune.Trainable):
                 result |= first_metrics(recipe, data, student.cpu(), self._settings)
             result |= known_of_device(recipe, data, student, self._settings)
         if files.peers is not None:
-            result |= self._finished(recipe, data, student) | {"done": True}
+            result |= self._finished(recipe, data, student) | {"done": True, SAID: self._said(task, student)}
             others = zip(recipe.results[1:], files.peers, strict=True)
             result["peers"] = [self._peer_result(each, task, epoch, file) for each, file in others]
-            layers = _taken_out(LAYERS, result, *result["peers"])
+            layers, said = (_taken_out(key, result, *result["peers"]) for key in (LAYERS, SAID))
             if self._folder is not None:
-                self._folder.finish(files, layers)
-                if told := [*self._folder.told, *filter(None, [result.get("reason")])]:
+                self._folder.finish(files, layers, said)
+                if told := [*self._folder.told, *self._shared.told, *filter(None, [result.get("reason")])]:
                     result["reason"] = _one_line("; ".join(told), 600)
         result["seconds"] = time.perf_counter() - started
         for each in result.get("peers", ()):
@@ -240,7 +273,12 @@ class StudentTrial(tune.Trainable):
             found = self._tried(recipe, task, epoch, file, student)
         except Diverged as error:
             return {"epoch": epoch, "state": "failed", "reason": _one_line(str(error))}
-        return found | self._finished(recipe, file, student)
+        return found | self._finished(recipe, file, student) | {SAID: self._said(task, student)}
+
+    def _said(self, task: LoadedTask, student: nn.Module) -> Classes | None:
+        """The class that a student says of each validation sample; None where samples have not one each."""
+        found = answers(student.to(self._settings.device), task, "validation")
+        return None if found is None else found.said
 
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of an earlier sweep's trial that made these students; its files become this trial's.
@@ -262,10 +300,10 @@ class StudentTrial(tune.Trainable):
                 peers.append({"epoch": recipe.epochs, "state": "failed", "reason": told})
             else:
                 peers.append(self._copy_of(each, task, other))
-        layers = _taken_out(LAYERS, result, *peers)
+        layers, said = (_taken_out(key, result, *peers) for key in (LAYERS, SAID))
         if self._folder is not None:
             files = Files(copy.file, ["lost" if each is None else each.file for each in others])
-            self._folder.finish(files, layers)
+            self._folder.finish(files, layers, said)
         return result | {"peers": peers}
 
     def _copy_of(self, recipe: Recipe, task: LoadedTask, copy: Copy) -> dict[str, Any]:
@@ -273,7 +311,7 @@ class StudentTrial(tune.Trainable):
         found = self._tried(recipe, task, recipe.epochs, copy.file, student)
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
         measured = counted_export(recipe, copy.file, student.cpu())
-        found |= {**measured.numbers, LAYERS: measured.layers}
+        found |= {**measured.numbers, LAYERS: measured.layers, SAID: self._said(task, student)}
         known = _with_reason(
             without_device(copy.result), *said_by_device(recipe, copy.file, student.cpu(), self._settings)
         )
@@ -301,9 +339,9 @@ class StudentTrial(tune.Trainable):
         """Nothing: the next step finds the trial's own folder."""
 
 
-def _taken_out(key: str, *results: dict[str, Any]) -> list[list[Layer]]:
+def _taken_out(key: str, *results: dict[str, Any]) -> list[Any]:
     """What each of the ``results`` has under ``key``, which Ray is not told."""
-    return [result.pop(key, []) for result in results]
+    return [result.pop(key, None) for result in results]
 
 
 def _one_line(text: str, length: int = 300) -> str:

@@ -66,6 +66,7 @@ from rayduce.commands.running import page_of, run
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
+from search.units import parse_bytes
 
 if TYPE_CHECKING:
     from search.sweeps.resume import Earlier
@@ -100,6 +101,14 @@ Scheduler = Annotated[
         metavar="NAME",
         help="pareto: end students early that have no prospect of the front; revive: the same, and take "
         "them up again once they have one; none: train all to the end.",
+    ),
+]
+
+
+PhaseBytes = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE", help="Of the store, for first phases that students share; 0 trains each anew."
     ),
 ]
 
@@ -159,6 +168,7 @@ def sweep(
     device: DeviceName = None,
     measure_timeout: MeasureTimeout = None,
     scheduler: Scheduler = "pareto",
+    phase_bytes: PhaseBytes = "1GB",
     concurrency: Concurrency = None,
     address: Address = None,
     model: OwnModel = None,
@@ -215,6 +225,7 @@ def sweep(
             own_model=own_code,
             **wishes(methods, fix, range_),
             scheduler=scheduler,
+            phase_bytes=0 if phase_bytes == "0" else parse_bytes(phase_bytes),
         )
         run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
 

@@ -301,7 +301,9 @@ def _resources(
         + options.trials * ends.mean_together * (2 * ends.largest_bytes + RECORD_BYTES)
         # Of each trial a checkpoint: weights and two moments, in float32, and as much beside. Those of
         # trials that were ended early stay until the sweep has finished.
-        + options.trials * ends.mean_together * 16 * ends.largest_weights,
+        + options.trials * ends.mean_together * 16 * ends.largest_weights
+        # And its first phases, in which students of other settings may begin: the weights alone.
+        + min(options.phase_bytes, options.trials * 4 * ends.largest_weights),
         disk_free=shutil.disk_usage(_existing(options.store)).free,
         memory_needed=(concurrency + 3) * PROCESS_BYTES
         + concurrency * ends.most_together * 24 * ends.largest_weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -126,6 +127,12 @@ class Request:
             "teacher": self.teacher_recipe.recipe_id,
             "code": code_version() | ({OWN_CODE: own_code} if own_code else {}),
         }
+
+    @property
+    def basis(self) -> str:
+        """What the bits of a training depend on beside its recipe and the machine: the data and the code."""
+        known = self.to_go_on()
+        return json.dumps([known["data"], known["code"]], sort_keys=True)
 
     def _own_code(self) -> str | None:
         """Digest of the source of the user's students; None if they are Rayduce's own."""

@@ -12,6 +12,7 @@ import ray
 from search.clusters.machine import Machine, start_ray
 from search.clusters.temporary import keep_torch_private, own_folder
 from search.log.event_log import Event
+from search.log.events import SWEEP
 from search.objectives.mark import RuntimeMark
 from search.options import Options, command
 from search.planning.limits import fitting_points
@@ -22,6 +23,7 @@ from search.sampling.warm_start import Known, Reading, look_back
 from search.stopping.freezing import FreezeThawScheduler
 from search.store.mlflow_client import FRONT_TAG, METRIC_TAG, NOTE_TAG
 from search.store.store import open_store
+from search.sweeps.answering import measure_answers
 from search.sweeps.conclusion import finish_sweep, tell_front, tell_settings
 from search.sweeps.ending import closing_sweep, end_early
 from search.sweeps.halt import Halt, Signals
@@ -214,6 +216,7 @@ class _Driver:
             records=records,
             halt=self.halt,
             beside=prepared.marking.look,
+            answers=prepared.answers,
         )
         self._leave_out(lost_trials(records, continued.study), records)
         self.reporter.say("training students" + prepared.why_live)
@@ -258,6 +261,8 @@ class _Driver:
         marking.add(found)
         marking.measure(prepared.teacher_file, inputs.arrays, task, inputs.settings)
         teacher = {**yardstick.teacher, **prepared.evaluate_teacher("test")}
+        measure_answers(front, records, inputs.arrays, task, inputs.settings, prepared.answers)
+        self.tracker.annotate(SWEEP, {}, {}, prepared.answers.files)
         tell_front(self.tracker, records, front, replace(yardstick, teacher=teacher))
         quality = yardstick.quality
         return Outcome(records, tuple(front), quality, teacher, marking.mark, undelivered="", short=short)

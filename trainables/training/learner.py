@@ -169,7 +169,7 @@ class Learner:
         scalars: dict[str, dict[str, Any]] = {}
         tensors = {
             f"{kind}.{name}": value
-            for kind, module in self._kept().items()
+            for kind, module in self.kept().items()
             for name, value in module.state_dict().items()
         }
         if self._optimizer is not None:
@@ -187,7 +187,7 @@ class Learner:
         Raises:
             RuntimeError, KeyError, ValueError, TypeError, AttributeError: it is of another student.
         """
-        for kind, module in self._kept().items():
+        for kind, module in self.kept().items():
             module.load_state_dict(under(f"{kind}.", tensors))
         if self._optimizer is None:
             return
@@ -201,7 +201,7 @@ class Learner:
             state.setdefault(int(number), {})[key] = tensor
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
 
-    def _kept(self) -> dict[str, nn.Module]:
+    def kept(self) -> dict[str, nn.Module]:
         """What changes in training, by the name under which checkpoints have it."""
         return {"student": self.network, "losses": self.losses, "teacher": self.policy.own}
 
@@ -323,7 +323,7 @@ class Learner:
                 f"{self.recipe.pruner} needs gradients of the weights, and {asking[0]} gets none in phase "
                 f"{self._phase + 1}: {why}"
             )
-        for kept in self._kept().values():
+        for kept in self.kept().values():
             kept.requires_grad_(False)
         for parameter in chosen + undecayed:
             parameter.requires_grad_(True)
