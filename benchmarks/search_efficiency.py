@@ -293,7 +293,9 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
     axes = HALF if arguments.tune else AXES
-    simulation = Simulation(load_table(arguments.table), arguments.trials, axes, arguments.workers, arguments.until)
+    simulation = Simulation(
+        load_table(arguments.table), arguments.trials, axes, arguments.workers, arguments.until
+    )
     if arguments.tune:
         tune(simulation, range(TUNING, TUNING + arguments.seeds))
         return

@@ -139,8 +139,8 @@ def simulate(
         if when * workers > compute:
             break
         prefix = None if prefixes is None else prefixes[asked.row]
-        if prefix is not None and epoch <= prefix[1]:
-            kept[prefix[0]] = max(epoch, kept.get(prefix[0], 0))
+        if prefix is not None and epoch == prefix[1]:
+            kept[prefix[0]] = epoch
         if epoch == last:
             judge.finish(asked)
         elif judge.judge(asked, epoch):

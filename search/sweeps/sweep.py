@@ -15,10 +15,11 @@ from search.log.event_log import Event
 from search.log.events import SWEEP
 from search.objectives.mark import RuntimeMark
 from search.options import Options, command
+from search.planning.first_sizes import spread_sizes
 from search.planning.limits import fitting_points
 from search.reporter import Reporter
 from search.sampling.continuing import continue_study
-from search.sampling.searcher import Judge, OptunaSearcher
+from search.sampling.searcher import EARLIER, Judge, OptunaSearcher
 from search.sampling.warm_start import Known, Reading, look_back
 from search.stopping.freezing import FreezeThawScheduler
 from search.store.mlflow_client import FRONT_TAG, METRIC_TAG, NOTE_TAG
@@ -193,7 +194,11 @@ class _Driver:
         if continued.text:
             self.reporter.say(continued.text)
         points = fitting_points(space, prepared.context, request.opened, options.budget)
-        searched = Searched(draw, parameters, continued.study, len(points), self.reporter.say)
+        if request.sampler.models:
+            points = spread_sizes(space, prepared.context, points)
+        copied = sum(EARLIER in trial.user_attrs for trial in continued.study.get_trials(deepcopy=False))
+        last = copied + options.trials + continued.lost
+        searched = Searched(draw, parameters, continued.study, len(points), last, self.reporter.say)
         scheduler = make_scheduler(yardstick, options, searched if request.sampler.models else None)
         replay(self.before, scheduler)
         searcher = OptunaSearcher(

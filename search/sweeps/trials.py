@@ -46,6 +46,7 @@ class Searched:
         parameters: all that the space may ask for.
         study: has the parameters of all trials.
         designed: how many trials are starting points.
+        last: number from which on no trial begins.
         say: hears why the model cannot decide.
     """
 
@@ -53,6 +54,7 @@ class Searched:
     parameters: Mapping[str, BaseDistribution]
     study: optuna.Study
     designed: int
+    last: int
     say: Callable[[str], None]
 
 
@@ -75,7 +77,9 @@ def make_scheduler(
         return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
     candidates = Candidates(searched.draw, searched.parameters, options.seed, shared_prefix)
     settings = Settings(stops=rules is not None)
-    policy = FreezeThaw(candidates, Measure(yardstick), options.seed, searched.designed, settings)
+    policy = FreezeThaw(
+        candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last
+    )
     told = Beginnings(policy, candidates, searched.study)
     told.earlier()
     return FreezeThawScheduler(yardstick, rules, over_budget, policy, told, searched.say)

@@ -78,8 +78,9 @@ class Course:
             self._since = report
         elif report.epoch > self._since.epoch:
             more = report.seconds - self._since.seconds
-            if math.isfinite(more) and more > 0:
-                self.trained = (self.trained[0] + report.epoch - self._since.epoch, self.trained[1] + more)
+            # Several epochs at once were not trained but taken over.
+            if math.isfinite(more) and more > 0 and report.epoch == self._since.epoch + 1:
+                self.trained = (self.trained[0] + 1, self.trained[1] + more)
             self._since = report
         if self.reports and report.epoch <= self.epoch:
             return False

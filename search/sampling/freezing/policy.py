@@ -86,6 +86,7 @@ class FreezeThaw:
         seed: of the sweep.
         designed: how many trials begin without its advice: the starting points.
         settings: how it decides.
+        last: number from which on no trial begins: then none is ended for another; None (default) is no end.
 
     Attributes:
         next: number of the trial that comes after all that began.
@@ -98,9 +99,10 @@ class FreezeThaw:
         seed: int,
         designed: int = 0,
         settings: Settings = Settings(),
+        last: int | None = None,
     ) -> None:
         self._candidates, self._measure, self._seed = candidates, measure, seed
-        self._settings, self._designed = settings, designed + settings.random
+        self._settings, self._designed, self._last = settings, designed + settings.random, last
         self._courses: dict[str, Course] = {}
         self._known: set[str] = set()
         self._started = 0
@@ -230,6 +232,8 @@ class FreezeThaw:
         """
         course = self._courses.get(name)
         if course is None or not self._settings.stops or course.state != "running":
+            return ""
+        if self._last is not None and self.next >= self._last:
             return ""
         if course.epoch <= course.begun or course.epoch >= course.epochs:
             return ""
@@ -388,14 +392,15 @@ class FreezeThaw:
             np.r_[values.qualities, guessed], np.r_[values.more, np.full(len(failed), self._settings.blurred)]
         )
 
-    def _cached(self) -> dict[str, int]:
-        """First phases that were trained, and how far."""
-        found: dict[str, int] = {}
-        for course in self._courses.values():
-            if course.candidate.prefix and course.state != "earlier":
-                done = min(course.epoch, course.candidate.shared)
-                found[course.candidate.prefix] = max(found.get(course.candidate.prefix, 0), done)
-        return found
+    def _cached(self) -> frozenset[str]:
+        """First phases that were trained to their ends, so that others begin behind them."""
+        return frozenset(
+            course.candidate.prefix
+            for course in self._courses.values()
+            if course.candidate.prefix
+            and course.state != "earlier"
+            and course.epoch >= course.candidate.shared
+        )
 
 
 def _fit(before: Future[Kernel] | None, groups: NDArray[np.int64], rows: Rows, values: Values) -> Kernel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class View:
         candidates: Candidates,
         posterior: Posterior,
         courses: Sequence[Course],
-        cached: Mapping[str, int],
+        cached: frozenset[str],
         least: float,
     ) -> None:
         yardstick = measure.yardstick
@@ -73,8 +73,10 @@ class View:
         inputs = self._inputs(candidates)
         found = np.empty(len(candidates))
         for row, (candidate, course) in enumerate(zip(candidates, courses, strict=True)):
-            cached = min(self._cached.get(candidate.prefix, 0), candidate.shared)
-            found[row] = candidate.epochs - max(cached, 0 if course is None else course.epoch)
+            done = 0 if course is None else course.epoch
+            if not done and candidate.prefix in self._cached:  # taken over before the first epoch alone
+                done = candidate.shared
+            found[row] = candidate.epochs - done
         begins = np.array([course is None or course.state != "running" for course in courses])
         return np.maximum(found * self._time.of_epochs(inputs) + begins * self._time.start, 1e-3)
 
