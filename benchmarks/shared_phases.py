@@ -1,7 +1,7 @@
 """What siblings save that begin where another one's first phases ended: real trials on the digits.
 
-Of each method one training and its siblings, which differ in bits alone, are trained one after the other, with
-and without a cache of first phases, in this process and without Ray. Students are compared bit for bit.
+Of each method one training and its siblings, which differ in bits alone, are trained in turn with and without
+a cache of first phases, in this process and without Ray. Students are compared bit for bit.
 
     python benchmarks/shared_phases.py [--epochs 12] [--json FILE]
 """

@@ -1,4 +1,4 @@
-"""Draws every view of a store, light and dark: ``make screenshots``.
+"""Draws every view of a store, light and dark, on a phone, a laptop and a screen: ``make screenshots``.
 
 Look at them: no test sees what is ugly.
 """
@@ -6,6 +6,7 @@ Look at them: no test sees what is ugly.
 from __future__ import annotations
 
 import argparse
+import itertools
 import threading
 from pathlib import Path
 
@@ -26,6 +27,8 @@ VIEWS = {
 }
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 SETTLE_MS = 1500
+SIZES = {390: 844, 1280: 800, 1920: 1080}
+"""Widths and heights of a phone, a laptop and a screen."""
 
 
 def main() -> None:
@@ -35,6 +38,10 @@ def main() -> None:
     )
     parser.add_argument("--store", type=Path, default=Path("rayduce-store"))
     parser.add_argument("--out", type=Path, default=Path("screenshots"))
+    parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
+    parser.add_argument("--widths", nargs="+", type=int, choices=SIZES, default=list(SIZES))
+    parser.add_argument("--themes", nargs="+", choices=THEMES, default=list(THEMES))
+    parser.add_argument("--fold", action="store_true", help="draw what is seen without scrolling")
     parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for a view")
     given = parser.parse_args()
     path = find_browser()
@@ -47,15 +54,17 @@ def main() -> None:
     threading.Thread(target=server.run, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        for theme in THEMES:
-            context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=theme)
+        for theme, width in itertools.product(given.themes, given.widths):
+            size = {"width": width, "height": SIZES[width]}
+            context = browser.new_context(viewport=size, color_scheme=theme)
             page = context.new_page()
-            for name, (address, ready) in VIEWS.items():
+            for name in given.views:
+                address, ready = VIEWS[name]
                 page.goto(f"http://127.0.0.1:{server.port}{address}")
                 page.wait_for_selector(ready, timeout=1000 * given.timeout)
                 page.wait_for_timeout(SETTLE_MS)
-                target = given.out / f"{name}-{theme}.png"
-                page.screenshot(path=target, full_page=True)
+                target = given.out / f"{name}-{theme}-{width}.png"
+                page.screenshot(path=target, full_page=not given.fold)
                 print(target)
             context.close()
         browser.close()

@@ -18,13 +18,14 @@ import torch
 from ray import tune
 from torch import nn
 
-from trainables.exporting.layers import Layer
 from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import fingerprint
 from trainables.models.allowed import allow_all
+from trainables.predictions import Classes
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.shipping.evaluation import open_student
+from trainables.shipping.predicting import answers
 from trainables.tasks.base import Arrays, LoadedTask, TaughtTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
@@ -44,8 +45,8 @@ from trainables.training.trial_folder import (
 from trainables.training.trial_metrics import TrialSettings, export_metrics, final_metrics, first_metrics
 from trainables.training.trial_sources import Making, Products, TrialSources
 
-LAYERS = "layers"
-"""Under which a result holds the student's layers until they are in its folder."""
+LAYERS, SAID = "layers", "said"
+"""Under which a result holds the student's layers and the classes it says until they are in its folder."""
 
 
 @dataclass(frozen=True)
@@ -242,12 +243,12 @@ class StudentTrial(tune.Trainable):
                 result |= first_metrics(recipe, data, student.cpu(), self._settings)
             result |= known_of_device(recipe, data, student, self._settings)
         if files.peers is not None:
-            result |= self._finished(recipe, data, student) | {"done": True}
+            result |= self._finished(recipe, data, student) | {"done": True, SAID: self._said(task, student)}
             others = zip(recipe.results[1:], files.peers, strict=True)
             result["peers"] = [self._peer_result(each, task, epoch, file) for each, file in others]
-            layers = _taken_out(LAYERS, result, *result["peers"])
+            layers, said = (_taken_out(key, result, *result["peers"]) for key in (LAYERS, SAID))
             if self._folder is not None:
-                self._folder.finish(files, layers)
+                self._folder.finish(files, layers, said)
                 if told := [*self._folder.told, *self._shared.told, *filter(None, [result.get("reason")])]:
                     result["reason"] = _one_line("; ".join(told), 600)
         result["seconds"] = time.perf_counter() - started
@@ -280,7 +281,12 @@ class StudentTrial(tune.Trainable):
             found = self._tried(recipe, task, epoch, file, student)
         except Diverged as error:
             return {"epoch": epoch, "state": "failed", "reason": _one_line(str(error))}
-        return found | self._finished(recipe, file, student)
+        return found | self._finished(recipe, file, student) | {SAID: self._said(task, student)}
+
+    def _said(self, task: LoadedTask, student: nn.Module) -> Classes | None:
+        """The class that a student says of each validation sample; None where samples have not one each."""
+        found = answers(student.to(self._settings.device), task, "validation")
+        return None if found is None else found.said
 
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of an earlier sweep's trial that made these students; its files become this trial's.
@@ -302,10 +308,10 @@ class StudentTrial(tune.Trainable):
                 peers.append({"epoch": recipe.epochs, "state": "failed", "reason": told})
             else:
                 peers.append(self._copy_of(each, task, other))
-        layers = _taken_out(LAYERS, result, *peers)
+        layers, said = (_taken_out(key, result, *peers) for key in (LAYERS, SAID))
         if self._folder is not None:
             files = Files(copy.file, ["lost" if each is None else each.file for each in others])
-            self._folder.finish(files, layers)
+            self._folder.finish(files, layers, said)
         return result | {"peers": peers}
 
     def _copy_of(self, recipe: Recipe, task: LoadedTask, copy: Copy) -> dict[str, Any]:
@@ -313,7 +319,7 @@ class StudentTrial(tune.Trainable):
         found = self._tried(recipe, task, recipe.epochs, copy.file, student)
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
         measured = counted_export(recipe, copy.file, student.cpu())
-        found |= {**measured.numbers, LAYERS: measured.layers}
+        found |= {**measured.numbers, LAYERS: measured.layers, SAID: self._said(task, student)}
         known = _with_reason(
             without_device(copy.result), *said_by_device(recipe, copy.file, student.cpu(), self._settings)
         )
@@ -341,9 +347,9 @@ class StudentTrial(tune.Trainable):
         """Nothing: the next step finds the trial's own folder."""
 
 
-def _taken_out(key: str, *results: dict[str, Any]) -> list[list[Layer]]:
+def _taken_out(key: str, *results: dict[str, Any]) -> list[Any]:
     """What each of the ``results`` has under ``key``, which Ray is not told."""
-    return [result.pop(key, []) for result in results]
+    return [result.pop(key, None) for result in results]
 
 
 def _one_line(text: str, length: int = 300) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rayduce.commands import compress, front, methods, pages, plan, student, sweep
+from rayduce.commands import choose, compress, front, methods, pages, plan, student, sweep
 from rayduce.commands.console import err, out, whole_line
 from search.clusters.temporary import keep_torch_private
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # with it, help is not Command's and shows the type of each switch
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (sweep, compress, plan, methods, front, student, pages):
+for group in (sweep, compress, plan, methods, front, choose, student, pages):
     app.add_typer(group.commands)
 
 

@@ -19,6 +19,7 @@ from search.problem import Problem
 from search.store.mlflow_client import StoreError
 from trainables.files import read_inside, write_file
 from trainables.foreign import parse_json, shown
+from trainables.predictions import PREDICTIONS_FILE
 
 FRONT_FILE, PAGE_FILE, SETTINGS_FILE = "front.csv", "front.html", "settings.json"
 """Artifacts of the parent run; in the sweep's folder they have the same names."""
@@ -65,6 +66,11 @@ class SweepFolder:
     def settings(self) -> Path:
         """What the sweep was asked for."""
         return self.path / SETTINGS_FILE
+
+    @property
+    def predictions(self) -> Path:
+        """What the teacher says of each sample, and what is right."""
+        return self.path / PREDICTIONS_FILE
 
     @property
     def lock(self) -> Path:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search.objectives.certainty import Paired
 from trainables.metrics import Quality
 
 REGISTERED_PREFIX = "rayduce-"
@@ -14,7 +15,9 @@ REGISTERED_PREFIX = "rayduce-"
 DROPS = (("half-a-point", 0.5), ("1-point", 1.0), ("2-points", 2.0), ("5-points", 5.0))
 """How many points of validation quality a student may lose to the teacher, in words and as a number."""
 
-ALIASES = frozenset({"smallest", "best", *(f"smallest-within-{words}" for words, _ in DROPS)})
+ALIASES = frozenset(
+    {"smallest", "best", *(f"{how}-within-{words}" for how in ("smallest", "surely") for words, _ in DROPS)}
+)
 """All there are."""
 
 
@@ -26,11 +29,22 @@ class Candidate:
         trial_id: of its trial.
         size: its bytes, in the file by which the sweep searches.
         quality: on the validation split, which selects.
+        beside: the teacher and it on the samples of that split; None (default) where that was not counted.
     """
 
     trial_id: str
     size: float
     quality: float
+    beside: Paired | None = None
+
+    def lost(self, quality: Quality, teacher: float) -> tuple[float, float]:
+        """Points of ``quality`` that it loses to the teacher's value, and the most that they may be.
+
+        The latter is the worse end of their interval, infinite where that is not known.
+        """
+        if self.beside is None:
+            return quality.lost(self.quality, teacher), math.inf
+        return quality.lost(self.quality, teacher), quality.points(-self.beside.interval().low)
 
 
 def aliases(
@@ -39,7 +53,9 @@ def aliases(
     """Alias -> trial id: the students that people ask for by name.
 
     ``smallest-within-<drop>`` is the smallest file that loses at most that many points of validation quality
-    to the teacher, ``smallest`` the smallest of all, ``best`` the one of the best quality, the smaller of
+    to the teacher. That is what was measured, and the smallest of many is the luckier the more there were:
+    ``surely-within-<drop>`` is the smallest of which the 95 % interval of what it loses, on the same samples,
+    stays within. ``smallest`` is the smallest of all, ``best`` the one of the best quality, the smaller of
     two. An alias that no student earns is left out.
 
     Args:
@@ -56,9 +72,9 @@ def aliases(
     best = max(by_size, key=lambda each: (quality.gain(each.quality), -each.size))
     found["best"] = best.trial_id
     for words, drop in DROPS:
-        for each in by_size:
-            lost = quality.lost(each.quality, teacher_validation)
-            if math.isfinite(lost) and lost <= drop:
-                found[f"smallest-within-{words}"] = each.trial_id
-                break
+        for how, place in (("smallest", 0), ("surely", 1)):
+            lost = ((each.trial_id, each.lost(quality, teacher_validation)[place]) for each in by_size)
+            within = (key for key, points in lost if math.isfinite(points) and points <= drop)
+            if (first := next(within, None)) is not None:
+                found[f"{how}-within-{words}"] = first
     return found

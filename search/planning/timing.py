@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from search.planning.limits import cost_before, smallest_student, untrained
 from spaces import Context, Space
-from spaces.architectures import resized, sizes_of
+from spaces.architectures import resized
 from spaces.compute import epochs_for
+from spaces.space import Opened
 from studies.study import Study
 from trainables.calling import call
 from trainables.exporting.checking import ExportError
@@ -221,8 +222,11 @@ def _mean_of_sizes(
 def _drawn(space: Space, context: Context) -> list[Origin]:
     """Origins at both ends of all sizes, and evenly between them (a Halton sequence)."""
     opened = space.opened(context)
-    origin = opened.origins[opened.starts[0]]
-    handles = sizes_of(origin)
+    return [origin for start in opened.fresh for origin in _of_start(opened, start)]
+
+
+def _of_start(opened: Opened, start: str) -> list[Origin]:
+    origin, handles = opened.origins[start], opened.sizes(start)
     count = FEWER_SIZES if origin.cuts else SIZES
     points = qmc.Halton(max(1, len(handles)), scramble=False).random(count - 1)
     points = np.vstack([points, np.ones(points.shape[1])])  # the sequence begins at 0

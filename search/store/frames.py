@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from search.objectives.certainty import COUNTS
 from search.objectives.front import front_so_far
 from search.objectives.mark import MARK_TAG, RuntimeMark
 from search.store.mlflow_client import (
@@ -222,7 +223,8 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
     quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
     costs = {metric.name: WHOLE if metric.whole else REAL for metric in costs_of(quality)}
-    columns = {**_BEFORE_METRICS, **qualities, **costs, **_AFTER_METRICS}
+    counts = dict.fromkeys(COUNTS, WHOLE)
+    columns = {**_BEFORE_METRICS, **qualities, **costs, **counts, **_AFTER_METRICS}
     rows, marked = [], []
     for run in runs:
         tags, metrics = run.tags, run.metrics
@@ -233,7 +235,7 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
                 "name": run.name,
                 "state": state_of(run),
                 **{key: tags.get(key) for key in _TAGS},
-                **{key: metrics.get(key) for key in (*qualities, *costs)},
+                **{key: metrics.get(key) for key in (*qualities, *costs, *counts)},
                 "seconds": metrics.get("seconds", duration_of(run)),
                 "front": tags.get(FRONT_TAG) == "true",
                 "recipe_id": tags.get(RECIPE_TAG),

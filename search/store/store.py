@@ -112,12 +112,13 @@ def next_name(store_dir: Path, tracking_uri: str | None, study: str) -> str:
 
 class Store:
     """Sweeps and trials, as they are at each call; only what changed since the last is read. Made by
-    :func:`open_store`, and safe to use from several threads.
+    :func:`open_store`, and safe to use from several threads. ``folder`` is the store's own.
     """
 
     def __init__(self, client: MlflowClient, tracking_uri: str, folder: Path) -> None:
         self._client = client
         self._uri = tracking_uri
+        self.folder = folder
         beside = [database_path(tracking_uri).parent] if tracking_uri.startswith("sqlite") else []
         self._artifacts = Artifacts(client, tracking_uri, [*beside, folder])
         self._runs = source_of(client)
@@ -213,7 +214,8 @@ class Store:
         (``<sweep>/<trial>`` that made the student), continues (the trial that it takes up again),
         trained_with (the trial that trained it beside its own student: a row, and no trial, of its own).
         Qualities and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and
-        behind ``seconds``. ``feasible`` is whether the trial, as far as it got, is within the sweep's budget.
+        behind ``seconds``, then the :data:`search.objectives.certainty.COUNTS`. ``feasible`` is whether the
+        trial, as far as it got, is within the sweep's budget.
         ``front`` is what the sweep marked, once it has finished; before that, the feasible finished trials
         not dominated in validation quality and what the sweep minimises so far.
 

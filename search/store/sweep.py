@@ -139,6 +139,15 @@ class Sweep:
         return self.budget.exceeded(trial, self.quality, self.teacher_validation)
 
     @property
+    def teacher(self) -> dict[str, float]:
+        """What is known of the teacher, by the names that metrics have of students."""
+        return {
+            name.removeprefix("teacher_"): value
+            for name, value in self.metrics.items()
+            if name.startswith("teacher_")
+        }
+
+    @property
     def teacher_quality(self) -> float:
         """The teacher's quality on the test split; NaN if not measured."""
         return self._teachers("")

@@ -12,11 +12,13 @@ from optuna.distributions import distribution_to_json
 
 from search.log.folder import FRONT_FILE, SETTINGS_FILE
 from search.objectives.aliases import Candidate, aliases
+from search.objectives.certainty import GAINED, LOST, compared, samples_of
 from search.objectives.costs import cost_of
 from search.objectives.mark import MARK_NAME, MARK_TAG, NO_MARK, RuntimeMark
 from search.objectives.yardstick import Yardstick
 from search.planning.compute import epochs_in_words
 from search.store.mlflow_client import NOTE_TAG
+from search.sweeps.answering import kept_file
 from search.sweeps.settings import code_version, to_json
 from search.tracking.delivery import SWEEP
 from search.tracking.notes import in_short, on_validation, plain, sweep_note, trial_note
@@ -26,6 +28,7 @@ from search.units import count
 from spaces import Context
 from studies.study import Study
 from trainables.files import write_file
+from trainables.metrics.base import VALIDATION
 from trainables.naming import summary
 from trainables.recipe import Recipe
 from trainables.tasks.notes import DataNotes
@@ -125,6 +128,7 @@ def tell_front(
     """
     quality = yardstick.quality
     last = {*(each.name for each in quality.reported), "latency_ms", *(cost.name for cost in quality.costs)}
+    last |= {LOST, GAINED}
     for trial_id, record in records.items():
         was, record.front = record.front, trial_id in front
         if not (was or record.front):
@@ -134,7 +138,8 @@ def tell_front(
         tags = standing(record) | {NOTE_TAG: trial_note(record.described(), yardstick)}
         if record.front:
             tags["latency_machine"] = record.machine
-        tracker.annotate(trial_id, metrics if record.front else {}, tags)
+        files = kept_file(record) if record.front else {}
+        tracker.annotate(trial_id, metrics if record.front else {}, tags, files)
 
 
 def finish_sweep(
@@ -158,8 +163,14 @@ def finish_sweep(
         mark: what ONNX Runtime's own quantization made of the teacher; default nothing is known of it.
     """
     quality = yardstick.quality
+    samples = samples_of(yardstick.teacher, quality, VALIDATION)
     candidates = {
-        trial_id: Candidate(trial_id, metrics[yardstick.size], metrics[quality.validation])
+        trial_id: Candidate(
+            trial_id,
+            metrics[yardstick.size],
+            metrics[quality.validation],
+            compared(metrics, samples, VALIDATION),
+        )
         for trial_id in front
         for metrics in [records[trial_id].metrics]
     }

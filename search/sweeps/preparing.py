@@ -16,6 +16,7 @@ from search.objectives.yardstick import Yardstick
 from search.planning.limits import cost_before
 from search.problem import Problem
 from search.reporter import Reporter
+from search.sweeps.answering import TeacherAnswers, answers_of_file
 from search.sweeps.marking import WAIT_SECONDS, Marking
 from search.sweeps.measuring import evaluate_packed
 from search.sweeps.records import sweep_tag
@@ -56,6 +57,7 @@ class Prepared:
         yardstick: of the sweep, with the teacher's size and its qualities on the validation split.
         marking: what ONNX Runtime's own quantization makes of the teacher, under way or done.
         why_live: said where the teacher's outputs are too large to be remembered; empty if they are not.
+        answers: what the teacher says of each sample.
     """
 
     context: Context
@@ -64,14 +66,16 @@ class Prepared:
     yardstick: Yardstick
     marking: Marking
     why_live: str
+    answers: TeacherAnswers
 
     def evaluate_teacher(self, split: str) -> dict[str, float]:
-        """The teacher's qualities on ``split``."""
+        """The teacher's qualities on ``split``; its answers are kept."""
         task, inputs = self.context.task, self.inputs
         found: dict[str, float] = ray.get(
             evaluate_packed.remote(self.teacher_file, inputs.arrays, task, split, inputs.settings)
         )
-        return found
+        said = ray.get(answers_of_file.remote(self.teacher_file, inputs.arrays, task, split, inputs.settings))
+        return found | self.answers.add(split, said, found)
 
 
 def prepare(
@@ -135,21 +139,24 @@ def prepare(
     inputs = TrialInputs(
         jobs.data, settings, teachers, given=given, routes=ray.put(routes), products=products
     )
-    prepared = Prepared(context, file, inputs, request.yardstick, marking, why_live)
+    answers = TeacherAnswers(request.folder.predictions, request.yardstick.quality)
+    prepared = Prepared(context, file, inputs, request.yardstick, marking, why_live, answers)
     validation = prepared.evaluate_teacher("validation")
     quality = prepared.yardstick.quality
     reporter.remark(
         f"{'the teacher' if recipe.epochs else 'your network'}: {quality.label} "
         f"{quality.text(validation[quality.name])} on validation, {show_bytes(len(file))}"
     )
-    teacher = {VALIDATION + name: value for name, value in validation.items()}
+    own = {each.name for each in quality.reported}
+    teacher = {VALIDATION + name if name in own else name: value for name, value in validation.items()}
     teacher["packed_bytes"] = float(len(file))
     if prepared.yardstick.size not in teacher:  # by which students are compared with it
         size = cost_before(file, prepared.yardstick.size)
         teacher |= {} if size is None else {prepared.yardstick.size: size}
     teacher |= request.answers
     # A page that is open while the sweep runs shows the teacher from the start.
-    tracker.annotate(SWEEP, {f"teacher_{name}": value for name, value in teacher.items()}, facts)
+    told = {f"teacher_{name}": value for name, value in teacher.items()}
+    tracker.annotate(SWEEP, told, facts, answers.files)
     marking.look(WAIT_SECONDS)
     return replace(prepared, yardstick=replace(request.yardstick, teacher=teacher))
 
@@ -208,7 +215,8 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
 def _needed_first(request: Request) -> frozenset[str]:
     """The costs on which it depends whether a student trains at all, so that they are measured before."""
     yardstick = request.yardstick
-    compared = () if request.options.scheduler == "none" else yardstick.costs
+    unused = request.options.scheduler == "none" and not request.sampler.models
+    compared = () if unused else yardstick.costs
     return frozenset((*yardstick.budget.limits, *compared))
 
 

@@ -13,10 +13,12 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from search.objectives.certainty import COUNTS
 from search.objectives.yardstick import Yardstick
 from search.reporter import Watcher
 from search.sampling.samplers import CONTINUES
 from search.store.mlflow_client import NOTE_TAG, SEEDLESS_TAG, TRAINED_WITH_TAG, StoreError
+from search.sweeps.answering import TeacherAnswers, kept_file
 from search.sweeps.halt import Halt
 from search.tracking.notes import trial_note
 from search.tracking.record import Record, kept_metrics, standing
@@ -43,6 +45,7 @@ class TrialEvents(Callback):
         records: of the trials of an interrupted sweep.
         halt: ends the sweep.
         beside: looks between two events after what is made beside the trials; default there is nothing.
+        answers: the teacher's, which finished students are compared with; default none.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class TrialEvents(Callback):
         records: Mapping[str, Record] | None = None,
         halt: Halt | None = None,
         beside: Callable[[], None] | None = None,
+        answers: TeacherAnswers | None = None,
     ) -> None:
         super().__init__()
         self.records: dict[str, Record] = dict(records or {})
@@ -63,11 +67,12 @@ class TrialEvents(Callback):
         self._ray_trials: list[Trial] = []
         self._yardstick = yardstick
         self._beside = beside
+        self._answers = answers
         for record in self.records.values():
             if record.state == "finished":
                 record.over = yardstick.over(record.metrics)
         kept = kept_metrics(yardstick.quality)
-        self._qualities, self._costs, self._kept = kept.qualities, kept.costs, kept.names
+        self._qualities, self._costs, self._kept = kept.qualities, (*kept.costs, *COUNTS), kept.names
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._ray_trials = trials
@@ -182,6 +187,8 @@ class TrialEvents(Callback):
         self._end(peer)
 
     def _end(self, record: Record) -> None:
+        if record.packed_file is not None and self._answers is not None:
+            record.metrics |= self._answers.compare_file(record.packed_file)
         metrics = {k: record.metrics[k] for k in self._costs if k in record.metrics}
         tags = {
             "reason": record.reason or None,
@@ -200,6 +207,7 @@ class TrialEvents(Callback):
             files = {STUDENT_FILE: record.packed_file}
             if (contents := record.packed_file.with_name(TENSORS_FILE)).exists():
                 files[TENSORS_FILE] = contents
+            files |= kept_file(record)
         self._tracker.finish_trial(record.trial_id, record.state, metrics, tags, files)
         for other in left:
             other.front = False

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.objectives.certainty import SPLITS
 from search.objectives.costs import PACKED, show_cost, show_value
+from search.objectives.on_split import on_split
 from search.objectives.yardstick import Yardstick
 from search.units import count, show_bytes, show_number
 from trainables.foreign import shown
-from trainables.metrics import Quality, device_costs
+from trainables.metrics import device_costs
+from trainables.metrics.base import VALIDATION
 
 LONGEST_LINE = 2000
 """Letters of a text from outside; MLflow takes 8,000 characters of a description in all."""
@@ -81,9 +83,10 @@ def on_validation(metrics: Mapping[str, float], yardstick: Yardstick) -> str:
     """By what a student was chosen: ``Chosen on the validation split: 98.89 %, 0.28 points below the
     teacher's.``"""
     quality = yardstick.quality
-    value = metrics[quality.validation]
-    beside = _beside(quality, value, yardstick.teacher_validation)
-    return f"Chosen on the validation split: {quality.text(value)}{beside}."
+    found = on_split(metrics, yardstick.teacher, quality, VALIDATION)
+    if found is None:
+        return "Chosen on the validation split, where it was not measured."
+    return f"Chosen on the validation split: {found.value_text()}{found.beside_teacher()}."
 
 
 def sweep_note(
@@ -146,11 +149,12 @@ def _table(
     for trial_id, student in zip(trial_ids, students, strict=True):
         metrics = student.metrics
         ratio = metrics.get("compression_ratio")
+        measured = [on_split(metrics, yardstick.teacher, quality, prefix) for prefix in SPLITS]
         cells = [
             plain(student.name),
             show_bytes(metrics["packed_bytes"]),
             "" if ratio is None else f"{show_number(ratio)}x",
-            *(quality.text(metrics[n]) if n in metrics else "" for n in (quality.validation, quality.name)),
+            *("" if each is None else each.value_text() for each in measured),
             f"{show_number(metrics['latency_ms'])} ms" if "latency_ms" in metrics else "",
             *(show_value(cost, metrics[cost.name]) if cost.name in metrics else "" for cost in asked),
         ]
@@ -174,11 +178,11 @@ def _sentence(student: Student, yardstick: Yardstick) -> str:
 
 def _facts(student: Student, yardstick: Yardstick) -> list[str]:
     quality, metrics, found = yardstick.quality, student.metrics, []
-    for split, name in (("test", quality.name), ("validation", quality.validation)):
-        value, teacher = metrics.get(name), yardstick.teacher.get(name, math.nan)
-        if value is None or not math.isfinite(value):
-            continue
-        found.append(f"{split} {quality.label} {quality.text(value)}{_beside(quality, value, teacher)}")
+    for prefix in ("", VALIDATION):
+        known = on_split(metrics, yardstick.teacher, quality, prefix)
+        if known is not None:
+            said = f"{known.value_text()}{known.beside_teacher()}"
+            found.append(f"{known.split} {quality.label} {said}")
     if student.state == "finished" and "latency_ms" in metrics:
         found.append(f"latency {show_number(metrics['latency_ms'])} ms")
     found += [show_cost(c, metrics[c.name]) for c in device_costs(quality) if c.name in metrics]
@@ -200,17 +204,6 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
 
 def _taken_up(student: Student) -> str:
     return f"Goes on where trial {plain(student.continues)} was ended." if student.continues else ""
-
-
-def _beside(quality: Quality, value: float, teacher: float) -> str:
-    """The difference to the teacher, as words that follow the value; nothing if the teacher's is NaN."""
-    more = quality.difference(value, teacher)
-    if math.isnan(more):
-        return ""
-    if more == 0:
-        return ", as the teacher's"
-    number = quality.number(abs(more), quality.points(teacher))
-    return f", {number} {quality.step()} {'above' if more > 0 else 'below'} the teacher's"
 
 
 def _ratio(ratio: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search.objectives.certainty import COUNTS
 from search.store.mlflow_client import FEASIBLE_TAG, FRONT_TAG
 from search.tracking.notes import Student
 from trainables.metrics import Quality, costs_of
@@ -100,8 +101,8 @@ class Kept:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them, and the epoch."""
-        return (*self.costs, *self.qualities, "epoch")
+        """All of them, what was counted beside the teacher, and the epoch."""
+        return (*self.costs, *self.qualities, *COUNTS, "epoch")
 
 
 def kept_metrics(quality: Quality) -> Kept:

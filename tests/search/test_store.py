@@ -49,6 +49,10 @@ DTYPES = {
     "mean_bits": "float64",
     "parameters": "Int64",
     "seconds": "float64",
+    "validation_lost_answers": "Int64",
+    "validation_gained_answers": "Int64",
+    "lost_answers": "Int64",
+    "gained_answers": "Int64",
     "front": "bool",
     "recipe_id": "string",
     "seedless_id": "string",
@@ -170,7 +174,7 @@ def test_what_is_reported_beside_the_metric_has_columns_of_its_own(store: Store)
         "validation_bleu", "bleu", "validation_chrf", "chrf", "validation_perplexity", "perplexity",
     ]  # fmt: skip
     place = columns.index("seconds")
-    assert columns[place : place + 3] == ["seconds", "latency_beam_ms", "front"]
+    assert columns[place : place + 3] == ["seconds", "latency_beam_ms", "validation_lost_answers"]
     first, second, *_ = records(store.trials("bleu-1"))
     assert (first["validation_bleu"], first["bleu"]) == (30.0, 29.5)
     assert (first["validation_chrf"], first["chrf"]) == (58.1, 57.0)

@@ -132,6 +132,7 @@ def check_whole(store, name, trials=8, epochs=4):
             history = client.get_metric_history(run.info.run_id, "validation_accuracy")
             assert sorted(m.step for m in history) == list(range(epochs + 1)), "each epoch once"
             assert {f.path for f in client.list_artifacts(run.info.run_id)} == {
+                "predictions.json",
                 "recipe.json",
                 "student.rdz",
                 "tensors.json",
@@ -150,7 +151,8 @@ def check_whole(store, name, trials=8, epochs=4):
     assert states == ["COMPLETE"] * trials
 
     left = sorted(p.relative_to(folder.trials).as_posix() for p in folder.trials.rglob("*") if p.is_file())
-    assert left == [f"{n:05d}/{file}" for n in range(trials) for file in ("student.rdz", "tensors.json")]
+    files = ("predictions.json", "student.rdz", "tensors.json")
+    assert left == [f"{n:05d}/{file}" for n in range(trials) for file in files]
     assert not list(store.rglob("*.pkl")) and not folder.scratch.exists()
 
 

@@ -61,6 +61,9 @@ def teacher_file():
     return ship(recipe, compress(STUDENT.build((1, 8, 8), 10), recipe))
 
 
+KEPT = {"predictions.json", "student.rdz", "tensors.json"}
+
+
 def outputs_of(teacher_file, views=16, **change):
     """What the sweep would put into the object store; the methods ask for 16 views."""
     asked = ask_teacher(teacher_file, Digits().load(None), Digits(), views, "cpu", 1)
@@ -241,13 +244,13 @@ def test_a_trial_goes_on_from_its_own_folder(tmp_path, teacher_file, monkeypatch
         k: v for k, v in end.items() if k not in unequal
     }
     assert result["loss"] == end["loss"] and result["seconds"] > 0
-    assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz", "tensors.json"}
+    assert {path.name for path in (trials / "00000").iterdir()} == KEPT
     assert len((trials / "00000" / "student.rdz").read_bytes()) == end["packed_bytes"]
 
     again = local_trial(recipe, tmp_path, teacher_file, trials=trials).step()  # nobody had heard of its end
     assert trained == [0, 1, 2] and again["state"] == "finished"
     assert {again[k] == result[k] for k in ("epoch", "packed_bytes", "validation_accuracy", "macs")} == {True}
-    assert {path.name for path in (trials / "00000").iterdir()} == {"student.rdz", "tensors.json"}
+    assert {path.name for path in (trials / "00000").iterdir()} == KEPT
 
 
 def test_a_trial_goes_on_where_another_was_ended(tmp_path, teacher_file, monkeypatch):

@@ -1,0 +1,62 @@
+"""What students and their teacher say of each sample, read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from search.objectives.certainty import undecided
+from search.store.mlflow_client import StoreError
+from search.store.store import Store
+from trainables.foreign import shown
+from trainables.predictions import PREDICTIONS_FILE, Classes, read_predictions
+
+TRUE = "_true"
+"""Ends the name of a column of the classes that the data has, beside those of a teacher."""
+
+
+def answers_of(store: Store, run_id: str) -> dict[str, Classes]:
+    """The class that a student gives each sample, by split: ``validation``, and ``test`` of the front.
+
+    Of a sweep's run those of its teacher, and beside them those that the data has, as ``validation_true`` and
+    ``test_true``.
+
+    Raises:
+        UnknownRun: the store has no such run.
+        StoreError: the run has no such file, as where samples have no one class each, or a damaged one.
+    """
+    content = store.download(run_id, PREDICTIONS_FILE)
+    try:
+        return read_predictions(content)
+    except ValueError as error:
+        raise StoreError(
+            f"The file {PREDICTIONS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
+            "the student's own file gives the same answers: rayduce evaluate."
+        ) from error
+
+
+Read = Callable[[str], dict[str, Classes]]
+"""Takes a run id and gives its answers, as :func:`answers_of` does."""
+
+
+def not_told_apart(read: Read, sweep_run: str, front: Sequence[str]) -> frozenset[str]:
+    """Run ids of students that cannot be told from the next smaller one, by McNemar's test on validation.
+
+    Args:
+        read: gives the answers of a run.
+        sweep_run: of the sweep, with its teacher's answers and the true classes.
+        front: run ids in the order of their sizes; those without answers are left aside.
+    """
+    try:
+        true = read(sweep_run).get(f"validation{TRUE}")
+    except StoreError:  # samples have no one class each, or an older version wrote the sweep
+        return frozenset()
+    right: list[np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None] = []
+    for run_id in front:
+        try:
+            said = read(run_id).get("validation")
+        except StoreError:
+            said = None
+        right.append(said == true if said is not None and true is not None else None)
+    return frozenset(run for run, is_so in zip(front, undecided(right), strict=True) if is_so)
