@@ -76,7 +76,8 @@ def make_scheduler(
     rules = None if options.scheduler == "none" else Rules(revive=options.scheduler == "revive")
     if searched is None:
         return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
-    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared_prefix)
+    shared = shared_prefix if options.phase_bytes else _nothing_shared
+    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared)
     settings = Settings(stops=rules is not None)
     policy = FreezeThaw(
         candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last
@@ -84,6 +85,10 @@ def make_scheduler(
     told = Beginnings(policy, candidates, searched.study)
     told.earlier()
     return FreezeThawScheduler(yardstick, rules, over_budget, policy, told, searched.say)
+
+
+def _nothing_shared(recipe: Recipe) -> None:
+    """Where first phases are not kept."""
 
 
 @dataclass(frozen=True)
