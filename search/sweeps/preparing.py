@@ -222,7 +222,8 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
 def _needed_first(request: Request) -> frozenset[str]:
     """The costs on which it depends whether a student trains at all, so that they are measured before."""
     yardstick = request.yardstick
-    compared = () if request.options.scheduler == "none" else yardstick.costs
+    unused = request.options.scheduler == "none" and not request.sampler.models
+    compared = () if unused else yardstick.costs
     return frozenset((*yardstick.budget.limits, *compared))
 
 
