@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from dash import Dash
@@ -19,12 +20,14 @@ from dashboards.app import create_app
 from dashboards.axes import lost_axis
 from dashboards.figures.front_view import front_view
 from dashboards.figures.pair import confusions
+from dashboards.figures.parameters import doubtful
 from dashboards.figures.progress import verdict
 from dashboards.live import Live
 from dashboards.marks import PLACES, places_of, symbol_of
 from dashboards.pages.progress import reasons_of
 from dashboards.report import front_html
 from rayduce.commands.app import app as commands
+from search.objectives.importance import importance_spread
 from search.store.answers import answers_of, not_told_apart
 from search.store.store import Store, StoreError, open_store
 from tests.dashboards.frames import sweep, trials
@@ -262,3 +265,18 @@ def test_reasons_of_one_kind_have_ranges() -> None:
     )
     [(state, reason, group)] = reasons_of(frame)
     assert (state, reason, len(group)) == ("pruned", "after epoch 2 to 5, it is number 4 of 9 to 12", 2)
+
+
+def test_importance_has_a_spread_and_too_few_trials_say_nothing() -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"matters": random.random(60), "noise": random.random(60)})
+    found = importance_spread(frame, 10 * frame["matters"] + 0.1 * random.random(60), forests=3)
+    assert list(found.index) == ["matters", "noise"] and found["share"].iloc[0] > 0.9
+    assert (found["low"] <= found["share"]).all() and (found["share"] <= found["high"]).all()
+    assert doubtful({"accuracy": found}) == ""
+    pure = importance_spread(frame, pd.Series(random.random(60)), forests=3)
+    assert "Too few trials to say which matters most to accuracy" in doubtful({"accuracy": pure})
+    assert importance_spread(frame.iloc[:7], frame["matters"].iloc[:7]).empty
+    bars = figures.importance_figure({"accuracy": found})
+    assert max(bars.data[0].error_x.array) >= 0
+    assert "Too few trials to say" in figures.importance_figure({}).layout.annotations[0].text
