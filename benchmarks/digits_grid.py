@@ -43,6 +43,15 @@ HALF: Axes = {**AXES, "learning_rate": AXES["learning_rate"][1:]}
 FIXED: Mapping[str, float] = {"temperature": 2.0, "distillation_weight": 0.7, "points_learning_rate": 1e-5}
 """Parameters of the space that the grid leaves at what the study's first trials have."""
 
+FIRST: tuple[Mapping[str, Any], ...] = (
+    {"method": "post_training_quantization", "depth": 1, "width": 0.1, "bits": 3, "log2_bucket_size": 9},
+    {"method": "quantized_distillation", "depth": 2, "width": 0.1, "bits": 3, "log2_bucket_size": 9},
+    {"method": "learned_step_quantization", "depth": 1, "width": 0.16, "symmetric_bits": 4},
+    {"method": "quantization_aware_training", "depth": 2, "width": 0.25, "symmetric_bits": 4},
+)
+"""What every search begins with, by a rule: methods that quantize in turn, to about 4 bits, of the narrow
+half of widths and of the two least depths in turn; unpruned, with the study's own learning rate."""
+
 METHODS: Mapping[str, tuple[str, ...]] = {
     "full_precision": (),
     "knowledge_distillation": (),
@@ -93,6 +102,16 @@ def study_and_context(task: Task | None = None) -> tuple[Study, Context]:
 def recipe_of(point: Point, study: Study, context: Context) -> Recipe:
     """What the space makes of ``point``."""
     return study.space(optuna.trial.FixedTrial({**point, **FIXED}), context)
+
+
+def first_points(axes: Axes = AXES) -> list[dict[str, Any]]:
+    """:data:`FIRST` as parameters: where on its axis each value stands."""
+    found = []
+    for first in FIRST:
+        point = {**first, "learning_rate": 5e-3, "prune": False}
+        named = ("method", "prune")
+        found.append({k: v if k in named else axes[k].index(v) for k, v in point.items()})
+    return found
 
 
 def parameters(axes: Axes = AXES) -> dict[str, BaseDistribution]:

@@ -247,7 +247,10 @@ class _Heard:
     def learn(self, name: str, recipe: Recipe, result: Mapping[str, Any]) -> str:
         return f"{name} {recipe.recipe_id} {result['epoch']}"
 
-    def let_go(self, name: str) -> None:
+    def begin(self, name: str, recipe: Recipe) -> None:
+        """Nothing."""
+
+    def ended(self, name: str, state: str) -> None:
         pass
 
     def take_up(self, name: str, as_name: str) -> None:

@@ -32,12 +32,13 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.digits_grid import AXES, HALF, Axes
+from benchmarks.digits_grid import AXES, HALF, Axes, first_points
 from benchmarks.digits_table import Table, load_table
 from benchmarks.efficiency_figure import draw_figure
-from benchmarks.searches import Everything, Grid, Ours, ReplayedSearch, WeightedASHA
+from benchmarks.searches import Everything, Grid, Modelled, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.objectives.front import size_quality_hypervolume
+from search.sampling.freezing.policy import Settings
 from search.sampling.samplers import find_sampler
 from search.stopping.halving import Rules
 from trainables.files import write_file
@@ -66,8 +67,16 @@ SEARCHES: Mapping[str, tuple[str, str]] = {
     "GP": ("gp", "none"),
     "reinforce": ("reinforce", "none"),
     "reinforce + ours": ("reinforce", "ours"),
+    "freeze-thaw": ("freeze-thaw", "model"),
+    "freeze-thaw, no cache": ("freeze-thaw", "alone"),
+    "freeze-thaw, no ends": ("freeze-thaw", "ends"),
 }
-"""Name -> sampler and what ends trials early: our rules, the same with trials taken up again, or Ray's."""
+"""Name -> sampler and what ends trials early: our rules, the same with trials taken up again, Ray's, or the
+model of freeze-thaw search; that without first phases shared, or without trials ended."""
+
+
+MODELS = ("model", "alone", "ends")
+"""What is meant by it: freeze-thaw search, and parts of it taken away."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +103,15 @@ class Simulation:
         table: what recipes do.
         trials: of random search; what these cost on average is what every search may spend.
         axes: values that may be drawn.
+        workers: how many trials run at a time.
+        until: share of the compute after which a search is left; its curve stays where it is.
     """
 
-    def __init__(self, table: Table, trials: int, axes: Axes = AXES) -> None:
-        self.table = table
+    def __init__(
+        self, table: Table, trials: int, axes: Axes = AXES, workers: int = WORKERS, until: float = 1.0
+    ) -> None:
+        self.table, self.workers, self.until = table, workers, until
+        self.points = first_points(axes)
         self.grid = Grid(table, axes)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -105,10 +119,17 @@ class Simulation:
         spent = [table.seconds[row].sum() + START_SECONDS for row in drawn]
         self.compute = float(np.mean(spent)) * trials
 
-    def run(self, sampler: str, judge: Judge, seed: int) -> Run:
-        """One search."""
-        search = ReplayedSearch(self.table, self.grid, find_sampler(sampler), judge, seed)
-        ended = simulate(self.table, search, judge, workers=WORKERS, compute=self.compute)
+    def run(self, sampler: str, judge: Judge, seed: int, shares: bool = False) -> Run:
+        """One search; ``shares`` says whether trials begin behind first phases that others trained."""
+        search = ReplayedSearch(self.table, self.grid, find_sampler(sampler), judge, seed, self.points)
+        ended = simulate(
+            self.table,
+            search,
+            judge,
+            workers=self.workers,
+            compute=self.until * self.compute,
+            prefixes=self.grid.prefixes() if shares else None,
+        )
         return Run(
             curve=tuple(self.hypervolumes(ended).tolist()),
             trials=len(ended),
@@ -120,8 +141,12 @@ class Simulation:
         """The project's rules."""
         return Ours(self.table, rules)
 
-    def judge(self, name: str) -> Judge:
-        """What ends trials early, by name."""
+    def judge(self, name: str, seed: int) -> Judge:
+        """What ends trials early, by name, in a search of ``seed``."""
+        if name in MODELS:
+            settings = Settings(stops=name != "ends")
+            shares = name != "alone"
+            return Modelled(self.table, self.grid, seed, len(self.points), settings, shares)
         if name == "ours":
             return self.ours(Rules())
         if name == "revive":
@@ -193,7 +218,8 @@ def collect(simulation: Simulation, folder: Path, seeds: Mapping[str, int]) -> d
         for seed in range(number):
             path = folder / f"{name.replace(' ', '')}-{seed}.json"
             if not path.exists():
-                run = simulation.run(sampler, simulation.judge(judge), seed)
+                shares = judge in MODELS and judge != "alone"
+                run = simulation.run(sampler, simulation.judge(judge, seed), seed, shares)
                 write_file(path, json.dumps(asdict(run)).encode())
             content = json.loads(path.read_text())
             found[name].append(Run(**{**content, "curve": tuple(content["curve"])}))
@@ -234,8 +260,8 @@ def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: in
     return "\n".join(
         [
             f"Table: {len(simulation.table.points)} recipes; all of them together cover {best:.3f}. Compute: "
-            f"{simulation.compute:.0f} s of {WORKERS} workers together, what {trials} random trials take. "
-            f"Rules: {Rules()}.",
+            f"{simulation.compute:.0f} s of {simulation.workers} workers together, what {trials} random "
+            f"trials take. Rules: {Rules()}.",
             f"Python {platform.python_version()}, {versions}; {machine}.",
             "",
             "```",
@@ -255,6 +281,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of finished runs")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--gp-seeds", type=int, default=3, help="a suggestion of GP takes seconds")
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--until", type=float, default=1.0, help="share of the compute to go to")
     parser.add_argument("--trials", type=int, default=100, help="of random search: what all may spend")
     parser.add_argument(
         "--only",
@@ -265,7 +293,9 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
     axes = HALF if arguments.tune else AXES
-    simulation = Simulation(load_table(arguments.table), arguments.trials, axes)
+    simulation = Simulation(
+        load_table(arguments.table), arguments.trials, axes, arguments.workers, arguments.until
+    )
     if arguments.tune:
         tune(simulation, range(TUNING, TUNING + arguments.seeds))
         return

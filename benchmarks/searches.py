@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import optuna
 from ray.tune.experiment import Trial
@@ -16,12 +16,23 @@ from ray.tune.search import Searcher
 
 from benchmarks.digits_grid import AXES, EPOCHS, Axes, draw, parameters, recipe_of, study_and_context
 from benchmarks.digits_table import Table
-from benchmarks.simulated_cluster import Asked, Judge
+from benchmarks.simulated_cluster import START_SECONDS, Asked, Judge
+from search.objectives.costs import PACKED
+from search.objectives.yardstick import Yardstick
+from search.sampling.freezing.candidates import Candidates
+from search.sampling.freezing.courses import Measure
+from search.sampling.freezing.modelled import Beginnings
+from search.sampling.freezing.policy import FreezeThaw, Settings
 from search.sampling.samplers import CONTINUES, Sampler, name_of
 from search.sampling.searcher import Judge as Told
 from search.sampling.searcher import Never, OptunaSearcher
+from search.stopping.freezing import FreezeThawScheduler
 from search.stopping.halving import ParetoHalving, Rules
+from trainables.metrics import quality_of
 from trainables.recipe import Recipe, canonical_json
+from trainables.training.prefixes import shared_prefix
+
+DIRECTIONS: tuple[Literal["maximize"], Literal["minimize"]] = ("maximize", "minimize")
 
 
 class Grid:
@@ -38,14 +49,24 @@ class Grid:
         self._axes = axes
         self._recipes: dict[tuple[tuple[str, Any], ...], Recipe] = {}
         self._rows: dict[str, int] = {}
+        self._by_row: list[Recipe] = []
         for row, point in enumerate(table.points):
             recipe = recipe_of(point, study, context)
             self._recipes[_key(point)] = recipe
             self._rows[canonical_json(recipe)] = row
+            self._by_row.append(recipe)
 
     def draw(self, trial: optuna.trial.BaseTrial) -> Recipe:
         """A space of the grid's recipes."""
         return self._recipes[_key(draw(trial, self._axes))]
+
+    def recipe(self, row: int) -> Recipe:
+        """The recipe of a row of the table."""
+        return self._by_row[row]
+
+    def prefixes(self) -> list[tuple[str, int] | None]:
+        """What each recipe's first phases are called, and how long they last."""
+        return [shared_prefix(recipe) for recipe in self._by_row]
 
     def row(self, recipe: str) -> int:
         """Where the table has a recipe, given as canonical JSON."""
@@ -65,13 +86,24 @@ class ReplayedSearch:
         sampler: how to draw.
         judge: knows which trials are taken up again.
         seed: of the sweep.
+        points: parameters of the first trials; default none.
     """
 
-    def __init__(self, table: Table, grid: Grid, sampler: Sampler, judge: Judge, seed: int) -> None:
+    def __init__(
+        self,
+        table: Table,
+        grid: Grid,
+        sampler: Sampler,
+        judge: Judge,
+        seed: int,
+        points: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        model = judge if isinstance(judge, Modelled) else None
+        study = optuna.create_study(directions=DIRECTIONS) if model is None else model.study
         self._table = table
         self._grid = grid
         self._searcher = OptunaSearcher(
-            optuna.create_study(directions=["maximize", "minimize"]),
+            study,
             grid.draw,
             Told(lambda result: result["values"]),
             trials=len(table.points),
@@ -79,6 +111,8 @@ class ReplayedSearch:
             sampler=sampler,
             seed=seed,
             revisits=judge,
+            starting_points=points,
+            model=None if model is None else model.scheduler.proposals,
         )
         self._reached: dict[str, int] = {}
 
@@ -132,6 +166,9 @@ class Ours:
         """The last report ends nothing, but is learnt from."""
         self.judge(asked, EPOCHS)
 
+    def begin(self, name: str, recipe: Recipe) -> None:
+        """There is nothing to be learnt from that."""
+
     def promising(self) -> str | None:
         """See :meth:`search.stopping.halving.ParetoHalving.promising`."""
         return self._halving.promising()
@@ -139,6 +176,76 @@ class Ours:
     def take_up(self, name: str, as_name: str) -> None:
         """See :meth:`search.stopping.halving.ParetoHalving.take_up`."""
         self._halving.take_up(name, as_name)
+
+
+class Modelled:
+    """The project's freeze-thaw search, driven by the table.
+
+    Args:
+        table: what recipes do.
+        grid: its recipes.
+        seed: of the sweep.
+        designed: how many trials are starting points.
+        settings: of the policy.
+        shares: whether trials begin behind first phases that others trained, and siblings are proposed.
+    """
+
+    def __init__(
+        self, table: Table, grid: Grid, seed: int, designed: int, settings: Settings, shares: bool = True
+    ) -> None:
+        self._table, self._grid = table, grid
+        self.study = optuna.create_study(directions=DIRECTIONS)
+        known = {PACKED: float(table.teacher_bytes), "validation_accuracy": 1.0}
+        yardstick = Yardstick(quality_of("accuracy"), known)
+        prefix = shared_prefix if shares else lambda recipe: None
+        candidates = Candidates(grid.draw, grid.parameters, seed, prefix)
+        policy = FreezeThaw(candidates, Measure(yardstick), seed, designed, settings)
+        told = Beginnings(policy, candidates, self.study)
+        within = lambda recipe, result: ""  # noqa: E731
+        self.scheduler = FreezeThawScheduler(yardstick, Rules(), within, policy, told, _refuse)
+        self._began: dict[str, int] = {}
+
+    def judge(self, asked: Asked, epoch: int) -> bool:
+        """What the policy decides."""
+        name = self._learn(asked, epoch)
+        goes_on = not self.scheduler.decide(name)
+        if not goes_on:
+            self.scheduler.ended(name, "pruned")
+        return goes_on
+
+    def finish(self, asked: Asked) -> None:
+        """The last report is learnt from."""
+        self.scheduler.ended(self._learn(asked, EPOCHS), "finished")
+
+    def begin(self, name: str, recipe: Recipe) -> None:
+        """See :class:`search.sampling.searcher.Revisits`."""
+        self.scheduler.begin(name, recipe)
+
+    def promising(self) -> str | None:
+        """See :class:`search.sampling.searcher.Revisits`."""
+        return self.scheduler.promising()
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """See :class:`search.sampling.searcher.Revisits`."""
+        self.scheduler.take_up(name, as_name)
+
+    def _learn(self, asked: Asked, epoch: int) -> str:
+        name, table, row = name_of(asked.number), self._table, asked.row
+        began = self._began.setdefault(name, epoch)
+        trained = table.seconds[row, began + 1 : epoch + 1].sum()
+        result = {
+            "epoch": epoch,
+            "validation_accuracy": float(table.validation[row, epoch]),
+            PACKED: float(table.packed_bytes[row, epoch]),
+            "seconds": START_SECONDS + float(table.seconds[row, 0] + trained),
+        }
+        self.scheduler.learn(name, self._grid.recipe(row), result)
+        return name
+
+
+def _refuse(text: str) -> None:
+    """A benchmark of a model in which something else decides would be another benchmark."""
+    raise RuntimeError(text)
 
 
 def losses_of(table: Table, row: int, epoch: int) -> tuple[float, float]:

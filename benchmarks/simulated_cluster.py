@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from benchmarks.digits_table import Table
+from trainables.recipe import Recipe
 
 START_SECONDS = 0.05
 """Of a trial that trains nothing, as it was when the grid was recorded; now it is 0.08
@@ -51,6 +53,10 @@ class Judge(Protocol):
         """The trial has reported its last epoch."""
         ...
 
+    def begin(self, name: str, recipe: Recipe) -> None:
+        """A trial begins that takes no other up."""
+        ...
+
     def promising(self) -> str | None:
         """A trial that was ended and should go on, by its number as a searcher names it."""
         ...
@@ -69,7 +75,7 @@ class Ended:
         row: of the table.
         epoch: how far it came.
         finished: whether that was its last.
-        began: epoch that it began at; not 0 where it took another trial up.
+        began: epoch that it began at; not 0 where it took another trial up, or its first phase was there.
     """
 
     compute: float
@@ -79,12 +85,30 @@ class Ended:
     began: int = 0
 
 
-def simulate(table: Table, search: Search, judge: Judge, *, workers: int, compute: float) -> list[Ended]:
+def simulate(
+    table: Table,
+    search: Search,
+    judge: Judge,
+    *,
+    workers: int,
+    compute: float,
+    prefixes: Sequence[tuple[str, int] | None] | None = None,
+) -> list[Ended]:
     """Search until the workers have been given ``compute`` seconds in all.
 
     Each worker takes a trial, reports it untrained and after each epoch, and goes on to the next trial when
     it ends, or rests if there is none. Suggesting takes no time. Trials that still run at the end are lost.
+
+    Args:
+        table: what recipes do.
+        search: suggests.
+        judge: ends trials early.
+        workers: how many trials run at a time.
+        compute: seconds of all workers together.
+        prefixes: of each recipe what its first phases are called and how long they last: where another trial
+            trained them, it begins behind them. None (default) keeps no first phases.
     """
+    kept: dict[str, int] = {}
     last = table.packed_bytes.shape[1] - 1
     ended: list[Ended] = []
     # When, a number that breaks ties, the trial, and the epoch that it reports then.
@@ -101,6 +125,9 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
         asked = search.ask()
         if asked is not None:
             count += 1
+            prefix = None if prefixes is None else prefixes[asked.row]
+            if prefix is not None:
+                asked = replace(asked, epoch=max(asked.epoch, kept.get(prefix[0], 0)))
             # Wherever it begins, it reports where it stands, which takes as long as it does at the beginning.
             begun = when + START_SECONDS + float(table.seconds[asked.row, 0])
             heapq.heappush(events, (begun, count, asked, asked.epoch))
@@ -111,6 +138,9 @@ def simulate(table: Table, search: Search, judge: Judge, *, workers: int, comput
         when, _, asked, epoch = heapq.heappop(events)
         if when * workers > compute:
             break
+        prefix = None if prefixes is None else prefixes[asked.row]
+        if prefix is not None and epoch == prefix[1]:
+            kept[prefix[0]] = epoch
         if epoch == last:
             judge.finish(asked)
         elif judge.judge(asked, epoch):

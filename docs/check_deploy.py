@@ -1,8 +1,8 @@
 """Run the programs of docs/deploy.md as they stand, each in a new environment with nothing of Rayduce in it.
 
-A small student of pictures is trained, exported in each format whose libraries are installed here, and asked
-by the page's own program about pictures that it has not seen; the classes that it says, and how sure it is of
-them, have to be the student's.
+A small int8 student of pictures, such as a sweep of ``image_folder`` finds, is trained, exported in each
+format whose libraries are installed here, and asked by the page's own program about pictures that it has not
+seen; the classes that it says, and how sure it is of them, have to be the student's.
 
     python docs/check_deploy.py [--formats onnx pt2 ...] [--constraint constraints.txt] [--here]
 """
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from PIL import Image
 from trainables import methods
 from trainables.exporting.formats import FORMATS, format_of
 from trainables.exporting.formats.base import Shipped, Wishes
-from trainables.models import ConvNet
+from trainables.models import ResNet
 from trainables.optimizers import AdamW
 from trainables.origins import Fresh
+from trainables.recipe import Recipe
 from trainables.shipping.evaluation import rebuild
 from trainables.shipping.packed_file import unpack
 from trainables.tasks import ImageFolder
@@ -86,14 +88,12 @@ def draw_pictures(folder: Path, count: int = 24) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
 
 
-def train(pictures: Path) -> bytes:
-    """The packed file of a small int8 student."""
+def train(pictures: Path, method: Callable[..., Recipe] = methods.int8_post_training_quantization) -> bytes:
+    """The packed file of a small student."""
     torch.set_num_threads(1)
     task = ImageFolder.scan(pictures, batch_size=16)
-    model = ConvNet(stages=((8,), (8,)), hidden=(), kernel_size=3, depth=1)
-    recipe = methods.int8_post_training_quantization(
-        methods.Setting(task, Fresh(model), epochs=6), optimizer=AdamW(1e-2)
-    )
+    setting = methods.Setting(task, Fresh(ResNet(depth=2, width=0.25)), epochs=20)
+    recipe = method(setting, optimizer=AdamW(1e-2))
     trainer = Trainer(
         recipe, task.open(task.load(pictures), torch.device("cpu"), 0), NoSources(), torch.device("cpu")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from trainables.foreign import shown
 from trainables.metrics import Quality
 from trainables.metrics.asking import FILE
 from trainables.metrics.device import SECONDS, check_device_name, check_numbers, with_device
+
+PHASE_BYTES = 1_000_000_000
+"""Of a store, for first phases that students share."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class Options:
         measure: words of the command that asks the device; whoever goes on with a sweep gives them again.
         measure_seconds: for which that command may take, above 0.
         device_numbers: names of what the device gives; none as long as it has not been asked.
+        compute: what each student that begins with trained weights may take, in epochs of the whole network;
+            0 gives each all epochs; None is the study's own.
+        phase_bytes: of the store, for first phases that are kept for students that have the same ones; 0
+            keeps none.
 
     Raises:
         ValueError: a name that cannot name a folder, a number out of range.
@@ -80,15 +88,19 @@ class Options:
     measure: tuple[str, ...] = field(default=(), repr=False)
     measure_seconds: float = SECONDS
     device_numbers: tuple[str, ...] = ()
+    compute: float | None = None
+    phase_bytes: int = PHASE_BYTES
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.earlier):
             if not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no sweep's name")
-        for key, least in (("trials", 1), ("seed", 0), ("concurrency", 1)):
+        for key, least in (("trials", 1), ("seed", 0), ("concurrency", 1), ("phase_bytes", 0)):
             value = getattr(self, key)
             if value is not None and not least <= value < 2**53:
                 raise ValueError(f"{key} must be at least {least}, got {value}")
+        if self.compute is not None and not 0 <= self.compute < math.inf:
+            raise ValueError(f"compute must be at least 0, got {self.compute}")
         check_numbers(self.device_numbers)
         if self.device is not None:
             check_device_name(self.device)

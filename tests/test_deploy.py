@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from trainables import methods
 from trainables.exporting.formats import FORMATS, format_of
 
 SCRIPT = Path(__file__).resolve().parents[1] / "docs" / "check_deploy.py"
@@ -40,6 +41,14 @@ def test_a_program_of_the_page_finds_the_student_s_classes(name, checking, packe
     if format_of(name).lacking():
         pytest.skip(f"needs pip install 'rayduce[{format_of(name).extra}]'")
     said = checking.check(name, packed, tmp_path, checking.without_ours())
+    assert {line.rpartition(" ")[0] for line in said} == {"bright above", "bright below"}
+
+
+def test_the_reader_s_program_knows_students_of_few_bits_too(checking, tmp_path):
+    checking.draw_pictures(tmp_path / "pictures")
+    packed = checking.train(tmp_path / "pictures", methods.post_training_quantization)
+    (tmp_path / "way").mkdir()
+    said = checking.check("rdz", packed, tmp_path / "way", checking.without_ours())
     assert {line.rpartition(" ")[0] for line in said} == {"bright above", "bright below"}
 
 

@@ -32,6 +32,8 @@ from trainables.training.checkpoint import CheckpointError
 from trainables.training.device_numbers import known_of_device, said_by_device, without_device
 from trainables.training.export_costs import counted_export
 from trainables.training.out_of_memory import out_of_memory
+from trainables.training.prefixes import prefixes
+from trainables.training.shared_phases import SharedPhases
 from trainables.training.trainer import Diverged, Trainer
 from trainables.training.trial_folder import (
     Files,
@@ -78,6 +80,10 @@ class StudentTrial(tune.Trainable):
     What a trial has done is in its own folder, ``config["trial"]`` below ``settings.trials``, and wherever
     it is started, it goes on from there. With the name of a trial that was ended early as
     ``config["continues"]`` it begins where that one's last checkpoint is. Ray's checkpoints hold nothing.
+
+    Where another trial has trained the same first phases, the first step of training takes them over: its
+    result is of their last epoch, and has ``shared_epochs`` and the ``shared_seconds`` that the other one
+    spent on them. ``seconds`` are the trial's own.
     """
 
     def setup(
@@ -100,6 +106,7 @@ class StudentTrial(tune.Trainable):
         self._arrays, self._settings = arrays, settings
         self._measured = measured or {}
         self._sources = TrialSources(teachers, outputs, given or {}, routes)
+        self._shared = SharedPhases(settings.phases, settings.device, settings.threads, teachers)
         self._forget(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -119,6 +126,8 @@ class StudentTrial(tune.Trainable):
         self._before = None if folder is None or continues is None else folder / continues
         self._trainer: Trainer | None = None
         self._reported = False
+        self._borrowed = 0.0
+        self._shared.told.clear()
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and measure the packed file; one that has just started is measured as it stands.
@@ -155,13 +164,35 @@ class StudentTrial(tune.Trainable):
             return self._result_of(recipe, self._open(recipe), recipe.epochs, shipped, started)
         trainer = self._begin(recipe)
         idle = not self._reported or trainer.finished
-        result: dict[str, Any] = {} if idle else dict(trainer.train_epoch())
+        trainer, result = (trainer, {}) if idle else self._advanced(trainer)
         files = Files(trainer.ship(), trainer.ship_peers() if trainer.finished else None)
         result |= self._result_of(recipe, trainer.task, trainer.epoch, files, self._started)
         self._reported = True
         if self._folder is not None and not idle and not trainer.finished:
             self._folder.save(trainer, time.perf_counter() - self._started)
         return result
+
+    def _advanced(self, trainer: Trainer) -> tuple[Trainer, dict[str, Any]]:
+        """The trainer after an epoch, and its report; the first one takes over what another trial trained."""
+        found = self._shared.find(trainer.recipe) if trainer.epoch == 0 else None
+        if found is not None:
+            try:
+                trainer.begin_at(found.prefix, found.tensors)
+            except CheckpointError as error:
+                self._shared.told.append(str(error))
+                trainer = self._trainer = self._fresh(trainer.recipe)
+            else:
+                self._borrowed = found.seconds
+                told = {"shared_epochs": found.prefix.epochs, "shared_seconds": found.seconds}
+                return trainer, {"loss": found.loss, **told}
+        return trainer, dict(trainer.train_epoch())
+
+    def _keep(self, trainer: Trainer, loss: float) -> None:
+        """Keep the phases that have just ended, if others may have the same ones."""
+        for prefix in prefixes(trainer.recipe):
+            if prefix.epochs == trainer.epoch:
+                seconds = self._borrowed + time.perf_counter() - self._started
+                self._shared.keep(trainer.recipe, prefix, trainer.shared(prefix), loss, seconds)
 
     def _open(self, recipe: Recipe) -> LoadedTask:
         return recipe.task.open(self._arrays, torch.device(self._settings.device), recipe.shared_seed)
@@ -184,7 +215,8 @@ class StudentTrial(tune.Trainable):
         return self._trainer
 
     def _fresh(self, recipe: Recipe) -> Trainer:
-        return Trainer(recipe, self._open(recipe), self._sources, torch.device(self._settings.device))
+        device = torch.device(self._settings.device)
+        return Trainer(recipe, self._open(recipe), self._sources, device, self._keep)
 
     def _result_of(
         self, recipe: Recipe, task: LoadedTask, epoch: int, files: Files, started: float
@@ -209,7 +241,7 @@ class StudentTrial(tune.Trainable):
             layers, said = (_taken_out(key, result, *result["peers"]) for key in (LAYERS, SAID))
             if self._folder is not None:
                 self._folder.finish(files, layers, said)
-                if told := [*self._folder.told, *filter(None, [result.get("reason")])]:
+                if told := [*self._folder.told, *self._shared.told, *filter(None, [result.get("reason")])]:
                     result["reason"] = _one_line("; ".join(told), 600)
         result["seconds"] = time.perf_counter() - started
         for each in result.get("peers", ()):

@@ -6,7 +6,7 @@
 All students of a size have the same architecture, epochs, batches and learning rate's default; only the
 method differs. A run that is there is not trained again, so that it can be stopped and started. Accuracy is
 that of the packed file on the test split, from which nothing is chosen. ``cifar`` takes the network and the
-images of :mod:`benchmarks.own_front.teacher`, of the training images the first ``--images``.
+images of :mod:`benchmarks.own_front.teacher`, of the training images about ``--images``.
 """
 
 from __future__ import annotations

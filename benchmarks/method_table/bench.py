@@ -88,12 +88,16 @@ def of_digits(store: Path, images: int) -> Bench:
 
 
 def of_cifar(store: Path, images: int) -> Bench:
-    """CIFAR-10 images and a trained ResNet, see :mod:`benchmarks.own_front`; the first ``images`` of them."""
+    """CIFAR-10 images and a trained ResNet, see :mod:`benchmarks.own_front`; ``images`` of those to train on.
+
+    They are taken evenly, since a folder's images lie class by class.
+    """
     study = study_of_file(Path(__file__).parents[1] / "own_front" / "job.py", print)
     task = study.make_task(None, {})
     assert study.arrays is not None and isinstance(study.teacher, Given)  # of a job file
     arrays = {
-        name: values[:images] if name.startswith("train") else values for name, values in study.arrays.items()
+        name: values[:: max(len(values) // images, 1)] if name.startswith("train") else values
+        for name, values in study.arrays.items()
     }
     recipe = study.teacher_recipe(task)
     file = packed_as_given(recipe, task.open(arrays, CPU, 0), study.given)

@@ -11,21 +11,29 @@ import typer
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
     Address,
+    Architectures,
     BatchSize,
+    Compute,
     Concurrency,
     Crop,
     DataDir,
+    DataSetName,
     Download,
     Epochs,
     Fixes,
     Flip,
     ImageSize,
+    LabelShare,
     Mean,
     Methods,
     NetworkName,
     OwnModel,
+    QualityName,
     Ranges,
+    Seconds,
+    SkipUnreadable,
     SourceLanguage,
+    SplitWay,
     Std,
     StoreDir,
     StudyName,
@@ -66,6 +74,7 @@ from rayduce.commands.running import page_of, run
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
+from search.units import parse_bytes
 
 if TYPE_CHECKING:
     from search.sweeps.resume import Earlier
@@ -104,12 +113,21 @@ Scheduler = Annotated[
 ]
 
 
+PhaseBytes = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE", help="Of the store, for first phases that students share; 0 trains each anew."
+    ),
+]
+
+
 @commands.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --max-drop 1 --name tiny\n\n"
     "  rayduce sweep digits --from digits-1 --sampler gp\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
+    "  rayduce sweep image_folder --data photos --architectures resnet,mobilenet_v2,ghostnet\n\n"
     "  rayduce sweep image_folder --data photos --network torchvision:mobilenet_v2 --weights net.pt\n\n"
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
@@ -124,6 +142,7 @@ def sweep(
     study: StudyName,
     trials: Trials = None,
     epochs: Epochs = None,
+    budget: Compute = None,
     name: SweepName = None,
     seed: Seed = 0,
     store: StoreDir = DEFAULT_STORE,
@@ -142,6 +161,13 @@ def sweep(
     target: TargetLanguage = None,
     test: TestName = None,
     vocabulary: VocabularySize = None,
+    architectures: Architectures = None,
+    quality: QualityName = None,
+    split: SplitWay = None,
+    seconds: Seconds = None,
+    skip_unreadable: SkipUnreadable = None,
+    labels: LabelShare = None,
+    set_: DataSetName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -159,6 +185,7 @@ def sweep(
     device: DeviceName = None,
     measure_timeout: MeasureTimeout = None,
     scheduler: Scheduler = "pareto",
+    phase_bytes: PhaseBytes = "1GB",
     concurrency: Concurrency = None,
     address: Address = None,
     model: OwnModel = None,
@@ -186,6 +213,13 @@ def sweep(
             target=target,
             test=test,
             vocabulary=vocabulary,
+            architectures=architectures,
+            quality=quality,
+            split=split,
+            seconds=seconds,
+            skip_unreadable=skip_unreadable,
+            labels=labels,
+            set=set_,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, store, data=data, about=about)
@@ -210,11 +244,13 @@ def sweep(
             earlier=tuple(earlier or ()),
             **objectives_of(size_of, minimize),
             **measuring(measure, device, measure_timeout),
+            compute=budget,
             concurrency=concurrency,
             address=address,
             own_model=own_code,
             **wishes(methods, fix, range_),
             scheduler=scheduler,
+            phase_bytes=0 if phase_bytes == "0" else parse_bytes(phase_bytes),
         )
         run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
 

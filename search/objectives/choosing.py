@@ -141,7 +141,7 @@ def _within(
     seen, sure, counted = _row(trials, int(within[0])), None, False
     names = [name for name in (quality.validation, *COUNTS) if name in trials]
     for place, row in zip(within, trials[names].iloc[within].to_dict("records"), strict=True):
-        split = on_split(row, teacher, quality, VALIDATION)
+        split = on_split({str(name): value for name, value in row.items()}, teacher, quality, VALIDATION)
         counted = counted or (split is not None and split.lost_between is not None)
         if split is not None and split.most_lost <= drop:
             sure = _row(trials, int(place))

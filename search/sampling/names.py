@@ -11,6 +11,7 @@ POPULATION = 20
 
 SUMMARIES: dict[str, str] = {
     DEFAULT: "tree-structured Parzen estimators, parameter by parameter",
+    "freeze-thaw": "a model of all trials' courses, which begins, ends and takes up again what promises most",
     "gp": "Gaussian processes and expected hypervolume improvement; up to some hundred trials",
     "nsga2": f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
     "random": "independent draws",

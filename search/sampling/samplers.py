@@ -47,6 +47,8 @@ class Sampler:
             copy of the trials (:func:`as_complete`).
         given: system attributes with which it counts trials that it did not draw: starting points, and
             those of earlier sweeps.
+        models: whether a model of all trials' courses decides what is tried, ended and taken up again
+            (:mod:`search.sampling.freezing`), and the sampler stands in where that cannot.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Sampler:
     whole: bool = False
     ahead: bool = False
     given: Mapping[str, Any] = field(default_factory=dict)
+    models: bool = False
 
 
 RANDOM_ATTEMPTS = 64
@@ -153,6 +156,7 @@ TPE = Sampler(
 
 SAMPLERS: tuple[Sampler, ...] = (
     TPE,
+    Sampler("freeze-thaw", TPE.make, models=True),
     Sampler(
         "gp",
         lambda seed, number, attempt: GPSampler(seed=seed_of(seed, number, attempt)),

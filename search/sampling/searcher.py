@@ -39,6 +39,10 @@ class Revisits(Protocol):
         """The name of a pruned trial that should go on, before another is drawn; None if there is none."""
         ...
 
+    def begin(self, name: str, recipe: Recipe) -> None:
+        """The trial ``name`` begins. It may be told so more than once."""
+        ...
+
     def take_up(self, name: str, as_name: str) -> None:
         """The pruned trial ``name`` goes on as another one. It may be told so more than once."""
         ...
@@ -50,6 +54,9 @@ class Never:
     def promising(self) -> str | None:
         """See :class:`Revisits`."""
         return None
+
+    def begin(self, name: str, recipe: Recipe) -> None:
+        """See :class:`Revisits`."""
 
     def take_up(self, name: str, as_name: str) -> None:
         """See :class:`Revisits`."""
@@ -129,6 +136,7 @@ class OptunaSearcher(Searcher):
         starting_points: Sequence[Mapping[str, Any]] = (),
         revisits: Revisits = NEVER,
         recipes: Mapping[str, Recipe] | None = None,
+        model: Callable[[Proposals], Proposals] | None = None,
     ) -> None:
         """Search ``space``.
 
@@ -144,6 +152,7 @@ class OptunaSearcher(Searcher):
             revisits: which pruned trials to take up again, after the starting points. Each is a trial of its
                 own, of the same recipe, and counts as one.
             recipes: of trials that were started before, by name, as the sweep's log has them.
+            model: what proposes in the sampler's place, given the sampler's proposals for where it cannot.
         """
         super().__init__()
         study.sampler = optuna.samplers.RandomSampler()  # it draws nothing: trials come with all parameters
@@ -166,6 +175,8 @@ class OptunaSearcher(Searcher):
         self.exhausted = False
         ask = Ahead if sampler.ahead else AtOnce
         self._proposals: Proposals = ask(study, sampler, seed, parameters, space)
+        if model is not None:
+            self._proposals = model(self._proposals)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is text
         """A config: ``recipe``, canonical JSON, and ``trial``, which names the trial in store and records.
@@ -200,6 +211,7 @@ class OptunaSearcher(Searcher):
         self._open[trial_id] = number
         config = {"recipe": canonical_json(recipe), "trial": name_of(number)}
         if not continues:
+            self._revisits.begin(config["trial"], recipe)
             return config
         self._revisits.take_up(continues, config["trial"])
         return {**config, CONTINUES: continues}

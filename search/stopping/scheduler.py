@@ -53,19 +53,29 @@ class ParetoScheduler(FIFOScheduler):
         size is still being learned: what others came to tells nothing of it. What only the first and the
         last result have, such as latency, stays what it was.
         """
+        return self.sure(name, recipe, result) or self.ranked(name, recipe, result)
+
+    def sure(self, name: str, recipe: Recipe, result: Mapping[str, Any]) -> str:
+        """Why the trial ``name`` can never be within the budget, as its first ``result`` has it."""
+        if int(result["epoch"]) > 0:
+            return ""
+        self._first[name] = result
+        return self._over_budget(recipe, result)
+
+    def ranked(self, name: str, recipe: Recipe, result: Mapping[str, Any]) -> str:
+        """Why the trial ``name`` should end for what others did."""
         epoch, learned = int(result["epoch"]), recipe.quantizer.learns_size
-        if epoch == 0:
-            self._first[name] = result
-            if reason := self._over_budget(recipe, result):
-                return reason
         losses = self._losses({**self._first.get(name, {}), **result})
         if self._halving is None or losses is None or (learned and epoch < recipe.epochs):
             return ""
         return self._halving.report(name, epoch, losses, epochs=recipe.epochs)
 
-    def let_go(self, name: str) -> None:
-        """The trial ``name`` was pruned; it may be taken up again, unless that was for the budget."""
-        if self._halving is not None:
+    def begin(self, name: str, recipe: Recipe) -> None:
+        """A trial begins: there is nothing to be learnt from that."""
+
+    def ended(self, name: str, state: str) -> None:
+        """The trial ``name`` ended as ``state``; pruned, it may be taken up again, unless for the budget."""
+        if state == "pruned" and self._halving is not None:
             self._halving.stop(name)
 
     def promising(self) -> str | None:
@@ -84,11 +94,15 @@ class ParetoScheduler(FIFOScheduler):
         if result.get("state") != "running":
             return TrialScheduler.CONTINUE
         name = str(trial.config["trial"])
-        reason = self.learn(name, _recipe(trial), result)
+        reason = self.learn(name, recipe_of(trial), result)
         if not reason:
             return TrialScheduler.CONTINUE
-        self._pruned[name] = reason
+        self.prune(name, reason)
         return TrialScheduler.STOP
+
+    def prune(self, name: str, reason: str) -> None:
+        """The trial ``name`` is to end, which its last result will say."""
+        self._pruned[name] = reason
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Learn from a finished trial, and write on a pruned one what it is.
@@ -99,15 +113,18 @@ class ParetoScheduler(FIFOScheduler):
         name = str(trial.config["trial"])
         if name in self._pruned:
             trial.last_result.update(state="pruned", reason=self._pruned.pop(name))
-            self.let_go(name)
+            self.ended(name, "pruned")
             return
         if result.get("state") == "finished":
-            self.learn(name, _recipe(trial), result)
+            self.learn(name, recipe_of(trial), result)
+        if result.get("state") in ("finished", "failed"):
+            self.ended(name, result["state"])
         self._first.pop(name, None)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Whatever was decided about it is void: it failed."""
         self._pruned.pop(str(trial.config["trial"]), None)
+        self.ended(str(trial.config["trial"]), "failed")
 
     def debug_string(self) -> str:
         """What Ray shows of it."""
@@ -125,5 +142,6 @@ class ParetoScheduler(FIFOScheduler):
         return (self._quality.loss(quality), *map(doublings, costs))
 
 
-def _recipe(trial: Trial) -> Recipe:
+def recipe_of(trial: Trial) -> Recipe:
+    """What a trial of Ray's trains."""
     return recipe_from_dict(json.loads(trial.config["recipe"]))

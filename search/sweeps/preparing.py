@@ -43,6 +43,7 @@ from trainables.metrics.base import VALIDATION
 from trainables.models.allowed import Allowed
 from trainables.teachers.remembered import different_views
 from trainables.teachers.sources import TeacherOutputs
+from trainables.training.shared_phases import PhaseFolder
 from trainables.training.trial_metrics import TrialSettings
 
 
@@ -214,13 +215,15 @@ def _trial_settings(request: Request, machine: Machine, teacher_file: bytes) -> 
         store_mark=machine.store_mark,
         trials=request.folder.trials.absolute(),
         measured_on=request.device,
+        phases=PhaseFolder(options.store.absolute() / "phases", options.phase_bytes, request.basis),
     )
 
 
 def _needed_first(request: Request) -> frozenset[str]:
     """The costs on which it depends whether a student trains at all, so that they are measured before."""
     yardstick = request.yardstick
-    compared = () if request.options.scheduler == "none" else yardstick.costs
+    unused = request.options.scheduler == "none" and not request.sampler.models
+    compared = () if unused else yardstick.costs
     return frozenset((*yardstick.budget.limits, *compared))
 
 

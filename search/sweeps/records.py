@@ -118,8 +118,12 @@ class Hearer(Protocol):
         """A trial reported."""
         ...
 
-    def let_go(self, name: str) -> None:
-        """A trial was pruned."""
+    def begin(self, name: str, recipe: Recipe) -> None:
+        """A trial began that takes no other up."""
+        ...
+
+    def ended(self, name: str, state: str) -> None:
+        """A trial ended: finished, pruned or failed."""
         ...
 
     def take_up(self, name: str, as_name: str) -> None:
@@ -141,9 +145,11 @@ def replay(events: Iterable[Event], hearer: Hearer) -> None:
             recipes[key] = _recipe(event)
             if CONTINUES in event["tags"]:
                 hearer.take_up(event["tags"][CONTINUES], key)
+            else:
+                hearer.begin(key, recipes[key])
         elif key not in recipes:
             continue
         elif kind == "epoch":
             hearer.learn(key, recipes[key], {**event["metrics"], "epoch": event["step"]})
-        elif kind == "end" and event["state"] == "pruned":
-            hearer.let_go(key)
+        elif kind == "end":
+            hearer.ended(key, event["state"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from search.clusters.cluster import check_reachable
 from search.log.folder import SweepFolder
 from search.objectives.yardstick import Yardstick
 from search.options import Options
+from search.planning.compute import with_compute
 from search.planning.devices import meet
 from search.planning.limits import check_students
 from search.problem import Problem
@@ -99,6 +101,7 @@ class Request:
             "trials": options.trials,
             "seed": options.seed,
             "epochs": self.study.epochs,
+            "compute": self.context.compute,
             **options.budget.params(),
             "sampler": options.sampler,
             "earlier": options.earlier,
@@ -126,6 +129,12 @@ class Request:
             "teacher": self.teacher_recipe.recipe_id,
             "code": code_version() | ({OWN_CODE: own_code} if own_code else {}),
         }
+
+    @property
+    def basis(self) -> str:
+        """What the bits of a training depend on beside its recipe and the machine: the data and the code."""
+        known = self.to_go_on()
+        return json.dumps([known["data"], known["code"]], sort_keys=True)
 
     def _own_code(self) -> str | None:
         """Digest of the source of the user's students; None if they are Rayduce's own."""
@@ -177,6 +186,7 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     arrays = study.read(task, options.data, options.store, reporter.say, download=options.download)
     teacher = study.teacher_recipe(task)
     context = study.context(task, teacher.recipe_id, options.seed)
+    context = with_compute(context, study, options.compute, reporter.say)
     opened = task.open(arrays, torch.device("cpu"), 0)
     options, device, answers = meet(options, teacher, study.space, context, opened, reporter)
     check_students(study.space, context, opened, options.budget, options.size)

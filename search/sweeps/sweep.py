@@ -15,11 +15,13 @@ from search.log.event_log import Event
 from search.log.events import SWEEP
 from search.objectives.mark import RuntimeMark
 from search.options import Options, command
+from search.planning.first_sizes import spread_sizes
 from search.planning.limits import fitting_points
 from search.reporter import Reporter
 from search.sampling.continuing import continue_study
-from search.sampling.searcher import Judge, OptunaSearcher
+from search.sampling.searcher import EARLIER, Judge, OptunaSearcher
 from search.sampling.warm_start import Known, Reading, look_back
+from search.stopping.freezing import FreezeThawScheduler
 from search.store.mlflow_client import FRONT_TAG, METRIC_TAG, NOTE_TAG
 from search.store.store import open_store
 from search.sweeps.answering import measure_answers
@@ -34,7 +36,7 @@ from search.sweeps.records import lost_trials, records_of, replay
 from search.sweeps.request import Request, read_request
 from search.sweeps.settings import check_same
 from search.sweeps.trial_events import TrialEvents
-from search.sweeps.trials import make_scheduler, run_trials
+from search.sweeps.trials import Searched, make_scheduler, run_trials
 from search.tracking.record import Record, drawn
 from search.tracking.tracker import SweepTracker
 from search.tracking.values import signature_tags
@@ -191,7 +193,13 @@ class _Driver:
         )
         if continued.text:
             self.reporter.say(continued.text)
-        scheduler = make_scheduler(yardstick, options)
+        points = fitting_points(space, prepared.context, request.opened, options.budget)
+        if request.sampler.models:
+            points = spread_sizes(space, prepared.context, points)
+        copied = sum(EARLIER in trial.user_attrs for trial in continued.study.get_trials(deepcopy=False))
+        last = copied + options.trials + continued.lost
+        searched = Searched(draw, parameters, continued.study, len(points), last, self.reporter.say)
+        scheduler = make_scheduler(yardstick, options, searched if request.sampler.models else None)
         replay(self.before, scheduler)
         searcher = OptunaSearcher(
             continued.study,
@@ -201,9 +209,10 @@ class _Driver:
             parameters=parameters,
             seed=options.seed,
             sampler=request.sampler,
-            starting_points=fitting_points(space, prepared.context, request.opened, options.budget),
+            starting_points=points,
             revisits=scheduler,
             recipes={name: record.recipe for name, record in records.items()},
+            model=scheduler.proposals if isinstance(scheduler, FreezeThawScheduler) else None,
         )
         events = TrialEvents(
             self.tracker,

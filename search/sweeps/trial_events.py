@@ -29,7 +29,7 @@ from trainables.naming import summary
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.training.trial_folder import STUDENT_FILE, StoreTrouble
 
-EPOCH_METRICS = ("loss", "packed_bytes", "seconds")
+EPOCH_METRICS = ("loss", "packed_bytes", "seconds", "shared_epochs", "shared_seconds")
 
 
 class TrialEvents(Callback):

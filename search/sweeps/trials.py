@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import optuna
+from optuna.distributions import BaseDistribution
 from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.search import Searcher
@@ -15,6 +17,12 @@ from search.clusters.machine import Machine
 from search.log.folder import SweepFolder
 from search.objectives.yardstick import Yardstick
 from search.options import Options
+from search.sampling.freezing.candidates import Candidates
+from search.sampling.freezing.courses import Measure
+from search.sampling.freezing.modelled import Beginnings
+from search.sampling.freezing.policy import FreezeThaw, Settings
+from search.sampling.proposals import Draw
+from search.stopping.freezing import FreezeThawScheduler
 from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
 from search.sweeps.recorded_searcher import RecordedSearcher
@@ -22,20 +30,59 @@ from search.sweeps.trial_events import TrialEvents
 from search.tracking.record import drawn
 from trainables.recipe import Recipe
 from trainables.trainable import StudentTrial
+from trainables.training.prefixes import shared_prefix
 from trainables.training.trial_metrics import TrialSettings, settled
 
 MAX_FAILURES = 3
 """Of a trial's process, before the trial has failed. What would fail again is no such failure."""
 
 
-def make_scheduler(yardstick: Yardstick, options: Options) -> ParetoScheduler:
-    """What ends trials early, as ``options`` have it."""
+@dataclass(frozen=True)
+class Searched:
+    """What a model of a sweep's trials is told of it.
+
+    Attributes:
+        draw: its space.
+        parameters: all that the space may ask for.
+        study: has the parameters of all trials.
+        designed: how many trials are starting points.
+        last: number from which on no trial begins.
+        say: hears why the model cannot decide.
+    """
+
+    draw: Draw
+    parameters: Mapping[str, BaseDistribution]
+    study: optuna.Study
+    designed: int
+    last: int
+    say: Callable[[str], None]
+
+
+def make_scheduler(
+    yardstick: Yardstick, options: Options, searched: Searched | None = None
+) -> ParetoScheduler:
+    """What ends trials early, as ``options`` have it.
+
+    Args:
+        yardstick: of the sweep.
+        options: of the sweep.
+        searched: what a model is told, where one decides; default None.
+    """
 
     def over_budget(recipe: Recipe, result: Mapping[str, Any]) -> str:
         return yardstick.budget.sure_before_training(settled(recipe, result), yardstick.quality)
 
     rules = None if options.scheduler == "none" else Rules(revive=options.scheduler == "revive")
-    return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
+    if searched is None:
+        return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
+    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared_prefix)
+    settings = Settings(stops=rules is not None)
+    policy = FreezeThaw(
+        candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last
+    )
+    told = Beginnings(policy, candidates, searched.study)
+    told.earlier()
+    return FreezeThawScheduler(yardstick, rules, over_budget, policy, told, searched.say)
 
 
 @dataclass(frozen=True)

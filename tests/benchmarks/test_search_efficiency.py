@@ -209,7 +209,7 @@ def test_rays_rule_ends_trials_too(table):
 def test_a_run_counts_and_its_curve_only_rises(table):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     simulation = Simulation(table, 20)
-    run = simulation.run("random", simulation.judge("none"), 5)
+    run = simulation.run("random", simulation.judge("none", 5), 5)
     assert run.trials == run.finished and len(run.curve) == POINTS
     assert list(run.curve) == sorted(run.curve)
     assert reached(np.array(run.curve), run.curve[-1]) <= 1.0

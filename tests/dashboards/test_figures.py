@@ -244,12 +244,12 @@ def test_any_two_numbers_have_a_front_of_their_own() -> None:
 @pytest.mark.parametrize(
     "quality, frame", [(ACCURACY, FRONT), (BLEU, bleu_trials({}, {"packed_bytes": 100}))]
 )
-def test_every_axis_can_be_drawn_against_every_other(quality, frame) -> None:
+def test_every_axis_can_be_drawn_either_way(quality, frame) -> None:
     of = sweep() if quality is ACCURACY else bleu_sweep()
-    for x in axes_of(quality):
-        for y in axes_of(quality):
-            if x.key in frame and y.key in frame:
-                assert front_figure(front_view([(of, frame)], x=x, y=y)).layout.height
+    axes = [axis for axis in axes_of(quality) if axis.key in frame]
+    assert len(axes) > 3
+    for x, y in zip(axes, [*axes[1:], axes[0]], strict=True):
+        assert front_figure(front_view([(of, frame)], x=x, y=y)).layout.height
     with pytest.raises(ValueError, match="colour must be one of"):
         front_view([(of, frame)], colour="shape")
     with pytest.raises(ValueError, match="at least one sweep"):

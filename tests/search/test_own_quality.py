@@ -104,7 +104,7 @@ def test_a_quality_and_its_mirror_image_end_the_same_trials(
             result = {"epoch": epoch, quality.validation: sign * value, "packed_bytes": 100 * size}
             reasons[-1].append(scheduler.learn(name, RECIPE, result))
             if reasons[-1][-1]:
-                scheduler.let_go(name)
+                scheduler.ended(name, "pruned")
             reasons[-1].append(str(scheduler.promising()))
     assert reasons[0] == reasons[1]
 

@@ -291,7 +291,10 @@ def test_what_is_drawn_and_what_ends_early_knows_trials_alone(blank, finished, t
     sweep.end()
     heard = []
     hearer = SimpleNamespace(
-        learn=lambda name, recipe, result: heard.append(name), let_go=heard.append, take_up=heard.append
+        learn=lambda name, recipe, result: heard.append(name),
+        begin=lambda name, recipe: None,
+        ended=lambda name, state: None,
+        take_up=heard.append,
     )
     replay(sweep.tracker.folder.events(), hearer)
     assert set(heard) == {"00000"}

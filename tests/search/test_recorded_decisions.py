@@ -60,7 +60,7 @@ def decided(metric: str, rules: Rules) -> tuple[int, str]:
             reason = scheduler.learn(name, RECIPE, result)
             if reason:
                 gone.add(name)
-                scheduler.let_go(name)
+                scheduler.ended(name, "pruned")
             digest.update(f"{name} {epoch} {reason} {scheduler.promising()}\n".encode())
         ended += len(gone)
     return ended, digest.hexdigest()[:24]

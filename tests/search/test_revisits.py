@@ -88,7 +88,7 @@ def drive(journal, log, sampler):
             if epoch > standing or not own[1:]:
                 log.append({"kind": "epoch", "run": name, "step": epoch, "metrics": result})
             if reason:
-                scheduler.let_go(name)
+                scheduler.ended(name, "pruned")
                 result["state"] = "pruned"
                 break
         log.append({"kind": "end", "run": name, "state": result["state"]})
@@ -132,7 +132,7 @@ def test_who_is_over_budget_stays_so():
     def tell(name, epoch, accuracy, size):
         result = {"epoch": epoch, "validation_accuracy": accuracy, "packed_bytes": size}
         if reason := scheduler.learn(name, recipe, result):
-            scheduler.let_go(name)
+            scheduler.ended(name, "pruned")
         return reason
 
     assert tell("00000", 0, 0.9, 3000) == "too large"
@@ -157,7 +157,7 @@ def test_latency_that_is_known_only_at_first_goes_over_to_who_goes_on():
         shown = {"validation_accuracy": 0.9 - 0.1 * number, "packed_bytes": 1000 + number}
         scheduler.learn(name, recipe, {**shown, "epoch": 0, "latency_ms": 1.0 + number})
         if scheduler.learn(name, recipe, {**shown, "epoch": 1}):
-            scheduler.let_go(name)
+            scheduler.ended(name, "pruned")
     assert scheduler.promising() == "00001"
     scheduler.take_up("00001", "00005")
     assert scheduler.promising() == "00002"

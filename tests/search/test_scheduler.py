@@ -248,7 +248,7 @@ def test_the_command_line_chooses(tmp_path):
                 shown = result_of(epoch, 0.9 - 0.01 * number, 500 + number)
                 reasons.append(scheduler.learn(f"{number:05d}", recipe, shown))
                 if reasons[-1]:
-                    scheduler.let_go(f"{number:05d}")
+                    scheduler.ended(f"{number:05d}", "pruned")
                     break
         assert any(reasons) == ends
         assert (scheduler.promising() is not None) == (name == "revive")

@@ -271,6 +271,9 @@ class Early:
     def promising(self):
         return self.names[0] if self.names else None
 
+    def begin(self, name, recipe):
+        pass
+
     def take_up(self, name, as_name):
         self.names = [each for each in self.names if each != name]
         self.told.append((name, as_name))

@@ -81,7 +81,7 @@ def to_integers(exported: ModelProto, tensors: Mapping[str, Stored], *, reduced_
     graph = QuantizedGraph(onnx.shape_inference.infer_shapes(exported).graph, exported.graph)
     graph.give_products_a_bias()
     graph.raise_quantizers()
-    for kind in ("QuantizeLinear", "Clip", "DequantizeLinear"):
+    for kind in ("Clip", "DequantizeLinear"):
         graph.merge_equal(kind)
     graph.ask_levels_for_shapes()
     graph.saturate_in_quantizers()

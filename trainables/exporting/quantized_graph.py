@@ -96,11 +96,15 @@ class QuantizedGraph:
         So a quantizer comes to stand behind the layer that computes its input, once for all that read it.
         """
         while True:
-            self._raise_over_one()
-            if not any([self._raise_over_split(node) for node in self.nodes if node.op_type == "Split"]):
+            self.merge_equal("QuantizeLinear")  # where several read one tensor, none of them can be raised
+            raised = self._raise_over_one()
+            split = [self._raise_over_split(node) for node in self.nodes if node.op_type == "Split"]
+            if not raised and not any(split):
                 return
 
-    def _raise_over_one(self) -> None:
+    def _raise_over_one(self) -> bool:
+        """Raise every quantizer as far as it goes; whether any went."""
+        raised = False
         for quantizer in [node for node in self.nodes if node.op_type == "QuantizeLinear"]:
             while (before := self.producer(quantizer.input[0])) is not None:
                 if not self._moves_values(before) or self.only_consumer(before.output[0]) is None:
@@ -109,6 +113,8 @@ class QuantizedGraph:
                     del before.input[2:]
                     before.input.append(quantizer.input[2])
                 self._swap(before, quantizer)
+                raised = True
+        return raised
 
     def _raise_over_split(self, node: NodeProto) -> bool:
         """Whether all parts of a tensor were quantized alike; now the tensor is, before it is split."""

@@ -24,17 +24,26 @@ class CheckpointError(Exception):
 
 
 def write_checkpoint(directory: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Replace the checkpoint in ``directory`` (made if missing) at once.
+    """Replace the checkpoint in ``directory`` (made if missing) at once; see :func:`write_state`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_state(directory / CHECKPOINT_FILE, tensors, facts)
 
-    It is a safetensors file whose metadata hold the ``facts`` as JSON and a SHA-256 of everything.
+
+def read_checkpoint(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts that :func:`write_checkpoint` wrote, on the CPU; see :func:`read_state`."""
+    return read_state(directory / CHECKPOINT_FILE)
+
+
+def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Replace ``path`` by a safetensors file whose metadata hold ``facts`` and a SHA-256 of everything.
 
     Args:
-        directory: a folder of its own.
+        path: in a folder that is there.
         tensors: of any shape, on any device; they may share memory.
         facts: what JSON can say.
 
     Raises:
-        OSError: it cannot be written; the checkpoint that was there is still there.
+        OSError: it cannot be written; the file that was there is still there.
     """
     # Cloned, because safetensors refuses the shared memory of tied weights.
     plain = safetensors.torch.save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()})
@@ -44,18 +53,16 @@ def write_checkpoint(directory: Path, tensors: Mapping[str, Tensor], facts: Mapp
     metadata = {"facts": text, "sha256": _digest(layout, text, plain[start:])}
     header = json.dumps({**layout, "__metadata__": metadata}).encode()
     header += b" " * (-len(header) % _LENGTH)
-    directory.mkdir(parents=True, exist_ok=True)
     length = len(header).to_bytes(_LENGTH, "little")
-    write_file(directory / CHECKPOINT_FILE, length + header + plain[start:])
+    write_file(path, length + header + plain[start:])
 
 
-def read_checkpoint(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and facts that :func:`write_checkpoint` wrote, on the CPU.
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts that :func:`write_state` wrote, on the CPU.
 
     Raises:
         CheckpointError: there is none, or not a bit for bit whole one.
     """
-    path = directory / CHECKPOINT_FILE
     try:
         data = path.read_bytes()
         start = _LENGTH + int.from_bytes(data[:_LENGTH], "little")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from trainables.slicing.changes import Changes
 from trainables.slicing.unread import Unread
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
+from trainables.training.first_report import calibrated_as_shipped
 from trainables.training.levels import share_out
 from trainables.training.masks import Masks
 
@@ -146,21 +147,27 @@ class Learner:
     def ship(self, epoch: int) -> bytes:
         """The packed file of the student as it would be shipped after ``epoch`` epochs.
 
+        Before the first, batch normalisation of a slice of a trained network is measured for it.
+
         Raises:
             Diverged: a weight is not finite.
         """
         left = self._masks.left()
         model = Sliced(self.model, Changes()) if left and not self.recipe.origin.cuts else self.model
+        batches = lambda: self._task.batches("train", 0)  # noqa: E731
+        origin = self.recipe.origin
+        unlike = epoch == 0 < self.recipe.epochs and origin.cuts and origin.parent is not None
         try:
-            return ship(
-                self.recipe,
-                self.network,
-                self.inputs,
-                self._task.assets(),
-                model,
-                left,
-                lambda: self._task.in_order("validation"),
-            )
+            with calibrated_as_shipped(self.network, self._compressed, batches) if unlike else nullcontext():
+                return ship(
+                    self.recipe,
+                    self.network,
+                    self.inputs,
+                    self._task.assets(),
+                    model,
+                    left,
+                    lambda: self._task.in_order("validation"),
+                )
         except NotFinite as error:
             raise Diverged(f"after epoch {epoch}, {error}") from error
 
@@ -169,7 +176,7 @@ class Learner:
         scalars: dict[str, dict[str, Any]] = {}
         tensors = {
             f"{kind}.{name}": value
-            for kind, module in self._kept().items()
+            for kind, module in self.kept().items()
             for name, value in module.state_dict().items()
         }
         if self._optimizer is not None:
@@ -187,7 +194,7 @@ class Learner:
         Raises:
             RuntimeError, KeyError, ValueError, TypeError, AttributeError: it is of another student.
         """
-        for kind, module in self._kept().items():
+        for kind, module in self.kept().items():
             module.load_state_dict(under(f"{kind}.", tensors))
         if self._optimizer is None:
             return
@@ -201,7 +208,7 @@ class Learner:
             state.setdefault(int(number), {})[key] = tensor
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
 
-    def _kept(self) -> dict[str, nn.Module]:
+    def kept(self) -> dict[str, nn.Module]:
         """What changes in training, by the name under which checkpoints have it."""
         return {"student": self.network, "losses": self.losses, "teacher": self.policy.own}
 
@@ -323,7 +330,7 @@ class Learner:
                 f"{self.recipe.pruner} needs gradients of the weights, and {asking[0]} gets none in phase "
                 f"{self._phase + 1}: {why}"
             )
-        for kept in self._kept().values():
+        for kept in self.kept().values():
             kept.requires_grad_(False)
         for parameter in chosen + undecayed:
             parameter.requires_grad_(True)

@@ -17,6 +17,8 @@ from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
 from trainables.training.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from trainables.training.learner import Diverged, Learner, cuda_devices, moments, under
+from trainables.training.prefixes import Prefix
+from trainables.training.shared_state import shared_state, take_shared_state
 
 CHECKPOINT_VERSION = 3
 
@@ -41,6 +43,7 @@ class Trainer:
         task: LoadedTask,
         sources: Sources,
         device: torch.device,
+        after_epoch: Callable[[Trainer, float], None] = lambda trainer, loss: None,
     ) -> None:
         """Build the students and what they imitate.
 
@@ -49,6 +52,8 @@ class Trainer:
             task: its data, on ``device``.
             sources: where teachers find trained networks and their outputs.
             device: where to train.
+            after_epoch: is told of each epoch that was trained, with its loss, before the phases begin that
+                begin then; default nobody.
 
         Raises:
             ValueError: the parts do not fit each other.
@@ -57,6 +62,7 @@ class Trainer:
         self.task = task
         self.device = device
         self.epoch = 0
+        self._after_epoch = after_epoch
         self.learners = [Learner(each, task, sources, device) for each in recipe.results]
         self._in_order = sorted(self.learners, key=lambda each: canonical_json(each.recipe.students[0]))
         self._steps = task.steps("train")
@@ -98,6 +104,7 @@ class Trainer:
         for mean in means:
             if not math.isfinite(mean):
                 raise Diverged(f"the loss became {mean} in epoch {self.epoch}")
+        self._after_epoch(self, means[0])
         for learner in self.learners:
             learner.enter_due_phases(self.epoch)
         return {"loss": means[0]}
@@ -183,6 +190,31 @@ class Trainer:
                 f"the checkpoint in {directory} does not fit its recipe: {error}"
             ) from error
         return seconds
+
+    def shared(self, prefix: Prefix) -> dict[str, Tensor]:
+        """All that ``prefix``, which has just ended, has come to: equal bits of all recipes that have it."""
+        return shared_state(self.learners[0].kept(), masks=prefix.masks)
+
+    def begin_at(self, prefix: Prefix, tensors: dict[str, Tensor]) -> None:
+        """Go on where another recipe's training was at the end of ``prefix``; nothing was trained so far.
+
+        Args:
+            prefix: one of the recipe's own, see :func:`trainables.training.prefixes.prefixes`.
+            tensors: what :meth:`shared` gave then.
+
+        Raises:
+            CheckpointError: they do not fit; the trainer is of no use any more.
+        """
+        (learner,) = self.learners
+        try:
+            learner.enter_due_phases(prefix.epochs - 1)
+            take_shared_state(learner.kept(), tensors, masks=prefix.masks)
+            learner.enter_due_phases(prefix.epochs)
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"the shared phases {prefix.key[:16]} do not fit the recipe: {error}"
+            ) from error
+        self.epoch = prefix.epochs
 
     def _view(self) -> int | None:
         """The view in which this epoch's batches are seen, by all students.

@@ -24,6 +24,7 @@ from trainables.shipping.packed_file import unpack
 from trainables.shipping.sizes import mean_bits, parameters, sparsity
 from trainables.store_mark import StoreMark
 from trainables.training.export_costs import Measured, counted, export_key, exported, first_costs
+from trainables.training.shared_phases import PhaseFolder
 
 USES = 20
 """Of a finished student, for the shares of its layers in the latency."""
@@ -45,6 +46,7 @@ class TrialSettings:
         store_mark: what a node must see of the store before it may work; None on the driver's machine.
         trials: folder in which each trial has one of its own; None keeps nothing of a trial.
         measured_on: the user's own device that is asked about each student; None asks none.
+        phases: where first phases are kept for trials that share them; None keeps none.
     """
 
     latency_table: Path | None
@@ -56,6 +58,7 @@ class TrialSettings:
     store_mark: StoreMark | None = None
     trials: Path | None = None
     measured_on: Device | None = None
+    phases: PhaseFolder | None = None
 
 
 def final_metrics(

@@ -1,0 +1,37 @@
+"""Sizes of the first trials of a search that learns from few: small ones teach as much and cost less."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spaces import Context, Space
+from spaces.space import START
+
+SHARES = (1.0, 0.5, 0.75, 0.25)
+"""Of the way from the study's size to the smallest, in turn: depths and widths both come in several values
+early,
+since a model that has seen one depth alone is sure of nothing about the others and leaves them for long."""
+
+
+def spread_sizes(space: Space, context: Context, points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """First trials with their students' sizes spread between the smallest and the study's.
+
+    Students that begin in another way than the first, such as with the teacher's weights, keep their size.
+
+    Args:
+        space: of the students.
+        context: of the sweep.
+        points: parameters of the first trials, as :func:`search.planning.limits.fitting_points` gives them.
+
+    Returns:
+        As many points or, where two became the same, fewer.
+    """
+    opened = space.opened(context)
+    found: list[dict[str, Any]] = []
+    for number, point in enumerate(points):
+        first = point.get(START, opened.starts[0]) == opened.starts[0]
+        share = SHARES[number % len(SHARES)]
+        spread = opened.smaller(point, share) if first else dict(point)
+        found += [spread] if spread not in found else []
+    return found

@@ -1,0 +1,408 @@
+"""What to begin, to end and to take up again: one index for all of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.sampling.freezing.candidates import Candidate, Candidates, moment
+from search.sampling.freezing.courses import Course, Measure, Report
+from search.sampling.freezing.gain import scale
+from search.sampling.freezing.process import Kernel, NotFitted, Posterior, Rows, Values, fitted
+from search.sampling.freezing.view import View, joined, rows_of
+from search.sampling.samplers import seed_of
+
+Array = NDArray[np.float64]
+
+
+SIBLINGS, NEIGHBOURS = "siblings", "neighbours"
+
+LITTERS = 64
+"""Of siblings and of neighbours, those that are looked at: the latest."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the policy decides.
+
+    Attributes:
+        patience: a trial that runs is worth so many times what could replace it.
+        random: trials that are drawn at random after the starting points, before the model decides.
+        finished: trials that finish before any is ended, as long as starting points are left.
+        stops: whether trials are ended early.
+        siblings: whether recipes are proposed for what they share with those that have begun.
+        fitted: reports, at most, by which the process is fitted.
+        conditioned: reports, at most, that a decision looks at.
+        first: reports before the first fit.
+        growth: of the reports from one fit to the next.
+        lag: share of the reports more, after which a fit is in force: it is computed meanwhile.
+        kept: epochs, as shares of a training, whose reports count beside a trial's last two.
+        guessing: of the way from guessing to the best, below which a report before the end is ...
+        blurred: ... so uncertain more: training does not show yet.
+    """
+
+    patience: float = 1.5
+    random: int = 4
+    finished: int = 1
+    stops: bool = True
+    siblings: bool = True
+    fitted: int = 180
+    conditioned: int = 350
+    first: int = 16
+    growth: float = 1.4
+    lag: float = 0.1
+    kept: tuple[float, ...] = (1 / 12, 2 / 12, 4 / 12, 7 / 12, 10 / 12)
+    guessing: float = 0.07
+    blurred: float = 0.02
+
+
+class Unable(Exception):
+    """The model cannot decide; the message is a clause that says why."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a free place is given: a recipe, or the name of a trial that was stopped."""
+
+    candidate: Candidate | None = None
+    continues: str = ""
+
+
+class FreezeThaw:
+    """Decides what to train next, and what to go on with, from what the sweep's log says.
+
+    It hears what happens in the order of the log, and its decisions depend on nothing else: told again, it
+    decides again as it did.
+
+    Args:
+        candidates: draws recipes.
+        measure: makes reports of results.
+        seed: of the sweep.
+        designed: how many trials begin without its advice: the starting points.
+        settings: how it decides.
+        last: number from which on no trial begins: then none is ended for another; None (default) is no end.
+
+    Attributes:
+        next: number of the trial that comes after all that began.
+    """
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        measure: Measure,
+        seed: int,
+        designed: int = 0,
+        settings: Settings = Settings(),
+        last: int | None = None,
+    ) -> None:
+        self._candidates, self._measure, self._seed = candidates, measure, seed
+        self._settings, self._designed, self._last = settings, designed + settings.random, last
+        self._courses: dict[str, Course] = {}
+        self._known: set[str] = set()
+        self._started = 0
+        self._heard = 0
+        self._untrained: list[float] = []
+        self._thread = ThreadPoolExecutor(1, "freeze-thaw")
+        self._parents: dict[tuple[int, str], Candidate] = {}
+        self._offspring: dict[tuple[int, str], Future[list[Candidate]]] = {}
+        self._fits: dict[int, Future[Kernel]] = {}
+        self._view: View | None = None
+        self._chosen_for: tuple[int, Choice] | None = None
+        self.next = 0
+
+    # What happens.
+
+    def earlier(self, candidate: Candidate, values: Sequence[float]) -> None:
+        """Another sweep finished that recipe: the model learns from it, and it is not proposed again.
+
+        Its student is none of this sweep's front.
+
+        Args:
+            candidate: what it was.
+            values: of the objectives: the quality, then the logarithms to base 2 of the costs.
+        """
+        self.know(candidate.recipe.recipe_id)
+        course = Course(-1 - len(self._courses), candidate, "earlier")
+        worth = self._measure.worth(values[0])
+        missing = (math.nan,) * len(self._measure.limited)
+        course.reports.append(Report(course.epochs, worth, tuple(values[1:]), missing, math.nan))
+        self._courses[f"earlier {len(self._courses)}"] = course
+        self._heard += 1
+        self._changed()
+
+    def know(self, recipe_id: str) -> None:
+        """That recipe is not proposed."""
+        self._known.add(recipe_id)
+
+    def begin(self, name: str, candidate: Candidate) -> None:
+        """The trial ``name`` begins; saying so again changes nothing."""
+        if name in self._courses:
+            return
+        self.know(candidate.recipe.recipe_id)
+        self._courses[name] = Course(int(name), candidate)
+        self._started, self.next = self._started + 1, max(self.next, int(name) + 1)
+        self._changed()
+
+    def take_up(self, name: str, as_name: str) -> None:
+        """The stopped trial ``name`` goes on as another one; saying so again changes nothing."""
+        course = self._courses.get(name)
+        if course is None or course.state != "stopped":
+            return
+        del self._courses[name]
+        course.state, course.begun = "running", -1
+        self._courses[as_name] = course
+        self.next = max(self.next, int(as_name) + 1)
+        self._changed()
+
+    def report(self, name: str, result: Mapping[str, Any]) -> None:
+        """The trial ``name`` reported; what it had reported before changes nothing."""
+        course = self._courses.get(name)
+        report = self._measure.report(result)
+        if course is None or report is None or not course.hear(report):
+            return
+        if report.epoch == 0:
+            self._untrained.append(report.worth)
+        else:
+            self._heard += 1
+            self._begin_fit()
+        if self._settings.siblings and course.candidate.shared and report.epoch >= course.candidate.shared:
+            self._parents.setdefault((course.number, SIBLINGS), course.candidate)
+        self._changed()
+
+    def end(self, name: str, state: str) -> None:
+        """The trial ``name`` ended: ``finished``, ``pruned`` or ``failed``."""
+        course = self._courses.get(name)
+        if course is None or course.state != "running":
+            return
+        if state == "finished" and (not course.reports or course.epoch < course.epochs):
+            state = "failed"  # it has no quality to learn from
+        course.state = {"finished": "finished", "pruned": "stopped"}.get(state, "failed")  # type: ignore[assignment]
+        if course.state == "finished":
+            self._parents.setdefault((course.number, NEIGHBOURS), course.candidate)
+        self._changed()
+
+    def never_again(self, name: str) -> None:
+        """The trial ``name``, which was pruned, is over the budget: it is not taken up."""
+        if (course := self._courses.get(name)) is not None:
+            course.state = "failed"
+            self._changed()
+
+    # What is decided.
+
+    def choose(self, number: int) -> Choice:
+        """What trial ``number`` is to be; asked again before anything has happened, the same.
+
+        Raises:
+            Unable: the model cannot be fitted, or every recipe that it knows of was tried.
+        """
+        if self._chosen_for is None or self._chosen_for[0] != number:
+            self._chosen_for = number, self._choose(number)
+        return self._chosen_for[1]
+
+    def _choose(self, number: int) -> Choice:
+        if self._started < self._designed or not self._heard:
+            found = next((c for c in self._candidates.pool(number) if self._is_new(c)), None)
+            if found is None:
+                raise Unable("no recipe that was drawn is new")
+            return Choice(found)
+        view = self._seen()
+        names, candidates = self._rivals(number)
+        if not candidates:
+            raise Unable("no recipe that was drawn is new")
+        index = view.index(
+            candidates, [self._courses.get(name) for name in names], view.front(self._running())
+        )
+        best = int(np.argmax(index))
+        return Choice(None, names[best]) if names[best] else Choice(candidates[best])
+
+    def goes_on(self, name: str) -> str:
+        """Why the trial ``name`` should end after what it reported last; empty if it should go on.
+
+        Args:
+            name: of a trial that runs.
+
+        Raises:
+            Unable: the model cannot be fitted.
+        """
+        course = self._courses.get(name)
+        if course is None or not self._settings.stops or course.state != "running":
+            return ""
+        if self._last is not None and self.next >= self._last:
+            return ""
+        if course.epoch <= course.begun or course.epoch >= course.epochs:
+            return ""
+        finished = sum(each.state == "finished" for each in self._courses.values())
+        if finished < self._settings.finished and (self._started < self._designed or finished):
+            return ""
+        view = self._seen()
+        front = view.front([each for each in self._running() if each is not course])
+        names, candidates = self._rivals(self.next)
+        if not candidates:
+            return ""
+        own = float(view.index([course.candidate], [course], front)[0])
+        rivals = view.index(candidates, [self._courses.get(each) for each in names], front)
+        best = int(np.argmax(rivals))
+        if self._settings.patience * own >= rivals[best]:
+            return ""
+        other = f"the trial {names[best]}" if names[best] else "another student"
+        ratio = rivals[best] / own if own > 0 else math.inf
+        more = f"{ratio:.1f} times" if ratio < 100 else "more than 100 times"
+        return f"after epoch {course.epoch}, {other} promises {more} its gain in hypervolume per second"
+
+    def prepare(self, number: int) -> None:
+        """Trial ``number`` is the next: draw what it may be while others run."""
+        self._thread.submit(self._candidates.pool, number)
+        self._litters()
+
+    def _changed(self) -> None:
+        self._view = self._chosen_for = None
+
+    def _running(self) -> list[Course]:
+        return [course for course in self._courses.values() if course.state == "running"]
+
+    def _is_new(self, candidate: Candidate) -> bool:
+        return candidate.recipe.recipe_id not in self._known
+
+    def _rivals(self, number: int) -> tuple[list[str], list[Candidate]]:
+        """What could begin as trial ``number``: new recipes, without a name, and stopped trials."""
+        found = {c.recipe.recipe_id: c for c in self._candidates.pool(number) if self._is_new(c)}
+        for litter in self._litters():
+            found |= {c.recipe.recipe_id: c for c in litter.result() if self._is_new(c)}
+        stopped = {
+            name: course.candidate for name, course in self._courses.items() if course.state == "stopped"
+        }
+        return [*[""] * len(found), *stopped], [*found.values(), *stopped.values()]
+
+    def _litters(self) -> list[Future[list[Candidate]]]:
+        """Siblings and neighbours of the trials that had some last."""
+        for key in list(self._parents)[-LITTERS:]:
+            if key not in self._offspring:
+                number, how = key
+                make = self._candidates.siblings if how == SIBLINGS else self._candidates.neighbours
+                self._offspring[key] = self._thread.submit(make, self._parents[key], number)
+        return [self._offspring[key] for key in list(self._parents)[-LITTERS:]]
+
+    # The model.
+
+    def _begin_fit(self) -> None:
+        """Begin to fit the process where enough has been reported since the last time."""
+        count = self._heard
+        if count < max(self._settings.first, self._settings.growth * max(self._fits, default=0)):
+            return
+        before = self._fits[max(self._fits)] if self._fits else None
+        rows, values = self._table(self._chosen(self._settings.fitted, seed_of(self._seed, count, 10)))
+        groups = self._candidates.features.groups
+        self._fits[count] = self._thread.submit(_fit, before, groups, rows, values)
+
+    def _kernel(self) -> Kernel:
+        """The kernel in force: a function of the number of reports that were heard."""
+        count = self._heard
+        ready = [at for at in self._fits if count >= at + math.floor(self._settings.lag * at)]
+        if not ready:
+            return Kernel.prior(self._candidates.features.groups)
+        return self._fits[max(ready)].result()
+
+    def _chosen(self, most: int, seed: int | None = None) -> list[tuple[Course, int]]:
+        """Of all reports those that say most: the last two of a trial, and a few before.
+
+        Where there are more than ``most``, a random choice of them or, without a seed, those next to the
+        last of each trial, of trials that finished and that began late before others.
+        """
+        found: list[tuple[Course, int]] = []
+        for course in sorted(self._courses.values(), key=lambda each: each.number):
+            count = len(course.reports)
+            kept = {max(round(share * course.epochs), 1) for share in self._settings.kept}
+            found += [
+                (course, place)
+                for place in range(count)
+                if course.reports[place].epoch and (place >= count - 2 or course.reports[place].epoch in kept)
+            ]
+        if len(found) <= most:
+            return found
+        if seed is not None:
+            chosen = np.random.default_rng(seed).choice(len(found), most, replace=False)
+            return [found[int(k)] for k in sorted(chosen)]
+        rank = [
+            (len(course.reports) - place, course.state != "finished", -course.number)
+            for course, place in found
+        ]
+        return [found[k] for k in sorted(range(len(found)), key=rank.__getitem__)[:most]]
+
+    def _table(self, reports: Sequence[tuple[Course, int]]) -> tuple[Rows, Values]:
+        least = self._measure.least(np.array(self._untrained))
+        edge = least + self._settings.guessing * (1 - least)
+        courses = [course for course, _ in reports]
+        found = [course.reports[place] for course, place in reports]
+        moments = [moment(each.epoch, course.epochs) for course, each in zip(courses, found, strict=True)]
+        rows = rows_of(
+            courses,
+            [course.candidate for course in courses],
+            np.array(moments),
+            self._candidates.points([c.candidate for c in courses]),
+        )
+        worths = np.array([each.worth for each in found])
+        early = np.array([each.epoch < course.epochs for course, each in zip(courses, found, strict=True)])
+        more = np.where((worths < edge) & early, self._settings.blurred, 0.0)
+        return rows, Values(scale(worths), more)
+
+    def _seen(self) -> View:
+        """What the model makes of the log as it is now.
+
+        Raises:
+            Unable: nothing.
+        """
+        if self._view is None:
+            if reason := self._measure.able():
+                raise Unable(reason)
+            try:
+                self._view = self._look()
+            except NotFitted as error:
+                raise Unable(str(error)) from error
+        return self._view
+
+    def _look(self) -> View:
+        rows, values = self._table(self._chosen(self._settings.conditioned))
+        rows, values = self._with_failures(rows, values)
+        least = self._measure.least(np.array(self._untrained))
+        middle = float(scale(np.array(least + 0.6 * (1 - least))))
+        posterior = Posterior(self._kernel(), rows, values, middle)
+        courses = [course for course in self._courses.values() if course.reports]
+        return View(self._measure, self._candidates, posterior, courses, self._cached(), least)
+
+    def _with_failures(self, rows: Rows, values: Values) -> tuple[Rows, Values]:
+        """With trials that failed as if they had learnt nothing: else what diverges would be tried again."""
+        failed = [course for course in self._courses.values() if course.state == "failed"][-40:]
+        if not failed:
+            return rows, values
+        least = self._measure.least(np.array(self._untrained))
+        ends = rows_of(
+            failed,
+            [c.candidate for c in failed],
+            np.ones(len(failed)),
+            self._candidates.points([c.candidate for c in failed]),
+        )
+        guessed = np.full(len(failed), float(scale(np.array(least))))
+        return joined(rows, ends), Values(
+            np.r_[values.qualities, guessed], np.r_[values.more, np.full(len(failed), self._settings.blurred)]
+        )
+
+    def _cached(self) -> frozenset[str]:
+        """First phases that were trained to their ends, so that others begin behind them."""
+        return frozenset(
+            course.candidate.prefix
+            for course in self._courses.values()
+            if course.candidate.prefix
+            and course.state != "earlier"
+            and course.epoch >= course.candidate.shared
+        )
+
+
+def _fit(before: Future[Kernel] | None, groups: NDArray[np.int64], rows: Rows, values: Values) -> Kernel:
+    start = Kernel.prior(groups) if before is None else before.result()
+    return fitted(start, rows, values)

@@ -1,0 +1,252 @@
+"""A Gaussian process over (recipe, epoch): what trials that were seen say of any trial's end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+
+KINSHIP = 0.8
+"""Of the deviations of a course from its recipe's place, what two trials of one first phase share."""
+
+STEPS = 30
+"""Of the search for the parameters, at most."""
+
+JITTER = 1e-6
+
+
+class NotFitted(Exception):
+    """The reports allow no process: their covariance cannot be factored, or a parameter is no number."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Students at moments of their training, n of them.
+
+    Attributes:
+        points: coordinates of their recipes, shape (n, d).
+        moments: how far they are, 0 untrained and 1 at the end, on a logarithmic scale, shape (n,).
+        trials: numbers that are equal where two rows are of one trial, int64, shape (n,).
+        kin: numbers that are equal where two trials share their first phase, below 0 where they share none.
+        late: whether the shared first phase, if there is one before the end, is over, bool, shape (n,).
+    """
+
+    points: Array
+    moments: Array
+    trials: NDArray[np.int64]
+    kin: NDArray[np.int64]
+    late: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.moments)
+
+    def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
+        """Some of them."""
+        return Rows(self.points[rows], self.moments[rows], self.trials[rows], self.kin[rows], self.late[rows])
+
+
+@dataclass(frozen=True)
+class Values:
+    """What was seen of rows.
+
+    Attributes:
+        qualities: on the scale of the process, shape (n,).
+        more: variance of each beside the noise of all, shape (n,).
+    """
+
+    qualities: Array
+    more: Array
+
+    def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Values:
+        """Some of them."""
+        return Values(self.qualities[rows], self.more[rows])
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The covariance of qualities, and its parameters.
+
+    ``k = (m(x, x') + l(x, x')) t(u, u') p + f c(u, u') p``, and noise on the diagonal. Over recipes m is a
+    Matérn 5/2 with a length scale per group of coordinates, l linear; over moments t is Gaussian and c, the
+    course of a single trial, Matérn 3/2. f is 1 for the same trial, :data:`KINSHIP` for trials of one first
+    phase. p is below 1 between a first phase and what comes after it. As in freeze-thaw Bayesian optimization
+    (Swersky et al. 2014), where courses are exponential decays instead.
+
+    Attributes:
+        groups: for each coordinate the number of its length scale, shape (d,).
+        theta: logarithms of the length scales; of the variances of m and l; of the lengths of t and c; of the
+            variances of c and of the noise; and the logit of p. Shape (scales + 7,).
+    """
+
+    groups: NDArray[np.int64]
+    theta: Array
+
+    @classmethod
+    def prior(cls, groups: NDArray[np.int64]) -> Self:
+        """The kernel at the modes of the prior, as long as little was seen."""
+        scales = int(groups.max()) + 1
+        return cls(
+            groups, np.r_[np.full(scales, math.log(0.8)), np.log([0.1, 0.1, 0.7, 0.7, 0.01, 0.003]), 1.0]
+        )
+
+    @property
+    def widths(self) -> Array:
+        """Deviations of the prior of each parameter, which is Gaussian."""
+        return np.r_[np.full(self.scales, 0.8), 0.8, 1.0, 0.7, 0.7, 0.8, 0.7, 1.0]
+
+    @property
+    def scales(self) -> int:
+        """How many length scales there are."""
+        return int(self.groups.max()) + 1
+
+    @property
+    def noise(self) -> float:
+        """Variance of each value beside its own."""
+        return math.exp(self.theta[self.scales + 5]) + JITTER
+
+    @property
+    def bound(self) -> float:
+        """p: between a first phase and what comes after it."""
+        return float(1 / (1 + math.exp(-self.theta[self.scales + 6])))
+
+    def between(self, one: Rows, other: Rows) -> Array:
+        """The covariance of two sets of rows, without noise, shape (n, m)."""
+        recipes, _, _ = self._recipes(one.points, other.points)
+        gaussian, course, _, _ = self._moments(one.moments, other.moments)
+        found = recipes * gaussian + related(one, other) * course
+        return found * np.where(one.late[:, None] != other.late, self.bound, 1.0)
+
+    def variances(self, rows: Rows) -> Array:
+        """The variance of each of some rows, without noise, shape (n,)."""
+        theta, n = self.theta, self.scales
+        centred = rows.points - CENTRE
+        linear = math.exp(theta[n + 1]) * (1 + (centred * centred).sum(1))
+        return math.exp(theta[n]) + linear + math.exp(theta[n + 4])
+
+    def _recipes(self, one: Array, other: Array) -> tuple[Array, Array, Array]:
+        """m + l; m alone; and the slope of m by half the squared distance, with its sign turned."""
+        n, lengths = self.scales, np.exp(self.theta[self.groups])
+        a, b = one / lengths, other / lengths
+        squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
+        distance = np.sqrt(np.maximum(5 * squares, 1e-12))
+        decay = np.exp(self.theta[n] - distance)
+        matern = (1 + distance + distance * distance / 3) * decay
+        linear = math.exp(self.theta[n + 1]) * (1 + (one - CENTRE) @ (other - CENTRE).T)
+        return matern + linear, matern, (5 / 3) * (1 + distance) * decay
+
+    def _moments(self, one: Array, other: Array) -> tuple[Array, Array, Array, Array]:
+        """t and c, and their derivatives by the logarithms of their lengths."""
+        n, apart = self.scales, np.abs(one[:, None] - other)
+        square = (apart / math.exp(self.theta[n + 2])) ** 2
+        ratio = math.sqrt(3) * apart / math.exp(self.theta[n + 3])
+        gaussian, decay = np.exp(-0.5 * square), math.exp(self.theta[n + 4]) * np.exp(-ratio)
+        return gaussian, (1 + ratio) * decay, gaussian * square, ratio * ratio * decay
+
+
+CENTRE = 0.4
+"""Of a coordinate, from which the linear part counts."""
+
+
+def related(one: Rows, other: Rows) -> Array:
+    """1 for rows of one trial, :data:`KINSHIP` for those of one first phase, 0 for others; shape (n, m)."""
+    kin = (one.kin[:, None] == other.kin) & (one.kin >= 0)[:, None]
+    return np.maximum(one.trials[:, None] == other.trials, KINSHIP * kin)
+
+
+def loss(kernel: Kernel, rows: Rows, values: Values) -> tuple[float, Array]:
+    """Minus the logarithm of the posterior of a kernel's parameters, but for a constant, and its gradient.
+
+    Args:
+        kernel: whose ``theta`` is judged.
+        rows: that were seen.
+        values: of them; their mean is taken off.
+    """
+    theta, n, centred = kernel.theta, kernel.scales, values.qualities - values.qualities.mean()
+    recipes, matern, slope = kernel._recipes(rows.points, rows.points)
+    gaussian, course, by_gaussian, by_course = kernel._moments(rows.moments, rows.moments)
+    kin, bound = related(rows, rows), kernel.bound
+    differ = rows.late[:, None] != rows.late
+    mix, over, own = np.where(differ, bound, 1.0), recipes * gaussian, kin * course
+    away = (theta - Kernel.prior(kernel.groups).theta) / kernel.widths
+    try:
+        factor = cholesky((over + own) * mix + np.diag(kernel.noise + values.more), lower=True)
+    except (LinAlgError, ValueError):  # scipy's for what is no number
+        return 1e10, np.zeros(len(theta))
+    inverse = cho_solve((factor, True), np.eye(len(rows)))
+    weights = inverse @ centred
+    by_matrix = 0.5 * (inverse - np.outer(weights, weights))
+    mixed = by_matrix * mix
+    pull = mixed * gaussian * slope
+    scaled = rows.points / np.exp(theta[kernel.groups])
+    by_length = 2 * ((scaled * scaled * pull.sum(1)[:, None]).sum(0) - (scaled * (pull @ scaled)).sum(0))
+    others = [
+        (mixed * gaussian * matern).sum(),
+        (mixed * gaussian * (recipes - matern)).sum(),
+        (mixed * recipes * by_gaussian).sum(),
+        (mixed * kin * by_course).sum(),
+        (mixed * own).sum(),
+        np.trace(by_matrix) * (kernel.noise - JITTER),
+        (by_matrix * (over + own) * differ).sum() * bound * (1 - bound),
+    ]
+    gradient = np.r_[np.bincount(kernel.groups, by_length, minlength=n), others] + away / kernel.widths
+    value = 0.5 * centred @ weights + np.log(np.diag(factor)).sum() + 0.5 * away @ away
+    return float(value), gradient
+
+
+def fitted(kernel: Kernel, rows: Rows, values: Values) -> Kernel:
+    """The kernel that the values make most likely, with its prior: the search begins at ``kernel``.
+
+    Raises:
+        NotFitted: there is none.
+    """
+    found = minimize(
+        lambda theta: loss(replace(kernel, theta=theta), rows, values),
+        kernel.theta,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": STEPS},
+    )
+    if not np.isfinite(found.x).all() or found.fun >= 1e10:
+        raise NotFitted(f"the parameters of {len(rows)} reports' process are {found.x}")
+    return replace(kernel, theta=found.x)
+
+
+class Posterior:
+    """A process that has seen values.
+
+    Args:
+        kernel: of the process.
+        rows: that were seen, n; there may be none.
+        values: of them.
+        mean: far from all of them, as long as there are none; else it is the mean of the values.
+
+    Raises:
+        NotFitted: the covariance cannot be factored.
+    """
+
+    def __init__(self, kernel: Kernel, rows: Rows, values: Values, mean: float) -> None:
+        self._kernel, self._rows = kernel, rows
+        self._mean = float(values.qualities.mean()) if len(rows) else mean
+        covariance = kernel.between(rows, rows) + np.diag(kernel.noise + values.more)
+        try:
+            self._factor = cholesky(covariance, lower=True)
+        except (LinAlgError, ValueError) as error:  # scipy's for what is no number
+            raise NotFitted(f"the covariance of {len(rows)} reports cannot be factored: {error}") from error
+        self._weights = cho_solve((self._factor, True), values.qualities - self._mean)
+
+    def predict(self, rows: Rows) -> tuple[Array, Array]:
+        """Mean and deviation of what would be measured of ``rows``, shape (m,) each."""
+        variances = self._kernel.variances(rows) + self._kernel.noise
+        if not len(self._rows):
+            return np.full(len(rows), self._mean), np.sqrt(variances)
+        across = self._kernel.between(rows, self._rows)
+        solved = solve_triangular(self._factor, across.T, lower=True)
+        left = variances - (solved * solved).sum(0)
+        return self._mean + across @ self._weights, np.sqrt(np.maximum(left, 1e-6))

@@ -1,0 +1,133 @@
+"""What the model makes of a sweep's log at one moment of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from search.objectives.costs import PACKED, doublings
+from search.sampling.freezing.candidates import Candidate, Candidates
+from search.sampling.freezing.courses import Course, Measure
+from search.sampling.freezing.gain import Front, expected_gains, unscaled
+from search.sampling.freezing.process import Posterior, Rows
+from search.sampling.freezing.sizes import Cost, Time
+
+Array = NDArray[np.float64]
+
+
+class View:
+    """The model at one moment of the log."""
+
+    def __init__(
+        self,
+        measure: Measure,
+        candidates: Candidates,
+        posterior: Posterior,
+        courses: Sequence[Course],
+        cached: frozenset[str],
+        least: float,
+    ) -> None:
+        yardstick = measure.yardstick
+        self._measure, self._candidates, self._posterior = measure, candidates, posterior
+        self._cached = cached
+        self._costs = [Cost(k, name == PACKED) for k, name in enumerate(yardstick.costs)]
+        self._limits = [
+            (Cost(k, name == PACKED, limited=True), doublings(yardstick.budget.limits[name]))
+            for k, name in enumerate(measure.limited)
+        ]
+        self._time = Time()
+        inputs = self._inputs([course.candidate for course in courses])
+        own = [(course, k) for k, course in enumerate(courses) if course.state != "earlier"]
+        self._time.learn([course for course, _ in own], inputs[[k for _, k in own]])
+        for cost in (*self._costs, *(cost for cost, _ in self._limits)):
+            cost.learn(courses, inputs)
+        done = [course for course in courses if course.state == "finished" and _is_whole(course)]
+        done = [course for course in done if self._is_within(course)]
+        costs = np.array([course.reports[-1].costs for course in done]).reshape(-1, len(self._costs))
+        seen = np.array([r.costs for c in courses for r in (c.reports[0], c.reports[-1])]).reshape(
+            -1, len(self._costs)
+        )
+        reference = measure.reference(seen)
+        self._front = Front(np.array([c.reports[-1].worth for c in done]), costs, reference, least)
+
+    def front(self, running: Sequence[Course]) -> Front:
+        """The front with trials that run where they are expected to end."""
+        if not running:
+            return self._front
+        candidates = [course.candidate for course in running]
+        means, _ = self._predicted(candidates, running)
+        costs, _ = self._told(candidates, running)
+        return self._front.with_students(unscaled(means), costs)
+
+    def index(self, candidates: Sequence[Candidate], courses: Sequence[Course | None], front: Front) -> Array:
+        """Expected gain of hypervolume of each student's end, per second that it still costs."""
+        means, deviations = self._predicted(candidates, courses)
+        costs, likely = self._told(candidates, courses)
+        gains = expected_gains(front, costs, means, deviations) * likely
+        return gains / self._left(candidates, courses)
+
+    def _left(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
+        inputs = self._inputs(candidates)
+        found = np.empty(len(candidates))
+        for row, (candidate, course) in enumerate(zip(candidates, courses, strict=True)):
+            done = 0 if course is None else course.epoch
+            if not done and candidate.prefix in self._cached:  # taken over before the first epoch alone
+                done = candidate.shared
+            found[row] = candidate.epochs - done
+        begins = np.array([course is None or course.state != "running" for course in courses])
+        return np.maximum(found * self._time.of_epochs(inputs) + begins * self._time.start, 1e-3)
+
+    def _predicted(
+        self, candidates: Sequence[Candidate], courses: Sequence[Course | None]
+    ) -> tuple[Array, Array]:
+        rows = rows_of(courses, candidates, np.ones(len(candidates)), self._candidates.points(candidates))
+        return self._posterior.predict(rows)
+
+    def _told(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> tuple[Array, Array]:
+        """Costs at the end, and how likely those that are limited only keep their limits."""
+        outlines = [each.outline for each in candidates]
+        inputs = self._inputs(candidates)
+        told = [cost.told(inputs, outlines, courses).values for cost in self._costs]
+        likely = np.ones(len(candidates))
+        for cost, limit in self._limits:
+            values, deviation = cost.told(inputs, outlines, courses)
+            if cost.known:
+                likely *= ndtr((limit - values) / deviation)
+        return np.column_stack(told), likely
+
+    def _inputs(self, candidates: Sequence[Candidate]) -> Array:
+        return np.array([self._candidates.place(each).inputs for each in candidates]).reshape(
+            len(candidates), -1
+        )
+
+    def _is_within(self, course: Course) -> bool:
+        """Whether a finished student keeps the limits of costs that are no objective."""
+        limited = course.reports[-1].limited
+        return all(not value > limit for value, (_, limit) in zip(limited, self._limits, strict=True))
+
+
+def _is_whole(course: Course) -> bool:
+    return bool(np.isfinite(course.reports[-1].costs).all())
+
+
+def rows_of(
+    courses: Sequence[Course | None], candidates: Sequence[Candidate], moments: Array, points: Array
+) -> Rows:
+    """Rows of students at ``moments``; where there is no course, it is a student of its own."""
+    trials = [-(10**9) - k if course is None else course.number for k, course in enumerate(courses)]
+    late = moments > np.array([each.turn for each in candidates]) + 1e-9
+    kin = np.array([each.kin for each in candidates], dtype=np.int64)
+    return Rows(points, moments, np.array(trials, dtype=np.int64), kin, late)
+
+
+def joined(one: Rows, other: Rows) -> Rows:
+    return Rows(
+        np.vstack([one.points, other.points]),
+        np.r_[one.moments, other.moments],
+        np.r_[one.trials, other.trials],
+        np.r_[one.kin, other.kin],
+        np.r_[one.late, other.late],
+    )

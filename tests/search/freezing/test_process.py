@@ -1,0 +1,176 @@
+"""The process against dense algebra, scikit-learn and finite differences; gains against brute force."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
+
+from search.objectives.front import hypervolume
+from search.sampling.freezing.gain import Front, exclusive, expected_gains, scale, unscaled
+from search.sampling.freezing.process import (
+    CENTRE,
+    KINSHIP,
+    Kernel,
+    NotFitted,
+    Posterior,
+    Rows,
+    Values,
+    fitted,
+    loss,
+    related,
+)
+from search.sampling.freezing.regression import Ridge
+
+GROUPS = np.array([0, 1, 1, 2])
+
+
+def some_rows(count, seed=0, trials=5):
+    random = np.random.default_rng(seed)
+    own = random.integers(0, trials, count)
+    points = np.random.default_rng(9).random((trials, len(GROUPS)))[own]
+    kin = np.array([7, 7, -1, -1, 3])[own % 5]
+    return Rows(points, random.random(count), own.astype(np.int64), kin, random.random(count) > 0.5)
+
+
+def some_values(count, seed=1):
+    random = np.random.default_rng(seed)
+    return Values(0.9 + 0.2 * random.standard_normal(count), 0.02 * (random.random(count) > 0.7))
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    rows, values = some_rows(14), some_values(14)
+    kernel = Kernel.prior(GROUPS)
+    random = np.random.default_rng(3)
+    for _ in range(3):
+        theta = kernel.theta + 0.4 * random.standard_normal(len(kernel.theta))
+        at = replace(kernel, theta=theta)
+        numeric = approx_fprime(theta, lambda t: loss(replace(kernel, theta=t), rows, values)[0], 1e-6)
+        assert loss(at, rows, values)[1] == pytest.approx(numeric, rel=2e-4, abs=2e-4)
+
+
+def test_the_posterior_is_that_of_a_dense_solve():
+    rows, values, new = some_rows(20), some_values(20), some_rows(6, seed=5)
+    kernel = Kernel.prior(GROUPS)
+    covariance = kernel.between(rows, rows) + np.diag(kernel.noise + values.more)
+    across = kernel.between(new, rows)
+    mean = values.qualities.mean()
+    means, deviations = Posterior(kernel, rows, values, 0.0).predict(new)
+    assert means == pytest.approx(mean + across @ np.linalg.solve(covariance, values.qualities - mean))
+    own = np.diag(kernel.between(new, new)) + kernel.noise
+    assert own == pytest.approx(kernel.variances(new) + kernel.noise)
+    left = own - np.einsum("ij,ji->i", across, np.linalg.solve(covariance, across.T))
+    assert deviations == pytest.approx(np.sqrt(left))
+
+
+def test_at_one_moment_it_is_the_process_of_scikit_learn():
+    count = 12
+    points = np.random.default_rng(0).random((count, 4))
+    rows = Rows(points, np.ones(count), np.arange(count), np.full(count, -1), np.zeros(count, dtype=bool))
+    values = Values(some_values(count).qualities, np.zeros(count))
+    kernel = Kernel.prior(np.zeros(4, dtype=np.int64))
+    theirs = ConstantKernel(0.1) * Matern(0.8, nu=2.5) + ConstantKernel(0.1) * DotProduct(1.0)
+    noise = np.full(count, kernel.noise + 0.01)  # the course of each trial is its own
+    mean = values.qualities.mean()
+    other = GaussianProcessRegressor(theirs, alpha=noise, optimizer=None)
+    other.fit(points - CENTRE, values.qualities - mean)
+    new = np.random.default_rng(1).random((5, 4))
+    asked = Rows(new, np.ones(5), np.arange(100, 105), np.full(5, -1), np.zeros(5, dtype=bool))
+    means, deviations = Posterior(kernel, rows, values, 0.0).predict(asked)
+    expected, spread = other.predict(new - CENTRE, return_std=True)
+    assert means == pytest.approx(mean + expected, rel=1e-6)
+    assert deviations == pytest.approx(np.sqrt(spread**2 + kernel.noise + 0.01), rel=1e-6)
+
+
+def test_who_is_related_to_whom():
+    rows = Rows(
+        np.zeros((4, 4)), np.ones(4), np.array([0, 0, 1, 2]), np.array([5, 5, 5, -1]), np.zeros(4, bool)
+    )
+    assert related(rows, rows).tolist() == [
+        [1, 1, KINSHIP, 0],
+        [1, 1, KINSHIP, 0],
+        [KINSHIP, KINSHIP, 1, 0],
+        [0, 0, 0, 1],
+    ]
+
+
+def test_a_fit_makes_the_values_likelier_and_finds_what_matters():
+    random = np.random.default_rng(0)
+    points = random.random((60, 4))
+    rows = Rows(points, np.ones(60), np.arange(60), np.full(60, -1), np.zeros(60, dtype=bool))
+    values = Values(0.8 + 0.3 * np.sin(5 * points[:, 0]), np.zeros(60))
+    prior = Kernel.prior(GROUPS)
+    found = fitted(prior, rows, values)
+    assert loss(found, rows, values)[0] < loss(prior, rows, values)[0] - 10
+    assert found.theta[0] < found.theta[1]  # the first coordinate alone says something
+    assert found.theta[0] < found.theta[2]
+
+
+def test_what_cannot_be_factored_is_not_fitted():
+    rows, values = some_rows(8), some_values(8)
+    kernel = Kernel.prior(GROUPS)
+    with pytest.raises(NotFitted, match="8 reports"):
+        Posterior(kernel, rows, Values(values.qualities, np.full(8, -9.0)), 0.0)
+    with pytest.raises(NotFitted):
+        fitted(kernel, rows, Values(values.qualities, np.full(8, -9.0)))
+
+
+def test_the_scale_is_undone():
+    worths = np.linspace(0, 1, 11)
+    assert unscaled(scale(worths)) == pytest.approx(worths)
+
+
+@pytest.mark.parametrize("costs", [1, 2, 3])
+def test_what_a_student_takes_is_a_difference_of_hypervolumes(costs):
+    random = np.random.default_rng(costs)
+    members, points, reference = random.random((6, costs)), random.random((5, costs)), np.full(costs, 0.9)
+    minimise = (False,) * costs
+    before = hypervolume(members, reference, minimise)
+    found = exclusive(members, points, reference)
+    for point, own in zip(points, found, strict=True):
+        after = hypervolume(np.vstack([members, point]), reference, minimise)
+        assert own == pytest.approx(after - before, abs=1e-12)
+
+
+@pytest.mark.parametrize("costs", [1, 2])
+def test_expected_gains_are_those_of_monte_carlo(costs):
+    random = np.random.default_rng(0)
+    worths, members = 0.3 + 0.6 * random.random(7), 4 * random.random((7, costs))
+    front = Front(worths, members, np.full(costs, 5.0), 0.1)
+    asked, means, deviations = (
+        4 * random.random((3, costs)),
+        np.array([0.7, 1.1, 1.3]),
+        np.array([0.2, 0.1, 0.3]),
+    )
+    ups = (True, *(False,) * costs)
+    reference = np.r_[0.1, front.reference]
+    table = np.column_stack([worths, members])
+    before = hypervolume(table, reference, ups)
+    found = expected_gains(front, asked, means, deviations)
+    for row in range(3):
+        draws = unscaled(means[row] + deviations[row] * random.standard_normal(1500))
+        gains = [
+            hypervolume(np.vstack([table, [draw, *asked[row]]]), reference, ups) - before for draw in draws
+        ]
+        assert found[row] == pytest.approx(np.mean(gains), rel=0.06, abs=0.02)
+
+
+def test_no_gain_beyond_the_reference_or_below_what_counts():
+    front = Front(np.zeros(0), np.zeros((0, 1)), np.array([5.0]), 0.5)
+    found = expected_gains(
+        front, np.array([[6.0], [1.0], [1.0]]), np.array([1.5, 0.1, 1.5]), np.full(3, 0.01)
+    )
+    assert found[0] == 0
+    assert found[1] < 1e-6
+    assert found[2] == pytest.approx(4.0 * 0.5, rel=0.02)
+
+
+def test_a_line_is_found_and_one_value_is_the_answer():
+    random = np.random.default_rng(0)
+    inputs = random.random((200, 3))
+    found = Ridge(inputs, 2 + inputs @ np.array([1.0, -2.0, 0.0]), penalty=1e-6)
+    assert found.at(np.array([[0.5, 0.5, 0.5]])) == pytest.approx([1.5], abs=1e-3)
+    assert Ridge(inputs[:1], np.array([7.0])).at(inputs[:3]) == pytest.approx([7.0] * 3)
+    assert Ridge(np.zeros((0, 3)), np.zeros(0), 4.0).at(inputs[:2]).tolist() == [4.0, 4.0]
