@@ -59,7 +59,10 @@ class Failure(NamedTuple):
     reason: str
 
 
-_CAPTION = "Filled: students; in full colour on the front, so no other is both smaller and better. Hollow: ended early."
+_CAPTION = (
+    "Filled: students; in full colour on the front, so no other is both smaller and better. "
+    "Hollow: those that ended early."
+)
 _FOOTNOTE = (
     "1 kB = 1000 bytes. Sizes are those of the packed file, everything included; smaller: the teacher's "
     "full-precision file over the packed one. The figure shows the validation split, by which the front was "
