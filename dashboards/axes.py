@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dashboards.text import upper_first
+from search.objectives.certainty import VALIDATION, samples_of
 from search.store.sweep import Sweep
 from trainables.metrics import Metric, Quality, costs_of, span
 
@@ -82,6 +83,51 @@ _COST_AXES = (
     Axis("sparsity", "sparsity", "Weights that are zero (%)", "up", 100.0, False, "%", 0, 100, ".2f"),
     Axis("seconds", "time", "Training time (s, logarithmic)", "down", 1.0, True, "s"),
 )
+
+
+@dataclass(frozen=True)
+class Lost(Axis):
+    """Points of quality that a trial loses to its sweep's teacher, on a logarithmic axis.
+
+    Attributes:
+        teacher: the teacher's value, in the unit of the column.
+        sign: 1 if more of the quality is better, else -1.
+        floor: what is shown of whoever loses no more than that, or nothing.
+    """
+
+    teacher: float = math.nan
+    sign: float = 1.0
+    floor: float = 0.01
+
+    def values(self, trials: pd.DataFrame) -> NDArray[np.float64]:
+        """What is lost, at least :attr:`floor`."""
+        if self.key not in trials:
+            return np.full(len(trials), math.nan)
+        lost = self.lost(trials[self.key].to_numpy(dtype=float, na_value=np.nan))
+        return np.where(np.isfinite(lost), np.maximum(lost, self.floor), math.nan)
+
+    def lost(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points lost, below 0 where the value is better than the teacher's."""
+        found: NDArray[np.float64] = self.sign * self.scale * (self.teacher - values)
+        return found
+
+
+def lost_axis(sweep: Sweep) -> Lost:
+    """What students of ``sweep`` lose on validation; its floor is half of what one sample is worth."""
+    quality = sweep.quality
+    samples = samples_of(sweep.teacher, quality, VALIDATION)
+    return Lost(
+        quality.validation,
+        f"validation {quality.step()} lost",
+        f"Validation {quality.label} lost to the teacher ({quality.step()}, logarithmic)",
+        "down",
+        quality.scale,
+        True,
+        f"{quality.step()} lost",
+        teacher=sweep.teacher_validation,
+        sign=1.0 if quality.up else -1.0,
+        floor=0.5 * quality.scale / samples if samples else 1e-4 * quality.span(sweep.teacher_validation),
+    )
 
 
 def quality_axis(quality: Quality, *, test: bool = False) -> Axis:

@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from dashboards.text import fit_sweep, fit_trials, told
+from search.store.answers import answers_of, not_told_apart
 from search.store.store import Store, StoreError
 from search.store.sweep import Sweep
+from trainables.predictions import Classes
 
 READ_SECONDS = 1.0
 """How long after one reading the next begins; on sqlite a reading that finds nothing new takes under 1 ms."""
 RETRY_SECONDS = 10.0
 """The longest pause while the store cannot be read."""
+MOST_ANSWERS = 200
+"""Runs whose answers are kept in memory."""
 WATCHED_SECONDS = 600.0
 """How long after it was last asked for a sweep's trials are read on."""
 
@@ -43,6 +47,7 @@ class Live:
         self._lock = threading.Lock()
         self._sweeps: list[Sweep] = []
         self._watched: dict[str, _Watched] = {}
+        self._answers: dict[str, dict[str, Classes]] = {}
         self._version = 0
         self._problem = ""
         self._stop = threading.Event()
@@ -100,6 +105,38 @@ class Live:
         with self._lock:
             self._watched[sweep.run_id] = _Watched(sweep, changes, trials)
         return trials
+
+    def answers(self, run_id: str) -> dict[str, Classes]:
+        """What a finished trial, or a sweep's teacher, says of each sample; see :func:`answers_of`.
+
+        What a run of the front has of the test split comes later, so only what has both is kept.
+
+        Raises:
+            StoreError: it has none, or they cannot be read.
+        """
+        with self._lock:
+            known = self._answers.get(run_id)
+        if known is not None:
+            return known
+        found = answers_of(self.store, run_id)
+        with self._lock:
+            if "test" in found:
+                self._answers[run_id] = found
+                while len(self._answers) > MOST_ANSWERS:
+                    del self._answers[next(iter(self._answers))]
+        return found
+
+    def alike(self, sweep: Sweep) -> frozenset[str]:
+        """Run ids of a finished sweep's front that cannot be told from the next smaller student.
+
+        Raises:
+            StoreError: as :meth:`trials`.
+        """
+        if sweep.state == "running":  # every reading would look into every file
+            return frozenset()
+        trials = self.trials(sweep)
+        front = trials[trials["front"]].sort_values(sweep.size)["run_id"]
+        return not_told_apart(self.answers, sweep.run_id, [str(run) for run in front][:MOST_ANSWERS])
 
     def find(self, run_id: str) -> tuple[Sweep, pd.DataFrame, int] | None:
         """The sweep of a trial, its trials, and the trial's place among them; None if there is no such trial.

@@ -30,12 +30,13 @@ POLICY = (
 )
 
 
-def front_html(trials: pd.DataFrame, sweep: Sweep) -> str:
+def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
     """The page of one sweep: headline numbers, the figure, the table of the front.
 
     Args:
         trials: as :meth:`search.store.store.Store.trials` returns them.
         sweep: as :meth:`search.store.store.Store.sweep` returns it.
+        where: what commands are told of the store, as :func:`dashboards.where.where` has it; default nothing.
 
     Returns:
         A complete document of about 5 MB, nearly all of it Plotly's own code.
@@ -72,7 +73,7 @@ def front_html(trials: pd.DataFrame, sweep: Sweep) -> str:
 </section>
 <section class="panel">
 <h2>The front</h2>
-{_table(trials, sweep)}
+{_table(trials, sweep, where)}
 {_failures(trials)}
 </section>
 <p class="footnote">{html.escape(footnote(sweep))}</p>
@@ -99,8 +100,8 @@ def _card(card: Card) -> str:
     )
 
 
-def _table(trials: pd.DataFrame, sweep: Sweep) -> str:
-    rows = front_rows(trials, sweep)
+def _table(trials: pd.DataFrame, sweep: Sweep, where: str) -> str:
+    rows = front_rows(trials, sweep, where=where)
     if not rows:
         return '<p class="empty">No trial has finished yet.</p>'
     shown = columns(sweep.quality, sweep.asked)

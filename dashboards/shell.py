@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from dashboards.address import asked
 from dashboards.callbacks import Count, Text
 from dashboards.live import Live
 from dashboards.pages import PAGES, page_at
@@ -25,7 +26,7 @@ INDEX = """<!DOCTYPE html>
 {%metas%}
 <title>{%title%}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
+<link rel="icon" type="image/svg+xml" href="/assets/favicon.svg">
 <link rel="preload" href="/_dash-component-suites/plotly/package_data/plotly.min.js" as="script">
 <script>
 (() => {
@@ -93,6 +94,7 @@ def layout(live: Live) -> html.Div:
             dcc.Location(id=URL, refresh="callback-nav"),  # a click on a mark changes the view, not the page
             dcc.Store(id=VERSION, data=version),
             dcc.Store(id=THEME, storage_type="local"),
+            dcc.Store(id="address"),
             dcc.Interval(id="tick", interval=TICK_MS),
         ]
     )
@@ -105,6 +107,13 @@ def register(app: Dash, live: Live) -> None:
     _connect_view(app, live)
     _connect_sweeps(app, live)
     _connect_headline(app, live)
+    app.clientside_callback(
+        ClientsideFunction("address", "shell"),
+        Output("address", "data"),
+        Input(URL, "pathname"),
+        Input(SWEEP, "value"),
+        Input("nav", "children"),
+    )
 
 
 def _connect_tick(app: Dash, live: Live) -> None:
@@ -127,9 +136,11 @@ def _connect_view(app: Dash, live: Live) -> None:
         Output("nav", "children"),
         Input(URL, "pathname"),
         State(SWEEP, "value"),
+        State(URL, "search"),
     )
-    def show(path: Text | None, name: Text | None) -> Any:
-        path = path or "/"
+    def show(path: Text | None, name: Text | None, search: Text | None) -> Any:
+        path, wanted = path or "/", asked(search)
+        name = name or wanted.get("sweep")  # the menu has it a little later
         shown = page_at(path)
         links = [
             dcc.Link(
@@ -143,7 +154,7 @@ def _connect_view(app: Dash, live: Live) -> None:
         ]
         if shown is None:
             return html.P("There is no such page.", className="empty"), links
-        return shown.layout(live, live.sweep(name), path), links
+        return shown.layout(live, live.sweep(name), path, wanted), links
 
 
 def _connect_sweeps(app: Dash, live: Live) -> None:
@@ -153,9 +164,15 @@ def _connect_sweeps(app: Dash, live: Live) -> None:
         Input(VERSION, "data"),
         State(SWEEP, "value"),
         State(SWEEP, "options"),
+        State(URL, "search"),
     )
-    def offer(_: Count | None, value: Text | None, options: list[dict[Text, Text]] | None) -> Any:
+    def offer(
+        _: Count | None, value: Text | None, options: list[dict[Text, Text]] | None, search: Text | None
+    ) -> Any:
         new = _options(live)
+        wanted = asked(search).get("sweep")
+        if ctx.triggered_id is None and wanted in [sweep.name for sweep in live.sweeps]:
+            value = wanted  # a link shows its sweep, whichever was on show before
         chosen = live.sweep(value)
         name = None if chosen is None else chosen.name
         return no_update if new == options else new, no_update if name == value else name

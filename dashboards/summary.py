@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dashboards.figures.front_view import group_numbers
+from dashboards.marks import colour_of, places_of
 from dashboards.text import (
     cost,
     duration,
@@ -16,7 +15,6 @@ from dashboards.text import (
     milliseconds,
     missing,
     number,
-    points,
     score,
     share,
     size,
@@ -24,8 +22,12 @@ from dashboards.text import (
     upper_first,
 )
 from dashboards.theme import LIGHT, Theme
+from search.objectives.budget import Budget
+from search.objectives.certainty import VALIDATION, samples_of, share_interval
+from search.objectives.choosing import choose
 from search.objectives.costs import PACKED
 from search.objectives.mark import MARK_NAME
+from search.objectives.on_split import SURE, on_split, reported
 from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
@@ -57,7 +59,10 @@ class Failure(NamedTuple):
     reason: str
 
 
-CAPTION = "Each mark is one student. Full colour: on the front, so no other is both smaller and better."
+CAPTION = (
+    "Filled: students; in full colour on the front, so no other is both smaller and better. Hollow: ended "
+    "early. Whiskers: 95 % intervals on validation."
+)
 _FOOTNOTE = (
     "1 kB = 1000 bytes. Sizes are those of the packed file, everything included; smaller: the teacher's "
     "full-precision file over the packed one. The figure shows the validation split, by which the front was "
@@ -86,12 +91,18 @@ def facts(sweep: Sweep) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def cards(trials: pd.DataFrame, sweep: Sweep) -> list[Card]:
-    """Teacher, best student within a point of it, front, trials."""
+def cards(trials: pd.DataFrame, sweep: Sweep, alike: Container[str] = ()) -> list[Card]:
+    """Teacher, best student within a point of it, front, trials.
+
+    Args:
+        trials: of the sweep.
+        sweep: theirs.
+        alike: run ids of students that cannot be told from the next smaller one; default none.
+    """
     return [
         _teacher_card(sweep),
         _best_card(trials, sweep),
-        _front_card(trials),
+        _front_card(trials, alike),
         _trials_card(trials),
     ]
 
@@ -109,7 +120,7 @@ def columns(quality: Quality, asked: Sequence[Metric] = ()) -> list[Column]:
         Column("ratio", "Smaller"),
         Column("validation", f"Validation {quality.label}"),
         Column("test", f"Test {quality.label}"),
-        Column("loss", f"To teacher, {quality.step()}"),
+        Column("loss", f"Lost to the teacher, {quality.step()}"),
         Column("latency", "Latency, ms"),
         *(Column(each.name, upper_first(each.label)) for each in _further(asked)),
         Column("command", "Take it away", "text"),
@@ -121,9 +132,11 @@ def _further(asked: Sequence[Metric]) -> list[Metric]:
     return [each for each in asked if each.name not in (PACKED, "latency_ms")]
 
 
-def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list[dict[str, str]]:
+def front_rows(
+    trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT, where: str = ""
+) -> list[dict[str, str]]:
     """The members of the front as text, smallest file first, and each one's ``colour`` in the figure."""
-    places = group_numbers([method_label(method) for method in trials["method"]])
+    places = places_of([method_label(method) for method in trials["method"]], methods=True)
     front = trials[trials["front"]].sort_values(sweep.size)
     quality = sweep.quality
     return [
@@ -137,16 +150,22 @@ def front_rows(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> list
             "sparsity": share(row["sparsity"]),
             "size": size(row["packed_bytes"]),
             "ratio": times(row["compression_ratio"]),
-            "validation": score(quality, row[quality.validation]),
-            "test": score(quality, row[quality.name]),
-            "loss": _told_points(_more(row, sweep)[0], sweep),
+            "validation": _with_interval(row, sweep, VALIDATION),
+            "test": _with_interval(row, sweep, ""),
+            "loss": "" if (found := reported(row, sweep.teacher, quality)) is None else found.lost_cell(),
             "latency": milliseconds(row["latency_ms"]),
             **{each.name: cost(each, row[each.name]) for each in _further(sweep.asked)},
-            "command": f"rayduce export {row['run_id']} student.rdz",
-            "colour": theme.colour(places[method_label(row["method"])]),
+            "command": f"rayduce export {row['run_id']} student.rdz{where}",
+            "colour": colour_of(places[method_label(row["method"])], theme),
         }
         for row in front.to_dict("records")
     ]
+
+
+def _with_interval(row: dict[Any, Any], sweep: Sweep, prefix: str) -> str:
+    """A quality on a split and its interval; empty where it was not measured."""
+    found = on_split(row, sweep.teacher, sweep.quality, prefix)
+    return "" if found is None else found.value_text()
 
 
 TOLD_ANYWAY = frozenset(
@@ -171,33 +190,40 @@ def failures(trials: pd.DataFrame) -> list[Failure]:
 
 
 def _teacher_card(sweep: Sweep) -> Card:
-    value, split = sweep.teacher_quality, "test"
+    value, split, prefix = sweep.teacher_quality, "test", ""
     if missing(value):
-        value, split = sweep.teacher_validation, "validation"
+        value, split, prefix = sweep.teacher_validation, "validation", VALIDATION
     if missing(value):
         return Card("Teacher", "\N{EN DASH}", "not measured yet")
-    note = ", ".join(part for part in (f"{split} {sweep.quality.label}", size(sweep.teacher_size)) if part)
+    between, quality = share_interval(value, samples_of(sweep.teacher, sweep.quality, prefix)), sweep.quality
+    ends = (
+        "" if between is None else " to ".join(quality.number(100 * e) for e in (between.low, between.high))
+    )
+    parts = (f"{split} {quality.label}", f"{SURE}: {ends}" if ends else "", size(sweep.teacher_size))
+    note = ", ".join(part for part in parts if part)
     return Card("Teacher, full precision", score(sweep.quality, value), note)
 
 
 def _best_card(trials: pd.DataFrame, sweep: Sweep) -> Card:
-    label = f"Smallest within {TOLERANCE:g} {sweep.quality.step(TOLERANCE)} on validation"
-    rows = trials[trials["front"]].sort_values(sweep.size).to_dict("records")
-    # Chosen on the validation split, reported on the test split where that was measured.
-    near = [row for row in rows if sweep.quality.gain(_on_validation(row, sweep)) >= -TOLERANCE]
-    if not near:
+    """All of it on validation, which chose: what the test split says of the same student is in the table."""
+    within = f"within {TOLERANCE:g} {sweep.quality.step(TOLERANCE)}"
+    choice = choose(trials, sweep.quality, sweep.teacher, Budget(max_drop=TOLERANCE), sweep.size)
+    label = f"Smallest {SURE} sure {within}" if choice.sure else f"Smallest {within} on validation"
+    if choice.student is None or choice.chosen is None:
         return Card(label, "\N{EN DASH}", "none so far")
-    own, (more, split) = near[0][sweep.size], _more(near[0], sweep)
-    smaller = near[0]["compression_ratio"] if sweep.size == PACKED else sweep.teacher_size / own
+    own = choice.student[sweep.size]
+    smaller = choice.student["compression_ratio"] if sweep.size == PACKED else sweep.teacher_size / own
     ratio = times(smaller)
-    note = f"{size(own)}, {_told_points(more, sweep)} {sweep.quality.step()} on {split}"
+    note = f"{size(own)}, validation: {choice.chosen.lost_text()} lost"
     return Card(label, f"{ratio} smaller" if ratio else size(own), note)
 
 
-def _front_card(trials: pd.DataFrame) -> Card:
+def _front_card(trials: pd.DataFrame, alike: Container[str]) -> Card:
     front = trials[trials["front"]]
     methods = front["method"].nunique()
     note = f"over {count(methods, 'method')}" if len(front) else "no finished trial yet"
+    if same := sum(run in alike for run in front["run_id"]):
+        note += f"; {same} not told from the next smaller"
     return Card("On the front", count(len(front), "student"), note)
 
 
@@ -209,30 +235,6 @@ def _trials_card(trials: pd.DataFrame) -> Card:
     if beside:
         parts.append(f"{count(beside, 'student')} beside theirs")
     return Card("Trials", str(len(trials)), ", ".join(parts) or "none started yet")
-
-
-def _told_points(more: float, sweep: Sweep) -> str:
-    known = [value for value in (sweep.teacher_validation, sweep.teacher_quality) if not missing(value)]
-    return points(sweep.quality, more, sweep.quality.points(known[0]) if known else math.nan)
-
-
-def _more(row: dict[Any, Any], sweep: Sweep) -> tuple[float, str]:
-    """Points over the teacher, good or bad, and on which split: test if both have it, else validation."""
-    tested = _difference(row[sweep.quality.name], sweep.teacher_quality, sweep.quality)
-    if not missing(tested):
-        return tested, "test"
-    return _on_validation(row, sweep), "validation"
-
-
-def _on_validation(row: dict[Any, Any], sweep: Sweep) -> float:
-    return _difference(row[sweep.quality.validation], sweep.teacher_validation, sweep.quality)
-
-
-def _difference(own: Any, teacher: float, quality: Quality) -> float:
-    """``own`` over ``teacher`` in points; NaN if either was not measured."""
-    if missing(own) or missing(teacher):
-        return math.nan
-    return quality.difference(float(own), teacher)
 
 
 def _text(value: Any) -> str:

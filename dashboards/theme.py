@@ -32,6 +32,7 @@ class Theme:
         line: of grids.
         edge: of axes.
         paper: behind everything.
+        chosen: of the ring around the student to ship.
         allowed: of the region inside a sweep's budgets, with its opacity.
         palette: of groups, in order; apart for colour-blind readers, after Okabe and Ito.
         scale: of numbers, from few to many; even in lightness.
@@ -43,6 +44,7 @@ class Theme:
     line: str
     edge: str
     paper: str
+    chosen: str
     allowed: str
     palette: tuple[str, ...]
     scale: tuple[str, ...]
@@ -60,6 +62,7 @@ LIGHT = Theme(
     line="#e9ecf1",
     edge="#c8cfd9",
     paper="#ffffff",
+    chosen="#B3006B",
     allowed="rgba(0, 158, 115, 0.07)",
     palette=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B4B8A", "#7A6A3A"),
     scale=("#d7e6f4", "#9cc4e4", "#5a9bd0", "#2470b0", "#0b3f75"),
@@ -71,6 +74,7 @@ DARK = Theme(
     line="#2a3340",
     edge="#465263",
     paper="#171d26",
+    chosen="#FF6EC7",
     allowed="rgba(45, 190, 146, 0.10)",
     palette=("#4EA3E0", "#F08A4B", "#2DBE92", "#E29AC6", "#F2B632", "#9BD5F7", "#A695E0", "#C9B56B"),
     scale=("#35597f", "#3c74a8", "#4f93cf", "#86bce8", "#d3e8f9"),
@@ -124,6 +128,7 @@ def _template(theme: Theme) -> go.layout.Template:
                 "y": 1.02,
                 "yanchor": "bottom",
                 "title": {"text": ""},
+                "font": {"size": 12.5},
                 "maxheight": 0.25,  # scrolls beyond that, or on a phone nothing would be left of the figure
             },
             "xaxis": {**axis, "showline": True, "ticks": "outside"},

@@ -13,7 +13,23 @@ from trainables.codecs.base import Codec
 from trainables.exiting.exits import Exits
 from trainables.losses import LOSSES, ExitLoss, GateLoss, SoftTargets
 from trainables.losses.base import Loss
-from trainables.models import LSTM, MODELS, ConvNet, Custom, ResNet, Transformer
+from trainables.models import (
+    LSTM,
+    MODELS,
+    ConvNet,
+    Custom,
+    DenseNet,
+    GhostNet,
+    MobileNetV1,
+    MobileNetV2,
+    MobileNetV3,
+    ResNet,
+    ShuffleNetV1,
+    ShuffleNetV2,
+    SqueezeNet,
+    Transformer,
+    WideResNet,
+)
 from trainables.models.base import Model
 from trainables.optimizers import OPTIMIZERS, SGD, AdamW, Optimizer
 from trainables.origins import ORIGINS, Fresh, Trained, WithExits
@@ -81,6 +97,7 @@ __all__ = [
     "Cosine",
     "Cubic",
     "Custom",
+    "DenseNet",
     "Digits",
     "EntropyCoded",
     "ExitLoss",
@@ -89,6 +106,7 @@ __all__ = [
     "Fixed",
     "Fresh",
     "GateLoss",
+    "GhostNet",
     "Graded",
     "Grouped",
     "ImageFolder",
@@ -99,6 +117,9 @@ __all__ = [
     "Linear",
     "Loss",
     "Magnitude",
+    "MobileNetV1",
+    "MobileNetV2",
+    "MobileNetV3",
     "Model",
     "MovingRange",
     "Multi30k",
@@ -125,9 +146,12 @@ __all__ = [
     "Rows",
     "Schedule",
     "Several",
+    "ShuffleNetV1",
+    "ShuffleNetV2",
     "Smallest",
     "SoftTargets",
     "Sparse",
+    "SqueezeNet",
     "Symmetric",
     "Task",
     "Teacher",
@@ -137,6 +161,7 @@ __all__ = [
     "Transformer",
     "Uniform",
     "Unpruned",
+    "WideResNet",
     "WithExits",
     "Zero",
 ]

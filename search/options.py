@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Options:
         measure: words of the command that asks the device; whoever goes on with a sweep gives them again.
         measure_seconds: for which that command may take, above 0.
         device_numbers: names of what the device gives; none as long as it has not been asked.
+        compute: what each student that begins with trained weights may take, in epochs of the whole network;
+            0 gives each all epochs; None is the study's own.
         phase_bytes: of the store, for first phases that are kept for students that have the same ones; 0
             keeps none.
 
@@ -85,6 +88,7 @@ class Options:
     measure: tuple[str, ...] = field(default=(), repr=False)
     measure_seconds: float = SECONDS
     device_numbers: tuple[str, ...] = ()
+    compute: float | None = None
     phase_bytes: int = PHASE_BYTES
 
     def __post_init__(self) -> None:
@@ -95,6 +99,8 @@ class Options:
             value = getattr(self, key)
             if value is not None and not least <= value < 2**53:
                 raise ValueError(f"{key} must be at least {least}, got {value}")
+        if self.compute is not None and not 0 <= self.compute < math.inf:
+            raise ValueError(f"compute must be at least 0, got {self.compute}")
         check_numbers(self.device_numbers)
         if self.device is not None:
             check_device_name(self.device)

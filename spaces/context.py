@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from spaces.architectures import Origins
@@ -25,6 +26,8 @@ class Context:
             :class:`trainables.methods.setting.Setting`.
         lacking_features: places that it does not have.
         exit_layers: names of the layers after which early exits are; empty where methods spread them.
+        compute: what students that begin with trained weights may take each, in epochs of the whole network,
+            see :func:`spaces.compute.epochs_for`; None gives all students ``epochs``, else that is the most.
         teacher_route: names the checkpoints along the teacher's training, see
             :class:`trainables.methods.Setting`; None where there are none.
     """
@@ -39,9 +42,12 @@ class Context:
     live_features: tuple[str, ...] = ()
     lacking_features: tuple[str, ...] = ()
     exit_layers: tuple[str, ...] = ()
+    compute: float | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 2:
             raise ValueError(f"epochs must be at least 2, got epochs={self.epochs}")
+        if self.compute is not None and not 0 < self.compute < math.inf:
+            raise ValueError(f"compute must be above 0, got compute={self.compute}")
         if not self.origins:
             raise ValueError("there must be an origin of students, got origins=()")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from typing import Any, cast
 
 import optuna
@@ -12,8 +14,9 @@ from optuna.distributions import (
     CategoricalDistribution,
 )
 
-from spaces.architectures import STARTS, TEACHER, Origins, resized, sizes_of
+from spaces.architectures import FAMILIES, STARTS, TEACHER, Origins, resized, sizes_of
 from spaces.arguments import Handle, Search, arguments_of, called_with, handles_in, handles_of, turned
+from spaces.compute import epochs_for
 from spaces.context import Context
 from spaces.parameters import Choose, Parameter, drawn, preferring
 from spaces.wishes import fixed_value, known_name, method_name, searched_range
@@ -25,7 +28,7 @@ from trainables.tasks.base import TaughtTask
 METHOD, START, PRUNE = "method", "start", "prune"
 PRUNER = "pruner"
 """The argument of a method that decides by itself what is pruned, and is given no pruner beside it."""
-CHOICES: dict[str, tuple[Any, ...]] = {START: STARTS, PRUNE: (False, True)}
+CHOICES: dict[str, tuple[Any, ...]] = {START: (*STARTS, *FAMILIES), PRUNE: (False, True)}
 """Parameters that are no numbers, beside the method."""
 
 
@@ -101,7 +104,7 @@ class Space:
         methods that quantize do.
         """
         opened = self.opened(context)
-        points = [opened.point({METHOD: name})[0] for name in self._first(opened)]
+        points = [opened.point(wanted)[0] for wanted in self._first_wishes(opened)]
         for wanted in self.also:
             if wanted[METHOD] in opened.methods:
                 point, complete = opened.point(wanted)
@@ -110,8 +113,10 @@ class Space:
 
     def smallest(self, context: Context) -> tuple[Recipe, ...]:
         """The recipes one of which packs smallest: everything at the end at which files are smaller."""
-        opened = self.opened(context)
-        return opened.different({START: opened.starts[0], PRUNE: True}, lambda each: each.end(smallest=True))
+        opened, found = self.opened(context), list[Recipe]()
+        for start in opened.fresh:
+            found += opened.different({START: start, PRUNE: True}, lambda each: each.end(smallest=True))
+        return tuple(found)
 
     def largest(self, context: Context) -> tuple[Recipe, ...]:
         """The recipes one of which packs largest: all at the other end, and not quantized if possible."""
@@ -122,12 +127,13 @@ class Space:
 
     def fastest(self, context: Context) -> tuple[Recipe, ...]:
         """The recipes one of which is fastest: the smallest network, for each way to compute its layers."""
-        opened = self.opened(context)
-        sizes = {handle.parameter for handle in sizes_of(opened.origins[opened.starts[0]])}
-        found = opened.different(
-            {START: opened.starts[0], PRUNE: False},
-            lambda each: each.end(smallest=True) if each.name in sizes else each.start,
-        )
+        opened, found = self.opened(context), list[Recipe]()
+        sizes = {handle.parameter for start in opened.fresh for handle in opened.sizes(start)}
+        for start in opened.fresh:
+            found += opened.different(
+                {START: start, PRUNE: False},
+                lambda each: each.end(smallest=True) if each.name in sizes else each.start,
+            )
         ways: dict[Any, Recipe] = {}
         for recipe in found:
             ways.setdefault((recipe.origin, recipe.activations), recipe)
@@ -142,15 +148,23 @@ class Space:
             else sorted(ideas.values(), key=list(opened.methods).index)
         )
 
+    def _first_wishes(self, opened: Opened) -> list[dict[str, Any]]:
+        """What a sweep begins with: each of the first methods, and each of several architectures."""
+        names, fresh = self._first(opened), opened.fresh
+        if len(fresh) == 1:
+            return [{METHOD: name} for name in names]
+        pairs = zip(range(max(len(names), len(fresh))), cycle(names), cycle(fresh), strict=False)
+        return [{METHOD: name, START: start} for _, name, start in pairs]
+
     def sizes(self, context: Context) -> dict[str, Search]:
         """From what to what the size of the first students is searched, by handle; equal ends where fixed."""
         opened = self.opened(context)
-        return {handle.name: opened.ends(handle) for handle in sizes_of(opened.origins[opened.starts[0]])}
+        return {handle.name: opened.ends(handle) for start in opened.fresh for handle in opened.sizes(start)}
 
     def handles(self, origins: Origins) -> dict[str, list[Handle]]:
         """Everything that can be turned, by name; one name may be that of several methods' handles."""
         found: dict[str, list[Handle]] = {}
-        groups = [*(sizes_of(origin) for _, origin in origins), handles_in("pruner", PRUNING)]
+        groups = [*(sizes_of(*each) for each in origins), handles_in("pruner", PRUNING)]
         groups += [handles_of(method) for method in self.chosen().values()]
         for handle in (handle for group in groups for handle in group):
             found.setdefault(handle.name, []).append(handle)
@@ -242,7 +256,7 @@ class Opened:
         context = self._context
         method = self.methods[choose(self._choice(METHOD))]
         start = self._start(method.name, choose)
-        sizes = self._turned(sizes_of(self.origins[start]), choose)
+        sizes = self._turned(self.sizes(start), choose)
         pruning: dict[str, Any] = {}
         if PRUNER not in arguments_of(method) and self._chosen(PRUNE, choose):
             values = self._turned(handles_in("pruner", PRUNING), choose)
@@ -260,7 +274,22 @@ class Opened:
             exit_layers=context.exit_layers,
             **pruning,
         )
-        return method(given, **called_with(method, self._turned(handles_of(method), choose)))
+        arguments = called_with(method, self._turned(handles_of(method), choose))
+        return self._affordable(method, given, arguments)
+
+    def _affordable(self, method: Method[Any], given: Setting, arguments: Mapping[str, Any]) -> Recipe:
+        """The recipe of as many epochs as its student may have, or of the fewest more that its method takes.
+
+        A method may give a slice new weights, which take all epochs.
+        """
+        recipe = method(given, **arguments)
+        most, compute = given.epochs, self._context.compute
+        if compute is None or recipe.origin.parent is None:
+            return recipe
+        for epochs in range(epochs_for(given.origin, given.task, most, compute), most):
+            with suppress(ValueError):  # too few for the phases of the method, which takes them all
+                return method(replace(given, epochs=epochs), **arguments)
+        return recipe
 
     def point(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """Parameters of a first trial, at the defaults of the wanted method where nothing else is wanted.
@@ -288,13 +317,23 @@ class Opened:
             point: of :meth:`Space.starting_points`.
             share: of the way, in [0, 1].
         """
-        start = self.starts[0]
+        start = point.get(START, self.starts[0])
+        start = start if start in self.fresh else self.starts[0]
         wanted = dict(point) | ({START: start} if len(self.starts) > 1 else {})
-        for handle in sizes_of(self.origins[start]):
+        for handle in self.sizes(start):
             parameter = self._numbers[handle]
             if parameter is not None:
                 wanted[parameter.name] = parameter.toward_smallest(share)
         return self.point(wanted)[0]
+
+    @property
+    def fresh(self) -> tuple[str, ...]:
+        """The starts whose sizes are searched: the first, and the architectures beside it."""
+        return (self.starts[0], *(start for start in self.starts[1:] if start in FAMILIES))
+
+    def sizes(self, start: str) -> tuple[Handle, ...]:
+        """What can be turned of the size of students that begin so."""
+        return sizes_of(start, self.origins[start])
 
     def ends(self, handle: Handle) -> Search:
         """From what to what a handle of an architecture is searched; equal ends where it is not."""

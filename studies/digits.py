@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spaces.architectures import fresh
 from studies.images import DIGITS_FAMILY, IMAGES, sized
+from studies.names import IMAGE_ARCHITECTURES
 from studies.study import Study, embedded
 from trainables.models import ConvNet
 from trainables.origins import Fresh
@@ -20,4 +21,5 @@ STUDY = Study(
     space=sized(IMAGES, (1, 3), (0.1, 0.5)),
     teacher_threads=1,
     teacher_views=35,  # one for each epoch: the data is small, and so are they
+    architectures=IMAGE_ARCHITECTURES,
 )

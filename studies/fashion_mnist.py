@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spaces.architectures import fresh
 from studies.images import IMAGES, sized
+from studies.names import IMAGE_ARCHITECTURES
 from studies.study import Study, embedded
 from trainables.models import ResNet
 from trainables.origins import Fresh
@@ -18,4 +19,5 @@ STUDY = Study(
     epochs=10,
     trials=50,
     space=sized(IMAGES, (1, 2), (0.25, 1.0)),
+    architectures=IMAGE_ARCHITECTURES,
 )

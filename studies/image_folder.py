@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from spaces.architectures import fresh
 from studies.images import FOLDER_OPTIONS, IMAGES, image_folder, sized
+from studies.names import IMAGE_ARCHITECTURES
 from studies.study import Study
 from trainables.models import ResNet
 from trainables.origins import Fresh
@@ -18,4 +19,5 @@ STUDY = Study(
     epochs=20,
     trials=50,
     space=sized(IMAGES, (1, 2), (0.25, 1.0)),
+    architectures=IMAGE_ARCHITECTURES,
 )

@@ -16,7 +16,7 @@ from trainables.tasks import (
 from trainables.tasks.images import Scaling
 from trainables.tasks.notes import DataNotes
 
-FOLDER_OPTIONS = ("image_size", "mean", "std", "batch_size", "flip", "crop", "teacher_epochs")
+FOLDER_OPTIONS = ("image_size", "mean", "std", "batch_size", "flip", "crop", "teacher_epochs", "quality")
 """Of the command line, about a folder of images."""
 
 
@@ -37,7 +37,7 @@ def image_folder(directory: Path | None, **given: Any) -> tuple[ImageFolder, Dat
             "The study image_folder needs --data DIR, a directory with one folder of images per class."
         )
     size = given.get("image_size")
-    renamed = {"batch_size": "batch_size", "flip": "flip", "crop": "padding"}
+    renamed = {"batch_size": "batch_size", "flip": "flip", "crop": "padding", "quality": "quality"}
     return ImageFolder.examine(
         directory,
         None if size is None else (size, size),

@@ -28,6 +28,7 @@ from trainables.data.items import TARGET, Leaf
 from trainables.data.telling import Tell
 from trainables.foreign import shown
 from trainables.metrics import own_quality, spelled
+from trainables.metrics.samples import OF_CLASSES, OF_NUMBERS
 from trainables.models.own import Own, made_by
 from trainables.own_code import CodeError, OwnCode, allow_file, code_of_file
 from trainables.signature import Signature
@@ -173,6 +174,8 @@ def _check_functions(module: ModuleType) -> None:
             if name in NEEDED:
                 raise CodeError(f"it has no function {call_}")
             continue
+        if name == "quality" and isinstance(function, str):
+            continue
         if not callable(function):
             raise CodeError(f"{name} must be a function, {call_}, got {type(function).__name__}")
         try:
@@ -257,7 +260,7 @@ def _task(module: ModuleType, code: OwnCode, network: nn.Module, arrays: Arrays,
         inputs=signatures,
         output=tuple(output.shape[1:]),
         classes=classes,
-        quality=_quality(module, classes),
+        quality=_quality(module, classes, output.dim()),
         batch_size=_batch_size(items) if size is None else size,
         imitates=hasattr(module, "imitate"),
     )
@@ -293,9 +296,16 @@ def _are_classes(output: Tensor, targets: Tensor) -> bool:
     return whole and output.dim() >= 2 and tuple(targets.shape) == (len(output), *output.shape[2:])
 
 
-def _quality(module: ModuleType, classes: bool) -> str:
+def _quality(module: ModuleType, classes: bool, rank: int) -> str:
     """By what students are judged, as metrics spell it."""
     function = getattr(module, "quality", None)
+    if isinstance(function, str):
+        known = OF_CLASSES if classes else OF_NUMBERS
+        if function not in known:
+            raise ValueError(f"quality must be a function or one of {', '.join(known)}, got {function!r}")
+        if classes and rank > 2:
+            raise ValueError(f"quality={function!r} is of one class for each sample: define it as a function")
+        return function
     if function is None:
         if classes:
             return "accuracy"

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from spaces.architectures import fresh
-from studies import cifar10, cifar100, digits, fashion_mnist, image_folder, multi30k, phrases, text_pairs
+from studies import (
+    cifar10,
+    cifar100,
+    digits,
+    fashion_mnist,
+    image_folder,
+    keywords,
+    multi30k,
+    phrases,
+    sentences,
+    text_pairs,
+)
 from studies.names import StudyError, check_name
 from studies.own_images import NETWORK_OPTIONS, study_of_images
 from studies.study import Study
@@ -24,6 +35,8 @@ STUDIES: tuple[Study, ...] = (
     multi30k.STUDY,
     text_pairs.STUDY,
     image_folder.STUDY,
+    sentences.STUDY,
+    keywords.STUDY,
 )
 
 
@@ -52,6 +65,10 @@ def find_study(
     for option in NETWORK_OPTIONS:
         if option in about and name != "image_folder":
             raise StudyError(f"--{option} is not for the study {name}.")
+    if "architectures" in about:
+        if own_model is not None or any(option in about for option in NETWORK_OPTIONS):
+            raise StudyError("Your own network says what students are made of: leave out --architectures.")
+        study = study.of_architectures(str(about["architectures"]))
     if any(option in about for option in NETWORK_OPTIONS):
         return study_of_images(study, data, about, own_model)
     if "teacher_epochs" in about and "teacher_epochs" in study.options:

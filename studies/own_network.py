@@ -21,7 +21,11 @@ from trainables.origins import Given, Slice
 from trainables.slicing.cut import Cut
 from trainables.weights import digest_of, fitted, read_weights
 
-EPOCHS, TRIALS = 10, 50
+EPOCHS, TRIALS = 20, 50
+"""The epochs are those of the narrowest students."""
+COMPUTE = 0.09
+"""Of the epochs, that a student may take of the whole network's compute, as measured on CIFAR-10: slices then
+come within half a point of students that train four times as long from nothing."""
 SPACE = Space(starts={"bits": 4, "learning_rate": 1e-3}, also=(PRUNED,))
 
 
@@ -47,6 +51,7 @@ def of_network(
         "teacher": given,
         "students": ((SLICE, Slice(given, cut)), (TEACHER, given)),
         "teacher_epochs": 0,
+        "compute": COMPUTE,
         "given": {own.weights: state},
         "route": tuple(
             (Given(model(digest)), before)

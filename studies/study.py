@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from spaces import Context, Space
-from spaces.architectures import TEACHER, Origins
-from studies.names import StudyError
+from spaces.architectures import FAMILIES, TEACHER, Origins, families
+from studies.names import StudyError, architectures_of
 from trainables import methods
 from trainables.data.telling import Tell
 from trainables.optimizers import AdamW
@@ -22,6 +22,9 @@ from trainables.own_code import OwnCode
 from trainables.recipe import Recipe
 from trainables.tasks.base import Arrays, Task
 from trainables.tasks.notes import DataNotes
+
+OF_STUDENTS = ("architectures",)
+"""Options about data that the study itself reads: they say nothing of the task."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Study:
         teacher: how the teacher comes to be, before it is trained.
         students: how students come to be, by the value of ``start``, at the size that the first trials have.
         teacher_epochs: of the teacher's training.
-        epochs: of each trial.
+        epochs: of each trial; the most, where ``compute`` says how many.
         trials: how many trials by default.
         space: draws recipes.
         teacher_threads: processors that train the teacher, or None for all of the machine's; a network on
@@ -51,9 +54,13 @@ class Study:
             methods spread them.
         route: what the user's network was along its training, from the first checkpoint to the one before the
             last, which is the teacher: origins and their weights; default none.
+        architectures: names of those that its students can be made of, of
+            :data:`spaces.architectures.FAMILIES`; default none.
         code: of the user's file that defines it; None (default) for ours.
         arrays: the data, where trying them out has read them; None (default) where nobody has.
         streamed: why the training split is read in every epoch anew; empty (default) where it is kept.
+        compute: of ``epochs``, the share that a student with trained weights may take of the whole network's
+            compute, see :func:`spaces.compute.epochs_for`; None (default) gives all students all epochs.
     """
 
     name: str
@@ -75,6 +82,8 @@ class Study:
     code: OwnCode | None = None
     arrays: Arrays | None = field(default=None, compare=False, repr=False)
     streamed: str = ""
+    architectures: tuple[str, ...] = ()
+    compute: float | None = None
 
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
         """The task alone, as :meth:`examine` finds it.
@@ -93,10 +102,10 @@ class Study:
             DataError: the directory cannot be used.
         """
         for name in given:
-            if name not in self.options:
+            if name not in (*self.options, *OF_STUDENTS):
                 raise StudyError(f"--{name.replace('_', '-')} is not for the study {self.name}.")
         try:
-            return self.task(directory, **given)
+            return self.task(directory, **{key: given[key] for key in given if key not in OF_STUDENTS})
         except ValueError as error:
             raise StudyError(f"The task cannot be made: {error}.") from error
 
@@ -129,6 +138,29 @@ class Study:
             return replace(self, space=self.space.narrowed(self.students, methods, fixed, ranges))
         except ValueError as error:
             raise StudyError(f"The space cannot be searched so: {error}.") from error
+
+    def of_architectures(self, text: str) -> Study:
+        """The study with students of these architectures, which are searched together.
+
+        Args:
+            text: their names, such as ``resnet,mobilenet_v2``.
+
+        Raises:
+            StudyError: there is none of such a name for its data.
+        """
+        names = architectures_of(text, self.architectures, self.name)
+        (_, origin), *_ = self.students
+        ranges, sizes = dict(self.space.ranges), ("depth", "width")
+        given = {size: ranges.pop(size) for size in sizes if size in ranges}
+        for name in names:
+            if type(FAMILIES[name]) is type(origin.model):
+                ranges |= {f"{name}.{size}": search for size, search in given.items()}
+        return replace(
+            self,
+            space=replace(self.space, ranges=ranges),
+            students=families(names, origin.model),
+            start_from_teacher=False,
+        )
 
     def teacher_recipe(self, task: Task) -> Recipe:
         """How the teacher is made: full precision, from labels alone; without epochs as it is given."""

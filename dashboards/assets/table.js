@@ -31,6 +31,28 @@
     return anchor;
   }
 
+  // Two students can be ticked, on different pages of the table too; a third takes the place of the first.
+  let ticked = [];
+  function tick(run, name) {
+    const box = made("input", { type: "checkbox", checked: ticked.includes(run), id: `tick-${run}` });
+    box.setAttribute("aria-label", `Compare trial ${name}`);
+    box.onchange = () => {
+      ticked = box.checked ? [...ticked, run].slice(-2) : ticked.filter((each) => each !== run);
+      document.querySelectorAll("#table td.tick input").forEach((each) => {
+        each.checked = ticked.includes(each.id.slice(5));
+      });
+      tell("ticked", { data: ticked });
+    };
+    return made("td", { className: "tick" }, box);
+  }
+
+  // The address of the page that compares those that are ticked.
+  function both(runs) {
+    const ready = runs?.length === 2;
+    const words = ready ? "Compare the two ticked" : "Tick two to compare them";
+    return [ready ? `/pair?left=${runs[0]}&right=${runs[1]}` : "/pair", words, ready ? "button" : "button idle"];
+  }
+
   function turn({ page, pages, place }) {
     const button = (text, step) => {
       const disabled = page + step < 0 || page + step >= pages;
@@ -44,15 +66,17 @@
   function drawn(listing) {
     if (listing.note) return [made("p", { className: "empty" }, listing.note)];
     const { columns, rows, order } = listing;
-    const head = made("tr", {}, ...columns.map((column) => heading(column, order)));
-    const body = rows.map(({ href, cells }) =>
-      made("tr", {}, ...columns.map(({ key, style }, i) => {
+    const corner = made("th", { scope: "col", className: "tick" }, made("span", { className: "unseen" }, "Compare"));
+    const head = made("tr", {}, corner, ...columns.map((column) => heading(column, order)));
+    const body = rows.map(({ href, cells, style: row, run }) =>
+      made("tr", { className: row }, tick(run, cells[0]), ...columns.map(({ key, style }, i) => {
         const content = key === "trial_id" ? link(href, cells[i] || "open") : cells[i];
         return made("td", { className: style }, content);
       })),
     );
     const table = made("table", { className: "front" }, made("thead", {}, head), made("tbody", {}, ...body));
-    const parts = [made("div", { className: "scroll" }, table)];
+    const parts = [made("div", { className: "scroll", tabIndex: 0 }, table)];
+    if (listing.foot) parts.push(made("p", { className: "caption" }, listing.foot));
     return listing.pages > 1 ? [...parts, turn(listing)] : parts;
   }
 
@@ -73,5 +97,5 @@
     return window.dash_clientside.no_update;
   }
 
-  window.dash_clientside = Object.assign({}, window.dash_clientside, { rayduce: { table } });
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { rayduce: { table, both } });
 })();

@@ -8,41 +8,72 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
-from dashboards.axes import Axis
-from dashboards.figures.front_view import MANY, FrontView, Mark, is_measured, quality_range, staircase
+from dashboards.axes import Axis, Lost
+from dashboards.figures.front_cloud import cloud, template_of
+from dashboards.figures.front_marks import add_mark, add_reference, add_spread, add_teacher
+from dashboards.figures.front_view import (
+    MANY,
+    VIEW,
+    FrontView,
+    is_measured,
+    quality_range,
+    staircase,
+)
 from dashboards.figures.parts import empty, faded, padded, round_ticks, styled
+from dashboards.marks import colour_of, symbol_of
 from dashboards.text import number
-from dashboards.theme import LIGHT, SYMBOLS, Theme
+from dashboards.theme import LIGHT, Theme
+from search.objectives.on_split import SURE
 
 FRONT_MARK, OTHER_MARK = 13, 8
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""Of the fronts and teachers of sweeps over each other."""
+MOST_WHISKERS = 80
+"""Of more students on a front intervals would be one blot."""
+NEAREST = 0.04
+"""Share of a quality's span that is shown at least behind the best of the front."""
 
 
-def front_figure(view: FrontView, theme: Theme = LIGHT, *, height: int = 480, ids: bool = True) -> go.Figure:
-    """Draw the view: the front in full colour with a step line, the rest faint.
+def front_figure(
+    view: FrontView,
+    theme: Theme = LIGHT,
+    *,
+    height: int = 480,
+    ids: bool = True,
+    chosen: str | None = None,
+    still: bool = False,
+) -> go.Figure:
+    """Draw the view: the front in full colour with a step line, the rest faint, what ended early hollow.
 
     Args:
         view: as :func:`front_view` computes it.
         theme: its colours.
         height: in pixels.
         ids: whether marks carry their run ids, as a page needs them that reacts to clicks.
+        chosen: the run id of a student that is ringed, as the one to ship; default none.
+        still: whether it is for paper, without what is said to whoever has a mouse. Default no.
     """
     if view.data.empty and not any(map(is_measured, view.marks)):
         return empty(theme, height, "No trial has ended yet")
     if view.z is not None:
-        return _cloud(view, theme, height, ids)
+        return cloud(view, theme, height, ids)
     figure = styled(go.Figure(), theme, height)
     x_range, y_range = _range(view, view.x, "x"), _range(view, view.y, "y")
     _add_limits(figure, view, theme)
     _add_steps(figure, view, theme, x_range)
-    _add_spread(figure, view, theme)  # below the marks, which are what a click opens
+    add_spread(figure, view, theme)  # below the marks, which are what a click opens
+    _add_intervals(figure, view, theme)
+    _add_chosen(figure, view, theme, chosen)
     _add_marks(figure, view, theme, ids)
-    _add_reference(figure, view, theme)
-    for mark in view.teachers:
-        _add_teacher(figure, view, theme, mark, x_range)
+    add_reference(figure, view, theme)
+    for i, mark in enumerate(view.teachers):
+        add_teacher(figure, view, theme, mark, x_range, DASHES[i % len(DASHES)])
     for mark in view.runtimes:
-        _add_mark(figure, view, theme, mark, ("x", 12))
-    _add_note(figure, view, theme, y_range)
+        add_mark(figure, view, theme, mark, ("x", 12), "int8 by ONNX Runtime")
+    if not still:
+        _add_note(figure, view, theme, y_range)
     figure.update_layout(uirevision="front")
     figure.update_xaxes(**_axis(view, view.x, "x", x_range))
     figure.update_yaxes(**_axis(view, view.y, "y", y_range))
@@ -55,10 +86,24 @@ def _range(view: FrontView, axis: Axis, name: str) -> tuple[float, float]:
     if axis.log:
         known = np.log10([value for value in (*values, *marks) if math.isfinite(value)])
         return padded(known.min(), known.max()) if len(known) else (0.0, 1.0)
-    if _is_quality(axis):
-        return quality_range(values, view.data["front"].to_numpy(dtype=bool), axis, marks)
+    if _is_quality(axis) and view.scale != "all":
+        front = view.data["front"].to_numpy(dtype=bool)
+        return quality_range(values, front, axis, marks, _near(values[front], axis, view))
     known = np.array([value for value in (*values, *marks) if math.isfinite(value)])
     return padded(known.min(), known.max(), least=0.05 * abs(known).max()) if len(known) else (0.0, 1.0)
+
+
+def _near(front: NDArray[np.float64], axis: Axis, view: FrontView) -> float:
+    """How far behind the best of the front is near the teacher: five times what the best loses to it.
+
+    A share of the axis' span, at least :data:`NEAREST` and at most ``VIEW``.
+    """
+    teachers = [mark.y for mark in view.teachers if math.isfinite(mark.y)]
+    front = front[np.isfinite(front)]
+    if not len(front) or not teachers or axis is not view.y:
+        return VIEW
+    best = float(front.max() if axis.up else front.min())
+    return min(max(5 * abs(max(teachers) - best) / axis.span(best), NEAREST), VIEW)
 
 
 def _is_quality(axis: Axis) -> bool:
@@ -71,6 +116,10 @@ def _axis(view: FrontView, axis: Axis, name: str, limits: tuple[float, float]) -
     if axis.log:
         ticks = round_ticks([10 ** limits[0], 10 ** limits[1]])
         layout |= {"type": "log", "tickvals": ticks, "ticktext": [number(tick) for tick in ticks]}
+    if isinstance(axis, Lost):  # who loses least stands on top, and who loses nothing has a line of its own
+        above = [tick for tick in layout["tickvals"] if tick > 1.2 * axis.floor]
+        layout["range"] = [limits[1], limits[0]]
+        layout |= {"tickvals": [axis.floor, *above], "ticktext": ["none", *map(number, above)]}
     return layout
 
 
@@ -78,28 +127,20 @@ def _scatter(view: FrontView) -> Any:
     return go.Scattergl if len(view.data) > MANY else go.Scatter
 
 
-def _template(view: FrontView, group: str = "") -> str:
-    lines = ["%{hovertext}", f"{_value('x', view.x)}, {_value('y', view.y)}"]
-    if view.z is not None:
-        lines.append(_value("z", view.z))
-    return "<br>".join([*lines, html.escape(group, quote=False)]) + "<extra></extra>"
-
-
-def _value(name: str, axis: Axis) -> str:
-    return f"%{{{name}:{axis.form}}} {axis.unit or axis.label}"
-
-
 def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> None:
     kind = _scatter(view)
-    for place, group in enumerate(view.groups):
-        rows = view.data[view.data["group"] == group]
+    for order, group in enumerate(view.groups):
+        rows, place = view.data[view.data["group"] == group], view.places.get(group, order)
         if rows.empty:
             continue
         # What Plotly shows as a legend is HTML of a kind.
-        name, symbol = html.escape(group, quote=False), SYMBOLS[place % len(SYMBOLS)]
-        colour = theme.colour(place)
-        for on_front in (False, True):
-            part = rows[rows["front"] == on_front]
+        name, symbol, colour = html.escape(group, quote=False), symbol_of(place), colour_of(place, theme)
+        finished = rows["state"] == "finished"
+        kinds = (~finished, finished & ~rows["front"], finished & rows["front"])
+        for part, (on_front, ended) in zip(
+            kinds, ((False, True), (False, False), (True, False)), strict=True
+        ):
+            part = rows[part]
             if part.empty:
                 continue
             figure.add_trace(
@@ -108,19 +149,19 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
                     y=part["y"].to_numpy(dtype=np.float32),
                     mode="markers",
                     name=name,
-                    legendgroup=str(place),
+                    legendgroup=str(order),
                     showlegend=False,
                     hovertext=part["hover"].tolist(),
-                    hovertemplate=_template(view, group),
+                    hovertemplate=template_of(view, group),
                     customdata=part["run_id"].tolist() if ids else None,
                     marker={
                         "color": colour,
-                        "symbol": symbol,
+                        "symbol": f"{symbol}-open" if ended else symbol,
                         "size": FRONT_MARK if on_front else OTHER_MARK,
-                        "opacity": 1.0 if on_front else 0.32 if len(view.data) <= MANY else 0.2,
+                        "opacity": _opacity(on_front, ended, many=len(view.data) > MANY),
                         "line": {
                             "color": theme.paper if on_front else colour,
-                            "width": 1.5 if on_front else 0,
+                            "width": 1.5 if on_front else 1.3 if ended else 0,
                         },
                     },
                 )
@@ -131,10 +172,65 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
             y=[None],
             mode="markers",
             name=name,
-            legendgroup=str(place),
-            legendrank=1000 + place,
+            legendgroup=str(order),
+            legendrank=1000 + order,
             marker={"color": colour, "symbol": symbol, "size": 11},
         )
+    if (view.data["state"] != "finished").any():
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name="Hollow: ended early, no student",
+            legendrank=1999,
+            marker={"color": theme.soft, "symbol": "circle-open", "size": 9, "line": {"width": 1.3}},
+        )
+
+
+def _opacity(on_front: bool, ended: bool, *, many: bool) -> float:
+    return 1.0 if on_front else (0.3 if ended else 0.2) if many else 0.55 if ended else 0.4
+
+
+def _add_intervals(figure: go.Figure, view: FrontView, theme: Theme) -> None:
+    """Whiskers of the front: where its qualities surely lie."""
+    rows = view.data[view.data["front"] & view.data["low"].notna()]
+    if rows.empty or len(rows) > MOST_WHISKERS:
+        return
+    figure.add_scatter(
+        x=rows["x"].tolist(),
+        y=rows["y"].tolist(),
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": (rows["high"] - rows["y"]).clip(lower=0).tolist(),
+            "arrayminus": (rows["y"] - rows["low"]).clip(lower=0).tolist(),
+            "color": faded(theme.ink, 0.4),
+            "thickness": 1.2,
+            "width": 3,
+        },
+        mode="markers",
+        name=f"{SURE} interval",
+        marker={"size": 0.1, "color": theme.soft},
+        hoverinfo="skip",
+        legendrank=2940,
+        showlegend=False,
+    )
+
+
+def _add_chosen(figure: go.Figure, view: FrontView, theme: Theme, chosen: str | None) -> None:
+    """A ring around the student to ship."""
+    rows = view.data[view.data["run_id"] == chosen]
+    if chosen is None or rows.empty:
+        return
+    figure.add_scatter(
+        x=rows["x"].tolist(),
+        y=rows["y"].tolist(),
+        mode="markers",
+        name="To ship",
+        marker={"symbol": "circle-open", "size": 27, "color": theme.chosen, "line": {"width": 3}},
+        hoverinfo="skip",
+        legendrank=900,
+    )
 
 
 def _add_steps(figure: go.Figure, view: FrontView, theme: Theme, limits: tuple[float, float]) -> None:
@@ -156,95 +252,13 @@ def _add_steps(figure: go.Figure, view: FrontView, theme: Theme, limits: tuple[f
                 "shape": "hv",
                 "color": theme.ink,
                 "width": 1.4,
-                "dash": ("solid", "dash", "dot", "dashdot")[i % 4],
+                "dash": DASHES[i % len(DASHES)],
             },
             fill="tozeroy" if alone and view.y.up else None,
             fillcolor=faded(theme.ink, 0.035),
             hoverinfo="skip",
             legendrank=2000 + i,
         )
-
-
-def _add_reference(figure: go.Figure, view: FrontView, theme: Theme) -> None:
-    if view.reference.empty:
-        return
-    figure.add_scatter(
-        x=view.reference["x"].tolist(),
-        y=view.reference["y"].tolist(),
-        mode="markers",
-        name="Best in full precision",
-        marker={"symbol": "circle-open", "size": 18, "color": theme.soft, "line": {"width": 1.4}},
-        hoverinfo="skip",
-        legendrank=2900,
-    )
-
-
-def _add_spread(figure: go.Figure, view: FrontView, theme: Theme) -> None:
-    rows = view.spread
-    if rows.empty:
-        return
-    figure.add_scatter(
-        x=rows["x"].tolist(),
-        y=rows["y"].tolist(),
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": (rows["high"] - rows["y"]).tolist(),
-            "arrayminus": (rows["y"] - rows["low"]).tolist(),
-            "color": theme.soft,
-            "thickness": 1.4,
-            "width": 5,
-        },
-        mode="markers",
-        name="Mean and spread over seeds",
-        marker={"symbol": "diamond", "size": 7, "color": theme.soft},
-        hovertext=[f"Mean of {int(number)} seeds" for number in rows["count"]],
-        hovertemplate=_template(view),
-        legendrank=2950,
-    )
-
-
-def _add_teacher(
-    figure: go.Figure, view: FrontView, theme: Theme, mark: Mark, limits: tuple[float, float]
-) -> None:
-    name = html.escape(mark.name, quote=False)
-    if math.isfinite(mark.y):
-        figure.add_scatter(
-            x=[10 ** limits[0], 10 ** limits[1]] if view.x.log else list(limits),
-            y=[mark.y, mark.y],
-            mode="lines",
-            name=name,
-            legendgroup=name,
-            showlegend=not math.isfinite(mark.x),
-            line={"color": theme.soft, "width": 1.2, "dash": "dash"},
-            hoverinfo="skip",
-            legendrank=3000,
-        )
-    _add_mark(figure, view, theme, mark, ("star", 17))
-
-
-def _add_mark(figure: go.Figure, view: FrontView, theme: Theme, mark: Mark, shape: tuple[str, float]) -> None:
-    """Draw ``mark`` where both its numbers are known, as a symbol of so many pixels."""
-    if not (math.isfinite(mark.x) and math.isfinite(mark.y)):
-        return
-    name = html.escape(mark.name, quote=False)
-    symbol, size = shape
-    figure.add_scatter(
-        x=[mark.x],
-        y=[mark.y],
-        mode="markers",
-        name=name,
-        legendgroup=name,
-        marker={
-            "symbol": symbol,
-            "size": size,
-            "color": theme.ink,
-            "line": {"color": theme.paper, "width": 1.5},
-        },
-        hovertext=[f"<b>{name}</b>,<br>{mark.told}"],
-        hovertemplate=_template(view),
-        legendrank=3000,
-    )
 
 
 def _add_limits(figure: go.Figure, view: FrontView, theme: Theme) -> None:
@@ -301,52 +315,3 @@ def _add_note(figure: go.Figure, view: FrontView, theme: Theme, limits: tuple[fl
             showarrow=False,
             font={"size": 12, "color": theme.soft},
         )
-
-
-def _cloud(view: FrontView, theme: Theme, height: int, ids: bool) -> go.Figure:
-    figure = styled(go.Figure(), theme, height)
-    for place, group in enumerate(view.groups):
-        rows = view.data[view.data["group"] == group]
-        if rows.empty:
-            continue
-        name = html.escape(group, quote=False)
-        for on_front in (False, True):
-            part = rows[rows["front"] == on_front]
-            figure.add_scatter3d(
-                **{axis: part[axis].to_numpy(dtype=np.float32) for axis in "xyz"},
-                mode="markers",
-                name=name,
-                legendgroup=str(place),
-                showlegend=on_front or not bool(rows["front"].any()),
-                hovertext=part["hover"].tolist(),
-                hovertemplate=_template(view, group),
-                customdata=part["run_id"].tolist() if ids else None,
-                marker={
-                    "color": theme.colour(place),
-                    "size": 5.5 if on_front else 3,
-                    "opacity": 1.0 if on_front else 0.25,
-                },
-            )
-    assert view.z is not None
-    axes = {"xaxis": view.x, "yaxis": view.y, "zaxis": view.z}
-    figure.update_layout(
-        scene={
-            **{name: _axis_3d(view, axis, name[0]) for name, axis in axes.items()},
-            "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 0.7}},
-            "aspectmode": "manual",
-            "aspectratio": {"x": 1.25, "y": 1.25, "z": 0.85},
-        },
-        margin={"l": 10, "r": 10, "t": 44, "b": 10},
-        uirevision="cloud",
-    )
-    return figure
-
-
-def _axis_3d(view: FrontView, axis: Axis, name: str) -> dict[str, Any]:
-    layout: dict[str, Any] = {
-        "title": {"text": axis.title.replace(", logarithmic", ""), "font": {"size": 12}}
-    }
-    if axis.log:
-        ticks = [tick for tick in round_ticks(view.data[name]) if f"{tick:.0e}"[0] == "1"]
-        layout |= {"type": "log", "tickvals": ticks, "ticktext": [number(tick) for tick in ticks]}
-    return layout

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dashboards.axes import SIZE, Axis, axes_of, quality_axis, size_axis
-from dashboards.text import method_label, missing, number, share, times, whole
+from dashboards.axes import SIZE, Axis, Lost, axes_of, lost_axis, quality_axis, size_axis
+from dashboards.figures.hovers import hovers
+from dashboards.marks import places_of
+from dashboards.text import method_label, missing, number, whole
+from search.objectives.certainty import SPLITS
 from search.objectives.front import non_dominated
 from search.objectives.mark import SIZE as ONNX_BYTES
+from search.objectives.on_split import on_split
 from search.store.sweep import Sweep
 
 MANY = 3000
@@ -24,6 +26,10 @@ MANY = 3000
 
 VIEW = 0.25
 """How far behind the best of the front the first view reaches: a share of the quality's span."""
+
+
+SCALES = {"near": "near the teacher", "lost": "points lost, logarithmic", "all": "everything"}
+"""How far a quality is shown: the value of a switch -> what it says."""
 
 
 SHOWN_STATES = ("finished", "stopped", "pruned")
@@ -56,8 +62,9 @@ class FrontView:
     """What the figure shows.
 
     Attributes:
-        data: one row per trial: sweep, run_id, group, x, y, z (NaN without a third axis), front (bool, on the
-            axes shown), state, and hover (HTML; everything from the store is escaped).
+        data: one row per trial: sweep, run_id, group, x, y, z (NaN without a third axis), low and high (ends
+            of the interval of y; NaN off the front, and where there is none), front (bool, on the axes
+            shown), state, and hover (HTML; everything from the store is escaped).
         groups: of all trials, drawn or not, by first appearance: so that a running sweep never recolours.
         x: the horizontal axis.
         y: the vertical axis.
@@ -67,6 +74,8 @@ class FrontView:
         reference: the best full-precision students: columns x and y, in the order of x.
         spread: recipes that were repeated with several seeds: columns x, y (means), low, high, count.
         limits: column of the trials -> the worst value inside the sweep's budgets, as shown on its axis.
+        places: group -> the number that its colour and symbol go by.
+        scale: one of :data:`SCALES`.
     """
 
     data: pd.DataFrame
@@ -81,6 +90,8 @@ class FrontView:
     )
     limits: Mapping[str, float] = field(default_factory=dict)
     runtimes: tuple[Mark, ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
+    scale: str = "near"
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -95,6 +106,8 @@ def front_view(
     y: Axis | None = None,
     z: Axis | None = None,
     colour: str = "method",
+    scale: str = "near",
+    ended: bool = True,
 ) -> FrontView:
     """Compute the view of one sweep, or of several of one metric over each other.
 
@@ -104,28 +117,38 @@ def front_view(
         y: the vertical axis; default the first sweep's validation quality.
         z: a third axis; default none.
         colour: one of :data:`COLOURS`.
+        scale: one of :data:`SCALES`; ``lost`` shows what students lose in place of a validation quality.
+        ended: whether trials that ended early are shown.
 
     Raises:
-        ValueError: no sweep, or no such ``colour``.
+        ValueError: no sweep, or no such ``colour`` or ``scale``.
     """
     if not sweeps:
         raise ValueError("sweeps must hold at least one sweep, got none")
     if colour not in COLOURS:
         raise ValueError(f"colour must be one of {', '.join(COLOURS)}, got {colour=}")
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale=}")
     quality = sweeps[0][0].quality
     x, y = x or size_axis(sweeps[0][0]), y or quality_axis(quality)
     alike = [(sweep, trials) for sweep, trials in sweeps if sweep.metric == sweeps[0][0].metric]
     several = len(alike) > 1
-    shown = [(sweep, trials[_on_axes(trials, x, y, z)]) for sweep, trials in alike]
+    if scale == "lost" and y.key == quality.validation and math.isfinite(sweeps[0][0].teacher_validation):
+        y = lost_axis(sweeps[0][0])
+    states = SHOWN_STATES if ended else ("finished",)
+    shown = [(sweep, trials[_on_axes(trials, (x, _of(y, sweep), z), states)]) for sweep, trials in alike]
     brief = sum(len(trials) for _, trials in shown) > MANY
     parts = [_rows(sweep, trials, (x, y, z), colour, several, brief) for sweep, trials in shown]
     trials = pd.concat([trials for _, trials in shown], ignore_index=True)
     data = pd.concat(parts, ignore_index=True)
     limits = limits_of(sweeps[0][0]) if not several else {}
+    if isinstance(y, Lost) and y.key in limits:
+        limits[y.key] = sweeps[0][0].budget.max_drop or y.floor
     named = [group for sweep, trials in alike for group in _groups(sweep, trials, colour)]
+    places = places_of(named, methods=colour == "method")
     return FrontView(
         data,
-        tuple(group_numbers(named)),
+        tuple(places),
         x,
         y,
         z,
@@ -134,6 +157,8 @@ def front_view(
         _spread(trials, data),
         limits,
         tuple(_runtime(sweep, x, y, several) for sweep, _ in alike),
+        places,
+        scale,
     )
 
 
@@ -162,12 +187,23 @@ def staircase(data: pd.DataFrame, x_up: bool = False, y_up: bool = True) -> pd.D
 
 
 def quality_range(
-    values: NDArray[np.float64], front: NDArray[np.bool_], quality: Axis, marks: Sequence[float] = ()
+    values: NDArray[np.float64],
+    front: NDArray[np.bool_],
+    quality: Axis,
+    marks: Sequence[float] = (),
+    near: float = VIEW,
 ) -> tuple[float, float]:
-    """Limits of a quality axis: the front down to ``VIEW`` behind its best, and ``marks``.
+    """Limits of a quality axis: the front down to ``near`` behind its best, and ``marks``.
 
     Students that learned little lie far behind, the smallest of the front among them, and would squeeze
     into a line what a user chooses from; the figure says how many it leaves out.
+
+    Args:
+        values: of all that is drawn.
+        front: which of them are on the front.
+        quality: the axis.
+        marks: values that are inside in any case.
+        near: a share of the quality's span.
     """
     values, front = values[np.isfinite(values)], front[np.isfinite(values)]
     known = [mark for mark in marks if math.isfinite(mark)]
@@ -175,18 +211,22 @@ def quality_range(
         ends = quality.lowest, quality.highest
         return ends if all(map(math.isfinite, ends)) else (0.0, 1.0)
     if quality.up:
-        return _upwards(values, front, quality, known)
-    top, bottom = _upwards(-values, front, quality, [-mark for mark in known])
+        return _upwards(values, front, quality, known, near)
+    top, bottom = _upwards(-values, front, quality, [-mark for mark in known], near)
     return -bottom, -top
 
 
 def _upwards(
-    values: NDArray[np.float64], front: NDArray[np.bool_], quality: Axis, marks: Sequence[float]
+    values: NDArray[np.float64],
+    front: NDArray[np.bool_],
+    quality: Axis,
+    marks: Sequence[float],
+    near: float,
 ) -> tuple[float, float]:
     """See :func:`quality_range`, of values of which more is better."""
     chosen = values[front] if front.any() else values
     whole = quality.span(max([*chosen, *marks]))
-    chosen = chosen[chosen >= chosen.max() - VIEW * whole] if len(chosen) else chosen
+    chosen = chosen[chosen >= chosen.max() - near * whole] if len(chosen) else chosen
     inside = [*chosen, *marks]
     low, high = min(inside), max(inside)
     reach = max(high - low, 0.02 * whole)
@@ -198,14 +238,16 @@ def _upwards(
     return bottom - 0.08 * room, min(high + 0.09 * room, best + 0.01 * whole)
 
 
-def group_numbers(groups: Sequence[str]) -> dict[str, int]:
-    """Group -> its place by first appearance."""
-    return {group: i for i, group in enumerate(dict.fromkeys(groups))}
+def _of(axis: Axis, sweep: Sweep) -> Axis:
+    """The axis for students of ``sweep``, whose teacher may be another."""
+    return lost_axis(sweep) if isinstance(axis, Lost) else axis
 
 
-def _on_axes(trials: pd.DataFrame, x: Axis, y: Axis, z: Axis | None) -> NDArray[np.bool_]:
-    shown = trials["state"].isin(SHOWN_STATES).to_numpy(dtype=bool)
-    for axis in (x, y, z):
+def _on_axes(
+    trials: pd.DataFrame, axes: tuple[Axis, Axis, Axis | None], states: Sequence[str]
+) -> NDArray[np.bool_]:
+    shown = trials["state"].isin(states).to_numpy(dtype=bool)
+    for axis in axes:
         if axis is not None:
             shown = shown & np.isfinite(axis.values(trials))
     return shown
@@ -219,16 +261,18 @@ def _rows(
     several: bool,
     brief: bool,
 ) -> pd.DataFrame:
-    x, y, z = axes
-    shown = [axis for axis in axes if axis is not None]
+    x, y, z = axes[0], _of(axes[1], sweep), axes[2]
+    shown = [axis for axis in (x, y, z) if axis is not None]
     values = np.column_stack([axis.values(trials) for axis in shown])
     eligible = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
     eligible = eligible & trials["feasible"].to_numpy(dtype=bool)
-    if (x, y, z) == (size_axis(sweep), quality_axis(sweep.quality), None):
+    # With more than two objectives the sweep's own front is another than that of the two which are shown.
+    as_marked = len(sweep.costs) == 1 and z is None and x == size_axis(sweep)
+    if as_marked and (isinstance(y, Lost) or y == quality_axis(sweep.quality)):
         front = trials["front"].to_numpy(dtype=bool)
     else:
         front = non_dominated(np.where(eligible[:, None], values, np.nan), tuple(axis.up for axis in shown))
-    name = sweep.name
+    name, (low, high) = sweep.name, _intervals(sweep, trials, y, front)
     return pd.DataFrame(
         {
             "sweep": [name] * len(trials),
@@ -237,11 +281,36 @@ def _rows(
             "x": values[:, 0],
             "y": values[:, 1],
             "z": values[:, 2] if z is not None else np.full(len(trials), math.nan),
+            "low": low,
+            "high": high,
             "front": front,
             "state": trials["state"].to_numpy(dtype=object),
-            "hover": _hovers(trials, name if several else "", brief),
+            "hover": hovers(sweep, trials, name if several else "", brief),
         }
     )
+
+
+def _intervals(
+    sweep: Sweep, trials: pd.DataFrame, y: Axis, front: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ends of the intervals of y, of the front; NaN elsewhere, and where there are none."""
+    low, high = np.full(len(trials), math.nan), np.full(len(trials), math.nan)
+    quality = sweep.quality
+    prefix = next((each for each in SPLITS if y.key == each + quality.name), None)
+    if prefix is None:
+        return low, high
+    for place, row in zip(np.flatnonzero(front), trials[front].to_dict("records"), strict=True):
+        found = on_split(row, sweep.teacher, quality, prefix)
+        if found is None:
+            continue
+        if isinstance(y, Lost):
+            between = found.lost_between
+            scale, floor = 1.0, y.floor
+        else:
+            between, scale, floor = found.between, y.scale, -math.inf
+        if between is not None:
+            low[place], high[place] = max(scale * between.low, floor), max(scale * between.high, floor)
+    return low, high
 
 
 def _groups(sweep: Sweep, trials: pd.DataFrame, colour: str) -> list[str]:
@@ -260,51 +329,9 @@ def _groups(sweep: Sweep, trials: pd.DataFrame, colour: str) -> list[str]:
     ]
 
 
-def _hovers(trials: pd.DataFrame, sweep: str, brief: bool) -> list[str]:
-    """What is told of each trial; of many in one line each, which keeps a page of 10,000 below 6 MB."""
-    columns = (trials[column].astype(object) for column in _Told._fields)
-    return [_hover(_Told(*row), sweep, brief) for row in zip(*columns, strict=True)]
-
-
-class _Told(NamedTuple):
-    """What is told of one trial where the pointer is: columns of the trials, any of which may be missing."""
-
-    name: Any
-    bits: Any
-    bucket_size: Any
-    depth: Any
-    width: Any
-    sparsity: Any
-    compression_ratio: Any
-    latency_ms: Any
-    state: Any
-
-
-def _hover(trial: _Told, sweep: str, brief: bool) -> str:
-    words = [
-        "" if missing(trial.bits) else f"{trial.bits} bit",
-        "" if missing(trial.bucket_size) else f"buckets of {trial.bucket_size}",
-        "" if missing(trial.depth) else f"depth {trial.depth:g}",
-        "" if missing(trial.width) else f"width {trial.width:g}",
-        "" if missing(trial.sparsity) or not trial.sparsity else f"{share(trial.sparsity)} zeros",
-    ]
-    facts = [
-        "" if missing(trial.compression_ratio) else f"{times(trial.compression_ratio)} smaller",
-        "" if missing(trial.latency_ms) else f"{trial.latency_ms:.3g} ms",
-        "" if trial.state == "finished" else str(trial.state),
-        f"sweep {sweep}" if sweep else "",
-    ]
-    if brief:
-        facts[0] = ""
-        return html.escape(", ".join(part for part in (*words, *facts) if part), quote=False)
-    lines = [", ".join(part for part in parts if part) for parts in (words, facts)]
-    title = html.escape("" if missing(trial.name) else str(trial.name), quote=False)
-    return "<br>".join([f"<b>{title}</b>", *(html.escape(line, quote=False) for line in lines if line)])
-
-
 def _teacher(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:
     name = f"Teacher of {sweep.name}" if several else "Teacher"
-    values = (_shown(axis, sweep.metrics.get(f"teacher_{axis.key}", math.nan)) for axis in (x, y))
+    values = (_shown(_of(axis, sweep), sweep.metrics.get(f"teacher_{axis.key}", math.nan)) for axis in (x, y))
     return Mark(name, next(values), next(values), told="in full precision")
 
 
@@ -319,7 +346,8 @@ def _runtime(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:
         "; its size is that of its ONNX file, students' are of packed files" if by_size else ""
     )
     values = (
-        _shown(axis, known.get(ONNX_BYTES if axis.key == SIZE.key else axis.key, math.nan)) for axis in (x, y)
+        _shown(_of(axis, sweep), known.get(ONNX_BYTES if axis.key == SIZE.key else axis.key, math.nan))
+        for axis in (x, y)
     )
     name = f"{RUNTIME_MARK} of {sweep.name}'s teacher" if several else f"{RUNTIME_MARK} of the teacher"
     return Mark(name + beside, next(values), next(values), told=told)
@@ -327,6 +355,9 @@ def _runtime(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:
 
 def _shown(axis: Axis, known: float) -> float:
     """A value as ``axis`` shows it; NaN where it cannot stand there."""
+    if isinstance(axis, Lost):
+        lost = float(axis.lost(np.asarray(float(known))))
+        return max(lost, axis.floor) if math.isfinite(lost) else math.nan
     value = axis.scale * float(known)
     return value if math.isfinite(value) and (value > 0 or not axis.log) else math.nan
 

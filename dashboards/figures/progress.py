@@ -13,6 +13,7 @@ from dashboards.figures.parts import empty, styled
 from dashboards.theme import LIGHT, Theme
 from search.objectives.front import non_dominated, size_quality_hypervolume
 from search.store.sweep import Sweep
+from search.units import count
 from trainables.metrics import Quality
 
 AGAINST = {"trials": "trials that ended", "time": "time"}
@@ -150,6 +151,49 @@ def whole_ticks(most: int) -> dict[str, Any]:
     return {"dtick": 1} if most <= 10 else {"tickformat": ",d"}
 
 
+RECENT = 50
+"""Trials over which a verdict looks back."""
+SETTLED = 0.01
+"""Share of the hypervolume below which that many trials have found next to nothing."""
+
+
+def verdict(data: pd.DataFrame, *, running: bool, left: int) -> str:
+    """Whether more trials are worth it, from how the hypervolume grew: a sentence or two.
+
+    Args:
+        data: as :func:`progress_data` returns it.
+        running: whether the sweep goes on.
+        left: how many of its trials are to come.
+    """
+    if not len(data):
+        return "No trial has ended yet."
+    volumes, last = data["hypervolume"].to_numpy(), float(data["hypervolume"].iloc[-1])
+    if last <= 0:
+        return "No student has been found yet that is worth its bytes."
+    back = min(RECENT, max(len(data) // 2, 1))
+    before = float(volumes[-1 - back]) if back < len(data) else 0.0
+    gained = (last - before) / last
+    since = int(len(data) - data["trial"][data["improved"]].max()) if data["improved"].any() else len(data)
+    told = f"{_percent(gained)} more hypervolume in the last {count(back, 'trial')}"
+    told += f"; the front last became better {count(since, 'trial')} ago." if since else "; still growing."
+    if len(data) < 2 * FEW:
+        return f"{told} Too few trials to say whether more would find much."
+    if gained < SETTLED and since >= back:
+        more = f" The {left:,} that are left will hardly change it." if running and left else ""
+        return f"{told} It looks done.{more}"
+    # The gain of the next as many trials, if it falls off as it did between the last two stretches.
+    earlier = float(volumes[-1 - 2 * back]) if 2 * back < len(data) else 0.0
+    falls = min(max((last - before) / max(before - earlier, 1e-12), 0.0), 1.0)
+    return f"{told} At that pace {count(back, 'more trial')} would add about {_percent(gained * falls)}."
+
+
+FEW = 10
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.2g} %" if part else "0 %"
+
+
 def states_data(trials: pd.DataFrame) -> pd.Series[int]:
     """State -> how many trials are in it; states without trials left out."""
     counts = trials["state"].value_counts()
@@ -167,14 +211,14 @@ def states_figure(counts: pd.Series[int], total: int, theme: Theme = LIGHT) -> g
     figure = styled(go.Figure(), theme, 96)
     colours = dict(zip(STATES, (2, 0, 4, 5, 1), strict=True))
     waiting = max(total - int(counts.sum()), 0)
-    for state, count in [*counts.items(), *([("to come", waiting)] if waiting else [])]:
+    for state, number in [*counts.items(), *([("to come", waiting)] if waiting else [])]:
         figure.add_bar(
-            x=[count],
+            x=[number],
             y=[""],
             orientation="h",
-            name=f"{count:,} {state}",
+            name=f"{number:,} {state}",
             marker={"color": theme.colour(colours[str(state)]) if state in colours else theme.line},
-            hovertemplate=f"{count:,} {state}<extra></extra>",
+            hovertemplate=f"{number:,} {state}<extra></extra>",
         )
     figure.update_layout(
         showlegend=True,

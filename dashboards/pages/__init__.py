@@ -2,9 +2,9 @@
 
 from types import ModuleType
 
-from dashboards.pages import compare, front, parameters, progress, trial
+from dashboards.pages import compare, front, pair, parameters, progress, trial
 
-PAGES = (front, trial, progress, parameters, compare)
+PAGES = (front, trial, progress, parameters, compare, pair)
 
 
 def page_at(path: str) -> ModuleType | None:

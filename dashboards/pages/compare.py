@@ -6,6 +6,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, html, no_update
 
+from dashboards.address import Asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.compare import (
     Comparison,
@@ -29,7 +30,7 @@ PATH, TITLE = "/compare", "Compare"
 _SWEEP, _METHOD = "sweep ", "method "
 
 
-def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run."""
     return [
         html.Section(

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
+from dashboards.address import Asked, one_of
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis, size_axis
 from dashboards.callbacks import Count, Text
 from dashboards.figures.front import front_figure
-from dashboards.figures.front_view import COLOURS, front_view
+from dashboards.figures.front_view import COLOURS, SCALES, front_view
 from dashboards.live import Live
-from dashboards.pages import front_table
+from dashboards.pages import front_table, ship
 from dashboards.pages.common import SWEEP, THEME, URL, VERSION, choice, graph, menu
 from dashboards.style import SELECTING_CONFIG
 from dashboards.summary import Card, cards, failures, footnote
@@ -26,8 +27,9 @@ PATH, TITLE = "/", "Front"
 GRAPH = "front"
 NO_AXIS = "none"
 _CAPTION = (
-    "Each mark is one student; in full colour, no other is better in everything shown. A click opens the "
-    "trial; lasso and box, at the right, choose what the table lists. Shaded green: inside the budgets."
+    "Filled: students; in full colour, no other is better in everything shown. Hollow: ended early. Ringed: "
+    "the one to ship. Whiskers: 95 % intervals. Shaded green: inside the sweep's limits. A click opens the "
+    "trial; lasso and box choose what the table lists."
 )
 
 
@@ -47,50 +49,86 @@ _OPEN = """
 """
 
 
-def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
-    """The view of ``sweep`` before its callbacks have run."""
+def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
+    """The view of ``sweep`` before its callbacks have run, as the address wants it."""
     found = _choices(live, sweep)
     return [
-        html.Div(id="cards"),
-        html.Section(
-            className="panel",
+        html.Div(
+            className="decide",
             children=[
-                html.Div(
-                    [
-                        choice("x", "Across", found.axes, found.x, placeholder="packed size"),
-                        choice("y", "Up", found.axes, found.y, placeholder="validation quality"),
-                        choice("z", "Third axis", found.third, NO_AXIS, width=150, placeholder="none"),
-                        choice("colour", "Colour", [*COLOURS.items()], "method", width=130),
-                        choice(
-                            "overlay",
-                            "Over it",
-                            found.others,
-                            None,
-                            multiple=True,
-                            width=230,
-                            placeholder="other sweeps",
+                html.Section(
+                    className="panel main",
+                    children=[
+                        html.Details(
+                            [html.Summary("Axes, colours, sweeps over each other"), _menus(found, wanted)],
+                            className="fold",
+                            open=True,
                         ),
+                        html.Div(graph(GRAPH, SELECTING_CONFIG, height=300), className="place"),
+                        html.P(_CAPTION, className="caption"),
                     ],
-                    className="controls",
                 ),
-                html.P(_CAPTION, className="caption"),
-                graph(GRAPH, SELECTING_CONFIG, height=480),
+                ship.panel(sweep, wanted),
             ],
         ),
+        html.Div(id="cards"),
         front_table.panel(),
         html.P(id="footnote", className="footnote"),
         dcc.Store(id="chosen"),
+        dcc.Store(id="told-address"),
         *front_table.stores(),
     ]
 
 
+def _menus(found: _Choices, wanted: Asked) -> html.Div:
+    axes, others = dict(found.axes), dict(found.others)
+    over = [name for name in wanted.get("overlay", "").split(" ") if name in others]
+    scale = one_of(wanted, "scale", SCALES, "lost")
+    first = html.Div(
+        [
+            choice("x", "Across", found.axes, one_of(wanted, "x", axes, found.x), placeholder="packed size"),
+            choice("y", "Up", found.axes, one_of(wanted, "y", axes, found.y), placeholder="validation"),
+            choice("scale", "Shown", [*SCALES.items()], scale, width=180),
+            dcc.Checklist(
+                id="ended",
+                options=[{"value": "shown", "label": "ended early"}],
+                value=[] if wanted.get("ended") == "hidden" else ["shown"],
+                className="switch",
+            ),
+        ],
+        className="controls",
+    )
+    more = html.Div(
+        [
+            choice("z", "Third axis", found.third, one_of(wanted, "z", axes, NO_AXIS), width=120),
+            choice(
+                "colour", "Colour", [*COLOURS.items()], one_of(wanted, "colour", COLOURS, "method"), width=110
+            ),
+            choice(
+                "overlay", "Over it", found.others, over, multiple=True, width=180, placeholder="other sweeps"
+            ),
+        ],
+        className="controls",
+    )
+    set_already = any(name in wanted for name in ("z", "colour", "overlay"))
+    return html.Div([first, html.Details([html.Summary("more"), more], className="more", open=set_already)])
+
+
 def register(app: Dash, live: Live) -> None:
     """Connect the view to what is read."""
+    ship.register(app, live)
     _connect_menus(app, live)
     _connect_figure(app, live)
     _connect_words(app, live)
     _connect_choice(app)
     front_table.register(app, live)
+    kept = ("x", "y", "z", "colour", "overlay", "scale", "ended")
+    app.clientside_callback(
+        ClientsideFunction("address", "front"),
+        Output("told-address", "data"),
+        *[Input(name, "value") for name in kept],
+        *ship.FIELDS,
+    )
 
 
 def _connect_menus(app: Dash, live: Live) -> None:
@@ -131,7 +169,10 @@ def _connect_figure(app: Dash, live: Live) -> None:
         Input("z", "value"),
         Input("colour", "value"),
         Input("overlay", "value"),
+        Input("scale", "value"),
+        Input("ended", "value"),
         Input(THEME, "data"),
+        *ship.FIELDS,
     )
     def draw(
         _: Count | None,
@@ -141,41 +182,55 @@ def _connect_figure(app: Dash, live: Live) -> None:
         z: Text | None,
         colour: Text | None,
         overlay: list[Text] | None,
+        scale: Text | None,
+        ended: list[Text] | None,
         theme: Text | None,
+        most: ship.Number | None,
+        drop: ship.Number | None,
+        latency: ship.Number | None,
+        ram: ship.Number | None,
     ) -> Any:
         sweep = live.sweep(name)
         if sweep is None or theme is None:
             return no_update
+        look = _Look((x, y, z), colour, scale, bool(ended), ship.values_of(most, drop, latency, ram))
         try:
-            shown = [
-                (each, live.trials(each)) for each in (sweep, *front_table.overlaid(live, sweep, overlay))
-            ]
-            return _figure(shown, (x, y, z), colour, theme_of(theme))
+            over = front_table.overlaid(live, sweep, overlay)
+            return _figure([(each, live.trials(each)) for each in (sweep, *over)], look, theme_of(theme))
         except StoreError:
             return no_update  # the headline says so
 
 
-def _figure(
-    shown: list[tuple[Sweep, pd.DataFrame]],
-    axes: tuple[str | None, str | None, str | None],
-    colour: str | None,
-    theme: Theme,
-) -> go.Figure:
+class _Look(NamedTuple):
+    """What a visitor chose of the figure."""
+
+    axes: tuple[str | None, str | None, str | None]
+    colour: str | None
+    scale: str | None
+    ended: bool
+    limits: dict[str, float | None]
+
+
+def _figure(shown: list[tuple[Sweep, pd.DataFrame]], look: _Look, theme: Theme) -> go.Figure:
     """The front of the first sweep ``shown`` under the others, on the axes that are chosen."""
-    sweep, (x, y, z) = shown[0][0], axes
+    (sweep, trials), (x, y, z) = shown[0], look.axes
     quality = sweep.quality
     view = front_view(
         shown,
         x=axis_of(quality, x, size_axis(sweep)),
         y=axis_of(quality, y, quality_axis(quality)),
         z=None if z in (None, NO_AXIS) else axis_of(quality, z, SIZE),
-        colour=colour if colour in COLOURS else "method",
+        colour=look.colour if look.colour in COLOURS else "method",
+        scale=look.scale if look.scale in SCALES else "near",
+        ended=look.ended,
     )
-    figure = front_figure(view, theme)
+    student = ship.choice_of(sweep, trials, look.limits)[0].student
+    figure = front_figure(view, theme, chosen=None if student is None else str(student["run_id"]))
     # Keeps a zoom through a refresh, not into other axes or another sweep.
     figure.update_layout(
-        uirevision=f"{sweep.run_id} {x} {y} {z}", selectionrevision=f"{sweep.run_id} {x} {y}"
+        uirevision=f"{sweep.run_id} {x} {y} {z} {look.scale}", selectionrevision=f"{sweep.run_id} {x} {y}"
     )
+    figure.layout.height = None  # as tall as its place, which is taller on a phone
     return figure
 
 
@@ -196,7 +251,9 @@ def _connect_words(app: Dash, live: Live) -> None:
         except StoreError as error:
             return html.Div(told(error), className="problem"), [], ""
         return (
-            html.Section([_card(card) for card in cards(trials, sweep)], className="cards"),
+            html.Section(
+                [_card(card) for card in cards(trials, sweep, live.alike(sweep))], className="cards"
+            ),
             _failures(trials),
             footnote(sweep),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
@@ -10,9 +10,12 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 from dashboards.callbacks import Count, Order, Text
 from dashboards.figures.front_view import SHOWN_STATES
 from dashboards.live import Live
+from dashboards.pages import ship
 from dashboards.pages.common import SWEEP, VERSION
 from dashboards.table import ROWS, arranged, columns_of, page_of, to_csv
 from dashboards.text import told
+from search.objectives.certainty import VALIDATION, samples_of
+from search.objectives.on_split import SURE, on_split
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.units import count
@@ -29,6 +32,10 @@ _ARRANGE = """
 """
 
 
+LOST = "lost"
+"""Key of the column of what is lost, with its interval."""
+
+
 def panel() -> html.Section:
     """Where the table stands, with its buttons."""
     return html.Section(
@@ -39,6 +46,7 @@ def panel() -> html.Section:
                     html.H2(id="listed"),
                     html.Div(
                         [
+                            dcc.Link("Tick two to compare them", href="/pair", id="both", className="idle"),
                             html.Button("Front only", id="only", type="button", className="quiet"),
                             html.Button("Clear selection", id="clear", type="button", className="quiet"),
                             html.Button("Download CSV", id="save", type="button", className="quiet"),
@@ -57,6 +65,7 @@ def stores() -> list[Any]:
     """What the table keeps in the browser."""
     return [
         dcc.Store(id="listing"),
+        dcc.Store(id="ticked", data=[]),
         dcc.Store(id="drawn"),
         dcc.Store(id="pressed"),
         dcc.Store(id="order", data={"key": "packed_bytes", "down": False, "page": 0, "front": True}),
@@ -76,6 +85,13 @@ def register(app: Dash, live: Live) -> None:
     )
     _connect_table(app, live)
     _connect_download(app, live)
+    app.clientside_callback(
+        ClientsideFunction("rayduce", "both"),
+        Output("both", "href"),
+        Output("both", "children"),
+        Output("both", "className"),
+        Input("ticked", "data"),
+    )
 
 
 def _connect_table(app: Dash, live: Live) -> None:
@@ -88,6 +104,7 @@ def _connect_table(app: Dash, live: Live) -> None:
         Input("chosen", "data"),
         Input("order", "data"),
         Input("overlay", "value"),
+        *ship.FIELDS,
     )
     def tabulate(
         _: Count | None,
@@ -95,13 +112,21 @@ def _connect_table(app: Dash, live: Live) -> None:
         chosen: list[Text] | None,
         order: Order,
         overlay: list[Text] | None,
+        most: ship.Number | None,
+        drop: ship.Number | None,
+        latency: ship.Number | None,
+        ram: ship.Number | None,
     ) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
             return {"note": "Nothing to list yet."}, "Trials", "false"
         try:
             trials, what = _listed(live, sweep, chosen, order, overlay)
-            listing = _listing(arranged(trials, order["key"], order["down"]), sweep, order)
+            key = sweep.quality.validation if order["key"] == LOST else order["key"]
+            limits = ship.values_of(most, drop, latency, ram)
+            shipped = ship.choice_of(sweep, live.trials(sweep), limits)[0].student
+            marks = _Marks("" if shipped is None else str(shipped["run_id"]), live.alike(sweep))
+            listing = _listing(arranged(trials, key, order["down"]), sweep, order, marks)
         except StoreError as error:
             return {"note": told(error)}, "Trials", "false"
         return listing, what, str(bool(order["front"])).lower()
@@ -150,7 +175,11 @@ def _listed(
 ) -> tuple[pd.DataFrame, str]:
     """The trials that the table lists, and what they are."""
     shown = [live.trials(each) for each in (sweep, *overlaid(live, sweep, overlay))]
-    trials = pd.concat(shown, ignore_index=True) if len(shown) > 1 else shown[0]
+    trials = shown[0]
+    if len(shown) > 1:
+        names = (sweep.name, *(each.name for each in overlaid(live, sweep, overlay)))
+        named = (each.assign(sweep=name) for each, name in zip(shown, names, strict=True))
+        trials = pd.concat(named, ignore_index=True)
     if chosen:
         selected = trials[trials["run_id"].isin(chosen).to_numpy(dtype=bool)]
         return selected, f"Selected: {count(len(selected), 'trial')}"
@@ -161,20 +190,49 @@ def _listed(
     return ended, f"All that ended: {count(len(ended), 'trial')}"
 
 
-def _listing(trials: pd.DataFrame, sweep: Sweep, order: Order) -> dict[str, Any]:
+class _Marks(NamedTuple):
+    """Why rows are marked: the student to ship, and those that cannot be told from the next smaller one."""
+
+    shipped: str
+    alike: frozenset[str]
+
+
+def _listing(trials: pd.DataFrame, sweep: Sweep, order: Order, marks: _Marks) -> dict[str, Any]:
     """What assets/table.js draws: one page of the ``trials``, every cell as text."""
     rows, page, pages = page_of(trials, order["page"])
     if rows.empty:
-        return {"note": "No trial to list: none has finished, or none is selected."}
+        return {"note": "No trial is listed: none has ended yet, or none is selected."}
     columns = columns_of(sweep.quality, sweep.asked)
+    heads = [{"key": c.key, "title": c.title, "style": c.style} for c in columns]
+    sure = samples_of(sweep.teacher, sweep.quality, VALIDATION) is not None
+    place = 1 + next(i for i, column in enumerate(columns) if column.key == sweep.quality.validation)
+    if sure:
+        title = f"Lost on validation, {sweep.quality.step()} ({SURE})"
+        heads.insert(place, {"key": LOST, "title": title, "style": ""})
+    several = "sweep" in rows
+    listed = []
+    for row in rows.to_dict("records"):
+        cells = [column.show(row[column.key]) for column in columns]
+        run_id = str(row["run_id"])
+        if run_id in marks.alike:
+            cells[place - 1] += " \N{ALMOST EQUAL TO}"
+        if sure:
+            found = on_split(row, sweep.teacher, sweep.quality, VALIDATION)
+            cells.insert(place, "" if found is None or row["state"] != "finished" else found.lost_cell())
+        if several:
+            cells.insert(1, str(row["sweep"]))
+        style = "shipped" if run_id == marks.shipped else ""
+        listed.append({"href": f"/trial/{run_id}", "cells": cells, "style": style, "run": run_id})
+    if several:
+        heads.insert(1, {"key": "sweep", "title": "Sweep", "style": "text"})
+    note = "\N{ALMOST EQUAL TO}: cannot be told from the next smaller one (McNemar's test at 5 %)."
+    shown = {row["run"] for row in listed}
     return {
-        "columns": [{"key": c.key, "title": c.title, "style": c.style} for c in columns],
-        "rows": [
-            {"href": f"/trial/{row['run_id']}", "cells": [column.show(row[column.key]) for column in columns]}
-            for row in rows.to_dict("records")
-        ],
+        "columns": heads,
+        "rows": listed,
         "order": order,
         "page": page,
         "pages": pages,
+        "foot": note if shown & marks.alike else "",
         "place": f"{page * ROWS + 1:,} to {page * ROWS + len(rows):,} of {len(trials):,}",
     }

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
+from dashboards.address import Asked
 from dashboards.axes import SIZE, Axis, axis_of, quality_axis
 from dashboards.callbacks import Count, Text
 from dashboards.figures.parameters import (
@@ -31,7 +32,7 @@ PATH, TITLE = "/parameters", "Parameters"
 MOST_LINES = 8
 
 
-def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run."""
     return [
         html.Section(

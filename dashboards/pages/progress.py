@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import pandas as pd
 from dash import Dash, Input, Output, dcc, html, no_update
 
+from dashboards.address import Asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.progress import (
     AGAINST,
@@ -16,6 +19,7 @@ from dashboards.figures.progress import (
     seconds_left,
     states_data,
     states_figure,
+    verdict,
 )
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
@@ -30,7 +34,7 @@ MOST_LISTED = 50
 _FIGURES = r"\d+(?:[.,]\d+)*|\bnone\b"
 
 
-def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run."""
     return [
         panel("Trials", html.P(id="left", className="caption"), graph("states", height=96)),
@@ -94,10 +98,15 @@ def register(app: Dash, live: Live) -> None:
         except StoreError:
             return no_update, no_update
         figure = progress_figure(data, against if against in AGAINST else "trials", theme_of(theme))
-        return figure, (
-            f"How much of the plane of size and quality the front covers: {hypervolume_unit(sweep.quality)}. "
-            "Where it is flat, trials found little."
-        )
+        ended = len(data)
+        left = max(_total(sweep, ended) - ended, 0)
+        said = verdict(data, running=sweep.state == "running", left=left)
+        unit = hypervolume_unit(sweep.quality)
+        return figure, [
+            html.B(said),
+            f" How much of the plane of size and quality the front covers: {unit}. Where it is flat, trials "
+            "found little.",
+        ]
 
 
 def _total(sweep: Sweep, known: int) -> int:
@@ -141,16 +150,36 @@ def _running(trials: pd.DataFrame, sweep: Sweep) -> Any:
 def reasons_of(trials: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     """State, reason and trials of those that did not finish, the most frequent first.
 
-    Reasons that differ in their numbers alone are one, with ``…`` for the numbers; each trial's own page
-    has them.
+    Reasons that differ in their numbers alone are one, with the range of each number that differs.
     """
     ended = trials[trials["state"].isin(["failed", "pruned", "stopped"]).to_numpy(dtype=bool)]
     reasons = ended["reason"].fillna("no reason was recorded").astype(str)
-    kinds = reasons.str.replace(_FIGURES, "…", regex=True)
-    alone = kinds.map(reasons.groupby(kinds).nunique()) == 1
-    groups = ended.assign(reason=kinds.mask(alone, reasons)).groupby(["state", "reason"], sort=False)
-    found = [(str(state), str(reason), group) for (state, reason), group in groups]
+    kinds = reasons.str.replace(_FIGURES, "\0", regex=True)
+    groups = ended.assign(reason=reasons, kind=kinds).groupby(["state", "kind"], sort=False)
+    found = [(str(state), _ranged(group["reason"]), group) for (state, _), group in groups]
     return sorted(found, key=lambda group: -len(group[2]))
+
+
+def _ranged(reasons: pd.Series[str]) -> str:
+    """Reasons of one kind as one: each number that differs is the range of it, such as ``2 to 5``."""
+    texts = list(reasons.unique())
+    if len(texts) == 1:
+        return str(texts[0])
+    words = re.split(_FIGURES, texts[0])
+    columns = zip(*(re.findall(_FIGURES, text) for text in texts), strict=True)
+    shown = [_range(list(dict.fromkeys(column))) for column in columns]
+    return "".join(part for pair in itertools.zip_longest(words, shown, fillvalue="") for part in pair)
+
+
+def _range(figures: list[str]) -> str:
+    if len(figures) == 1:
+        return figures[0]
+    numbers = {text: float(text.replace(",", "")) for text in figures if text != "none"}
+    none = "none, or " if "none" in figures else ""
+    if not numbers:
+        return figures[0]
+    low, high = min(numbers, key=lambda t: numbers[t]), max(numbers, key=lambda t: numbers[t])
+    return f"{none}{low}" if low == high else f"{none}{low} to {high}"
 
 
 def _reasons(trials: pd.DataFrame) -> Any:

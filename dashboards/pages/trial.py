@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from dashboards.address import Asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.trial import bytes_figure, curves_figure, levels_figure
 from dashboards.live import Live
@@ -42,6 +43,7 @@ from dashboards.text import (
     told,
 )
 from dashboards.theme import Theme, theme_of
+from dashboards.where import where
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 
@@ -50,7 +52,7 @@ ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
 NEIGHBOURS = 2
 
 
-def layout(live: Live, sweep: Sweep | None, path: str) -> list[Any]:
+def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run."""
     return [
         html.Div(_told(live, path, None if sweep is None else sweep.name), id="trial-head"),
@@ -279,8 +281,8 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
             html.A(
                 "Download the packed file", href=f"/student/{run_id}.rdz", className="button", download=""
             ),
-            command(f"rayduce export {run_id} student.rdz"),
-            command(f"rayduce export {run_id} student.onnx{own_code(row['model'])}"),
+            command(f"rayduce export {run_id} student.rdz{where(live.store)}"),
+            command(f"rayduce export {run_id} student.onnx{own_code(row['model'])}{where(live.store)}"),
             command(f"rayduce evaluate student.rdz{own_code(row['model'])}"),
         ]
     link = _mlflow(live, sweep, run_id)

@@ -83,11 +83,7 @@ class Display:
                 self._told.add(record.trial_id)
                 place = f"{len(drawn(records).keys() & self._told):>4}/{self._trials}"
                 line = f"  {'with it' if record.trained_with else place:>{len(place)}}  {self._line(record)}"
-                # Why a trial ended early is of one kind or another, and MLflow has it whole.
-                if record.state == "pruned":
-                    self._console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
-                else:
-                    self._console.print(line, markup=False, soft_wrap=True)
+                self._console.print(line, markup=False, soft_wrap=True)  # a file has no width
 
     def _line(self, record: Record) -> str:
         name = shown(record.name)

@@ -23,7 +23,7 @@ from rayduce.commands.console import (
     whole_line,
 )
 from rayduce.commands.help import Command
-from rayduce.commands.results import front_rows, front_table, mark_line, where_store_is
+from rayduce.commands.results import front_rows, front_table, mark_line, table_notes, where_store_is
 
 commands = typer.Typer()
 
@@ -68,8 +68,11 @@ def front(
     if missing:
         out.print(whole_line(missing), highlight=False)
         return
-    table = front_table(rows, found.quality, f"Front of {escaped(found.name)}", out.width, found.asked)
+    title = f"Front of {escaped(found.name)}"
+    table = front_table(rows, found.quality, title, out.width, found.asked, found.teacher)
     out.print(table)
+    if notes := table_notes(rows, found):
+        out.print(notes, style="dim", highlight=False)
     if line := mark_line(found.mark, found.quality):
         out.print(line, style="dim", highlight=False)
     if limits := found.budget.text(found.quality):

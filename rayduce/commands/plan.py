@@ -9,21 +9,29 @@ import typer
 
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
+    Architectures,
     AsJson,
     BatchSize,
+    Compute,
     Crop,
     DataDir,
+    DataSetName,
     Download,
     Epochs,
     Fixes,
     Flip,
     ImageSize,
+    LabelShare,
     Mean,
     Methods,
     NetworkName,
     OwnModel,
+    QualityName,
     Ranges,
+    Seconds,
+    SkipUnreadable,
     SourceLanguage,
+    SplitWay,
     Std,
     StoreDir,
     StudyName,
@@ -82,6 +90,7 @@ def plan(
     study: StudyName,
     trials: Trials = None,
     epochs: Epochs = None,
+    budget: Compute = None,
     hours: Hours = None,
     nodes: Nodes = 1,
     node_price: NodePrice = None,
@@ -101,6 +110,13 @@ def plan(
     target: TargetLanguage = None,
     test: TestName = None,
     vocabulary: VocabularySize = None,
+    architectures: Architectures = None,
+    quality: QualityName = None,
+    split: SplitWay = None,
+    seconds: Seconds = None,
+    skip_unreadable: SkipUnreadable = None,
+    labels: LabelShare = None,
+    set_: DataSetName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -137,6 +153,13 @@ def plan(
             target=target,
             test=test,
             vocabulary=vocabulary,
+            architectures=architectures,
+            quality=quality,
+            split=split,
+            seconds=seconds,
+            skip_unreadable=skip_unreadable,
+            labels=labels,
+            set=set_,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, data=data, about=about)
@@ -156,6 +179,7 @@ def plan(
                 max_costs=max_,
                 max_drop=max_drop,
             ),
+            compute=budget,
             concurrency=concurrency,
             own_model=own_code,
             **wishes(methods, fix, range_),
@@ -167,8 +191,8 @@ def plan(
     if as_json:
         print_json(plan_record(made, hours, node_price))
     else:
-        quality = quality_of(made.metric)
-        out.print(plan_table(made, options.budget, quality, hours, node_price), highlight=False)
+        judged = quality_of(made.metric)
+        out.print(plan_table(made, options.budget, judged, hours, node_price), highlight=False)
     if made.resources.short:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.objectives.budget import Budget
+from search.planning.compute import epochs_in_words
 from search.planning.plan import Plan
 from search.units import count, show_bytes, show_number, show_seconds
 from trainables.foreign import LONGEST, shown
@@ -38,7 +39,7 @@ def plan_table(
         price: of a node and hour, or None.
     """
     where = "this machine" if plan.nodes == 1 else f"{plan.nodes} nodes like this machine"
-    trials = f"{count(plan.trials, 'trial')} of {count(plan.epochs, 'epoch')}"
+    trials = f"{count(plan.trials, 'trial')} of {epochs_in_words(plan.epochs, plan.compute)}"
     per_node = f"{plan.concurrency} at a time{'' if plan.nodes == 1 else ' each'}"
     table = Table(
         title=f"Plan of {_fit(plan.study)}: {trials}, {per_node} on {where} ({_fit(plan.device)})",

@@ -68,7 +68,9 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
     opened = open_store(store, options.tracking_uri)
     found = opened.sweep(name)
     rows = front_rows(opened, found)
-    out.print(front_table(rows, found.quality, "Front, smallest first", out.width, found.asked))
+    out.print(
+        front_table(rows, found.quality, "Front, smallest first", out.width, found.asked, found.teacher)
+    )
     place = where_store_is(store, options.tracking_uri, ", with")
     out.print(
         f"The page: {whole_line(opened.artifact_location(found.run_id, 'front.html'))}\n"
@@ -83,11 +85,12 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
 def page_of(store: Path, tracking_uri: str) -> Callable[[str], str]:
     """Makes the page of a sweep from what MLflow has of it."""
     from dashboards.report import front_html
+    from dashboards.where import where
     from search.store.store import open_store
 
     def report(name: str) -> str:
         opened = open_store(store, tracking_uri)
-        return front_html(opened.trials(name), opened.sweep(name))
+        return front_html(opened.trials(name), opened.sweep(name), where(opened))
 
     return report
 

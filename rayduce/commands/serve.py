@@ -71,6 +71,7 @@ def write_front(opened: Store, sweep: Sweep, html: Path | None, png: Path | None
     """
     from dashboards.picture import NoPicture, front_png
     from dashboards.report import front_html
+    from dashboards.where import where
 
     named = [path for path in (html, png) if path is not None]
     if len(named) > len(set(named)):
@@ -79,7 +80,7 @@ def write_front(opened: Store, sweep: Sweep, html: Path | None, png: Path | None
     trials, contents = opened.trials(sweep.name), {}
     try:
         if html is not None:
-            contents[html] = front_html(trials, sweep).encode()
+            contents[html] = front_html(trials, sweep, where(opened)).encode()
         if png is not None:
             contents[png] = front_png(trials, sweep)
     except NoPicture as error:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
@@ -36,6 +35,7 @@ from rayduce.commands.console import (
     with_its_name,
     with_own_model,
 )
+from rayduce.commands.contents_table import contents_table
 from rayduce.commands.help import Command
 from search.problem import Problem
 from trainables.exporting.formats import FORMATS
@@ -362,31 +362,7 @@ def inspect(
     if layers:
         out.print(layers_table(title, costs))
         return
-    table = Table(
-        title=whole_line(title), title_justify="left", box=None, padding=(0, 2, 0, 0), show_footer=True
-    )
-    total = sum(row["bytes"] for row in rows)
-    table.add_column("name", "total")
-    table.add_column("shape")
-    table.add_column("codec")
-    for heading in ("bits", "sparsity"):
-        table.add_column(heading, justify="right")
-    table.add_column("bytes", f"{total:,}", justify="right")
-    entropy = sum(row["entropy_bytes"] for row in rows)
-    table.add_column("entropy bytes", f"{entropy:,.0f}", justify="right")
-    table.add_column("share", "100.0 %", justify="right")
-    for row in rows:
-        table.add_row(
-            escaped(row["name"]),
-            "" if row["shape"] is None else "x".join(map(str, row["shape"])) or "scalar",
-            row["codec"],
-            "" if row["bits"] is None else str(row["bits"]),
-            "" if row["sparsity"] is None else f"{100 * row['sparsity']:.1f} %",
-            f"{row['bytes']:,}",
-            f"{row['entropy_bytes']:,.0f}",
-            f"{100 * row['share']:.1f} %",
-        )
-    out.print(table)
+    out.print(contents_table(title, rows, out.width))
     if recipe.task.preprocessing:
         told = (f"{name} {_spelled(value)}" for name, value in recipe.task.preprocessing.items())
         out.print(", ".join(told), highlight=False, soft_wrap=True)

@@ -11,21 +11,29 @@ import typer
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
     Address,
+    Architectures,
     BatchSize,
+    Compute,
     Concurrency,
     Crop,
     DataDir,
+    DataSetName,
     Download,
     Epochs,
     Fixes,
     Flip,
     ImageSize,
+    LabelShare,
     Mean,
     Methods,
     NetworkName,
     OwnModel,
+    QualityName,
     Ranges,
+    Seconds,
+    SkipUnreadable,
     SourceLanguage,
+    SplitWay,
     Std,
     StoreDir,
     StudyName,
@@ -119,6 +127,7 @@ PhaseBytes = Annotated[
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --max-drop 1 --name tiny\n\n"
     "  rayduce sweep digits --from digits-1 --sampler gp\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
+    "  rayduce sweep image_folder --data photos --architectures resnet,mobilenet_v2,ghostnet\n\n"
     "  rayduce sweep image_folder --data photos --network torchvision:mobilenet_v2 --weights net.pt\n\n"
     "  rayduce sweep phrases --trials 16\n\n"
     "  rayduce sweep text_pairs --data corpus\n\n"
@@ -133,6 +142,7 @@ def sweep(
     study: StudyName,
     trials: Trials = None,
     epochs: Epochs = None,
+    budget: Compute = None,
     name: SweepName = None,
     seed: Seed = 0,
     store: StoreDir = DEFAULT_STORE,
@@ -151,6 +161,13 @@ def sweep(
     target: TargetLanguage = None,
     test: TestName = None,
     vocabulary: VocabularySize = None,
+    architectures: Architectures = None,
+    quality: QualityName = None,
+    split: SplitWay = None,
+    seconds: Seconds = None,
+    skip_unreadable: SkipUnreadable = None,
+    labels: LabelShare = None,
+    set_: DataSetName = None,
     download: Download = False,
     max_bytes: MaxBytes = None,
     max_latency_ms: MaxLatency = None,
@@ -196,6 +213,13 @@ def sweep(
             target=target,
             test=test,
             vocabulary=vocabulary,
+            architectures=architectures,
+            quality=quality,
+            split=split,
+            seconds=seconds,
+            skip_unreadable=skip_unreadable,
+            labels=labels,
+            set=set_,
         )
         own_code = code_option(study, model, network)
         chosen = study_of(study, epochs, model, store, data=data, about=about)
@@ -220,6 +244,7 @@ def sweep(
             earlier=tuple(earlier or ()),
             **objectives_of(size_of, minimize),
             **measuring(measure, device, measure_timeout),
+            compute=budget,
             concurrency=concurrency,
             address=address,
             own_model=own_code,

@@ -61,6 +61,10 @@ class OnSplit:
         text = f"{self._signed(self.lost)} {self.quality.step()}"
         return f"{text} ({self._ends()})" if self.lost_between is not None else text
 
+    def most_text(self) -> str:
+        """The worse end of what it loses, without the unit: ``2.42``."""
+        return self._signed(self.most_lost)
+
     def lost_cell(self) -> str:
         """The same in a cell of a table whose head has the unit: ``1.11 (-0.21 to 2.42)``."""
         if math.isnan(self.lost):

@@ -12,6 +12,7 @@ import torch
 
 from search.options import Options
 from search.planning.activations import activation_bytes
+from search.planning.compute import with_compute
 from search.planning.limits import check_students, untrained
 from search.planning.mark_time import time_mark
 from search.planning.timing import Ends, Timer, time_teacher, time_trials
@@ -88,7 +89,9 @@ class Plan:
         data_bytes: of all splits.
         activation_bytes: what a training step of the largest student keeps of its layers, in each trial.
         trials: asked for.
-        epochs: of each.
+        epochs: of each; the most, where ``compute`` says how many.
+        compute: that a student with trained weights has, in epochs of the whole network; None gives it all
+            epochs.
         concurrency: trials at a time on a node.
         nodes: like this machine.
         smallest_bytes: of the packed file of the smallest student, untrained.
@@ -120,6 +123,7 @@ class Plan:
     data_bytes: int
     trials: int
     epochs: int
+    compute: float | None
     concurrency: int
     nodes: int
     smallest_bytes: int
@@ -188,6 +192,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
     context = study.context(task, teacher_recipe.recipe_id, options.seed)
+    context = with_compute(context, study, options.compute, _tell_nobody)
     check_students(study.space, context, here, options.budget)
     if lacking := lacking_features(study.space, context, teacher_recipe, here):
         context = replace(context, lacking_features=lacking)
@@ -219,6 +224,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         data_bytes=data_bytes,
         trials=options.trials,
         epochs=study.epochs,
+        compute=context.compute,
         concurrency=concurrency,
         nodes=nodes,
         smallest_bytes=ends.smallest_bytes,

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from search.planning.limits import cost_before, smallest_student, untrained
 from spaces import Context, Space
-from spaces.architectures import resized, sizes_of
+from spaces.architectures import resized
+from spaces.compute import epochs_for
+from spaces.space import Opened
 from studies.study import Study
 from trainables.calling import call
 from trainables.exporting.checking import ExportError
@@ -197,31 +199,34 @@ def _shortened(recipe: Recipe) -> Recipe:
     return replace(recipe, phases=tuple(replace(p, epochs=min(p.epochs, 1)) for p in recipe.phases))
 
 
-def _mean_of_sizes(space: Space, context: Context, task: LoadedTask, epochs: list[float]) -> float:
-    """Seconds of an epoch, averaged over sizes as they are drawn at random.
+def _mean_of_sizes(
+    origins: list[Origin], context: Context, task: LoadedTask, epochs: list[float], lengths: list[int]
+) -> float:
+    """Seconds of all epochs, averaged over sizes as they are drawn at random.
 
     Args:
-        space: of the students.
+        origins: of these sizes.
         context: of the sweep.
         task: its data, on the CPU.
-        epochs: seconds of the smallest and of the largest student.
+        epochs: seconds of an epoch of the smallest and of the largest student.
+        lengths: how many epochs a student of each origin trains.
     """
     counts = np.array(
-        [
-            macs(origin.outline(context.task, task)[1], context.task.interface)
-            for origin in _drawn(space, context)
-        ],
+        [macs(origin.outline(context.task, task)[1], context.task.interface) for origin in origins],
         dtype=float,
     )
     shares = (counts - counts.min()) / max(counts.max() - counts.min(), 1.0)
-    return float(epochs[0] + (epochs[1] - epochs[0]) * shares.mean())
+    return float(((epochs[0] + (epochs[1] - epochs[0]) * shares) * lengths).mean())
 
 
 def _drawn(space: Space, context: Context) -> list[Origin]:
     """Origins at both ends of all sizes, and evenly between them (a Halton sequence)."""
     opened = space.opened(context)
-    origin = opened.origins[opened.starts[0]]
-    handles = sizes_of(origin)
+    return [origin for start in opened.fresh for origin in _of_start(opened, start)]
+
+
+def _of_start(opened: Opened, start: str) -> list[Origin]:
+    origin, handles = opened.origins[start], opened.sizes(start)
     count = FEWER_SIZES if origin.cuts else SIZES
     points = qmc.Halton(max(1, len(handles)), scramble=False).random(count - 1)
     points = np.vstack([points, np.ones(points.shape[1])])  # the sequence begins at 0
@@ -299,8 +304,13 @@ def time_trials(timer: Timer, study: Study, context: Context, sizes: Ends) -> Tr
         # Two recipes without a teacher, which differ in size alone.
         extremes = [replace(points[0], origin=recipe.origin) for recipe in (sizes.smallest, sizes.largest)]
         epochs = [timer.epoch(recipe) for recipe in extremes]
+        drawn = _drawn(study.space, context)
         first = float(np.mean([timer.trial(replace(point, task=context.task), live) for point in points]))
-    scale = _mean_of_sizes(study.space, context, timer.task, epochs) / timer.epoch(points[0])
+    lengths = [epochs_for(each, context.task, context.epochs, context.compute) for each in drawn]
+    scale = _mean_of_sizes(drawn, context, timer.task, epochs, lengths)
+    scale /= timer.epoch(points[0]) * epochs_for(
+        points[0].origin, context.task, context.epochs, context.compute
+    )
     return TrialTimes(
         smallest_epoch=epochs[0],
         largest_epoch=epochs[1],

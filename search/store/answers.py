@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from search.objectives.certainty import undecided
 from search.store.mlflow_client import StoreError
 from search.store.store import Store
 from trainables.foreign import shown
@@ -29,3 +34,29 @@ def answers_of(store: Store, run_id: str) -> dict[str, Classes]:
             f"The file {PREDICTIONS_FILE} of the run {run_id} is damaged ({shown(str(error))}); "
             "the student's own file gives the same answers: rayduce evaluate."
         ) from error
+
+
+Read = Callable[[str], dict[str, Classes]]
+"""Takes a run id and gives its answers, as :func:`answers_of` does."""
+
+
+def not_told_apart(read: Read, sweep_run: str, front: Sequence[str]) -> frozenset[str]:
+    """Run ids of students that cannot be told from the next smaller one, by McNemar's test on validation.
+
+    Args:
+        read: gives the answers of a run.
+        sweep_run: of the sweep, with its teacher's answers and the true classes.
+        front: run ids in the order of their sizes; those without answers are left aside.
+    """
+    try:
+        true = read(sweep_run).get(f"validation{TRUE}")
+    except StoreError:  # samples have no one class each, or an older version wrote the sweep
+        return frozenset()
+    right: list[np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None] = []
+    for run_id in front:
+        try:
+            said = read(run_id).get("validation")
+        except StoreError:
+            said = None
+        right.append(said == true if said is not None and true is not None else None)
+    return frozenset(run for run, is_so in zip(front, undecided(right), strict=True) if is_so)

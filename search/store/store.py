@@ -112,12 +112,13 @@ def next_name(store_dir: Path, tracking_uri: str | None, study: str) -> str:
 
 class Store:
     """Sweeps and trials, as they are at each call; only what changed since the last is read. Made by
-    :func:`open_store`, and safe to use from several threads.
+    :func:`open_store`, and safe to use from several threads. ``folder`` is the store's own.
     """
 
     def __init__(self, client: MlflowClient, tracking_uri: str, folder: Path) -> None:
         self._client = client
         self._uri = tracking_uri
+        self.folder = folder
         beside = [database_path(tracking_uri).parent] if tracking_uri.startswith("sqlite") else []
         self._artifacts = Artifacts(client, tracking_uri, [*beside, folder])
         self._runs = source_of(client)

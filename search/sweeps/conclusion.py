@@ -16,6 +16,7 @@ from search.objectives.certainty import GAINED, LOST, compared, samples_of
 from search.objectives.costs import cost_of
 from search.objectives.mark import MARK_NAME, MARK_TAG, NO_MARK, RuntimeMark
 from search.objectives.yardstick import Yardstick
+from search.planning.compute import epochs_in_words
 from search.store.mlflow_client import NOTE_TAG
 from search.sweeps.answering import kept_file
 from search.sweeps.settings import code_version, to_json
@@ -59,7 +60,7 @@ def asked(
     quality, limits = yardstick.quality, yardstick.budget.text(yardstick.quality)
     *others, last = [cost_of(quality, name).label for name in yardstick.costs]
     wanted = f"{', '.join([quality.label, *others])} and {last}"
-    trials = f"{count(params['trials'], 'trial')} of {count(study.epochs, 'epoch')}"
+    trials = f"{count(params['trials'], 'trial')} of {epochs_in_words(study.epochs, params.get('compute'))}"
     facts = [
         f"Study {study.name}: {trials}, for {wanted}",
         f"drawn by {params['sampler']} with the seed {params['seed']}",

@@ -15,6 +15,7 @@ from search.clusters.cluster import check_reachable
 from search.log.folder import SweepFolder
 from search.objectives.yardstick import Yardstick
 from search.options import Options
+from search.planning.compute import with_compute
 from search.planning.devices import meet
 from search.planning.limits import check_students
 from search.problem import Problem
@@ -100,6 +101,7 @@ class Request:
             "trials": options.trials,
             "seed": options.seed,
             "epochs": self.study.epochs,
+            "compute": self.context.compute,
             **options.budget.params(),
             "sampler": options.sampler,
             "earlier": options.earlier,
@@ -184,6 +186,7 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     arrays = study.read(task, options.data, options.store, reporter.say, download=options.download)
     teacher = study.teacher_recipe(task)
     context = study.context(task, teacher.recipe_id, options.seed)
+    context = with_compute(context, study, options.compute, reporter.say)
     opened = task.open(arrays, torch.device("cpu"), 0)
     options, device, answers = meet(options, teacher, study.space, context, opened, reporter)
     check_students(study.space, context, opened, options.budget, options.size)

@@ -33,6 +33,9 @@ from trainables.trainable import StudentTrial
 from trainables.training.prefixes import shared_prefix
 from trainables.training.trial_metrics import TrialSettings, settled
 
+TRIAL_PRICE = 0.5
+"""Of a whole training: what a trial is taken to cost beside its seconds, as a sweep has so many of them."""
+
 MAX_FAILURES = 3
 """Of a trial's process, before the trial has failed. What would fail again is no such failure."""
 
@@ -76,7 +79,7 @@ def make_scheduler(
     if searched is None:
         return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
     candidates = Candidates(searched.draw, searched.parameters, options.seed, shared_prefix)
-    settings = Settings(stops=rules is not None)
+    settings = Settings(stops=rules is not None, price=TRIAL_PRICE)
     policy = FreezeThaw(
         candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last
     )

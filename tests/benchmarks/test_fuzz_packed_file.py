@@ -1,7 +1,5 @@
 """Damaged and hostile packed files, in a process of its own whose memory and time are limited."""
 
-import pytest
-
 from benchmarks.fuzz_packed_file import MUTATIONS, files, in_a_worker, mutant
 from trainables.shipping.packed_file import unpack
 
@@ -17,12 +15,6 @@ def check(numbers, seed, networks=True):
 
 def test_four_hundred_mutants_are_refused_or_read():
     check(range(400), 0, networks=False)
-
-
-@pytest.mark.slow
-def test_six_thousand_mutants_are_refused_or_read():
-    for start in range(0, 6000, 2000):
-        check(range(start, start + 2000), 1)
 
 
 def test_mutants_are_the_same_again_and_the_files_are_sound():

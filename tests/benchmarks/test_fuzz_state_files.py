@@ -12,12 +12,6 @@ def test_a_damaged_file_is_told_or_gone_on_with(case):
     assert outcome.told + outcome.used == 60
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_file_damaged_in_a_thousand_ways(case):
-    assert run(case, 1000, seed=1).faults == []
-
-
 def test_faults_are_found(tmp_path):
     def make(folder):
         (folder / "file").write_text("right")

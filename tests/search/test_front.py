@@ -74,7 +74,10 @@ def test_points_not_better_than_the_reference_and_unmeasured_ones_add_nothing() 
     assert hypervolume(values, (2.0, 2.0), (False, False)) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("quality", QUALITIES, ids=lambda quality: quality.name)
+RANGED = [quality for quality in QUALITIES if quality.ranged]
+
+
+@pytest.mark.parametrize("quality", RANGED, ids=lambda quality: quality.name)
 def test_halving_the_bytes_at_full_quality_is_one_unit_of_every_quality(quality: Quality) -> None:
     def volume(sizes: list[float], shares: list[float], guessing: float = 0.0) -> float:
         low, high = quality.lowest, quality.highest

@@ -26,6 +26,7 @@ PLAN = Plan(
     data_bytes=129_000,
     trials=100,
     epochs=35,
+    compute=None,
     concurrency=2,
     nodes=3,
     smallest_bytes=443,

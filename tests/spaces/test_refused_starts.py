@@ -34,4 +34,4 @@ def test_scratch_is_drawn_of_slices_alone(method):
 
 def test_a_method_that_refuses_the_only_start_is_left_out_and_says_why():
     space = replace(Space(methods=("scratch_e", "full_precision")), fixed={"start": TEACHER})
-    assert "Trained is none" in space.left_out(CONTEXT)["scratch_e"]
+    assert "these students are none" in space.left_out(CONTEXT)["scratch_e"]

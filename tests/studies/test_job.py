@@ -12,6 +12,7 @@ from tests.studies.own_files import NET, REGRESSION, plain, write
 from trainables import methods
 from trainables.calling import call
 from trainables.metrics import quality_of
+from trainables.metrics.samples import OF_CLASSES, OF_NUMBERS
 from trainables.origins import Slice
 from trainables.own_code import module_of
 from trainables.recipe import recipe_from_dict
@@ -529,3 +530,25 @@ def test_checkpoints_that_do_not_fit_are_one_sentence(write_job, returned, expec
     with pytest.raises(StudyError, match=expected) as found:
         study_of_file(write_job(f"{NET}\n\ndef checkpoints():\n    return {returned}\n"))
     assert str(found.value).endswith(".") and "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [(NET, "macro_f1"), (NET, "area_under_curve"), (REGRESSION, "mean_absolute_error")]
+)
+def test_a_file_may_name_a_quality(write_job, text, name):
+    opened = Opened(write_job(text + f'\nquality = "{name}"\n'))
+    own = module_of(opened.task.file).network().eval()
+    assert opened.task.metric == name
+    batch = next(opened.loaded.in_order("test"))
+    with torch.no_grad():
+        answers = call(own, batch.inputs)
+    score = {**OF_CLASSES, **OF_NUMBERS}[name](answers.numpy(), batch.targets.numpy())
+    assert opened.loaded.evaluate(own, "test") == {name: pytest.approx(score, abs=1e-6)}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [(NET, "mean_squared_error"), (REGRESSION, "macro_f1"), (NET, "f1")]
+)
+def test_a_quality_that_does_not_fit_is_refused_with_those_that_do(write_job, text, name):
+    with pytest.raises(StudyError, match=f"quality must be a function or one of .*, got '{name}'"):
+        Opened(write_job(text + f'\nquality = "{name}"\n'))

@@ -84,5 +84,5 @@ def scratch_b(given: Setting, *, optimizer: AdamW = AdamW()) -> Recipe:
 def anew(given: Setting) -> Slice:
     """The setting's slice, with new weights."""
     if not given.origin.cuts:
-        raise ValueError(f"it trains the shape of a slice anew, and {type(given.origin).__name__} is none")
+        raise ValueError("it trains the shape of a slice of the teacher anew, and these students are none")
     return replace(cast(Slice, given.origin), restart=True)

@@ -33,6 +33,45 @@ QUALITIES: tuple[Quality, ...] = (
             ),
         ),
     ),
+    Quality(
+        "macro_f1", "macro F1", "up", "F1 of each class, averaged over the classes.", 0.0, 1.0, 100.0, "%"
+    ),
+    Quality(
+        "balanced_accuracy",
+        "balanced accuracy",
+        "up",
+        "Share of each class that is found, averaged over the classes.",
+        0.0,
+        1.0,
+        100.0,
+        "%",
+    ),
+    Quality(
+        "area_under_curve",
+        "area under the curve",
+        "up",
+        "Area under the receiver operating characteristic of each class, averaged over the classes.",
+        0.0,
+        1.0,
+        100.0,
+        "%",
+    ),
+    Quality(
+        "mean_absolute_error",
+        "mean absolute error",
+        "down",
+        "Mean distance of outputs from targets, in the unit of the targets.",
+        0.0,
+        float("inf"),
+    ),
+    Quality(
+        "mean_squared_error",
+        "mean squared error",
+        "down",
+        "Mean squared distance of outputs from targets, in the squared unit of the targets.",
+        0.0,
+        float("inf"),
+    ),
 )
 """By which students are selected, of those that have a name; :func:`own_quality` makes others."""
 

@@ -56,7 +56,7 @@ class LSTM(Architecture):
     units: Annotated[int, Range(1, 4096, log=True, smaller="low")] = 256
     embedding: Annotated[int, Range(1, 4096, log=True, smaller="low")] = 256
     bidirectional: bool = True
-    dropout: Annotated[float, Range(0, 1, excluded="high")] = 0.2
+    dropout: Annotated[float, Range(0.0, 1.0, excluded="high")] = 0.2
     tied: str = "all"
 
     def __post_init__(self) -> None:

@@ -50,7 +50,7 @@ class Transformer(Architecture):
     units: Annotated[int, Range(2, 4096, log=True, smaller="low")] = 256
     heads: Annotated[int, Range(1, 64)] = 4
     feed_forward: Annotated[int, Range(1, 8)] = 4
-    dropout: Annotated[float, Range(0, 1, excluded="high")] = 0.1
+    dropout: Annotated[float, Range(0.0, 1.0, excluded="high")] = 0.1
     tied: str = "all"
 
     def __post_init__(self) -> None:

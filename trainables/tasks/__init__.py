@@ -8,6 +8,9 @@ from trainables.tasks.job import Job
 from trainables.tasks.multi30k import Multi30k
 from trainables.tasks.multi_task import MultiTask
 from trainables.tasks.phrases import Phrases
+from trainables.tasks.sentence_folder import SentenceFolder
+from trainables.tasks.sound_folder import SoundFolder
+from trainables.tasks.spoken_words import SpokenWords
 from trainables.tasks.teacher_translations import TeacherTranslations
 from trainables.tasks.text_pairs import TextPairs
 from trainables.tasks.torchvision_data import CIFAR10, CIFAR100, FashionMNIST
@@ -18,6 +21,9 @@ TASKS: tuple[type[Task], ...] = (
     CIFAR10,
     CIFAR100,
     ImageFolder,
+    SpokenWords,
+    SoundFolder,
+    SentenceFolder,
     Phrases,
     TextPairs,
     Multi30k,

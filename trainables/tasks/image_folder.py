@@ -27,6 +27,7 @@ from trainables.tasks.folders import cannot_be_read, say
 from trainables.tasks.images import ImageTask, Scaling
 from trainables.tasks.notes import DataNotes, Tallies
 from trainables.tasks.pictures import Header, is_image, read_header, read_pixels
+from trainables.tasks.scoring import check_class_quality
 from trainables.tasks.splits import stratified
 
 HELD_OUT_SHARE = 0.15
@@ -74,6 +75,8 @@ class ImageFolder(ImageTask):
         mean: of pixels in [0, 1], one number per channel, subtracted from them; None (default): with ``std``
             what maps them to [-1, 1].
         std: what they are divided by then, one number above 0 per channel.
+        quality: by what students are judged, see :data:`trainables.metrics.samples.OF_CLASSES`; default
+            ``accuracy``.
     """
 
     classes: tuple[str, ...]
@@ -85,6 +88,7 @@ class ImageFolder(ImageTask):
     flip: bool = False
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    quality: str = "accuracy"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,6 +104,7 @@ class ImageFolder(ImageTask):
         if not re.fullmatch("[0-9a-f]{16}", self.digest):
             raise ValueError(f"digest must be 16 hex digits, got digest={self.digest!r}")
         self._check_scaling()
+        check_class_quality(self.quality)
 
     def _check_scaling(self) -> None:
         mean, std = self.mean, self.std
@@ -138,6 +143,7 @@ class ImageFolder(ImageTask):
         padding: int = 2,
         flip: bool = False,
         scaling: Scaling | None = None,
+        quality: str = "accuracy",
     ) -> ImageFolder:
         """The task of the images in ``directory``, which are read but not decoded.
 
@@ -149,13 +155,20 @@ class ImageFolder(ImageTask):
             padding: see the class.
             flip: see the class.
             scaling: ``mean`` and ``std`` of the class; three numbers each make three channels of grey images.
+            quality: see the class.
 
         Raises:
             DataError: nothing usable there; the message says what and what to do.
             ValueError: a number out of its range.
         """
         return cls.examine(
-            directory, image_size, batch_size=batch_size, padding=padding, flip=flip, scaling=scaling
+            directory,
+            image_size,
+            batch_size=batch_size,
+            padding=padding,
+            flip=flip,
+            scaling=scaling,
+            quality=quality,
         )[0]
 
     @classmethod
@@ -168,6 +181,7 @@ class ImageFolder(ImageTask):
         padding: int = 2,
         flip: bool = False,
         scaling: Scaling | None = None,
+        quality: str = "accuracy",
     ) -> tuple[ImageFolder, DataNotes]:
         """The same task, and what was found about the images.
 
@@ -179,6 +193,7 @@ class ImageFolder(ImageTask):
             padding: see the class.
             flip: see the class.
             scaling: see :meth:`scan`.
+            quality: see the class.
 
         Raises:
             DataError: nothing usable there; the message says what and what to do.
@@ -201,6 +216,7 @@ class ImageFolder(ImageTask):
             flip=flip,
             mean=None if scaling is None else scaling.mean,
             std=None if scaling is None else scaling.std,
+            quality=quality,
         )
         changed = Tallies()
         for file, header in zip(files, headers, strict=True):

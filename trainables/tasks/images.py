@@ -18,10 +18,10 @@ from trainables.data.order import permutation, step_sizes
 from trainables.data.placed import Placed
 from trainables.interfaces import Classifier
 from trainables.memory import Memory, Whole
-from trainables.modes import evaluating
 from trainables.ranges import Range
 from trainables.tasks.augmentation import augment, mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
+from trainables.tasks.scoring import scored
 
 EVALUATION_BATCH_SIZE = 500
 """Images that are measured at a time, of up to 28x28 pixels; see :func:`evaluation_batch_size`."""
@@ -71,9 +71,14 @@ class ImageTask(Task):
         return {"inputs": "(pixels / 255 - mean) / std", "mean": list(mean), "std": list(std)}
 
     @property
-    def metric(self) -> str:
-        """The fraction of images whose largest logit is that of their class."""
+    def quality(self) -> str:
+        """By what students are judged: the fraction of images whose largest logit is that of their class."""
         return "accuracy"
+
+    @property
+    def metric(self) -> str:
+        """The :attr:`quality`."""
+        return self.quality
 
     @property
     def interface(self) -> Classifier:
@@ -107,6 +112,7 @@ class ImageTask(Task):
             padding=self.padding,
             flip=self.flip,
             scaling=self.scaling,
+            quality=self.quality,
         )
 
 
@@ -123,6 +129,7 @@ class LoadedImages:
         padding: see :func:`trainables.tasks.augmentation.augment`.
         flip: likewise.
         scaling: how pixels become inputs; None (default): to [-1, 1].
+        quality: what is measured; default the accuracy.
     """
 
     memory: Memory = Whole()
@@ -138,7 +145,9 @@ class LoadedImages:
         padding: int,
         flip: bool,
         scaling: Scaling | None = None,
+        quality: str = "accuracy",
     ) -> None:
+        self._quality = quality
         self.device = torch.device(device)
         self._seed = seed
         self._batch_size = batch_size
@@ -237,15 +246,11 @@ class LoadedImages:
         return {}
 
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """``{"accuracy": fraction in [0, 1]}`` on the images as they are, ``train`` included.
+        """The quality, such as ``{"accuracy": fraction in [0, 1]}``, on the images as they are.
 
         The model is evaluated in eval mode; every module's training flag is as before afterwards.
         """
-        with evaluating(model), torch.inference_mode():
-            correct = torch.zeros((), dtype=torch.int64, device=self.device)
-            for batch in self.in_order(split):
-                correct += (model(batch.inputs).argmax(1) == batch.targets).sum()
-        return {"accuracy": int(correct) / len(self._labels[split])}
+        return scored(model, self.in_order(split), self._quality)
 
 
 def evaluation_batch_size(height: int, width: int) -> int:

@@ -27,6 +27,7 @@ from trainables.foreign import shown
 from trainables.interfaces.tensors import Tensors
 from trainables.memory import Memory, Outputs, Whole
 from trainables.metrics import quality_of
+from trainables.metrics.samples import OF_CLASSES, OF_NUMBERS
 from trainables.modes import evaluating
 from trainables.own_code import module_of
 from trainables.ranges import Range
@@ -37,6 +38,9 @@ from trainables.tasks.job_file import dataset_of, imitated, read_all, said_by
 
 SHARED_SEED = 2**31
 """Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
+
+KNOWN = {**OF_CLASSES, **OF_NUMBERS}
+"""Qualities that a file may name in place of a function."""
 
 EVALUATION_BATCHES = 4
 """Times the training batch: what is evaluated at once, since it needs no gradients."""
@@ -188,7 +192,8 @@ class LoadedJob:
             None if self._augment is None or streamed else Augmented(self._items["train"], self._augment)
         )
         self._loss: Criterion | None = getattr(module, "loss", None)
-        self._quality: Measure | None = getattr(module, "quality", None)
+        quality = getattr(module, "quality", None)
+        self._quality: Measure | None = None if isinstance(quality, str) else quality
         self.views: int | None = 1 if self._augment is None and not streamed else None
 
     def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
@@ -313,9 +318,12 @@ class LoadedJob:
     def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
         """The file's ``quality(network, batches)`` by its name.
 
-        By default the share of samples whose class is found, or the loss where there are no classes.
+        By default the share of samples whose class is found, or the loss where there are no classes; the file
+        may also name a quality, such as ``quality = "macro_f1"``.
         """
         name = quality_of(self._task.quality).name
+        if self._quality is None and name in KNOWN and name != "accuracy":
+            return {name: self._known(model, split, name)}
         with evaluating(model), torch.inference_mode():
             batches = ((batch.inputs, batch.targets) for batch in self.in_order(split))
             if self._quality is not None:
@@ -329,6 +337,13 @@ class LoadedJob:
                 else:
                     total += self.loss(answer, batch).double() * len(batch.index)
         return {name: float(total) / self.samples(split)}
+
+    def _known(self, model: nn.Module, split: str, name: str) -> float:
+        """A quality that the file only names."""
+        with evaluating(model), torch.inference_mode():
+            both = [(call(model, batch.inputs).cpu(), batch.targets.cpu()) for batch in self.in_order(split)]
+        outputs, targets = (torch.cat(each).numpy() for each in zip(*both, strict=True))
+        return KNOWN[name](outputs, targets)
 
     def _batch(self, split: str, index: Tensor, view: int | None) -> Batch:
         return self._placed(*self._items[split].batch(index), index, view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from trainables.slicing.changes import Changes
 from trainables.slicing.unread import Unread
 from trainables.tasks.base import LoadedTask
 from trainables.teachers.base import Sources
+from trainables.training.first_report import calibrated_as_shipped
 from trainables.training.levels import share_out
 from trainables.training.masks import Masks
 
@@ -146,21 +147,27 @@ class Learner:
     def ship(self, epoch: int) -> bytes:
         """The packed file of the student as it would be shipped after ``epoch`` epochs.
 
+        Before the first, batch normalisation of a slice of a trained network is measured for it.
+
         Raises:
             Diverged: a weight is not finite.
         """
         left = self._masks.left()
         model = Sliced(self.model, Changes()) if left and not self.recipe.origin.cuts else self.model
+        batches = lambda: self._task.batches("train", 0)  # noqa: E731
+        origin = self.recipe.origin
+        unlike = epoch == 0 < self.recipe.epochs and origin.cuts and origin.parent is not None
         try:
-            return ship(
-                self.recipe,
-                self.network,
-                self.inputs,
-                self._task.assets(),
-                model,
-                left,
-                lambda: self._task.in_order("validation"),
-            )
+            with calibrated_as_shipped(self.network, self._compressed, batches) if unlike else nullcontext():
+                return ship(
+                    self.recipe,
+                    self.network,
+                    self.inputs,
+                    self._task.assets(),
+                    model,
+                    left,
+                    lambda: self._task.in_order("validation"),
+                )
         except NotFinite as error:
             raise Diverged(f"after epoch {epoch}, {error}") from error
 

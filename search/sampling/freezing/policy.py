@@ -40,6 +40,8 @@ class Settings:
         random: trials that are drawn at random after the starting points, before the model decides.
         finished: trials that finish before any is ended, as long as starting points are left.
         stops: whether trials are ended early.
+        price: what a trial costs beside its seconds, as a share of a whole training of its student: above 0
+            where trials are counted, or they would all be spent on what is nearly free.
         siblings: whether recipes are proposed for what they share with those that have begun.
         fitted: reports, at most, by which the process is fitted.
         conditioned: reports, at most, that a decision looks at.
@@ -55,6 +57,7 @@ class Settings:
     random: int = 4
     finished: int = 1
     stops: bool = True
+    price: float = 0.0
     siblings: bool = True
     fitted: int = 180
     conditioned: int = 350
@@ -382,7 +385,9 @@ class FreezeThaw:
         middle = float(scale(np.array(least + 0.6 * (1 - least))))
         posterior = Posterior(self._kernel(), rows, values, middle)
         courses = [course for course in self._courses.values() if course.reports]
-        return View(self._measure, self._candidates, posterior, courses, self._cached(), least)
+        return View(
+            self._measure, self._candidates, posterior, courses, self._cached(), least, self._settings.price
+        )
 
     def _with_failures(self, rows: Rows, values: Values) -> tuple[Rows, Values]:
         """With trials that failed as if they had learnt nothing: else what diverges would be tried again."""

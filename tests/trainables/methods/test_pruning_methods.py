@@ -243,7 +243,7 @@ def test_scratch_trains_the_slices_shape_anew_in_matched_budgets():
     assert methods.scratch_b(half).epochs == int(100 * whole / left) < 200
     assert methods.scratch_b(most).epochs == 200
     for method in (methods.scratch_e, methods.scratch_b):
-        with pytest.raises(ValueError, match="Fresh is none"):
+        with pytest.raises(ValueError, match="these students are none"):
             method(GIVEN)
 
 

@@ -26,10 +26,9 @@ def test_names_are_unique_and_explained() -> None:
     assert goals["perplexity"] == goals["latency_beam_ms"] == "down"
 
 
-def test_students_are_selected_by_more_of_something_finite() -> None:
+def test_students_are_selected_by_something_whose_best_is_known() -> None:
     for quality in QUALITIES:
-        assert quality.goal == "up"
-        assert math.isfinite(quality.highest)
+        assert math.isfinite(quality.best)
         assert quality_of(quality.name) is quality
 
 
@@ -48,7 +47,7 @@ def test_a_quality_is_read_in_points(name: str, value: float, text: str, heading
 
 def test_a_metric_that_nobody_knows_is_refused() -> None:
     for name in ("f1", "perplexity", "validation_accuracy"):
-        with pytest.raises(ValueError, match=f"one of accuracy, bleu, or spell .* got metric='{name}'"):
+        with pytest.raises(ValueError, match=f"one of accuracy, bleu, .* got metric='{name}'"):
             quality_of(name)
 
 
