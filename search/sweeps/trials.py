@@ -34,6 +34,9 @@ from trainables.training.prefixes import shared_prefix
 from trainables.training.trial_metrics import TrialSettings, settled
 from trainables.training.trial_sources import Products
 
+TRIAL_PRICE = 0.5
+"""Of a whole training: what a trial is taken to cost beside its seconds, as a sweep has so many of them."""
+
 MAX_FAILURES = 3
 """Of a trial's process, before the trial has failed. What would fail again is no such failure."""
 
@@ -78,7 +81,7 @@ def make_scheduler(
         return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
     shared = shared_prefix if options.phase_bytes else _nothing_shared
     candidates = Candidates(searched.draw, searched.parameters, options.seed, shared)
-    settings = Settings(stops=rules is not None)
+    settings = Settings(stops=rules is not None, price=TRIAL_PRICE)
     policy = FreezeThaw(
         candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last
     )
