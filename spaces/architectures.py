@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from spaces.arguments import Handle, Search, handles_in, turned
+from trainables.layers import RULES, STAGES
 from trainables.models import (
     DSCNN,
     GRU,
@@ -68,6 +69,12 @@ FAMILY_RANGES: Mapping[str, Search] = {
     "convnet.width": (0.1, 1.0),
 }
 """What is searched of those whose own ranges do not say it."""
+
+LACKING: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("gru", "text_bag", "text_gru", "text_lstm"), tuple(RULES)),
+    "text_transformer": (STAGES,),
+}
+"""Places that networks of an architecture do not have, which a test finds in them; most lack none."""
 
 Origins = tuple[tuple[str, Origin], ...]
 """Origins by the value of ``start``, the first trials' first."""

@@ -14,7 +14,7 @@ from optuna.distributions import (
     CategoricalDistribution,
 )
 
-from spaces.architectures import FAMILIES, STARTS, TEACHER, Origins, resized, sizes_of
+from spaces.architectures import FAMILIES, LACKING, STARTS, TEACHER, Origins, resized, sizes_of
 from spaces.arguments import Handle, Search, arguments_of, called_with, handles_in, handles_of, turned
 from spaces.compute import epochs_for
 from spaces.context import Context
@@ -236,11 +236,15 @@ class Opened:
         self._refused: dict[str, set[Any]] = {}
         self.defaults: dict[str, Recipe] = {}
         for name in list(self.methods):
-            try:
-                self.defaults[name] = self.recipe(preferring({METHOD: name}, lambda each: each.start))
-            except ValueError as error:
-                self.left_out[name] = str(error)
+            for start in self.fresh:
+                try:
+                    begun = preferring({METHOD: name, START: start}, lambda each: each.start)
+                    self.defaults.setdefault(name, self.recipe(begun))
+                except ValueError as error:
+                    self.left_out.setdefault(name, str(error))
+            if name not in self.defaults:
                 del self.methods[name]
+        self.left_out = {name: why for name, why in self.left_out.items() if name not in self.defaults}
         if not self.methods:
             raise ValueError(f"no method is left: {'; '.join(f'{k}: {v}' for k, v in self.left_out.items())}")
         for name in self.methods:
@@ -270,7 +274,7 @@ class Opened:
             seed=context.seed,
             teacher_route=context.teacher_route,
             live_features=context.live_features,
-            lacking_features=context.lacking_features,
+            lacking_features=(*context.lacking_features, *LACKING.get(start, ())),
             exit_layers=context.exit_layers,
             **pruning,
         )

@@ -2,13 +2,16 @@
 
 import optuna
 import pytest
+import torch
 
 from spaces import Context
-from spaces.architectures import FAMILIES, FAMILY_RANGES
+from spaces.architectures import FAMILIES, FAMILY_RANGES, LACKING
 from studies.known import find_study
-from studies.names import IMAGE_ARCHITECTURES, StudyError
-from trainables.models import GhostNet, MobileNetV2, ResNet
-from trainables.tasks import CIFAR10
+from studies.names import IMAGE_ARCHITECTURES, SENTENCE_ARCHITECTURES, SOUND_ARCHITECTURES, StudyError
+from trainables.layers import RULES
+from trainables.models import GhostNet, MobileNetV2, ResNet, TimeCNN
+from trainables.probe import Features
+from trainables.tasks import CIFAR10, SpokenWords
 
 NAMES = "resnet,mobilenet_v2,ghostnet"
 
@@ -102,6 +105,40 @@ def test_one_can_be_narrowed_and_fixed():
 def test_what_is_no_architecture_is_refused_in_a_sentence(study, names, told):
     with pytest.raises(StudyError, match=told):
         find_study(study, about_data={"architectures": names})
+
+
+SHAPES = {
+    **dict.fromkeys(IMAGE_ARCHITECTURES, (3, 16, 16)),
+    **dict.fromkeys(SOUND_ARCHITECTURES, (1, 16, 20)),
+    **dict.fromkeys(SENTENCE_ARCHITECTURES, (30, 12)),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_an_architecture_lacks_is_what_its_networks_lack(name):
+    shape = SHAPES[name]
+    network = FAMILIES[name].build(shape, 5).eval()
+    sentences = len(shape) == 2
+    inputs = torch.randint(1, 30, (2, 12)) if sentences else torch.randn(2, *shape)
+    features, lacking = Features(network, lambda: inputs), []
+    for place in RULES:
+        try:
+            features.find(place)
+        except ValueError:
+            lacking.append(place)
+    assert tuple(lacking) == LACKING.get(name, ())
+
+
+def test_methods_that_look_into_networks_leave_out_those_that_lack_the_place():
+    study = find_study("keywords", about_data={"architectures": "gru,time_cnn"}).narrowed(("crd",), (), ())
+    context = study.context(SpokenWords(), "0" * 16, 0)
+    assert {point["start"] for point in study.space.starting_points(context)} >= {"time_cnn"}
+    sampler = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    models = {type(study.space(sampler.ask(), context).model) for _ in range(10)}
+    assert models == {TimeCNN}
+    alone = find_study("keywords", about_data={"architectures": "gru"})
+    left_out = alone.space.left_out(alone.context(SpokenWords(), "0" * 16, 0))
+    assert "looks at penultimate features of both networks" in left_out["contrastive_distillation"]
 
 
 def test_own_networks_have_no_architectures():

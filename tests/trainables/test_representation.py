@@ -117,7 +117,9 @@ def test_features_that_are_too_large_are_asked_for_live():
 
 def test_a_method_whose_features_the_teacher_lacks_is_refused():
     lacking = replace(given(3), lacking_features=(STAGES,))
-    with pytest.raises(ValueError, match="the teacher's network has no ends of stages"):
+    with pytest.raises(
+        ValueError, match="looks at ends of stages of both networks, and one of them has none"
+    ):
         methods.attention_transfer(lacking)
     assert methods.similarity_distillation(lacking).losses
 

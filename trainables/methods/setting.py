@@ -45,8 +45,8 @@ class Setting(Part):
         live_features: places in the teacher's network whose features are too large to be remembered, see
             :meth:`trainables.losses.base.Loss.looks_at`; a recipe that looks at one asks the teacher at every
             step. Default none.
-        lacking_features: places that the teacher's network does not have; a recipe that looks at one is
-            refused. Default none.
+        lacking_features: places that the teacher's network, or the student's, does not have; a recipe that
+            looks at one is refused. Default none.
         exit_layers: names of the layers after which early exits are, at most 4 in the order of execution;
             empty (default) where methods spread them by themselves.
         seed: drives all randomness but that of the remembered views, which all runs share.
@@ -111,7 +111,9 @@ class Setting(Part):
         if imitation is not None:
             looked_at = {place for loss in parts.get("losses", ()) for place in loss.looks_at()}
             if missed := sorted(looked_at.intersection(self.lacking_features)):
-                raise ValueError(f"the teacher's network has no {missed[0]}, which the method looks at")
+                raise ValueError(
+                    f"the method looks at {missed[0]} of both networks, and one of them has none"
+                )
             views = self.teacher_views if looked_at.isdisjoint(self.live_features) else None
             teacher = Fixed(self.known_teacher) if views is None else Remembered(self.known_teacher, views)
             found = {"teacher": teacher, "losses": (imitation,), "task_weight": imitation.weight.rest()}
