@@ -33,7 +33,7 @@ def slots_data(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp) -> pd.Data
     rows = trials[trials["trained_with"].isna() & trials["start_time"].notna()]
     rows = rows.sort_values(["start_time", "trial_id"], kind="stable").iloc[-MOST:]
     start = (rows["start_time"] - sweep.start_time).dt.total_seconds().to_numpy(dtype=float) / 60
-    until = rows["end_time"].fillna(now)
+    until = rows["end_time"].where(rows["end_time"].notna(), now.as_unit("ms"))
     end = (until - sweep.start_time).dt.total_seconds().to_numpy(dtype=float) / 60
     free: list[int] = []
     busy: list[tuple[float, int]] = []
