@@ -69,7 +69,7 @@ def test_mcnemar_is_the_mid_p_value(lost: int, gained: int, chance: float) -> No
 
 @given(COUNTS)
 def test_without_the_half_it_is_the_exact_test(counts: tuple[int, int, int]) -> None:
-    lost, gained, samples = counts
+    lost, gained, _ = counts
     if lost + gained:
         theirs = binomtest(min(lost, gained), lost + gained, 0.5).pvalue
         seen = binom.pmf(min(lost, gained), lost + gained, 0.5)
