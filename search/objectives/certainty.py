@@ -200,7 +200,7 @@ def share_interval(value: Any, samples: int | None) -> Interval | None:
     return wilson(float(value) * samples, samples)
 
 
-def compared(row: Mapping[str, Any], samples: int | None, split: str) -> Paired | None:
+def compared(row: Mapping[Any, Any], samples: int | None, split: str) -> Paired | None:
     """A student beside its teacher on a split; None where that was not counted.
 
     Args:
