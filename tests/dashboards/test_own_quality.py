@@ -62,7 +62,7 @@ def test_the_best_are_below(store: Path) -> None:
     assert next(column.title for column in columns(RMSE) if column.key == "loss") == "Lost to the teacher, m"
     told = [(card.label, card.value) for card in cards(trials, sweep)]
     assert told[0] == ("Teacher, full precision", "0.01500 m")
-    assert told[1] == ("Smallest within 1 m on validation", "100x smaller")
+    assert told[1] == ("Smallest within 1 m on validation", "143x smaller")
     assert limits_of(sweep) == {"validation_rmse": pytest.approx(0.0348)}
     steps = staircase(
         trials.assign(x=trials["packed_bytes"].astype(float), y=trials["validation_rmse"]), y_up=False
