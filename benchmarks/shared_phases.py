@@ -93,7 +93,7 @@ def measure(epochs: int, folder: Path) -> list[dict[str, Any]]:
     given = Setting(task, dict(context.origins)["fresh"], epochs, teacher.recipe_id, min(16, epochs))
     trials = Trials(arrays, file, products, folder / "trials")
     trials.run(methods.full_precision(replace(given, epochs=1)), None)  # the first loads what it needs
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method, recipes in families(given).items():
         phases = PhaseFolder(folder / f"phases-{method}", 10**9, "")
         alone, begun = [], []
