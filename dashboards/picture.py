@@ -70,6 +70,8 @@ def paper_figure(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> go
         margin={"l": 52, "r": 12, "t": 8, "b": 44},
         legend={"font": {"size": 0.85 * FONT}, "entrywidth": 0, "tracegroupgap": 2, "itemwidth": 30},
     )
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        axis.title.text = axis.title.text.replace(" = 1000 bytes", "").replace(", logarithmic", "")
     figure.update_xaxes(title={"font": {"size": FONT}, "standoff": 6}, tickfont={"size": 0.92 * FONT})
     figure.update_yaxes(title={"font": {"size": FONT}, "standoff": 4}, tickfont={"size": 0.92 * FONT})
     return figure

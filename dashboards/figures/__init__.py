@@ -32,6 +32,7 @@ from dashboards.figures.progress import (
     states_data,
     states_figure,
 )
+from dashboards.figures.slots import slots_data, slots_figure
 from dashboards.figures.trial import bytes_data, bytes_figure, curves_figure, levels_figure
 from dashboards.theme import DARK, LIGHT, Theme, theme_of
 
@@ -70,6 +71,8 @@ __all__ = [
     "quality_axis",
     "seconds_left",
     "slice_figure",
+    "slots_data",
+    "slots_figure",
     "staircase",
     "states_data",
     "states_figure",

@@ -280,3 +280,18 @@ def test_importance_has_a_spread_and_too_few_trials_say_nothing() -> None:
     bars = figures.importance_figure({"accuracy": found})
     assert max(bars.data[0].error_x.array) >= 0
     assert "Too few trials to say" in figures.importance_figure({}).layout.annotations[0].text
+
+
+def test_trials_stand_in_the_slots_that_they_ran_in() -> None:
+    def at(minute: int) -> pd.Timestamp:
+        return pd.Timestamp("2026-01-02 03:04", tz="UTC") + pd.Timedelta(minutes=minute)
+
+    ran = ((0, 10), (1, 3), (4, 8), (9, None))
+    frame = trials(
+        *({"start_time": at(a), "end_time": None if b is None else at(b)} for a, b in ran),
+        {"start_time": at(0), "trained_with": "t0"},
+    )
+    found = figures.slots_data(frame, sweep(), at(12))
+    assert found["slot"].tolist() == [0, 1, 1, 1]
+    assert found["end"].tolist() == [10.0, 3.0, 8.0, 12.0]
+    assert figures.slots_figure(found).data and figures.slots_figure(found.iloc[:0]).layout.annotations
