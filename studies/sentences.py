@@ -49,6 +49,7 @@ STUDY = Study(
     epochs=8,
     trials=30,
     space=replace(IMAGES, starts={"bits": 4, "learning_rate": 5e-3}),
+    teacher_threads=1,
     teacher_views=1,
     teacher_learning_rate=1e-3,
     architectures=SENTENCE_ARCHITECTURES,

@@ -16,6 +16,7 @@ from dashboards.axes import SIZE, Axis, axes_of, axis_of, quality_axis
 from dashboards.figures.compare import Comparison, Side, compare, fronts_figure, growth_figure
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import COLOURS, FrontView, front_view, limits_of, staircase
+from dashboards.figures.pair import confusion_figure, confusions, curves_of_two
 from dashboards.figures.parameters import (
     contour_data,
     contour_figure,
@@ -49,9 +50,12 @@ __all__ = [
     "bytes_data",
     "bytes_figure",
     "compare",
+    "confusion_figure",
+    "confusions",
     "contour_data",
     "contour_figure",
     "curves_figure",
+    "curves_of_two",
     "front_figure",
     "front_view",
     "fronts_figure",

@@ -9,29 +9,22 @@ import typer
 
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
-    Architectures,
     AsJson,
     BatchSize,
     Compute,
     Crop,
     DataDir,
-    DataSetName,
     Download,
     Epochs,
     Fixes,
     Flip,
     ImageSize,
-    LabelShare,
     Mean,
     Methods,
     NetworkName,
     OwnModel,
-    QualityName,
     Ranges,
-    Seconds,
-    SkipUnreadable,
     SourceLanguage,
-    SplitWay,
     Std,
     StoreDir,
     StudyName,
@@ -50,6 +43,15 @@ from rayduce.commands.console import (
     out,
     print_json,
     problems,
+)
+from rayduce.commands.data_options import (
+    Architectures,
+    DataSetName,
+    LabelShare,
+    QualityName,
+    Seconds,
+    SkipUnreadable,
+    SplitWay,
 )
 from rayduce.commands.help import Command
 from rayduce.commands.limits import (

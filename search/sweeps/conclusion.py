@@ -14,6 +14,7 @@ from search.log.folder import FRONT_FILE, SETTINGS_FILE
 from search.objectives.aliases import Candidate, aliases
 from search.objectives.certainty import GAINED, LOST, compared, samples_of
 from search.objectives.costs import cost_of
+from search.objectives.families import families_text
 from search.objectives.mark import MARK_NAME, MARK_TAG, NO_MARK, RuntimeMark
 from search.objectives.yardstick import Yardstick
 from search.planning.compute import epochs_in_words
@@ -178,6 +179,10 @@ def finish_sweep(
     described = {trial_id: record.described() for trial_id, record in records.items()}
     about = f"The sweep {plain(short)}.\n\n{about}" if short else about
     about = f"{MARK_NAME}: {plain(told)}.\n\n{about}" if (told := mark.text(quality)) else about
+    models = [summary(records[trial_id].recipe)["model"] for trial_id in front]
+    sizes = [records[trial_id].metrics[yardstick.size] for trial_id in front]
+    told = families_text([*zip(models, sizes, strict=True)])
+    about = f"{plain(told)}.\n\n{about}" if told else about
     write_file(tracker.folder.front, front_csv(records, front, yardstick, chosen, mark).encode())
     facts = {f"teacher_{name}": value for name, value in yardstick.teacher.items()} | mark.metrics
     tracker.finish_sweep(

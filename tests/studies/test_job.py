@@ -552,3 +552,14 @@ def test_a_file_may_name_a_quality(write_job, text, name):
 def test_a_quality_that_does_not_fit_is_refused_with_those_that_do(write_job, text, name):
     with pytest.raises(StudyError, match=f"quality must be a function or one of .*, got '{name}'"):
         Opened(write_job(text + f'\nquality = "{name}"\n'))
+
+
+def test_a_network_of_two_inputs_is_put_into_whole_numbers(write_job):
+    opened = Opened(write_job(REGRESSION))
+    origin = dict(opened.study.students)[TEACHER]
+    recipe = methods.int8_post_training_quantization(opened.setting(origin, 0))
+    data = train(recipe, opened.loaded, opened.sources, CPU)
+    batch = next(opened.loaded.in_order("test"))
+    with torch.no_grad():
+        found, expected = (call(each, batch.inputs) for each in (open_student(data)[1], opened.teacher))
+    assert torch.allclose(found, expected, atol=0.1 * float(expected.abs().max()))

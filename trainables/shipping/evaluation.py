@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.batch import Batch
 from trainables.calibration import InputBatches
+from trainables.calling import tensors_of
 from trainables.compression.compressed_weight import check_finite, compressible, narrowed, stored_tensors
 from trainables.compression.places import Layout, layout
 from trainables.compression.quantized_inputs import (
@@ -105,7 +106,7 @@ def _ranges(
     recipe: Recipe, tensors: Mapping[str, Stored], inputs: InputBatches, model: Model | None
 ) -> dict[str, Stored]:
     """The ranges of the inputs of the network that ``tensors`` rebuild, on the inputs' device."""
-    network = rebuild(recipe, tensors, model).to(next(iter(inputs())).device)
+    network = rebuild(recipe, tensors, model).to(tensors_of(next(iter(inputs())))[0].device)
     calibrate(network, inputs)
     ranges: dict[str, Stored] = {}
     for prefix, quantizer in input_quantizers(network):

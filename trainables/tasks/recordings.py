@@ -158,8 +158,8 @@ def drawn_splits(files: Sequence[Recording], classes: Sequence[str], way: str) -
     Args:
         files: with the splits that the folder gives.
         classes: all, sorted.
-        way: ``speakers``, so that nobody speaks on two sides, where every name says who speaks and there are
-            at least three of them; or ``recordings``, 15 % of each class.
+        way: ``speakers``, so that nobody speaks on two sides, where every name says who speaks and each class
+            has a speaker for every split; or ``recordings``, 15 % of each class.
 
     Raises:
         DataError: a class has no recordings in a split that was drawn by speakers.
@@ -170,8 +170,7 @@ def drawn_splits(files: Sequence[Recording], classes: Sequence[str], way: str) -
     rest = np.flatnonzero([file.split in ("", "train") for file in files])
     own = [files[number] for number in rest.tolist()]
     missing = [split for split in SPLITS[1:] if not len(given[split])]
-    speakers = [file.speaker for file in own]
-    if way == "speakers" and all(speakers) and len(set(speakers)) > len(missing):
+    if way == "speakers" and _speak(own, classes, 1 + len(missing)):
         parts = _by_speaker(own, missing)
     else:
         labels = np.array([classes.index(file.label) for file in own])
@@ -187,6 +186,28 @@ def drawn_splits(files: Sequence[Recording], classes: Sequence[str], way: str) -
                 "pass --split recordings"
             )
     return found
+
+
+def _speak(files: Sequence[Recording], classes: Sequence[str], least: int) -> bool:
+    """Whether all names say who speaks, so many of them in each class.
+
+    In ``dog/dog_1.wav`` the name says what the folder says, and nobody speaks.
+    """
+    speakers: dict[str, set[str]] = {label: set() for label in classes}
+    for file in files:
+        speakers[file.label].add(file.speaker)
+    return all("" not in found and len(found) >= least for found in speakers.values())
+
+
+def shared_speakers(files: Sequence[Recording], chosen: Mapping[str, np.ndarray]) -> list[str]:
+    """Who speaks in the training split and in another one, as far as names say it; sorted."""
+    said = {split: {files[number].speaker for number in chosen[split].tolist()} for split in SPLITS}
+    found = (said["validation"] | said["test"]) & said["train"] - {""}
+    labels: dict[str, set[str]] = {name: set() for name in found}
+    for file in files:
+        if (name := file.speaker) in labels:
+            labels[name].add(file.label)
+    return sorted(name for name, several in labels.items() if len(several) > 1)
 
 
 def _by_speaker(files: Sequence[Recording], missing: Sequence[str]) -> dict[str, np.ndarray]:

@@ -180,7 +180,7 @@ class SentenceFolder(Task):
                 f"the sentences in {say(directory)} are not those of the recipe (digest {found.digest} "
                 f"instead of {self.digest}); pass --data DIR with the original folder"
             )
-        splits = _drawn(found, self.classes)
+        splits = drawn_sentences(found, self.classes)
         learnt = self._learnt(found)
         vocabulary, arrays = Vocabulary(learnt), {"vocabulary": learnt}
         for split in SPLITS:
@@ -327,7 +327,7 @@ class LoadedSentences:
         return Batch(self._tokens[split][there].long(), self._labels[split][there], there, view)
 
 
-def _drawn(found: Sentences, classes: tuple[str, ...]) -> dict[str, list[Line]]:
+def drawn_sentences(found: Sentences, classes: tuple[str, ...]) -> dict[str, list[Line]]:
     """All three splits; those that are missing are drawn, equal sentences together."""
     missing = [split for split in SPLITS[1:] if split not in found.splits]
     if not missing:

@@ -36,6 +36,7 @@ from trainables.tasks.recordings import (
     list_recordings,
     read_sound,
     resampled,
+    shared_speakers,
 )
 from trainables.tasks.sounds import SoundTask, white_noise
 
@@ -247,8 +248,10 @@ def _bytes(found: Found, path: str) -> bytes:
 
 
 def _copies(read: _Read, chosen: dict[str, np.ndarray]) -> Tallies:
-    """Counts recordings of validation and test that training has, too."""
+    """Counts speakers and recordings of validation and test that training has, too."""
     doubtful = Tallies()
+    for name in shared_speakers(read.files, chosen):
+        doubtful.add("speakers of validation or test who train, too", name)
     trained = {read.sounds[number].tobytes() for number in chosen["train"]}
     for split in SPLITS[1:]:
         for number in chosen[split]:

@@ -143,6 +143,23 @@ def test_nobody_speaks_on_two_sides(folder: Path) -> None:
     assert arrays["train_sounds"].shape == (8, 8000) and arrays["test_labels"].tolist() == [0, 0, 1, 1]
 
 
+def test_names_that_repeat_the_class_say_nothing_of_speakers(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for take in range(8):
+            hz = 300 + 10 * take + 5 * (label == "dog")
+            soundfile.write(tmp_path / label / f"{label}_{take}.wav", tone(hz), 8000)
+    task, notes = SoundFolder.examine(tmp_path)
+    assert len(task.load(tmp_path)["train_labels"]) == 12 and not notes.doubtful
+
+
+def test_speakers_on_both_sides_are_told(folder: Path) -> None:
+    _, apart = SoundFolder.examine(folder)
+    _, mixed = SoundFolder.examine(folder, split="recordings")
+    assert not apart.doubtful
+    assert mixed.doubtful[0].kind == "speakers of validation or test who train, too"
+
+
 def test_speech_commands_split_by_their_own_rule() -> None:
     names = [f"{number:08x}" for number in range(400)]
     files = [
