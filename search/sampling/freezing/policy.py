@@ -57,7 +57,7 @@ class Settings:
     random: int = 4
     finished: int = 1
     stops: bool = True
-    price: float = 0.0
+    price: float = 0.25
     siblings: bool = True
     fitted: int = 180
     conditioned: int = 350

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from search.sampling.freezing.courses import Course
 from search.sampling.freezing.outline import Outline
-from search.sampling.freezing.regression import Ridge
+from search.sampling.freezing.regression import Ridge, Smooth
 
 Array = NDArray[np.float64]
 
 SPREAD = 0.05
 """Least deviation of what is said of a cost, in doublings."""
+
+FIRST, GAINED, OTHER = 0.1, 0.02, 1.0
+"""Variances of what a rule of thumb is wrong by, of what training changes, and of costs without a rule."""
 
 SECONDS, START = 1.0, 0.3
 """Of an epoch and of a beginning, as long as nothing was seen: only their ratio matters."""
@@ -43,7 +46,7 @@ class Cost:
 
     def __init__(self, column: int, size: bool, limited: bool = False) -> None:
         self._column, self._size, self._limited = column, size, limited
-        self._first = self._gain = Ridge(np.zeros((0, 0)), np.zeros(0))
+        self._first = self._gain = Smooth(np.zeros((0, 0)), np.zeros(0), 1.0)
         self._deviation = 1.0
         self.known = size
 
@@ -60,8 +63,8 @@ class Cost:
                 ends.append(row)
                 gains.append(last - known)
         self.known = self._size or bool(rows)
-        self._first = Ridge(inputs[rows], np.array(first), 0.0, 0.1)
-        self._gain = Ridge(inputs[ends], np.array(gains), 0.0, 1.0)
+        self._first = Smooth(inputs[rows], np.array(first), FIRST if self._size else OTHER)
+        self._gain = Smooth(inputs[ends], np.array(gains), GAINED)
         if len(rows) > 8:
             left = np.array(first) - self._first.at(inputs[rows])
             self._deviation = max(float(left.std()), SPREAD)
