@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
-
-import pandas as pd
 
 from search.objectives.certainty import CONFIDENCE, Interval, compared, samples_of, share_interval
 from trainables.metrics import Quality
@@ -113,7 +112,7 @@ def on_split(
         prefix: before the names of the split's metrics, one of :data:`search.objectives.certainty.SPLITS`.
     """
     value = row.get(prefix + quality.name)
-    if value is None or pd.isna(value) or not math.isfinite(value):
+    if not isinstance(value, Real) or not math.isfinite(value):  # pandas has a NA of its own
         return None
     samples = samples_of(teacher, quality, prefix)
     own, beside = teacher.get(prefix + quality.name, math.nan), compared(row, samples, prefix)
