@@ -29,14 +29,8 @@ from search.sampling.searcher import Judge, OptunaSearcher
 from search.store.frames import records, tensors_of
 from search.store.mlflow_client import METRIC_TAG
 from search.store.store import Store, StoreError, open_store
-from search.teaching.kept import (
-    cached_product,
-    cached_teacher,
-    keep_product,
-    keep_teacher,
-    product_path,
-    teacher_path,
-)
+from search.teaching.kept import cached_teacher, keep_teacher, teacher_path
+from search.teaching.products import cached_product, keep_product, product_path
 from search.tracking.delivery import SWEEP as SWEEP_RUN
 from search.tracking.record import Record
 from search.tracking.tracker import SweepTracker

@@ -119,7 +119,7 @@ def lost_axis(sweep: Sweep) -> Lost:
     return Lost(
         quality.validation,
         f"validation {quality.step()} lost",
-        f"Validation {quality.label} lost to the teacher ({quality.step()}, logarithmic)",
+        f"Validation {quality.label} lost ({quality.step()}, logarithmic)",
         "down",
         quality.scale,
         True,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import html
+import json
+from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
+from plotly.utils import PlotlyJSONEncoder
 
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import front_view
 from dashboards.style import PLOT_CONFIG, stylesheet
 from dashboards.summary import (
-    CAPTION,
     Card,
+    caption,
     cards,
     columns,
     facts,
@@ -21,6 +25,7 @@ from dashboards.summary import (
     front_rows,
 )
 from dashboards.text import fit_sweep, fit_trials
+from dashboards.theme import DARK
 from search.store.sweep import Sweep
 
 # Nothing is fetched, whatever a string in the page may hold.
@@ -43,8 +48,10 @@ def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
     """
     trials, sweep = fit_trials(trials), fit_sweep(sweep)
     # Without run ids, for which an offline page has no use: 35 bytes each.
-    figure = front_figure(front_view([(sweep, trials)]), ids=False)
+    view = front_view([(sweep, trials)], scale="lost")
+    figure = front_figure(view, ids=False)
     plot = figure.to_html(full_html=False, include_plotlyjs=False, config=PLOT_CONFIG, div_id="front")
+    dark = _colours(front_figure(view, DARK, ids=False))
     title = html.escape(sweep.name)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -52,7 +59,11 @@ def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · Rayduce</title>
+<title>Front · {title} · Rayduce</title>
+<script>
+const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+document.documentElement.dataset.theme = dark ? "dark" : "light";
+</script>
 <style>{stylesheet()}</style>
 <script>{get_plotlyjs()}</script>
 </head>
@@ -68,7 +79,7 @@ def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
 <section class="cards">{"".join(_card(card) for card in cards(trials, sweep))}</section>
 <section class="panel">
 <h2>Quality against size</h2>
-<p class="caption">{CAPTION}</p>
+<p class="caption">{html.escape(caption(sweep))}</p>
 <div class="plot">{plot}</div>
 </section>
 <section class="panel">
@@ -79,6 +90,20 @@ def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
 <p class="footnote">{html.escape(footnote(sweep))}</p>
 </main>
 <script>
+if (dark) {{
+  const colours = {dark};
+  const figure = document.getElementById("front");
+  const recoloured = figure.data.map((trace, i) => merged(trace, colours.traces[i]));
+  Plotly.react(figure, recoloured, merged(figure.layout, colours.layout));
+}}
+function merged(into, more) {{
+  const found = {{...into}};
+  for (const [name, value] of Object.entries(more)) {{
+    const nested = value && typeof value === "object" && !Array.isArray(value);
+    found[name] = nested ? merged(into[name] ?? {{}}, value) : value;
+  }}
+  return found;
+}}
 document.querySelectorAll("table.front button").forEach((button) => {{
   button.onclick = () => navigator.clipboard.writeText(button.previousElementSibling.textContent)
     .then(() => {{
@@ -90,6 +115,29 @@ document.querySelectorAll("table.front button").forEach((button) => {{
 </body>
 </html>
 """
+
+
+def _colours(figure: go.Figure) -> str:
+    """What of a figure is colour, as JSON that can stand in a script: for who has a dark screen."""
+    whole = figure.to_plotly_json()
+    layout = {name: whole["layout"].get(name) for name in ("template", "shapes", "annotations")}
+    found = {
+        "traces": [_coloured(trace) for trace in whole["data"]],
+        "layout": {name: value for name, value in layout.items() if value is not None},
+    }
+    return json.dumps(found, cls=PlotlyJSONEncoder).replace("<", "\\u003c")
+
+
+def _coloured(part: dict[str, Any]) -> dict[str, Any]:
+    """The colours in a trace, at the places that they have there."""
+    found: dict[str, Any] = {}
+    for name, value in part.items():
+        if isinstance(value, dict):
+            if inner := _coloured(value):
+                found[name] = inner
+        elif name in ("color", "fillcolor", "bordercolor"):
+            found[name] = value
+    return found
 
 
 def _card(card: Card) -> str:

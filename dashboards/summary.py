@@ -59,9 +59,9 @@ class Failure(NamedTuple):
     reason: str
 
 
-CAPTION = (
-    "Filled: students; in full colour on the front, so no other is both smaller and better. Hollow: ended "
-    "early. Whiskers: 95 % intervals on validation."
+_CAPTION = (
+    "Filled: students; in full colour on the front, so no other is both smaller and better. "
+    "Hollow: those that ended early."
 )
 _FOOTNOTE = (
     "1 kB = 1000 bytes. Sizes are those of the packed file, everything included; smaller: the teacher's "
@@ -69,6 +69,12 @@ _FOOTNOTE = (
     "chosen; the test split is measured once, for the members of the front. Latency: ONNX Runtime, one "
     "thread, batch of 1, 10th percentile."
 )
+
+
+def caption(sweep: Sweep) -> str:
+    """How the figure is read."""
+    sure = samples_of(sweep.teacher, sweep.quality, VALIDATION) is not None
+    return _CAPTION + (f" Whiskers: {SURE} intervals on validation." if sure else "")
 
 
 def footnote(sweep: Sweep) -> str:

@@ -63,7 +63,8 @@ class Sweep:
         methods: short names of methods to search; none (default) are the study's own.
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
-        sampler: ``tpe`` (default), ``gp``, ``nsga2``, ``random``, ``qmc`` or ``reinforce``.
+        sampler: ``tpe`` (default), ``freeze-thaw``, ``gp``, ``nsga2``, ``random``, ``qmc`` or
+            ``reinforce``.
         scheduler: ``pareto`` (default) ends students early that have no prospect of the front, ``revive``
             also takes them up again, ``none`` trains all.
         learn_from: names of earlier sweeps of the store.

@@ -26,7 +26,7 @@ from trainables.predictions import Classes
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.shipping.evaluation import open_student
 from trainables.shipping.predicting import answers
-from trainables.tasks.base import Arrays, LoadedTask
+from trainables.tasks.base import Arrays, LoadedTask, TaughtTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.training.checkpoint import CheckpointError
 from trainables.training.device_numbers import known_of_device, said_by_device, without_device
@@ -43,7 +43,7 @@ from trainables.training.trial_folder import (
     writing_to_the_store,
 )
 from trainables.training.trial_metrics import TrialSettings, export_metrics, final_metrics, first_metrics
-from trainables.training.trial_sources import TrialSources
+from trainables.training.trial_sources import Making, Products, TrialSources
 
 LAYERS, SAID = "layers", "said"
 """Under which a result holds the student's layers and the classes it says until they are in its folder."""
@@ -96,6 +96,7 @@ class StudentTrial(tune.Trainable):
         measured: Mapping[str, ray.ObjectRef[Copy]] | None = None,
         given: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         routes: Mapping[str, Mapping[int, np.ndarray]] | None = None,
+        products: Products | None = None,
     ) -> None:
         """Called once per actor; the arguments stay for every trial it serves."""
         assert arrays is not None and teachers is not None and outputs is not None and settings is not None
@@ -104,8 +105,9 @@ class StudentTrial(tune.Trainable):
         torch.set_num_threads(settings.threads)
         allow_all(settings.own)
         self._arrays, self._settings = arrays, settings
-        self._measured = measured or {}
-        self._sources = TrialSources(teachers, outputs, given or {}, routes)
+        self._measured, self._has_products = measured or {}, products is not None
+        making = None if products is None else Making(products, arrays, settings.device, settings.threads)
+        self._sources = TrialSources(teachers, outputs, given or {}, routes, making)
         self._shared = SharedPhases(settings.phases, settings.device, settings.threads, teachers)
         self._forget(config)
 
@@ -194,14 +196,20 @@ class StudentTrial(tune.Trainable):
                 seconds = self._borrowed + time.perf_counter() - self._started
                 self._shared.keep(trainer.recipe, prefix, trainer.shared(prefix), loss, seconds)
 
-    def _open(self, recipe: Recipe) -> LoadedTask:
-        return recipe.task.open(self._arrays, torch.device(self._settings.device), recipe.shared_seed)
+    def _open(self, recipe: Recipe, *, train: bool = False) -> LoadedTask:
+        """Its task; to ``train`` on it, with what the teacher makes of its data."""
+        task, arrays = recipe.task, self._arrays
+        if train and isinstance(task, TaughtTask) and self._has_products:
+            arrays = self._sources.taught(task)
+        return task.open(arrays, torch.device(self._settings.device), recipe.shared_seed)
 
     def _begin(self, recipe: Recipe) -> Trainer:
         """The trainer, built at first use: an error while an actor is reset would end the whole sweep."""
         if self._trainer is None:
-            started = time.perf_counter()
+            # What the teacher makes for all students is no time of the first one's.
+            started = time.perf_counter() - self._sources.seconds
             trainer = self._fresh(recipe)
+            started += self._sources.seconds
             before = 0.0
             if self._folder is not None:
                 if self._before is not None:
@@ -216,7 +224,7 @@ class StudentTrial(tune.Trainable):
 
     def _fresh(self, recipe: Recipe) -> Trainer:
         device = torch.device(self._settings.device)
-        return Trainer(recipe, self._open(recipe), self._sources, device, self._keep)
+        return Trainer(recipe, self._open(recipe, train=True), self._sources, device, self._keep)
 
     def _result_of(
         self, recipe: Recipe, task: LoadedTask, epoch: int, files: Files, started: float

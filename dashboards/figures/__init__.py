@@ -16,6 +16,7 @@ from dashboards.axes import SIZE, Axis, axes_of, axis_of, quality_axis
 from dashboards.figures.compare import Comparison, Side, compare, fronts_figure, growth_figure
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import COLOURS, FrontView, front_view, limits_of, staircase
+from dashboards.figures.pair import confusion_figure, confusions, curves_of_two
 from dashboards.figures.parameters import (
     contour_data,
     contour_figure,
@@ -31,6 +32,7 @@ from dashboards.figures.progress import (
     states_data,
     states_figure,
 )
+from dashboards.figures.slots import slots_data, slots_figure
 from dashboards.figures.trial import bytes_data, bytes_figure, curves_figure, levels_figure
 from dashboards.theme import DARK, LIGHT, Theme, theme_of
 
@@ -49,9 +51,12 @@ __all__ = [
     "bytes_data",
     "bytes_figure",
     "compare",
+    "confusion_figure",
+    "confusions",
     "contour_data",
     "contour_figure",
     "curves_figure",
+    "curves_of_two",
     "front_figure",
     "front_view",
     "fronts_figure",
@@ -66,6 +71,8 @@ __all__ = [
     "quality_axis",
     "seconds_left",
     "slice_figure",
+    "slots_data",
+    "slots_figure",
     "staircase",
     "states_data",
     "states_figure",

@@ -137,10 +137,9 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
         name, symbol, colour = html.escape(group, quote=False), symbol_of(place), colour_of(place, theme)
         finished = rows["state"] == "finished"
         kinds = (~finished, finished & ~rows["front"], finished & rows["front"])
-        for part, (on_front, ended) in zip(
-            kinds, ((False, True), (False, False), (True, False)), strict=True
-        ):
-            part = rows[part]
+        looks = ((False, True), (False, False), (True, False))
+        for those, (on_front, ended) in zip(kinds, looks, strict=True):
+            part = rows[those]
             if part.empty:
                 continue
             figure.add_trace(

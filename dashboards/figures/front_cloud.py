@@ -48,7 +48,7 @@ def cloud(view: FrontView, theme: Theme, height: int, ids: bool) -> go.Figure:
                 customdata=part["run_id"].tolist() if ids else None,
                 marker={
                     "color": colour_of(place, theme),
-                    "size": 5.5 if on_front else 3,
+                    "size": 7 if on_front else 4,
                     "opacity": 1.0 if on_front else 0.25,
                 },
             )
@@ -57,7 +57,7 @@ def cloud(view: FrontView, theme: Theme, height: int, ids: bool) -> go.Figure:
     figure.update_layout(
         scene={
             **{name: _axis_3d(view, axis, name[0]) for name, axis in axes.items()},
-            "camera": {"eye": {"x": 1.5, "y": -1.5, "z": 0.7}},
+            "camera": {"eye": {"x": 1.75, "y": -1.75, "z": 0.85}},
             "aspectmode": "manual",
             "aspectratio": {"x": 1.25, "y": 1.25, "z": 0.85},
         },

@@ -20,7 +20,7 @@ def add_reference(figure: go.Figure, view: FrontView, theme: Theme) -> None:
         y=view.reference["y"].tolist(),
         mode="markers+text",
         text=[*[""] * (len(view.reference) - 1), "full precision"],
-        textposition="bottom center",
+        textposition="top center",
         textfont={"size": 11.5, "color": theme.soft},
         name="Best in full precision",
         showlegend=False,

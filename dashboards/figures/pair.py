@@ -79,9 +79,9 @@ def confusion_figure(true: Classes, said: Classes, name: str, theme: Theme = LIG
     classes = np.union1d(true, said) if several else np.sort(worst.to_numpy())
     place = {int(each): i for i, each in enumerate(classes)}
     table = np.full((len(classes), len(classes)), np.nan)
-    for row in pairs.itertuples(index=False):
-        if row.true in place and row.said in place:
-            table[place[row.true], place[row.said]] = row.count
+    for is_so, answer, number in pairs.to_numpy(dtype=int).tolist():
+        if is_so in place and answer in place:
+            table[place[is_so], place[answer]] = number
     names = [str(each) for each in classes]
     figure = styled(go.Figure(), theme, 340)
     figure.add_heatmap(

@@ -44,20 +44,20 @@ def labels_of(names: list[str]) -> dict[str, str]:
     return {name: label if taken.count(label) == 1 else name for name, label in short.items()}
 
 
-def importance_figure(
-    shares: dict[str, pd.Series[float]], theme: Theme = LIGHT, *, most: int = 10
-) -> go.Figure:
-    """Bars of how much each parameter explains, per objective.
+def importance_figure(spreads: dict[str, pd.DataFrame], theme: Theme = LIGHT, *, most: int = 10) -> go.Figure:
+    """Bars of how much each parameter explains, per objective; whiskers say how far that can be relied on.
 
     Args:
-        shares: objective -> parameter -> share, as :func:`search.objectives.importance.importance` computes
-            it.
+        spreads: objective -> share, low and high of each parameter, as
+            :func:`search.objectives.importance.importance_spread` computes them.
         theme: its colours.
         most: parameters shown, those that matter most to any objective.
     """
-    table = pd.DataFrame(shares).fillna(0.0)
+    table = pd.DataFrame({name: each["share"] for name, each in spreads.items()}).fillna(0.0)
     if table.empty:
-        return empty(theme, 300, "Eight finished trials with different parameters are needed")
+        return empty(
+            theme, 300, "Too few trials to say: eight finished ones with different parameters are needed"
+        )
     table = table.loc[table.max(axis=1).sort_values().index[-most:]]
     labels = labels_of([str(name) for name in table.index])
     figure = styled(go.Figure(), theme, 110 + 24 * len(table) * max(1, round(0.8 * len(table.columns))))
@@ -68,12 +68,40 @@ def importance_figure(
             orientation="h",
             name=html.escape(str(objective), quote=False),
             marker={"color": theme.colour(i)},
+            error_x=_whiskers(spreads[str(objective)].reindex(table.index).fillna(0.0), theme),
             hovertemplate="%{y}: %{x:.0f} %<extra></extra>",
         )
     figure.update_layout(bargap=0.3, margin={"l": 10, "t": 40})
     figure.update_xaxes(title_text="Share of the variance explained (%)", rangemode="tozero")
     figure.update_yaxes(showgrid=False, ticksuffix="  ")
     return figure
+
+
+def _whiskers(spread: pd.DataFrame, theme: Theme) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (100 * (spread["high"] - spread["share"])).round(2).tolist(),
+        "arrayminus": (100 * (spread["share"] - spread["low"])).round(2).tolist(),
+        "color": theme.soft,
+        "thickness": 1.3,
+        "width": 3,
+    }
+
+
+def doubtful(spreads: dict[str, pd.DataFrame]) -> str:
+    """A sentence where trials are too few for an order of the parameters; empty where they are not.
+
+    That is where the one that matters most to an objective may matter less than the second.
+    """
+    open_ = [
+        name
+        for name, each in spreads.items()
+        if len(each) > 1 and each["low"].iloc[0] < each["high"].iloc[1:].max()
+    ]
+    if not open_:
+        return ""
+    return f"Too few trials to say which matters most to {' and '.join(open_)}: the whiskers overlap."
 
 
 def parallel_figure(

@@ -18,6 +18,8 @@ from trainables.metrics import Quality
 
 AGAINST = {"trials": "trials that ended", "time": "time"}
 STATES = ("finished", "running", "pruned", "stopped", "failed")
+STATE_COLOURS = dict(zip(STATES, (2, 0, 4, 5, 1), strict=True))
+"""State -> the number of its colour."""
 
 
 class Corner(NamedTuple):
@@ -209,7 +211,7 @@ def states_figure(counts: pd.Series[int], total: int, theme: Theme = LIGHT) -> g
         theme: its colours.
     """
     figure = styled(go.Figure(), theme, 96)
-    colours = dict(zip(STATES, (2, 0, 4, 5, 1), strict=True))
+    colours = STATE_COLOURS
     waiting = max(total - int(counts.sum()), 0)
     for state, number in [*counts.items(), *([("to come", waiting)] if waiting else [])]:
         figure.add_bar(

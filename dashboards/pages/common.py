@@ -40,7 +40,7 @@ def choice(
     name: str,
     label: str,
     options: Sequence[tuple[str, str]] = (),
-    value: str | None = None,
+    value: str | list[str] | None = None,
     *,
     multiple: bool = False,
     width: int = 190,

@@ -169,7 +169,8 @@ def _apart(found: list[Any]) -> str:
 def _ratio(left: Any, right: Any) -> str:
     if missing(left) or missing(right) or not float(left):
         return ""
-    return f"{100 * (float(right) / float(left) - 1):+.0f} %".replace("-", "\N{MINUS SIGN}")
+    text = f"{100 * (float(right) / float(left) - 1):+.0f} %".replace("-", "\N{MINUS SIGN}")
+    return "=" if left == right else text
 
 
 def _recipes(live: Live, left: _Side, right: _Side) -> Any:
@@ -189,6 +190,9 @@ def _different(one: Any, other: Any, name: str = "") -> list[tuple[str, str, str
         keys = dict.fromkeys((*one, *other))
         found = (_different(one.get(k), other.get(k), f"{name}.{k}" if name else str(k)) for k in keys)
         return [row for rows in found for row in rows]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [row for place, (a, b) in pairs for row in _different(a, b, f"{name}.{place}")]
     if one == other:
         return []
     return [(name, _short(one), _short(other))]

@@ -13,6 +13,7 @@ from dashboards.axes import SIZE, Axis, axis_of, quality_axis
 from dashboards.callbacks import Count, Text
 from dashboards.figures.parameters import (
     contour_figure,
+    doubtful,
     importance_figure,
     labels_of,
     parallel_figure,
@@ -23,7 +24,7 @@ from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph
 from dashboards.text import fit_trials, told
 from dashboards.theme import theme_of
-from search.objectives.importance import MOST_TRIALS, free, importance, ranked
+from search.objectives.importance import FORESTS, MOST_TRIALS, free, importance_spread, ranked
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from trainables.foreign import shown
@@ -42,9 +43,11 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
                 html.P(
                     "Share of the variance that each parameter explains by itself, over finished trials: "
                     f"functional ANOVA of a random forest, of an even sample beyond {MOST_TRIALS:,} trials. "
-                    "Parameters that always change together share what they explain.",
+                    "Parameters that always change together share what they explain. Whiskers: what it is if "
+                    "the trials are drawn again.",
                     className="caption",
                 ),
+                html.P(id="doubt"),
                 dcc.Loading(graph("importance"), delay_show=400, type="dot"),
             ],
         ),
@@ -91,7 +94,7 @@ class _Known:
         self._live = live
         self._lock = threading.Lock()
         self._parameters: dict[tuple[str, int], pd.DataFrame] = {}
-        self._shares: dict[tuple[str, int], dict[str, pd.Series[float]]] = {}
+        self._shares: dict[tuple[str, int], dict[str, pd.DataFrame]] = {}
 
     def parameters(self, sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Finished trials and their parameters, both by run id."""
@@ -106,17 +109,24 @@ class _Known:
                 self._parameters = {**_latest(self._parameters), key: found}
             return trials, self._parameters[key]
 
-    def shares(self, sweep: Sweep) -> dict[str, pd.Series[float]]:
-        """Objective -> importance of each parameter."""
+    def shares(self, sweep: Sweep) -> dict[str, pd.DataFrame]:
+        """Objective -> importance of each parameter, and how far it can be relied on."""
         trials, parameters = self.parameters(sweep)
         key = (sweep.run_id, len(trials))
         if key not in self._shares:
             found = {
-                axis.label: importance(parameters, pd.Series(axis.values(trials), index=trials.index))
+                axis.label: importance_spread(
+                    parameters, pd.Series(axis.values(trials), index=trials.index), forests(len(trials))
+                )
                 for axis in _objectives(sweep)
             }
             self._shares = {**_latest(self._shares), key: found}
         return self._shares[key]
+
+
+def forests(trials: int) -> int:
+    """Fewer where there are many trials: each takes longer, and they differ less."""
+    return FORESTS if trials <= 300 else 2
 
 
 def _latest(kept: dict[Any, Any]) -> dict[Any, Any]:
@@ -171,6 +181,7 @@ def _connect_menus(app: Dash, live: Live, known: _Known) -> None:
 def _connect_importance(app: Dash, live: Live, known: _Known) -> None:
     @app.callback(
         Output("importance", "figure"),
+        Output("doubt", "children"),
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
         Input(THEME, "data"),
@@ -180,8 +191,8 @@ def _connect_importance(app: Dash, live: Live, known: _Known) -> None:
         try:
             shares = {} if sweep is None else known.shares(sweep)
         except StoreError as error:
-            return empty(theme_of(theme), 300, told(error))
-        return importance_figure(shares, theme_of(theme))
+            return empty(theme_of(theme), 300, told(error)), ""
+        return importance_figure(shares, theme_of(theme)), doubtful(shares)
 
 
 def _connect_figures(app: Dash, live: Live, known: _Known) -> None:

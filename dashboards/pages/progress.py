@@ -21,6 +21,7 @@ from dashboards.figures.progress import (
     states_figure,
     verdict,
 )
+from dashboards.figures.slots import slots_data, slots_figure
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
 from dashboards.text import duration, method_label, missing, score, size, told
@@ -47,6 +48,11 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
                 graph("growth", height=340),
             ],
         ),
+        panel(
+            "When trials ran",
+            graph("slots", height=160),
+            caption="A bar per trial, in the lowest slot that was free when it started.",
+        ),
         html.Div(id="running"),
         html.Div(id="reasons"),
     ]
@@ -60,6 +66,7 @@ def register(app: Dash, live: Live) -> None:
         Output("left", "children"),
         Output("running", "children"),
         Output("reasons", "children"),
+        Output("slots", "figure"),
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
         Input(THEME, "data"),
@@ -67,11 +74,12 @@ def register(app: Dash, live: Live) -> None:
     def tell(_: Count | None, name: Text | None, theme: Text | None) -> Any:
         sweep = live.sweep(name)
         if sweep is None:
-            return states_figure(pd.Series(dtype="int64"), 0, theme_of(theme)), "", [], []
+            nothing = states_figure(pd.Series(dtype="int64"), 0, theme_of(theme))
+            return nothing, "", [], [], no_update
         try:
             trials = drawn(live.trials(sweep))
         except StoreError as error:
-            return no_update, html.Span(told(error)), [], []
+            return no_update, html.Span(told(error)), [], [], no_update
         counts = states_data(trials)
         total = _total(sweep, len(trials))
         return (
@@ -79,6 +87,7 @@ def register(app: Dash, live: Live) -> None:
             _left(trials, sweep),
             _running(trials, sweep),
             _reasons(trials),
+            slots_figure(slots_data(trials, sweep, pd.Timestamp.now(tz="UTC")), theme_of(theme)),
         )
 
     @app.callback(

@@ -131,7 +131,7 @@ def register(app: Dash, live: Live) -> None:
     def begin_again(name: Text | None, search: Text | None) -> Any:
         values = asked(search)
         sweep = live.sweep(name)
-        mine = sweep is not None and values.get("sweep") == sweep.name
+        mine = sweep is not None and values.get("sweep", sweep.name) == sweep.name
         return tuple(begin(sweep, values if mine else {}).values())
 
     @app.callback(Output("ship", "children"), Input(VERSION, "data"), Input(SWEEP, "value"), *FIELDS)

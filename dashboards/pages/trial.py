@@ -19,7 +19,6 @@ from dashboards.pages.common import (
     THEME,
     URL,
     VERSION,
-    choice,
     command,
     graph,
     note,
@@ -27,6 +26,7 @@ from dashboards.pages.common import (
     plain_table,
 )
 from dashboards.pages.layers import layers_table
+from dashboards.pages.trial_file import of_the_file
 from dashboards.summary import further_facts
 from dashboards.table import Column, columns_of
 from dashboards.text import (
@@ -54,40 +54,28 @@ NEIGHBOURS = 2
 
 def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run."""
+    name = None if sweep is None else sweep.name
+    untrained, unshipped = _empty(live, path, name)
     return [
-        html.Div(_told(live, path, None if sweep is None else sweep.name), id="trial-head"),
-        panel("While it trained", graph("curves")),
-        html.Section(
-            className="panel",
-            children=[
-                html.H2("Where its bytes are"),
-                html.P(
-                    "A bar per tensor of the packed file, with stored bits, share of zeros and share of the "
-                    "file; the mark is the order-0 entropy of its levels, which bounds coders that know "
-                    "only their frequencies.",
-                    className="caption",
-                ),
-                html.Div(id="bytes"),
-                html.Div([choice("tensor", "Levels of", [], None, width=340)], className="controls"),
-                graph("levels", height=300),
-            ],
-        ),
-        html.Section(
-            className="panel",
-            children=[
-                html.H2("What its layers cost"),
-                html.P(
-                    "Without the layers inside them. Multiply-adds are of one use; output is what a layer "
-                    "hands on, in the type that it has at run time, where it is no part of another layer. "
-                    "rayduce inspect --layers also measures shares of latency.",
-                    className="caption",
-                ),
-                html.Div(id="layers"),
-            ],
-        ),
+        html.Div(_told(live, path, name), id="trial-head"),
+        html.Div(panel("While it trained", graph("curves")), id="trained", hidden=untrained),
+        html.Div(of_the_file(), id="shipped", hidden=unshipped),
         html.Div(id="recipe"),
         dcc.Store(id="tensors"),
     ]
+
+
+def _empty(live: Live, path: str | None, name: str | None) -> tuple[bool, bool]:
+    """Whether a trial has no curves, and whether it has no file: no empty charts of what is not there."""
+    try:
+        found = _find(live, path, name)
+    except StoreError:
+        return False, False
+    if found is None:
+        return True, True
+    row = found[1].iloc[found[2]]
+    state, unmeasured = str(row["state"]), missing(row[found[0].quality.validation])
+    return state == "failed" and unmeasured, state in ("failed", "pruned", "stopped")
 
 
 def register(app: Dash, live: Live) -> None:
@@ -101,13 +89,15 @@ def register(app: Dash, live: Live) -> None:
 def _connect_head(app: Dash, live: Live) -> None:
     @app.callback(
         Output("trial-head", "children"),
+        Output("trained", "hidden"),
+        Output("shipped", "hidden"),
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
         State(URL, "pathname"),
         prevent_initial_call=True,  # the layout has it already
     )
     def tell(_: Count | None, name: Text | None, path: Text | None) -> Any:
-        return _told(live, path, name)
+        return _told(live, path, name), *_empty(live, path, name)
 
 
 def _connect_curves(app: Dash, live: Live) -> None:

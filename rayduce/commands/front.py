@@ -31,7 +31,7 @@ commands = typer.Typer()
 @commands.command(
     cls=Command,
     epilog="Examples:\n\n  rayduce front\n\n  rayduce front digits-1 --json\n\n"
-    "  rayduce front --html front.html --png front.png",
+    "  rayduce front --html front.html --pdf front.pdf",
 )
 def front(
     name: Annotated[
@@ -45,6 +45,12 @@ def front(
     ] = None,
     png: Annotated[
         Path | None, typer.Option("--png", metavar="FILE", help="Write the figure; uses Chromium.")
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="The same of lines, for a talk.")
+    ] = None,
+    pdf: Annotated[
+        Path | None, typer.Option("--pdf", metavar="FILE", help="The same of lines, for a paper's column.")
     ] = None,
 ) -> None:
     """List the students on the front of a sweep, smallest first.
@@ -60,7 +66,9 @@ def front(
         found = opened.sweep(name) if name is not None else newest_with_students(opened)
         rows = front_rows(opened, found)
         missing = "" if rows else why_no_front(opened, found)
-        for path in write_front(opened, found, html, png) if html or png else ():
+        named = {"png": png, "svg": svg, "pdf": pdf}
+        pictures = {kind: path for kind, path in named.items() if path is not None}
+        for path in write_front(opened, found, html, pictures) if html or pictures else ():
             err.print(f"Wrote {whole_line(str(path))}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(rows)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -81,6 +82,7 @@ def mlflow(store: StoreDir = DEFAULT_STORE, tracking_uri: TrackingUri = None, po
         sweeps = opened.all_sweeps()
         # MLflow's own front page, and its page of an experiment, are about chat models.
         runs = f"experiments/{opened.experiment_of(sweeps[0])}/runs" if sweeps else "experiments"
+        runs += f"?{front_query(sweeps[0].name, sweeps[0].size)}" if sweeps else "?"
         with opened.served() as served:
             _serve_mlflow(served, store, port, runs, copied=served != opened.tracking_uri)
 
@@ -97,7 +99,7 @@ def _serve_mlflow(uri: str, store: Path, port: int, runs: str, *, copied: bool) 
         "PYTHONWARNINGS": "ignore",  # its dependencies' business
         "MLFLOW_BACKEND_STORE_URI": uri,  # not on the command line, where everybody sees its password
     }
-    address = f"http://127.0.0.1:{port}/#/{runs}?workflowType=machine_learning"
+    address = f"http://127.0.0.1:{port}/#/{runs}&workflowType=machine_learning"
     out.print(
         f"MLflow is starting at {whole_line(address)} (Ctrl-C ends it).", highlight=False, soft_wrap=True
     )
@@ -123,6 +125,16 @@ def _serve_mlflow(uri: str, store: Path, port: int, runs: str, *, copied: bool) 
         signal.signal(number, lambda *_: child.terminate())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself
     raise typer.Exit(child.wait())
+
+
+def front_query(sweep: str, size: str) -> str:
+    """What MLflow's page of runs shows at first: the front of a sweep, smallest first."""
+    wanted = {
+        "searchFilter": f"tags.sweep = '{sweep}' and tags.front = 'true'",
+        "orderByKey": f"metrics.`{size}`",
+        "orderByAsc": "true",
+    }
+    return urlencode(wanted, quote_via=quote)
 
 
 def _check_port(port: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rayduce.commands.outputs import check_outputs, write_outputs
@@ -60,29 +60,40 @@ def serve_pages(
         raise Problem(str(error)) from error
 
 
-def write_front(opened: Store, sweep: Sweep, html: Path | None, png: Path | None) -> list[Path]:
-    """Write the front of a sweep as an offline page, as a picture, or both; files that exist are replaced.
+def write_front(opened: Store, sweep: Sweep, html: Path | None, pictures: Mapping[str, Path]) -> list[Path]:
+    """Write the front of a sweep as an offline page and as pictures; files that exist are replaced.
+
+    Args:
+        opened: the store.
+        sweep: of it.
+        html: the page; None for none.
+        pictures: kind (``png``, ``svg``, ``pdf``) -> file.
 
     Returns:
         What was written.
 
     Raises:
-        Problem: a file cannot be written, or nothing here can draw a picture; then neither is written.
+        Problem: a file cannot be written or has another suffix, or nothing here can draw a picture; then none
+            is written.
     """
-    from dashboards.picture import NoPicture, front_png
+    from dashboards.picture import NoPicture, front_picture
     from dashboards.report import front_html
     from dashboards.where import where
 
-    named = [path for path in (html, png) if path is not None]
+    named = [path for path in (html, *pictures.values()) if path is not None]
     if len(named) > len(set(named)):
-        raise Problem(f"--html and --png are both {html}; name two files.")
+        double = next(path for path in named if named.count(path) > 1)
+        raise Problem(f"{double} is named twice; name two files.")
     check_outputs(named, force=True)  # before anything is drawn
+    for kind, path in pictures.items():
+        if path.suffix.lower() != f".{kind}":
+            raise Problem(f"--{kind} writes a {kind.upper()}, and {path} has another suffix: use .{kind}.")
     trials, contents = opened.trials(sweep.name), {}
     try:
         if html is not None:
             contents[html] = front_html(trials, sweep, where(opened)).encode()
-        if png is not None:
-            contents[png] = front_png(trials, sweep)
+        for kind, path in pictures.items():
+            contents[path] = front_picture(trials, sweep, kind)
     except NoPicture as error:
         raise Problem(str(error)) from error
     write_outputs(contents, force=True)

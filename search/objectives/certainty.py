@@ -66,6 +66,12 @@ def wilson(right: float, samples: int, confidence: float = CONFIDENCE) -> Interv
     return Interval(max(min(middle - half, share), 0.0), min(max(middle + half, share), 1.0))
 
 
+def _heads(count: int, throws: int) -> float:
+    """The chance of so many heads in so many throws of a fair coin."""
+    logs = math.lgamma(throws + 1) - math.lgamma(count + 1) - math.lgamma(throws - count + 1)
+    return math.exp(logs - throws * math.log(2))
+
+
 def _spread(confidence: float) -> float:
     """How many standard deviations of a normal distribution hold so much of it."""
     return NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -125,14 +131,13 @@ class Paired:
         After Fagerland, Lydersen and Laake (2013): exact, less half the probability of what was seen, since
         the exact test is too cautious with few samples that differ.
         """
-        from scipy.stats import binom  # half a second to load; few commands compare
-
         differ, fewer = self.lost + self.gained, min(self.lost, self.gained)
         if not differ:
             return 1.0
-        seen = float(binom.pmf(fewer, differ, 0.5))
-        exact = 1.0 if self.lost == self.gained else 2 * float(binom.cdf(fewer, differ, 0.5))
-        return exact - seen
+        # Of a fair coin; SciPy has it too, and takes seconds to load on a busy machine.
+        tails = [_heads(count, differ) for count in range(fewer + 1)]
+        exact = 1.0 if self.lost == self.gained else 2 * math.fsum(tails)
+        return exact - tails[-1]
 
     @property
     def told_apart(self) -> bool:
@@ -195,7 +200,7 @@ def share_interval(value: Any, samples: int | None) -> Interval | None:
     return wilson(float(value) * samples, samples)
 
 
-def compared(row: Mapping[str, Any], samples: int | None, split: str) -> Paired | None:
+def compared(row: Mapping[Any, Any], samples: int | None, split: str) -> Paired | None:
     """A student beside its teacher on a split; None where that was not counted.
 
     Args:

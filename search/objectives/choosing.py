@@ -131,7 +131,9 @@ def _within(
     own = teacher.get(quality.validation, math.nan)
     if not math.isfinite(own):
         return Choice(none=f"What students lose is not known: the teacher has no {quality.label} yet.")
-    lost = np.array([quality.lost(value, own) for value in _numbers(trials, quality.validation)[fit]])
+    # Rounded by a hair, as Quality.lost is: 56 % is one point below 57 %, and not 0.99... points.
+    lost = quality.gain(1.0) * quality.scale * (own - _numbers(trials, quality.validation)[fit])
+    lost = np.round(lost, 9)
     if not (lost <= drop).any():
         near = _row(trials, int(fit[np.argmin(lost)]))
         split, step = on_split(near, teacher, quality, VALIDATION), f"{drop:g} {quality.step(drop)}"

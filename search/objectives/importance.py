@@ -11,6 +11,8 @@ import pandas as pd
 MOST_TRIALS = 1000
 """Of more trials an even sample is used."""
 FEWEST_TRIALS = 8
+FORESTS = 4
+"""That tell how far importance can be relied on; each costs as much as importance itself."""
 TREES, DEPTH = 24, 6
 """Deeper trees change the second digit at most, and the time grows with their leaves squared."""
 
@@ -80,6 +82,35 @@ def importance(parameters: pd.DataFrame, values: pd.Series[float], seed: int = 0
         warnings.simplefilter("ignore")  # the forest's own, about constant features
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return pd.Series(shares, dtype="float64").sort_values(ascending=False)
+
+
+def importance_spread(
+    parameters: pd.DataFrame, values: pd.Series[float], forests: int = FORESTS
+) -> pd.DataFrame:
+    """The importance of each parameter, and between which values it lies if trials are drawn again.
+
+    Each forest is grown on as many trials, drawn with replacement: a share that a handful of trials made is
+    another one in each of them.
+
+    Args:
+        parameters: as for :func:`importance`.
+        values: likewise.
+        forests: how many, at least 2.
+
+    Returns:
+        Columns share (of all trials), low and high (of the forests, and the share is between them); index
+        parameter, largest first. Empty where :func:`importance` is.
+    """
+    shares = importance(parameters, values)
+    random, found = np.random.default_rng(0), []
+    known = values[np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))]
+    for seed in range(1, forests + 1) if len(shares) else ():
+        drawn = random.integers(0, len(known), len(known))
+        again = known.iloc[drawn].reset_index(drop=True)
+        rows = parameters.loc[known.index].iloc[drawn].reset_index(drop=True)
+        found.append(importance(rows, again, seed).reindex(shares.index).fillna(0.0))
+    table = pd.DataFrame([shares, *found]) if len(shares) else pd.DataFrame(columns=shares.index)
+    return pd.DataFrame({"share": shares, "low": table.min(), "high": table.max()}).reindex(shares.index)
 
 
 def ranked(parameters: pd.DataFrame, values: pd.Series[float]) -> list[str]:

@@ -102,7 +102,7 @@ class OnSplit:
 
 
 def on_split(
-    row: Mapping[str, Any], teacher: Mapping[str, float], quality: Quality, prefix: str
+    row: Mapping[Any, Any], teacher: Mapping[str, float], quality: Quality, prefix: str
 ) -> OnSplit | None:
     """What a student measured on a split; None if it did not.
 
@@ -126,6 +126,6 @@ def on_split(
     return OnSplit(split, quality, float(value), share_interval(value, samples), lost, between)
 
 
-def reported(row: Mapping[str, Any], teacher: Mapping[str, float], quality: Quality) -> OnSplit | None:
+def reported(row: Mapping[Any, Any], teacher: Mapping[str, float], quality: Quality) -> OnSplit | None:
     """On the test split where it was measured, which no choice has seen; else on validation."""
     return on_split(row, teacher, quality, "") or on_split(row, teacher, quality, VALIDATION)

@@ -100,10 +100,11 @@ class Plan:
         smallest_epoch: training and measuring one epoch of the smallest student.
         largest_epoch: of the largest.
         trial: a trial on average, with what follows its last epoch.
-        start: before the first trial: Ray, the teacher's training and its answers.
+        start: before the first trial: Ray and the teacher's training.
         teacher: of ``start``, training the teacher; 0 if an earlier sweep kept it, or if it is as given.
         given: whether the teacher is the user's network as it is, which nobody trains.
-        outputs: of ``start``, asking the teacher about all samples; 0 where its answers are not remembered.
+        outputs: asking the teacher about all samples, which the first trial does that needs it, while others
+            train; 0 where its answers are not remembered.
         views: in how many views of the data its answers are remembered; 0 where they are not.
         views_bytes: what these answers take in memory and on disk.
         asking: in each epoch, asking it at every step; 0 where it is not asked there.
@@ -151,7 +152,12 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The whole sweep."""
-        return self.start + self.trials * self.between_trials + self.mark + self.end
+        return self._once + self.trials * self.between_trials
+
+    @property
+    def _once(self) -> float:
+        """What is done once; the teacher's answers as if nobody trained beside them."""
+        return self.start + self.outputs + self.mark + self.end
 
     @property
     def between_trials(self) -> float:
@@ -160,7 +166,7 @@ class Plan:
 
     def fitting(self, hours: float) -> int:
         """How many trials fit in so many hours; 0 if not one does."""
-        return max(0, math.floor((3600 * hours - self.start - self.mark - self.end) / self.between_trials))
+        return max(0, math.floor((3600 * hours - self._once) / self.between_trials))
 
     def cost(self, price: float) -> float:
         """Of the whole sweep, at ``price`` per node and hour."""
@@ -207,13 +213,13 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     ends = Ends.of(study.space, context, here)
     timer = Timer(task.open(arrays, device, 0), teacher_file, device, study.given)
     whole = kept is not None and has_route(study.space, context, options.store, teacher_recipe, kept)
-    teaching = time_teacher(timer, study, None if given or whole else teacher_recipe)
+    training = time_teacher(timer, study, None if given or whole else teacher_recipe)
     times = time_trials(timer, study, context, ends)
 
     concurrency, busy = _concurrency(options, device)
     steps = here.steps("train")
     remembered = (views or 0) * (view_bytes(here, task.outputs) + features)
-    outputs = (views or 0) * steps * teaching.answer
+    outputs = (views or 0) * steps * times.answer
     data_bytes = sum(array.nbytes for array in arrays.values())
     activations = _activations(ends.largest, here)
     return Plan(
@@ -233,8 +239,8 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         smallest_epoch=times.smallest_epoch,
         largest_epoch=times.largest_epoch,
         trial=times.trial(options.trials) * busy,
-        start=START_SECONDS + teaching.training + outputs,
-        teacher=teaching.training,
+        start=START_SECONDS + training,
+        teacher=training,
         given=given,
         outputs=outputs,
         views=views or 0,

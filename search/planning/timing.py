@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -242,13 +242,6 @@ def _of_start(opened: Opened, start: str) -> list[Origin]:
     ]
 
 
-class TeacherTimes(NamedTuple):
-    """Seconds: the teacher's training, 0 if it is kept, and its answer to a batch."""
-
-    training: float
-    answer: float
-
-
 @dataclass(frozen=True)
 class TrialTimes:
     """Seconds of trials that each have a processor of their own.
@@ -277,8 +270,8 @@ class TrialTimes:
         return (given * self.first + (trials - given) * self.other) / trials
 
 
-def time_teacher(timer: Timer, study: Study, untrained_recipe: Recipe | None) -> TeacherTimes:
-    """With the processors that a sweep gives the teacher.
+def time_teacher(timer: Timer, study: Study, untrained_recipe: Recipe | None) -> float:
+    """Seconds of the teacher's training, 0 if it is kept, with the processors that a sweep gives it.
 
     Args:
         timer: of the machine.
@@ -286,8 +279,7 @@ def time_teacher(timer: Timer, study: Study, untrained_recipe: Recipe | None) ->
         untrained_recipe: the teacher's, if it is to be trained.
     """
     with _threads(study.teacher_threads or os.cpu_count() or 1):
-        training = 0.0 if untrained_recipe is None else timer.training(untrained_recipe)
-        return TeacherTimes(training, timer.answer())
+        return 0.0 if untrained_recipe is None else timer.training(untrained_recipe)
 
 
 def time_trials(timer: Timer, study: Study, context: Context, sizes: Ends) -> TrialTimes:

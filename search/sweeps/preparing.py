@@ -1,4 +1,4 @@
-"""What the trials of a sweep get from its teacher, once it is trained and asked."""
+"""What the trials of a sweep get from its teacher, once it is trained."""
 
 from __future__ import annotations
 
@@ -34,15 +34,14 @@ from search.teaching.kept import (
     views_that_fit,
 )
 from search.teaching.made import TeacherJobs
+from search.teaching.on_demand import OnDemand
 from search.tracking.delivery import SWEEP
 from search.tracking.tracker import SweepTracker
 from search.units import show_bytes
 from spaces import Context
-from trainables.data.kept import Joined
 from trainables.metrics.base import VALIDATION
 from trainables.models.allowed import Allowed
 from trainables.teachers.remembered import different_views
-from trainables.teachers.sources import TeacherOutputs
 from trainables.training.shared_phases import PhaseFolder
 from trainables.training.trial_metrics import TrialSettings
 
@@ -54,7 +53,7 @@ class Prepared:
     Attributes:
         context: of the sweep, with the views in which the teacher's outputs are remembered.
         teacher_file: the trained teacher, packed.
-        inputs: what trials are given: the data with what the teacher made, the teacher, its outputs.
+        inputs: what trials are given: the data, the teacher, and how it makes what the first of them needs.
         yardstick: of the sweep, with the teacher's size and its qualities on the validation split.
         marking: what ONNX Runtime's own quantization makes of the teacher, under way or done.
         why_live: said where the teacher's outputs are too large to be remembered; empty if they are not.
@@ -82,7 +81,9 @@ class Prepared:
 def prepare(
     request: Request, before: Sequence[Event], machine: Machine, tracker: SweepTracker, reporter: Reporter
 ) -> Prepared:
-    """Train and ask the teacher, or find in the store what an earlier sweep had of it.
+    """Train the teacher, or find in the store what an earlier sweep had of it.
+
+    What it makes for students, such as its answers to all samples, the first trial that needs it makes.
 
     Args:
         request: what the sweep was asked for.
@@ -99,19 +100,17 @@ def prepare(
     views, why_live = _views(request)
     places, live = _places(request, views)
     context = replace(request.context, teacher_views=views, live_features=live)
+    fingerprint = request.opened.fingerprint()
     jobs = TeacherJobs(
         recipe,
-        request.opened.fingerprint(),
+        fingerprint,
         ray.put(request.arrays),
         options.store,
         machine,
         reporter,
         threads=study.teacher_threads,
-        own=_own(request),
         route=needs_route(study.space, context) and recipe.epochs > 0,
     )
-    made: dict[str, np.ndarray] = {}
-    outputs: tuple[TeacherOutputs, ...] = ()
     routes: dict[str, Route] = {}
     with alone_with_teacher(
         options.store, recipe, lambda: reporter.say("waiting for another sweep's teacher")
@@ -130,18 +129,16 @@ def prepare(
         settings = _trial_settings(request, machine, file)
         marking = Marking(jobs, request.yardstick.quality, tracker, reporter, before)
         marking.begin(file, request.task, settings)
-        if views is not None:
-            features = jobs.features(file, views, places)
-            outputs = (replace(jobs.outputs(file, views), features=features),)
-            del features
         if jobs.route:
             routes = {recipe.recipe_id: jobs.along(file)}
         elif needs_route(study.space, context):
             routes = {recipe.recipe_id: route_as_given(recipe, request.opened, study.route, file)}
-        for taught in study.space.taught(context):
-            made |= jobs.product(file, taught)
     given = ray.put({name: _arrays(state) for name, state in study.given.items()})
-    inputs = TrialInputs(jobs.data, settings, {recipe.recipe_id: file}, given=given, routes=ray.put(routes))
+    products = OnDemand(recipe, file, fingerprint, options.store.absolute())
+    teachers = {recipe.recipe_id: file}
+    inputs = TrialInputs(
+        jobs.data, settings, teachers, given=given, routes=ray.put(routes), products=products
+    )
     answers = TeacherAnswers(request.folder.predictions, request.yardstick.quality)
     prepared = Prepared(context, file, inputs, request.yardstick, marking, why_live, answers)
     validation = prepared.evaluate_teacher("validation")
@@ -157,15 +154,11 @@ def prepare(
         size = cost_before(file, prepared.yardstick.size)
         teacher |= {} if size is None else {prepared.yardstick.size: size}
     teacher |= request.answers
-    inputs = replace(inputs, outputs=ray.put(outputs))
-    del outputs  # or the copy that the teacher's task left would stay beside it
-    if made:
-        inputs = replace(inputs, arrays=ray.put(Joined(made, request.arrays)))
     # A page that is open while the sweep runs shows the teacher from the start.
     told = {f"teacher_{name}": value for name, value in teacher.items()}
     tracker.annotate(SWEEP, told, facts, answers.files)
     marking.look(WAIT_SECONDS)
-    return replace(prepared, inputs=inputs, yardstick=replace(request.yardstick, teacher=teacher))
+    return replace(prepared, yardstick=replace(request.yardstick, teacher=teacher))
 
 
 def _as_given(request: Request) -> bytes:

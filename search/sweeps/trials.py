@@ -32,6 +32,10 @@ from trainables.recipe import Recipe
 from trainables.trainable import StudentTrial
 from trainables.training.prefixes import shared_prefix
 from trainables.training.trial_metrics import TrialSettings, settled
+from trainables.training.trial_sources import Products
+
+TRIAL_PRICE = 0.5
+"""Of a whole training: what a trial is taken to cost beside its seconds, as a sweep has so many of them."""
 
 MAX_FAILURES = 3
 """Of a trial's process, before the trial has failed. What would fail again is no such failure."""
@@ -75,14 +79,19 @@ def make_scheduler(
     rules = None if options.scheduler == "none" else Rules(revive=options.scheduler == "revive")
     if searched is None:
         return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
-    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared_prefix)
-    settings = Settings(stops=rules is not None)
+    shared = shared_prefix if options.phase_bytes else _nothing_shared
+    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared)
+    settings = Settings(stops=rules is not None, price=TRIAL_PRICE)
     policy = FreezeThaw(
         candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last
     )
     told = Beginnings(policy, candidates, searched.study)
     told.earlier()
     return FreezeThawScheduler(yardstick, rules, over_budget, policy, told, searched.say)
+
+
+def _nothing_shared(recipe: Recipe) -> None:
+    """Where first phases are not kept."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ class TrialInputs:
         given: weights of the user's network by their digest, or a reference to them; default none.
         routes: the teachers along their trainings, see :class:`TrialSources`, or a reference to them; default
             none.
+        products: what the teacher makes when a trial needs it; default nothing.
     """
 
     arrays: Any
@@ -107,6 +117,7 @@ class TrialInputs:
     measured: Mapping[str, Any] = field(default_factory=dict)
     given: Any = field(default_factory=dict)
     routes: Any = field(default_factory=dict)
+    products: Products | None = None
 
     def given_to(self, trainable: type[tune.Trainable]) -> Any:
         """``trainable`` with all of it as arguments of its ``setup``."""
@@ -119,6 +130,7 @@ class TrialInputs:
             measured=dict(self.measured),
             given=self.given,
             routes=self.routes,
+            products=self.products,
         )
 
 

@@ -1,14 +1,13 @@
-"""The teacher of a sweep and what is made of it, in tasks of Ray's; each is made once per store."""
+"""The training of a sweep's teacher, in a task of Ray's; it is trained once per store."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
@@ -19,23 +18,13 @@ from search.store.mlflow_client import StoreError
 from search.teaching.along import Route, cached_route, keep_route
 from search.teaching.kept import (
     TeacherEpoch,
-    ask_features,
-    ask_teacher,
-    cached_product,
-    features_name,
     forget_training,
-    keep_product,
     keep_teacher,
-    make_product,
-    outputs_name,
-    product_path,
     teacher_epochs,
 )
 from search.units import count, show_seconds
-from trainables.models.allowed import Allowed, allow_all
 from trainables.recipe import Recipe
-from trainables.tasks.base import Arrays, TaughtTask
-from trainables.teachers.sources import TeacherOutputs
+from trainables.tasks.base import Arrays
 from trainables.training.out_of_memory import out_of_memory
 from trainables.training.trial_folder import StoreTrouble, TrialInUse
 
@@ -52,16 +41,9 @@ def _train_teacher(
     yield from teacher_epochs(recipe, arrays, device, threads, store, route=route)
 
 
-@ray.remote
-def _with_models(own: tuple[Allowed, ...], work: Callable[..., Any], *arguments: Any) -> Any:
-    """``work`` on ``arguments`` in a process that may import the user's models."""
-    allow_all(own)
-    return work(*arguments)
-
-
 @dataclass(frozen=True)
 class TeacherJobs:
-    """What a sweep has its teacher do, each in a task of Ray's; what comes out is kept in the store.
+    """The training of a sweep's teacher; what comes out is kept in the store.
 
     Attributes:
         recipe: the teacher's.
@@ -71,7 +53,6 @@ class TeacherJobs:
         machine: what there is to compute on.
         reporter: hears what is being done.
         threads: processors on the CPU, no more than one node has; None (default) for all of a node's.
-        own: code of the user's own that may be imported; default none.
         route: whether checkpoints along its training are kept, too; default False.
     """
 
@@ -82,7 +63,6 @@ class TeacherJobs:
     machine: Machine
     reporter: Reporter
     threads: int | None = None
-    own: tuple[Allowed, ...] = ()
     route: bool = False
 
     def train(self) -> bytes:
@@ -146,56 +126,6 @@ class TeacherJobs:
                 if why := out_of_memory(getattr(error, "cause", error)):
                     raise Problem(f"The teacher cannot be trained: {why}.") from error
                 raise
-
-    def outputs(self, file: bytes, views: int) -> TeacherOutputs:
-        """What the teacher in a packed ``file`` says to so many views, of an earlier sweep or asked now."""
-        task = self.recipe.task
-        path = self._path(file, outputs_name(views, task))
-        kept = cached_product(path)
-        if kept is not None:
-            return TeacherOutputs(self.recipe.recipe_id, self.fingerprint, views, kept)
-        self.reporter.say(
-            f"asking the teacher about every sample{f', in {views} views' if views > 1 else ''}"
-        )
-        found: TeacherOutputs = self._run(ask_teacher, file, self.data, task, views)
-        keep_product(path, found.values)
-        return found
-
-    def features(self, file: bytes, views: int, places: Sequence[str]) -> dict[str, tuple[np.ndarray, ...]]:
-        """The teacher's features at ``places`` in so many views, kept by an earlier sweep or asked now."""
-        paths = {place: self._path(file, features_name(views, place)) for place in places}
-        kept = {place: cached_product(path) for place, path in paths.items()}
-        missing = [place for place, found in kept.items() if found is None]
-        if missing:
-            self.reporter.say(f"asking the teacher for its features of every sample: {', '.join(missing)}")
-            kept |= self._run(ask_features, file, self.data, self.recipe.task, views, missing)
-        for place in missing:
-            keep_product(paths[place], kept[place] or {})
-        return {
-            place: tuple(found[str(number)] for number in range(len(found)))
-            for place, found in kept.items()
-            if found is not None
-        }
-
-    def product(self, file: bytes, taught: TaughtTask) -> Arrays:
-        """The arrays that ``taught`` takes from the teacher, of an earlier sweep or made now."""
-        path = self._path(file, taught.product)
-        kept = cached_product(path)
-        if kept is not None:
-            return kept
-        self.reporter.say(f"letting the teacher make training data: {taught.product}")
-        found: Arrays = self._run(make_product, file, self.data, taught)
-        keep_product(path, found)
-        return found
-
-    def _path(self, file: bytes, name: str) -> Path:
-        return product_path(self.store, self.recipe, file, self.fingerprint, name)
-
-    def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """``work`` on ``arguments``, a device and a number of threads."""
-        threads, gpus = self._processors()
-        task = _with_models.options(num_cpus=threads, num_gpus=gpus)
-        return ray.get(task.remote(self.own, work, *arguments, self.machine.device, threads))
 
     def _processors(self) -> tuple[int, int]:
         """Processors and GPUs that train and ask the teacher."""

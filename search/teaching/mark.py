@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from search.problem import Problem
-from search.teaching.kept import cached_product, keep_product, product_path
+from search.teaching.products import cached_product, keep_product, product_path
 from trainables.exporting.integer_weight import has_wide_products
 from trainables.exporting.static_int8 import (
     NotQuantized,

@@ -227,8 +227,8 @@ def test_reasons_that_differ_in_numbers_are_one() -> None:
     states = ["pruned"] * 4 + ["failed", "stopped", "finished"]
     found = reasons_of(pd.DataFrame({"state": states, "reason": reasons}))
     assert [(state, reason, len(group)) for state, reason, group in found] == [
-        ("pruned", "after epoch …, it is number … of …", 2),
-        ("pruned", "its chance is … %: … of …", 2),
+        ("pruned", "after epoch 4 to 16, it is number 2 to 1,024 of 2 to 2.5", 2),
+        ("pruned", "its chance is 7 %: none, or 3 of 12", 2),
         ("failed", "loss became nan in epoch 3", 1),
         ("stopped", "no reason was recorded", 1),
     ]
@@ -237,7 +237,7 @@ def test_reasons_that_differ_in_numbers_are_one() -> None:
 
 def test_parameters_and_compare_say_what_they_lack(client: FlaskClient, app: Dash) -> None:
     figure = str(ask(client, app, "importance.figure")["importance"]["figure"])
-    assert "Eight finished trials" in figure
+    assert "Too few trials to say" in figure
     assert "No finished trial" in str(ask(client, app, "slice.figure")["slice"]["figure"])
     told = ask(client, app, "fronts.figure")
     assert "Choose two sweeps" in str(told["fronts"]["figure"])

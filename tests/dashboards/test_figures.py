@@ -112,7 +112,9 @@ def test_names_from_the_store_are_text_in_every_figure() -> None:
         figures.slice_figure(column, values, axis, front),
         figures.contour_figure(column, column, values, axis),
         figures.parallel_figure(column.to_frame(), values, axis),
-        figures.importance_figure({hostile: pd.Series({hostile: 1.0})}),
+        figures.importance_figure(
+            {hostile: pd.DataFrame({"share": {hostile: 1.0}, "low": {hostile: 0.9}, "high": {hostile: 1.0}})}
+        ),
         figures.bytes_figure(tensors),
     ):
         shown = figure.to_json()

@@ -58,11 +58,11 @@ def test_the_best_are_below(store: Path) -> None:
     assert [row["validation"] for row in rows] == [
         "0.03100 m", "0.02400 m", "0.01850 m", "0.01600 m", "0.01510 m", "0.01490 m",
     ]  # fmt: skip
-    assert rows[0]["loss"] == "+0.01662" and rows[-1]["loss"] == "+0.00020"
-    assert next(column.title for column in columns(RMSE) if column.key == "loss") == "To teacher, m"
+    assert rows[0]["loss"] == "0.01662" and rows[-1]["loss"] == "0.00020"
+    assert next(column.title for column in columns(RMSE) if column.key == "loss") == "Lost to the teacher, m"
     told = [(card.label, card.value) for card in cards(trials, sweep)]
     assert told[0] == ("Teacher, full precision", "0.01500 m")
-    assert told[1] == ("Smallest within 1 m on validation", "100x smaller")
+    assert told[1] == ("Smallest within 1 m on validation", "143x smaller")
     assert limits_of(sweep) == {"validation_rmse": pytest.approx(0.0348)}
     steps = staircase(
         trials.assign(x=trials["packed_bytes"].astype(float), y=trials["validation_rmse"]), y_up=False
@@ -105,7 +105,7 @@ def test_two_methods_are_compared_by_their_least_errors(store: Path) -> None:
 def test_the_page_to_keep_says_it(store: Path) -> None:
     found = open_store(store)
     page = front_html(found.trials("depth-1"), found.sweep("depth-1"))
-    assert "Validation RMSE (m)" in page and "0.01850 m" in page and "Test RMSE" in page
+    assert "Validation RMSE lost (m, logarithmic)" in page and "0.01850 m" in page and "Test RMSE" in page
 
 
 def test_the_pages_open(store: Path) -> None:
@@ -125,7 +125,7 @@ def browser() -> Iterator[Any]:
 def test_every_view_shows_it_in_a_browser(browser: Any, store: Path, tmp_path: Path) -> None:
     with served(open_store(store)) as address:
         page, wrong = opened(browser, address)
-        page.wait_for_selector("#front .points path.point")
+        page.wait_for_selector("#front .points path.point:not([display='none'])")
         assert "Validation RMSE (m)" in page.locator("#front .ytitle").text_content()
         page.screenshot(path=tmp_path / "front.png", full_page=True)
         for view, ready in (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from search.objectives.certainty import (
     Interval,
@@ -65,6 +65,15 @@ def test_shares_that_cannot_be_are_refused(right: int, samples: int) -> None:
 )
 def test_mcnemar_is_the_mid_p_value(lost: int, gained: int, chance: float) -> None:
     assert round(Paired(lost, gained, 1000).chance(), 4) == chance
+
+
+@given(COUNTS)
+def test_without_the_half_it_is_the_exact_test(counts: tuple[int, int, int]) -> None:
+    lost, gained, _ = counts
+    if lost + gained:
+        theirs = binomtest(min(lost, gained), lost + gained, 0.5).pvalue
+        seen = binom.pmf(min(lost, gained), lost + gained, 0.5)
+        assert Paired(*counts).chance() == pytest.approx(theirs - seen, rel=1e-9)
 
 
 @given(COUNTS)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow.server.security_utils import get_default_allowed_hosts, is_allowed_host_header
 
-from dashboards.picture import NoPicture
+from dashboards.picture import KINDS, NoPicture
 from rayduce.commands.serve import LOOPBACK_HOSTS, write_front
 from search.problem import Problem
 from search.store.store import Store, open_store
@@ -45,7 +45,7 @@ def test_the_page_of_a_front_goes_through_a_link(store: Store, tmp_path: Path) -
     link = tmp_path / "latest.html"
     link.symlink_to("front.html")
     for _ in range(2):
-        assert write_front(store, store.sweep(), link, None) == [link]
+        assert write_front(store, store.sweep(), link, {}) == [link]
         text = (tmp_path / "front.html").read_text(encoding="utf-8")
         assert link.is_symlink() and "Rayduce" in text and "\u202e" not in text.partition("<body>")[2]
 
@@ -56,14 +56,17 @@ def test_neither_file_of_a_front_is_written_if_one_cannot_be(
     page, sweep = tmp_path / "front.html", store.sweep()
     for png, why in ((Path("/dev/null"), "is a device"), (tmp_path / "no" / "x.png", "does not exist")):
         with pytest.raises(Problem, match=why):
-            write_front(store, sweep, page, png)
-    with pytest.raises(Problem, match="are both"):
-        write_front(store, sweep, page, page)
+            write_front(store, sweep, page, {"png": png})
+    with pytest.raises(Problem, match="named twice"):
+        write_front(store, sweep, page, {"png": page})
+    for kind in KINDS:
+        with pytest.raises(Problem, match=f"has another suffix: use .{kind}"):
+            write_front(store, sweep, page, {kind: tmp_path / "front.jpeg"})
 
     def no_browser(*_: object) -> bytes:
         raise NoPicture("There is no browser.")
 
-    monkeypatch.setattr("dashboards.picture.front_png", no_browser)
+    monkeypatch.setattr("dashboards.picture.front_picture", no_browser)
     with pytest.raises(Problem, match="no browser"):
-        write_front(store, sweep, page, tmp_path / "front.png")
+        write_front(store, sweep, page, {"pdf": tmp_path / "front.pdf"})
     assert not page.exists()

@@ -14,21 +14,23 @@ from search.teaching.kept import (
     FEATURE_BYTES,
     SHARE_OF_OBJECT_STORE,
     TeacherEpoch,
-    ask_features,
-    ask_teacher,
-    cached_product,
     cached_teacher,
     feature_sizes,
-    features_name,
     features_that_fit,
-    keep_product,
     keep_teacher,
     lacking_features,
-    outputs_name,
-    product_path,
     teacher_epochs,
     view_bytes,
     views_that_fit,
+)
+from search.teaching.products import (
+    ask_features,
+    ask_teacher,
+    cached_product,
+    features_name,
+    keep_product,
+    outputs_name,
+    product_path,
 )
 from spaces import Context, Space
 from spaces.architectures import fresh

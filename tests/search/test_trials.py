@@ -20,7 +20,7 @@ from search.store.store import open_store
 from search.sweeps.measuring import choose_front
 from search.sweeps.trial_events import TrialEvents
 from search.sweeps.trials import TrialInputs, make_scheduler, run_trials
-from search.teaching.kept import ask_features, ask_teacher
+from search.teaching.products import ask_features, ask_teacher
 from search.tracking.tracker import SweepTracker
 from tests.recipes import STUDENT, TEACHER_ID, every_method
 from trainables import methods

@@ -53,7 +53,6 @@ def test_a_slice_of_few_bits_is_told_from_a_guess(name, task, sources, monkeypat
     with monkeypatch.context() as without:
         without.setattr(learner, "calibrated_as_shipped", lambda *given: nullcontext())
         plain = evaluate_file(trainer.ship(), task, "validation")["accuracy"]
-    print("FIRST", name, measured, plain)
     assert measured > max(plain, 0.2), (measured, plain)
 
 

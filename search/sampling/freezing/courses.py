@@ -49,6 +49,7 @@ class Course:
         begun: epoch that its last trial began at; below 0 until it reported.
         trained: epochs whose seconds are known, and these.
         start: seconds of the first report; NaN until it is there.
+        marked: places of the reports that count beside the last two.
     """
 
     number: int
@@ -58,6 +59,14 @@ class Course:
     begun: int = -1
     trained: tuple[int, float] = (0, 0.0)
     start: float = math.nan
+    marked: list[int] = field(default_factory=list)
+
+    @property
+    def telling(self) -> list[int]:
+        """Places of the reports that say most: those marked and the last two, but for the untrained one."""
+        count = len(self.reports)
+        found = sorted({*self.marked, count - 2, count - 1})
+        return [place for place in found if place >= 0 and self.reports[place].epoch]
 
     @property
     def epochs(self) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from trainables.models.base import Model
+from trainables.quantizers import LearnedPoints
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 
 FLOAT = 32.0
@@ -23,6 +24,9 @@ GRID = 0.92
 BUCKET = 32.0
 """Bits of a bucket's offset and scale."""
 
+POINT = 16.0
+"""Bits of a learned point; each tensor has its own."""
+
 HEADER, RECORD = 300.0, 24.0
 """Bytes of a packed file beside its tensors, and of each tensor beside its values."""
 
@@ -30,10 +34,11 @@ EXEMPT = {"float16": 16.0, "float32": 32.0}
 
 
 class Count(NamedTuple):
-    """Elements of a network: those that may be compressed, the others, and how many tensors there are."""
+    """Elements of a network: those that may be compressed, the others; and how many tensors hold them."""
 
     weights: int
     others: int
+    compressed: int
     tensors: int
 
 
@@ -79,6 +84,8 @@ def outline_of(recipe: Recipe) -> Outline:
     if recipe.quantizes and not centred:
         stored += kept * BUCKET / quantizer.bucket_size  # type: ignore[attr-defined]  # as asked above
     bytes_ = HEADER + RECORD * count.tensors
+    if isinstance(quantizer, LearnedPoints):
+        bytes_ += count.compressed * 2**bits * POINT / 8
     bytes_ += (count.weights * stored + count.others * EXEMPT[recipe.exempt_dtype]) / 8
     return Outline(math.log2(max(count.weights, 1)), kept, bits, math.log2(bytes_))
 
@@ -90,9 +97,10 @@ def _count(model: Model, input_shape: tuple[int, ...], outputs: int, exempt: tup
     left_out = {name for pattern in exempt for name in fnmatch.filter(names, pattern)}
     if FIRST_AND_LAST_PARAMETER in exempt:
         left_out |= {*names[:1], *names[-1:]}
-    weights = sum(found[name].numel() for name in names if found[name].dim() > 1 and name not in left_out)
+    chosen = [found[name] for name in names if found[name].dim() > 1 and name not in left_out]
+    weights = sum(parameter.numel() for parameter in chosen)
     whole = sum(parameter.numel() for parameter in found.values())
-    return Count(weights, whole - weights, len(found))
+    return Count(weights, whole - weights, len(chosen), len(found))
 
 
 def _shapes(model: Model, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

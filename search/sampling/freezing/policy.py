@@ -17,13 +17,17 @@ from search.sampling.freezing.gain import scale
 from search.sampling.freezing.process import Kernel, NotFitted, Posterior, Rows, Values, fitted
 from search.sampling.freezing.view import View, joined, rows_of
 from search.sampling.samplers import seed_of
+from search.stopping.halving import layers
 
 Array = NDArray[np.float64]
 
 
 SIBLINGS, NEIGHBOURS = "siblings", "neighbours"
 
-LITTERS = 64
+STOPPED = 100
+"""Trials that stopped, at most, that are looked at for one decision."""
+
+LITTERS = 24
 """Of siblings and of neighbours, those that are looked at: the latest."""
 
 
@@ -36,6 +40,8 @@ class Settings:
         random: trials that are drawn at random after the starting points, before the model decides.
         finished: trials that finish before any is ended, as long as starting points are left.
         stops: whether trials are ended early.
+        price: what a trial costs beside its seconds, as a share of a whole training of its student: above 0
+            where trials are counted, or they would all be spent on what is nearly free.
         siblings: whether recipes are proposed for what they share with those that have begun.
         fitted: reports, at most, by which the process is fitted.
         conditioned: reports, at most, that a decision looks at.
@@ -51,6 +57,7 @@ class Settings:
     random: int = 4
     finished: int = 1
     stops: bool = True
+    price: float = 0.25
     siblings: bool = True
     fitted: int = 180
     conditioned: int = 350
@@ -169,6 +176,8 @@ class FreezeThaw:
         if report.epoch == 0:
             self._untrained.append(report.worth)
         else:
+            marks = {max(round(share * course.epochs), 1) for share in self._settings.kept}
+            course.marked += [len(course.reports) - 1] if report.epoch in marks else []
             self._heard += 1
             self._begin_fit()
         if self._settings.siblings and course.candidate.shared and report.epoch >= course.candidate.shared:
@@ -274,10 +283,18 @@ class FreezeThaw:
         found = {c.recipe.recipe_id: c for c in self._candidates.pool(number) if self._is_new(c)}
         for litter in self._litters():
             found |= {c.recipe.recipe_id: c for c in litter.result() if self._is_new(c)}
-        stopped = {
-            name: course.candidate for name, course in self._courses.items() if course.state == "stopped"
-        }
+        stopped = {name: self._courses[name].candidate for name in self._stopped()}
         return [*[""] * len(found), *stopped], [*found.values(), *stopped.values()]
+
+    def _stopped(self) -> list[str]:
+        """Trials that may be taken up: of many those that few others beat in quality and cost."""
+        found = {name: course for name, course in self._courses.items() if course.state == "stopped"}
+        if len(found) <= STOPPED:
+            return list(found)
+        stood = [(-course.reports[-1].worth, *course.reports[-1].costs) for course in found.values()]
+        rank = layers(np.nan_to_num(np.array(stood), nan=math.inf))
+        order = sorted(zip(rank.tolist(), found, strict=True), key=lambda each: (each[0], -int(each[1])))
+        return [name for _, name in order[:STOPPED]]
 
     def _litters(self) -> list[Future[list[Candidate]]]:
         """Siblings and neighbours of the trials that had some last."""
@@ -316,13 +333,7 @@ class FreezeThaw:
         """
         found: list[tuple[Course, int]] = []
         for course in sorted(self._courses.values(), key=lambda each: each.number):
-            count = len(course.reports)
-            kept = {max(round(share * course.epochs), 1) for share in self._settings.kept}
-            found += [
-                (course, place)
-                for place in range(count)
-                if course.reports[place].epoch and (place >= count - 2 or course.reports[place].epoch in kept)
-            ]
+            found += [(course, place) for place in course.telling]
         if len(found) <= most:
             return found
         if seed is not None:
@@ -347,7 +358,8 @@ class FreezeThaw:
             self._candidates.points([c.candidate for c in courses]),
         )
         worths = np.array([each.worth for each in found])
-        early = np.array([each.epoch < course.epochs for course, each in zip(courses, found, strict=True)])
+        ends = zip(courses, found, strict=True)
+        early = np.array([each.epoch < course.epochs for course, each in ends], dtype=bool)
         more = np.where((worths < edge) & early, self._settings.blurred, 0.0)
         return rows, Values(scale(worths), more)
 
@@ -355,7 +367,7 @@ class FreezeThaw:
         """What the model makes of the log as it is now.
 
         Raises:
-            Unable: nothing.
+            Unable: there is no scale, or no process.
         """
         if self._view is None:
             if reason := self._measure.able():
@@ -373,7 +385,9 @@ class FreezeThaw:
         middle = float(scale(np.array(least + 0.6 * (1 - least))))
         posterior = Posterior(self._kernel(), rows, values, middle)
         courses = [course for course in self._courses.values() if course.reports]
-        return View(self._measure, self._candidates, posterior, courses, self._cached(), least)
+        return View(
+            self._measure, self._candidates, posterior, courses, self._cached(), least, self._settings.price
+        )
 
     def _with_failures(self, rows: Rows, values: Values) -> tuple[Rows, Values]:
         """With trials that failed as if they had learnt nothing: else what diverges would be tried again."""

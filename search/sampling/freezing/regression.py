@@ -1,15 +1,19 @@
-"""What is learnt of costs and of time: ridge regressions over the coordinates of recipes."""
+"""What is learnt of costs and of time, over the coordinates of recipes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky
 
 from search.sampling.freezing.outline import Outline
 
 Array = NDArray[np.float64]
 
 PENALTY = 0.3
+
+SMOOTHED, NOISE = 250, 2e-3
+"""Values that a smooth regression looks at, and the variance of each beside its own."""
 
 
 class Ridge:
@@ -44,14 +48,40 @@ class Ridge:
         return found
 
 
-def inputs_of(point: Array, outline: Outline) -> Array:
-    """What costs are told by: coordinates, how those of the outline act together, and the number of weights.
+class Smooth:
+    """A Gaussian process through what was seen, whose parameters stand: near it what was seen, else its mean.
 
     Args:
-        point: coordinates of a recipe, shape (d,); those of the outline come first.
-        outline: of the recipe.
+        inputs: shape (n, d); there may be none. Of more than :data:`SMOOTHED` the last ones count.
+        values: finite, shape (n,).
+        variance: of the values about their mean.
     """
-    weights = outline.log2_weights / 4
-    first = point[: len(outline.coordinates())]
-    pairs = np.outer(first, first)[np.triu_indices(len(first))]
-    return np.concatenate([point, [weights], pairs, first * weights])
+
+    def __init__(self, inputs: Array, values: Array, variance: float) -> None:
+        self._inputs, self._variance = inputs[-SMOOTHED:], variance
+        self._mean = float(values.mean()) if len(values) else 0.0
+        if len(values):
+            covariance = self._between(self._inputs, self._inputs) + NOISE * np.eye(len(self._inputs))
+            self._weights = cho_solve(
+                (cholesky(covariance, lower=True), True), values[-SMOOTHED:] - self._mean
+            )
+
+    def at(self, inputs: Array) -> Array:
+        """What is expected of each of m inputs, shape (m,); 0 as long as nothing was seen."""
+        if not len(self._inputs):
+            return np.zeros(len(inputs))
+        found: Array = self._mean + self._between(inputs, self._inputs) @ self._weights
+        return found
+
+    def _between(self, one: Array, other: Array) -> Array:
+        """Matérn 5/2 of length 1, and half as much of a linear part."""
+        squares = (one * one).sum(1)[:, None] + (other * other).sum(1) - 2 * one @ other.T
+        distance = np.sqrt(np.maximum(5 * squares, 1e-12))
+        matern = (1 + distance + distance * distance / 3) * np.exp(-distance)
+        found: Array = self._variance * (matern + 0.5 * (1 + one @ other.T))
+        return found
+
+
+def inputs_of(point: Array, outline: Outline) -> Array:
+    """What costs are told by: the coordinates of a recipe, and its number of weights."""
+    return np.append(point, outline.log2_weights / 4)

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from search.sampling.freezing.courses import Course
 from search.sampling.freezing.outline import Outline
-from search.sampling.freezing.regression import Ridge
+from search.sampling.freezing.regression import Ridge, Smooth
 
 Array = NDArray[np.float64]
 
 SPREAD = 0.05
 """Least deviation of what is said of a cost, in doublings."""
+
+FIRST, GAINED, OTHER = 0.1, 0.02, 1.0
+"""Variances of what a rule of thumb is wrong by, of what training changes, and of costs without a rule."""
 
 SECONDS, START = 1.0, 0.3
 """Of an epoch and of a beginning, as long as nothing was seen: only their ratio matters."""
@@ -43,7 +46,7 @@ class Cost:
 
     def __init__(self, column: int, size: bool, limited: bool = False) -> None:
         self._column, self._size, self._limited = column, size, limited
-        self._first = self._gain = Ridge(np.zeros((0, 0)), np.zeros(0))
+        self._first = self._gain = Smooth(np.zeros((0, 0)), np.zeros(0), 1.0)
         self._deviation = 1.0
         self.known = size
 
@@ -51,18 +54,17 @@ class Cost:
         """Learn from all that reported; ``inputs`` has a row for each."""
         first, gains, rows, ends = list[float](), list[float](), list[int](), list[int]()
         for row, course in enumerate(courses):
-            values = [self._of(course, k) for k in range(len(course.reports))]
-            known = [value for value in values if math.isfinite(value)]
-            if not known:
+            known, last = self._first_of(course), self._of(course, -1)
+            if not math.isfinite(known):
                 continue
             rows.append(row)
-            first.append(known[0] - self._rule(course.candidate.outline))
-            if course.state in ("finished", "earlier") and math.isfinite(values[-1]):
+            first.append(known - self._rule(course.candidate.outline))
+            if course.state in ("finished", "earlier") and math.isfinite(last):
                 ends.append(row)
-                gains.append(values[-1] - known[0])
+                gains.append(last - known)
         self.known = self._size or bool(rows)
-        self._first = Ridge(inputs[rows], np.array(first), 0.0, 0.1)
-        self._gain = Ridge(inputs[ends], np.array(gains), 0.0, 1.0)
+        self._first = Smooth(inputs[rows], np.array(first), FIRST if self._size else OTHER)
+        self._gain = Smooth(inputs[ends], np.array(gains), GAINED)
         if len(rows) > 8:
             left = np.array(first) - self._first.at(inputs[rows])
             self._deviation = max(float(left.std()), SPREAD)
@@ -72,12 +74,21 @@ class Cost:
         values = self._first.at(inputs) + np.array([self._rule(outline) for outline in outlines])
         gain = self._gain.at(inputs)
         for row, course in enumerate(courses):
-            known = [] if course is None else [self._of(course, k) for k in range(len(course.reports))]
-            known = [value for value in known if math.isfinite(value)]
-            if course is not None and known:
-                values[row] = known[-1]
+            if course is None or not course.reports:
+                continue
+            last = self._of(course, -1)
+            known = last if math.isfinite(last) else self._first_of(course)
+            if math.isfinite(known):
+                values[row] = known
                 gain[row] *= 1 - course.epoch / course.epochs if course.epochs else 0.0
         return Told(values + gain, self._deviation)
+
+    def _first_of(self, course: Course) -> float:
+        """What the untrained student told, or whoever told it first."""
+        return next(
+            (value for k in range(len(course.reports)) if math.isfinite(value := self._of(course, k))),
+            math.nan,
+        )
 
     def _of(self, course: Course, report: int) -> float:
         found = course.reports[report]

@@ -29,10 +29,11 @@ class View:
         courses: Sequence[Course],
         cached: frozenset[str],
         least: float,
+        price: float = 0.0,
     ) -> None:
         yardstick = measure.yardstick
         self._measure, self._candidates, self._posterior = measure, candidates, posterior
-        self._cached = cached
+        self._cached, self._price = cached, price
         self._costs = [Cost(k, name == PACKED) for k, name in enumerate(yardstick.costs)]
         self._limits = [
             (Cost(k, name == PACKED, limited=True), doublings(yardstick.budget.limits[name]))
@@ -71,14 +72,15 @@ class View:
 
     def _left(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
         inputs = self._inputs(candidates)
-        found = np.empty(len(candidates))
+        found, whole = np.empty(len(candidates)), np.array([each.epochs for each in candidates])
         for row, (candidate, course) in enumerate(zip(candidates, courses, strict=True)):
             done = 0 if course is None else course.epoch
             if not done and candidate.prefix in self._cached:  # taken over before the first epoch alone
                 done = candidate.shared
             found[row] = candidate.epochs - done
         begins = np.array([course is None or course.state != "running" for course in courses])
-        return np.maximum(found * self._time.of_epochs(inputs) + begins * self._time.start, 1e-3)
+        epochs = found + begins * self._price * whole
+        return np.maximum(epochs * self._time.of_epochs(inputs) + begins * self._time.start, 1e-3)
 
     def _predicted(
         self, candidates: Sequence[Candidate], courses: Sequence[Course | None]
