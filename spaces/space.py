@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import cycle
+from itertools import cycle, islice
 from typing import Any, cast
 
 import optuna
@@ -153,8 +153,8 @@ class Space:
         names, fresh = self._first(opened), opened.fresh
         if len(fresh) == 1:
             return [{METHOD: name} for name in names]
-        pairs = zip(range(max(len(names), len(fresh))), cycle(names), cycle(fresh), strict=False)
-        return [{METHOD: name, START: start} for _, name, start in pairs]
+        pairs = islice(zip(cycle(names), cycle(fresh), strict=False), max(len(names), len(fresh)))
+        return [{METHOD: name, START: start} for name, start in pairs]
 
     def sizes(self, context: Context) -> dict[str, Search]:
         """From what to what the size of the first students is searched, by handle; equal ends where fixed."""
@@ -321,8 +321,7 @@ class Opened:
             point: of :meth:`Space.starting_points`.
             share: of the way, in [0, 1].
         """
-        start = point.get(START, self.starts[0])
-        start = start if start in self.fresh else self.starts[0]
+        start = point[START] if point.get(START) in self.fresh else self.starts[0]
         wanted = dict(point) | ({START: start} if len(self.starts) > 1 else {})
         for handle in self.sizes(start):
             parameter = self._numbers[handle]
