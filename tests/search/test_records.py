@@ -90,6 +90,9 @@ def test_costs_that_end_trials_early_are_logged_from_the_first_report_so_that_a_
     heard = []
 
     class Hearer:
+        def begin(self, name, recipe):
+            assert (name, recipe) == ("00000", RECIPE)
+
         def learn(self, name, recipe, result):
             heard.append(result)
 
