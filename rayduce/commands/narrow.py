@@ -11,6 +11,8 @@ from rich.table import Table
 LEAST_NAME = 15
 """Columns of a terminal that a name has at least."""
 GAP = 1
+NONE = "-"
+"""Stands where a row has no number."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def fitting(columns: Sequence[Column], names: Sequence[str], width: int) -> list
 def table_of(title: str, first: Column, names: Column, columns: Sequence[Column], width: int) -> Table:
     """A table without lines: ``first``, ``names``, which may fold, and as many ``columns`` as fit.
 
+    A column that may go does so if no row has a number there.
+
     Args:
         title: above it, with the console's markup.
         first: what rows are called by; it stays whole.
@@ -56,7 +60,8 @@ def table_of(title: str, first: Column, names: Column, columns: Sequence[Column]
         width: columns of the terminal.
     """
     left = width - first.width - GAP
-    kept = fitting(columns, names.cells, left)
+    told = [each for each in columns if not each.goes or {*each.cells} != {NONE}]
+    kept = fitting(told, names.cells, left)
     room = max(left - sum(each.width + GAP for each in kept), LEAST_NAME)
     table = Table(title=title, title_justify="left", box=None, padding=(0, GAP, 0, 0), pad_edge=False)
     table.add_column(first.head, no_wrap=True)

@@ -18,10 +18,9 @@ from rayduce.commands.arguments import (
 from rayduce.commands.console import (
     escaped,
 )
-from rayduce.commands.narrow import Column, table_of
+from rayduce.commands.narrow import NONE, Column, table_of
 from search.objectives.costs import show_value
 from search.objectives.mark import MARK_NAME, RuntimeMark
-from search.objectives.on_split import SURE, reported
 from search.units import show_bytes, show_number
 from trainables.foreign import shown
 from trainables.metrics import Metric, Quality, device_costs
@@ -143,19 +142,21 @@ def _column(
 
 
 def _none_or(value: Any, show: Callable[[Any], str]) -> str:
-    return "-" if value is None else show(value)
+    return NONE if value is None else show(value)
 
 
 def _lost(
     rows: list[dict[str, Any]], quality: Quality, teacher: Mapping[str, float], width: int
 ) -> list[Column]:
     """What students lose to the teacher, on the test split where it was measured; with intervals if known."""
+    from search.objectives.on_split import reported
+
     found = [reported(row, teacher, quality) for row in rows]
     if not any(each is not None and each.lost_between is not None for each in found):
         return []
     if width >= ROOM_FOR_INTERVALS:
-        return [Column("lost, and\n95 % sure", ["-" if e is None else e.lost_cell() for e in found], goes=3)]
-    most = ["-" if e is None or e.lost_between is None else e.most_text() for e in found]
+        return [Column("lost, and\n95 % sure", [NONE if e is None else e.lost_cell() for e in found], goes=3)]
+    most = [NONE if e is None or e.lost_between is None else e.most_text() for e in found]
     return [Column("lost, at\nmost", most, goes=3)]
 
 
@@ -177,7 +178,7 @@ def quality_head(quality: Quality) -> str:
 def score_text(quality: Quality, value: float | None) -> str:
     """A value in a column, ``-`` where there is none."""
     if value is None:
-        return "-"
+        return NONE
     return quality.text(value) if len(quality.unit) <= SHORT_UNIT else quality.number(quality.points(value))
 
 
@@ -189,6 +190,8 @@ def mark_line(mark: RuntimeMark, quality: Quality) -> str:
 
 def table_notes(rows: list[dict[str, Any]], found: Sweep) -> str:
     """What a front's table means where it says how sure something is; empty if it does not."""
+    from search.objectives.on_split import SURE, reported
+
     told = []
     if any(not row["told_from_smaller"] for row in rows):
         told.append(f"{ALIKE}: cannot be told from the next smaller one (McNemar's test at 5 %).")

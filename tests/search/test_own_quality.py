@@ -242,11 +242,11 @@ def test_the_front_is_printed_in_eighty_columns(folder: Path, monkeypatch: pytes
     done = CliRunner().invoke(app, ["front", "--store", str(folder)])
     lines = done.output.splitlines()
     assert done.exit_code == 0
-    assert lines[1].split() == ["run", "student", "RMSE", "validation", "packed", "ratio", "ONNX", "latency"]
+    assert lines[1].split() == ["run", "student", "RMSE", "validation", "packed", "ratio", "latency"]
     assert [line.split()[1:] for line in lines[2:5]] == [
-        ["qd-4bit-b256-d2-w0.0", "0.03289", "m", "0.02990", "m", "1", "kB", "100.0x", "-", "0.250", "ms"],
-        ["qd-4bit-b256-d2-w0.1", "0.01650", "m", "0.01500", "m", "4", "kB", "25.0x", "-", "0.250", "ms"],
-        ["qd-4bit-b256-d2-w0.2", "0.01540", "m", "0.01400", "m", "9", "kB", "11.1x", "-", "0.250", "ms"],
+        ["qd-4bit-b256-d2-w0.0", "0.03289", "m", "0.02990", "m", "1", "kB", "100.0x", "0.250", "ms"],
+        ["qd-4bit-b256-d2-w0.1", "0.01650", "m", "0.01500", "m", "4", "kB", "25.0x", "0.250", "ms"],
+        ["qd-4bit-b256-d2-w0.2", "0.01540", "m", "0.01400", "m", "9", "kB", "11.1x", "0.250", "ms"],
     ]
     assert "at most 0.02 m of validation RMSE above the teacher" in " ".join(done.output.split())
     assert max(map(len, lines[:5])) <= 80
