@@ -121,21 +121,27 @@ def test_a_click_on_the_legend_hides_at_once_and_two_show_a_group_alone(browser:
     page, wrong = opened(browser, address)
     page.wait_for_selector(DOT)
     before = groups_shown(page)
-    toggles = page.locator("#front .legendtoggle")
+    first, *others = before
+    named = [each.get_attribute("data-unformatted") for each in page.locator("#front .legendtext").all()]
+    toggle = page.locator("#front .legendtoggle").nth(named.index(first))
     page.evaluate(
         "window.waits = []; const set = window.setTimeout;"
         "window.setTimeout = (work, wait, ...rest) => (window.waits.push(wait), set(work, wait, ...rest));"
     )
-    toggles.first.click()
-    page.wait_for_function("document.querySelector('#front .js-plotly-plot')._fullData[1].visible !== true")
-    assert groups_shown(page) == before[1:]
+    toggle.click()
+    page.wait_for_function(
+        "name => document.querySelector('#front .js-plotly-plot')._fullData"
+        ".some(trace => trace.name === name && trace.visible !== true)",
+        arg=first,
+    )
+    assert groups_shown(page) == others
     assert 500 not in page.evaluate("window.waits"), "Plotly's wait for a second click"
     page.wait_for_timeout(700)
-    toggles.first.click()
+    toggle.click()
     page.wait_for_timeout(700)
     assert groups_shown(page) == before
-    for expected in (before[:1], before):  # alone, and then all again
-        toggles.first.dblclick(delay=50)
+    for expected in ([first], before):  # alone, and then all again
+        toggle.dblclick(delay=50)
         page.wait_for_timeout(700)
         assert groups_shown(page) == expected
     assert wrong == []
@@ -209,7 +215,7 @@ def test_everything_is_reached_by_keyboard(browser: Any, address: str) -> None:
     page.wait_for_function("document.activeElement.id.includes('validation_accuracy')")
     page.keyboard.press("Enter")
     page.wait_for_selector("th[aria-sort='descending'] >> text=Validation accuracy")
-    page.get_by_role("link", name="00011").focus()
+    page.get_by_role("link", name="00011", exact=True).focus()
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("/trial/"))
     page.context.close()
@@ -259,7 +265,9 @@ def test_a_running_sweep_grows_on_two_pages_at_once(browser: Any, blank: Path, t
                 writer.stdin.flush()
                 assert writer.stdout.readline() == "written\n"
                 for page, _ in pages:
-                    page.wait_for_function(f"document.querySelectorAll('{DOT}').length === {i}")
+                    page.wait_for_function(
+                        "([dot, n]) => document.querySelectorAll(dot).length === n", arg=[DOT, i]
+                    )
                     page.wait_for_selector(f".card:has-text('Trials') >> text={i} finished")
                 # The better of the two, with its own recipe below.
                 follower.wait_for_selector(f"#trial-head >> text=Trial {i - 1:05d}")
