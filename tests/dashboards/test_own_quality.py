@@ -126,7 +126,7 @@ def test_every_view_shows_it_in_a_browser(browser: Any, store: Path, tmp_path: P
     with served(open_store(store)) as address:
         page, wrong = opened(browser, address)
         page.wait_for_selector("#front .points path.point:not([display='none'])")
-        assert "Validation RMSE (m)" in page.locator("#front .ytitle").text_content()
+        assert "Validation RMSE lost (m, logarithmic)" in page.locator("#front .ytitle").text_content()
         page.screenshot(path=tmp_path / "front.png", full_page=True)
         for view, ready in (
             ("Trial", "#curves .ytitle"),
