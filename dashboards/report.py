@@ -35,6 +35,30 @@ POLICY = (
 )
 
 
+# Dark where the screen is, and buttons that copy a command. `dark` and `colours` stand before it.
+_SCRIPT = """if (dark) {
+  const figure = document.getElementById("front");
+  const recoloured = figure.data.map((trace, i) => merged(trace, colours.traces[i]));
+  Plotly.react(figure, recoloured, merged(figure.layout, colours.layout));
+}
+function merged(into, more) {
+  const found = {...into};
+  for (const [name, value] of Object.entries(more)) {
+    const nested = value && typeof value === "object" && !Array.isArray(value);
+    found[name] = nested ? merged(into[name] ?? {}, value) : value;
+  }
+  return found;
+}
+document.querySelectorAll("table.front button").forEach((button) => {
+  button.onclick = () => navigator.clipboard.writeText(button.previousElementSibling.textContent)
+    .then(() => {
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+});
+"""
+
+
 def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
     """The page of one sweep: headline numbers, the figure, the table of the front.
 
@@ -90,28 +114,8 @@ document.documentElement.dataset.theme = dark ? "dark" : "light";
 <p class="footnote">{html.escape(footnote(sweep))}</p>
 </main>
 <script>
-if (dark) {{
-  const colours = {dark};
-  const figure = document.getElementById("front");
-  const recoloured = figure.data.map((trace, i) => merged(trace, colours.traces[i]));
-  Plotly.react(figure, recoloured, merged(figure.layout, colours.layout));
-}}
-function merged(into, more) {{
-  const found = {{...into}};
-  for (const [name, value] of Object.entries(more)) {{
-    const nested = value && typeof value === "object" && !Array.isArray(value);
-    found[name] = nested ? merged(into[name] ?? {{}}, value) : value;
-  }}
-  return found;
-}}
-document.querySelectorAll("table.front button").forEach((button) => {{
-  button.onclick = () => navigator.clipboard.writeText(button.previousElementSibling.textContent)
-    .then(() => {{
-      button.textContent = "Copied";
-      setTimeout(() => {{ button.textContent = "Copy"; }}, 1500);
-    }});
-}});
-</script>
+const colours = {dark};
+{_SCRIPT}</script>
 </body>
 </html>
 """
