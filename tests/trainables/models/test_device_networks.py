@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from torch import nn
 
 from spaces.architectures import FAMILIES
 from studies.names import IMAGE_ARCHITECTURES, SENTENCE_ARCHITECTURES, SOUND_ARCHITECTURES
+from tests.exports import to_onnx
+from tests.trainables.test_integer_places import left_in_float, recipe_of, student_of
 from trainables import methods
 from trainables.models import (
     DenseNet,
@@ -26,11 +29,10 @@ from trainables.models.base import Model
 from trainables.models.mobile import rounded, shortened, strides
 from trainables.models.mobilenet_v3 import MOBILENET_V3_LARGE
 from trainables.origins import Fresh
-from trainables.runtime import load
-from trainables.shipping.evaluation import evaluate_file, open_student
+from trainables.runtime import open_session
+from trainables.shipping.evaluation import evaluate_file
 from trainables.tasks import Digits
 from trainables.teachers.sources import NoSources
-from trainables.training.export_costs import exported
 from trainables.training.trainer import Trainer
 
 PUBLISHED = [
@@ -161,16 +163,18 @@ def test_what_ships_answers_as_the_student(model: Model, digits: Any) -> None:
 
 @pytest.mark.slow  # an export takes seconds
 @each
-def test_they_leave_in_whole_numbers(model: Model, digits: Any) -> None:
-    recipe = methods.quantization_aware_training(methods.Setting(Digits(), Fresh(model), epochs=2))
-    trainer = Trainer(recipe, digits, NoSources(), torch.device("cpu"))
-    while not trainer.finished:
-        trainer.train_epoch()
-    data = trainer.ship()
-    _, network = open_student(data)
-    session = load(exported(recipe, data, network))["network"]
-    inputs = next(digits.in_order("validation")).inputs
-    found = torch.from_numpy(session({"input": inputs.numpy().copy()})["output"])
+def test_they_leave_in_whole_numbers(model: Model, tmp_path: Path) -> None:
+    """Every layer; only a normalisation in front of a layer is arithmetic of its own.
+
+    At random, networks so narrow hardly tell one input from another, so their classes would say nothing.
+    """
+    inputs = torch.randn(16, 3, 32, 32)
+    network, tensors = student_of(lambda: model.build((3, 32, 32), 10), recipe_of(), inputs)
+    data = to_onnx(network, (3, 32, 32), {}, tensors, reduced_range=False)
+    alone = type(model) in (WideResNet, DenseNet)
+    assert left_in_float(data, tmp_path).keys() == ({"Add"} if alone else set())
+    session = open_session(data)
+    found = torch.from_numpy(session.run(None, {"input": inputs.numpy()})[0])
     with torch.no_grad():
-        same = found.argmax(1) == network(inputs).argmax(1)
-    assert float(same.float().mean()) > 0.95
+        wanted = network(inputs)
+    assert float((found - wanted).norm() / wanted.norm()) < 0.05
