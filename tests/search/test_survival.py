@@ -234,7 +234,7 @@ def test_a_driver_may_be_killed_while_it_delivers(undisturbed, tmp_path):
     assert summary(store, name) == summary(undisturbed, "calm")
     parent = next(run for run in runs_of(store) if run.data.tags["rayduce.kind"] == "sweep")
     files = {each.path for each in MlflowClient(own_database(store)).list_artifacts(parent.info.run_id)}
-    assert files == {"front.csv", "front.html", "settings.json"}
+    assert files == {"front.csv", "front.html", "predictions.json", "settings.json"}
 
 
 def test_a_finished_trial_without_its_student_is_left_out(undisturbed, tmp_path):
