@@ -60,11 +60,22 @@ def answers(network: Any, inputs: dict[str, Tensor]) -> Tensor:
     """Logits of all sentences."""
     network.eval()
     with torch.no_grad():
-        parts = [
-            network(**{name: each[start : start + 100] for name, each in inputs.items()}).logits
-            for start in range(0, len(inputs["input_ids"]), 100)
-        ]
-    return torch.cat(parts)
+        rows = torch.arange(len(inputs["input_ids"])).split(100)
+        return torch.cat([network(**_short(inputs, each)).logits for each in rows])
+
+
+def _short(inputs: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """Inputs of these sentences, as long as the longest of them."""
+    longest = int(inputs["attention_mask"][rows].sum(1).max())
+    return {name: each[rows, :longest] for name, each in inputs.items()}
+
+
+def _of_like_length(inputs: dict[str, Tensor], order: Tensor) -> list[Tensor]:
+    """Batches of an epoch, within every ten those of like length together, which pads little."""
+    sizes = inputs["attention_mask"].sum(1)
+    parts = [part[sizes[part].argsort()].split(BATCH) for part in order.split(10 * BATCH)]
+    batches = [batch for part in parts for batch in part]
+    return [batches[place] for place in torch.randperm(len(batches)).tolist()]
 
 
 def tune(network: Any, inputs: dict[str, Tensor], labels: Tensor, epochs: int, file: Path) -> None:
@@ -82,10 +93,8 @@ def tune(network: Any, inputs: dict[str, Tensor], labels: Tensor, epochs: int, f
     for epoch in range(first, epochs):
         network.train()
         torch.manual_seed(epoch)
-        for rows in known[torch.randperm(len(known))].split(BATCH):
-            longest = int(inputs["attention_mask"][rows].sum(1).max())
-            batch = {name: each[rows, :longest] for name, each in inputs.items()}
-            loss = F.cross_entropy(network(**batch).logits, labels[rows])
+        for rows in _of_like_length(inputs, known[torch.randperm(len(known))]):
+            loss = F.cross_entropy(network(**_short(inputs, rows)).logits, labels[rows])
             for group in optimizer.param_groups:
                 group["lr"] = RATE * min((step + 1) / 50, 1 - step / steps)
             optimizer.zero_grad()
