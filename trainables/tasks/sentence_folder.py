@@ -44,6 +44,11 @@ EVALUATION_BATCH_SIZE = 500
 LONGEST = 256
 MOST_WORDS, MOST_SUBWORDS = 20_000, 4000
 """Tokens of a vocabulary where nothing else is asked for."""
+SET_OFF = re.compile(
+    r"""(?<=\w)(?=[,!?;:)\]"”»…][.,!?;:)\]"”»…]*(?:\s|$))|(?<=\w\w)(?=\.[.,!?;:)\]"”»…]*(?:\s|$))"""
+    r"""|(?<=[(\["“„«])(?=\w)"""
+)
+"""Where a word meets punctuation before or behind it, but for the point of initials such as ``U.S.``."""
 SHARE_WHOLE = 0.995
 """Of the training sentences, that are no longer than a network's input."""
 
@@ -65,7 +70,8 @@ class SentenceFolder(Task):
         vocabulary_size: tokens of the vocabulary, which is learnt from the training split, special ones
             included, in [32, 65536]; default 20,000 words or 4,000 subwords, or as many as the text supports
             where that is less.
-        subwords: ``word`` (default): whole words, all other ones being unknown; ``unigram`` or ``bpe``.
+        subwords: ``word`` (default): whole words, punctuation apart, all others being unknown; ``unigram`` or
+            ``bpe``.
         lowercase: whether sentences are put into small letters; default True.
         labels: share of the training sentences whose labels are used, in (0, 1]; default 1. The others are
             used like those of the unlabelled file: a teacher's answers to them are imitated.
@@ -127,7 +133,8 @@ class SentenceFolder(Task):
     def preprocessing(self) -> dict[str, Any]:
         """How sentences become tokens."""
         inputs = "numbers of tokens in vocabulary.model, cut to the length, padded with 0"
-        return {"inputs": inputs, "length": self.length, "lowercase": self.lowercase}
+        facts = {"inputs": inputs, "length": self.length, "lowercase": self.lowercase}
+        return facts | ({"blanks_at": SET_OFF.pattern} if self.subwords == WORDS else {})
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """``vocabulary.model``, which sentencepiece reads; numbers of tokens are those of the network."""
@@ -155,7 +162,7 @@ class SentenceFolder(Task):
             wanted = MOST_WORDS if task.subwords == WORDS else MOST_SUBWORDS
             task = replace(task, vocabulary_size=task._supported(found, wanted))
         vocabulary = Vocabulary(task._learnt(found))
-        sizes = sorted(len(vocabulary.encode(task._cased(each.text))) for each in found.splits["train"])
+        sizes = sorted(len(vocabulary.encode(task._seen(each.text))) for each in found.splits["train"])
         longest = sizes[min(len(sizes) - 1, int(SHARE_WHOLE * len(sizes)))]
         task = replace(task, length=min(LONGEST, max(8, -(-longest // 8) * 8)))
         cut, changed = sum(size > task.length for size in sizes), Tallies()
@@ -196,15 +203,17 @@ class SentenceFolder(Task):
 
     def numbered(self, vocabulary: Vocabulary, text: str) -> np.ndarray:
         """A sentence as a network takes it: int32, shape (length,)."""
-        numbers = vocabulary.encode(self._cased(text))[: self.length]
+        numbers = vocabulary.encode(self._seen(text))[: self.length]
         return np.array(numbers + [0] * (self.length - len(numbers)), dtype=np.int32)
 
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedSentences:
         """See :class:`LoadedSentences`."""
         return LoadedSentences(self, arrays, device, seed)
 
-    def _cased(self, text: str) -> str:
-        return text.lower() if self.lowercase else text
+    def _seen(self, text: str) -> str:
+        """A sentence as the vocabulary sees it: small letters, and punctuation apart from words."""
+        text = text.lower() if self.lowercase else text
+        return SET_OFF.sub(" ", text) if self.subwords == WORDS else text
 
     def _supported(self, found: Sentences, wanted: int) -> int:
         """The size that is wanted of a vocabulary, or the largest that the text supports."""
@@ -219,7 +228,7 @@ class SentenceFolder(Task):
     def _lines(self, found: Sentences) -> list[str]:
         """What the vocabulary is learnt from."""
         lines = [line.text for line in found.splits["train"]] + found.unlabelled
-        return list(map(self._cased, lines))
+        return list(map(self._seen, lines))
 
     def _learnt(self, found: Sentences) -> np.ndarray:
         try:

@@ -23,6 +23,7 @@ from trainables.tasks import SentenceFolder
 from trainables.tasks.base import DataError
 from trainables.tasks.loaded_classes import UNKNOWN_LABEL
 from trainables.tasks.sentence_files import read_sentences
+from trainables.tasks.sentence_folder import SET_OFF
 from trainables.tasks.vocabulary import Vocabulary
 from trainables.teachers.sources import LocalSources, NoSources
 from trainables.training.export_costs import exported
@@ -165,6 +166,19 @@ def test_the_vocabulary_is_of_all_words_of_the_training_split_unless_told_otherw
     assert (tokens != 0).sum() == 4 and (tokens == UNKNOWN).sum() == 1  # nobody said "indeed" in training
     fewer, _ = SentenceFolder.examine(folder, vocabulary_size=32)
     assert (fewer.load(folder)["train_tokens"] == UNKNOWN).any()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('He said "no!" (twice): why?', 'He said " no !" ( twice ): why ?'),
+        ("It is I, of the U.S.A. or D.C.", "It is I , of the U.S.A. or D.C."),
+        ("ok... don't, 3.5 %.", "ok ... don't , 3.5 %."),
+        ("already split , as it should be .", "already split , as it should be ."),
+    ],
+)
+def test_punctuation_is_no_part_of_words(text: str, words: str) -> None:
+    assert SET_OFF.sub(" ", text) == words
 
 
 def test_some_labels_and_sentences_without_any(folder: Path) -> None:
