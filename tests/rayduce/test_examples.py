@@ -73,7 +73,7 @@ def test_the_first_example_is_as_short_as_it_says() -> None:
 def test_an_example_is_trained_and_searched(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each command in a process of its own for the first; for the others, what follows the sweep in this one."""
+    """Each command of the first in a process of its own; what follows the others' sweeps in this one."""
     path = tmp_path / f"{name}.py"
     shutil.copy(ROOT / "examples" / path.name, path)
     monkeypatch.chdir(tmp_path)
