@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-import pandas as pd
 from dash import Dash, Input, Output, State, dcc, html
 
 from dashboards.address import Asked, asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.pair import confusion_figure, curves_of_two
 from dashboards.live import Live
+from dashboards.pages import mistakes
 from dashboards.pages.common import THEME, URL, VERSION, graph, note, panel, plain_table
+from dashboards.pages.mistakes import Said, gallery, said_by
 from dashboards.style import PLOT_CONFIG
 from dashboards.summary import further_facts
 from dashboards.text import (
@@ -29,14 +30,11 @@ from dashboards.text import (
 from dashboards.theme import Theme, theme_of
 from search.objectives.certainty import ALPHA, SPLITS, Paired
 from search.objectives.on_split import SURE, on_split
-from search.store.answers import TRUE
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 
 PATH, TITLE = "/pair", "Two students"
 _RUN = re.compile(r"[0-9a-f]{32}")
-MOST_MISTAKES = 200
-"""Samples that are listed."""
 
 
 class _Side(NamedTuple):
@@ -56,11 +54,12 @@ class _Side(NamedTuple):
 
 def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view before its callbacks have run; the address says which two."""
-    return [html.Div(id="pair"), html.Div(id="mistakes")]
+    return [html.Div(id="pair"), html.Div(id="mistakes"), gallery(pair=True)]
 
 
 def register(app: Dash, live: Live) -> None:
-    """Connect the view to what is read."""
+    """Connect the view to what is read, and the samples that its students get wrong."""
+    mistakes.register(app, live)
 
     @app.callback(
         Output("pair", "children"),
@@ -239,33 +238,32 @@ def _mistakes(live: Live, left: _Side, right: _Side, theme: Theme) -> Any:
     if left.sweep.run_id != right.sweep.run_id:
         return panel("Their mistakes", note("They are of two sweeps, whose samples may be others."))
     try:
-        teacher = live.answers(left.sweep.run_id)
-        said = [live.answers(side.run_id) for side in (left, right)]
+        said = said_by(live, left.sweep, [left.run_id, right.run_id])
     except StoreError as error:
         return panel("Their mistakes", note(f"No answers are kept of these: {told(error)}"))
-    # The test split has been seen by no choice; where it was not measured of both, validation it is.
-    split = "test" if all("test" in each for each in (teacher, *said)) else "validation"
-    true = teacher.get(split + TRUE)
-    columns = [teacher.get(split), *(each.get(split) for each in said)]
-    if true is None or any(each is None or each.shape != true.shape for each in columns):
-        return panel("Their mistakes", note("Their answers are not of the same samples."))
-    known = [each for each in columns if each is not None]
-    right_of = [each == true for each in known]
-    pair = Paired.of(right_of[1], right_of[2])
+    try:
+        samples = live.samples(left.sweep)
+    except StoreError:  # the samples' own panel says so
+        samples = None
+    classes = () if samples is None else samples.classes
+    pair = Paired.of(*(each == said.true for each in said.students))
     body = [
-        html.P(_verdict(pair, split, left, right)),
-        html.P(_agreement(known, left, right, split), className="caption"),
+        html.P(_verdict(pair, said.split, left, right)),
+        html.P(_agreement(said, left, right), className="caption"),
         html.Div(
             [
-                graph(f"confused-{place}", PLOT_CONFIG, confusion_figure(true, each, side.name, theme), 340)
-                for place, (each, side) in enumerate(zip(known[1:], (left, right), strict=True))
+                graph(
+                    f"confused-{place}",
+                    PLOT_CONFIG,
+                    confusion_figure(said.true, each, side.name, theme, classes),
+                    340,
+                )
+                for place, (each, side) in enumerate(zip(said.students, (left, right), strict=True))
             ],
             className="halves",
         ),
-        html.H3("Samples that the teacher gets right and one of the two does not"),
-        _listed(true, known, right_of, left, right),
     ]
-    return panel(f"Their mistakes on the {split} split", *body)
+    return panel(f"Their mistakes on the {said.split} split", *body)
 
 
 def _verdict(pair: Paired, split: str, left: _Side, right: _Side) -> str:
@@ -285,34 +283,11 @@ def _verdict(pair: Paired, split: str, left: _Side, right: _Side) -> str:
     )
 
 
-def _agreement(known: list[Any], left: _Side, right: _Side, split: str) -> str:
-    teacher, one, other = known
+def _agreement(said: Said, left: _Side, right: _Side) -> str:
+    one, other = said.students
     parts = [
-        f"{side.name} says what the teacher says of {share((each == teacher).mean())}"
+        f"{side.name} says what the teacher says of {share((each == said.teacher).mean())}"
         for each, side in ((one, left), (other, right))
     ]
-    return f"On {split}: {'; '.join(parts)}; they agree with one another on {share((one == other).mean())}."
-
-
-def _listed(true: Any, known: list[Any], right_of: list[Any], left: _Side, right: _Side) -> Any:
-    wrong = right_of[0] & ~(right_of[1] & right_of[2])
-    frame = pd.DataFrame(
-        {"sample": wrong.nonzero()[0], "true": true[wrong], "left": known[1][wrong], "right": known[2][wrong]}
-    )
-    if frame.empty:
-        return note("There are none.")
-    rows = [
-        [
-            f"{row['sample']:,}",
-            str(row["true"]),
-            *(_answer(row[side], row["true"]) for side in ("left", "right")),
-        ]
-        for row in frame.iloc[:MOST_MISTAKES].to_dict("records")
-    ]
-    more = [note(f"and {len(frame) - MOST_MISTAKES:,} more")] if len(frame) > MOST_MISTAKES else []
-    table = plain_table(["Sample", "True class", f"{left.name} says", f"{right.name} says"], rows)
-    return html.Div([html.Div(table, className="tall"), *more])
-
-
-def _answer(said: Any, true: Any) -> Any:
-    return str(said) if said == true else html.B(str(said), className="wrong")
+    agree = share((one == other).mean())
+    return f"On {said.split}: {'; '.join(parts)}; they agree with one another on {agree}."

@@ -33,6 +33,7 @@ from search.store.store import Store, StoreError, open_store
 from tests.dashboards.frames import sweep, trials
 from tests.dashboards.recorded import answers_of_student, recorded
 from tests.dashboards.test_app import ask, words
+from trainables.samples import Samples, samples_json
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,74 @@ def test_two_students_stand_side_by_side(client: FlaskClient, app: Dash, store: 
         assert "Tick two trials" in words(
             ask(client, app, "pair.children", url__search=odd)["pair"]["children"]
         )
+
+
+def mistaken(client: FlaskClient, app: Dash, store: Store, **values: Any) -> dict[str, Any]:
+    search = f"?left={run_of(store, '00001')}&right={run_of(store, '00000')}"
+    values = {"url__search": search, "url__pathname": "/pair", **values}
+    found: dict[str, Any] = ask(client, app, "gallery.hidden", **values)
+    return found
+
+
+def test_the_samples_that_a_student_gets_wrong_are_shown(
+    client: FlaskClient, app: Dash, store: Store
+) -> None:
+    told = mistaken(client, app, store)
+    cards = json.dumps(told["samples"]["children"])
+    # The teacher gets 0 to 19 wrong; the left student 20 to 33 too, and the right one 20 to 109.
+    assert told["gallery"]["hidden"] is False and cards.count('"Figure"') == 24
+    assert [each["label"] for each in told["part"]["options"]][-1] == "73 to 90 of 90"
+    run = store.sweep("digits-1").run_id
+    assert f"/sample/{run}/test/20.png" in cards and "test sample 20, digit 0" in cards
+    assert "digit 0, as the teacher says" in cards and "digit 3" in cards
+    only = mistaken(client, app, store, wrong__value="right")
+    assert "/test/34.png" in json.dumps(only["samples"]) and "/test/33.png" not in json.dumps(only["samples"])
+    assert mistaken(client, app, store, wrong__value="left")["part"]["options"][0]["label"] == "none"
+    beyond = json.dumps(mistaken(client, app, store, part__value="48")["samples"])
+    assert "test 109" in beyond or "test 68" in beyond
+    assert "This sample is not kept" in beyond, "only the first are"
+
+
+def test_a_trial_shows_its_own_mistakes(client: FlaskClient, app: Dash, store: Store) -> None:
+    at = {"url__search": "", "url__pathname": f"/trial/{run_of(store, '00001')}"}
+    told = mistaken(client, app, store, **at)
+    text = words(told["mistaken"]["children"])
+    assert "gets 14 wrong that the teacher gets right, and 3 right that the teacher gets wrong" in text
+    assert "Most often it takes digit" in text and json.dumps(told["samples"]).count('"Figure"') == 14
+    for path in (f"/trial/{run_of(store, '00004')}", "/trial/" + "0" * 32, "/progress"):
+        assert mistaken(client, app, store, url__search="", url__pathname=path)["gallery"]["hidden"] is True
+
+
+def test_only_samples_of_the_store_are_handed_out(client: FlaskClient, store: Store) -> None:
+    run = store.sweep("digits-1").run_id
+    answer = client.get(f"/sample/{run}/test/21.png")
+    assert answer.status_code == 200 and answer.mimetype == "image/png"
+    assert answer.data.startswith(b"\x89PNG") and answer.headers["X-Content-Type-Options"] == "nosniff"
+    part = client.get(f"/sample/{run}/test/21.png", headers={"Range": "bytes=0-7"})
+    assert part.status_code == 206 and part.data == answer.data[:8]
+    for wrong in (
+        f"{run}/test/999.png",
+        f"{run}/test/21.wav",
+        f"{run}/train/1.png",
+        f"{'0' * 32}/test/1.png",
+    ):
+        assert client.get(f"/sample/{wrong}").status_code == 404
+
+
+@pytest.mark.parametrize("content", [None, b"{}", samples_json(Samples("text", (), {"test": {1: "<b>"}}))])
+def test_without_samples_mistakes_have_their_numbers(blank: Path, tmp_path: Path, content: Any) -> None:
+    store = open_store(recorded(blank, tmp_path / "store"))
+    path = store.folder / "sweeps" / "digits-1" / "samples.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    live = Live(store)
+    live.read()
+    app = create_app(live)
+    with app.server.test_client() as client:
+        text = words(mistaken(client, app, store)["samples"]["children"])
+    says = {None: "No samples are kept", b"{}": "it has no checksum"}.get(content, "are of other data")
+    assert says in text and "test 20" in text and "0, as the teacher says" in text
 
 
 def test_which_class_is_taken_for_which() -> None:
