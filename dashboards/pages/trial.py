@@ -19,6 +19,7 @@ from dashboards.pages.common import (
     THEME,
     URL,
     VERSION,
+    aria,
     command,
     graph,
     note,
@@ -49,6 +50,7 @@ from dashboards.theme import Theme, theme_of
 from dashboards.where import where
 from search.store.store import StoreError
 from search.store.sweep import Sweep
+from search.store.tracebacks import traceback_of
 
 PATH, TITLE = TRIAL, "Trial"
 NEIGHBOURS = 2
@@ -78,7 +80,7 @@ def _empty(live: Live, path: str | None, name: str | None) -> tuple[bool, bool]:
         return True, True
     row = found[1].iloc[found[2]]
     state, unmeasured = str(row["state"]), missing(row[found[0].quality.validation])
-    return state == "failed" and unmeasured, state in ("failed", "pruned", "stopped")
+    return state != "running" and unmeasured, state in ("failed", "pruned", "stopped")
 
 
 def register(app: Dash, live: Live) -> None:
@@ -260,7 +262,22 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
     link = _mlflow(live, sweep, run_id)
     left = panel("What it is", listed)
     right = panel("Take it away", *take, *link)
-    return [title, html.Div([left, right], className="halves"), _neighbours(trials, place, sweep)]
+    halves = html.Div([left, right], className="halves")
+    return [title, halves, *_why(live, run_id, state), _neighbours(trials, place, sweep)]
+
+
+def _why(live: Live, run_id: str, state: str) -> list[Any]:
+    """The whole traceback of a failed trial."""
+    if state != "failed":
+        return []
+    try:
+        text = traceback_of(live.store, run_id)
+    except StoreError:
+        text = ""
+    if not text:
+        return [panel("Why it failed", note("No traceback is kept of it: its process died, or was lost."))]
+    # A text that scrolls is reached by keys, too.
+    return [panel("Why it failed", html.Pre(text, className="tall", tabIndex=0, **aria(label="Traceback")))]
 
 
 def _words(row: dict[Any, Any]) -> str:

@@ -12,9 +12,13 @@ from search.tracking.delivery import SWEEP
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, kept, tracker
 from trainables.predictions import PREDICTIONS_FILE, predictions_json
 from trainables.samples import Samples, mark_of, picture, samples_json
+from trainables.tracebacks import TRACEBACK_FILE
 
 SAMPLES = 1000
 TEACHER_WRONG = 20
+TRACEBACK_TEXT = (
+    'Traceback (most recent call last):\n  File "net.py", line 3, in forward\nValueError: no room <b>'
+)
 PICTURES = 60
 """Samples that are kept; of those behind them only numbers are known."""
 STUDENTS = {
@@ -91,6 +95,7 @@ def recorded(blank: Path, folder: Path) -> Path:
         tags={"reason": "after epoch 2, it is number 4 of 4"},
     )
     add_trial(sweep, "00005", {}, state="failed", tags={"reason": "ValueError: no room"})
+    sweep.annotate("00005", {}, {}, kept(sweep, "00005", {TRACEBACK_FILE: TRACEBACK_TEXT.encode()}))
     sweep.finish_sweep("finished", {}, {}, {})
     sweep.close()
     return folder

@@ -30,6 +30,7 @@ from rayduce.commands.app import app as commands
 from search.objectives.importance import importance_spread
 from search.store.answers import answers_of, not_told_apart
 from search.store.store import Store, StoreError, open_store
+from search.store.tracebacks import traceback_of
 from tests.dashboards.frames import sweep, trials
 from tests.dashboards.recorded import answers_of_student, recorded
 from tests.dashboards.test_app import ask, words
@@ -231,6 +232,19 @@ def test_without_samples_mistakes_have_their_numbers(blank: Path, tmp_path: Path
         text = words(mistaken(client, app, store)["samples"]["children"])
     says = {None: "No samples are kept", b"{}": "it has no checksum"}.get(content, "are of other data")
     assert says in text and "test 20" in text and "0, as the teacher says" in text
+
+
+def test_a_failed_trial_has_its_traceback_and_no_empty_charts(
+    client: FlaskClient, app: Dash, store: Store
+) -> None:
+    told = ask(client, app, "trial-head.children", url__pathname=f"/trial/{run_of(store, '00005')}")
+    text = words(told["trial-head"]["children"])
+    assert 'File "net.py", line 3, in forward' in text and "ValueError: no room <b>" in text
+    assert told["trained"]["hidden"] and told["shipped"]["hidden"]
+    fine = ask(client, app, "trial-head.children", url__pathname=f"/trial/{run_of(store, '00001')}")
+    assert "Traceback" not in words(fine["trial-head"]["children"]) and not fine["trained"]["hidden"]
+    with pytest.raises(StoreError, match=r"no file 'traceback\.txt'"):
+        traceback_of(store, run_of(store, "00001"))
 
 
 def test_which_class_is_taken_for_which() -> None:
