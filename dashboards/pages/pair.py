@@ -28,8 +28,18 @@ from dashboards.text import (
     told,
 )
 from dashboards.theme import Theme, theme_of
-from search.objectives.certainty import ALPHA, SPLITS, Paired
+from search.objectives.certainty import (
+    ALPHA,
+    LOST_HIGH,
+    LOST_LOW,
+    SPLITS,
+    VALIDATION,
+    Interval,
+    Paired,
+    samples_of,
+)
 from search.objectives.on_split import SURE, on_split
+from search.objectives.resampled import intervals
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 
@@ -248,7 +258,7 @@ def _mistakes(live: Live, left: _Side, right: _Side, theme: Theme) -> Any:
     classes = () if samples is None else samples.classes
     pair = Paired.of(*(each == said.true for each in said.students))
     body = [
-        html.P(_verdict(pair, said.split, left, right)),
+        html.P(_verdict(pair, said, left, right)),
         html.P(_agreement(said, left, right), className="caption"),
         html.Div(
             [
@@ -266,21 +276,34 @@ def _mistakes(live: Live, left: _Side, right: _Side, theme: Theme) -> Any:
     return panel(f"Their mistakes on the {said.split} split", *body)
 
 
-def _verdict(pair: Paired, split: str, left: _Side, right: _Side) -> str:
+def _verdict(pair: Paired, said: Said, left: _Side, right: _Side) -> str:
     """What McNemar's test says of two students, in a sentence or two."""
-    quality, between = left.sweep.quality, pair.interval()
-    low, high = quality.points(between.low), quality.points(between.high)
-    apart = f"{quality.number(low)} to {quality.number(high)} {quality.step()}".replace("-", "\N{MINUS SIGN}")
     counts = f"{pair.lost} samples only {left.name} gets right, {pair.gained} only {right.name}"
     if not pair.told_apart:
         verdict = "They cannot be told apart"
     else:
         verdict = f"{left.name if pair.lost > pair.gained else right.name} is better"
     test = f"McNemar's test, p = {pair.chance():.2g}; told apart below {ALPHA:g}"
+    between = _difference(pair, said, left.sweep)
+    text = f"{verdict} on these {pair.samples:,} samples ({test}). {counts}"
+    if between is None:
+        return f"{text}."
+    quality = left.sweep.quality
+    low, high = (quality.number(quality.points(end)) for end in (between.low, between.high))
+    apart = f"{low} to {high} {quality.step()}".replace("-", "\N{MINUS SIGN}")
     return (
-        f"{verdict} on these {pair.samples:,} samples ({test}). {counts}: the difference of {right.name} to "
-        f"{left.name} is {apart} ({SURE} sure)."
+        f"{text}: the difference of {right.name} to {left.name} in {quality.label} is {apart} ({SURE} sure)."
     )
+
+
+def _difference(pair: Paired, said: Said, sweep: Sweep) -> Interval | None:
+    """The interval of how much better the right one is; None where answers do not decide the quality."""
+    quality, prefix = sweep.quality, VALIDATION if said.split == "validation" else ""
+    if samples_of(sweep.teacher, quality, prefix) is not None:
+        return pair.interval()
+    drawn = intervals(quality, said.true, said.students[1], said.students[0])
+    # What the right one loses to the left one, the other way round.
+    return Interval(-drawn[LOST_HIGH], -drawn[LOST_LOW]) if drawn else None
 
 
 def _agreement(said: Said, left: _Side, right: _Side) -> str:

@@ -12,6 +12,7 @@ import ray
 import torch
 
 from search.objectives.certainty import SAMPLES, SPLITS, Paired, counts_of
+from search.objectives.resampled import intervals
 from search.store.answers import TRUE
 from search.sweeps.exhibits import Exhibits
 from search.tracking.record import Record
@@ -62,7 +63,8 @@ class TeacherAnswers:
             qualities: the teacher's on that split.
 
         Returns:
-            Of how many samples the sweep's quality is the share that is right; nothing if it is none.
+            Of how many samples the sweep's quality is the share that is right; of a quality that is none, the
+            ends of its interval, as far as classes decide it.
         """
         if found is None:
             return {}
@@ -71,7 +73,10 @@ class TeacherAnswers:
         self._exhibits.keep(split, np.arange(len(found.true)), found.true)
         share = qualities.get(self._quality.name, math.nan)
         counted = self._quality.up and self._quality.highest == 1.0 and abs(found.right - share) < 1e-9
-        return {PREFIXES[split] + SAMPLES: float(len(found.true))} if counted else {}
+        if counted:
+            return {PREFIXES[split] + SAMPLES: float(len(found.true))}
+        drawn = intervals(self._quality, found.true, found.said)
+        return {PREFIXES[split] + name: value for name, value in drawn.items()}
 
     @property
     def files(self) -> dict[str, Path]:
@@ -100,11 +105,17 @@ class TeacherAnswers:
         return split in self._columns
 
     def compare(self, split: str, said: Classes) -> dict[str, float]:
-        """On how many samples one of teacher and student alone is right, by metric; nothing if not known."""
+        """On how many samples one of teacher and student alone is right, by metric; nothing if not known.
+
+        Of a quality that is no share of them the ends of the student's interval and of what it loses.
+        """
         true = self._columns.get(split + TRUE)
         if true is None or true.shape != said.shape:
             return {}
-        return counts_of(Paired.of(self._columns[split] == true, said == true), PREFIXES[split])
+        prefix, teacher = PREFIXES[split], self._columns[split]
+        drawn = intervals(self._quality, true, said, teacher)
+        found = counts_of(Paired.of(teacher == true, said == true), prefix)
+        return found | {prefix + name: value for name, value in drawn.items()}
 
     def compare_file(self, student: Path) -> dict[str, float]:
         """The same of a finished student on the validation split, from the file beside its packed one."""

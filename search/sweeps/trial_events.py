@@ -13,7 +13,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from search.objectives.certainty import COUNTS
+from search.objectives.certainty import SURENESS
 from search.objectives.yardstick import Yardstick
 from search.reporter import Watcher
 from search.sampling.samplers import CONTINUES
@@ -73,7 +73,7 @@ class TrialEvents(Callback):
             if record.state == "finished":
                 record.over = yardstick.over(record.metrics)
         kept = kept_metrics(yardstick.quality)
-        self._qualities, self._costs, self._kept = kept.qualities, (*kept.costs, *COUNTS), kept.names
+        self._qualities, self._costs, self._kept = kept.qualities, (*kept.costs, *SURENESS), kept.names
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._ray_trials = trials
