@@ -75,7 +75,8 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = No
     ended = ended.sort_values(["end_time", "trial_id"], kind="stable")
     size, teacher = corner_of(trials, sweep) if corner is None else corner
     values = ended[[sweep.size, quality.validation]].to_numpy(dtype=float, na_value=np.nan, copy=True)
-    values[(ended["state"] != "finished").to_numpy(dtype=bool, na_value=True)] = np.nan
+    out = (ended["state"] != "finished").to_numpy(dtype=bool, na_value=True)
+    values[out | ~ended["feasible"].to_numpy(dtype=bool)] = np.nan  # what is over the limits is no student
     front, volume, volumes = np.empty((0, 2)), 0.0, []
     for row in values:
         if np.isfinite(row).all() and not _no_worse(front, row, quality.up).any():
@@ -233,8 +234,15 @@ def states_figure(counts: pd.Series[int], total: int, theme: Theme = LIGHT) -> g
     return figure
 
 
-def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp) -> float:
-    """How long a running sweep will take from ``now``, at the pace of its last 30 trials; NaN if unknown."""
+def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp, ending: float = 0.0) -> float:
+    """How long a running sweep will take from ``now``, at the pace of its last 30 trials; NaN if unknown.
+
+    Args:
+        trials: that were drawn.
+        sweep: whose they are.
+        now: when that is.
+        ending: seconds from its last trial's end to its own; default 0.
+    """
     ends = trials["end_time"].dropna().sort_values()
     try:
         total = int(sweep.params.get("trials", ""))
@@ -245,7 +253,9 @@ def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp) -> float
     recent = ends.iloc[-30:]
     pace = (recent.iloc[-1] - recent.iloc[0]).total_seconds() / (len(recent) - 1)
     since = max((now - ends.iloc[-1]).total_seconds(), 0.0)
-    return max((total - len(ends)) * pace - min(since, pace), 0.0)
+    if len(ends) >= total:
+        return max(ending - since, 0.0)
+    return max((total - len(ends)) * pace - min(since, pace), 0.0) + ending
 
 
 def _no_worse(

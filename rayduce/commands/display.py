@@ -17,6 +17,7 @@ from rich.text import Text
 
 from search.objectives.costs import PACKED
 from search.objectives.front import non_dominated
+from search.store.remaining import ending_seconds
 from search.tracking.record import Record, drawn
 from search.units import count, show_bytes, show_seconds
 from trainables.foreign import shown
@@ -45,6 +46,7 @@ class Display:
         self._stage = ""
         self._told: set[str] = set()
         self._started = time.monotonic()
+        self._since = self._started
         self._first_trial: float | None = None
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self.rendered, transient=True)
 
@@ -61,7 +63,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """What is happening now."""
-        self._stage = shown(text, LONGEST_LINE)
+        self._stage, self._since = shown(text, LONGEST_LINE), time.monotonic()
         if not self._console.is_terminal:
             self._console.print(
                 f"[{show_seconds(time.monotonic() - self._started)}] {self._stage}", markup=False
@@ -124,12 +126,17 @@ class Display:
         return Group(head, *([line] if running else []), self._front(students))
 
     def _time_left(self, ended: int) -> str:
-        passed = time.monotonic() - self._started
-        text = show_seconds(passed)
-        if 2 <= ended < self._trials and self._first_trial is not None:
-            each = (time.monotonic() - self._first_trial) / ended
-            text += f", about {show_seconds(each * (self._trials - ended))} left"
-        return text
+        """How long it has taken, and how long it will, with measuring the front and telling MLflow."""
+        now = time.monotonic()
+        text = show_seconds(now - self._started)
+        if ended < 2 or self._first_trial is None:
+            return text
+        ending = ending_seconds(sum(record.front for record in self._records.values()))
+        if ended < self._trials:
+            each = (now - self._first_trial) / ended
+            return f"{text}, about {show_seconds(each * (self._trials - ended) + ending)} left"
+        left = ending - (now - self._since)
+        return f"{text}, about {show_seconds(left)} left" if left > 1 else text
 
     def _front(self, ended: list[Record]) -> RenderableType:
         finished = [r for r in ended if r.state == "finished" and not r.over]

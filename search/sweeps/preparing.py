@@ -17,6 +17,7 @@ from search.planning.limits import cost_before
 from search.problem import Problem
 from search.reporter import Reporter
 from search.sweeps.answering import TeacherAnswers, answers_of_file
+from search.sweeps.exhibits import Exhibits
 from search.sweeps.marking import WAIT_SECONDS, Marking
 from search.sweeps.measuring import evaluate_packed
 from search.sweeps.records import sweep_tag
@@ -139,7 +140,8 @@ def prepare(
     inputs = TrialInputs(
         jobs.data, settings, teachers, given=given, routes=ray.put(routes), products=products
     )
-    answers = TeacherAnswers(request.folder.predictions, request.yardstick.quality)
+    exhibits = Exhibits(request.folder.samples, request.task, request.arrays)
+    answers = TeacherAnswers(request.folder.predictions, request.yardstick.quality, exhibits)
     prepared = Prepared(context, file, inputs, request.yardstick, marking, why_live, answers)
     validation = prepared.evaluate_teacher("validation")
     quality = prepared.yardstick.quality

@@ -19,6 +19,7 @@ from trainables.data.placed import Placed
 from trainables.interfaces import Classifier
 from trainables.memory import Memory, Whole
 from trainables.ranges import Range
+from trainables.samples import Samples, picture
 from trainables.tasks.augmentation import augment, mix
 from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
 from trainables.tasks.scoring import scored
@@ -84,6 +85,17 @@ class ImageTask(Task):
     def interface(self) -> Classifier:
         """One image in, logits out."""
         return Classifier(self.input_shape)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, by number; empty (default) where their numbers say it all."""
+        return ()
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """The images."""
+        images = arrays[f"{split}_images"]
+        found = {int(number): picture(np.asarray(images[number])) for number in index}
+        return Samples("image", self.class_names, {split: found})
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """A classifier needs nothing else."""

@@ -23,6 +23,7 @@ from trainables.labels import labelled_samples
 from trainables.memory import Memory, Whole
 from trainables.part import check_choice
 from trainables.ranges import Range
+from trainables.samples import LONGEST_TEXT, Samples
 from trainables.signature import Signature
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
@@ -130,6 +131,12 @@ class SentenceFolder(Task):
         """How sentences become tokens."""
         inputs = "numbers of subwords in vocabulary.model, cut to the length, padded with 0"
         return {"inputs": inputs, "length": self.length, "lowercase": self.lowercase}
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """The sentences, as networks read them: cut, and with the letters that the vocabulary has."""
+        vocabulary, tokens = Vocabulary(arrays["vocabulary"]), arrays[f"{split}_tokens"]
+        found = {int(number): vocabulary.decode(tokens[number])[:LONGEST_TEXT] for number in index}
+        return Samples("text", self.classes, {split: found})
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """``vocabulary.model``, which sentencepiece reads; numbers of tokens are those of the network."""
