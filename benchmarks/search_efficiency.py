@@ -39,7 +39,7 @@ from benchmarks.intervals import difference, reach, reached
 from benchmarks.searches import Everything, Grid, Modelled, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.objectives.front import size_quality_hypervolume
-from search.sampling.freezing.policy import Settings
+from search.sampling.freezing.means import Settings
 from search.sampling.samplers import find_sampler
 from search.stopping.halving import Rules
 from trainables.files import write_file

@@ -233,9 +233,21 @@ def states_figure(counts: pd.Series[int], total: int, theme: Theme = LIGHT) -> g
     return figure
 
 
+def trainings_of(sweep: Sweep) -> int:
+    """As much as how many whole trials the sweep may train; 0 if trials are counted alone."""
+    text = sweep.params.get("trainings", "")
+    return int(text) if text.isdecimal() else 0
+
+
 def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp) -> float:
-    """How long a running sweep will take from ``now``, at the pace of its last 30 trials; NaN if unknown."""
+    """How long a running sweep will take from ``now``; NaN if unknown.
+
+    At the pace of its last 30 trials or, where trainings are counted, of all of them so far.
+    """
     ends = trials["end_time"].dropna().sort_values()
+    if (trainings := trainings_of(sweep)) and sweep.state == "running" and len(ends) >= 2:
+        done, since = trials["trained"].sum(), (now - trials["start_time"].min()).total_seconds()
+        return max(since * (trainings / done - 1), 0.0) if done else math.nan
     try:
         total = int(sweep.params.get("trials", ""))
     except ValueError:

@@ -19,6 +19,7 @@ from dashboards.figures.progress import (
     seconds_left,
     states_data,
     states_figure,
+    trainings_of,
     verdict,
 )
 from dashboards.figures.slots import slots_data, slots_figure
@@ -119,6 +120,8 @@ def register(app: Dash, live: Live) -> None:
 
 
 def _total(sweep: Sweep, known: int) -> int:
+    if trainings_of(sweep):  # in whatever number of trials
+        return known
     text = sweep.params.get("trials", "")
     return max(int(text), known) if text.isdecimal() else known
 
@@ -131,7 +134,10 @@ def _left(trials: pd.DataFrame, sweep: Sweep) -> str:
     now = pd.Timestamp.now(tz="UTC")
     elapsed, left = (now - sweep.start_time).total_seconds(), seconds_left(trials, sweep, now)
     ended = int(trials["end_time"].notna().sum())
-    so_far = f"Running for {duration(elapsed)}, {ended:,} of {_total(sweep, len(trials)):,} trials ended"
+    of = f" of {_total(sweep, len(trials)):,}" if not trainings_of(sweep) else ""
+    so_far = f"Running for {duration(elapsed)}, {ended:,}{of} trials ended"
+    if trainings := trainings_of(sweep):
+        so_far += f", {trials['trained'].sum():.1f} of {trainings:,} trainings done"
     return f"{so_far}; at this pace about {duration(left)} are left." if not missing(left) else f"{so_far}."
 
 

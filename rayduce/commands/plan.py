@@ -31,6 +31,7 @@ from rayduce.commands.arguments import (
     TargetLanguage,
     TeacherEpochs,
     TestName,
+    Trainings,
     Trials,
     VocabularySize,
     WeightsFile,
@@ -63,6 +64,7 @@ from rayduce.commands.limits import (
     budget_of,
 )
 from search.problem import Problem
+from search.sampling.names import DEFAULT
 from trainables.metrics import quality_of
 
 commands = typer.Typer()
@@ -91,6 +93,7 @@ NodeConcurrency = Annotated[int | None, typer.Option(metavar="N", min=1, help="T
 def plan(
     study: StudyName,
     trials: Trials = None,
+    trainings: Trainings = None,
     epochs: Epochs = None,
     budget: Compute = None,
     hours: Hours = None,
@@ -136,7 +139,7 @@ def plan(
     A few batches are trained to time them; nothing is written but decoded data, which a sweep uses. Times are
     those of a machine that has nothing else to do. The exit code is 1 where disk or memory is short.
     """
-    from search.options import Options
+    from search.options import Options, amount
 
     with problems():
         _check_above_0("--hours", hours)
@@ -167,7 +170,7 @@ def plan(
         chosen = study_of(study, epochs, model, data=data, about=about)
         options = Options(
             name="plan",
-            trials=trials or chosen.trials,
+            **amount(trials, trainings, DEFAULT, chosen.trials),
             seed=0,
             store=store.absolute(),
             tracking_uri="",

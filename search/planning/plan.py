@@ -88,7 +88,8 @@ class Plan:
         samples: by split.
         data_bytes: of all splits.
         activation_bytes: what a training step of the largest student keeps of its layers, in each trial.
-        trials: asked for.
+        trials: asked for; where ``trainings`` are, at most.
+        trainings: asked for: the compute of so many whole trials; None counts trials.
         epochs: of each; the most, where ``compute`` says how many.
         compute: that a student with trained weights has, in epochs of the whole network; None gives it all
             epochs.
@@ -123,6 +124,7 @@ class Plan:
     samples: dict[str, int]
     data_bytes: int
     trials: int
+    trainings: int | None
     epochs: int
     compute: float | None
     concurrency: int
@@ -152,7 +154,8 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The whole sweep."""
-        return self._once + self.trials * self.between_trials
+        whole = self.trials if self.trainings is None else self.trainings
+        return self._once + whole * self.between_trials
 
     @property
     def _once(self) -> float:
@@ -165,7 +168,7 @@ class Plan:
         return self.trial / (self.concurrency * self.nodes)
 
     def fitting(self, hours: float) -> int:
-        """How many trials fit in so many hours; 0 if not one does."""
+        """How many whole trials fit in so many hours; 0 if not one does."""
         return max(0, math.floor((3600 * hours - self._once) / self.between_trials))
 
     def cost(self, price: float) -> float:
@@ -229,6 +232,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         samples={split: here.samples(split) for split in SPLITS},
         data_bytes=data_bytes,
         trials=options.trials,
+        trainings=options.trainings,
         epochs=study.epochs,
         compute=context.compute,
         concurrency=concurrency,
