@@ -47,6 +47,9 @@ RECORD_BYTES = 40_000
 SHARE_OF_RAY = 0.3
 """Of the free memory, that Ray takes for what processes share, as far as /dev/shm has room."""
 
+BEGUN = 3
+"""Trials to a training where these are counted, about: 2.4 in freeze-thaw searches of the recorded digits."""
+
 FRONT = 10
 """Students that are measured again at the end, about."""
 
@@ -311,15 +314,18 @@ def _resources(
         teacher_bytes: of the teacher's files.
         remembered: bytes of the teacher's outputs.
     """
+    begun = options.trials
+    if options.trainings is not None:
+        begun = min(begun, BEGUN * options.trainings)
     return Resources(
         disk_needed=teacher_bytes
         + remembered
-        + options.trials * ends.mean_together * (2 * ends.largest_bytes + RECORD_BYTES)
+        + begun * ends.mean_together * (2 * ends.largest_bytes + RECORD_BYTES)
         # Of each trial a checkpoint: weights and two moments, in float32, and as much beside. Those of
         # trials that were ended early stay until the sweep has finished.
-        + options.trials * ends.mean_together * 16 * ends.largest_weights
+        + begun * ends.mean_together * 16 * ends.largest_weights
         # And its first phases, in which students of other settings may begin: the weights alone.
-        + min(options.phase_bytes, options.trials * 4 * ends.largest_weights),
+        + min(options.phase_bytes, begun * 4 * ends.largest_weights),
         disk_free=shutil.disk_usage(_existing(options.store)).free,
         memory_needed=(concurrency + 3) * PROCESS_BYTES
         + concurrency * ends.most_together * 24 * ends.largest_weights

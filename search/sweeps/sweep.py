@@ -202,7 +202,7 @@ class _Driver:
         last = copied + options.trials + continued.lost
         searched = Searched(draw, parameters, continued.study, len(points), last, self.reporter.say)
         model = searched if request.sampler.models else None
-        scheduler = make_scheduler(yardstick, options, model, allowance)
+        scheduler = make_scheduler(yardstick, options, model, allowance, prepared.context.epochs)
         replay(self.before, scheduler)
         searcher = OptunaSearcher(
             continued.study,

@@ -66,6 +66,7 @@ def make_scheduler(
     options: Options,
     searched: Searched | None = None,
     allowance: Allowance | None = None,
+    longest: int | None = None,
 ) -> ParetoScheduler:
     """What ends trials early, as ``options`` have it.
 
@@ -74,17 +75,19 @@ def make_scheduler(
         options: of the sweep.
         searched: what a model is told, where one decides; default None.
         allowance: what the sweep may train, whose ledger is told what trials do; default that of ``options``.
+        longest: the most epochs that a trial has; None (default) if all have the same number.
     """
     allowance = allowance or Allowance(Ledger(), options.trainings, options.trials)
 
     def over_budget(recipe: Recipe, result: Mapping[str, Any]) -> str:
         return yardstick.budget.sure_before_training(settled(recipe, result), yardstick.quality)
 
-    rules = None if options.scheduler == "none" else Rules(revive=options.scheduler == "revive")
+    revive = options.scheduler == "revive"
+    rules = None if options.scheduler == "none" else Rules(revive=revive, longest=longest)
     if searched is None:
         return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget, allowance.ledger)
     shared = shared_prefix if options.phase_bytes else _nothing_shared
-    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared)
+    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared, longest)
     settings = Settings(stops=rules is not None)
     policy = FreezeThaw(
         candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last, allowance

@@ -53,6 +53,7 @@ DTYPES = {
     "validation_gained_answers": "Int64",
     "lost_answers": "Int64",
     "gained_answers": "Int64",
+    "trained": "float64",
     "front": "bool",
     "recipe_id": "string",
     "seedless_id": "string",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.sampling.freezing.candidates import Candidate, Candidates, moment
+from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Course, Measure, Report
 from search.sampling.freezing.gain import scale
 from search.sampling.freezing.means import Means, Settings
@@ -320,7 +320,7 @@ class FreezeThaw:
         edge = least + self._settings.guessing * (1 - least)
         courses = [course for course, _ in reports]
         found = [course.reports[place] for course, place in reports]
-        moments = [moment(each.epoch, course.epochs) for course, each in zip(courses, found, strict=True)]
+        moments = [course.candidate.moment(each.epoch) for course, each in zip(courses, found, strict=True)]
         rows = rows_of(
             courses,
             [course.candidate for course in courses],

@@ -12,10 +12,11 @@ from ray.tune.search import Searcher
 
 from search.objectives.budget import Budget
 from search.objectives.yardstick import Yardstick
-from search.sampling.freezing.candidates import Candidates
+from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Measure
 from search.sampling.freezing.means import Means, Settings
 from search.sampling.freezing.modelled import Beginnings
+from search.sampling.freezing.outline import outline_of
 from search.sampling.freezing.policy import FreezeThaw, Unable
 from search.sampling.journal import open_study
 from search.sampling.samplers import find_sampler
@@ -409,3 +410,14 @@ def test_a_space_without_anything_new_is_said_to_be_at_its_end():
         policy.begin(f"0000{bits}", candidates.of({"bits": bits}))
     with pytest.raises(Unable, match="new"):
         policy.choose(2)
+
+
+def test_how_far_a_training_is_goes_by_its_share():
+    recipe = policy_of()[0].pool(0)[0].recipe
+    assert recipe.epochs == EPOCHS
+    alone, longest = (Candidate(recipe, {}, {}, outline_of(recipe), longest=most) for most in (0, EPOCHS))
+    short = Candidate(recipe, {}, {}, outline_of(recipe), longest=4 * EPOCHS)
+    for epoch in range(EPOCHS + 1):
+        usual = math.log1p(epoch) / math.log1p(EPOCHS)
+        assert alone.moment(epoch) == longest.moment(epoch) == usual
+        assert short.moment(epoch) == math.log1p(4 * epoch) / math.log1p(4 * EPOCHS)
