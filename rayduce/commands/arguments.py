@@ -87,7 +87,23 @@ StudyName = Annotated[
 
 
 Trials = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="How many students to train; default by study.")
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="How many students to train; default by study, with --trainings ten each.",
+    ),
+]
+
+
+Trainings = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="As much training as that of N whole students: each counts the share of its own that it does, "
+        "and nothing of what it takes over. By default --trials are counted, with freeze-thaw trainings.",
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from rayduce.commands.arguments import (
     OwnModel,
     StoreDir,
     StudyName,
+    Trainings,
     Trials,
     code_option,
     study_of,
@@ -30,6 +31,7 @@ from rayduce.commands.help import Command
 from rayduce.commands.limits import LimitOptions
 from rayduce.commands.space_options import SpaceOptions
 from search.problem import Problem
+from search.sampling.names import DEFAULT
 from trainables.metrics import quality_of
 
 commands = typer.Typer()
@@ -60,6 +62,7 @@ def plan(
     study: StudyName,
     *,
     trials: Trials = None,
+    trainings: Trainings = None,
     epochs: Epochs = None,
     budget: Compute = None,
     hours: Hours = None,
@@ -78,7 +81,7 @@ def plan(
     A few batches are trained to time them; nothing is written but decoded data, which a sweep uses. Times are
     those of a machine that has nothing else to do. The exit code is 1 where disk or memory is short.
     """
-    from search.options import Options
+    from search.options import Options, amount
 
     with problems():
         _check_above_0("--hours", hours)
@@ -88,7 +91,7 @@ def plan(
         chosen = study_of(study, epochs, model, data=given.data, about=about)
         options = Options(
             name="plan",
-            trials=trials or chosen.trials,
+            **amount(trials, trainings, DEFAULT, chosen.trials),
             seed=0,
             store=store.absolute(),
             tracking_uri="",

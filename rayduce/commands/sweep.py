@@ -18,6 +18,7 @@ from rayduce.commands.arguments import (
     StoreDir,
     StudyName,
     TrackingUri,
+    Trainings,
     Trials,
     checked_name,
     code_option,
@@ -92,6 +93,7 @@ PhaseBytes = Annotated[
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --max-drop 1 --name tiny\n\n"
     "  rayduce sweep digits --from digits-1 --sampler gp\n\n"
+    "  rayduce sweep digits --sampler freeze-thaw --trainings 20\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
     "  rayduce sweep image_folder --data photos --architectures resnet,mobilenet_v2,ghostnet\n\n"
     "  rayduce sweep image_folder --data photos --network torchvision:mobilenet_v2 --weights net.pt\n\n"
@@ -109,6 +111,7 @@ def sweep(
     study: StudyName,
     *,
     trials: Trials = None,
+    trainings: Trainings = None,
     epochs: Epochs = None,
     budget: Compute = None,
     name: SweepName = None,
@@ -136,7 +139,7 @@ def sweep(
 
     with problems():
         prepare_environment(address)
-    from search.options import Options
+    from search.options import Options, amount
 
     with problems():
         check_sampler(sampler)
@@ -146,7 +149,7 @@ def sweep(
         name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,
-            trials=trials or chosen.trials,
+            **amount(trials, trainings, sampler, chosen.trials),
             seed=seed,
             store=store.absolute(),
             tracking_uri=uri,

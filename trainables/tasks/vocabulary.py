@@ -186,7 +186,8 @@ def _unpacked(data: bytes) -> tuple[list[str], Sequence[float], str]:
             raise VocabularyError("the vocabulary is cut off, too large or followed by other bytes")
         count = size - len(_SPECIAL)
         subwords = KINDS[kind]
-        scores: Sequence[float] = [-float(number) for number in range(count)]  # merges in their order, words by frequency
+        # Merges in their order, words by frequency.
+        scores: Sequence[float] = [-float(number) for number in range(count)]
         if subwords == "unigram":
             packed, _, tail = packed.partition(b"\n\n")
             planes = np.frombuffer(tail, dtype=np.uint8).reshape(2, count)

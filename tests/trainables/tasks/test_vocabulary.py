@@ -145,7 +145,8 @@ def test_the_same_bytes_in_another_process() -> None:
     program = (
         "import sys, hashlib; from trainables.tasks.vocabulary import learn\n"
         "text = sys.stdin.read().split('\\n')\n"
-        "for kind in ('bpe', 'unigram', 'word'): print(hashlib.sha256(learn(text, 100, kind).tobytes()).hexdigest())"
+        "for kind in ('bpe', 'unigram', 'word'):\n"
+        "    print(hashlib.sha256(learn(text, 100, kind).tobytes()).hexdigest())"
     )
     ours = [hashlib.sha256(learn(TEXT, 100, kind).tobytes()).hexdigest() for kind in KINDS]
     process = subprocess.run(
