@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from search.objectives.certainty import COUNTS
+from search.objectives.certainty import BOUNDS, COUNTS
 from search.objectives.front import front_so_far
 from search.objectives.mark import MARK_TAG, RuntimeMark
 from search.store.mlflow_client import (
@@ -65,6 +65,7 @@ _BEFORE_METRICS = {
 
 
 _AFTER_METRICS = {
+    "trained": REAL,
     "front": FLAG,
     "recipe_id": TEXT,
     "seedless_id": TEXT,
@@ -223,7 +224,7 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
     quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
     costs = {metric.name: WHOLE if metric.whole else REAL for metric in costs_of(quality)}
-    counts = dict.fromkeys(COUNTS, WHOLE)
+    counts = dict.fromkeys(COUNTS, WHOLE) | dict.fromkeys(BOUNDS, REAL)
     columns = {**_BEFORE_METRICS, **qualities, **costs, **counts, **_AFTER_METRICS}
     rows, marked = [], []
     for run in runs:
@@ -237,6 +238,7 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
                 **{key: tags.get(key) for key in _TAGS},
                 **{key: metrics.get(key) for key in (*qualities, *costs, *counts)},
                 "seconds": metrics.get("seconds", duration_of(run)),
+                "trained": metrics.get("trained"),
                 "front": tags.get(FRONT_TAG) == "true",
                 "recipe_id": tags.get(RECIPE_TAG),
                 "seedless_id": tags.get(SEEDLESS_TAG),

@@ -12,11 +12,13 @@ from optuna.distributions import distribution_to_json
 
 from search.log.folder import FRONT_FILE, SETTINGS_FILE
 from search.objectives.aliases import Candidate, aliases
-from search.objectives.certainty import GAINED, LOST, compared, samples_of
+from search.objectives.certainty import SURENESS
 from search.objectives.costs import cost_of
 from search.objectives.families import families_text
 from search.objectives.mark import MARK_NAME, MARK_TAG, NO_MARK, RuntimeMark
+from search.objectives.on_split import most_lost
 from search.objectives.yardstick import Yardstick
+from search.options import amount_in_words
 from search.planning.compute import epochs_in_words
 from search.store.mlflow_client import NOTE_TAG
 from search.sweeps.answering import kept_file
@@ -25,7 +27,6 @@ from search.tracking.delivery import SWEEP
 from search.tracking.notes import in_short, on_validation, plain, sweep_note, trial_note
 from search.tracking.record import Record, kept_metrics, standing
 from search.tracking.tracker import SweepTracker
-from search.units import count
 from spaces import Context
 from studies.study import Study
 from trainables.files import write_file
@@ -61,7 +62,8 @@ def asked(
     quality, limits = yardstick.quality, yardstick.budget.text(yardstick.quality)
     *others, last = [cost_of(quality, name).label for name in yardstick.costs]
     wanted = f"{', '.join([quality.label, *others])} and {last}"
-    trials = f"{count(params['trials'], 'trial')} of {epochs_in_words(study.epochs, params.get('compute'))}"
+    amount = amount_in_words(params["trials"], params.get("trainings"))
+    trials = f"{amount} of {epochs_in_words(study.epochs, params.get('compute'))}"
     facts = [
         f"Study {study.name}: {trials}, for {wanted}",
         f"drawn by {params['sampler']} with the seed {params['seed']}",
@@ -129,7 +131,7 @@ def tell_front(
     """
     quality = yardstick.quality
     last = {*(each.name for each in quality.reported), "latency_ms", *(cost.name for cost in quality.costs)}
-    last |= {LOST, GAINED}
+    last |= {name for name in SURENESS if not name.startswith(VALIDATION)}
     for trial_id, record in records.items():
         was, record.front = record.front, trial_id in front
         if not (was or record.front):
@@ -164,13 +166,12 @@ def finish_sweep(
         mark: what ONNX Runtime's own quantization made of the teacher; default nothing is known of it.
     """
     quality = yardstick.quality
-    samples = samples_of(yardstick.teacher, quality, VALIDATION)
     candidates = {
         trial_id: Candidate(
             trial_id,
             metrics[yardstick.size],
             metrics[quality.validation],
-            compared(metrics, samples, VALIDATION),
+            most_lost(metrics, yardstick.teacher, quality),
         )
         for trial_id in front
         for metrics in [records[trial_id].metrics]

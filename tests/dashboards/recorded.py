@@ -11,9 +11,16 @@ from search.store.answers import TRUE
 from search.tracking.delivery import SWEEP
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, kept, tracker
 from trainables.predictions import PREDICTIONS_FILE, predictions_json
+from trainables.samples import Samples, mark_of, picture, samples_json
+from trainables.tracebacks import TRACEBACK_FILE
 
 SAMPLES = 1000
 TEACHER_WRONG = 20
+TRACEBACK_TEXT = (
+    'Traceback (most recent call last):\n  File "net.py", line 3, in forward\nValueError: no room <b>'
+)
+PICTURES = 60
+"""Samples that are kept; of those behind them only numbers are known."""
 STUDENTS = {
     # trial: bytes, samples it gets wrong that the teacher gets right, the reverse, latency, method
     "00000": (4_000, 90, 2, 0.10, "in_place_distillation"),
@@ -34,6 +41,18 @@ def answers_of_student(lost: int, gained: int) -> tuple[np.ndarray, np.ndarray, 
     return true, teacher, student
 
 
+def pictures(true: np.ndarray) -> Samples:
+    """A picture of each of the first samples: a bright pixel in the column of its class."""
+    shown = {}
+    for number in range(PICTURES):
+        pixels = np.zeros((1, 8, 10), dtype=np.uint8)
+        pixels[0, :, true[number]] = 255
+        shown[number] = picture(pixels)
+    names = tuple(f"digit {each}" for each in range(10))
+    splits = dict.fromkeys(("validation", "test"), shown)
+    return Samples("image", names, splits, dict.fromkeys(splits, mark_of(true)))
+
+
 def recorded(blank: Path, folder: Path) -> Path:
     """A store with the sweep ``digits-1``: four students, one trial that ended early, one that failed."""
     copy_blank(blank, folder)
@@ -50,6 +69,7 @@ def recorded(blank: Path, folder: Path) -> Path:
     }
     numbers |= {"teacher_validation_samples": SAMPLES, "teacher_samples": SAMPLES}
     sweep.annotate(SWEEP, numbers, {}, {PREDICTIONS_FILE: sweep.folder.predictions})
+    sweep.folder.samples.write_bytes(samples_json(pictures(true)))
     for trial, (size, lost, gained, latency, method) in STUDENTS.items():
         _, _, said = answers_of_student(lost, gained)
         pair = Paired.of(teacher == true, said == true)
@@ -75,6 +95,7 @@ def recorded(blank: Path, folder: Path) -> Path:
         tags={"reason": "after epoch 2, it is number 4 of 4"},
     )
     add_trial(sweep, "00005", {}, state="failed", tags={"reason": "ValueError: no room"})
+    sweep.annotate("00005", {}, {}, kept(sweep, "00005", {TRACEBACK_FILE: TRACEBACK_TEXT.encode()}))
     sweep.finish_sweep("finished", {}, {}, {})
     sweep.close()
     return folder

@@ -6,11 +6,14 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from rayduce.commands.app import app
 from search.teaching.given import packed_as_given
 from spaces.architectures import SLICE
 from studies.job import study_of_file
@@ -67,31 +70,41 @@ def test_the_first_example_is_as_short_as_it_says() -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("sweep")
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_trained_and_searched(name: str, tmp_path: Path) -> None:
+def test_an_example_is_trained_and_searched(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command of the first in a process of its own; what follows the others' sweeps in this one."""
     path = tmp_path / f"{name}.py"
     shutil.copy(ROOT / "examples" / path.name, path)
+    monkeypatch.chdir(tmp_path)
+    rayduce = outside("-m", "rayduce.commands.app")
+    outside(path.name)()
+    assert path.with_suffix(".pt").is_file()
+    settings = ("--trials", "2", "--epochs", "2", "--concurrency", "1")
+    assert f"{name}-1: 2 students" in rayduce("sweep", path.name, *settings, "--scheduler", "none")
+    after = rayduce if name == NAMES[0] else inside
+    run_id = re.findall(r"^[0-9a-f]{8}(?= )", after("front"), re.MULTILINE)[-1]
+    after("export", run_id, "student.rdz")
+    for source in ((path.name,), ("student.rdz", "--model", path.name)):
+        assert "on the test split" in after("evaluate", *source)
+    after("export", "student.rdz", "student.onnx", "--model", path.name)
+
+
+def outside(*program: str) -> Callable[..., str]:
+    """What a program prints in a process of its own, given its arguments."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
 
     def run(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *command],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=600,
-            cwd=tmp_path,
-        )
+        line = [sys.executable, *program, *command]
+        done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run(path.name)
-    assert path.with_suffix(".pt").is_file()
-    rayduce = ("-m", "rayduce.commands.app")
-    settings = ("--trials", "2", "--epochs", "2", "--concurrency", "1")
-    assert f"{name}-1: 2 students" in run(*rayduce, "sweep", path.name, *settings, "--scheduler", "none")
-    front = run(*rayduce, "front")
-    run_id = re.findall(r"^[0-9a-f]{8}(?= )", front, re.MULTILINE)[-1]
-    run(*rayduce, "export", run_id, "student.rdz")
-    for source in ((path.name,), ("student.rdz", "--model", path.name)):
-        assert "on the test split" in run(*rayduce, "evaluate", *source)
-    run(*rayduce, "export", "student.rdz", "student.onnx", "--model", path.name)
+    return run
+
+
+def inside(*command: str) -> str:
+    """What a command prints in this process."""
+    done = CliRunner().invoke(app, list(command))
+    assert done.exit_code == 0, done.output
+    return done.stdout

@@ -15,6 +15,7 @@ from trainables.data.placed import Placed
 from trainables.interfaces import Classifier
 from trainables.memory import Whole
 from trainables.ranges import Range
+from trainables.samples import Samples, picture
 from trainables.tasks.augmentation import augment
 from trainables.tasks.base import SPLITS, Arrays, LoadedTask, Task
 from trainables.tasks.loaded_classes import Key, LoadedClasses, Serving
@@ -77,6 +78,17 @@ class ImageTask(Task):
     def interface(self) -> Classifier:
         """One image in, logits out."""
         return Classifier(self.input_shape)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, by number; empty (default) where their numbers say it all."""
+        return ()
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """The images."""
+        images = arrays[f"{split}_images"]
+        found = {int(number): picture(np.asarray(images[number])) for number in index}
+        return Samples("image", self.class_names, {split: found})
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """A classifier needs nothing else."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from trainables.foreign import shown
 from trainables.tasks.base import SPLITS, DataError
@@ -260,6 +259,8 @@ def resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """Samples at the wanted rate, by a polyphase filter."""
     if rate == wanted:
         return samples
+    from scipy.signal import resample_poly  # takes a second, for tasks that are no sound
+
     divisor = math.gcd(rate, wanted)
     return np.asarray(resample_poly(samples, wanted // divisor, rate // divisor), dtype=np.float32)
 

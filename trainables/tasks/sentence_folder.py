@@ -19,6 +19,7 @@ from trainables.labels import labelled_samples
 from trainables.memory import Whole
 from trainables.part import check_choice
 from trainables.ranges import Range
+from trainables.samples import LONGEST_TEXT, Samples
 from trainables.signature import Signature
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
 from trainables.tasks.folders import say
@@ -135,6 +136,12 @@ class SentenceFolder(Task):
         inputs = "numbers of tokens in vocabulary.model, cut to the length, padded with 0"
         facts = {"inputs": inputs, "length": self.length, "lowercase": self.lowercase}
         return facts | ({"blanks_at": SET_OFF.pattern} if self.subwords == WORDS else {})
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """The sentences, as networks read them: cut, and with the letters that the vocabulary has."""
+        vocabulary, tokens = Vocabulary(arrays["vocabulary"]), arrays[f"{split}_tokens"]
+        found = {int(number): vocabulary.decode(tokens[number])[:LONGEST_TEXT] for number in index}
+        return Samples("text", self.classes, {split: found})
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """``vocabulary.model``, which sentencepiece reads; numbers of tokens are those of the network."""

@@ -16,6 +16,7 @@ from trainables.data.placed import Placed
 from trainables.interfaces import Classifier
 from trainables.memory import Whole
 from trainables.ranges import Range
+from trainables.samples import Samples, sound
 from trainables.tasks.base import SPLITS, Arrays, LoadedTask, Task
 from trainables.tasks.loaded_classes import Key, LoadedClasses, Serving
 from trainables.tasks.log_mel import LogMel, log_mel
@@ -109,6 +110,17 @@ class SoundTask(Task):
     def memory(self) -> Whole:
         """All logits of each recording."""
         return Whole()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, by number; empty (default) where they have no names."""
+        return ()
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """The recordings."""
+        sounds = arrays[f"{split}_sounds"]
+        found = {int(number): sound(np.asarray(sounds[number]), self.sample_rate) for number in index}
+        return Samples("sound", self.class_names, {split: found})
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """A classifier needs nothing else."""

@@ -90,6 +90,11 @@ class SpokenWords(SoundTask):
             )
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The words."""
+        return WORDS
+
+    @property
     def outputs(self) -> int:
         """Ten words."""
         return len(WORDS)
