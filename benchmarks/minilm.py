@@ -28,8 +28,9 @@ from benchmarks.small_tasks import Cell, recipe_of, trained
 from trainables.models import TextCNN
 from trainables.shipping.evaluation import evaluate_file
 from trainables.tasks import SentenceFolder
+from trainables.tasks.loaded_classes import UNKNOWN_LABEL
 from trainables.tasks.sentence_files import read_sentences
-from trainables.tasks.sentence_folder import UNKNOWN_LABEL, drawn_sentences
+from trainables.tasks.sentence_folder import drawn_sentences
 from trainables.torchvision_guard import make_importable
 
 LENGTH, BATCH, RATE = 40, 32, 1e-4

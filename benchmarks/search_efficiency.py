@@ -39,7 +39,7 @@ from benchmarks.intervals import difference, reach, reached
 from benchmarks.searches import Everything, Grid, Modelled, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.objectives.front import size_quality_hypervolume
-from search.sampling.freezing.policy import Settings
+from search.sampling.freezing.means import Settings
 from search.sampling.samplers import find_sampler
 from search.stopping.halving import Rules
 from trainables.files import write_file
@@ -203,14 +203,19 @@ def tune(simulation: Simulation, seeds: Sequence[int]) -> None:
             )
 
 
-def collect(simulation: Simulation, folder: Path, seeds: Mapping[str, int]) -> dict[str, list[Run]]:
-    """The runs of so many ``seeds`` of each search, those that are missing in ``folder`` made now."""
+def collect(
+    simulation: Simulation, folder: Path, seeds: Mapping[str, int], first: int = 0
+) -> dict[str, list[Run]]:
+    """The runs of so many ``seeds`` of each search, those that are missing in ``folder`` made now.
+
+    The ``first`` seed is 0 by default.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Run]] = {}
     for name, number in seeds.items():
         sampler, judge = SEARCHES[name]
         found[name] = []
-        for seed in range(number):
+        for seed in range(first, first + number):
             path = folder / f"{name.replace(' ', '')}-{seed}.json"
             if not path.exists():
                 shares = judge in MODELS and judge != "alone"
@@ -277,6 +282,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of finished runs")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N")
     parser.add_argument("--gp-seeds", type=int, default=3, help="a suggestion of GP takes seconds")
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--until", type=float, default=1.0, help="share of the compute to go to")
@@ -301,7 +307,7 @@ def main() -> None:
     seeds: dict[str, Any] = {
         name: arguments.gp_seeds if name == "GP" else arguments.seeds for name in arguments.only or SEARCHES
     }
-    runs = collect(simulation, arguments.runs, seeds)
+    runs = collect(simulation, arguments.runs, seeds, arguments.first_seed)
     if {"random", "TPE"} <= runs.keys():  # whose ends the others are compared with
         print(report(simulation, runs, arguments.trials))
     if arguments.only:

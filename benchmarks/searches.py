@@ -21,8 +21,9 @@ from search.objectives.costs import PACKED
 from search.objectives.yardstick import Yardstick
 from search.sampling.freezing.candidates import Candidates
 from search.sampling.freezing.courses import Measure
+from search.sampling.freezing.means import Settings
 from search.sampling.freezing.modelled import Beginnings
-from search.sampling.freezing.policy import FreezeThaw, Settings
+from search.sampling.freezing.policy import FreezeThaw
 from search.sampling.samplers import CONTINUES, Sampler, name_of
 from search.sampling.searcher import Judge as Told
 from search.sampling.searcher import Never, OptunaSearcher

@@ -38,8 +38,15 @@ class Sweep:
             ``quality`` and ``imitate``; of the same file as ``network``.
         store: folder of teachers, trials and MLflow's database; default ``rayduce-store``.
         name: of the sweep, unique in the store; None (default) is STUDY-1, STUDY-2, ...
-        trials: how many students to train, at least 1; None (default) is the study's number.
+        trials: how many students to train, at least 1; None (default) is the study's number, with
+            ``trainings`` ten for each.
+        trainings: the compute of the sweep, as that of so many whole students, at least 1: each counts the
+            share of its training that it does, and nothing of what it takes over from others. None (default)
+            counts trials, with ``sampler="freeze-thaw"`` as many trainings.
         epochs: of each student, at least 2; None (default) is the study's number.
+        budget: compute of each student that begins with trained weights, in epochs of the whole network, at
+            least 0: smaller ones train more epochs, at most ``epochs``; 0 gives each all of them. None
+            (default) is the study's number.
         seed: of the search and of every training, at least 0; default 0.
         data: directory of the data set; None (default) where the study needs none. Beside functions of your
             own it is one, of a split.
@@ -88,7 +95,9 @@ class Sweep:
         store: str | os.PathLike[str] = DEFAULT_STORE,
         name: str | None = None,
         trials: int | None = None,
+        trainings: int | None = None,
         epochs: int | None = None,
+        budget: float | None = None,
         seed: int = 0,
         data: str | os.PathLike[str] | Callable[[str], Any] | None = None,
         about_data: Mapping[str, Any] | None = None,
@@ -119,7 +128,7 @@ class Sweep:
         prepare_environment(address)
         from search.objectives.budget import Budget
         from search.objectives.costs import SIZES
-        from search.options import Options
+        from search.options import Options, amount
         from search.store.store import default_tracking_uri, next_name
         from studies.job import study_of_file
         from studies.known import find_study
@@ -152,13 +161,14 @@ class Sweep:
         uri = default_tracking_uri(folder, tracking_uri)
         options = Options(
             name=next_name(folder, uri, chosen.name) if name is None else name,
-            trials=chosen.trials if trials is None else trials,
+            **amount(trials, trainings, sampler, chosen.trials),
             seed=seed,
             store=folder,
             tracking_uri=uri,
             data=place,
             about_data=about,
             budget=Budget(budgeted, max_drop),
+            compute=budget,
             sampler=sampler,
             earlier=tuple(learn_from),
             size=SIZES[size_of],

@@ -13,9 +13,10 @@ from search.log.events import NAME
 from search.objectives.budget import NO_LIMITS, Budget
 from search.objectives.costs import PACKED
 from search.objectives.yardstick import Yardstick
-from search.sampling.names import DEFAULT
+from search.sampling.names import BY_TRAININGS, DEFAULT
 from search.store.mlflow_client import masked
 from search.store.store import own_database
+from search.units import count
 from trainables.foreign import shown
 from trainables.metrics import Quality
 from trainables.metrics.asking import FILE
@@ -24,6 +25,9 @@ from trainables.metrics.device import SECONDS, check_device_name, check_numbers,
 PHASE_BYTES = 1_000_000_000
 """Of a store, for first phases that students share."""
 
+TRIALS_PER_TRAINING = 10
+"""Trials that may begin where only trainings are counted: one that takes all over from others costs none."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -31,7 +35,7 @@ class Options:
 
     Attributes:
         name: of the sweep, unique in the store.
-        trials: how many to start, at least 1.
+        trials: how many to start, at least 1; where ``trainings`` are given, at most.
         seed: of the search and of every trial.
         store: folder of the sweep's files.
         tracking_uri: MLflow's store.
@@ -59,6 +63,8 @@ class Options:
             0 gives each all epochs; None is the study's own.
         phase_bytes: of the store, for first phases that are kept for students that have the same ones; 0
             keeps none.
+        trainings: the compute of the sweep, as that of so many whole trials, at least 1 and at most
+            ``trials``: each counts the share of its training that it did. None (default) counts trials alone.
 
     Raises:
         ValueError: a name that cannot name a folder, a number out of range.
@@ -90,17 +96,24 @@ class Options:
     device_numbers: tuple[str, ...] = ()
     compute: float | None = None
     phase_bytes: int = PHASE_BYTES
+    trainings: int | None = None
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.earlier):
             if not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no sweep's name")
-        for key, least in (("trials", 1), ("seed", 0), ("concurrency", 1), ("phase_bytes", 0)):
+        whole = (("trials", 1), ("seed", 0), ("concurrency", 1), ("phase_bytes", 0), ("trainings", 1))
+        for key, least in whole:
             value = getattr(self, key)
             if value is not None and not least <= value < 2**53:
                 raise ValueError(f"{key} must be at least {least}, got {value}")
         if self.compute is not None and not 0 <= self.compute < math.inf:
             raise ValueError(f"compute must be at least 0, got {self.compute}")
+        if self.trainings is not None and self.trainings > self.trials:
+            raise ValueError(
+                f"trainings must be at most trials, got {self.trainings} and {self.trials}: no trial trains "
+                "more than once"
+            )
         check_numbers(self.device_numbers)
         if self.device is not None:
             check_device_name(self.device)
@@ -116,6 +129,29 @@ class Options:
         made = Yardstick(quality, {}, self.budget, self.size, self.minimized)
         made.check()
         return made
+
+
+def amount(trials: int | None, trainings: int | None, sampler: str, usual: int) -> dict[str, Any]:
+    """How much a sweep may train, as :class:`Options` have it.
+
+    Args:
+        trials: asked for, or None.
+        trainings: asked for, or None.
+        sampler: its name: some count trainings where nobody says what.
+        usual: number of the study, of either.
+    """
+    if trials is None and trainings is None and sampler in BY_TRAININGS:
+        trainings = usual
+    if trials is None:
+        trials = usual if trainings is None else TRIALS_PER_TRAINING * trainings
+    return {"trials": trials, "trainings": trainings}
+
+
+def amount_in_words(trials: int, trainings: int | None) -> str:
+    """``100 trials``, or as much training as so many."""
+    if trainings is None:
+        return count(trials, "trial")
+    return f"{count(trainings, 'training')} in at most {count(trials, 'trial')}"
 
 
 def command(

@@ -234,8 +234,16 @@ def states_figure(counts: pd.Series[int], total: int, theme: Theme = LIGHT) -> g
     return figure
 
 
+def trainings_of(sweep: Sweep) -> int:
+    """As much as how many whole trials the sweep may train; 0 if trials are counted alone."""
+    text = sweep.params.get("trainings", "")
+    return int(text) if text.isdecimal() else 0
+
+
 def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp, ending: float = 0.0) -> float:
-    """How long a running sweep will take from ``now``, at the pace of its last 30 trials; NaN if unknown.
+    """How long a running sweep will take from ``now``; NaN if unknown.
+
+    At the pace of its last 30 trials or, where trainings are counted, of all of them so far.
 
     Args:
         trials: that were drawn.
@@ -244,18 +252,20 @@ def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp, ending: 
         ending: seconds from its last trial's end to its own; default 0.
     """
     ends = trials["end_time"].dropna().sort_values()
-    try:
-        total = int(sweep.params.get("trials", ""))
-    except ValueError:
+    trainings, text = trainings_of(sweep), sweep.params.get("trials", "")
+    total = trainings or (int(text) if text.isdecimal() else 0)
+    if sweep.state != "running" or len(ends) < 2 or not total:
         return math.nan
-    if sweep.state != "running" or len(ends) < 2:
-        return math.nan
+    done = float(trials["trained"].sum()) if trainings else len(ends)
+    since = max((now - ends.iloc[-1]).total_seconds(), 0.0)
+    if done >= total:
+        return max(ending - since, 0.0)
+    if trainings:
+        passed = (now - trials["start_time"].min()).total_seconds()
+        return max(passed * (total / done - 1), 0.0) + ending if done else math.nan
     recent = ends.iloc[-30:]
     pace = (recent.iloc[-1] - recent.iloc[0]).total_seconds() / (len(recent) - 1)
-    since = max((now - ends.iloc[-1]).total_seconds(), 0.0)
-    if len(ends) >= total:
-        return max(ending - since, 0.0)
-    return max((total - len(ends)) * pace - min(since, pace), 0.0) + ending
+    return max((total - done) * pace - min(since, pace), 0.0) + ending
 
 
 def _no_worse(

@@ -19,6 +19,7 @@ from dashboards.figures.progress import (
     seconds_left,
     states_data,
     states_figure,
+    trainings_of,
     verdict,
 )
 from dashboards.figures.slots import slots_data, slots_figure
@@ -122,6 +123,8 @@ def register(app: Dash, live: Live) -> None:
 
 
 def _total(sweep: Sweep, known: int) -> int:
+    if trainings_of(sweep):  # in whatever number of trials
+        return known
     text = sweep.params.get("trials", "")
     return max(int(text), known) if text.isdecimal() else known
 
@@ -134,10 +137,10 @@ def _left(live: Live, trials: pd.DataFrame, sweep: Sweep) -> str:
     now, ending = pd.Timestamp.now(tz="UTC"), _ending(live, trials, sweep)
     elapsed, left = (now - sweep.start_time).total_seconds(), seconds_left(trials, sweep, now, ending)
     ended = int(trials["end_time"].notna().sum())
-    so_far = f"Running for {duration(elapsed)}, {ended:,} of {_total(sweep, len(trials)):,} trials ended"
+    so_far = f"Running for {duration(elapsed)}, {_done(trials, sweep, ended)}"
     if missing(left):
         return f"{so_far}."
-    if ended >= _total(sweep, len(trials)):
+    if left <= ending:
         return f"{so_far}; the front is measured and MLflow told, which takes about {duration(left)} more."
     return (
         f"{so_far}; at this pace about {duration(left)} are left, of which measuring the front and telling "
@@ -156,6 +159,12 @@ def _ending(live: Live, trials: pd.DataFrame, sweep: Sweep) -> float:
                 continue
             return ending_seconds(front, each)
     return ending_seconds(front)
+
+
+def _done(trials: pd.DataFrame, sweep: Sweep, ended: int) -> str:
+    if trainings := trainings_of(sweep):
+        return f"{ended:,} trials ended, {trials['trained'].sum():.1f} of {trainings:,} trainings done"
+    return f"{ended:,} of {_total(sweep, len(trials)):,} trials ended"
 
 
 def _running(trials: pd.DataFrame, sweep: Sweep) -> Any:

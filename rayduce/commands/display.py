@@ -36,12 +36,27 @@ class Display:
     It is a context manager and a :class:`search.reporter.Reporter`.
     """
 
-    def __init__(self, console: Console, name: str, trials: int, costs: tuple[str, ...] = (PACKED,)) -> None:
-        """Of a sweep called ``name`` of so many ``trials``, which minimises ``costs``, the size first."""
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        trials: int,
+        costs: tuple[str, ...] = (PACKED,),
+        trainings: int | None = None,
+    ) -> None:
+        """Show a sweep.
+
+        Args:
+            console: where.
+            name: of the sweep.
+            trials: how many it has.
+            costs: what it minimises, the size first; default the packed size.
+            trainings: its compute as that of so many whole trials; None (default) counts trials.
+        """
         self._console = console
         self._costs = costs
         self._name = name
-        self._trials = trials
+        self._trials, self._trainings = trials, trainings
         self._records: Mapping[str, Record] = {}
         self._stage = ""
         self._told: set[str] = set()
@@ -83,9 +98,17 @@ class Display:
         for record in records.values():
             if record.state != "running" and record.trial_id not in self._told:
                 self._told.add(record.trial_id)
-                place = f"{len(drawn(records).keys() & self._told):>4}/{self._trials}"
+                place = self._place(records)
                 line = f"  {'with it' if record.trained_with else place:>{len(place)}}  {self._line(record)}"
                 self._console.print(line, markup=False, soft_wrap=True)  # a file has no width
+
+    def _place(self, records: Mapping[str, Record]) -> str:
+        """How far the sweep is with the trial that was told last."""
+        own = drawn(records)
+        if self._trainings is None:
+            return f"{len(own.keys() & self._told):>4}/{self._trials}"
+        done = sum(record.trainings for name, record in own.items() if name in self._told)
+        return f"{done:>6.1f}/{self._trainings}"
 
     def _line(self, record: Record) -> str:
         name = shown(record.name)
@@ -105,18 +128,24 @@ class Display:
         students = [r for r in records if r.state != "running"]
         ended = [r for r in students if not r.trained_with]
         failed = sum(r.state == "failed" for r in ended)
+        done = math.fsum(record.trainings for record in records if not record.trained_with)
         head = Table.grid(padding=(0, 2), expand=True)
         head.width = min(self._console.width, WIDEST)
         head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")  # the time stays whole, and beside it
         head.add_column(no_wrap=True)
         head.add_row(
             Spinner("dots", Text(f"{shown(self._name)}: {self._stage}", style="bold")),
-            Text(self._time_left(len(ended))),
+            Text(self._time_left(len(ended), done)),
         )
         if not records:
             return head
-        done = f"{len(ended)} of {count(self._trials, 'trial')}" + (f", {failed} failed" if failed else "")
-        head.add_row(ProgressBar(total=self._trials, completed=len(ended), width=40), Text(done))
+        if self._trainings is None:
+            bar = ProgressBar(total=self._trials, completed=len(ended), width=40)
+            told = f"{len(ended)} of {count(self._trials, 'trial')}"
+        else:
+            bar = ProgressBar(total=self._trainings, completed=done, width=40)
+            told = f"{done:.1f} of {count(self._trainings, 'training')}, {count(len(ended), 'trial')}"
+        head.add_row(bar, Text(told + (f", {failed} failed" if failed else "")))
         running = ", ".join(
             f"{shown(r.name)} (epoch {r.metrics.get('epoch', 0):.0f} of {r.recipe.epochs})"
             for r in records
@@ -125,17 +154,21 @@ class Display:
         line = Text(f"running: {running}", style="dim", no_wrap=True, overflow="ellipsis")
         return Group(head, *([line] if running else []), self._front(students))
 
-    def _time_left(self, ended: int) -> str:
-        """How long it has taken, and how long it will, with measuring the front and telling MLflow."""
+    def _time_left(self, ended: int, done: float) -> str:
+        """Since the beginning, and to the end with measuring the front and telling MLflow.
+
+        The pace is that of trials or, where they are counted, of trainings.
+        """
         now = time.monotonic()
         text = show_seconds(now - self._started)
         if ended < 2 or self._first_trial is None:
             return text
-        ending = ending_seconds(sum(record.front for record in self._records.values()))
-        if ended < self._trials:
-            each = (now - self._first_trial) / ended
-            return f"{text}, about {show_seconds(each * (self._trials - ended) + ending)} left"
-        left = ending - (now - self._since)
+        left = ending_seconds(sum(record.front for record in self._records.values()))
+        so_far, total = (ended, self._trials) if self._trainings is None else (done, self._trainings)
+        if 0 < so_far < total:
+            left += (now - self._first_trial) / so_far * (total - so_far)
+        else:
+            left -= now - self._since
         return f"{text}, about {show_seconds(left)} left" if left > 1 else text
 
     def _front(self, ended: list[Record]) -> RenderableType:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.objectives.budget import Budget
+from search.options import amount_in_words
 from search.planning.compute import epochs_in_words
 from search.planning.plan import Plan
 from search.units import count, show_bytes, show_number, show_seconds
@@ -39,7 +40,7 @@ def plan_table(
         price: of a node and hour, or None.
     """
     where = "this machine" if plan.nodes == 1 else f"{plan.nodes} nodes like this machine"
-    trials = f"{count(plan.trials, 'trial')} of {epochs_in_words(plan.epochs, plan.compute)}"
+    trials = f"{amount_in_words(plan.trials, plan.trainings)} of {epochs_in_words(plan.epochs, plan.compute)}"
     per_node = f"{plan.concurrency} at a time{'' if plan.nodes == 1 else ' each'}"
     table = Table(
         title=f"Plan of {_fit(plan.study)}: {trials}, {per_node} on {where} ({_fit(plan.device)})",
@@ -66,7 +67,7 @@ def plan_table(
         table.add_row("budget", f"{limits}: not out of reach{unknown}")
     table.add_row("time", f"about {show_seconds(plan.seconds)}, of which {_short(plan.start)} to begin")
     if hours is not None:
-        table.add_row(f"in {show_number(hours)} h", f"about {count(plan.fitting(hours), 'trial')}")
+        table.add_row(f"in {show_number(hours)} h", f"about {count(plan.fitting(hours), _counted(plan))}")
     if price is not None:
         nodes = count(plan.nodes, "node")
         rate = f"{show_number(plan.seconds / 3600)} h x {nodes} x {show_number(price)} EUR"
@@ -84,6 +85,10 @@ def plan_table(
     if plan.not_counted:
         table.add_row("not in it", _fit(plan.not_counted, 1000))
     return table
+
+
+def _counted(plan: Plan) -> str:
+    return "trial" if plan.trainings is None else "training"
 
 
 def _reading(plan: Plan) -> str:

@@ -49,7 +49,8 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
     store, name = options.store, options.name
     started = time.monotonic()
     try:
-        with Display(out, name, options.trials, (options.size, *options.minimized)) as display:
+        costs = (options.size, *options.minimized)
+        with Display(out, name, options.trials, costs, options.trainings) as display:
             outcome = run_sweep(study, options, display, page_of(store, options.tracking_uri), resume=resume)
     except KeyboardInterrupt:
         err.print(whole_line(f"Stopped. Go on with: {go_on_with(options)}"), soft_wrap=True)

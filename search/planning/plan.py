@@ -47,6 +47,9 @@ RECORD_BYTES = 40_000
 SHARE_OF_RAY = 0.3
 """Of the free memory, that Ray takes for what processes share, as far as /dev/shm has room."""
 
+BEGUN = 3
+"""Trials to a training where these are counted, about: 2.4 in freeze-thaw searches of the recorded digits."""
+
 FRONT = 10
 """Students that are measured again at the end, about."""
 
@@ -88,7 +91,8 @@ class Plan:
         samples: by split.
         data_bytes: of all splits.
         activation_bytes: what a training step of the largest student keeps of its layers, in each trial.
-        trials: asked for.
+        trials: asked for; where ``trainings`` are, at most.
+        trainings: asked for: the compute of so many whole trials; None counts trials.
         epochs: of each; the most, where ``compute`` says how many.
         compute: that a student with trained weights has, in epochs of the whole network; None gives it all
             epochs.
@@ -123,6 +127,7 @@ class Plan:
     samples: dict[str, int]
     data_bytes: int
     trials: int
+    trainings: int | None
     epochs: int
     compute: float | None
     concurrency: int
@@ -152,7 +157,8 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The whole sweep."""
-        return self._once + self.trials * self.between_trials
+        whole = self.trials if self.trainings is None else self.trainings
+        return self._once + whole * self.between_trials
 
     @property
     def _once(self) -> float:
@@ -165,7 +171,7 @@ class Plan:
         return self.trial / (self.concurrency * self.nodes)
 
     def fitting(self, hours: float) -> int:
-        """How many trials fit in so many hours; 0 if not one does."""
+        """How many whole trials fit in so many hours; 0 if not one does."""
         return max(0, math.floor((3600 * hours - self._once) / self.between_trials))
 
     def cost(self, price: float) -> float:
@@ -229,6 +235,7 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         samples={split: here.samples(split) for split in SPLITS},
         data_bytes=data_bytes,
         trials=options.trials,
+        trainings=options.trainings,
         epochs=study.epochs,
         compute=context.compute,
         concurrency=concurrency,
@@ -307,15 +314,18 @@ def _resources(
         teacher_bytes: of the teacher's files.
         remembered: bytes of the teacher's outputs.
     """
+    begun = options.trials
+    if options.trainings is not None:
+        begun = min(begun, BEGUN * options.trainings)
     return Resources(
         disk_needed=teacher_bytes
         + remembered
-        + options.trials * ends.mean_together * (2 * ends.largest_bytes + RECORD_BYTES)
+        + begun * ends.mean_together * (2 * ends.largest_bytes + RECORD_BYTES)
         # Of each trial a checkpoint: weights and two moments, in float32, and as much beside. Those of
         # trials that were ended early stay until the sweep has finished.
-        + options.trials * ends.mean_together * 16 * ends.largest_weights
+        + begun * ends.mean_together * 16 * ends.largest_weights
         # And its first phases, in which students of other settings may begin: the weights alone.
-        + min(options.phase_bytes, options.trials * 4 * ends.largest_weights),
+        + min(options.phase_bytes, begun * 4 * ends.largest_weights),
         disk_free=shutil.disk_usage(_existing(options.store)).free,
         memory_needed=(concurrency + 3) * PROCESS_BYTES
         + concurrency * ends.most_together * 24 * ends.largest_weights

@@ -6,6 +6,9 @@ from search.problem import Problem
 
 DEFAULT = "tpe"
 
+BY_TRAININGS = frozenset({"freeze-thaw"})
+"""Samplers that end most trials after an epoch or two: a number of trials says little of what they take."""
+
 POPULATION = 20
 """Of NSGA-II. Optuna's 50 would make a sweep of our usual 36 to 100 trials one random generation or two."""
 

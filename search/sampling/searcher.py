@@ -135,6 +135,7 @@ class OptunaSearcher(Searcher):
         sampler: Sampler = TPE,
         starting_points: Sequence[Mapping[str, Any]] = (),
         revisits: Revisits = NEVER,
+        used_up: Callable[[], bool] = lambda: False,
         recipes: Mapping[str, Recipe] | None = None,
         model: Callable[[Proposals], Proposals] | None = None,
     ) -> None:
@@ -151,6 +152,7 @@ class OptunaSearcher(Searcher):
             starting_points: parameters of the first trials.
             revisits: which pruned trials to take up again, after the starting points. Each is a trial of its
                 own, of the same recipe, and counts as one.
+            used_up: whether no trial may begin as long as none that runs ends early; default never.
             recipes: of trials that were started before, by name, as the sweep's log has them.
             model: what proposes in the sampler's place, given the sampler's proposals for where it cannot.
         """
@@ -164,6 +166,7 @@ class OptunaSearcher(Searcher):
         self._judge = judge
         self._recipes = dict(recipes or {})
         self._revisits = revisits
+        self._used_up = used_up
         self._parameters = dict(parameters)
         self._sampler = sampler
         self._starting_points = [dict(point) for point in starting_points]
@@ -183,15 +186,19 @@ class OptunaSearcher(Searcher):
 
         One that takes a pruned trial up again has that one's name under ``continues``.
 
-        None while the sampler is at work, ``Searcher.FINISHED`` after the last trial, and as soon as there is
-        no recipe left that the study does not have.
+        None while the sampler is at work, or while those that run may leave something for another trial.
+        ``Searcher.FINISHED`` after the last trial, and as soon as there is no recipe left that the study does
+        not have.
         """
         if self._again:
             kept = self._again.popleft()
             number, recipe = kept.number, self._recipe(kept)
             continues = kept.user_attrs.get(CONTINUES, "")
         else:
-            if self._number >= self._end or self.exhausted:
+            used_up = self._used_up()
+            if used_up and self._open:
+                return None
+            if used_up or self._number >= self._end or self.exhausted:
                 self._proposals.close()
                 return str(Searcher.FINISHED)
             try:

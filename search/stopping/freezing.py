@@ -14,6 +14,7 @@ from search.sampling.freezing.policy import FreezeThaw, Unable
 from search.sampling.proposals import Proposals
 from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler, recipe_of
+from search.tracking.trained import Ledger
 from trainables.recipe import Recipe
 
 
@@ -30,6 +31,7 @@ class FreezeThawScheduler(ParetoScheduler):
         policy: that decides.
         told: tells the policy what begins.
         say: hears why it cannot decide, once.
+        ledger: see :class:`ParetoScheduler`.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class FreezeThawScheduler(ParetoScheduler):
         policy: FreezeThaw,
         told: Beginnings,
         say: Callable[[str], None],
+        ledger: Ledger | None = None,
     ) -> None:
-        super().__init__(yardstick.quality, yardstick.costs, rules, over_budget)
+        super().__init__(yardstick.quality, yardstick.costs, rules, over_budget, ledger)
         self._policy, self._told, self._say = policy, told, Once(say)
         self._too_large: set[str] = set()
         self._by_rules: dict[str, str] = {}
@@ -52,10 +55,12 @@ class FreezeThawScheduler(ParetoScheduler):
 
     def begin(self, name: str, recipe: Recipe) -> None:
         """See :class:`search.sampling.searcher.Revisits`."""
+        super().begin(name, recipe)
         self._told.begin(name, recipe)
 
     def learn(self, name: str, recipe: Recipe, result: Mapping[str, Any]) -> str:
         """Hear what the trial ``name`` reported; why it should end, if it is over budget, else empty."""
+        self._ledger.hear(name, int(result["epoch"]), result)
         if sure := self.sure(name, recipe, result):
             self._too_large.add(name)
             return sure

@@ -2,8 +2,9 @@
 
 Two questions are asked of a trial, both answered by what other trials of the sweep did. After every report:
 if it went on as finished trials did from there, how likely would it reach the front? And at rungs a growing
-number of epochs apart: how does it rank among all that came by? Everything is decided from what trials
-reported, in the order in which they did: equal reports give equal decisions.
+number of epochs apart: how does it rank among all that came by? Trials are compared after the same share of
+their trainings, which may have different numbers of epochs. Everything is decided from what trials reported,
+in the order in which they did: equal reports give equal decisions.
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ class Rules:
     Attributes:
         reduction: one in how many trials goes on at a rung, above 1.
         grace: epochs before the first rung, at least 1; each further rung is ``reduction`` times as far as
-            the one before, rounded up to whole epochs.
+            the one before, rounded up to whole epochs. A trial with fewer epochs than others has its rungs
+            after the same shares of its training.
         chance: a trial whose chance of reaching the front is estimated at less than this ends, in [0, 1); at
             0 none does.
         revive: whether a trial that ended by these rules is taken up again once they would let it go on.
+        longest: the most epochs that a trial of the sweep has, in which rungs are counted; None (default) if
+            all have the same number.
     """
 
     reduction: float = 2.0
     grace: int = 2
     chance: float = 0.25
     revive: bool = False
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         if not self.reduction > 1:
@@ -46,9 +51,9 @@ class Rules:
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """Epochs after which trials of ``epochs`` epochs are compared, all before the last."""
         found: list[int] = []
-        rung = float(self.grace)
-        while math.ceil(rung) < epochs:
-            found.append(math.ceil(rung))
+        rung, scale = float(self.grace), epochs / (self.longest or epochs) if epochs else 1.0
+        while (epoch := math.ceil(rung * scale - 1e-9)) < epochs:
+            found.append(epoch)
             rung *= self.reduction
         return tuple(dict.fromkeys(found))
 
@@ -138,7 +143,8 @@ class ParetoHalving:
 
     rules: Rules
     shrinking: bool = True
-    _shown: dict[int, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    _shown: dict[int, dict[int, dict[str, tuple[float, ...]]]] = field(default_factory=dict)
+    """Epochs of a whole training -> epoch -> what trials reported then, in the order in which they did."""
     _ends: dict[str, tuple[float, ...]] = field(default_factory=dict)
     _last: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Trial -> epoch of its last report, epochs of its whole training."""
@@ -162,13 +168,14 @@ class ParetoHalving:
         if epoch >= epochs:
             self._ends[trial] = own
             return ""
-        self._shown.setdefault(epoch, {})[trial] = own
+        self._shown.setdefault(epochs, {}).setdefault(epoch, {})[trial] = own
         self._last[trial] = epoch, epochs
         if epoch <= self._allowed.get(trial, -1):
             return ""
-        reason = self._by_chance(own, epoch)
+        shown = self._shown_by(epoch, epochs)
+        reason = self._by_chance(own, epoch, shown)
         if not reason and epoch in self.rules.rungs(epochs):
-            reason = self._by_rank(trial, self._shown[epoch], epoch)
+            reason = self._by_rank(trial, shown, epoch)
         return reason
 
     def stop(self, trial: str) -> None:
@@ -186,10 +193,10 @@ class ParetoHalving:
         groups: dict[tuple[int, int], list[str]] = {}
         for trial in self._stopped:
             groups.setdefault(self._last[trial], []).append(trial)
-        for epoch, epochs in sorted(groups, reverse=True):
-            shown = self._shown[epoch]
+        for epoch, epochs in sorted(groups, key=lambda each: (each[0] / each[1], *each), reverse=True):
+            shown = self._shown_by(epoch, epochs)
             group = groups[epoch, epochs]
-            found, _, _ = self._chances([shown[trial] for trial in group], epoch)
+            found, _, _ = self._chances([shown[trial] for trial in group], epoch, shown)
             able = [trial for trial, chance in zip(group, found, strict=True) if chance >= self.rules.chance]
             if not able:
                 continue
@@ -207,27 +214,51 @@ class ParetoHalving:
         if trial not in self._stopped:
             return
         del self._stopped[trial]
-        for epoch, shown in self._shown.items():
-            if trial in shown:  # in the same place: ties are broken by the order of reports
-                self._shown[epoch] = {name if k == trial else k: value for k, value in shown.items()}
+        for by_epoch in self._shown.values():
+            for epoch, shown in by_epoch.items():
+                if trial in shown:  # in the same place: ties are broken by the order of reports
+                    by_epoch[epoch] = {name if k == trial else k: value for k, value in shown.items()}
         self._last[name] = self._last.pop(trial)
         self._allowed[name] = self._last[name][0]
 
+    def _shown_by(self, epoch: int, epochs: int) -> dict[str, tuple[float, ...]]:
+        """What trials showed after the share of their trainings that ``epoch`` is of ``epochs``.
+
+        Of those of as many epochs what they reported then; of others, if they have reported or finished on
+        both sides of it, what lies between these in the same ratio.
+        """
+        found = dict(self._shown[epochs][epoch])
+        for other, by_epoch in self._shown.items():
+            if other == epochs:
+                continue
+            before, rest = divmod(epoch * other, epochs)
+            first = by_epoch.get(before, {})
+            after = by_epoch.get(before + 1, {}) if before + 1 < other else self._ends
+            for trial, then in first.items():
+                if not rest:
+                    found[trial] = then
+                elif trial in after:
+                    pairs = zip(then, after[trial], strict=True)
+                    found[trial] = tuple(one + (two - one) * rest / epochs for one, two in pairs)
+        return found
+
     def _chances(
-        self, losses: ArrayLike, epoch: int
+        self, losses: ArrayLike, epoch: int, shown: Mapping[str, tuple[float, ...]]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """See :func:`chances`: of students after ``epoch``, by the finished trials then and at their ends."""
-        shown = self._shown[epoch]
+        """See :func:`chances`: of students after ``epoch``, by the finished trials then and at their ends.
+
+        ``shown`` is what all of them showed then.
+        """
         names = [name for name in self._ends if name in shown]
         then, ends = [shown[name] for name in names], [self._ends[name] for name in names]
         return chances(losses, then, ends, untrained=epoch == 0, shrinking=self.shrinking)
 
-    def _by_chance(self, own: tuple[float, ...], epoch: int) -> str:
+    def _by_chance(self, own: tuple[float, ...], epoch: int, shown: Mapping[str, tuple[float, ...]]) -> str:
         """Whether enough finished trials got from where this one is to where it would have to get.
 
         See :func:`chances`.
         """
-        (chance,), (lucky,), (count,) = self._chances([own], epoch)
+        (chance,), (lucky,), (count,) = self._chances([own], epoch, shown)
         if chance >= self.rules.chance:
             return ""
         share = f"{100 * chance:.0f} %: {lucky or 'none'} of {count}"

@@ -12,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from search.objectives.costs import doublings
 from search.stopping.halving import ParetoHalving, Rules
+from search.tracking.trained import Ledger
 from trainables.metrics import Quality
 from trainables.recipe import Recipe, recipe_from_dict
 
@@ -29,6 +30,7 @@ class ParetoScheduler(FIFOScheduler):
         rules: how strict to be; None ends trials for their budget alone.
         over_budget: why a student of a recipe, with the result of an untrained one, can never be within the
             budget, in a sentence; empty where it can.
+        ledger: is told what trials train; default one of its own.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class ParetoScheduler(FIFOScheduler):
         costs: Sequence[str],
         rules: Rules | None,
         over_budget: Callable[[Recipe, Mapping[str, Any]], str] = lambda recipe, result: "",
+        ledger: Ledger | None = None,
     ) -> None:
         super().__init__()
+        self._ledger = ledger or Ledger()
         self._quality = quality
         self._costs = tuple(costs)
         self._halving = None if rules is None else ParetoHalving(rules, math.isfinite(quality.best))
@@ -53,6 +57,7 @@ class ParetoScheduler(FIFOScheduler):
         size is still being learned: what others came to tells nothing of it. What only the first and the
         last result have, such as latency, stays what it was.
         """
+        self._ledger.hear(name, int(result["epoch"]), result)
         return self.sure(name, recipe, result) or self.ranked(name, recipe, result)
 
     def sure(self, name: str, recipe: Recipe, result: Mapping[str, Any]) -> str:
@@ -71,10 +76,12 @@ class ParetoScheduler(FIFOScheduler):
         return self._halving.report(name, epoch, losses, epochs=recipe.epochs)
 
     def begin(self, name: str, recipe: Recipe) -> None:
-        """A trial begins: there is nothing to be learnt from that."""
+        """The trial ``name`` begins: there is nothing to be learnt from that but what it may train."""
+        self._ledger.begin(name, recipe.epochs)
 
     def ended(self, name: str, state: str) -> None:
         """The trial ``name`` ended as ``state``; pruned, it may be taken up again, unless for the budget."""
+        self._ledger.end(name)
         if state == "pruned" and self._halving is not None:
             self._halving.stop(name)
 
@@ -84,6 +91,7 @@ class ParetoScheduler(FIFOScheduler):
 
     def take_up(self, name: str, as_name: str) -> None:
         """The pruned trial ``name`` goes on as another one; saying so again changes nothing."""
+        self._ledger.take_up(name, as_name)
         if self._halving is not None:
             self._halving.take_up(name, as_name)
         if name in self._first:

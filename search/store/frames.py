@@ -65,6 +65,7 @@ _BEFORE_METRICS = {
 
 
 _AFTER_METRICS = {
+    "trained": REAL,
     "front": FLAG,
     "recipe_id": TEXT,
     "seedless_id": TEXT,
@@ -237,6 +238,7 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
                 **{key: tags.get(key) for key in _TAGS},
                 **{key: metrics.get(key) for key in (*qualities, *costs, *counts)},
                 "seconds": metrics.get("seconds", duration_of(run)),
+                "trained": metrics.get("trained"),
                 "front": tags.get(FRONT_TAG) == "true",
                 "recipe_id": tags.get(RECIPE_TAG),
                 "seedless_id": tags.get(SEEDLESS_TAG),

@@ -18,6 +18,7 @@ from search.objectives.families import families_text
 from search.objectives.mark import MARK_NAME, MARK_TAG, NO_MARK, RuntimeMark
 from search.objectives.on_split import most_lost
 from search.objectives.yardstick import Yardstick
+from search.options import amount_in_words
 from search.planning.compute import epochs_in_words
 from search.store.mlflow_client import NOTE_TAG
 from search.sweeps.answering import kept_file
@@ -26,7 +27,6 @@ from search.tracking.delivery import SWEEP
 from search.tracking.notes import in_short, on_validation, plain, sweep_note, trial_note
 from search.tracking.record import Record, kept_metrics, standing
 from search.tracking.tracker import SweepTracker
-from search.units import count
 from spaces import Context
 from studies.study import Study
 from trainables.files import write_file
@@ -62,7 +62,8 @@ def asked(
     quality, limits = yardstick.quality, yardstick.budget.text(yardstick.quality)
     *others, last = [cost_of(quality, name).label for name in yardstick.costs]
     wanted = f"{', '.join([quality.label, *others])} and {last}"
-    trials = f"{count(params['trials'], 'trial')} of {epochs_in_words(study.epochs, params.get('compute'))}"
+    amount = amount_in_words(params["trials"], params.get("trainings"))
+    trials = f"{amount} of {epochs_in_words(study.epochs, params.get('compute'))}"
     facts = [
         f"Study {study.name}: {trials}, for {wanted}",
         f"drawn by {params['sampler']} with the seed {params['seed']}",

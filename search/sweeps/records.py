@@ -45,6 +45,7 @@ def records_of(events: Iterable[Event], store: Path, quality: Quality) -> dict[s
         measured = {k: float(v) for k, v in event["metrics"].items()}
         if kind == "epoch":
             record.metrics["epoch"] = event["step"]
+            record.trained.hear(event["step"], measured)
         record.metrics |= (
             measured if kind == "note" else {k: measured[k] for k in kept.names if k in measured}
         )

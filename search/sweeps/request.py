@@ -99,6 +99,7 @@ class Request:
             "teacher": self.teacher_recipe.recipe_id,
             "data": self.opened.fingerprint(),
             "trials": options.trials,
+            "trainings": options.trainings,
             "seed": options.seed,
             "epochs": self.study.epochs,
             "compute": self.context.compute,

@@ -39,8 +39,9 @@ from search.sweeps.trial_events import TrialEvents
 from search.sweeps.trials import Searched, make_scheduler, run_trials
 from search.tracking.record import Record, drawn
 from search.tracking.tracker import SweepTracker
+from search.tracking.trained import Allowance, Ledger
 from search.tracking.values import signature_tags
-from search.units import count
+from search.units import count, show_number
 from studies.study import Study
 from trainables.metrics import Quality
 from trainables.recipe import Recipe
@@ -197,9 +198,11 @@ class _Driver:
         if request.sampler.models:
             points = spread_sizes(space, prepared.context, points)
         copied = sum(EARLIER in trial.user_attrs for trial in continued.study.get_trials(deepcopy=False))
+        allowance = Allowance(Ledger(), options.trainings, options.trials + continued.lost)
         last = copied + options.trials + continued.lost
         searched = Searched(draw, parameters, continued.study, len(points), last, self.reporter.say)
-        scheduler = make_scheduler(yardstick, options, searched if request.sampler.models else None)
+        model = searched if request.sampler.models else None
+        scheduler = make_scheduler(yardstick, options, model, allowance, prepared.context.epochs)
         replay(self.before, scheduler)
         searcher = OptunaSearcher(
             continued.study,
@@ -211,6 +214,7 @@ class _Driver:
             sampler=request.sampler,
             starting_points=points,
             revisits=scheduler,
+            used_up=allowance.used_up,
             recipes={name: record.recipe for name, record in records.items()},
             model=scheduler.proposals if isinstance(scheduler, FreezeThawScheduler) else None,
         )
@@ -223,16 +227,18 @@ class _Driver:
             beside=prepared.marking.look,
             answers=prepared.answers,
         )
-        self._leave_out(lost_trials(records, continued.study), records)
+        lost = lost_trials(records, continued.study)
+        self._leave_out(lost, records)
+        for name in lost:  # as whoever goes on after this will hear it from the log
+            scheduler.ended(name, "failed")
         self.reporter.say("training students" + prepared.why_live)
         measured = {recipe_id: ray.put(copy) for recipe_id, copy in known.copies.items()}
         inputs = replace(prepared.inputs, measured=measured)
         with self.signals.deferred():
             run_trials(searcher, scheduler, events, inputs, options, self.machine)
-        if not searcher.exhausted:
-            return events.records, ""
-        short = _why_short(len(drawn(events.records)), options.trials)
-        self.reporter.say(short)
+        short = _why_short(len(drawn(events.records)), allowance, searcher.exhausted)
+        if short:
+            self.reporter.say(short)
         return events.records, short
 
     def _look_back(self, reading: Reading) -> Known:
@@ -273,9 +279,17 @@ class _Driver:
         return Outcome(records, tuple(front), quality, teacher, marking.mark, undelivered="", short=short)
 
 
-def _why_short(trials: int, wanted: int) -> str:
-    """Said of a sweep that ran out of recipes."""
-    return (
-        f"ended after {trials} of {count(wanted, 'trial')}: none of the space's recipes is left, or hardly "
-        "any, and one that was tried already would become the same student again"
-    )
+def _why_short(trials: int, allowance: Allowance, exhausted: bool) -> str:
+    """Said of a sweep that ran out of recipes, or of trials before it had trained enough; else empty."""
+    wanted = f"{trials} of {count(int(allowance.trials), 'trial')}"
+    if allowance.trainings is not None:
+        done = show_number(allowance.ledger.spent())
+        wanted = f"{count(trials, 'trial')} and {done} of {count(int(allowance.trainings), 'training')}"
+    if exhausted:
+        return (
+            f"ended after {wanted}: none of the space's recipes is left, or hardly any, and one that was "
+            "tried already would become the same student again"
+        )
+    if allowance.trainings is None or allowance.used_up():
+        return ""
+    return f"ended after {wanted}: it may have no more trials, which --trials says"

@@ -23,6 +23,7 @@ from search.sweeps.halt import Halt
 from search.tracking.notes import trial_note
 from search.tracking.record import Record, kept_metrics, standing
 from search.tracking.tracker import SweepTracker
+from search.tracking.trained import SHARED_EPOCHS
 from search.tracking.values import signature_tags
 from trainables.files import TENSORS_FILE, write_file
 from trainables.naming import summary
@@ -30,7 +31,7 @@ from trainables.recipe import Recipe, recipe_from_dict
 from trainables.tracebacks import TRACEBACK, TRACEBACK_FILE, traceback_text, without_secrets
 from trainables.training.trial_folder import STUDENT_FILE, StoreTrouble
 
-EPOCH_METRICS = ("loss", "packed_bytes", "seconds", "shared_epochs", "shared_seconds")
+EPOCH_METRICS = ("loss", "packed_bytes", "seconds", SHARED_EPOCHS, "shared_seconds")
 
 
 class TrialEvents(Callback):
@@ -137,9 +138,11 @@ class TrialEvents(Callback):
         if record.ended or epoch <= record.metrics.get("epoch", -1):
             return  # trained again after the last checkpoint, and told already
         record.metrics |= {k: v for k, v in result.items() if k in self._kept}
+        record.trained.hear(epoch, result)
         asked = (cost.name for cost in self._yardstick.asked)  # of which the first result has some
         wanted = dict.fromkeys((*EPOCH_METRICS, *self._qualities, *asked))
         metrics = {k: result[k] for k in wanted if k in result and math.isfinite(result[k])}
+        metrics["trained"] = record.trainings
         self._tracker.log_epoch(record.trial_id, epoch, metrics)
         self._watcher.changed(self.records)
 

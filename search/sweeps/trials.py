@@ -19,8 +19,9 @@ from search.objectives.yardstick import Yardstick
 from search.options import Options
 from search.sampling.freezing.candidates import Candidates
 from search.sampling.freezing.courses import Measure
+from search.sampling.freezing.means import Settings
 from search.sampling.freezing.modelled import Beginnings
-from search.sampling.freezing.policy import FreezeThaw, Settings
+from search.sampling.freezing.policy import FreezeThaw
 from search.sampling.proposals import Draw
 from search.stopping.freezing import FreezeThawScheduler
 from search.stopping.halving import Rules
@@ -28,14 +29,12 @@ from search.stopping.scheduler import ParetoScheduler
 from search.sweeps.recorded_searcher import RecordedSearcher
 from search.sweeps.trial_events import TrialEvents
 from search.tracking.record import drawn
+from search.tracking.trained import Allowance, Ledger
 from trainables.recipe import Recipe
 from trainables.trainable import StudentTrial
 from trainables.training.prefixes import shared_prefix
 from trainables.training.trial_metrics import TrialSettings, settled
 from trainables.training.trial_sources import Products
-
-TRIAL_PRICE = 0.5
-"""Of a whole training: what a trial is taken to cost beside its seconds, as a sweep has so many of them."""
 
 MAX_FAILURES = 3
 """Of a trial's process, before the trial has failed. What would fail again is no such failure."""
@@ -63,7 +62,11 @@ class Searched:
 
 
 def make_scheduler(
-    yardstick: Yardstick, options: Options, searched: Searched | None = None
+    yardstick: Yardstick,
+    options: Options,
+    searched: Searched | None = None,
+    allowance: Allowance | None = None,
+    longest: int | None = None,
 ) -> ParetoScheduler:
     """What ends trials early, as ``options`` have it.
 
@@ -71,23 +74,27 @@ def make_scheduler(
         yardstick: of the sweep.
         options: of the sweep.
         searched: what a model is told, where one decides; default None.
+        allowance: what the sweep may train, whose ledger is told what trials do; default that of ``options``.
+        longest: the most epochs that a trial has; None (default) if all have the same number.
     """
+    allowance = allowance or Allowance(Ledger(), options.trainings, options.trials)
 
     def over_budget(recipe: Recipe, result: Mapping[str, Any]) -> str:
         return yardstick.budget.sure_before_training(settled(recipe, result), yardstick.quality)
 
-    rules = None if options.scheduler == "none" else Rules(revive=options.scheduler == "revive")
+    revive = options.scheduler == "revive"
+    rules = None if options.scheduler == "none" else Rules(revive=revive, longest=longest)
     if searched is None:
-        return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget)
+        return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget, allowance.ledger)
     shared = shared_prefix if options.phase_bytes else _nothing_shared
-    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared)
-    settings = Settings(stops=rules is not None, price=TRIAL_PRICE)
+    candidates = Candidates(searched.draw, searched.parameters, options.seed, shared, longest)
+    settings = Settings(stops=rules is not None)
     policy = FreezeThaw(
-        candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last
+        candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last, allowance
     )
     told = Beginnings(policy, candidates, searched.study)
     told.earlier()
-    return FreezeThawScheduler(yardstick, rules, over_budget, policy, told, searched.say)
+    return FreezeThawScheduler(yardstick, rules, over_budget, policy, told, searched.say, allowance.ledger)
 
 
 def _nothing_shared(recipe: Recipe) -> None:

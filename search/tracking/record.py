@@ -10,6 +10,7 @@ from typing import Any
 from search.objectives.certainty import SURENESS
 from search.store.mlflow_client import FEASIBLE_TAG, FRONT_TAG
 from search.tracking.notes import Student
+from search.tracking.trained import Trained
 from trainables.metrics import Quality, costs_of
 from trainables.naming import short_name
 from trainables.recipe import Recipe
@@ -35,6 +36,7 @@ class Record:
         over: by how much it is over the sweep's limits; empty unless it finished over one.
         machine: fingerprint of the machine that its latency was measured on, as JSON.
         metrics: the last reported.
+        trained: how much of its training it did by itself.
         packed_file: the file it shipped, once finished.
         front: whether MLflow was told last that it is on the front.
     """
@@ -49,6 +51,7 @@ class Record:
     over: str = ""
     machine: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
+    trained: Trained = field(default_factory=Trained)
     packed_file: Path | None = None
     front: bool = False
 
@@ -56,6 +59,11 @@ class Record:
     def name(self) -> str:
         """A name to read; not unique."""
         return short_name(self.recipe)
+
+    @property
+    def trainings(self) -> float:
+        """The share of its training that it did by itself, in [0, 1]."""
+        return self.trained.share(self.recipe.epochs)
 
     @property
     def ended(self) -> bool:

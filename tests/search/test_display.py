@@ -56,6 +56,29 @@ def test_a_trial_that_was_taken_up_again_names_the_one_before() -> None:
     assert "going on from 00003" in line
 
 
+def trained(trial_id: str, epoch: int, **values: Any) -> Record:
+    found = record(trial_id, **values)
+    found.trained.hear(0, {})
+    found.trained.hear(epoch, {})
+    return found
+
+
+def test_where_trainings_are_counted_it_is_said_how_many_were_done() -> None:
+    records = [trained("1", 1, state="pruned"), trained("2", 2, state="finished"), trained("3", 1)]
+    text = io.StringIO()
+    with Display(Console(file=text, width=100), "digits-1", 200, trainings=20) as display:
+        display.changed({each.trial_id: each for each in records})
+    places = [line.split()[0] for line in text.getvalue().splitlines()]
+    assert places == ["0.5/20", "1.5/20"]
+    text = io.StringIO()
+    console = Console(file=text, width=80, force_terminal=True, color_system=None)
+    with Display(console, "digits-1", 200, trainings=20) as display:
+        display.changed({each.trial_id: each for each in records})
+        rendered = console.render_lines(display.rendered())
+    lines = ["".join(segment.text for segment in line).rstrip() for line in rendered]
+    assert lines[1].endswith("2.0 of 20 trainings, 2 trials")
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_what_was_found_about_the_data_stays_on_the_screen(terminal: bool) -> None:
     text = io.StringIO()
@@ -86,7 +109,7 @@ def test_the_time_left_has_the_front_that_will_be_measured() -> None:
     display = Display(Console(file=io.StringIO(), width=100), "digits-1", 3)
     display.say("training students")
     display.changed({str(n): record(str(n), state="finished", front=True) for n in range(2)})
-    assert display._time_left(2) == "0 s, about 10 s left", "two students and what comes once"
+    assert display._time_left(2, 0.0) == "0 s, about 10 s left", "two students and what comes once"
     display.changed({str(n): record(str(n), state="finished", front=n < 2) for n in range(3)})
     display.say("measuring the front on the test split")
-    assert display._time_left(3) == "0 s, about 10 s left", "no longer a trial, and yet not done"
+    assert display._time_left(3, 0.0) == "0 s, about 10 s left", "no longer a trial, and yet not done"

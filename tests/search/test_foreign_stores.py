@@ -293,9 +293,9 @@ def test_code_that_only_the_log_names_is_not_imported(log, folder, tmp_path, mon
 @pytest.mark.parametrize(
     "options",
     [
-        {"trials": 0}, {"trials": "many"}, {"trials": True}, {"seed": -1}, {"concurrency": 0}, {"data": 5},
-        {"data": "a\0b"}, {"about_data": []}, {"download": "yes"}, {"budget": 5},
-        {"budget": {"limits": {"packed_bytes": "1"}}}, {"sampler": 7},
+        {"trials": 0}, {"trainings": 0}, {"trials": "many"}, {"trials": True}, {"seed": -1},
+        {"concurrency": 0}, {"data": 5}, {"data": "a\0b"}, {"about_data": []}, {"download": "yes"},
+        {"budget": 5}, {"budget": {"limits": {"packed_bytes": "1"}}}, {"sampler": 7},
         {"earlier": "digits-1"}, {"earlier": ["../x"]}, {"earlier": [5]}, {"address": []},
         {"scheduler": "mine"}, {"unknown": 1}, {"own_model": 1}, {"size": 1}, {"minimized": "latency_ms"},
         {"budget": {"limits": {"packed_bytes": -1}, "max_drop": None}},

@@ -265,7 +265,65 @@ def test_who_is_taken_up_would_not_be_ended_now_and_counts_once(reports, chance,
     if found is None:
         return
     halving.take_up(found, "new")
-    epoch = max(e for e in (0, 1) if "new" in halving._shown.get(e, {}))
-    assert all(found not in shown for shown in halving._shown.values())
+    (by_epoch,) = halving._shown.values()
+    epoch = max(e for e, shown in by_epoch.items() if "new" in shown)
+    assert all(found not in shown for shown in by_epoch.values())
     del halving._allowed["new"]  # judged again, as if it had not been
     assert halving.report("new", epoch, reports[int(found)], epochs=3) == ""
+
+
+def test_rungs_of_fewer_epochs_are_after_the_same_shares():
+    rules = Rules(reduction=2, grace=2, longest=20)
+    assert rules.rungs(20) == (2, 4, 8, 16) == Rules(reduction=2, grace=2).rungs(20)
+    assert rules.rungs(10) == (1, 2, 4, 8)
+    assert rules.rungs(5) == (1, 2, 4)
+    assert rules.rungs(1) == rules.rungs(0) == ()
+
+
+def course(halving, name, epochs, start, end, size, upto=None):
+    """A trial whose loss falls in a line over its training; the last reason."""
+    reason = ""
+    for epoch in range((epochs if upto is None else upto) + 1):
+        loss = start + (end - start) * epoch / epochs
+        reason = halving.report(name, epoch, (loss, size), epochs=epochs)
+    return reason
+
+
+@pytest.mark.parametrize("own", [3, 4, 6, 12, 24])
+def test_trainings_of_different_lengths_are_compared_after_the_same_share(own):
+    """Students of the same course over their trainings are told the same, however many epochs they have."""
+    halving, told = ParetoHalving(Rules(grace=6, longest=24)), []
+    others = [(24, 0.1), (12, 0.15), (8, 0.2), (24, 0.25), (5, 0.3), (6, 0.35)]
+    for number, (epochs, end) in enumerate(others):
+        course(halving, f"f{number}", epochs, 0.9, end, 10.0 + number)
+    for name, end in (("good", 0.05), ("bad", 0.7)):
+        told.append(course(halving, name, own, 0.9, end, 12.0, upto=math.ceil(own / 4)))
+    assert told[0] == "" and told[1]
+    if own > 3:  # a quarter of three epochs is none
+        assert "about 12 %: none of 6 finished students" in told[1] or "number 7 of 8" in told[1]
+    shown = halving._shown_by(math.ceil(own / 4), own)
+    share = math.ceil(own / 4) / own
+    for number, (_, end) in enumerate(others):
+        assert shown[f"f{number}"] == pytest.approx((0.9 + (end - 0.9) * share, 10.0 + number))
+
+
+def test_who_has_not_come_so_far_is_not_compared():
+    halving = ParetoHalving(Rules(grace=1, longest=8))
+    course(halving, "half", 4, 0.9, 0.1, 10.0, upto=2)
+    halving.report("own", 5, (0.4, 10.0), epochs=8)
+    assert set(halving._shown_by(5, 8)) == {"own"}  # half has not reported behind 5/8
+    halving.report("half", 3, (0.3, 10.0), epochs=4)
+    assert set(halving._shown_by(5, 8)) == {"own", "half"}
+
+
+@given(st.lists(losses, min_size=1, max_size=12), st.sampled_from([0.0, 0.2, 0.6]), st.integers(1, 4))
+def test_where_all_have_the_longest_training_nothing_is_decided_otherwise(reports, chance, grace):
+    def decide(longest):
+        halving = ParetoHalving(Rules(reduction=1.5, grace=grace, chance=chance, longest=longest))
+        return [
+            halving.report(str(number), epoch, shown, epochs=6)
+            for epoch in range(7)
+            for number, shown in enumerate(reports)
+        ]
+
+    assert decide(None) == decide(6)

@@ -25,6 +25,7 @@ PLAN = Plan(
     samples={"train": 1077, "validation": 360, "test": 360},
     data_bytes=129_000,
     trials=100,
+    trainings=None,
     epochs=35,
     compute=None,
     concurrency=2,
@@ -58,6 +59,8 @@ def test_the_sums():
     assert PLAN.seconds == 300.0
     assert PLAN.cost(0.6) == pytest.approx(300 / 3600 * 3 * 0.6)
     assert PLAN.fitting(1) == 1750
+    by_trainings = replace(PLAN, trials=500, trainings=50)  # in whatever number of trials
+    assert by_trainings.seconds == 200.0 and by_trainings.fitting(1) == 1750
     assert PLAN.fitting(0.01) == 0
     hours = replace(PLAN, trials=PLAN.fitting(2)).seconds / 3600
     assert 2 - PLAN.between_trials / 3600 < hours <= 2

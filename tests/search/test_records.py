@@ -98,7 +98,8 @@ def test_costs_that_end_trials_early_are_logged_from_the_first_report_so_that_a_
 
     replay(tracker.folder.events(), Hearer())
     del measured["latency_ms"], shown["state"]  # which nobody asked for
-    assert heard == [{**shown, **measured, "epoch": 0}, {**shown, "epoch": 1, "loss": 0.5}]
+    done = {"epoch": 1, "loss": 0.5, "trained": 1 / RECIPE.epochs}
+    assert heard == [{**shown, **measured, "epoch": 0, "trained": 0.0}, {**shown, **done}]
     tracker.close()
 
 

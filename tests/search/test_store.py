@@ -56,6 +56,7 @@ DTYPES = {
     "gained_answers": "Int64",
     **dict.fromkeys((f"validation_{end}" for end in ENDS), "float64"),
     **dict.fromkeys(ENDS, "float64"),
+    "trained": "float64",
     "front": "bool",
     "recipe_id": "string",
     "seedless_id": "string",

@@ -36,9 +36,7 @@ from trainables.signature import Signature
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
 from trainables.tasks.job_file import dataset_of, imitated, read_all, said_by
-
-SHARED_SEED = 2**31
-"""Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
+from trainables.tasks.loaded_classes import SHARED_SEED
 
 KNOWN = {**OF_CLASSES, **OF_NUMBERS}
 """Qualities that a file may name in place of a function."""

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.arrays import shared_tensor
-from trainables.batch import Batch
-from trainables.calling import main_output
 from trainables.data.kept import sha256_of
-from trainables.data.order import permutation, step_sizes
 from trainables.interfaces.tensors import Tensors
 from trainables.labels import labelled_samples
-from trainables.memory import Memory, Whole
+from trainables.memory import Whole
 from trainables.part import check_choice
 from trainables.ranges import Range
 from trainables.samples import LONGEST_TEXT, Samples
 from trainables.signature import Signature
-from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
 from trainables.tasks.folders import say
+from trainables.tasks.loaded_classes import UNKNOWN_LABEL, Key, LoadedClasses, Serving
 from trainables.tasks.notes import DataNotes, Tallies
-from trainables.tasks.scoring import check_class_quality, scored
+from trainables.tasks.scoring import check_class_quality
 from trainables.tasks.sentence_files import Line, Sentences, copies, read_sentences
 from trainables.tasks.splits import stratified
 from trainables.tasks.vocabulary import (
@@ -44,8 +40,6 @@ from trainables.tasks.vocabulary import (
 
 HELD_OUT = 0.1
 """Share of the training split that a missing split is drawn from."""
-UNKNOWN_LABEL = -1
-"""Of a training sentence without a label."""
 EVALUATION_BATCH_SIZE = 500
 LONGEST = 256
 SHARE_WHOLE = 0.995
@@ -238,7 +232,7 @@ class SentenceFolder(Task):
             ) from error
 
 
-class LoadedSentences:
+class LoadedSentences(LoadedClasses):
     """Token numbers and labels of all splits.
 
     Args:
@@ -249,12 +243,10 @@ class LoadedSentences:
         seed: drives the order.
     """
 
-    memory: Memory = Whole()
     views: int | None = 1
+    asset_names = ("vocabulary",)
 
     def __init__(self, task: SentenceFolder, arrays: Arrays, device: torch.device, seed: int) -> None:
-        self.device = torch.device(device)
-        self._task, self._arrays, self._seed = task, arrays, seed
         for split in SPLITS:
             tokens, labels = arrays[f"{split}_tokens"], arrays[f"{split}_labels"]
             if tokens.shape != (len(labels), task.length) or not len(labels):
@@ -262,76 +254,21 @@ class LoadedSentences:
                     f"{split}_tokens must have the shape ({len(labels)}, {task.length}), at least one row, "
                     f"got {tokens.shape}"
                 )
-        self._tokens, self._labels = (
-            {split: shared_tensor(arrays[f"{split}_{what}"]).to(self.device) for split in SPLITS}
-            for what in ("tokens", "labels")
-        )
-
-    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
-        """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`."""
-        if split != "train":
-            yield from self.in_order(split)
-            return
-        order = permutation(self.samples("train"), mix(self._seed, epoch))
-        for chosen in order.split(step_sizes(len(order), self._task.batch_size)):
-            yield self._batch("train", chosen, view)
-
-    def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
-        """Every sample of ``split`` by ascending index; see :class:`trainables.tasks.base.LoadedTask`."""
-        for index in torch.arange(self.samples(split)).split(EVALUATION_BATCH_SIZE):
-            yield self._batch(split, index, view)
-
-    def chosen(self, split: str, index: Tensor) -> Iterator[Batch]:
-        """See :class:`trainables.tasks.base.LoadedTask`."""
-        yield from (self._batch(split, part, None) for part in index.split(EVALUATION_BATCH_SIZE))
+        super().__init__(arrays, device, seed, Serving(task.batch_size, EVALUATION_BATCH_SIZE, task.quality))
+        self._tokens = {split: shared_tensor(arrays[f"{split}_tokens"]).to(self.device) for split in SPLITS}
 
     def fingerprint(self) -> str:
         """A hash of the training sentences, which no view changes."""
         return sha256_of(self._arrays, "train_tokens")[:16]
 
-    def steps(self, split: str) -> int:
-        """How many batches :meth:`batches` yields."""
-        count = self.samples(split)
-        if split != "train":
-            return -(-count // EVALUATION_BATCH_SIZE)
-        return len(step_sizes(count, self._task.batch_size))
+    def _rows(self, split: str, index: Tensor) -> Tensor:
+        return self._tokens[split][index.to(self.device)]
 
-    def samples(self, split: str) -> int:
-        """How many sentences ``split`` has."""
-        return len(self._labels[split])
+    def _part(self, split: str, start: int, stop: int) -> Tensor:
+        return self._tokens[split][start:stop]
 
-    def rows(self, split: str) -> int:
-        """One per sentence."""
-        return self.samples(split)
-
-    def row_numbers(self, batch: Batch) -> Tensor:
-        """The sentences' own numbers."""
-        return batch.index
-
-    def labels(self, split: str) -> Tensor | None:
-        """The sentences' classes; None where some have none."""
-        labels = self._labels[split]
-        return None if bool((labels == UNKNOWN_LABEL).any()) else labels
-
-    def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Cross entropy in nats, averaged over the sentences that have a label; 0 where none has one."""
-        answer = main_output(output)
-        if not bool((batch.targets != UNKNOWN_LABEL).any()):
-            return (answer * 0.0).sum()
-        return F.cross_entropy(answer, batch.targets, ignore_index=UNKNOWN_LABEL)
-
-    def assets(self) -> dict[str, Tensor]:
-        """The vocabulary."""
-        return {"vocabulary": torch.from_numpy(np.array(self._arrays["vocabulary"]))}
-
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """The quality, such as ``{"accuracy": fraction in [0, 1]}``, on the sentences that have a label."""
-        known = (self._labels[split] != UNKNOWN_LABEL).nonzero().squeeze(1).cpu()
-        return scored(model, self.chosen(split, known), self._task.quality)
-
-    def _batch(self, split: str, index: Tensor, view: int | None) -> Batch:
-        there = index.to(self.device)
-        return Batch(self._tokens[split][there].long(), self._labels[split][there], there, view)
+    def _inputs(self, stored: Tensor, index: Tensor, key: Key | None) -> Tensor:
+        return stored.long()
 
 
 def drawn_sentences(found: Sentences, classes: tuple[str, ...]) -> dict[str, list[Line]]:

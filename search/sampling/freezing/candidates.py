@@ -53,6 +53,7 @@ class Candidate:
         outline: its size, by a rule of thumb.
         prefix: names the first phases that it may share with others; empty if it shares none.
         shared: how many epochs they last.
+        longest: the most epochs that a recipe of its space has; 0 (default) if all have the same number.
     """
 
     recipe: Recipe
@@ -61,6 +62,7 @@ class Candidate:
     outline: Outline
     prefix: str = ""
     shared: int = 0
+    longest: int = 0
 
     @cached_property
     def epochs(self) -> int:
@@ -75,12 +77,17 @@ class Candidate:
     @cached_property
     def turn(self) -> float:
         """The moment at which the shared first phases are over; infinite where nothing comes after them."""
-        return moment(self.shared, self.epochs) if 0 < self.shared < self.epochs else math.inf
+        return self.moment(self.shared) if 0 < self.shared < self.epochs else math.inf
 
+    def moment(self, epoch: int) -> float:
+        """How far its training is, in [0, 1]: on a scale on which its first epochs are longer than its last.
 
-def moment(epoch: int, epochs: int) -> float:
-    """How far a training is, in [0, 1]: on a scale on which its first epochs are longer than its last."""
-    return math.log1p(epoch) / math.log1p(epochs) if epochs else 1.0
+        After the same shares of their trainings recipes are equally far, however many epochs they have.
+        """
+        if not self.epochs:
+            return 1.0
+        longest = self.longest or self.epochs
+        return math.log1p(epoch * longest / self.epochs) / math.log1p(longest)
 
 
 class Place(NamedTuple):
@@ -98,11 +105,18 @@ class Candidates:
         parameters: all that ``space`` may ask for.
         seed: of the sweep.
         prefix: tells what recipes share.
+        longest: the most epochs that a recipe has; None (default) if all have the same number.
     """
 
     def __init__(
-        self, space: Draw, parameters: Mapping[str, BaseDistribution], seed: int, prefix: Prefix
+        self,
+        space: Draw,
+        parameters: Mapping[str, BaseDistribution],
+        seed: int,
+        prefix: Prefix,
+        longest: int | None = None,
     ) -> None:
+        self._longest = longest or 0
         self._space, self._parameters, self._seed, self._prefix = space, dict(parameters), seed, prefix
         self._drawn: dict[int, Candidate] = {}
         self._drawing = Lock()
@@ -125,7 +139,9 @@ class Candidates:
     ) -> Candidate:
         """The candidate of a recipe."""
         prefix, shared = self._prefix(recipe) or ("", 0)
-        return Candidate(recipe, dict(params), dict(distributions), outline_of(recipe), prefix, shared)
+        return Candidate(
+            recipe, dict(params), dict(distributions), outline_of(recipe), prefix, shared, self._longest
+        )
 
     def place(self, candidate: Candidate) -> Place:
         """Where it lies."""

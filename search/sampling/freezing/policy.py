@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.sampling.freezing.candidates import Candidate, Candidates, moment
+from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Course, Measure, Report
 from search.sampling.freezing.gain import scale
+from search.sampling.freezing.means import Means, Settings
 from search.sampling.freezing.process import Kernel, NotFitted, Posterior, Rows, Values, fitted
 from search.sampling.freezing.view import View, joined, rows_of
 from search.sampling.samplers import seed_of
 from search.stopping.halving import layers
+from search.tracking.trained import Allowance
 
 Array = NDArray[np.float64]
 
@@ -29,44 +31,6 @@ STOPPED = 100
 
 LITTERS = 24
 """Of siblings and of neighbours, those that are looked at: the latest."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the policy decides.
-
-    Attributes:
-        patience: a trial that runs is worth so many times what could replace it.
-        random: trials that are drawn at random after the starting points, before the model decides.
-        finished: trials that finish before any is ended, as long as starting points are left.
-        stops: whether trials are ended early.
-        price: what a trial costs beside its seconds, as a share of a whole training of its student: above 0
-            where trials are counted, or they would all be spent on what is nearly free.
-        siblings: whether recipes are proposed for what they share with those that have begun.
-        fitted: reports, at most, by which the process is fitted.
-        conditioned: reports, at most, that a decision looks at.
-        first: reports before the first fit.
-        growth: of the reports from one fit to the next.
-        lag: share of the reports more, after which a fit is in force: it is computed meanwhile.
-        kept: epochs, as shares of a training, whose reports count beside a trial's last two.
-        guessing: of the way from guessing to the best, below which a report before the end is ...
-        blurred: ... so uncertain more: training does not show yet.
-    """
-
-    patience: float = 1.5
-    random: int = 4
-    finished: int = 1
-    stops: bool = True
-    price: float = 0.25
-    siblings: bool = True
-    fitted: int = 180
-    conditioned: int = 350
-    first: int = 16
-    growth: float = 1.4
-    lag: float = 0.1
-    kept: tuple[float, ...] = (1 / 12, 2 / 12, 4 / 12, 7 / 12, 10 / 12)
-    guessing: float = 0.07
-    blurred: float = 0.02
 
 
 class Unable(Exception):
@@ -94,6 +58,7 @@ class FreezeThaw:
         designed: how many trials begin without its advice: the starting points.
         settings: how it decides.
         last: number from which on no trial begins: then none is ended for another; None (default) is no end.
+        allowance: what the sweep may train; None (default) is no end.
 
     Attributes:
         next: number of the trial that comes after all that began.
@@ -107,7 +72,9 @@ class FreezeThaw:
         designed: int = 0,
         settings: Settings = Settings(),
         last: int | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
+        self._means = Means(settings, allowance)
         self._candidates, self._measure, self._seed = candidates, measure, seed
         self._settings, self._designed, self._last = settings, designed + settings.random, last
         self._courses: dict[str, Course] = {}
@@ -227,7 +194,8 @@ class FreezeThaw:
         index = view.index(
             candidates, [self._courses.get(name) for name in names], view.front(self._running())
         )
-        best = int(np.argmax(index))
+        fitting = self._means.fitting(view.shares(candidates, [self._courses.get(name) for name in names]))
+        best = int(np.argmax(index * fitting if fitting.any() else index))
         return Choice(None, names[best]) if names[best] else Choice(candidates[best])
 
     def goes_on(self, name: str) -> str:
@@ -256,6 +224,8 @@ class FreezeThaw:
             return ""
         own = float(view.index([course.candidate], [course], front)[0])
         rivals = view.index(candidates, [self._courses.get(each) for each in names], front)
+        shares = view.shares(candidates, [self._courses.get(each) for each in names])
+        rivals = rivals * self._means.fitting(shares, 1 - course.epoch / course.epochs)
         best = int(np.argmax(rivals))
         if self._settings.patience * own >= rivals[best]:
             return ""
@@ -350,7 +320,7 @@ class FreezeThaw:
         edge = least + self._settings.guessing * (1 - least)
         courses = [course for course, _ in reports]
         found = [course.reports[place] for course, place in reports]
-        moments = [moment(each.epoch, course.epochs) for course, each in zip(courses, found, strict=True)]
+        moments = [course.candidate.moment(each.epoch) for course, each in zip(courses, found, strict=True)]
         rows = rows_of(
             courses,
             [course.candidate for course in courses],
@@ -386,7 +356,7 @@ class FreezeThaw:
         posterior = Posterior(self._kernel(), rows, values, middle)
         courses = [course for course in self._courses.values() if course.reports]
         return View(
-            self._measure, self._candidates, posterior, courses, self._cached(), least, self._settings.price
+            self._measure, self._candidates, posterior, courses, self._cached(), least, self._means.price()
         )
 
     def _with_failures(self, rows: Rows, values: Values) -> tuple[Rows, Values]:

@@ -70,16 +70,25 @@ class View:
         gains = expected_gains(front, costs, means, deviations) * likely
         return gains / self._left(candidates, courses)
 
-    def _left(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
-        inputs = self._inputs(candidates)
-        found, whole = np.empty(len(candidates)), np.array([each.epochs for each in candidates])
+    def shares(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
+        """Of each student's training what it has still to do, in [0, 1]."""
+        whole = np.array([each.epochs for each in candidates])
+        return np.asarray(self._epochs(candidates, courses) / np.maximum(whole, 1))
+
+    def _epochs(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
+        """Epochs that students have still to train."""
+        found = np.empty(len(candidates))
         for row, (candidate, course) in enumerate(zip(candidates, courses, strict=True)):
             done = 0 if course is None else course.epoch
             if not done and candidate.prefix in self._cached:  # taken over before the first epoch alone
                 done = candidate.shared
             found[row] = candidate.epochs - done
+        return found
+
+    def _left(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
+        inputs, whole = self._inputs(candidates), np.array([each.epochs for each in candidates])
         begins = np.array([course is None or course.state != "running" for course in courses])
-        epochs = found + begins * self._price * whole
+        epochs = self._epochs(candidates, courses) + begins * self._price * whole
         return np.maximum(epochs * self._time.of_epochs(inputs) + begins * self._time.start, 1e-3)
 
     def _predicted(

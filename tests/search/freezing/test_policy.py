@@ -4,6 +4,7 @@ import json
 import math
 import random
 
+import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
@@ -11,16 +12,19 @@ from ray.tune.search import Searcher
 
 from search.objectives.budget import Budget
 from search.objectives.yardstick import Yardstick
-from search.sampling.freezing.candidates import Candidates
+from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Measure
+from search.sampling.freezing.means import Means, Settings
 from search.sampling.freezing.modelled import Beginnings
-from search.sampling.freezing.policy import FreezeThaw, Settings, Unable
+from search.sampling.freezing.outline import outline_of
+from search.sampling.freezing.policy import FreezeThaw, Unable
 from search.sampling.journal import open_study
 from search.sampling.samplers import find_sampler
 from search.sampling.searcher import EARLIER, Judge, OptunaSearcher
 from search.stopping.freezing import FreezeThawScheduler
 from search.stopping.halving import Rules
 from search.sweeps.records import replay
+from search.tracking.trained import Allowance, Ledger
 from trainables import methods
 from trainables.metrics import Quality, quality_of
 from trainables.models import ConvNet
@@ -63,9 +67,16 @@ def reported(recipe, epoch, **more):
     return {**told, "epoch": epoch, "state": state, **more}
 
 
-def policy_of(yardstick=YARDSTICK, seed=0, designed=0, settings=Settings(random=3, price=0.0), last=None):
+def policy_of(
+    yardstick=YARDSTICK,
+    seed=0,
+    designed=0,
+    settings=Settings(random=3, price=0.0, dearest=0.0),
+    last=None,
+    allowance=None,
+):
     candidates = Candidates(space, PARAMETERS, seed, shared_prefix)
-    return candidates, FreezeThaw(candidates, Measure(yardstick), seed, designed, settings, last)
+    return candidates, FreezeThaw(candidates, Measure(yardstick), seed, designed, settings, last, allowance)
 
 
 def within(recipe, result):
@@ -87,14 +98,15 @@ class Log(list):
         super().append(json.loads(json.dumps(event)))
 
 
-def drive(journal, log):
+def drive(journal, log, trainings=None):
     """One driver, from the start or from what the one before left, to the end or until it is killed."""
     study = open_study(journal, "s", ("maximize", "minimize"), resume=journal.exists())
-    candidates, policy = policy_of(last=TRIALS)
+    allowance = Allowance(Ledger(), trainings, TRIALS)
+    candidates, policy = policy_of(last=TRIALS, allowance=allowance)
     told = Beginnings(policy, candidates, study)
     told.earlier()
     said = []
-    scheduler = FreezeThawScheduler(YARDSTICK, Rules(), within, policy, told, said.append)
+    scheduler = FreezeThawScheduler(YARDSTICK, Rules(), within, policy, told, said.append, allowance.ledger)
     replay(log, scheduler)
     searcher = OptunaSearcher(
         study,
@@ -104,6 +116,7 @@ def drive(journal, log):
         parameters=PARAMETERS,
         sampler=find_sampler("freeze-thaw"),
         revisits=scheduler,
+        used_up=allowance.used_up,
         model=scheduler.proposals,
     )
     while (config := searcher.suggest("t")) != Searcher.FINISHED:
@@ -131,6 +144,7 @@ def drive(journal, log):
         scheduler.ended(name, result["state"])
         searcher.on_trial_complete("t", result)
     assert said == []
+    return allowance.ledger.spent()
 
 
 def test_a_driver_that_is_killed_decides_as_one_that_is_not(tmp_path):
@@ -157,6 +171,30 @@ def test_a_driver_that_is_killed_decides_as_one_that_is_not(tmp_path):
         except Killed:
             pass
     assert list(log) == list(straight)
+
+
+def test_with_few_trainings_left_only_what_fits_begins(tmp_path):
+    log = Log()
+    trainings = 4
+    assert trainings <= drive(tmp_path / "a.journal", log, trainings) < trainings + 1
+    ends = [event["state"] for event in log if event["kind"] == "end"]
+    assert trainings < len(ends) < TRIALS and "pruned" in ends
+
+    ledger = Ledger()
+    allowance = Allowance(ledger, 1.5, 20)
+    means = Means(Settings(), allowance)
+    ledger.begin("a", EPOCHS)
+    assert means.fitting(np.array([0.4, 0.5, 0.6])).tolist() == [True, True, False]
+    assert means.fitting(np.array([0.9, 1.0, 1.1]), more=0.5).tolist() == [True, True, False]
+    assert Means(Settings()).fitting(np.array([5.0])).all()
+
+
+def test_a_trial_costs_more_as_trials_become_the_scarcer():
+    settings = Settings(price=0.25, dearest=0.5)
+    assert Means(settings).price() == 0.25
+    assert Means(settings, Allowance(Ledger(), None, 20)).price() == 0.5
+    prices = [Means(settings, Allowance(Ledger(), 8, trials)).price() for trials in (80, 20, 8)]
+    assert prices == [0.25, 0.4, 0.5]
 
 
 def told(policy, candidates, order):
@@ -372,3 +410,14 @@ def test_a_space_without_anything_new_is_said_to_be_at_its_end():
         policy.begin(f"0000{bits}", candidates.of({"bits": bits}))
     with pytest.raises(Unable, match="new"):
         policy.choose(2)
+
+
+def test_how_far_a_training_is_goes_by_its_share():
+    recipe = policy_of()[0].pool(0)[0].recipe
+    assert recipe.epochs == EPOCHS
+    alone, longest = (Candidate(recipe, {}, {}, outline_of(recipe), longest=most) for most in (0, EPOCHS))
+    short = Candidate(recipe, {}, {}, outline_of(recipe), longest=4 * EPOCHS)
+    for epoch in range(EPOCHS + 1):
+        usual = math.log1p(epoch) / math.log1p(EPOCHS)
+        assert alone.moment(epoch) == longest.moment(epoch) == usual
+        assert short.moment(epoch) == math.log1p(4 * epoch) / math.log1p(4 * EPOCHS)
