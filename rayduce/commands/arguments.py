@@ -94,7 +94,7 @@ Trials = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="How many students to train; default by study, with --trainings ten each.",
+        help="How many students to start at most; default by study, or ten times --trainings.",
     ),
 ]
 
@@ -104,8 +104,8 @@ Trainings = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="As much training as that of N whole students: each counts the share of its own that it does, "
-        "and nothing of what it takes over. By default --trials are counted, with freeze-thaw trainings.",
+        help="Stop after as much training as N whole students take: one that ends early counts by the share "
+        "of its training that it did. --sampler freeze-thaw has this limit by default.",
     ),
 ]
 

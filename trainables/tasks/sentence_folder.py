@@ -29,9 +29,10 @@ from trainables.tasks.scoring import check_class_quality
 from trainables.tasks.sentence_files import Line, Sentences, copies, read_sentences
 from trainables.tasks.splits import stratified
 from trainables.tasks.vocabulary import (
+    KINDS,
     LARGEST,
     SMALLEST,
-    SUBWORDS,
+    WORDS,
     Vocabulary,
     VocabularyError,
     learn,
@@ -42,6 +43,13 @@ HELD_OUT = 0.1
 """Share of the training split that a missing split is drawn from."""
 EVALUATION_BATCH_SIZE = 500
 LONGEST = 256
+MOST_WORDS, MOST_SUBWORDS = 20_000, 4000
+"""Tokens of a vocabulary where nothing else is asked for."""
+SET_OFF = re.compile(
+    r"""(?<=\w)(?=[,!?;:)\]"”»…][.,!?;:)\]"”»…]*(?:\s|$))|(?<=\w\w)(?=\.[.,!?;:)\]"”»…]*(?:\s|$))"""
+    r"""|(?<=[(\["“„«])(?=\w)"""
+)
+"""Where a word meets punctuation before or behind it, but for the point of initials such as ``U.S.``."""
 SHARE_WHOLE = 0.995
 """Of the training sentences, that are no longer than a network's input."""
 
@@ -60,9 +68,11 @@ class SentenceFolder(Task):
         digest: first 16 hex digits of the SHA-256 of all labels and sentences.
         length: tokens of a network's input, in [4, 1024]: longer sentences are cut, shorter ones padded.
         set: the data set, where the folder has several; default none.
-        vocabulary_size: subwords of the vocabulary, which is learnt from the training split, special ones
-            included, in [32, 65536]; default 4000, or as many as the text supports where that is less.
-        subwords: ``unigram`` (default) or ``bpe``.
+        vocabulary_size: tokens of the vocabulary, which is learnt from the training split, special ones
+            included, in [32, 65536]; default 20,000 words or 4,000 subwords, or as many as the text supports
+            where that is less.
+        subwords: ``word`` (default): whole words, punctuation apart, all others being unknown; ``unigram`` or
+            ``bpe``.
         lowercase: whether sentences are put into small letters; default True.
         labels: share of the training sentences whose labels are used, in (0, 1]; default 1. The others are
             used like those of the unlabelled file: a teacher's answers to them are imitated.
@@ -75,8 +85,8 @@ class SentenceFolder(Task):
     digest: str
     length: Annotated[int, Range(4, 1024)]
     set: str = ""
-    vocabulary_size: Annotated[int, Range(SMALLEST, LARGEST)] = 4000
-    subwords: str = "unigram"
+    vocabulary_size: Annotated[int, Range(SMALLEST, LARGEST)] = MOST_WORDS
+    subwords: str = WORDS
     lowercase: bool = True
     labels: Annotated[float, Range(0.0, 1.0, excluded="low")] = 1.0
     skips: bool = False
@@ -85,7 +95,7 @@ class SentenceFolder(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "subwords", SUBWORDS)
+        check_choice(self, "subwords", KINDS)
         check_class_quality(self.quality)
         if len(self.classes) < 2 or list(self.classes) != sorted({*self.classes}):
             raise ValueError(f"classes must be at least 2 names, sorted, none twice, got {self.classes}")
@@ -123,8 +133,9 @@ class SentenceFolder(Task):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """How sentences become tokens."""
-        inputs = "numbers of subwords in vocabulary.model, cut to the length, padded with 0"
-        return {"inputs": inputs, "length": self.length, "lowercase": self.lowercase}
+        inputs = "numbers of tokens in vocabulary.model, cut to the length, padded with 0"
+        facts = {"inputs": inputs, "length": self.length, "lowercase": self.lowercase}
+        return facts | ({"blanks_at": SET_OFF.pattern} if self.subwords == WORDS else {})
 
     def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
         """The sentences, as networks read them: cut, and with the letters that the vocabulary has."""
@@ -155,9 +166,10 @@ class SentenceFolder(Task):
         found = read_sentences(directory, settings.get("set", ""), settings.get("skips", False))
         task = cls(found.classes, found.digest, LONGEST, **settings)
         if "vocabulary_size" not in settings:
-            task = replace(task, vocabulary_size=task._supported(found))
+            wanted = MOST_WORDS if task.subwords == WORDS else MOST_SUBWORDS
+            task = replace(task, vocabulary_size=task._supported(found, wanted))
         vocabulary = Vocabulary(task._learnt(found))
-        sizes = sorted(len(vocabulary.encode(task._cased(each.text))) for each in found.splits["train"])
+        sizes = sorted(len(vocabulary.encode(task._seen(each.text))) for each in found.splits["train"])
         longest = sizes[min(len(sizes) - 1, int(SHARE_WHOLE * len(sizes)))]
         task = replace(task, length=min(LONGEST, max(8, -(-longest // 8) * 8)))
         cut, changed = sum(size > task.length for size in sizes), Tallies()
@@ -198,30 +210,32 @@ class SentenceFolder(Task):
 
     def numbered(self, vocabulary: Vocabulary, text: str) -> np.ndarray:
         """A sentence as a network takes it: int32, shape (length,)."""
-        numbers = vocabulary.encode(self._cased(text))[: self.length]
+        numbers = vocabulary.encode(self._seen(text))[: self.length]
         return np.array(numbers + [0] * (self.length - len(numbers)), dtype=np.int32)
 
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedSentences:
         """See :class:`LoadedSentences`."""
         return LoadedSentences(self, arrays, device, seed)
 
-    def _cased(self, text: str) -> str:
-        return text.lower() if self.lowercase else text
+    def _seen(self, text: str) -> str:
+        """A sentence as the vocabulary sees it: small letters, and punctuation apart from words."""
+        text = text.lower() if self.lowercase else text
+        return SET_OFF.sub(" ", text) if self.subwords == WORDS else text
 
-    def _supported(self, found: Sentences) -> int:
-        """The size of the vocabulary, or the largest that the text supports."""
+    def _supported(self, found: Sentences, wanted: int) -> int:
+        """The size that is wanted of a vocabulary, or the largest that the text supports."""
         try:
-            learn(self._lines(found), self.vocabulary_size, self.subwords)
+            learn(self._lines(found), wanted, self.subwords)
         except VocabularyError as error:
             most = re.search(r"at most (\d+) tokens", str(error))
             if most is not None and int(most[1]) >= SMALLEST:
                 return int(most[1])
-        return self.vocabulary_size
+        return wanted
 
     def _lines(self, found: Sentences) -> list[str]:
         """What the vocabulary is learnt from."""
         lines = [line.text for line in found.splits["train"]] + found.unlabelled
-        return list(map(self._cased, lines))
+        return list(map(self._seen, lines))
 
     def _learnt(self, found: Sentences) -> np.ndarray:
         try:

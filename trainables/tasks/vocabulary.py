@@ -186,7 +186,7 @@ def _unpacked(data: bytes) -> tuple[list[str], Sequence[float], str]:
             raise VocabularyError("the vocabulary is cut off, too large or followed by other bytes")
         count = size - len(_SPECIAL)
         subwords = KINDS[kind]
-        # Merges in their order, words by frequency.
+        # Merges stand in their order, words by frequency.
         scores: Sequence[float] = [-float(number) for number in range(count)]
         if subwords == "unigram":
             packed, _, tail = packed.partition(b"\n\n")

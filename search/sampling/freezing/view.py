@@ -13,7 +13,7 @@ from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Course, Measure
 from search.sampling.freezing.gain import Front, expected_gains, unscaled
 from search.sampling.freezing.process import Posterior, Rows
-from search.sampling.freezing.sizes import Cost, Time
+from search.sampling.freezing.sizes import Column, Cost, Size, Time
 
 Array = NDArray[np.float64]
 
@@ -34,9 +34,9 @@ class View:
         yardstick = measure.yardstick
         self._measure, self._candidates, self._posterior = measure, candidates, posterior
         self._cached, self._price = cached, price
-        self._costs = [Cost(k, name == PACKED) for k, name in enumerate(yardstick.costs)]
+        self._costs = [_told_by(name, Column(k)) for k, name in enumerate(yardstick.costs)]
         self._limits = [
-            (Cost(k, name == PACKED, limited=True), doublings(yardstick.budget.limits[name]))
+            (_told_by(name, Column(k, limited=True)), doublings(yardstick.budget.limits[name]))
             for k, name in enumerate(measure.limited)
         ]
         self._time = Time()
@@ -118,6 +118,11 @@ class View:
         """Whether a finished student keeps the limits of costs that are no objective."""
         limited = course.reports[-1].limited
         return all(not value > limit for value, (_, limit) in zip(limited, self._limits, strict=True))
+
+
+def _told_by(name: str, column: Column) -> Cost | Size:
+    """What tells a cost."""
+    return Size(column) if name == PACKED else Cost(column)
 
 
 def _is_whole(course: Course) -> bool:
