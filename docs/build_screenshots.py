@@ -20,15 +20,16 @@ from dashboards.theme import THEMES
 from search.store.store import open_store
 
 VIEWS = {
-    "front": ("/", "#front .plot-container"),
-    "trial": ("/trial", "#curves .plot-container"),
-    "progress": ("/progress", "#growth .plot-container"),
-    "parameters": ("/parameters", "#importance .plot-container"),
-    "compare": ("/compare", "#fronts .plot-container"),
-    "pair": ("/pair?left={smaller}&right={larger}", "#confused-0 .plot-container"),
-    "failed": ("/trial/{failed}", "#trial-head .panel"),
+    "front": ("/", "front"),
+    "trial": ("/trial", "curves"),
+    "progress": ("/progress", "growth"),
+    "parameters": ("/parameters", "importance"),
+    "compare": ("/compare", "fronts"),
+    "pair": ("/pair?left={smaller}&right={larger}", "confused-0"),
+    "failed": ("/trial/{failed}", ""),
 }
-"""Address, and what is there once the view is."""
+"""Address, and the figure that is drawn once the view is there; none of a trial that failed."""
+DRAWN = "name => document.querySelector(`#${name} .js-plotly-plot`)?._fullData?.length"
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 SETTLE_MS = 1500
 SIZES = {390: 844, 1280: 800, 1920: 1080}
@@ -80,7 +81,9 @@ def main() -> None:
             for name in views:
                 address, ready = VIEWS[name]
                 page.goto(f"http://127.0.0.1:{server.port}{address.format(**known)}")
-                page.wait_for_selector(ready, timeout=1000 * given.timeout)
+                if ready:
+                    page.wait_for_function(DRAWN, arg=ready, timeout=1000 * given.timeout)
+                page.wait_for_load_state("networkidle")
                 page.wait_for_timeout(SETTLE_MS)
                 target = given.out / f"{name}-{theme}-{width}.png"
                 page.screenshot(path=target, full_page=not given.fold)

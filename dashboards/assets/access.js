@@ -27,6 +27,14 @@
     }
   }
 
+  // What scrolls sideways, as tables do on a phone, is scrolled by keys, too.
+  function scrollers() {
+    for (const box of document.querySelectorAll(".scroll")) {
+      const scrolls = box.scrollWidth > box.clientWidth + 1;
+      if (scrolls && box.tabIndex !== 0) box.tabIndex = 0;
+    }
+  }
+
   let waiting = false;
   const soon = () => {
     if (waiting) return;
@@ -35,6 +43,7 @@
       waiting = false;
       menus();
       boxes();
+      scrollers();
     });
   };
   new MutationObserver(soon).observe(document.documentElement, {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,13 @@ def contents(size: int) -> bytes:
         }
         for name, share in shares.items()
     ]
-    costs = {"macs": 100, "weights": 4, "onnx_bytes": 50, "activation_bytes": 10, "latency_share": None}
+    costs: dict[str, Any] = {
+        "macs": 100,
+        "weights": 4,
+        "onnx_bytes": 50,
+        "activation_bytes": 10,
+        "latency_share": None,
+    }
     layers = [
         {"name": name.removesuffix(".weight"), "packed_bytes": int(share * size), **costs}
         for name, share in shares.items()
