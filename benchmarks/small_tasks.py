@@ -60,7 +60,6 @@ def sentences() -> Iterator[Cell]:
     for size in (12, 8):
         model = TextCNN(embedding=size, maps=40, dropout=0.2)
         yield Cell(f"cnn-e{size}-qd4", model, 16, 5e-3, "quantized_distillation", teacher="cnn")
-    yield Cell("cnn-e8", TextCNN(embedding=8, maps=40, dropout=0.2), 16, 5e-3)
     yield Cell("bag-e12-qd4", TextBag(embedding=12), 16, 1e-2, "quantized_distillation", teacher="cnn")
 
 
