@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -216,6 +217,13 @@ def fitted(kernel: Kernel, rows: Rows, values: Values) -> Kernel:
     if not np.isfinite(found.x).all() or found.fun >= 1e10:
         raise NotFitted(f"the parameters of {len(rows)} reports' process are {found.x}")
     return replace(kernel, theta=found.x)
+
+
+def fitted_after(
+    before: Future[Kernel] | None, groups: NDArray[np.int64], rows: Rows, values: Values
+) -> Kernel:
+    """See :func:`fitted`; the search begins where that ``before`` ended, or at the prior of ``groups``."""
+    return fitted(Kernel.prior(groups) if before is None else before.result(), rows, values)
 
 
 class Posterior:
