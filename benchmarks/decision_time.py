@@ -1,10 +1,10 @@
 """What a decision of freeze-thaw search takes once there are many trials: processor time and memory.
 
 Trials of the digits study, of all its methods, are told to the policy as a sweep would tell them: every
-third one finishes, others were ended after 1 to 20 of 35 epochs, and eight run. Then it is asked for the next
 third one finishes, others were ended after 1 to 20 of 35 epochs, and eight run. Then it is asked for the
-next trial, and whether one that runs goes on, several times each; what it draws ahead on its thread is there,
-as in a sweep. The times are of the process, so that other work on the machine does not count.
+next trial, and whether one that runs goes on, several times each. What it draws ahead on its thread is there,
+as in a sweep. The times are of the process: other work on the machine counts little.
+
     python -m benchmarks.decision_time --trials 100 --trials 1000
 """
 
