@@ -4,10 +4,11 @@
     python -m benchmarks.minilm --data DIR --set trec --out minilm/
 
 MiniLM (Wang et al. 2020; all-MiniLM-L6-v2, 22 million parameters) is tuned on the training sentences.
-Its int8 is not measured here yet. Then it answers all training sentences, and a network of
-convolutions over subwords learns these answers (Chia et al. 2018), in 4 bits. ``--labels 0.1`` keeps a tenth
-of the labels for the encoder and for the convolutions alone. Steps whose files ``--out`` holds are not done
-again; tuning goes on from its last epoch.
+``--int8`` takes it through a user's file, as a sweep would: packed as it is and in 8-bit integers (linear
+layers, their inputs, embeddings), exported, and both ONNX files measured. Then it answers all training
+sentences, and a network of convolutions over words learns these answers (Chia et al. 2018), in 4 bits.
+``--labels 0.1`` keeps a tenth of the labels for the encoder and for the convolutions alone. Steps whose files
+``--out`` holds are not done again; tuning goes on from its last epoch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.small_tasks import Cell, recipe_of, trained
+from search.teaching.given import packed_as_given
+from spaces.architectures import SLICE
+from studies.job import study_of_file
+from trainables import methods
 from trainables.models import TextCNN
-from trainables.shipping.evaluation import evaluate_file
+from trainables.runtime import load
+from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.tasks import SentenceFolder
+from trainables.tasks.loaded_classes import UNKNOWN_LABEL
 from trainables.tasks.sentence_files import read_sentences
-from trainables.tasks.sentence_folder import UNKNOWN_LABEL, drawn_sentences
+from trainables.tasks.sentence_folder import drawn_sentences
+from trainables.teachers.sources import LocalSources
 from trainables.torchvision_guard import make_importable
+from trainables.training.export_costs import exported
+from trainables.training.trainer import train
 
 LENGTH, BATCH, RATE = 40, 32, 1e-4
+STUDENT, EPOCHS = TextCNN(embedding=24, maps=64, dropout=0.3), 20
 CPU = torch.device("cpu")
 
 
@@ -59,11 +71,22 @@ def answers(network: Any, inputs: dict[str, Tensor]) -> Tensor:
     """Logits of all sentences."""
     network.eval()
     with torch.no_grad():
-        parts = [
-            network(**{name: each[start : start + 100] for name, each in inputs.items()}).logits
-            for start in range(0, len(inputs["input_ids"]), 100)
-        ]
-    return torch.cat(parts)
+        rows = torch.arange(len(inputs["input_ids"])).split(100)
+        return torch.cat([network(**_short(inputs, each)).logits for each in rows])
+
+
+def _short(inputs: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """Inputs of these sentences, as long as the longest of them."""
+    longest = int(inputs["attention_mask"][rows].sum(1).max())
+    return {name: each[rows, :longest] for name, each in inputs.items()}
+
+
+def _of_like_length(inputs: dict[str, Tensor], order: Tensor) -> list[Tensor]:
+    """Batches of an epoch, within every ten those of like length together, which pads little."""
+    sizes = inputs["attention_mask"].sum(1)
+    parts = [part[sizes[part].argsort()].split(BATCH) for part in order.split(10 * BATCH)]
+    batches = [batch for part in parts for batch in part]
+    return [batches[place] for place in torch.randperm(len(batches)).tolist()]
 
 
 def tune(network: Any, inputs: dict[str, Tensor], labels: Tensor, epochs: int, file: Path) -> None:
@@ -81,10 +104,8 @@ def tune(network: Any, inputs: dict[str, Tensor], labels: Tensor, epochs: int, f
     for epoch in range(first, epochs):
         network.train()
         torch.manual_seed(epoch)
-        for rows in known[torch.randperm(len(known))].split(BATCH):
-            longest = int(inputs["attention_mask"][rows].sum(1).max())
-            batch = {name: each[rows, :longest] for name, each in inputs.items()}
-            loss = F.cross_entropy(network(**batch).logits, labels[rows])
+        for rows in _of_like_length(inputs, known[torch.randperm(len(known))]):
+            loss = F.cross_entropy(network(**_short(inputs, rows)).logits, labels[rows])
             for group in optimizer.param_groups:
                 group["lr"] = RATE * min((step + 1) / 50, 1 - step / steps)
             optimizer.zero_grad()
@@ -99,6 +120,89 @@ def tune(network: Any, inputs: dict[str, Tensor], labels: Tensor, epochs: int, f
         print(f"tuned {epoch + 1} of {epochs} epochs", flush=True)
 
 
+JOB = '''
+"""MiniLM as it was tuned, and the sentences as it takes them."""
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import torch
+from torch import nn
+
+KEPT = torch.load(Path({folder!r}) / "inputs.pt", weights_only=True)
+
+
+class Classifier(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, input_ids, attention_mask):
+        return self.inner(input_ids=input_ids, attention_mask=attention_mask).logits
+
+
+def network():
+    from benchmarks.minilm import encoder
+
+    inner = encoder({classes})[1]
+    tuned = Path({folder!r}) / "tuned.pt"
+    if tuned.exists():
+        inner.load_state_dict(torch.load(tuned, weights_only=True)["network"])
+    return Classifier(inner)
+
+
+class Split:
+    def __init__(self, name):
+        self.kept = KEPT[name]
+
+    def __len__(self):
+        return len(self.kept["labels"])
+
+    def __getitem__(self, number):
+        names = ("input_ids", "attention_mask")
+        return {{name: self.kept[name][number] for name in names}}, self.kept["labels"][number]
+
+
+def data(split):
+    return Split(split)
+'''
+"""A user's file, as ``rayduce sweep FILE`` takes it."""
+
+
+def integers(
+    folder: Path, inputs: dict[str, dict[str, Tensor]], labels: dict[str, Tensor]
+) -> Iterator[dict[str, Any]]:
+    """The tuned network in float32 and in 8-bit integers: bytes and accuracy of the packed file's export."""
+    kept = {}
+    for name, own in labels.items():
+        rows = (own != UNKNOWN_LABEL).nonzero().squeeze(1)
+        kept[name] = {"labels": own[rows]} | {each: found[rows] for each, found in inputs[name].items()}
+    torch.save(kept, folder / "inputs.pt")
+    file = folder / "minilm_job.py"
+    file.write_text(JOB.format(folder=str(folder.resolve()), classes=1 + int(labels["train"].max())))
+    study = study_of_file(file)
+    task = study.make_task(None, {})
+    loaded = task.open(task.load(None), CPU, 0)
+    whole = study.teacher_recipe(task)
+    packed = {"minilm-float": packed_as_given(whole, loaded, study.given)}
+    origin = next(origin for start, origin in study.students if start != SLICE)
+    given = methods.Setting(task, origin, epochs=0, teacher=whole.recipe_id)
+    small = methods.int8_post_training_quantization(given)
+    teacher = open_student(packed["minilm-float"])[1]
+    packed["minilm-int8"] = train(small, loaded, LocalSources(lambda _: teacher, study.given), CPU)
+    for (name, data), recipe in zip(packed.items(), (whole, small), strict=True):
+        (graph,) = exported(recipe, data, open_student(data)[1]).values()
+        (folder / f"{name}.onnx").write_bytes(graph)
+        row = {"name": name, "packed_bytes": len(data), "onnx_bytes": len(graph)}
+        run = load({name: graph})[name]
+        for split in ("validation", "test"):
+            parts = torch.arange(len(labels[split])).split(50)
+            said = [run({n: each[part].numpy() for n, each in inputs[split].items()}) for part in parts]
+            logits = torch.cat([torch.from_numpy(np.asarray(each["output"])) for each in said])
+            row[split] = accuracy(logits, labels[split])
+        yield row
+
+
 class Remembered(nn.Module):
     """A teacher that says of known sentences what it said before."""
 
@@ -109,6 +213,29 @@ class Remembered(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.logits[[self.rows[row.tobytes()] for row in tokens.numpy()]]
+
+
+def convolutions(
+    task: SentenceFolder, arrays: dict[str, np.ndarray], logits: Tensor, out: Path, seeds: int
+) -> Iterator[dict[str, Any]]:
+    """Networks of convolutions that learn labels alone, and what the encoder says of all sentences."""
+    teacher = Remembered(arrays["train_tokens"], logits)
+    for seed in range(seeds):
+        loaded = task.open(arrays, CPU, seed)
+        for name, method in (
+            ("cnn-alone", "full_precision"),
+            ("cnn-taught", "knowledge_distillation"),
+            ("cnn-taught-qd4", "quantized_distillation"),
+        ):
+            cell = Cell(name, STUDENT, EPOCHS, 5e-3, method, teacher="" if name == "cnn-alone" else "minilm")
+            file = out / f"{name}-{seed}.rdz"
+            begun = time.monotonic()
+            if not file.exists():
+                file.write_bytes(trained(recipe_of(cell, task, seed), loaded, teacher))
+            data = file.read_bytes()
+            found = {each: evaluate_file(data, loaded, each)["accuracy"] for each in ("validation", "test")}
+            spent = round(time.monotonic() - begun, 1)
+            yield {"name": name, "seed": seed, "bytes": len(data), **found, "seconds": spent}
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -123,8 +250,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--labels", type=float, default=1.0)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--int8", action="store_true", help="measure it in 8-bit integers")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     told = parser.parse_args(words)
+    torch.set_num_threads(told.threads)
     told.out.mkdir(parents=True, exist_ok=True)
     task, _ = SentenceFolder.examine(told.data, set=told.set, labels=told.labels)
     arrays = dict(task.load(told.data))
@@ -138,25 +268,12 @@ def main(words: list[str] | None = None) -> None:
         {"name": "minilm", **{name: accuracy(logits[name], labels[name]) for name in ("validation", "test")}}
     ]
     print(json.dumps(rows[-1]), flush=True)
-    teacher = Remembered(arrays["train_tokens"], logits["train"])
-    for seed in range(told.seeds):
-        loaded = task.open(arrays, CPU, seed)
-        for cell in (
-            Cell("cnn-alone", TextCNN(width=0.5), 30, 2e-3),
-            Cell("cnn-taught", TextCNN(width=0.5), 30, 2e-3, "knowledge_distillation", teacher="minilm"),
-            Cell("cnn-taught-qd4", TextCNN(width=0.5), 30, 2e-3, "quantized_distillation", teacher="minilm"),
-        ):
-            file = told.out / f"{cell.name}-{seed}.rdz"
-            begun = time.monotonic()
-            if not file.exists():
-                file.write_bytes(trained(recipe_of(cell, task, seed), loaded, teacher))
-            data = file.read_bytes()
-            found = {name: evaluate_file(data, loaded, name)["accuracy"] for name in ("validation", "test")}
-            spent = round(time.monotonic() - begun, 1)
-            row = {"name": cell.name, "seed": seed, "bytes": len(data), **found, "seconds": spent}
+    if told.int8:
+        for row in integers(told.out, inputs, labels):
             print(json.dumps(row), flush=True)
+    for row in convolutions(task, arrays, logits["train"], told.out, told.seeds):
+        print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main()

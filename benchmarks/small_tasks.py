@@ -56,12 +56,12 @@ class Cell(NamedTuple):
 
 def sentences() -> Iterator[Cell]:
     """The teacher of sentences, then students of a fiftieth of its bytes and less."""
-    yield Cell("cnn", TextCNN(), 12, 1e-3)
-    for width in (0.3, 0.15):
-        model = TextCNN(width=width, dropout=0.2)
-        yield Cell(f"cnn-w{width}", model, 20, 3e-3)
-        yield Cell(f"cnn-w{width}-qd4", model, 20, 3e-3, "quantized_distillation", teacher="cnn")
-    yield Cell("bag-w0.25-qd4", TextBag(width=0.25), 20, 5e-3, "quantized_distillation", teacher="cnn")
+    yield Cell("cnn", TextCNN(), 12, 2e-3)
+    for size in (12, 8):
+        model = TextCNN(embedding=size, maps=40, dropout=0.2)
+        yield Cell(f"cnn-e{size}-qd4", model, 16, 5e-3, "quantized_distillation", teacher="cnn")
+    yield Cell("cnn-e8", TextCNN(embedding=8, maps=40, dropout=0.2), 16, 5e-3)
+    yield Cell("bag-e12-qd4", TextBag(embedding=12), 16, 1e-2, "quantized_distillation", teacher="cnn")
 
 
 def labels() -> Iterator[Cell]:

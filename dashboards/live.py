@@ -11,9 +11,11 @@ import pandas as pd
 
 from dashboards.text import fit_sweep, fit_trials, told
 from search.store.answers import answers_of, not_told_apart
+from search.store.samples import samples_of
 from search.store.store import Store, StoreError
 from search.store.sweep import Sweep
 from trainables.predictions import Classes
+from trainables.samples import Samples
 
 READ_SECONDS = 1.0
 """How long after one reading the next begins; on sqlite a reading that finds nothing new takes under 1 ms."""
@@ -21,6 +23,8 @@ RETRY_SECONDS = 10.0
 """The longest pause while the store cannot be read."""
 MOST_ANSWERS = 200
 """Runs whose answers are kept in memory."""
+MOST_SHOWN = 4
+"""Sweeps whose samples are kept in memory."""
 WATCHED_SECONDS = 600.0
 """How long after it was last asked for a sweep's trials are read on."""
 
@@ -48,6 +52,7 @@ class Live:
         self._sweeps: list[Sweep] = []
         self._watched: dict[str, _Watched] = {}
         self._answers: dict[str, dict[str, Classes]] = {}
+        self._samples: dict[str, tuple[int, Samples | None]] = {}
         self._version = 0
         self._problem = ""
         self._stop = threading.Event()
@@ -124,6 +129,24 @@ class Live:
                 self._answers[run_id] = found
                 while len(self._answers) > MOST_ANSWERS:
                     del self._answers[next(iter(self._answers))]
+        return found
+
+    def samples(self, sweep: Sweep) -> Samples | None:
+        """What is shown of a sweep's samples; None if nothing is kept of them.
+
+        Raises:
+            StoreError: what is kept cannot be read.
+        """
+        version = self._version
+        with self._lock:
+            when, known = self._samples.get(sweep.run_id, (-1, None))
+        if when == version:
+            return known
+        found = samples_of(self.store.folder, sweep.name)
+        with self._lock:
+            self._samples[sweep.run_id] = version, found
+            while len(self._samples) > MOST_SHOWN:
+                del self._samples[next(iter(self._samples))]
         return found
 
     def alike(self, sweep: Sweep) -> frozenset[str]:

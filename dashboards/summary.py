@@ -23,11 +23,11 @@ from dashboards.text import (
 )
 from dashboards.theme import LIGHT, Theme
 from search.objectives.budget import Budget
-from search.objectives.certainty import VALIDATION, samples_of, share_interval
+from search.objectives.certainty import VALIDATION, has_intervals, samples_of
 from search.objectives.choosing import choose
 from search.objectives.costs import PACKED
 from search.objectives.mark import MARK_NAME
-from search.objectives.on_split import SURE, on_split, reported
+from search.objectives.on_split import SURE, on_split, reported, value_interval
 from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
@@ -73,7 +73,7 @@ _FOOTNOTE = (
 
 def caption(sweep: Sweep) -> str:
     """How the figure is read."""
-    sure = samples_of(sweep.teacher, sweep.quality, VALIDATION) is not None
+    sure = has_intervals(sweep.teacher, sweep.quality, VALIDATION)
     return _CAPTION + (f" Whiskers: {SURE} intervals on validation." if sure else "")
 
 
@@ -201,10 +201,10 @@ def _teacher_card(sweep: Sweep) -> Card:
         value, split, prefix = sweep.teacher_validation, "validation", VALIDATION
     if missing(value):
         return Card("Teacher", "\N{EN DASH}", "not measured yet")
-    between, quality = share_interval(value, samples_of(sweep.teacher, sweep.quality, prefix)), sweep.quality
-    ends = (
-        "" if between is None else " to ".join(quality.number(100 * e) for e in (between.low, between.high))
-    )
+    quality, samples = sweep.quality, samples_of(sweep.teacher, sweep.quality, prefix)
+    between = value_interval(sweep.teacher, value, samples, prefix)
+    points = () if between is None else (between.low, between.high)
+    ends = " to ".join(quality.number(quality.points(end)) for end in points)
     parts = (f"{split} {quality.label}", f"{SURE}: {ends}" if ends else "", size(sweep.teacher_size))
     note = ", ".join(part for part in parts if part)
     return Card("Teacher, full precision", score(sweep.quality, value), note)

@@ -44,13 +44,14 @@ STUDY = Study(
     task=sentences,
     options=OPTIONS,
     teacher=Fresh(TextCNN(width=1.0)),
-    students=families(SENTENCE_ARCHITECTURES, TextCNN(depth=2, width=0.3, dropout=0.2)),
+    # Of many words nearly all bytes are vectors: students have short ones and many maps beside them.
+    students=families(SENTENCE_ARCHITECTURES, TextCNN(width=0.5, embedding=24, maps=80, dropout=0.2)),
     teacher_epochs=12,
-    epochs=8,
-    trials=30,
+    epochs=12,
+    trials=24,
     space=replace(IMAGES, starts={"bits": 4, "learning_rate": 5e-3}),
     teacher_threads=1,
     teacher_views=1,
-    teacher_learning_rate=1e-3,
+    teacher_learning_rate=2e-3,
     architectures=SENTENCE_ARCHITECTURES,
 )

@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from trainables.shipping.evaluation import open_student
 from trainables.shipping.predicting import answers
 from trainables.tasks.base import Arrays, LoadedTask, TaughtTask
 from trainables.teachers.sources import TeacherOutputs
+from trainables.tracebacks import TRACEBACK, traceback_text, without_secrets
 from trainables.training.checkpoint import CheckpointError
 from trainables.training.device_numbers import known_of_device, said_by_device, without_device
 from trainables.training.export_costs import counted_export
@@ -68,10 +70,10 @@ class StudentTrial(tune.Trainable):
     """Trains the recipe in ``config["recipe"]`` (canonical JSON) and reports what would be shipped.
 
     Every result holds ``epoch``, ``loss``, ``validation_<metric>``, ``packed_bytes``, ``seconds`` and
-    ``state`` (``running``, ``finished`` or ``failed`` with a ``reason``). The first is of the untrained
-    student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no ``loss``, and it
-    holds what :func:`first_metrics` knows: the latencies that the table has, and the costs of
-    ``settings.first``. The last one also holds the metrics of :func:`final_metrics`,
+    ``state`` (``running``, ``finished`` or ``failed`` with a ``reason`` and its ``traceback``). The first is
+    of the untrained student, so that a trial can be ended before it trains: its ``epoch`` is 0, it has no
+    ``loss``, and it holds what :func:`first_metrics` knows: the latencies that the table has, and the costs
+    of ``settings.first``. The last one also holds the metrics of :func:`final_metrics`,
     :func:`export_metrics` and :func:`said_by_device` and the machine that latencies are of, or as its
     ``reason`` why some are missing. A student that an earlier sweep made is not trained again: the only
     result is that sweep's, with ``copied_from``. The last result holds ``peers``, too: that of each further
@@ -149,12 +151,14 @@ class StudentTrial(tune.Trainable):
         except (StoreTrouble, TrialInUse):
             raise
         except Diverged as error:
-            reason = str(error)
+            reason, whole = str(error), traceback_text(traceback.format_exc())
         except Exception as error:
             reason = out_of_memory(error) or f"{type(error).__name__}: {error}"
+            whole = traceback_text(traceback.format_exc())
         epoch = 0 if self._trainer is None else self._trainer.epoch
         self._trainer = None  # of an error for want of memory, this is the cure
-        return {"epoch": epoch, "state": "failed", "reason": _one_line(reason), "done": True}
+        reason = _one_line(without_secrets(reason))
+        return {"epoch": epoch, "state": "failed", "reason": reason, TRACEBACK: whole, "done": True}
 
     def _step(self) -> dict[str, Any]:
         recipe = recipe_from_dict(json.loads(self._recipe)) if self._trainer is None else self._trainer.recipe

@@ -16,6 +16,7 @@ from dashboards.axes import SIZE, Axis, axes_of, axis_of, quality_axis
 from dashboards.figures.compare import Comparison, Side, compare, fronts_figure, growth_figure
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import COLOURS, FrontView, front_view, limits_of, staircase
+from dashboards.figures.matched import Matched, matched
 from dashboards.figures.pair import confusion_figure, confusions, curves_of_two
 from dashboards.figures.parameters import (
     contour_data,
@@ -44,6 +45,7 @@ __all__ = [
     "Axis",
     "Comparison",
     "FrontView",
+    "Matched",
     "Side",
     "Theme",
     "axes_of",
@@ -65,6 +67,7 @@ __all__ = [
     "labels_of",
     "levels_figure",
     "limits_of",
+    "matched",
     "parallel_figure",
     "progress_data",
     "progress_figure",

@@ -1,4 +1,4 @@
-"""Two searches side by side, after equally many trials."""
+"""Two searches side by side, after equally many trials or after all of them."""
 
 from __future__ import annotations
 
@@ -38,12 +38,16 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two or more sides after equally many ended trials.
+    """Two or more sides, each with its first trials that ended, or with all of them.
+
+    Only students within the limits of their sweep count: for fronts, hypervolumes and tables.
 
     Attributes:
         labels: of the sides.
-        budget: how many trials each had.
-        points: columns side, x (kB), y (points of quality), front; finished trials only.
+        budget: how many trials the shortest side had.
+        counts: how many trials of each side are compared.
+        trials: those of each side, in the order in which they ended.
+        points: columns side, x (kB), y (points of quality), front, within (the limits); finished trials only.
         growth: columns side, trial, hypervolume.
         quality: what was measured.
         size: what x is, by which all sides search, or else the packed size.
@@ -53,6 +57,8 @@ class Comparison:
 
     labels: tuple[str, ...]
     budget: int
+    counts: tuple[int, ...]
+    trials: tuple[pd.DataFrame, ...]
     points: pd.DataFrame
     growth: pd.DataFrame
     quality: Quality
@@ -61,8 +67,12 @@ class Comparison:
     qualities: pd.DataFrame
 
 
-def compare(sides: list[Side]) -> Comparison:
+def compare(sides: list[Side], *, every: bool = False) -> Comparison:
     """Compare the first trials of each side that ended, as many as the shortest has.
+
+    Args:
+        sides: at least two, of one metric.
+        every: whether all trials that ended are compared; default False.
 
     Raises:
         ValueError: fewer than two sides, or sides of different metrics.
@@ -83,23 +93,26 @@ def compare(sides: list[Side]) -> Comparison:
     size = size_axis(sides[0].sweep)
     if any(size_axis(side.sweep) != size for side in sides):
         size = SIZE  # which all of them have
+    chosen = tuple(each if every else each.iloc[:budget] for each in ended)
     points, growth = [], []
-    for side, trials in zip(sides, ended, strict=True):
-        first = trials.iloc[:budget]
+    for side, first in zip(sides, chosen, strict=True):
         points.append(_points(first, quality, size).assign(side=side.label))
         grown = progress_data(first, side.sweep, corner)
         growth.append(grown[["trial", "hypervolume"]].assign(side=side.label))
     labels = tuple(side.label for side in sides)
-    every = pd.concat(points, ignore_index=True)
+    found = pd.concat(points, ignore_index=True)
+    within = found[found["within"]]
     return Comparison(
         labels,
         budget,
-        every,
+        tuple(map(len, chosen)),
+        chosen,
+        found,
         pd.concat(growth, ignore_index=True),
         quality,
         size,
-        _at_sizes(every, labels, quality),
-        _at_qualities(every, labels, quality),
+        _at_sizes(within, labels, quality),
+        _at_qualities(within, labels, quality),
     )
 
 
@@ -179,7 +192,9 @@ def growth_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int =
             },
             hovertemplate="after %{x}: %{y:.3f}<extra></extra>",
         )
-    figure.update_xaxes(title_text="Trials that ended", rangemode="tozero", **whole_ticks(comparison.budget))
+    figure.update_xaxes(
+        title_text="Trials that ended", rangemode="tozero", **whole_ticks(max(comparison.counts))
+    )
     figure.update_yaxes(title_text="Hypervolume (halvings of the size)", rangemode="tozero")
     return figure
 
@@ -193,7 +208,8 @@ def _points(trials: pd.DataFrame, quality: Quality, size: Axis) -> pd.DataFrame:
     finished = (trials["state"] == "finished").to_numpy(dtype=bool, na_value=False)
     x, y = size.values(trials), quality_axis(quality).values(trials)
     front = front_so_far(trials, quality, [size.key]).to_numpy(dtype=bool)
-    rows = pd.DataFrame({"x": x, "y": y, "front": front})
+    within = trials["feasible"].to_numpy(dtype=bool)
+    rows = pd.DataFrame({"x": x, "y": y, "front": front, "within": within})
     return rows[finished & np.isfinite(x) & np.isfinite(y)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dashboards.text import missing, share, times
-from search.objectives.certainty import COUNTS, VALIDATION, samples_of
+from search.objectives.certainty import SURENESS, VALIDATION, has_intervals
 from search.objectives.on_split import SURE, on_split
 from search.store.sweep import Sweep
 
@@ -24,9 +24,9 @@ def hovers(sweep: Sweep, trials: pd.DataFrame, name: str, brief: bool) -> list[s
 def _sure(sweep: Sweep, trials: pd.DataFrame) -> list[str]:
     """Of each trial its validation quality and what it loses, with their intervals; empty where none has."""
     quality, teacher = sweep.quality, sweep.teacher
-    if samples_of(teacher, quality, VALIDATION) is None:
+    if not has_intervals(teacher, quality, VALIDATION):
         return [""] * len(trials)
-    columns = [name for name in (quality.validation, *COUNTS) if name in trials]
+    columns = [name for name in (quality.validation, *SURENESS) if name in trials]
     found = (
         on_split(row, teacher, quality, VALIDATION) if state == "finished" else None
         for row, state in zip(trials[columns].to_dict("records"), trials["state"], strict=True)

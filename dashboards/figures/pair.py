@@ -61,7 +61,14 @@ def confusions(true: Classes, said: Classes) -> pd.DataFrame:
     return found.sort_values(["count", "true", "said"], ascending=[False, True, True], ignore_index=True)
 
 
-def confusion_figure(true: Classes, said: Classes, name: str, theme: Theme = LIGHT) -> go.Figure:
+def named(number: int, classes: Sequence[str]) -> str:
+    """A class as a figure writes it: its name without marks, cut, or its number."""
+    return html.escape(classes[number][:24], quote=False) if 0 <= number < len(classes) else str(number)
+
+
+def confusion_figure(
+    true: Classes, said: Classes, name: str, theme: Theme = LIGHT, classes: Sequence[str] = ()
+) -> go.Figure:
     """Which class a student takes for which; right answers, of which there are most, are left blank.
 
     Args:
@@ -69,6 +76,7 @@ def confusion_figure(true: Classes, said: Classes, name: str, theme: Theme = LIG
         said: those that the student says.
         name: of the student.
         theme: its colours.
+        classes: what classes are called, by number; those without a name are called by it.
     """
     pairs = confusions(true, said)
     if pairs.empty:
@@ -76,13 +84,13 @@ def confusion_figure(true: Classes, said: Classes, name: str, theme: Theme = LIG
     weight = pd.concat([pairs.groupby("true")["count"].sum(), pairs.groupby("said")["count"].sum()])
     worst = weight.groupby(level=0).sum().sort_values(ascending=False).index[:MOST_CLASSES]
     several = len(np.union1d(true, said)) <= MOST_CLASSES
-    classes = np.union1d(true, said) if several else np.sort(worst.to_numpy())
-    place = {int(each): i for i, each in enumerate(classes)}
-    table = np.full((len(classes), len(classes)), np.nan)
+    drawn = np.union1d(true, said) if several else np.sort(worst.to_numpy())
+    place = {int(each): i for i, each in enumerate(drawn)}
+    table = np.full((len(drawn), len(drawn)), np.nan)
     for is_so, answer, number in pairs.to_numpy(dtype=int).tolist():
         if is_so in place and answer in place:
             table[place[is_so], place[answer]] = number
-    names = [str(each) for each in classes]
+    names = [named(each, classes) for each in drawn.tolist()]
     figure = styled(go.Figure(), theme, 340)
     figure.add_heatmap(
         z=table.tolist(),

@@ -75,7 +75,8 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = No
     ended = ended.sort_values(["end_time", "trial_id"], kind="stable")
     size, teacher = corner_of(trials, sweep) if corner is None else corner
     values = ended[[sweep.size, quality.validation]].to_numpy(dtype=float, na_value=np.nan, copy=True)
-    values[(ended["state"] != "finished").to_numpy(dtype=bool, na_value=True)] = np.nan
+    out = (ended["state"] != "finished").to_numpy(dtype=bool, na_value=True)
+    values[out | ~ended["feasible"].to_numpy(dtype=bool)] = np.nan  # what is over the limits is no student
     front, volume, volumes = np.empty((0, 2)), 0.0, []
     for row in values:
         if np.isfinite(row).all() and not _no_worse(front, row, quality.up).any():
@@ -239,25 +240,32 @@ def trainings_of(sweep: Sweep) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp) -> float:
+def seconds_left(trials: pd.DataFrame, sweep: Sweep, now: pd.Timestamp, ending: float = 0.0) -> float:
     """How long a running sweep will take from ``now``; NaN if unknown.
 
     At the pace of its last 30 trials or, where trainings are counted, of all of them so far.
+
+    Args:
+        trials: that were drawn.
+        sweep: whose they are.
+        now: when that is.
+        ending: seconds from its last trial's end to its own; default 0.
     """
     ends = trials["end_time"].dropna().sort_values()
-    if (trainings := trainings_of(sweep)) and sweep.state == "running" and len(ends) >= 2:
-        done, since = trials["trained"].sum(), (now - trials["start_time"].min()).total_seconds()
-        return max(since * (trainings / done - 1), 0.0) if done else math.nan
-    try:
-        total = int(sweep.params.get("trials", ""))
-    except ValueError:
+    trainings, text = trainings_of(sweep), sweep.params.get("trials", "")
+    total = trainings or (int(text) if text.isdecimal() else 0)
+    if sweep.state != "running" or len(ends) < 2 or not total:
         return math.nan
-    if sweep.state != "running" or len(ends) < 2:
-        return math.nan
+    done = float(trials["trained"].sum()) if trainings else len(ends)
+    since = max((now - ends.iloc[-1]).total_seconds(), 0.0)
+    if done >= total:
+        return max(ending - since, 0.0)
+    if trainings:
+        passed = (now - trials["start_time"].min()).total_seconds()
+        return max(passed * (total / done - 1), 0.0) + ending if done else math.nan
     recent = ends.iloc[-30:]
     pace = (recent.iloc[-1] - recent.iloc[0]).total_seconds() / (len(recent) - 1)
-    since = max((now - ends.iloc[-1]).total_seconds(), 0.0)
-    return max((total - len(ends)) * pace - min(since, pace), 0.0)
+    return max((total - done) * pace - min(since, pace), 0.0) + ending
 
 
 def _no_worse(

@@ -1,10 +1,10 @@
-"""Two sweeps, or two methods, after equally many trials."""
+"""Two sweeps, or two methods, after equally many trials or after all of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.address import Asked
 from dashboards.callbacks import Count, Text
@@ -16,11 +16,13 @@ from dashboards.figures.compare import (
     fronts_figure,
     growth_figure,
 )
+from dashboards.figures.matched import CLOSE, matched
 from dashboards.figures.parts import empty
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, panel, plain_table
 from dashboards.text import method_label, missing, size
 from dashboards.theme import Theme, theme_of
+from search.objectives.on_split import MINUS, SURE
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.units import count, show_number
@@ -28,6 +30,8 @@ from trainables.metrics import Quality
 
 PATH, TITLE = "/compare", "Compare"
 _SWEEP, _METHOD = "sweep ", "method "
+HOW_MANY = {"equal": "as many of each", "all": "all that ended"}
+MOST_PAIRS = 40
 
 
 def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
@@ -42,6 +46,7 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
                         choice(
                             "right-side", "Against", [], None, width=330, placeholder="a sweep or a method"
                         ),
+                        choice("how-many", "Trials", [*HOW_MANY.items()], "equal", width=210),
                     ],
                     className="controls",
                 ),
@@ -98,39 +103,111 @@ def _connect_figures(app: Dash, live: Live) -> None:
         Input(SWEEP, "value"),
         Input("left-side", "value"),
         Input("right-side", "value"),
+        Input("how-many", "value"),
         Input(THEME, "data"),
     )
     def draw(
-        _: Count | None, name: Text | None, left: Text | None, right: Text | None, theme: Text | None
+        _: Count | None,
+        name: Text | None,
+        left: Text | None,
+        right: Text | None,
+        many: Text | None,
+        theme: Text | None,
     ) -> Any:
         sweep = live.sweep(name)
         try:
             sides = [] if sweep is None else _sides(live, sweep, left, right)
         except StoreError:
             return (no_update,) * 5
-        return _compared(sides if left != right else [], theme_of(theme))
+        return _compared(sides if left != right else [], theme_of(theme), every=many == "all")
 
 
-def _compared(sides: list[Side], theme: Theme) -> tuple[Any, ...]:
+def _compared(sides: list[Side], theme: Theme, *, every: bool) -> tuple[Any, ...]:
     """What the view shows: how many trials are compared, fronts, growths, tables and last hypervolumes."""
     if len(sides) < 2:
         nothing = empty(theme, 340, "Choose two sweeps of one metric, or two methods of the sweep")
         return "", nothing, nothing, [], ""
-    found = compare(sides)
+    found = compare(sides, every=every)
     if not found.budget:
         bare = " and ".join(side.label for side in sides if ended_trials(side.trials).empty)
         nothing = empty(theme, 340, f"Nothing to compare yet: no trial of {bare} has ended")
         return "", nothing, nothing, [], ""
     volumes = found.growth.groupby("side", sort=False)["hypervolume"].last()
     ends = ", ".join(f"{label} {volumes.get(label, 0.0):.3f}" for label in found.labels)
-    told = f"Of each the first {count(found.budget, 'trial')} that ended: neither had more to choose from."
     return (
-        told,
+        _which(found, sides, every=every),
         fronts_figure(found, theme),
         growth_figure(found, theme),
-        _tables(found),
+        [_pairs(found), _tables(found)],
         f"At the end: {ends}.",
     )
+
+
+def _which(found: Comparison, sides: list[Side], *, every: bool) -> str:
+    """Which trials are compared, and within which limits."""
+    if every:
+        each = " and ".join(
+            f"{number:,} of {label}" for label, number in zip(found.labels, found.counts, strict=True)
+        )
+        told = f"All trials that ended: {each}. Who had more had more to choose from."
+    else:
+        first = count(found.budget, "trial")
+        told = f"Of each the first {first} that ended: neither had more to choose from."
+    limits = [f"{side.label}: {text}" for side in sides if (text := side.sweep.budget.text(found.quality))]
+    # Two methods of one sweep have the same ones.
+    same = len({side.sweep.run_id for side in sides}) == 1 and limits
+    limits = [sides[0].sweep.budget.text(found.quality)] if same else limits
+    return f"{told} Only students within the limits count ({'; '.join(limits)})." if limits else told
+
+
+def _pairs(found: Comparison) -> Any:
+    """Students of one shape that both trained."""
+    left, right = found.labels[:2]
+    title = "The same shape, trained by both"
+    pairs = matched(found.trials[0], found.trials[1], found.quality, found.size.key)
+    if pairs.pairs.empty:
+        return panel(
+            title, note("No finished student of one has the architecture, depth and width of another's.")
+        )
+    quality, gains = found.quality, pairs.pairs["gain"]
+    better, worse = int((gains > 0).sum()), int((gains < 0).sum())
+    sure = ""
+    if pairs.between is not None:
+        low, high = (_signed(quality, end) for end in (pairs.between.low, pairs.between.high))
+        sure = f" ({SURE} sure: {low} to {high})"
+    told = (
+        f"{count(len(gains), 'pair')} of one architecture and depth, and of widths within {100 * CLOSE:g} %: "
+        f"{right} is better in {better:,} and worse in {worse:,}, on average by "
+        f"{_signed(quality, pairs.mean)} {quality.step()}{sure}, at {pairs.smaller:.2g} times the size."
+    )
+    rows = [
+        [
+            f"{row['model']}, depth {row['depth']:g}, width {row['width']:.3g}",
+            *(
+                html.Span(
+                    [
+                        dcc.Link(row[f"trial_id_{side}"], href=f"/trial/{row[f'run_id_{side}']}"),
+                        f" {_points(quality, row[f'quality_{side}'])}, {size(row[f'size_{side}'])}",
+                    ]
+                )
+                for side in ("left", "right")
+            ),
+            dcc.Link(
+                _signed(quality, row["gain"]),
+                href=f"/pair?left={row['run_id_left']}&right={row['run_id_right']}",
+                title="Both side by side",
+            ),
+        ]
+        for row in pairs.pairs.iloc[:MOST_PAIRS].to_dict("records")
+    ]
+    more = [note(f"and {len(gains) - MOST_PAIRS:,} more")] if len(gains) > MOST_PAIRS else []
+    table = plain_table(["Shape", left, right, f"{right} is better by"], rows)
+    return panel(title, table, *more, caption=told)
+
+
+def _signed(quality: Quality, points: float) -> str:
+    text = quality.number(abs(points))
+    return f"{'+' if points > 0 else MINUS if points < 0 else ''}{text}"
 
 
 def _options(live: Live, sweep: Sweep) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from dashboards.pages import ship
 from dashboards.pages.common import SWEEP, VERSION
 from dashboards.table import ROWS, arranged, columns_of, page_of, to_csv
 from dashboards.text import told
-from search.objectives.certainty import VALIDATION, samples_of
+from search.objectives.certainty import VALIDATION, has_intervals
 from search.objectives.on_split import SURE, on_split
 from search.store.store import StoreError
 from search.store.sweep import Sweep
@@ -204,7 +204,7 @@ def _listing(trials: pd.DataFrame, sweep: Sweep, order: Order, marks: _Marks) ->
         return {"note": "No trial is listed: none has ended yet, or none is selected."}
     columns = columns_of(sweep.quality, sweep.asked)
     heads = [{"key": c.key, "title": c.title, "style": c.style} for c in columns]
-    sure = samples_of(sweep.teacher, sweep.quality, VALIDATION) is not None
+    sure = has_intervals(sweep.teacher, sweep.quality, VALIDATION)
     place = 1 + next(i for i, column in enumerate(columns) if column.key == sweep.quality.validation)
     if sure:
         title = f"Lost on validation, {sweep.quality.step()} ({SURE})"

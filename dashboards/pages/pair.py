@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-import pandas as pd
 from dash import Dash, Input, Output, State, dcc, html
 
 from dashboards.address import Asked, asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.pair import confusion_figure, curves_of_two
 from dashboards.live import Live
+from dashboards.pages import mistakes
 from dashboards.pages.common import THEME, URL, VERSION, graph, note, panel, plain_table
+from dashboards.pages.mistakes import Said, gallery, said_by
 from dashboards.style import PLOT_CONFIG
 from dashboards.summary import further_facts
 from dashboards.text import (
@@ -27,16 +28,23 @@ from dashboards.text import (
     told,
 )
 from dashboards.theme import Theme, theme_of
-from search.objectives.certainty import ALPHA, SPLITS, Paired
+from search.objectives.certainty import (
+    ALPHA,
+    LOST_HIGH,
+    LOST_LOW,
+    SPLITS,
+    VALIDATION,
+    Interval,
+    Paired,
+    samples_of,
+)
 from search.objectives.on_split import SURE, on_split
-from search.store.answers import TRUE
+from search.objectives.resampled import intervals
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 
 PATH, TITLE = "/pair", "Two students"
 _RUN = re.compile(r"[0-9a-f]{32}")
-MOST_MISTAKES = 200
-"""Samples that are listed."""
 
 
 class _Side(NamedTuple):
@@ -56,11 +64,12 @@ class _Side(NamedTuple):
 
 def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view before its callbacks have run; the address says which two."""
-    return [html.Div(id="pair"), html.Div(id="mistakes")]
+    return [html.Div(id="pair"), html.Div(id="mistakes"), gallery(pair=True)]
 
 
 def register(app: Dash, live: Live) -> None:
-    """Connect the view to what is read."""
+    """Connect the view to what is read, and the samples that its students get wrong."""
+    mistakes.register(app, live)
 
     @app.callback(
         Output("pair", "children"),
@@ -155,7 +164,7 @@ def _numbers(left: _Side, right: _Side) -> Any:
         rows.append([label, *map(show, values), _ratio(*values)])
     further = [dict(further_facts(side.sweep, side.row)) for side in (left, right)]
     rows += [[label, further[0].get(label, ""), further[1].get(label, ""), ""] for label in further[0]]
-    return plain_table(["", left.name, right.name, "Right against left"], rows)
+    return plain_table(["Measured", left.name, right.name, "Right against left"], rows)
 
 
 def _apart(found: list[Any]) -> str:
@@ -239,80 +248,69 @@ def _mistakes(live: Live, left: _Side, right: _Side, theme: Theme) -> Any:
     if left.sweep.run_id != right.sweep.run_id:
         return panel("Their mistakes", note("They are of two sweeps, whose samples may be others."))
     try:
-        teacher = live.answers(left.sweep.run_id)
-        said = [live.answers(side.run_id) for side in (left, right)]
+        said = said_by(live, left.sweep, [left.run_id, right.run_id])
     except StoreError as error:
         return panel("Their mistakes", note(f"No answers are kept of these: {told(error)}"))
-    # The test split has been seen by no choice; where it was not measured of both, validation it is.
-    split = "test" if all("test" in each for each in (teacher, *said)) else "validation"
-    true = teacher.get(split + TRUE)
-    columns = [teacher.get(split), *(each.get(split) for each in said)]
-    if true is None or any(each is None or each.shape != true.shape for each in columns):
-        return panel("Their mistakes", note("Their answers are not of the same samples."))
-    known = [each for each in columns if each is not None]
-    right_of = [each == true for each in known]
-    pair = Paired.of(right_of[1], right_of[2])
+    try:
+        samples = live.samples(left.sweep)
+    except StoreError:  # the samples' own panel says so
+        samples = None
+    classes = () if samples is None else samples.classes
+    pair = Paired.of(*(each == said.true for each in said.students))
     body = [
-        html.P(_verdict(pair, split, left, right)),
-        html.P(_agreement(known, left, right, split), className="caption"),
+        html.P(_verdict(pair, said, left, right)),
+        html.P(_agreement(said, left, right), className="caption"),
         html.Div(
             [
-                graph(f"confused-{place}", PLOT_CONFIG, confusion_figure(true, each, side.name, theme), 340)
-                for place, (each, side) in enumerate(zip(known[1:], (left, right), strict=True))
+                graph(
+                    f"confused-{place}",
+                    PLOT_CONFIG,
+                    confusion_figure(said.true, each, side.name, theme, classes),
+                    340,
+                )
+                for place, (each, side) in enumerate(zip(said.students, (left, right), strict=True))
             ],
             className="halves",
         ),
-        html.H3("Samples that the teacher gets right and one of the two does not"),
-        _listed(true, known, right_of, left, right),
     ]
-    return panel(f"Their mistakes on the {split} split", *body)
+    return panel(f"Their mistakes on the {said.split} split", *body)
 
 
-def _verdict(pair: Paired, split: str, left: _Side, right: _Side) -> str:
+def _verdict(pair: Paired, said: Said, left: _Side, right: _Side) -> str:
     """What McNemar's test says of two students, in a sentence or two."""
-    quality, between = left.sweep.quality, pair.interval()
-    low, high = quality.points(between.low), quality.points(between.high)
-    apart = f"{quality.number(low)} to {quality.number(high)} {quality.step()}".replace("-", "\N{MINUS SIGN}")
     counts = f"{pair.lost} samples only {left.name} gets right, {pair.gained} only {right.name}"
     if not pair.told_apart:
         verdict = "They cannot be told apart"
     else:
         verdict = f"{left.name if pair.lost > pair.gained else right.name} is better"
     test = f"McNemar's test, p = {pair.chance():.2g}; told apart below {ALPHA:g}"
+    between = _difference(pair, said, left.sweep)
+    text = f"{verdict} on these {pair.samples:,} samples ({test}). {counts}"
+    if between is None:
+        return f"{text}."
+    quality = left.sweep.quality
+    low, high = (quality.number(quality.points(end)) for end in (between.low, between.high))
+    apart = f"{low} to {high} {quality.step()}".replace("-", "\N{MINUS SIGN}")
     return (
-        f"{verdict} on these {pair.samples:,} samples ({test}). {counts}: the difference of {right.name} to "
-        f"{left.name} is {apart} ({SURE} sure)."
+        f"{text}: the difference of {right.name} to {left.name} in {quality.label} is {apart} ({SURE} sure)."
     )
 
 
-def _agreement(known: list[Any], left: _Side, right: _Side, split: str) -> str:
-    teacher, one, other = known
+def _difference(pair: Paired, said: Said, sweep: Sweep) -> Interval | None:
+    """The interval of how much better the right one is; None where answers do not decide the quality."""
+    quality, prefix = sweep.quality, VALIDATION if said.split == "validation" else ""
+    if samples_of(sweep.teacher, quality, prefix) is not None:
+        return pair.interval()
+    drawn = intervals(quality, said.true, said.students[1], said.students[0])
+    # What the right one loses to the left one, the other way round.
+    return Interval(-drawn[LOST_HIGH], -drawn[LOST_LOW]) if drawn else None
+
+
+def _agreement(said: Said, left: _Side, right: _Side) -> str:
+    one, other = said.students
     parts = [
-        f"{side.name} says what the teacher says of {share((each == teacher).mean())}"
+        f"{side.name} says what the teacher says of {share((each == said.teacher).mean())}"
         for each, side in ((one, left), (other, right))
     ]
-    return f"On {split}: {'; '.join(parts)}; they agree with one another on {share((one == other).mean())}."
-
-
-def _listed(true: Any, known: list[Any], right_of: list[Any], left: _Side, right: _Side) -> Any:
-    wrong = right_of[0] & ~(right_of[1] & right_of[2])
-    frame = pd.DataFrame(
-        {"sample": wrong.nonzero()[0], "true": true[wrong], "left": known[1][wrong], "right": known[2][wrong]}
-    )
-    if frame.empty:
-        return note("There are none.")
-    rows = [
-        [
-            f"{row['sample']:,}",
-            str(row["true"]),
-            *(_answer(row[side], row["true"]) for side in ("left", "right")),
-        ]
-        for row in frame.iloc[:MOST_MISTAKES].to_dict("records")
-    ]
-    more = [note(f"and {len(frame) - MOST_MISTAKES:,} more")] if len(frame) > MOST_MISTAKES else []
-    table = plain_table(["Sample", "True class", f"{left.name} says", f"{right.name} says"], rows)
-    return html.Div([html.Div(table, className="tall"), *more])
-
-
-def _answer(said: Any, true: Any) -> Any:
-    return str(said) if said == true else html.B(str(said), className="wrong")
+    agree = share((one == other).mean())
+    return f"On {said.split}: {'; '.join(parts)}; they agree with one another on {agree}."

@@ -28,11 +28,14 @@ from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph, note, 
 from dashboards.text import duration, method_label, missing, score, size, told
 from dashboards.theme import theme_of
 from search.store.frames import drawn
+from search.store.remaining import ending_seconds, seconds_each
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 
 PATH, TITLE = "/progress", "Progress"
 MOST_LISTED = 50
+MOST_LOOKED_AT = 2_000
+"""Trials of an earlier sweep that is read for how long its end took."""
 _FIGURES = r"\d+(?:[.,]\d+)*|\bnone\b"
 
 
@@ -85,7 +88,7 @@ def register(app: Dash, live: Live) -> None:
         total = _total(sweep, len(trials))
         return (
             states_figure(counts, total if sweep.state == "running" else len(trials), theme_of(theme)),
-            _left(trials, sweep),
+            _left(live, trials, sweep),
             _running(trials, sweep),
             _reasons(trials),
             slots_figure(slots_data(trials, sweep, pd.Timestamp.now(tz="UTC")), theme_of(theme)),
@@ -126,19 +129,42 @@ def _total(sweep: Sweep, known: int) -> int:
     return max(int(text), known) if text.isdecimal() else known
 
 
-def _left(trials: pd.DataFrame, sweep: Sweep) -> str:
+def _left(live: Live, trials: pd.DataFrame, sweep: Sweep) -> str:
     if sweep.state != "running":
         return f"The sweep is over: {sweep.state}" + (
             f" after {duration(sweep.seconds)}." if sweep.seconds else "."
         )
-    now = pd.Timestamp.now(tz="UTC")
-    elapsed, left = (now - sweep.start_time).total_seconds(), seconds_left(trials, sweep, now)
+    now, ending = pd.Timestamp.now(tz="UTC"), _ending(live, trials, sweep)
+    elapsed, left = (now - sweep.start_time).total_seconds(), seconds_left(trials, sweep, now, ending)
     ended = int(trials["end_time"].notna().sum())
-    of = f" of {_total(sweep, len(trials)):,}" if not trainings_of(sweep) else ""
-    so_far = f"Running for {duration(elapsed)}, {ended:,}{of} trials ended"
+    so_far = f"Running for {duration(elapsed)}, {_done(trials, sweep, ended)}"
+    if missing(left):
+        return f"{so_far}."
+    if left <= ending:
+        return f"{so_far}; the front is measured and MLflow told, which takes about {duration(left)} more."
+    return (
+        f"{so_far}; at this pace about {duration(left)} are left, of which measuring the front and telling "
+        f"MLflow take about {duration(ending)}."
+    )
+
+
+def _ending(live: Live, trials: pd.DataFrame, sweep: Sweep) -> float:
+    """How long measuring and telling MLflow will take, as in the last finished sweep of the study if any."""
+    front = int(trials["front"].sum())
+    for other in live.sweeps:
+        if other.study == sweep.study and other.state == "finished" and _total(other, 0) <= MOST_LOOKED_AT:
+            try:
+                each = seconds_each(live.trials(other), other.start_time, other.seconds)
+            except StoreError:
+                continue
+            return ending_seconds(front, each)
+    return ending_seconds(front)
+
+
+def _done(trials: pd.DataFrame, sweep: Sweep, ended: int) -> str:
     if trainings := trainings_of(sweep):
-        so_far += f", {trials['trained'].sum():.1f} of {trainings:,} trainings done"
-    return f"{so_far}; at this pace about {duration(left)} are left." if not missing(left) else f"{so_far}."
+        return f"{ended:,} trials ended, {trials['trained'].sum():.1f} of {trainings:,} trainings done"
+    return f"{ended:,} of {_total(sweep, len(trials)):,} trials ended"
 
 
 def _running(trials: pd.DataFrame, sweep: Sweep) -> Any:

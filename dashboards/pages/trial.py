@@ -19,13 +19,17 @@ from dashboards.pages.common import (
     THEME,
     URL,
     VERSION,
+    aria,
     command,
     graph,
     note,
     panel,
     plain_table,
 )
+from dashboards.pages.finding import ADDRESS as ADDRESS  # by which the pages know an address of this one
+from dashboards.pages.finding import TRIAL, find_trial
 from dashboards.pages.layers import layers_table
+from dashboards.pages.mistakes import gallery
 from dashboards.pages.trial_file import of_the_file
 from dashboards.summary import further_facts
 from dashboards.table import Column, columns_of
@@ -46,9 +50,9 @@ from dashboards.theme import Theme, theme_of
 from dashboards.where import where
 from search.store.store import StoreError
 from search.store.sweep import Sweep
+from search.store.tracebacks import traceback_of
 
-PATH, TITLE = "/trial", "Trial"
-ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
+PATH, TITLE = TRIAL, "Trial"
 NEIGHBOURS = 2
 
 
@@ -59,6 +63,7 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
     return [
         html.Div(_told(live, path, name), id="trial-head"),
         html.Div(panel("While it trained", graph("curves")), id="trained", hidden=untrained),
+        gallery(pair=False),
         html.Div(of_the_file(), id="shipped", hidden=unshipped),
         html.Div(id="recipe"),
         dcc.Store(id="tensors"),
@@ -68,14 +73,14 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
 def _empty(live: Live, path: str | None, name: str | None) -> tuple[bool, bool]:
     """Whether a trial has no curves, and whether it has no file: no empty charts of what is not there."""
     try:
-        found = _find(live, path, name)
+        found = find_trial(live, path, name)
     except StoreError:
         return False, False
     if found is None:
         return True, True
     row = found[1].iloc[found[2]]
     state, unmeasured = str(row["state"]), missing(row[found[0].quality.validation])
-    return state == "failed" and unmeasured, state in ("failed", "pruned", "stopped")
+    return state != "running" and unmeasured, state in ("failed", "pruned", "stopped")
 
 
 def register(app: Dash, live: Live) -> None:
@@ -110,7 +115,7 @@ def _connect_curves(app: Dash, live: Live) -> None:
     )
     def curves(_: Count | None, name: Text | None, theme: Text | None, path: Text | None) -> Any:
         try:
-            found = _find(live, path, name)
+            found = find_trial(live, path, name)
             history = pd.DataFrame() if found is None else fit_trials(live.store.history(_run_id(found)))
         except StoreError:
             return no_update
@@ -143,7 +148,7 @@ def _connect_contents(app: Dash, live: Live) -> None:
         known: Text | None,
     ) -> Any:
         try:
-            found = _find(live, path, name)
+            found = find_trial(live, path, name)
         except StoreError as error:
             return note(told(error)), [], None, None, [], []
         if found is None:
@@ -186,7 +191,7 @@ _NOTHING = "Nothing is on show yet: click a mark or a number in the front, and t
 def _told(live: Live, path: str | None, name: str | None) -> Any:
     """What is said of the trial above its figures."""
     try:
-        found = _find(live, path, name)
+        found = find_trial(live, path, name)
         if found is None:
             text = "There is no such trial in this store." if ADDRESS.fullmatch(path or "") else _NOTHING
             return html.Section(note(text), className="panel")
@@ -194,27 +199,6 @@ def _told(live: Live, path: str | None, name: str | None) -> Any:
         return _head(live, sweep, trials, place, trials.iloc[place].to_dict())
     except StoreError as error:
         return html.Div(told(error), className="problem")
-
-
-def _find(live: Live, path: str | None, name: str | None) -> tuple[Sweep, pd.DataFrame, int] | None:
-    """The trial of the address; without one, the front's best of the sweep on show."""
-    match = ADDRESS.fullmatch(path or "")
-    if match:
-        return live.find(match[1])
-    sweep = live.sweep(name)
-    if sweep is None or path != PATH:
-        return None
-    trials = live.trials(sweep)
-    values = sweep.quality.gain(1.0) * trials[sweep.quality.validation].where(trials["front"])
-    return (
-        None
-        if values.isna().all()
-        else (sweep, trials, int(values.to_numpy(dtype=float).argsort()[_best(values)]))
-    )
-
-
-def _best(values: pd.Series[float]) -> int:
-    return int(values.notna().sum()) - 1  # NaN is sorted last
 
 
 def _run_id(found: tuple[Sweep, pd.DataFrame, int]) -> str:
@@ -278,7 +262,22 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
     link = _mlflow(live, sweep, run_id)
     left = panel("What it is", listed)
     right = panel("Take it away", *take, *link)
-    return [title, html.Div([left, right], className="halves"), _neighbours(trials, place, sweep)]
+    halves = html.Div([left, right], className="halves")
+    return [title, halves, *_why(live, run_id, state), _neighbours(trials, place, sweep)]
+
+
+def _why(live: Live, run_id: str, state: str) -> list[Any]:
+    """The whole traceback of a failed trial."""
+    if state != "failed":
+        return []
+    try:
+        text = traceback_of(live.store, run_id)
+    except StoreError:
+        text = ""
+    if not text:
+        return [panel("Why it failed", note("No traceback is kept of it: its process died, or was lost."))]
+    # A text that scrolls is reached by keys, too.
+    return [panel("Why it failed", html.Pre(text, className="tall", tabIndex=0, **aria(label="Traceback")))]
 
 
 def _words(row: dict[Any, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from rayduce.commands.console import (
     err,
     whole_line,
 )
-from rayduce.commands.help import METHODS, STUDIES
+from rayduce.commands.help import STUDIES
 from search.problem import Problem
 from studies.names import check_name
 
@@ -53,18 +52,6 @@ TrackingUri = Annotated[
 ]
 
 
-def _named_path(text: str) -> Path:
-    if not text:  # which would be the folder one stands in, though nobody named it
-        raise typer.BadParameter("the name is empty; give a directory, or . for this one")
-    return Path(text)
-
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="Directory of the data set.", parser=_named_path),
-]
-
-
 OwnModel = Annotated[
     str | None,
     typer.Option(
@@ -75,6 +62,9 @@ OwnModel = Annotated[
 ]
 
 
+SweepName = Annotated[
+    str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest that has a student.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -104,7 +94,7 @@ Trials = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="How many students to train; default by study, with --trainings ten each.",
+        help="How many students to start at most; default by study, or ten times --trainings.",
     ),
 ]
 
@@ -114,8 +104,8 @@ Trainings = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="As much training as that of N whole students: each counts the share of its own that it does, "
-        "and nothing of what it takes over. By default --trials are counted, with freeze-thaw trainings.",
+        help="Stop after as much training as N whole students take: one that ends early counts by the share "
+        "of its training that it did. --sampler freeze-thaw has this limit by default.",
     ),
 ]
 
@@ -135,133 +125,13 @@ Compute = Annotated[
 ]
 
 
-NetworkName = Annotated[
-    str | None,
-    typer.Option(
-        "--network",
-        metavar="NAME",
-        help="Of image_folder: your trained network, FILE.py:function, torchvision:NAME or timm:NAME.",
-    ),
-]
-
-
-WeightsFile = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Its weights: safetensors, or a state_dict.")
-]
-
-
-Mean = Annotated[
-    str | None,
-    typer.Option("--mean", metavar="R,G,B", help="Subtracted from an image folder's pixels in [0, 1]."),
-]
-
-
-Std = Annotated[str | None, typer.Option("--std", metavar="R,G,B", help="By what they are divided then.")]
-
-
-BatchSize = Annotated[
-    int | None, typer.Option(metavar="N", min=2, max=65536, help="Images of a step; default by their size.")
-]
-
-
-Flip = Annotated[
-    bool | None, typer.Option("--flip/--no-flip", help="Whether training flips images of a folder at random.")
-]
-
-
-Crop = Annotated[
-    int | None,
-    typer.Option(metavar="PIXELS", min=0, max=64, help="Random shift of a folder's images, at most."),
-]
-
-
-TeacherEpochs = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Of the teacher of a folder's images.")
-]
-
-
-ImageSize = Annotated[
-    int | None, typer.Option(metavar="PIXELS", min=4, max=1024, help="Resize a folder's images.")
-]
-
-
-SourceLanguage = Annotated[
-    str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate from, as files are named.")
-]
-
-
-TargetLanguage = Annotated[str | None, typer.Option(metavar="LANG", help="Of text_pairs: translate to.")]
-
-
-TestName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Which test files, such as test_2017_flickr.")
-]
-
-
-VocabularySize = Annotated[
-    int | None, typer.Option(metavar="N", min=32, max=65536, help="Tokens of a translator's vocabulary.")
-]
-
-
-Methods = Annotated[
-    str | None,
-    typer.Option(metavar="NAME,...", help=f"Search these methods alone, of {METHODS}; see rayduce methods."),
-]
-
-
-Fixes = Annotated[
-    list[str] | None,
-    typer.Option("--fix", metavar="NAME=VALUE", help="Do not search it, such as bits=4; repeatable."),
-]
-
-
-Ranges = Annotated[
-    list[str] | None,
-    typer.Option("--range", metavar="NAME=LOW:HIGH", help="Search it there, such as bits=2:4; repeatable."),
-]
-
-
 Concurrency = Annotated[int | None, typer.Option(metavar="N", min=1, help="Trials at a time.")]
 
 
 Address = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster, or auto.")]
 
 
-Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set into --data.")]
-
-
 DEFAULT_STORE = Path("rayduce-store")
-
-
-def about_data(**given: Any) -> dict[str, Any]:
-    """Those that were given, as studies take them.
-
-    Raises:
-        Problem: a mean or a standard deviation is no list of numbers.
-    """
-    found = {name: value for name, value in given.items() if value is not None}
-    for name in ("mean", "std"):
-        if name in found:
-            found[name] = _numbers(name, found[name])
-    if "weights" in found:  # it is looked for again where the sweep goes on
-        found["weights"] = str(found["weights"].absolute())
-    return found
-
-
-def _numbers(name: str, text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(map(float, text.split(",")))
-    except ValueError:
-        values = (math.nan,)
-    if not all(map(math.isfinite, values)):
-        raise Problem(f"--{name} must be numbers like 0.485,0.456,0.406, one per channel, got {text!r}.")
-    return values
-
-
-def wishes(methods: str | None, fix: list[str] | None, ranges: list[str] | None) -> dict[str, Any]:
-    """What was asked for of the space, as :class:`search.options.Options` has it."""
-    names = [name.strip() for name in (methods or "").split(",")]
-    return {"methods": tuple(filter(None, names)), "fixed": tuple(fix or ()), "ranges": tuple(ranges or ())}
 
 
 def study_of(

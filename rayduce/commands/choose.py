@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rayduce.commands.arguments import DEFAULT_STORE, AsJson, StoreDir, TrackingUri
+from rayduce.commands.arguments import DEFAULT_STORE, AsJson, StoreDir, SweepName, TrackingUri
 from rayduce.commands.console import escaped, out, print_json, problems, tell, whole_line
+from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
-from rayduce.commands.limits import MaxBytes, MaxCosts, MaxDrop, MaxLatency, MaxRam, budget_of
+from rayduce.commands.limits import LimitOptions
 from rayduce.commands.results import LONGEST_NAME, where_store_is
 
 if TYPE_CHECKING:
@@ -24,17 +25,13 @@ commands = typer.Typer()
     epilog="Examples:\n\n  rayduce choose\n\n  rayduce choose --max-bytes 16kB\n\n"
     "  rayduce choose digits-1 --max-bytes 16kB --max-drop 1 --json",
 )
+@with_groups
 def choose(
-    name: Annotated[
-        str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest that has a student.")
-    ] = None,
+    *,
+    name: SweepName = None,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
-    max_bytes: MaxBytes = None,
-    max_drop: MaxDrop = None,
-    max_latency_ms: MaxLatency = None,
-    max_ram: MaxRam = None,
-    max_costs: MaxCosts = None,
+    given: LimitOptions,
     as_json: AsJson = False,
 ) -> None:
     """Say which student of a sweep to ship, and what it loses.
@@ -49,13 +46,7 @@ def choose(
     from search.store.store import open_store
 
     with problems():
-        asked = budget_of(
-            max_bytes=max_bytes,
-            max_latency_ms=max_latency_ms,
-            max_ram=max_ram,
-            max_costs=max_costs,
-            max_drop=max_drop,
-        )
+        asked = given.budget()
         opened = open_store(store, tracking_uri, tell)
         found = opened.sweep(name) if name is not None else newest_with_students(opened)
         budget = with_wishes(found.budget, asked)

@@ -16,17 +16,9 @@ from rayduce.commands.arguments import (
     job_of,
 )
 from rayduce.commands.console import out, problems, whole_line
+from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
-from rayduce.commands.limits import (
-    MaxBytes,
-    MaxCosts,
-    MaxDrop,
-    MaxLatency,
-    MaxRam,
-    SizeOf,
-    budget_of,
-    objectives_of,
-)
+from rayduce.commands.limits import LimitOptions, SizeOf, objectives_of
 from rayduce.commands.outputs import check_outputs, write_outputs
 from rayduce.commands.running import run
 from rayduce.commands.sweep import named
@@ -46,13 +38,11 @@ commands = typer.Typer()
     "  rayduce compress net.py --max-drop 1 --out small.rdz\n\n"
     "  rayduce compress net.py --max-latency-ms 2 --trials 30 --epochs 20",
 )
+@with_groups
 def compress(
     job: Annotated[Path, typer.Argument(metavar="JOB.py", help="Your file with network() and data(split).")],
-    max_bytes: MaxBytes = None,
-    max_latency_ms: MaxLatency = None,
-    max_ram: MaxRam = None,
-    max_: MaxCosts = None,
-    max_drop: MaxDrop = None,
+    *,
+    limits: LimitOptions,
     size_of: SizeOf = "packed",
     target: Annotated[
         Path | None,
@@ -75,13 +65,7 @@ def compress(
     from search.objectives.budget import NO_LIMITS
 
     with problems():
-        budget = budget_of(
-            max_bytes=max_bytes,
-            max_latency_ms=max_latency_ms,
-            max_ram=max_ram,
-            max_costs=max_,
-            max_drop=max_drop,
-        )
+        budget = limits.budget()
         if budget == NO_LIMITS:
             raise Problem("Say what the student must fit: give --max-bytes, --max, --max-ram or --max-drop.")
         if job.suffix != ".py":
@@ -106,7 +90,7 @@ def compress(
             own_model=str(job),
         )
         outcome = run(study, options)
-        chosen = _chosen(outcome, max_drop is not None)
+        chosen = _chosen(outcome, limits.max_drop is not None)
         file, report = _contents(outcome, chosen, options, job, places[0])
         write_outputs(dict(zip(places, (file, report), strict=True)), force=force)
     for path in places:

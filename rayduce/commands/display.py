@@ -17,6 +17,7 @@ from rich.text import Text
 
 from search.objectives.costs import PACKED
 from search.objectives.front import non_dominated
+from search.store.remaining import ending_seconds
 from search.tracking.record import Record, drawn
 from search.units import count, show_bytes, show_seconds
 from trainables.foreign import shown
@@ -60,6 +61,7 @@ class Display:
         self._stage = ""
         self._told: set[str] = set()
         self._started = time.monotonic()
+        self._since = self._started
         self._first_trial: float | None = None
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self.rendered, transient=True)
 
@@ -76,7 +78,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """What is happening now."""
-        self._stage = shown(text, LONGEST_LINE)
+        self._stage, self._since = shown(text, LONGEST_LINE), time.monotonic()
         if not self._console.is_terminal:
             self._console.print(
                 f"[{show_seconds(time.monotonic() - self._started)}] {self._stage}", markup=False
@@ -153,14 +155,21 @@ class Display:
         return Group(head, *([line] if running else []), self._front(students))
 
     def _time_left(self, ended: int, done: float) -> str:
-        """Since the beginning, and to the end, as trials ended or, where they are counted, trainings."""
-        passed = time.monotonic() - self._started
-        text = show_seconds(passed)
-        now, total = (ended, self._trials) if self._trainings is None else (done, self._trainings)
-        if ended >= 2 and 0 < now < total and self._first_trial is not None:
-            each = (time.monotonic() - self._first_trial) / now
-            text += f", about {show_seconds(each * (total - now))} left"
-        return text
+        """Since the beginning, and to the end with measuring the front and telling MLflow.
+
+        The pace is that of trials or, where they are counted, of trainings.
+        """
+        now = time.monotonic()
+        text = show_seconds(now - self._started)
+        if ended < 2 or self._first_trial is None:
+            return text
+        left = ending_seconds(sum(record.front for record in self._records.values()))
+        so_far, total = (ended, self._trials) if self._trainings is None else (done, self._trainings)
+        if 0 < so_far < total:
+            left += (now - self._first_trial) / so_far * (total - so_far)
+        else:
+            left -= now - self._since
+        return f"{text}, about {show_seconds(left)} left" if left > 1 else text
 
     def _front(self, ended: list[Record]) -> RenderableType:
         finished = [r for r in ended if r.state == "finished" and not r.over]

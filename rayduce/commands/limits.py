@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -67,36 +68,42 @@ MaxDrop = Annotated[
 ]
 
 
-def budget_of(
-    *,
-    max_bytes: str | None,
-    max_latency_ms: float | None,
-    max_ram: str | None,
-    max_costs: list[str] | None,
-    max_drop: float | None,
-) -> Budget:
-    """What the options say that students may take and lose.
+@dataclass(frozen=True)
+class LimitOptions:
+    """What a command is told that students may take and lose."""
 
-    Raises:
-        Problem: a limit is no number or out of range, or said twice.
-    """
-    from search.objectives.budget import Budget
+    max_bytes: MaxBytes = None
+    max_latency_ms: MaxLatency = None
+    max_ram: MaxRam = None
+    max_costs: MaxCosts = None
+    max_drop: MaxDrop = None
 
-    sizes = {"packed_bytes": ("--max-bytes", max_bytes), "ram_bytes": ("--max-ram", max_ram)}
-    said: list[tuple[str, str, float]] = [
-        (name, option, parse_bytes(text)) for name, (option, text) in sizes.items() if text is not None
-    ]
-    if max_latency_ms is not None:
-        said.append(("latency_ms", "--max-latency-ms", _above_0("--max-latency-ms", max_latency_ms)))
-    said += [_limit(text) for text in max_costs or ()]
-    limits: dict[str, float] = {}
-    for name, option, limit in said:
-        if name in limits:
-            raise Problem(f"{option} limits {name}, which another option limits already; leave out one.")
-        limits[name] = limit
-    if max_drop is not None and not 0 <= max_drop < math.inf:
-        raise Problem(f"--max-drop must be at least 0 and finite, got {max_drop}.")
-    return Budget(limits, max_drop)
+    def budget(self) -> Budget:
+        """All of it in one.
+
+        Raises:
+            Problem: a limit is no number or out of range, or said twice.
+        """
+        from search.objectives.budget import Budget
+
+        if self.max_drop is not None and not 0 <= self.max_drop < math.inf:
+            raise Problem(f"--max-drop must be at least 0 and finite, got {self.max_drop}.")
+        limits: dict[str, float] = {}
+        for name, option, limit in self._said():
+            if name in limits:
+                raise Problem(f"{option} limits {name}, which another option limits already; leave out one.")
+            limits[name] = limit
+        return Budget(limits, self.max_drop)
+
+    def _said(self) -> list[tuple[str, str, float]]:
+        """Of each limit: the metric, the option, and the number."""
+        sizes = {"packed_bytes": ("--max-bytes", self.max_bytes), "ram_bytes": ("--max-ram", self.max_ram)}
+        said: list[tuple[str, str, float]] = [
+            (name, option, parse_bytes(text)) for name, (option, text) in sizes.items() if text is not None
+        ]
+        if self.max_latency_ms is not None:
+            said.append(("latency_ms", "--max-latency-ms", _above_0("--max-latency-ms", self.max_latency_ms)))
+        return said + [_limit(text) for text in self.max_costs or ()]
 
 
 def _limit(text: str) -> tuple[str, str, float]:

@@ -10,59 +10,26 @@ import typer
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
     AsJson,
-    BatchSize,
     Compute,
-    Crop,
-    DataDir,
-    Download,
     Epochs,
-    Fixes,
-    Flip,
-    ImageSize,
-    Mean,
-    Methods,
-    NetworkName,
     OwnModel,
-    Ranges,
-    SourceLanguage,
-    Std,
     StoreDir,
     StudyName,
-    TargetLanguage,
-    TeacherEpochs,
-    TestName,
     Trainings,
     Trials,
-    VocabularySize,
-    WeightsFile,
-    about_data,
     code_option,
     study_of,
-    wishes,
 )
 from rayduce.commands.console import (
     out,
     print_json,
     problems,
 )
-from rayduce.commands.data_options import (
-    Architectures,
-    DataSetName,
-    LabelShare,
-    QualityName,
-    Seconds,
-    SkipUnreadable,
-    SplitWay,
-)
+from rayduce.commands.data_options import DataOptions
+from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
-from rayduce.commands.limits import (
-    MaxBytes,
-    MaxCosts,
-    MaxDrop,
-    MaxLatency,
-    MaxRam,
-    budget_of,
-)
+from rayduce.commands.limits import LimitOptions
+from rayduce.commands.space_options import SpaceOptions
 from search.problem import Problem
 from search.sampling.names import DEFAULT
 from trainables.metrics import quality_of
@@ -90,8 +57,10 @@ NodeConcurrency = Annotated[int | None, typer.Option(metavar="N", min=1, help="T
     epilog="Examples:\n\n  rayduce plan digits\n\n  rayduce plan digits --hours 8 --max-bytes 16kB\n\n"
     "  rayduce plan cifar10 --data DIR --trials 200 --nodes 4 --node-price 0.90",
 )
+@with_groups
 def plan(
     study: StudyName,
+    *,
     trials: Trials = None,
     trainings: Trainings = None,
     epochs: Epochs = None,
@@ -101,36 +70,9 @@ def plan(
     node_price: NodePrice = None,
     concurrency: NodeConcurrency = None,
     store: StoreDir = DEFAULT_STORE,
-    data: DataDir = None,
-    image_size: ImageSize = None,
-    network: NetworkName = None,
-    weights: WeightsFile = None,
-    mean: Mean = None,
-    std: Std = None,
-    batch_size: BatchSize = None,
-    flip: Flip = None,
-    crop: Crop = None,
-    teacher_epochs: TeacherEpochs = None,
-    source: SourceLanguage = None,
-    target: TargetLanguage = None,
-    test: TestName = None,
-    vocabulary: VocabularySize = None,
-    architectures: Architectures = None,
-    quality: QualityName = None,
-    split: SplitWay = None,
-    seconds: Seconds = None,
-    skip_unreadable: SkipUnreadable = None,
-    labels: LabelShare = None,
-    set_: DataSetName = None,
-    download: Download = False,
-    max_bytes: MaxBytes = None,
-    max_latency_ms: MaxLatency = None,
-    max_ram: MaxRam = None,
-    max_: MaxCosts = None,
-    max_drop: MaxDrop = None,
-    methods: Methods = None,
-    fix: Fixes = None,
-    range_: Ranges = None,
+    given: DataOptions,
+    limits: LimitOptions,
+    space: SpaceOptions,
     model: OwnModel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -144,50 +86,23 @@ def plan(
     with problems():
         _check_above_0("--hours", hours)
         _check_above_0("--node-price", node_price)
-        about = about_data(
-            image_size=image_size,
-            network=network,
-            weights=weights,
-            mean=mean,
-            std=std,
-            batch_size=batch_size,
-            flip=flip,
-            crop=crop,
-            teacher_epochs=teacher_epochs,
-            source=source,
-            target=target,
-            test=test,
-            vocabulary=vocabulary,
-            architectures=architectures,
-            quality=quality,
-            split=split,
-            seconds=seconds,
-            skip_unreadable=skip_unreadable,
-            labels=labels,
-            set=set_,
-        )
-        own_code = code_option(study, model, network)
-        chosen = study_of(study, epochs, model, data=data, about=about)
+        about = given.about()
+        own_code = code_option(study, model, given.network)
+        chosen = study_of(study, epochs, model, data=given.data, about=about)
         options = Options(
             name="plan",
             **amount(trials, trainings, DEFAULT, chosen.trials),
             seed=0,
             store=store.absolute(),
             tracking_uri="",
-            data=data,
+            data=given.data,
             about_data=about,
-            download=download,
-            budget=budget_of(
-                max_bytes=max_bytes,
-                max_latency_ms=max_latency_ms,
-                max_ram=max_ram,
-                max_costs=max_,
-                max_drop=max_drop,
-            ),
+            download=given.download,
+            budget=limits.budget(),
             compute=budget,
             concurrency=concurrency,
             own_model=own_code,
-            **wishes(methods, fix, range_),
+            **space.wishes(),
         )
         from rayduce.commands.plan_table import plan_record, plan_table
         from search.planning.plan import make_plan

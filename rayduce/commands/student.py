@@ -15,7 +15,6 @@ import typer
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
     AsJson,
-    DataDir,
     OwnModel,
     StoreDir,
     StudentSource,
@@ -36,6 +35,7 @@ from rayduce.commands.console import (
     with_own_model,
 )
 from rayduce.commands.contents_table import contents_table
+from rayduce.commands.data_options import DataDir
 from rayduce.commands.help import Command
 from search.problem import Problem
 from trainables.exporting.formats import FORMATS

@@ -11,38 +11,18 @@ import typer
 from rayduce.commands.arguments import (
     DEFAULT_STORE,
     Address,
-    BatchSize,
     Compute,
     Concurrency,
-    Crop,
-    DataDir,
-    Download,
     Epochs,
-    Fixes,
-    Flip,
-    ImageSize,
-    Mean,
-    Methods,
-    NetworkName,
     OwnModel,
-    Ranges,
-    SourceLanguage,
-    Std,
     StoreDir,
     StudyName,
-    TargetLanguage,
-    TeacherEpochs,
-    TestName,
     TrackingUri,
     Trainings,
     Trials,
-    VocabularySize,
-    WeightsFile,
-    about_data,
     checked_name,
     code_option,
     study_of,
-    wishes,
 )
 from rayduce.commands.console import (
     out,
@@ -50,30 +30,14 @@ from rayduce.commands.console import (
     tell,
     whole_line,
 )
-from rayduce.commands.data_options import (
-    Architectures,
-    DataSetName,
-    LabelShare,
-    QualityName,
-    Seconds,
-    SkipUnreadable,
-    SplitWay,
-)
+from rayduce.commands.data_options import DataDir, DataOptions, WeightsFile
 from rayduce.commands.device import DeviceName, Measure, MeasureTimeout
+from rayduce.commands.groups import with_groups
 from rayduce.commands.help import SAMPLERS, Command
-from rayduce.commands.limits import (
-    MaxBytes,
-    MaxCosts,
-    MaxDrop,
-    MaxLatency,
-    MaxRam,
-    Minimized,
-    SizeOf,
-    budget_of,
-    objectives_of,
-)
+from rayduce.commands.limits import LimitOptions, Minimized, SizeOf, objectives_of
 from rayduce.commands.results import quoted
 from rayduce.commands.running import page_of, run
+from rayduce.commands.space_options import SpaceOptions
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
@@ -142,8 +106,10 @@ PhaseBytes = Annotated[
     "  rayduce sweep digits --measure './ask-pi {onnx}' --device pi --minimize latency_ms\n\n"
     "  rayduce sweep cifar10 --data DIR --address auto --store /shared/store",
 )
+@with_groups
 def sweep(
     study: StudyName,
+    *,
     trials: Trials = None,
     trainings: Trainings = None,
     epochs: Epochs = None,
@@ -152,38 +118,11 @@ def sweep(
     seed: Seed = 0,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
-    data: DataDir = None,
-    image_size: ImageSize = None,
-    network: NetworkName = None,
-    weights: WeightsFile = None,
-    mean: Mean = None,
-    std: Std = None,
-    batch_size: BatchSize = None,
-    flip: Flip = None,
-    crop: Crop = None,
-    teacher_epochs: TeacherEpochs = None,
-    source: SourceLanguage = None,
-    target: TargetLanguage = None,
-    test: TestName = None,
-    vocabulary: VocabularySize = None,
-    architectures: Architectures = None,
-    quality: QualityName = None,
-    split: SplitWay = None,
-    seconds: Seconds = None,
-    skip_unreadable: SkipUnreadable = None,
-    labels: LabelShare = None,
-    set_: DataSetName = None,
-    download: Download = False,
-    max_bytes: MaxBytes = None,
-    max_latency_ms: MaxLatency = None,
-    max_ram: MaxRam = None,
-    max_: MaxCosts = None,
-    max_drop: MaxDrop = None,
+    given: DataOptions,
+    limits: LimitOptions,
     sampler: Sampler = "tpe",
     earlier: EarlierSweeps = None,
-    methods: Methods = None,
-    fix: Fixes = None,
-    range_: Ranges = None,
+    space: SpaceOptions,
     minimize: Minimized = None,
     size_of: SizeOf = "packed",
     measure: Measure = None,
@@ -204,30 +143,9 @@ def sweep(
 
     with problems():
         check_sampler(sampler)
-        about = about_data(
-            image_size=image_size,
-            network=network,
-            weights=weights,
-            mean=mean,
-            std=std,
-            batch_size=batch_size,
-            flip=flip,
-            crop=crop,
-            teacher_epochs=teacher_epochs,
-            source=source,
-            target=target,
-            test=test,
-            vocabulary=vocabulary,
-            architectures=architectures,
-            quality=quality,
-            split=split,
-            seconds=seconds,
-            skip_unreadable=skip_unreadable,
-            labels=labels,
-            set=set_,
-        )
-        own_code = code_option(study, model, network)
-        chosen = study_of(study, epochs, model, store, data=data, about=about)
+        about = given.about()
+        own_code = code_option(study, model, given.network)
+        chosen = study_of(study, epochs, model, store, data=given.data, about=about)
         name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,
@@ -235,16 +153,10 @@ def sweep(
             seed=seed,
             store=store.absolute(),
             tracking_uri=uri,
-            data=data,
+            data=given.data,
             about_data=about,
-            download=download,
-            budget=budget_of(
-                max_bytes=max_bytes,
-                max_latency_ms=max_latency_ms,
-                max_ram=max_ram,
-                max_costs=max_,
-                max_drop=max_drop,
-            ),
+            download=given.download,
+            budget=limits.budget(),
             sampler=sampler,
             earlier=tuple(earlier or ()),
             **objectives_of(size_of, minimize),
@@ -253,7 +165,7 @@ def sweep(
             concurrency=concurrency,
             address=address,
             own_model=own_code,
-            **wishes(methods, fix, range_),
+            **space.wishes(),
             scheduler=scheduler,
             phase_bytes=0 if phase_bytes == "0" else parse_bytes(phase_bytes),
         )
@@ -317,7 +229,7 @@ def resume(
         given = {key: value for key, value in given.items() if value is not None}
         options = replace(options, **given, **how)
         if weights is not None:
-            told = {**options.about_data, **about_data(weights=weights)}
+            told = {**options.about_data, **DataOptions(weights=weights).about()}
             options = replace(options, about_data=told)
         job = model is not None and model.endswith(".py") and "network" not in options.about_data
         named, about = str(model) if job else found.study, options.about_data

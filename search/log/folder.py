@@ -20,6 +20,7 @@ from search.store.mlflow_client import StoreError
 from trainables.files import read_inside, write_file
 from trainables.foreign import parse_json, shown
 from trainables.predictions import PREDICTIONS_FILE
+from trainables.samples import SAMPLES_FILE
 
 FRONT_FILE, PAGE_FILE, SETTINGS_FILE = "front.csv", "front.html", "settings.json"
 """Artifacts of the parent run; in the sweep's folder they have the same names."""
@@ -71,6 +72,11 @@ class SweepFolder:
     def predictions(self) -> Path:
         """What the teacher says of each sample, and what is right."""
         return self.path / PREDICTIONS_FILE
+
+    @property
+    def samples(self) -> Path:
+        """What pages show of the samples; it stays in the store."""
+        return self.path / SAMPLES_FILE
 
     @property
     def lock(self) -> Path:

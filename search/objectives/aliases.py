@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from search.objectives.certainty import Paired
 from trainables.metrics import Quality
 
 REGISTERED_PREFIX = "rayduce-"
@@ -29,22 +28,18 @@ class Candidate:
         trial_id: of its trial.
         size: its bytes, in the file by which the sweep searches.
         quality: on the validation split, which selects.
-        beside: the teacher and it on the samples of that split; None (default) where that was not counted.
+        most_lost: the most points of it that it may lose to the teacher, the worse end of their interval;
+            infinite (default) where that is not known.
     """
 
     trial_id: str
     size: float
     quality: float
-    beside: Paired | None = None
+    most_lost: float = math.inf
 
     def lost(self, quality: Quality, teacher: float) -> tuple[float, float]:
-        """Points of ``quality`` that it loses to the teacher's value, and the most that they may be.
-
-        The latter is the worse end of their interval, infinite where that is not known.
-        """
-        if self.beside is None:
-            return quality.lost(self.quality, teacher), math.inf
-        return quality.lost(self.quality, teacher), quality.points(-self.beside.interval().low)
+        """Points of ``quality`` that it loses to the teacher's value, and the most that they may be."""
+        return quality.lost(self.quality, teacher), self.most_lost
 
 
 def aliases(

@@ -32,6 +32,12 @@ share of; of a student, how many the teacher alone gets right, and how many the 
 SPLITS = (VALIDATION, "")
 """What stands before the names of what is measured on each split: validation, test."""
 COUNTS = tuple(prefix + name for prefix in SPLITS for name in (LOST, GAINED))
+LOW, HIGH, LOST_LOW, LOST_HIGH = "quality_low", "quality_high", "lost_low", "lost_high"
+"""Metrics of qualities that are no share of right answers: the ends of their interval, and of that of what is
+lost to the teacher, in the unit of the quality; see :mod:`search.objectives.resampled`."""
+BOUNDS = tuple(prefix + name for prefix in SPLITS for name in (LOW, HIGH, LOST_LOW, LOST_HIGH))
+SURENESS = (*COUNTS, *BOUNDS)
+"""All that is kept of how sure a student's quality is."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,12 @@ def samples_of(metrics: Mapping[str, float], quality: Quality, split: str) -> in
     value = metrics.get(split + SAMPLES, math.nan)
     known = math.isfinite(value) and value >= 1 and value == int(value)
     return int(value) if known and quality.up and (quality.lowest, quality.highest) == (0.0, 1.0) else None
+
+
+def has_intervals(metrics: Mapping[str, float], quality: Quality, split: str) -> bool:
+    """Whether a sweep's qualities on a split have intervals, by a formula or drawn; arguments as above."""
+    drawn = math.isfinite(metrics.get(split + LOW, math.nan))
+    return drawn or samples_of(metrics, quality, split) is not None
 
 
 def share_interval(value: Any, samples: int | None) -> Interval | None:

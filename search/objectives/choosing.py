@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from search.objectives.budget import Budget
-from search.objectives.certainty import COUNTS, VALIDATION
+from search.objectives.certainty import SURENESS, VALIDATION
 from search.objectives.costs import LEAST, cost_of, show_cost
 from search.objectives.on_split import SURE, OnSplit, on_split, reported
 from search.units import show_number
@@ -141,7 +141,7 @@ def _within(
         return Choice(none=f"No student that fits is within {step}; the nearest, {said}.")
     within = fit[lost <= drop]  # whoever is surely within is within
     seen, sure, counted = _row(trials, int(within[0])), None, False
-    names = [name for name in (quality.validation, *COUNTS) if name in trials]
+    names = [name for name in (quality.validation, *SURENESS) if name in trials]
     for place, row in zip(within, trials[names].iloc[within].to_dict("records"), strict=True):
         split = on_split({str(name): value for name, value in row.items()}, teacher, quality, VALIDATION)
         counted = counted or (split is not None and split.lost_between is not None)

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from search.objectives.certainty import CONFIDENCE, Interval, compared, samples_of, share_interval
+from search.objectives.certainty import (
+    CONFIDENCE,
+    LOST_HIGH,
+    LOST_LOW,
+    Interval,
+    compared,
+    samples_of,
+    share_interval,
+)
+from search.objectives.resampled import kept_interval
 from trainables.metrics import Quality
 from trainables.metrics.base import VALIDATION
 
@@ -117,14 +126,37 @@ def on_split(
     samples = samples_of(teacher, quality, prefix)
     own, beside = teacher.get(prefix + quality.name, math.nan), compared(row, samples, prefix)
     lost = quality.lost(float(value), own) if math.isfinite(own) else math.nan
-    between = None
-    if beside is not None and not math.isnan(lost):
+    ends = None
+    if beside is not None:
         found = beside.interval()
-        between = Interval(quality.points(-found.high), quality.points(-found.low))
+        ends = Interval(-found.high, -found.low)
+    elif samples is None:
+        ends = kept_interval(row, prefix, LOST_LOW, LOST_HIGH)
+    between = None
+    if ends is not None and not math.isnan(lost):
+        between = Interval(quality.points(ends.low), quality.points(ends.high))
     split = "validation" if prefix == VALIDATION else "test"
-    return OnSplit(split, quality, float(value), share_interval(value, samples), lost, between)
+    return OnSplit(split, quality, float(value), value_interval(row, value, samples, prefix), lost, between)
+
+
+def value_interval(row: Mapping[Any, Any], value: Any, samples: int | None, prefix: str) -> Interval | None:
+    """The interval of a quality that was measured on a split: by its formula, or else as it was drawn.
+
+    Args:
+        row: of the student or the teacher, by metric.
+        value: the quality.
+        samples: of which it is the share that is right; None where it is no such share.
+        prefix: before the names of the split's metrics.
+    """
+    return kept_interval(row, prefix) if samples is None else share_interval(value, samples)
 
 
 def reported(row: Mapping[Any, Any], teacher: Mapping[str, float], quality: Quality) -> OnSplit | None:
     """On the test split where it was measured, which no choice has seen; else on validation."""
     return on_split(row, teacher, quality, "") or on_split(row, teacher, quality, VALIDATION)
+
+
+def most_lost(row: Mapping[Any, Any], teacher: Mapping[str, float], quality: Quality) -> float:
+    """The worse end of what a student loses on validation, in points; infinite where that is not known."""
+    found = on_split(row, teacher, quality, VALIDATION)
+    return math.inf if found is None or found.lost_between is None else found.most_lost

@@ -203,15 +203,8 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
     arrays = study.read(task, options.data, options.store, _tell_nobody, download=options.download)
     here = task.open(arrays, torch.device("cpu"), 0)
     teacher_recipe = study.teacher_recipe(task)
-    context = study.context(task, teacher_recipe.recipe_id, options.seed)
-    context = with_compute(context, study, options.compute, _tell_nobody)
-    check_students(study.space, context, here, options.budget)
-    if lacking := lacking_features(study.space, context, teacher_recipe, here):
-        context = replace(context, lacking_features=lacking)
-        check_students(study.space, context, here, options.budget)
-    imitated = study.space.imitates(context)
-    views, features, live = _remembered(study, here, context, teacher_recipe) if imitated else (None, 0, ())
-    context = replace(context, teacher_views=views, live_features=live)
+    context, features = _context(study, options, here, teacher_recipe)
+    views, imitated = context.teacher_views, study.space.imitates(context)
 
     kept = cached_teacher(options.store, teacher_recipe)
     given = teacher_recipe.epochs == 0
@@ -270,6 +263,24 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
         not_counted="letting the teacher make training data" if study.space.taught(context) else "",
         notes=notes,
     )
+
+
+def _context(study: Study, options: Options, here: LoadedTask, teacher: Recipe) -> tuple[Context, int]:
+    """What students are drawn for, and bytes of the teacher's inner features kept for each view.
+
+    Raises:
+        Problem: no student can be within the limits.
+    """
+    context = study.context(teacher.task, teacher.recipe_id, options.seed)
+    context = with_compute(context, study, options.compute, _tell_nobody)
+    check_students(study.space, context, here, options.budget)
+    if lacking := lacking_features(study.space, context, teacher, here):
+        context = replace(context, lacking_features=lacking)
+        check_students(study.space, context, here, options.budget)
+    if not study.space.imitates(context):
+        return replace(context, teacher_views=None, live_features=()), 0
+    views, features, live = _remembered(study, here, context, teacher)
+    return replace(context, teacher_views=views, live_features=live), features
 
 
 def _concurrency(options: Options, device: torch.device) -> tuple[int, float]:

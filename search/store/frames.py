@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from search.objectives.certainty import COUNTS
+from search.objectives.certainty import BOUNDS, COUNTS
 from search.objectives.front import front_so_far
 from search.objectives.mark import MARK_TAG, RuntimeMark
 from search.store.mlflow_client import (
@@ -224,7 +224,7 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
     quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
     qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
     costs = {metric.name: WHOLE if metric.whole else REAL for metric in costs_of(quality)}
-    counts = dict.fromkeys(COUNTS, WHOLE)
+    counts = dict.fromkeys(COUNTS, WHOLE) | dict.fromkeys(BOUNDS, REAL)
     columns = {**_BEFORE_METRICS, **qualities, **costs, **counts, **_AFTER_METRICS}
     rows, marked = [], []
     for run in runs:

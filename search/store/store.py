@@ -214,7 +214,7 @@ class Store:
         (``<sweep>/<trial>`` that made the student), continues (the trial that it takes up again),
         trained_with (the trial that trained it beside its own student: a row, and no trial, of its own).
         Qualities and costs that the sweep's metric brings along (:attr:`Sweep.quality`) stand behind it and
-        behind ``seconds``, then the :data:`search.objectives.certainty.COUNTS`. ``feasible`` is whether the
+        behind ``seconds``, then the :data:`search.objectives.certainty.SURENESS`. ``feasible`` is whether the
         trial, as far as it got, is within the sweep's budget.
         ``front`` is what the sweep marked, once it has finished; before that, the feasible finished trials
         not dominated in validation quality and what the sweep minimises so far.

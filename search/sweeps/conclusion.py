@@ -12,10 +12,11 @@ from optuna.distributions import distribution_to_json
 
 from search.log.folder import FRONT_FILE, SETTINGS_FILE
 from search.objectives.aliases import Candidate, aliases
-from search.objectives.certainty import GAINED, LOST, compared, samples_of
+from search.objectives.certainty import SURENESS
 from search.objectives.costs import cost_of
 from search.objectives.families import families_text
 from search.objectives.mark import MARK_NAME, MARK_TAG, NO_MARK, RuntimeMark
+from search.objectives.on_split import most_lost
 from search.objectives.yardstick import Yardstick
 from search.options import amount_in_words
 from search.planning.compute import epochs_in_words
@@ -130,7 +131,7 @@ def tell_front(
     """
     quality = yardstick.quality
     last = {*(each.name for each in quality.reported), "latency_ms", *(cost.name for cost in quality.costs)}
-    last |= {LOST, GAINED}
+    last |= {name for name in SURENESS if not name.startswith(VALIDATION)}
     for trial_id, record in records.items():
         was, record.front = record.front, trial_id in front
         if not (was or record.front):
@@ -165,13 +166,12 @@ def finish_sweep(
         mark: what ONNX Runtime's own quantization made of the teacher; default nothing is known of it.
     """
     quality = yardstick.quality
-    samples = samples_of(yardstick.teacher, quality, VALIDATION)
     candidates = {
         trial_id: Candidate(
             trial_id,
             metrics[yardstick.size],
             metrics[quality.validation],
-            compared(metrics, samples, VALIDATION),
+            most_lost(metrics, yardstick.teacher, quality),
         )
         for trial_id in front
         for metrics in [records[trial_id].metrics]

@@ -17,6 +17,7 @@ from search.planning.limits import cost_before
 from search.problem import Problem
 from search.reporter import Reporter
 from search.sweeps.answering import TeacherAnswers, answers_of_file
+from search.sweeps.exhibits import Exhibits
 from search.sweeps.marking import WAIT_SECONDS, Marking
 from search.sweeps.measuring import evaluate_packed
 from search.sweeps.records import sweep_tag
@@ -139,26 +140,35 @@ def prepare(
     inputs = TrialInputs(
         jobs.data, settings, teachers, given=given, routes=ray.put(routes), products=products
     )
-    answers = TeacherAnswers(request.folder.predictions, request.yardstick.quality)
+    exhibits = Exhibits(request.folder.samples, request.task, request.arrays)
+    answers = TeacherAnswers(request.folder.predictions, request.yardstick.quality, exhibits)
     prepared = Prepared(context, file, inputs, request.yardstick, marking, why_live, answers)
+    teacher = _measured(prepared, request, facts, tracker, reporter)
+    marking.look(WAIT_SECONDS)
+    return replace(prepared, yardstick=replace(request.yardstick, teacher=teacher))
+
+
+def _measured(
+    prepared: Prepared, request: Request, facts: Mapping[str, str], tracker: SweepTracker, reporter: Reporter
+) -> dict[str, float]:
+    """What the teacher is on the validation split; ``tracker``, with ``facts``, and ``reporter`` are told."""
+    file, quality, size = prepared.teacher_file, prepared.yardstick.quality, prepared.yardstick.size
     validation = prepared.evaluate_teacher("validation")
-    quality = prepared.yardstick.quality
     reporter.remark(
-        f"{'the teacher' if recipe.epochs else 'your network'}: {quality.label} "
+        f"{'the teacher' if request.teacher_recipe.epochs else 'your network'}: {quality.label} "
         f"{quality.text(validation[quality.name])} on validation, {show_bytes(len(file))}"
     )
     own = {each.name for each in quality.reported}
     teacher = {VALIDATION + name if name in own else name: value for name, value in validation.items()}
     teacher["packed_bytes"] = float(len(file))
-    if prepared.yardstick.size not in teacher:  # by which students are compared with it
-        size = cost_before(file, prepared.yardstick.size)
-        teacher |= {} if size is None else {prepared.yardstick.size: size}
+    if size not in teacher:  # by which students are compared with it
+        cost = cost_before(file, size)
+        teacher |= {} if cost is None else {size: cost}
     teacher |= request.answers
     # A page that is open while the sweep runs shows the teacher from the start.
     told = {f"teacher_{name}": value for name, value in teacher.items()}
-    tracker.annotate(SWEEP, told, facts, answers.files)
-    marking.look(WAIT_SECONDS)
-    return replace(prepared, yardstick=replace(request.yardstick, teacher=teacher))
+    tracker.annotate(SWEEP, told, facts, prepared.answers.files)
+    return teacher
 
 
 def _as_given(request: Request) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from search.objectives.certainty import COUNTS
+from search.objectives.certainty import SURENESS
 from search.objectives.yardstick import Yardstick
 from search.reporter import Watcher
 from search.sampling.samplers import CONTINUES
@@ -25,9 +25,10 @@ from search.tracking.record import Record, kept_metrics, standing
 from search.tracking.tracker import SweepTracker
 from search.tracking.trained import SHARED_EPOCHS
 from search.tracking.values import signature_tags
-from trainables.files import TENSORS_FILE
+from trainables.files import TENSORS_FILE, write_file
 from trainables.naming import summary
 from trainables.recipe import Recipe, recipe_from_dict
+from trainables.tracebacks import TRACEBACK, TRACEBACK_FILE, traceback_text, without_secrets
 from trainables.training.trial_folder import STUDENT_FILE, StoreTrouble
 
 EPOCH_METRICS = ("loss", "packed_bytes", "seconds", SHARED_EPOCHS, "shared_seconds")
@@ -73,7 +74,7 @@ class TrialEvents(Callback):
             if record.state == "finished":
                 record.over = yardstick.over(record.metrics)
         kept = kept_metrics(yardstick.quality)
-        self._qualities, self._costs, self._kept = kept.qualities, (*kept.costs, *COUNTS), kept.names
+        self._qualities, self._costs, self._kept = kept.qualities, (*kept.costs, *SURENESS), kept.names
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._ray_trials = trials
@@ -158,7 +159,7 @@ class TrialEvents(Callback):
         record.machine = result.get("latency_machine", "")
         record.copied_from = result.get("copied_from", "")
         if error:
-            state, record.reason = "failed", root_cause(text)
+            state, record.reason = "failed", root_cause(without_secrets(text))
         elif state == "finished":
             folder = self._tracker.folder.trials / record.trial_id
             record.packed_file = folder / STUDENT_FILE
@@ -166,6 +167,10 @@ class TrialEvents(Callback):
             for number, each in enumerate(result.get("peers", ()), 2):  # before the end that they come with
                 self._finish_peer(record, number, each, folder / str(number) / STUDENT_FILE)
         record.state = "pruned" if state == "running" else state
+        if record.state == "failed" and (whole := result.get(TRACEBACK, "") or traceback_text(text)):
+            folder = self._tracker.folder.trials / record.trial_id
+            folder.mkdir(parents=True, exist_ok=True)
+            write_file(folder / TRACEBACK_FILE, whole.encode(errors="replace"))
         for peer in self.records.values():  # begun to be noted by a driver that was killed
             if record.state != "finished" and peer.trained_with == record.trial_id and not peer.ended:
                 peer.state, peer.reason = "failed", "the training that it was part of has not finished"
@@ -205,7 +210,8 @@ class TrialEvents(Callback):
             record.over = self._yardstick.over(record.metrics)
             left = self._join(record)
             tags |= standing(record)
-        files = {}
+        told = self._tracker.folder.trials / record.trial_id / TRACEBACK_FILE
+        files = {TRACEBACK_FILE: told} if record.state == "failed" and told.exists() else {}
         if record.packed_file is not None:
             files = {STUDENT_FILE: record.packed_file}
             if (contents := record.packed_file.with_name(TENSORS_FILE)).exists():

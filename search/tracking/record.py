@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.objectives.certainty import COUNTS
+from search.objectives.certainty import SURENESS
 from search.store.mlflow_client import FEASIBLE_TAG, FRONT_TAG
 from search.tracking.notes import Student
 from search.tracking.trained import Trained
@@ -110,7 +110,7 @@ class Kept:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, what was counted beside the teacher, and the epoch."""
-        return (*self.costs, *self.qualities, *COUNTS, "epoch")
+        return (*self.costs, *self.qualities, *SURENESS, "epoch")
 
 
 def kept_metrics(quality: Quality) -> Kept:

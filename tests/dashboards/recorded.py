@@ -10,10 +10,19 @@ from search.objectives.certainty import Paired, counts_of
 from search.store.answers import TRUE
 from search.tracking.delivery import SWEEP
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, kept, tracker
+from trainables.files import TENSORS_FILE
 from trainables.predictions import PREDICTIONS_FILE, predictions_json
+from trainables.samples import Samples, mark_of, picture, samples_json
+from trainables.sealed import sealed
+from trainables.tracebacks import TRACEBACK_FILE
 
 SAMPLES = 1000
 TEACHER_WRONG = 20
+TRACEBACK_TEXT = (
+    'Traceback (most recent call last):\n  File "net.py", line 3, in forward\nValueError: no room <b>'
+)
+PICTURES = 60
+"""Samples that are kept; of those behind them only numbers are known."""
 STUDENTS = {
     # trial: bytes, samples it gets wrong that the teacher gets right, the reverse, latency, method
     "00000": (4_000, 90, 2, 0.10, "in_place_distillation"),
@@ -34,6 +43,43 @@ def answers_of_student(lost: int, gained: int) -> tuple[np.ndarray, np.ndarray, 
     return true, teacher, student
 
 
+def contents(size: int) -> bytes:
+    """What a student's file of so many bytes holds: a head that is most of it."""
+    shares = {"stem.weight": 0.25, "head.weight": 0.75}
+    tensors = [
+        {
+            "name": name,
+            "shape": [2, 2],
+            "codec": "Packed",
+            "bits": 4.0,
+            "sparsity": 0.0,
+            "bytes": share * size,
+            "entropy_bytes": share * size,
+            "share": share,
+            "levels": [[0.0, 3], [1.0, 1]],
+        }
+        for name, share in shares.items()
+    ]
+    costs = {"macs": 100, "weights": 4, "onnx_bytes": 50, "activation_bytes": 10, "latency_share": None}
+    layers = [
+        {"name": name.removesuffix(".weight"), "packed_bytes": int(share * size), **costs}
+        for name, share in shares.items()
+    ]
+    return sealed({"tensors": tensors, "layers": layers})
+
+
+def pictures(true: np.ndarray) -> Samples:
+    """A picture of each of the first samples: a bright pixel in the column of its class."""
+    shown = {}
+    for number in range(PICTURES):
+        pixels = np.zeros((1, 8, 10), dtype=np.uint8)
+        pixels[0, :, true[number]] = 255
+        shown[number] = picture(pixels)
+    names = tuple(f"digit {each}" for each in range(10))
+    splits = dict.fromkeys(("validation", "test"), shown)
+    return Samples("image", names, splits, dict.fromkeys(splits, mark_of(true)))
+
+
 def recorded(blank: Path, folder: Path) -> Path:
     """A store with the sweep ``digits-1``: four students, one trial that ended early, one that failed."""
     copy_blank(blank, folder)
@@ -50,6 +96,7 @@ def recorded(blank: Path, folder: Path) -> Path:
     }
     numbers |= {"teacher_validation_samples": SAMPLES, "teacher_samples": SAMPLES}
     sweep.annotate(SWEEP, numbers, {}, {PREDICTIONS_FILE: sweep.folder.predictions})
+    sweep.folder.samples.write_bytes(samples_json(pictures(true)))
     for trial, (size, lost, gained, latency, method) in STUDENTS.items():
         _, _, said = answers_of_student(lost, gained)
         pair = Paired.of(teacher == true, said == true)
@@ -66,7 +113,8 @@ def recorded(blank: Path, folder: Path) -> Path:
             tags={"front": "true"},
         )
         content = predictions_json({"validation": said, "test": said})
-        sweep.annotate(trial, {}, {}, kept(sweep, trial, {PREDICTIONS_FILE: content}))
+        files = {PREDICTIONS_FILE: content, TENSORS_FILE: contents(size)}
+        sweep.annotate(trial, {}, {}, kept(sweep, trial, files))
     add_trial(
         sweep,
         "00004",
@@ -75,6 +123,7 @@ def recorded(blank: Path, folder: Path) -> Path:
         tags={"reason": "after epoch 2, it is number 4 of 4"},
     )
     add_trial(sweep, "00005", {}, state="failed", tags={"reason": "ValueError: no room"})
+    sweep.annotate("00005", {}, {}, kept(sweep, "00005", {TRACEBACK_FILE: TRACEBACK_TEXT.encode()}))
     sweep.finish_sweep("finished", {}, {}, {})
     sweep.close()
     return folder

@@ -29,10 +29,13 @@ from dashboards.report import front_html
 from rayduce.commands.app import app as commands
 from search.objectives.importance import importance_spread
 from search.store.answers import answers_of, not_told_apart
+from search.store.remaining import ending_seconds, seconds_each
 from search.store.store import Store, StoreError, open_store
+from search.store.tracebacks import traceback_of
 from tests.dashboards.frames import sweep, trials
 from tests.dashboards.recorded import answers_of_student, recorded
 from tests.dashboards.test_app import ask, words
+from trainables.samples import Samples, samples_json
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +167,87 @@ def test_two_students_stand_side_by_side(client: FlaskClient, app: Dash, store: 
         )
 
 
+def mistaken(client: FlaskClient, app: Dash, store: Store, **values: Any) -> dict[str, Any]:
+    search = f"?left={run_of(store, '00001')}&right={run_of(store, '00000')}"
+    values = {"url__search": search, "url__pathname": "/pair", **values}
+    found: dict[str, Any] = ask(client, app, "gallery.hidden", **values)
+    return found
+
+
+def test_the_samples_that_a_student_gets_wrong_are_shown(
+    client: FlaskClient, app: Dash, store: Store
+) -> None:
+    told = mistaken(client, app, store)
+    cards = json.dumps(told["samples"]["children"])
+    # The teacher gets 0 to 19 wrong; the left student 20 to 33 too, and the right one 20 to 109.
+    assert told["gallery"]["hidden"] is False and cards.count('"Figure"') == 24
+    assert [each["label"] for each in told["part"]["options"]][-1] == "73 to 90 of 90"
+    run = store.sweep("digits-1").run_id
+    assert f"/sample/{run}/test/20.png" in cards and "test sample 20, digit 0" in cards
+    assert "digit 0, as the teacher says" in cards and "digit 3" in cards
+    only = mistaken(client, app, store, wrong__value="right")
+    assert "/test/34.png" in json.dumps(only["samples"]) and "/test/33.png" not in json.dumps(only["samples"])
+    assert mistaken(client, app, store, wrong__value="left")["part"]["options"][0]["label"] == "none"
+    beyond = json.dumps(mistaken(client, app, store, part__value="48")["samples"])
+    assert "test 109" in beyond or "test 68" in beyond
+    assert "This sample is not kept" in beyond, "only the first are"
+
+
+def test_a_trial_shows_its_own_mistakes(client: FlaskClient, app: Dash, store: Store) -> None:
+    at = {"url__search": "", "url__pathname": f"/trial/{run_of(store, '00001')}"}
+    told = mistaken(client, app, store, **at)
+    text = words(told["mistaken"]["children"])
+    assert "gets 14 wrong that the teacher gets right, and 3 right that the teacher gets wrong" in text
+    assert "Most often it takes digit" in text and json.dumps(told["samples"]).count('"Figure"') == 14
+    for path in (f"/trial/{run_of(store, '00004')}", "/trial/" + "0" * 32, "/progress"):
+        assert mistaken(client, app, store, url__search="", url__pathname=path)["gallery"]["hidden"] is True
+
+
+def test_only_samples_of_the_store_are_handed_out(client: FlaskClient, store: Store) -> None:
+    run = store.sweep("digits-1").run_id
+    answer = client.get(f"/sample/{run}/test/21.png")
+    assert answer.status_code == 200 and answer.mimetype == "image/png"
+    assert answer.data.startswith(b"\x89PNG") and answer.headers["X-Content-Type-Options"] == "nosniff"
+    part = client.get(f"/sample/{run}/test/21.png", headers={"Range": "bytes=0-7"})
+    assert part.status_code == 206 and part.data == answer.data[:8]
+    for wrong in (
+        f"{run}/test/999.png",
+        f"{run}/test/21.wav",
+        f"{run}/train/1.png",
+        f"{'0' * 32}/test/1.png",
+    ):
+        assert client.get(f"/sample/{wrong}").status_code == 404
+
+
+@pytest.mark.parametrize("content", [None, b"{}", samples_json(Samples("text", (), {"test": {1: "<b>"}}))])
+def test_without_samples_mistakes_have_their_numbers(blank: Path, tmp_path: Path, content: Any) -> None:
+    store = open_store(recorded(blank, tmp_path / "store"))
+    path = store.folder / "sweeps" / "digits-1" / "samples.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    live = Live(store)
+    live.read()
+    app = create_app(live)
+    with app.server.test_client() as client:
+        text = words(mistaken(client, app, store)["samples"]["children"])
+    says = {None: "No samples are kept", b"{}": "it has no checksum"}.get(content, "are of other data")
+    assert says in text and "test 20" in text and "0, as the teacher says" in text
+
+
+def test_a_failed_trial_has_its_traceback_and_no_empty_charts(
+    client: FlaskClient, app: Dash, store: Store
+) -> None:
+    told = ask(client, app, "trial-head.children", url__pathname=f"/trial/{run_of(store, '00005')}")
+    text = words(told["trial-head"]["children"])
+    assert 'File "net.py", line 3, in forward' in text and "ValueError: no room <b>" in text
+    assert told["trained"]["hidden"] and told["shipped"]["hidden"]
+    fine = ask(client, app, "trial-head.children", url__pathname=f"/trial/{run_of(store, '00001')}")
+    assert "Traceback" not in words(fine["trial-head"]["children"]) and not fine["trained"]["hidden"]
+    with pytest.raises(StoreError, match=r"no file 'traceback\.txt'"):
+        traceback_of(store, run_of(store, "00001"))
+
+
 def test_which_class_is_taken_for_which() -> None:
     true, _, said = answers_of_student(30, 20)
     found = confusions(true, said)
@@ -256,6 +340,92 @@ def test_progress_says_whether_it_is_done() -> None:
     assert "51 % more hypervolume in the last 50 trials" in text and "would add about" in text
     assert "Too few trials to say" in verdict(growing.iloc[:8], running=False, left=0)
     assert verdict(GROWN.iloc[:0], running=True, left=5) == "No trial has ended yet."
+
+
+def test_the_time_left_has_what_comes_after_the_last_trial() -> None:
+    start = pd.Timestamp("2026-01-02 03:04", tz="UTC")
+
+    def after(seconds: float) -> pd.Timestamp:
+        return start + pd.Timedelta(seconds=seconds)
+
+    frame = trials({"end_time": after(10)}, {"end_time": after(20), "front": True})
+    going = sweep(state="running", start_time=start, params={"trials": "4"})
+    assert figures.seconds_left(frame, going, after(20)) == 20
+    assert figures.seconds_left(frame, going, after(25), 30.0) == 45
+    done = sweep(state="running", start_time=start, params={"trials": "2"})
+    assert figures.seconds_left(frame, done, after(30), 30.0) == 20, "it is being measured"
+    assert figures.seconds_left(frame, done, after(90), 30.0) == 0
+    # An earlier sweep took from its last trial's end at 20 s to 200 s, of which 5 come once.
+    assert seconds_each(frame, start, 200.0) == 175
+    assert ending_seconds(3, 175.0) == 530 and ending_seconds(0) == 7.5
+    assert seconds_each(frame.assign(front=False), start, 200.0) is None
+
+
+def shaped(width: float, quality: float, size: int, run: str, **more: Any) -> dict[str, Any]:
+    values = {"model": "resnet", "depth": 2.0, "width": width, "packed_bytes": size, "run_id": run}
+    return {**values, "validation_accuracy": quality, **more}
+
+
+def test_students_of_one_shape_are_paired_once_each() -> None:
+    left = trials(
+        shaped(0.5, 0.90, 10_000, "a"),
+        shaped(0.51, 0.91, 10_000, "b"),
+        shaped(1.0, 0.95, 40_000, "c"),
+        shaped(0.25, 0.80, 4_000, "d", state="pruned"),
+    )
+    right = trials(
+        shaped(0.5, 0.92, 5_000, "e"),
+        shaped(1.2, 0.99, 20_000, "f"),
+        shaped(1.0, 0.94, 20_000, "g"),
+        shaped(0.25, 0.85, 2_000, "h"),
+        shaped(1.0, 0.99, 20_000, "i", depth=3.0),
+        shaped(1.0, 0.99, 20_000, "j", feasible=False, model="plain"),
+    )
+    found = figures.matched(left, right, sweep().quality, "packed_bytes")
+    pairs = found.pairs[["run_id_left", "run_id_right"]].to_numpy().tolist()
+    assert pairs == [["a", "e"], ["c", "g"]], "b is near e, too, and a nearer"
+    assert found.pairs["gain"].tolist() == pytest.approx([2.0, -1.0]) and found.mean == pytest.approx(0.5)
+    assert found.smaller == pytest.approx(0.5) and found.between is None, "two pairs say nothing of others"
+    many = [shaped(1.1**i, 0.9, 1_000, f"l{i}") for i in range(8)]
+    others = [shaped(1.1**i, 0.9 + i / 1000, 500, f"r{i}") for i in range(8)]
+    sure = figures.matched(trials(*many), trials(*others), sweep().quality, "packed_bytes")
+    assert sure.between is not None and 0 < sure.between.low < sure.mean < sure.between.high
+    assert figures.matched(left.iloc[:0], right, sweep().quality, "packed_bytes").pairs.empty
+
+
+def test_a_comparison_is_of_the_first_trials_or_of_all_and_within_the_limits() -> None:
+    def at(second: int) -> pd.Timestamp:
+        return pd.Timestamp("2026-01-02 03:05", tz="UTC") + pd.Timedelta(seconds=second)
+
+    one = trials(shaped(1.0, 0.9, 9_000, "a", end_time=at(0)))
+    two = trials(
+        shaped(1.0, 0.8, 8_000, "b", end_time=at(1)),
+        shaped(1.0, 0.99, 100, "c", end_time=at(2), feasible=False),
+        shaped(1.0, 0.95, 7_000, "d", end_time=at(3)),
+    )
+    sides = [figures.Side("one", sweep(), one), figures.Side("two", sweep(), two)]
+    assert figures.compare(sides).counts == (1, 1)
+    every = figures.compare(sides, every=True)
+    assert every.counts == (1, 3) and every.budget == 1
+    assert every.points["within"].tolist() == [True, True, False, True]
+    assert not every.points["front"][2] and every.qualities["two"].min() == 7.0
+    assert every.sizes["two"].max() == 95.0, "0.99 is over the limits"
+    grown = every.growth[every.growth["side"] == "two"]["hypervolume"].tolist()
+    assert grown[0] == grown[1] < grown[2], "so it covers nothing"
+
+
+def test_the_page_compares_pairs(client: FlaskClient, app: Dash) -> None:
+    sides = {
+        "left-side__value": "method in_place_distillation",
+        "right-side__value": "method quantized_distillation",
+    }
+    told = ask(client, app, "fronts.figure", **sides, **{"how-many__value": "all"})
+    assert "1 of In place distillation and 4 of Quantized distillation" in words(told["budget"]["children"])
+    text = words(told["at"]["children"])
+    assert "1 pair of one architecture" in text and "is better in 1 and worse in 0" in text
+    assert "/pair?left=" in json.dumps(told["at"])
+    first = ask(client, app, "fronts.figure", **sides, **{"how-many__value": "equal"})
+    assert "Of each the first 1 trial that ended" in words(first["budget"]["children"])
 
 
 def test_reasons_of_one_kind_have_ranges() -> None:

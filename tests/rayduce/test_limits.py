@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 
-from rayduce.commands.limits import budget_of, objectives_of
+from rayduce.commands.limits import LimitOptions, objectives_of
 from search.objectives.budget import NO_LIMITS, Budget
 from search.problem import Problem
-
-NOTHING: dict[str, Any] = {
-    "max_bytes": None, "max_latency_ms": None, "max_ram": None, "max_costs": None, "max_drop": None,
-}  # fmt: skip
 
 
 def test_limits_with_an_option_of_their_own_and_those_by_name_are_one_budget() -> None:
@@ -24,9 +20,11 @@ def test_limits_with_an_option_of_their_own_and_those_by_name_are_one_budget() -
         "max_drop": 1.0,
     }
     limits = {"packed_bytes": 16_000, "latency_ms": 2.0, "ram_bytes": 262_144, "macs": 2_000_000}
-    assert budget_of(**asked) == Budget({**limits, "onnx_bytes": 1_500_000, "mean_bits": 4.5}, 1.0)
-    assert budget_of(**NOTHING) == NO_LIMITS
-    assert budget_of(**{**NOTHING, "max_costs": ["packed_bytes=16000"]}).limits == {"packed_bytes": 16_000}
+    assert LimitOptions(**asked).budget() == Budget(
+        {**limits, "onnx_bytes": 1_500_000, "mean_bits": 4.5}, 1.0
+    )
+    assert LimitOptions().budget() == NO_LIMITS
+    assert LimitOptions(max_costs=["packed_bytes=16000"]).budget().limits == {"packed_bytes": 16_000}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +48,7 @@ def test_limits_with_an_option_of_their_own_and_those_by_name_are_one_budget() -
 )
 def test_what_is_no_limit_is_told(asked: dict[str, Any], told: str) -> None:
     with pytest.raises(Problem, match=told):
-        budget_of(**{**NOTHING, **asked})
+        LimitOptions(**asked).budget()
 
 
 def test_objectives_go_by_the_names_of_metrics() -> None:

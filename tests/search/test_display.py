@@ -101,5 +101,15 @@ def test_what_is_going_on_and_the_time_are_one_line_of_a_terminal(ended: int) ->
         )
         rendered = console.render_lines(display.rendered())
     lines = ["".join(segment.text for segment in line).rstrip() for line in rendered]
-    assert "training the teacher: e" in lines[0] and re.search(r"  0 s(, about 0 s left)?$", lines[0])
+    assert "training the teacher: e" in lines[0] and re.search(r"  0 s(, about 8 s left)?$", lines[0])
     assert len(lines) == 1 or lines[1].endswith("3 of 20 trials")
+
+
+def test_the_time_left_has_the_front_that_will_be_measured() -> None:
+    display = Display(Console(file=io.StringIO(), width=100), "digits-1", 3)
+    display.say("training students")
+    display.changed({str(n): record(str(n), state="finished", front=True) for n in range(2)})
+    assert display._time_left(2, 0.0) == "0 s, about 10 s left", "two students and what comes once"
+    display.changed({str(n): record(str(n), state="finished", front=n < 2) for n in range(3)})
+    display.say("measuring the front on the test split")
+    assert display._time_left(3, 0.0) == "0 s, about 10 s left", "no longer a trial, and yet not done"

@@ -142,7 +142,8 @@ def test_what_a_server_lacks_of_the_end_arrives_later(
         assert publish(later, "digits-1", lambda name: "<html>") == ""
         run_ids = later.run_ids
         later.abandon()
-    unsure = {alias for alias in ALIASES if not alias.startswith("surely")}  # without predictions
+    # These trials left no predictions.
+    unsure = {alias for alias in ALIASES if not alias.startswith("surely")}
     assert set(client.get_registered_model("rayduce-digits").aliases) == unsure
     smallest = client.get_model_version_by_alias("rayduce-digits", "smallest")
     assert smallest.run_id == run_ids["00001"]

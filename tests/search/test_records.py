@@ -112,3 +112,28 @@ def test_a_recipe_that_is_none_is_told(tmp_path):
         StoreError, match=r"recipe of the trial 00000 that this version cannot read: .*unknown"
     ):
         records_of([start], tmp_path, quality_of("accuracy"))
+
+
+def test_a_failed_trial_keeps_its_whole_traceback(tmp_path):
+    tracker = SweepTracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path, "digits", "fails")
+    tracker.open({}, {"rayduce.metric": "accuracy"})
+    events = TrialEvents(tracker, Silent(), Yardstick(ACCURACY, {}))
+    error = tmp_path / "error.txt"
+    error.write_text('\x1b[36mray::run()\x1b[39m\n  File "net.py", line 3\nOSError: http://a:b@c/d\n')
+    whole = "Traceback (most recent call last):\nValueError: no"
+    for name, file, result in (
+        ("00000", None, {"epoch": 0, "state": "failed", "reason": "ValueError: no", "traceback": whole}),
+        ("00001", str(error), {}),
+        ("00002", None, {}),
+    ):
+        config = {"recipe": canonical_json(RECIPE), "trial": name}
+        trial = SimpleNamespace(trial_id=name, config=config, error_file=file)
+        events.on_step_begin(0, [trial])
+        events.on_trial_start(0, [], trial)
+        events.ended(name, result, error=not result)
+    tracker.close()
+    kept = {path.parent.name: path.read_text() for path in tracker.folder.trials.glob("*/traceback.txt")}
+    assert kept == {"00000": whole, "00001": 'ray::run()\n  File "net.py", line 3\nOSError: http://***@c/d'}
+    assert events.records["00001"].reason == "OSError: http://***@c/d"
+    delivered = {path.read_text() for path in (tmp_path / "artifacts").rglob("traceback.txt")}
+    assert delivered == set(kept.values())

@@ -22,6 +22,7 @@ from search.tracking.delivery import SWEEP
 from search.tracking.values import signature_tags
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, kept, tracker
 
+ENDS = ("quality_low", "quality_high", "lost_low", "lost_high")
 DTYPES = {
     "run_id": "string",
     "trial_id": "string",
@@ -53,6 +54,8 @@ DTYPES = {
     "validation_gained_answers": "Int64",
     "lost_answers": "Int64",
     "gained_answers": "Int64",
+    **dict.fromkeys((f"validation_{end}" for end in ENDS), "float64"),
+    **dict.fromkeys(ENDS, "float64"),
     "trained": "float64",
     "front": "bool",
     "recipe_id": "string",

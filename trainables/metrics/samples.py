@@ -98,11 +98,37 @@ OF_CLASSES: Mapping[str, Score] = {
 }
 """By the name of the quality; outputs are logits, (n, classes), and targets the numbers of classes, (n,)."""
 
+FROM_SAID = ("accuracy", "macro_f1", "balanced_accuracy")
+"""Those that the classes alone decide, see :func:`of_said`."""
+
 OF_NUMBERS: Mapping[str, Score] = {
     "mean_absolute_error": mean_absolute_error,
     "mean_squared_error": mean_squared_error,
 }
 """By the name of the quality; outputs and targets have one shape, the first axis of which counts samples."""
+
+
+def of_said(quality: str) -> Score | None:
+    """How a quality follows from the class that a network says of each sample; None where it takes more.
+
+    An area under the curve ranks samples by their shares of a class, and errors are of numbers: neither is
+    kept with predictions.
+
+    The function takes two int64 arrays of shape (n,), what was said and what is true, such as columns of
+    :mod:`trainables.predictions`, whole or drawn again for a bootstrap.
+
+    Args:
+        quality: its name.
+    """
+    score = OF_CLASSES.get(quality) if quality in FROM_SAID else None
+    if score is None:
+        return None
+
+    def of_classes(said: np.ndarray, true: np.ndarray) -> float:
+        classes = 1 + int(max(said.max(), true.max()))
+        return score(np.eye(classes, dtype=np.float32)[said], true)
+
+    return of_classes
 
 
 def _counts(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from trainables.data.telling import Tell
 from trainables.interfaces.base import Interface
 from trainables.memory import Memory
 from trainables.part import Part
+from trainables.samples import Samples
 
 Arrays = Mapping[str, np.ndarray]
 """A task's data as named arrays: what travels through an object store."""
@@ -147,6 +148,19 @@ class Task(Part):
     def preprocessing(self) -> dict[str, Any]:
         """How what is stored becomes inputs, for who deploys a student; empty: the interface says it all."""
         return {}
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """What people see or hear of samples, such as those that students get wrong.
+
+        Args:
+            arrays: the task's data.
+            split: of the samples.
+            index: int64, shape (n,); their numbers within it.
+
+        Returns:
+            The samples ``index`` of the split; None (default) where nothing can be shown.
+        """
+        return None
 
     @abstractmethod
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainables.interfaces import Classifier
 from trainables.memory import Whole
+from trainables.samples import Samples
 from trainables.tasks.base import SPLITS, Arrays, LoadedTask, Task
 from trainables.tasks.images import ImageTask
 
@@ -69,6 +70,11 @@ class Grouped(Task):
     def preprocessing(self) -> dict[str, Any]:
         """The other task's."""
         return self.of.preprocessing
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """The other task's; groups have no names."""
+        found = self.of.shown_samples(arrays, split, index)
+        return None if found is None else replace(found, classes=())
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """The other task's."""

@@ -124,6 +124,11 @@ class ImageFolder(ImageTask):
         return None if self.mean is None or self.std is None else Scaling(self.mean, self.std)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The folders' names."""
+        return self.classes
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """(channels, height, width)."""
         return (self.channels, *self.image_size)

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainables.arrays import shared_tensor
-from trainables.calling import main_output
 from trainables.data.kept import sha256_of
-from trainables.data.order import permutation, step_sizes
 from trainables.data.placed import Placed
 from trainables.interfaces import Classifier
-from trainables.memory import Memory, Whole
+from trainables.memory import Whole
 from trainables.ranges import Range
-from trainables.tasks.augmentation import augment, mix
-from trainables.tasks.base import SPLITS, Arrays, Batch, LoadedTask, Task
-from trainables.tasks.scoring import scored
+from trainables.samples import Samples, picture
+from trainables.tasks.augmentation import augment
+from trainables.tasks.base import SPLITS, Arrays, LoadedTask, Task
+from trainables.tasks.loaded_classes import Key, LoadedClasses, Serving
 
 EVALUATION_BATCH_SIZE = 500
 """Images that are measured at a time, of up to 28x28 pixels; see :func:`evaluation_batch_size`."""
-
-SHARED_SEED = 2**31
-"""Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
 
 VIEWS_VERSION = 1
 """To be raised whenever a shared view of the same data changes; outputs kept for it are then recomputed."""
@@ -85,6 +79,17 @@ class ImageTask(Task):
         """One image in, logits out."""
         return Classifier(self.input_shape)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, by number; empty (default) where their numbers say it all."""
+        return ()
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """The images."""
+        images = arrays[f"{split}_images"]
+        found = {int(number): picture(np.asarray(images[number])) for number in index}
+        return Samples("image", self.class_names, {split: found})
+
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """A classifier needs nothing else."""
         return {}
@@ -116,23 +121,23 @@ class ImageTask(Task):
         )
 
 
-class LoadedImages:
+class LoadedImages(LoadedClasses):
     """Images and labels of all splits, in memory or in mapped files; see :mod:`trainables.data.placed`.
+
+    Inputs are float32, scaled as the task says, channels last in memory.
 
     Args:
         arrays: per split ``<split>_images``, uint8 of shape (n, channels, height, width), and
             ``<split>_labels``, int64 of shape (n,). They may be read-only and are never written to.
         device: where batches appear.
         seed: drives shuffling and augmentation.
-        batch_size: images per training step; the last step of an epoch may see fewer, but never one
-            alone, which batch normalisation cannot use: it joins the step before.
+        batch_size: images per training step, see :class:`trainables.tasks.loaded_classes.Serving`.
         padding: see :func:`trainables.tasks.augmentation.augment`.
         flip: likewise.
         scaling: how pixels become inputs; None (default): to [-1, 1].
         quality: what is measured; default the accuracy.
     """
 
-    memory: Memory = Whole()
     views: int | None = None
 
     def __init__(
@@ -147,61 +152,14 @@ class LoadedImages:
         scaling: Scaling | None = None,
         quality: str = "accuracy",
     ) -> None:
-        self._quality = quality
-        self.device = torch.device(device)
-        self._seed = seed
-        self._batch_size = batch_size
+        for split in SPLITS:
+            _check(split, arrays[f"{split}_images"], arrays[f"{split}_labels"])
+        evaluated = evaluation_batch_size(*arrays["train_images"].shape[2:])
+        super().__init__(arrays, device, seed, Serving(batch_size, evaluated, quality))
         self._padding = padding
         self._flip = flip
         self._scaling = scaling
-        self._arrays = arrays
-        self._labels: dict[str, Tensor] = {}
-        for split in SPLITS:
-            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-            _check(split, images, labels)
-            self._labels[split] = shared_tensor(labels).to(self.device)
-        self._evaluated = evaluation_batch_size(*arrays["train_images"].shape[2:])
         self._images = Placed(arrays, [f"{split}_images" for split in SPLITS], self.device)
-
-    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
-        """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`.
-
-        Inputs are float32, scaled as the task says, channels last in memory.
-
-        Raises:
-            ValueError: unknown split.
-        """
-        if _checked(split) != "train":
-            yield from self.in_order(split)
-            return
-        seed, number = (self._seed, epoch) if view is None else (SHARED_SEED, view)
-        order = permutation(len(self._labels[split]), mix(self._seed, epoch))
-        for chosen in order.split(step_sizes(len(order), self._batch_size)):
-            images, index = self._images.rows(f"{split}_images", chosen), chosen.to(self.device)
-            images = augment(images, seed, number, index, padding=self._padding, flip=self._flip)
-            yield Batch(normalise(images, self._scaling), self._labels[split][index], index, view)
-
-    def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
-        """Every sample of ``split`` by ascending index; see :class:`trainables.tasks.base.LoadedTask`.
-
-        Raises:
-            ValueError: unknown split.
-        """
-        labels = self._labels[_checked(split)]
-        for start in range(0, len(labels), self._evaluated):
-            part = slice(start, min(start + self._evaluated, len(labels)))
-            index = torch.arange(part.start, part.stop, device=self.device)
-            seen = self._images.part(f"{split}_images", part.start, part.stop)
-            if view is not None:
-                seen = augment(seen, SHARED_SEED, view, index, padding=self._padding, flip=self._flip)
-            yield Batch(normalise(seen, self._scaling), labels[part], index, view)
-
-    def chosen(self, split: str, index: Tensor) -> Iterator[Batch]:
-        """See :class:`trainables.tasks.base.LoadedTask`."""
-        labels = self._labels[_checked(split)]
-        for part in index.split(self._evaluated):
-            images, there = self._images.rows(f"{split}_images", part), part.to(self.device)
-            yield Batch(normalise(images, self._scaling), labels[there], there, None)
 
     def fingerprint(self) -> str:
         """16 hex digits of a hash of the training images and of what happens to them in a view."""
@@ -210,47 +168,16 @@ class LoadedImages:
         facts = (VIEWS_VERSION, self._padding, self._flip, shape, values, *scaled)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
-    def steps(self, split: str) -> int:
-        """How many batches :meth:`batches` yields."""
-        count = len(self._labels[_checked(split)])
-        if split != "train":
-            return -(-count // self._evaluated)
-        return len(step_sizes(count, self._batch_size))
+    def _rows(self, split: str, index: Tensor) -> Tensor:
+        return self._images.rows(f"{split}_images", index)
 
-    def samples(self, split: str) -> int:
-        """How many images ``split`` has.
+    def _part(self, split: str, start: int, stop: int) -> Tensor:
+        return self._images.part(f"{split}_images", start, stop)
 
-        Raises:
-            ValueError: unknown split.
-        """
-        return len(self._labels[_checked(split)])
-
-    def rows(self, split: str) -> int:
-        """One per image."""
-        return self.samples(split)
-
-    def row_numbers(self, batch: Batch) -> Tensor:
-        """The images' own numbers."""
-        return batch.index
-
-    def labels(self, split: str) -> Tensor:
-        """The images' classes."""
-        return self._labels[_checked(split)]
-
-    def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Cross entropy in nats, averaged over the batch; ``output`` are logits of shape (n, classes)."""
-        return F.cross_entropy(main_output(output), batch.targets)
-
-    def assets(self) -> dict[str, Tensor]:
-        """A classifier needs nothing but its weights."""
-        return {}
-
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """The quality, such as ``{"accuracy": fraction in [0, 1]}``, on the images as they are.
-
-        The model is evaluated in eval mode; every module's training flag is as before afterwards.
-        """
-        return scored(model, self.in_order(split), self._quality)
+    def _inputs(self, stored: Tensor, index: Tensor, key: Key | None) -> Tensor:
+        if key is not None:
+            stored = augment(stored, *key, index, padding=self._padding, flip=self._flip)
+        return normalise(stored, self._scaling)
 
 
 def evaluation_batch_size(height: int, width: int) -> int:
@@ -271,12 +198,6 @@ def normalise(images: Tensor, scaling: Scaling | None = None) -> Tensor:
         return values.div_(127.5).sub_(1.0)
     mean, std = (torch.tensor(each, device=values.device)[:, None, None] for each in scaling)
     return values.div_(255.0).sub_(mean).div_(std)
-
-
-def _checked(split: str) -> str:
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split=}")
-    return split
 
 
 def _check(split: str, images: np.ndarray, labels: np.ndarray) -> None:

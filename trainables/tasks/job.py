@@ -31,16 +31,18 @@ from trainables.metrics.samples import OF_CLASSES, OF_NUMBERS
 from trainables.modes import evaluating
 from trainables.own_code import module_of
 from trainables.ranges import Range
+from trainables.samples import Samples, picture
 from trainables.signature import Signature
 from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
 from trainables.tasks.job_file import dataset_of, imitated, read_all, said_by
-
-SHARED_SEED = 2**31
-"""Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
+from trainables.tasks.loaded_classes import SHARED_SEED
 
 KNOWN = {**OF_CLASSES, **OF_NUMBERS}
 """Qualities that a file may name in place of a function."""
+
+SMALLEST_PICTURE = 4
+"""Pixels a side of an input that is shown as a picture."""
 
 EVALUATION_BATCHES = 4
 """Times the training batch: what is evaluated at once, since it needs no gradients."""
@@ -116,6 +118,21 @@ class Job(Task):
         if self.imitates:
             return Outputs(partial(imitated, self.file))
         return Whole() if self.classes and len(self.output) == 1 else Outputs(F.mse_loss)
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """Inputs of one tensor of one channel or three, as pictures from its lowest to its highest number."""
+        if len(self.inputs) > 1 or not self.classes or f"{split}/target" not in arrays:
+            return None
+        shape = self.inputs[0].shape
+        if len(shape) != 3 or shape[0] not in (1, 3) or min(shape[1:]) < SMALLEST_PICTURE:
+            return None
+        items, found = Items(arrays, split), {}
+        for number in index.tolist():
+            pixels = items.leaves(torch.tensor([number]))[0][0].float()
+            low, high = pixels.amin(), pixels.amax()
+            scaled = (pixels - low) / (high - low).clamp(min=1e-12) * 255
+            found[number] = picture(scaled.round().to(torch.uint8).numpy())
+        return Samples("image", (), {split: found})
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """None."""

@@ -61,9 +61,10 @@ def log_mel(sounds: Tensor, how: LogMel) -> Tensor:
     """
     window, bands = _tables(how)
     framed = sounds.unfold(1, how.window, how.hop) * window.to(sounds.device)
-    power = torch.fft.rfft(framed, n=how.fft).abs().square()
+    parts = torch.fft.rfft(framed, n=how.fft)
+    power = parts.real.square().addcmul_(parts.imag, parts.imag)  # abs() would take roots to square them
     energies = power @ bands.to(sounds.device)
-    features = (torch.log(energies + FLOOR) - how.mean) / how.std
+    features = (energies + FLOOR).log_().sub_(how.mean).div_(how.std)
     return features.transpose(1, 2).unsqueeze(1).contiguous()
 
 

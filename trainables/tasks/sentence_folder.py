@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.arrays import shared_tensor
-from trainables.batch import Batch
-from trainables.calling import main_output
 from trainables.data.kept import sha256_of
-from trainables.data.order import permutation, step_sizes
 from trainables.interfaces.tensors import Tensors
 from trainables.labels import labelled_samples
-from trainables.memory import Memory, Whole
+from trainables.memory import Whole
 from trainables.part import check_choice
 from trainables.ranges import Range
+from trainables.samples import LONGEST_TEXT, Samples
 from trainables.signature import Signature
-from trainables.tasks.augmentation import mix
 from trainables.tasks.base import SPLITS, Arrays, DataError, Task
 from trainables.tasks.folders import say
+from trainables.tasks.loaded_classes import UNKNOWN_LABEL, Key, LoadedClasses, Serving
 from trainables.tasks.notes import DataNotes, Tallies
-from trainables.tasks.scoring import check_class_quality, scored
+from trainables.tasks.scoring import check_class_quality
 from trainables.tasks.sentence_files import Line, Sentences, copies, read_sentences
 from trainables.tasks.splits import stratified
 from trainables.tasks.vocabulary import (
+    KINDS,
     LARGEST,
     SMALLEST,
-    SUBWORDS,
+    WORDS,
     Vocabulary,
     VocabularyError,
     learn,
@@ -43,10 +41,15 @@ from trainables.tasks.vocabulary import (
 
 HELD_OUT = 0.1
 """Share of the training split that a missing split is drawn from."""
-UNKNOWN_LABEL = -1
-"""Of a training sentence without a label."""
 EVALUATION_BATCH_SIZE = 500
 LONGEST = 256
+MOST_WORDS, MOST_SUBWORDS = 20_000, 4000
+"""Tokens of a vocabulary where nothing else is asked for."""
+SET_OFF = re.compile(
+    r"""(?<=\w)(?=[,!?;:)\]"”»…][.,!?;:)\]"”»…]*(?:\s|$))|(?<=\w\w)(?=\.[.,!?;:)\]"”»…]*(?:\s|$))"""
+    r"""|(?<=[(\["“„«])(?=\w)"""
+)
+"""Where a word meets punctuation before or behind it, but for the point of initials such as ``U.S.``."""
 SHARE_WHOLE = 0.995
 """Of the training sentences, that are no longer than a network's input."""
 
@@ -65,9 +68,11 @@ class SentenceFolder(Task):
         digest: first 16 hex digits of the SHA-256 of all labels and sentences.
         length: tokens of a network's input, in [4, 1024]: longer sentences are cut, shorter ones padded.
         set: the data set, where the folder has several; default none.
-        vocabulary_size: subwords of the vocabulary, which is learnt from the training split, special ones
-            included, in [32, 65536]; default 4000, or as many as the text supports where that is less.
-        subwords: ``unigram`` (default) or ``bpe``.
+        vocabulary_size: tokens of the vocabulary, which is learnt from the training split, special ones
+            included, in [32, 65536]; default 20,000 words or 4,000 subwords, or as many as the text supports
+            where that is less.
+        subwords: ``word`` (default): whole words, punctuation apart, all others being unknown; ``unigram`` or
+            ``bpe``.
         lowercase: whether sentences are put into small letters; default True.
         labels: share of the training sentences whose labels are used, in (0, 1]; default 1. The others are
             used like those of the unlabelled file: a teacher's answers to them are imitated.
@@ -80,8 +85,8 @@ class SentenceFolder(Task):
     digest: str
     length: Annotated[int, Range(4, 1024)]
     set: str = ""
-    vocabulary_size: Annotated[int, Range(SMALLEST, LARGEST)] = 4000
-    subwords: str = "unigram"
+    vocabulary_size: Annotated[int, Range(SMALLEST, LARGEST)] = MOST_WORDS
+    subwords: str = WORDS
     lowercase: bool = True
     labels: Annotated[float, Range(0.0, 1.0, excluded="low")] = 1.0
     skips: bool = False
@@ -90,7 +95,7 @@ class SentenceFolder(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "subwords", SUBWORDS)
+        check_choice(self, "subwords", KINDS)
         check_class_quality(self.quality)
         if len(self.classes) < 2 or list(self.classes) != sorted({*self.classes}):
             raise ValueError(f"classes must be at least 2 names, sorted, none twice, got {self.classes}")
@@ -128,8 +133,15 @@ class SentenceFolder(Task):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """How sentences become tokens."""
-        inputs = "numbers of subwords in vocabulary.model, cut to the length, padded with 0"
-        return {"inputs": inputs, "length": self.length, "lowercase": self.lowercase}
+        inputs = "numbers of tokens in vocabulary.model, cut to the length, padded with 0"
+        facts = {"inputs": inputs, "length": self.length, "lowercase": self.lowercase}
+        return facts | ({"blanks_at": SET_OFF.pattern} if self.subwords == WORDS else {})
+
+    def shown_samples(self, arrays: Arrays, split: str, index: np.ndarray) -> Samples | None:
+        """The sentences, as networks read them: cut, and with the letters that the vocabulary has."""
+        vocabulary, tokens = Vocabulary(arrays["vocabulary"]), arrays[f"{split}_tokens"]
+        found = {int(number): vocabulary.decode(tokens[number])[:LONGEST_TEXT] for number in index}
+        return Samples("text", self.classes, {split: found})
 
     def companions(self, assets: Mapping[str, Tensor]) -> dict[str, bytes]:
         """``vocabulary.model``, which sentencepiece reads; numbers of tokens are those of the network."""
@@ -154,9 +166,10 @@ class SentenceFolder(Task):
         found = read_sentences(directory, settings.get("set", ""), settings.get("skips", False))
         task = cls(found.classes, found.digest, LONGEST, **settings)
         if "vocabulary_size" not in settings:
-            task = replace(task, vocabulary_size=task._supported(found))
+            wanted = MOST_WORDS if task.subwords == WORDS else MOST_SUBWORDS
+            task = replace(task, vocabulary_size=task._supported(found, wanted))
         vocabulary = Vocabulary(task._learnt(found))
-        sizes = sorted(len(vocabulary.encode(task._cased(each.text))) for each in found.splits["train"])
+        sizes = sorted(len(vocabulary.encode(task._seen(each.text))) for each in found.splits["train"])
         longest = sizes[min(len(sizes) - 1, int(SHARE_WHOLE * len(sizes)))]
         task = replace(task, length=min(LONGEST, max(8, -(-longest // 8) * 8)))
         cut, changed = sum(size > task.length for size in sizes), Tallies()
@@ -197,30 +210,32 @@ class SentenceFolder(Task):
 
     def numbered(self, vocabulary: Vocabulary, text: str) -> np.ndarray:
         """A sentence as a network takes it: int32, shape (length,)."""
-        numbers = vocabulary.encode(self._cased(text))[: self.length]
+        numbers = vocabulary.encode(self._seen(text))[: self.length]
         return np.array(numbers + [0] * (self.length - len(numbers)), dtype=np.int32)
 
     def open(self, arrays: Arrays, device: torch.device, seed: int) -> LoadedSentences:
         """See :class:`LoadedSentences`."""
         return LoadedSentences(self, arrays, device, seed)
 
-    def _cased(self, text: str) -> str:
-        return text.lower() if self.lowercase else text
+    def _seen(self, text: str) -> str:
+        """A sentence as the vocabulary sees it: small letters, and punctuation apart from words."""
+        text = text.lower() if self.lowercase else text
+        return SET_OFF.sub(" ", text) if self.subwords == WORDS else text
 
-    def _supported(self, found: Sentences) -> int:
-        """The size of the vocabulary, or the largest that the text supports."""
+    def _supported(self, found: Sentences, wanted: int) -> int:
+        """The size that is wanted of a vocabulary, or the largest that the text supports."""
         try:
-            learn(self._lines(found), self.vocabulary_size, self.subwords)
+            learn(self._lines(found), wanted, self.subwords)
         except VocabularyError as error:
             most = re.search(r"at most (\d+) tokens", str(error))
             if most is not None and int(most[1]) >= SMALLEST:
                 return int(most[1])
-        return self.vocabulary_size
+        return wanted
 
     def _lines(self, found: Sentences) -> list[str]:
         """What the vocabulary is learnt from."""
         lines = [line.text for line in found.splits["train"]] + found.unlabelled
-        return list(map(self._cased, lines))
+        return list(map(self._seen, lines))
 
     def _learnt(self, found: Sentences) -> np.ndarray:
         try:
@@ -231,7 +246,7 @@ class SentenceFolder(Task):
             ) from error
 
 
-class LoadedSentences:
+class LoadedSentences(LoadedClasses):
     """Token numbers and labels of all splits.
 
     Args:
@@ -242,12 +257,10 @@ class LoadedSentences:
         seed: drives the order.
     """
 
-    memory: Memory = Whole()
     views: int | None = 1
+    asset_names = ("vocabulary",)
 
     def __init__(self, task: SentenceFolder, arrays: Arrays, device: torch.device, seed: int) -> None:
-        self.device = torch.device(device)
-        self._task, self._arrays, self._seed = task, arrays, seed
         for split in SPLITS:
             tokens, labels = arrays[f"{split}_tokens"], arrays[f"{split}_labels"]
             if tokens.shape != (len(labels), task.length) or not len(labels):
@@ -255,76 +268,21 @@ class LoadedSentences:
                     f"{split}_tokens must have the shape ({len(labels)}, {task.length}), at least one row, "
                     f"got {tokens.shape}"
                 )
-        self._tokens, self._labels = (
-            {split: shared_tensor(arrays[f"{split}_{what}"]).to(self.device) for split in SPLITS}
-            for what in ("tokens", "labels")
-        )
-
-    def batches(self, split: str, epoch: int, view: int | None = None) -> Iterator[Batch]:
-        """One pass over ``split``; see :class:`trainables.tasks.base.LoadedTask`."""
-        if split != "train":
-            yield from self.in_order(split)
-            return
-        order = permutation(self.samples("train"), mix(self._seed, epoch))
-        for chosen in order.split(step_sizes(len(order), self._task.batch_size)):
-            yield self._batch("train", chosen, view)
-
-    def in_order(self, split: str, view: int | None = None) -> Iterator[Batch]:
-        """Every sample of ``split`` by ascending index; see :class:`trainables.tasks.base.LoadedTask`."""
-        for index in torch.arange(self.samples(split)).split(EVALUATION_BATCH_SIZE):
-            yield self._batch(split, index, view)
-
-    def chosen(self, split: str, index: Tensor) -> Iterator[Batch]:
-        """See :class:`trainables.tasks.base.LoadedTask`."""
-        yield from (self._batch(split, part, None) for part in index.split(EVALUATION_BATCH_SIZE))
+        super().__init__(arrays, device, seed, Serving(task.batch_size, EVALUATION_BATCH_SIZE, task.quality))
+        self._tokens = {split: shared_tensor(arrays[f"{split}_tokens"]).to(self.device) for split in SPLITS}
 
     def fingerprint(self) -> str:
         """A hash of the training sentences, which no view changes."""
         return sha256_of(self._arrays, "train_tokens")[:16]
 
-    def steps(self, split: str) -> int:
-        """How many batches :meth:`batches` yields."""
-        count = self.samples(split)
-        if split != "train":
-            return -(-count // EVALUATION_BATCH_SIZE)
-        return len(step_sizes(count, self._task.batch_size))
+    def _rows(self, split: str, index: Tensor) -> Tensor:
+        return self._tokens[split][index.to(self.device)]
 
-    def samples(self, split: str) -> int:
-        """How many sentences ``split`` has."""
-        return len(self._labels[split])
+    def _part(self, split: str, start: int, stop: int) -> Tensor:
+        return self._tokens[split][start:stop]
 
-    def rows(self, split: str) -> int:
-        """One per sentence."""
-        return self.samples(split)
-
-    def row_numbers(self, batch: Batch) -> Tensor:
-        """The sentences' own numbers."""
-        return batch.index
-
-    def labels(self, split: str) -> Tensor | None:
-        """The sentences' classes; None where some have none."""
-        labels = self._labels[split]
-        return None if bool((labels == UNKNOWN_LABEL).any()) else labels
-
-    def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Cross entropy in nats, averaged over the sentences that have a label; 0 where none has one."""
-        answer = main_output(output)
-        if not bool((batch.targets != UNKNOWN_LABEL).any()):
-            return (answer * 0.0).sum()
-        return F.cross_entropy(answer, batch.targets, ignore_index=UNKNOWN_LABEL)
-
-    def assets(self) -> dict[str, Tensor]:
-        """The vocabulary."""
-        return {"vocabulary": torch.from_numpy(np.array(self._arrays["vocabulary"]))}
-
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
-        """The quality, such as ``{"accuracy": fraction in [0, 1]}``, on the sentences that have a label."""
-        known = (self._labels[split] != UNKNOWN_LABEL).nonzero().squeeze(1).cpu()
-        return scored(model, self.chosen(split, known), self._task.quality)
-
-    def _batch(self, split: str, index: Tensor, view: int | None) -> Batch:
-        there = index.to(self.device)
-        return Batch(self._tokens[split][there].long(), self._labels[split][there], there, view)
+    def _inputs(self, stored: Tensor, index: Tensor, key: Key | None) -> Tensor:
+        return stored.long()
 
 
 def drawn_sentences(found: Sentences, classes: tuple[str, ...]) -> dict[str, list[Line]]:

@@ -120,6 +120,11 @@ class SoundFolder(SoundTask):
             raise ValueError(f"digest must be 16 hex digits, got digest={self.digest!r}")
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The folders' names."""
+        return self.classes
+
+    @property
     def outputs(self) -> int:
         """One logit per class."""
         return len(self.classes)

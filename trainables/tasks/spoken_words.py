@@ -90,6 +90,11 @@ class SpokenWords(SoundTask):
             )
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The words."""
+        return WORDS
+
+    @property
     def outputs(self) -> int:
         """Ten words."""
         return len(WORDS)
@@ -126,7 +131,7 @@ def spoken(word: str, voice: Voice, random: np.random.RandomState, samples: int)
         word: of the letters in :data:`FORMANTS` and :data:`NOISES`.
         voice: who speaks.
         random: drawn from for this take.
-        samples: of the recording; the word begins early enough to end in it.
+        samples: of the recording, a multiple of 40; the word begins early enough to end in it.
     """
     lengths = [
         max(3, round((26 if letter in FORMANTS else 14) * voice.tempo * random.uniform(0.85, 1.15)))
@@ -163,9 +168,9 @@ def _held(formants: np.ndarray) -> np.ndarray:
 def _smoothed(values: np.ndarray) -> np.ndarray:
     """Over seven frames, as a mouth moves."""
     kernel = np.hanning(9)[1:-1] / np.hanning(9).sum()
-    columns = values.reshape(len(values), -1).T
-    padded = (np.pad(column, 3, mode="edge") for column in columns)
-    return np.stack([np.convolve(each, kernel, "valid") for each in padded], 1).reshape(values.shape)
+    padded = np.concatenate([values[:1]] * 3 + [values] + [values[-1:]] * 3)
+    parts = [share * padded[place : place + len(values)] for place, share in enumerate(kernel)]
+    return np.asarray(sum(parts))
 
 
 def _harmonics(
@@ -184,11 +189,12 @@ def _harmonics(
     gains *= voiced[:, None]
     at = np.arange(samples) / FRAME
     phase = 2 * np.pi * np.cumsum(np.interp(at, np.arange(frames), pitch)) / 8000
-    below = np.minimum(at.astype(int), frames - 1)
-    above, share = np.minimum(below + 1, frames - 1), (at % 1)[:, None]
-    loudness = (1 - share) * gains[below] + share * gains[above]
     waves = np.sin(phase[:, None].astype(np.float32) * numbers.astype(np.float32))
-    return np.asarray((waves * loudness).sum(1))
+    # What is between two frames is as loud as both, each the less the farther it is.
+    ends = np.stack([gains, np.concatenate([gains[1:], gains[-1:]])], 2).astype(np.float32)
+    below, above = np.moveaxis(waves.reshape(frames, FRAME, count) @ ends, 2, 0)
+    share = np.arange(FRAME) / FRAME
+    return np.asarray(((1 - share) * below + share * above).ravel())
 
 
 def _hiss(bands: np.ndarray, loudness: np.ndarray, random: np.random.RandomState, samples: int) -> np.ndarray:

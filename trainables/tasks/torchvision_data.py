@@ -15,6 +15,11 @@ from trainables.tasks.images import ImageTask
 from trainables.tasks.splits import proportional, stratified
 from trainables.torchvision_guard import import_torchvision
 
+CLOTHES = (
+    *("T-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+)
+THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 VALIDATION_SHARE = 0.1
 """Of the published training split; the published test split is the test split."""
 
@@ -32,6 +37,11 @@ class FashionMNIST(ImageTask):
     batch_size: int = 128
     padding: int = 2
     flip: bool = True
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The kinds."""
+        return CLOTHES
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -91,6 +101,11 @@ class CIFAR10(ImageTask):
     batch_size: int = 128
     padding: int = 4
     flip: bool = True
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The kinds."""
+        return THINGS
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -17,6 +17,9 @@ from trainables.foreign import shown
 from trainables.translation.sentences import BEGIN, END, PAD, UNKNOWN
 
 SUBWORDS = ("bpe", "unigram")
+WORDS = "word"
+KINDS = (*SUBWORDS, WORDS)
+"""Of vocabularies; one of whole words says nothing of other ones than that they are unknown."""
 SMALLEST, LARGEST = 32, 65_536
 """Tokens of a vocabulary, special ones included."""
 
@@ -51,12 +54,14 @@ def normalised(text: str) -> str:
 def learn(lines: Iterable[str], size: int, subwords: str) -> np.ndarray:
     """A vocabulary of exactly ``size`` tokens for ``lines``, by sentencepiece (Kudo & Richardson 2018).
 
-    The same lines give the same bytes, in every process. All characters of the text get a token.
+    The same lines give the same bytes, in every process. All characters of the text get a token, but of whole
+    words only the most frequent words do.
 
     Args:
         lines: text, normalised here.
         size: in [32, 65536], special tokens included.
-        subwords: ``bpe`` (Sennrich et al. 2016), or ``unigram`` (Kudo 2018).
+        subwords: ``bpe`` (Sennrich et al. 2016), ``unigram`` (Kudo 2018), or ``word``: what stands between
+            blanks.
 
     Returns:
         uint8, shape (bytes,), for :class:`Vocabulary`: pieces, and for unigram their scores in half
@@ -91,7 +96,7 @@ def learn(lines: Iterable[str], size: int, subwords: str) -> np.ndarray:
         scores = np.array([piece.score for piece in model.pieces[len(_SPECIAL) :]], dtype="<f2")
         # Low and high bytes apart: the high ones of sorted scores hardly change.
         packed += b"\n\n" + scores.view(np.uint8).reshape(-1, 2).T.tobytes()
-    header = _HEADER.pack(_VERSION, SUBWORDS.index(subwords), size)
+    header = _HEADER.pack(_VERSION, KINDS.index(subwords), size)
     return np.frombuffer(header + zlib.compress(packed, 9), dtype=np.uint8)
 
 
@@ -159,7 +164,7 @@ def _model(pieces: list[str], scores: Sequence[float], subwords: str) -> bytes:
     for piece, score in zip(pieces, scores, strict=True):
         model.pieces.add(piece=piece, score=score)
     trainer = model.trainer_spec
-    trainer.model_type = trainer.BPE if subwords == "bpe" else trainer.UNIGRAM
+    trainer.model_type = trainer.ModelType.Value(subwords.upper())
     trainer.vocab_size = len(model.pieces)
     trainer.pad_id, trainer.unk_id, trainer.bos_id, trainer.eos_id = PAD, UNKNOWN, BEGIN, END
     trainer.unk_surface = UNKNOWN_TEXT
@@ -172,7 +177,7 @@ def _unpacked(data: bytes) -> tuple[list[str], Sequence[float], str]:
     if len(data) < _HEADER.size:
         raise VocabularyError(f"a vocabulary has at least {_HEADER.size} bytes, got {len(data)}")
     version, kind, size = _HEADER.unpack_from(data)
-    if version != _VERSION or kind >= len(SUBWORDS) or not SMALLEST <= size <= LARGEST:
+    if version != _VERSION or kind >= len(KINDS) or not SMALLEST <= size <= LARGEST:
         raise VocabularyError(f"these bytes are no vocabulary: version {version}, kind {kind}, {size} tokens")
     inflate = zlib.decompressobj()
     try:
@@ -180,8 +185,9 @@ def _unpacked(data: bytes) -> tuple[list[str], Sequence[float], str]:
         if not inflate.eof or inflate.unused_data:
             raise VocabularyError("the vocabulary is cut off, too large or followed by other bytes")
         count = size - len(_SPECIAL)
-        subwords = SUBWORDS[kind]
-        scores: Sequence[float] = [-float(number) for number in range(count)]  # the order of merges
+        subwords = KINDS[kind]
+        # Merges stand in their order, words by frequency.
+        scores: Sequence[float] = [-float(number) for number in range(count)]
         if subwords == "unigram":
             packed, _, tail = packed.partition(b"\n\n")
             planes = np.frombuffer(tail, dtype=np.uint8).reshape(2, count)

@@ -21,7 +21,8 @@ from trainables.tasks import images
 from trainables.tasks.augmentation import augment
 from trainables.tasks.base import SPLITS, Arrays, DataError
 from trainables.tasks.digits import Digits
-from trainables.tasks.images import EVALUATION_BATCH_SIZE, SHARED_SEED, LoadedImages, Scaling, normalise
+from trainables.tasks.images import EVALUATION_BATCH_SIZE, LoadedImages, Scaling, normalise
+from trainables.tasks.loaded_classes import SHARED_SEED
 from trainables.torchvision_guard import import_torchvision
 
 CPU = torch.device("cpu")

@@ -21,12 +21,14 @@ from trainables.runtime import load
 from trainables.shipping.evaluation import evaluate_file, open_student
 from trainables.tasks import SentenceFolder
 from trainables.tasks.base import DataError
+from trainables.tasks.loaded_classes import UNKNOWN_LABEL
 from trainables.tasks.sentence_files import read_sentences
-from trainables.tasks.sentence_folder import UNKNOWN_LABEL
+from trainables.tasks.sentence_folder import SET_OFF
 from trainables.tasks.vocabulary import Vocabulary
 from trainables.teachers.sources import LocalSources, NoSources
 from trainables.training.export_costs import exported
 from trainables.training.trainer import Trainer
+from trainables.translation.sentences import UNKNOWN
 
 CPU = torch.device("cpu")
 SMALL: list[Model] = [
@@ -57,11 +59,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def examined(folder: Path, **settings: Any) -> SentenceFolder:
-    return SentenceFolder.examine(folder, **{"vocabulary_size": 40, **settings})[0]
+    return SentenceFolder.examine(folder, **{"vocabulary_size": 40, "subwords": "unigram", **settings})[0]
 
 
 def test_files_splits_and_vocabulary(folder: Path) -> None:
-    task, notes = SentenceFolder.examine(folder, vocabulary_size=40)
+    task, notes = SentenceFolder.examine(folder, vocabulary_size=40, subwords="unigram")
     assert (task.classes, task.outputs, notes.used) == (("bad", "good"), 2, 62)
     assert task.input_shape == (40, task.length) and task.length % 8 == 0
     arrays = task.load(folder)
@@ -124,7 +126,7 @@ def test_lines_of_no_use_are_told_or_skipped(folder: Path, bad: str, told: str) 
         file.write(bad + "\n")
     with pytest.raises(DataError, match=f"{told}; mend or remove it, or pass --skip-unreadable"):
         examined(folder)
-    task, notes = SentenceFolder.examine(folder, vocabulary_size=40, skips=True)
+    task, notes = SentenceFolder.examine(folder, vocabulary_size=36, skips=True)
     assert notes.used == 62 and notes.left_out[0].text == "lines that are of no use (1: train.tsv, line 61)"
     assert len(task.load(folder)["train_labels"]) == 54
 
@@ -152,7 +154,31 @@ def test_what_cannot_be_used_is_told(folder: Path) -> None:
 def test_a_vocabulary_that_the_text_does_not_support(folder: Path) -> None:
     with pytest.raises(DataError, match=r"at most \d+ tokens, got vocabulary_size=4000; give another size"):
         examined(folder, vocabulary_size=4000)
-    assert 40 < SentenceFolder.examine(folder)[0].vocabulary_size < 200
+    assert 40 < SentenceFolder.examine(folder, subwords="bpe")[0].vocabulary_size < 200
+
+
+def test_the_vocabulary_is_of_all_words_of_the_training_split_unless_told_otherwise(folder: Path) -> None:
+    task, _ = SentenceFolder.examine(folder)
+    arrays = task.load(folder)
+    words = {word for line in lines() for word in line.split("\t")[1].split()}
+    assert task.subwords == "word" and task.vocabulary_size == 4 + len(words)
+    tokens = arrays["test_tokens"][0]
+    assert (tokens != 0).sum() == 4 and (tokens == UNKNOWN).sum() == 1  # nobody said "indeed" in training
+    fewer, _ = SentenceFolder.examine(folder, vocabulary_size=32)
+    assert (fewer.load(folder)["train_tokens"] == UNKNOWN).any()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('He said "no!" (twice): why?', 'He said " no !" ( twice ): why ?'),
+        ("It is I, of the U.S.A. or D.C.", "It is I , of the U.S.A. or D.C."),
+        ("ok... don't, 3.5 %.", "ok ... don't , 3.5 %."),
+        ("already split , as it should be .", "already split , as it should be ."),
+    ],
+)
+def test_punctuation_is_no_part_of_words(text: str, words: str) -> None:
+    assert SET_OFF.sub(" ", text) == words
 
 
 def test_some_labels_and_sentences_without_any(folder: Path) -> None:

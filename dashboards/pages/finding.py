@@ -1,0 +1,41 @@
+"""Which trial an address means."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from dashboards.live import Live
+from search.store.sweep import Sweep
+
+TRIAL = "/trial"
+ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
+
+
+def find_trial(live: Live, path: str | None, name: str | None) -> tuple[Sweep, pd.DataFrame, int] | None:
+    """The trial of the address; without one, the front's best of the sweep on show.
+
+    Args:
+        live: what is read.
+        path: of the address.
+        name: of the sweep on show.
+
+    Returns:
+        Its sweep, the sweep's trials, and its place among them; None if there is no such trial.
+
+    Raises:
+        StoreError: as :meth:`dashboards.live.Live.trials`.
+    """
+    match = ADDRESS.fullmatch(path or "")
+    if match:
+        return live.find(match[1])
+    sweep = live.sweep(name)
+    if sweep is None or path != TRIAL:
+        return None
+    trials = live.trials(sweep)
+    values = sweep.quality.gain(1.0) * trials[sweep.quality.validation].where(trials["front"])
+    if values.isna().all():
+        return None
+    last = int(values.notna().sum()) - 1  # NaN is sorted last
+    return sweep, trials, int(values.to_numpy(dtype=float).argsort()[last])
