@@ -150,8 +150,8 @@ def amount(trials: int | None, trainings: int | None, sampler: str, usual: int) 
         trials = usual if trainings is None else TRIALS_PER_TRAINING * trainings
     if trainings is not None and trainings > trials:
         raise Problem(
-            f"{count(trainings, 'training')} cannot be done in {count(trials, 'trial')}, of which each trains "
-            f"once at most: leave out --trials, or give at least {trainings}."
+            f"{count(trainings, 'training')} cannot be done in {count(trials, 'trial')}, of which each "
+            f"trains once at most: leave out --trials, or give at least {trainings}."
         )
     return {"trials": trials, "trainings": trainings}
 
