@@ -17,6 +17,9 @@ from search.sampling.freezing.sizes import Column, Cost, Size, Time
 
 Array = NDArray[np.float64]
 
+LEARNT = 400
+"""Trials, the latest, of which it is learnt what others cost and how long they take."""
+
 
 class View:
     """The model at one moment of the log."""
@@ -40,11 +43,12 @@ class View:
             for k, name in enumerate(measure.limited)
         ]
         self._time = Time()
-        inputs = self._inputs([course.candidate for course in courses])
-        own = [(course, k) for k, course in enumerate(courses) if course.state != "earlier"]
+        latest = courses[-LEARNT:]
+        inputs = self._inputs([course.candidate for course in latest])
+        own = [(course, k) for k, course in enumerate(latest) if course.state != "earlier"]
         self._time.learn([course for course, _ in own], inputs[[k for _, k in own]])
         for cost in (*self._costs, *(cost for cost, _ in self._limits)):
-            cost.learn(courses, inputs)
+            cost.learn(latest, inputs)
         done = [course for course in courses if course.state == "finished" and _is_whole(course)]
         done = [course for course in done if self._is_within(course)]
         costs = np.array([course.reports[-1].costs for course in done]).reshape(-1, len(self._costs))
