@@ -13,6 +13,7 @@ from search.log.events import NAME
 from search.objectives.budget import NO_LIMITS, Budget
 from search.objectives.costs import PACKED
 from search.objectives.yardstick import Yardstick
+from search.problem import Problem
 from search.sampling.names import BY_TRAININGS, DEFAULT
 from search.store.mlflow_client import masked
 from search.store.store import own_database
@@ -139,11 +140,19 @@ def amount(trials: int | None, trainings: int | None, sampler: str, usual: int) 
         trainings: asked for, or None.
         sampler: its name: some count trainings where nobody says what.
         usual: number of the study, of either.
+
+    Raises:
+        Problem: more trainings than trials.
     """
     if trials is None and trainings is None and sampler in BY_TRAININGS:
         trainings = usual
     if trials is None:
         trials = usual if trainings is None else TRIALS_PER_TRAINING * trainings
+    if trainings is not None and trainings > trials:
+        raise Problem(
+            f"{count(trainings, 'training')} cannot be done in {count(trials, 'trial')}, of which each "
+            f"trains once at most: leave out --trials, or give at least {trainings}."
+        )
     return {"trials": trials, "trainings": trainings}
 
 

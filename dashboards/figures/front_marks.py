@@ -76,23 +76,23 @@ def add_teacher(
             hoverinfo="skip",
             legendrank=3000,
         )
-    add_mark(figure, view, theme, mark, ("star", 17), mark.name)
+    add_mark(figure, view, theme, mark, ("star", 17, "bottom center"), mark.name)
 
 
 def add_mark(
-    figure: go.Figure, view: FrontView, theme: Theme, mark: Mark, shape: tuple[str, float], label: str
+    figure: go.Figure, view: FrontView, theme: Theme, mark: Mark, shape: tuple[str, float, str], label: str
 ) -> None:
-    """Draw ``mark`` where both its numbers are known, as a symbol of so many pixels with a label."""
+    """Draw ``mark`` where both its numbers are known: a symbol, its pixels, and the side of its label."""
     if not (math.isfinite(mark.x) and math.isfinite(mark.y)):
         return
     name = html.escape(mark.name, quote=False)
-    symbol, size = shape
+    symbol, size, side = shape
     figure.add_scatter(
         x=[mark.x],
         y=[mark.y],
         mode="markers+text",
         text=[html.escape(label, quote=False)],
-        textposition="bottom center",
+        textposition=side,
         textfont={"size": 11.5, "color": theme.soft},
         cliponaxis=False,
         showlegend=False,  # it says itself what it is

@@ -164,7 +164,7 @@ def _numbers(left: _Side, right: _Side) -> Any:
         rows.append([label, *map(show, values), _ratio(*values)])
     further = [dict(further_facts(side.sweep, side.row)) for side in (left, right)]
     rows += [[label, further[0].get(label, ""), further[1].get(label, ""), ""] for label in further[0]]
-    return plain_table(["", left.name, right.name, "Right against left"], rows)
+    return plain_table(["Measured", left.name, right.name, "Right against left"], rows)
 
 
 def _apart(found: list[Any]) -> str:

@@ -81,7 +81,7 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
                     "name to move it.",
                     className="caption",
                 ),
-                graph("parallel", height=420),
+                html.Div(graph("parallel", height=420), className="scroll broad"),
             ],
         ),
     ]

@@ -62,6 +62,9 @@ OwnModel = Annotated[
 ]
 
 
+SweepName = Annotated[
+    str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest that has a student.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

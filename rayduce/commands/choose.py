@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rayduce.commands.arguments import DEFAULT_STORE, AsJson, StoreDir, TrackingUri
+from rayduce.commands.arguments import DEFAULT_STORE, AsJson, StoreDir, SweepName, TrackingUri
 from rayduce.commands.console import escaped, out, print_json, problems, tell, whole_line
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
@@ -28,9 +28,7 @@ commands = typer.Typer()
 @with_groups
 def choose(
     *,
-    name: Annotated[
-        str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest that has a student.")
-    ] = None,
+    name: SweepName = None,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     given: LimitOptions,

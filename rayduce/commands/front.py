@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from rayduce.commands.arguments import (
     DEFAULT_STORE,
     AsJson,
     StoreDir,
+    SweepName,
     TrackingUri,
 )
 from rayduce.commands.console import (
@@ -25,6 +26,9 @@ from rayduce.commands.console import (
 from rayduce.commands.help import Command
 from rayduce.commands.results import front_rows, front_table, mark_line, table_notes, where_store_is
 
+if TYPE_CHECKING:
+    from search.store.sweep import Sweep
+
 commands = typer.Typer()
 
 
@@ -34,9 +38,7 @@ commands = typer.Typer()
     "  rayduce front --html front.html --pdf front.pdf",
 )
 def front(
-    name: Annotated[
-        str | None, typer.Argument(metavar="SWEEP", help="Its name; default the newest that has a student.")
-    ] = None,
+    name: SweepName = None,
     store: StoreDir = DEFAULT_STORE,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
@@ -72,10 +74,14 @@ def front(
             err.print(f"Wrote {whole_line(str(path))}", highlight=False, soft_wrap=True)
     if as_json:
         print_json(rows)
-        return
-    if missing:
+    elif missing:
         out.print(whole_line(missing), highlight=False)
-        return
+    else:
+        _print(rows, found, where_store_is(store, tracking_uri))
+
+
+def _print(rows: list[dict[str, Any]], found: Sweep, where: str) -> None:
+    """The table of a front, what its numbers mean, and how a student is taken away."""
     title = f"Front of {escaped(found.name)}"
     table = front_table(rows, found.quality, title, out.width, found.asked, found.teacher)
     out.print(table)
@@ -93,7 +99,6 @@ def front(
     for metric, signature in sorted(found.signatures.items()):
         out.print(f"{escaped(metric)}: {escaped(signature)}", style="dim", highlight=False)
     best = escaped(rows[-1]["run_id"][:8])
-    where = where_store_is(store, tracking_uri)
     out.print(
         f"Take one away with: rayduce export {best} student.rdz{whole_line(where)}",
         style="dim",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,10 @@ from search.objectives.certainty import Paired, counts_of
 from search.store.answers import TRUE
 from search.tracking.delivery import SWEEP
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, kept, tracker
+from trainables.files import TENSORS_FILE
 from trainables.predictions import PREDICTIONS_FILE, predictions_json
 from trainables.samples import Samples, mark_of, picture, samples_json
+from trainables.sealed import sealed
 from trainables.tracebacks import TRACEBACK_FILE
 
 SAMPLES = 1000
@@ -39,6 +42,37 @@ def answers_of_student(lost: int, gained: int) -> tuple[np.ndarray, np.ndarray, 
     student[gained:TEACHER_WRONG] = teacher[gained:TEACHER_WRONG]
     student[TEACHER_WRONG : TEACHER_WRONG + lost] = (true[TEACHER_WRONG : TEACHER_WRONG + lost] + 3) % 10
     return true, teacher, student
+
+
+def contents(size: int) -> bytes:
+    """What a student's file of so many bytes holds: a head that is most of it."""
+    shares = {"stem.weight": 0.25, "head.weight": 0.75}
+    tensors = [
+        {
+            "name": name,
+            "shape": [2, 2],
+            "codec": "Packed",
+            "bits": 4.0,
+            "sparsity": 0.0,
+            "bytes": share * size,
+            "entropy_bytes": share * size,
+            "share": share,
+            "levels": [[0.0, 3], [1.0, 1]],
+        }
+        for name, share in shares.items()
+    ]
+    costs: dict[str, Any] = {
+        "macs": 100,
+        "weights": 4,
+        "onnx_bytes": 50,
+        "activation_bytes": 10,
+        "latency_share": None,
+    }
+    layers = [
+        {"name": name.removesuffix(".weight"), "packed_bytes": int(share * size), **costs}
+        for name, share in shares.items()
+    ]
+    return sealed({"tensors": tensors, "layers": layers})
 
 
 def pictures(true: np.ndarray) -> Samples:
@@ -86,7 +120,8 @@ def recorded(blank: Path, folder: Path) -> Path:
             tags={"front": "true"},
         )
         content = predictions_json({"validation": said, "test": said})
-        sweep.annotate(trial, {}, {}, kept(sweep, trial, {PREDICTIONS_FILE: content}))
+        files = {PREDICTIONS_FILE: content, TENSORS_FILE: contents(size)}
+        sweep.annotate(trial, {}, {}, kept(sweep, trial, files))
     add_trial(
         sweep,
         "00004",

@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
 AXE = Path(
     os.environ.get("RAYDUCE_AXE", Path(__file__).resolve().parents[2] / "build" / "axe" / "axe.min.js")
 )
-VIEWS = ("/", "/trial", "/progress", "/parameters", "/compare", "/pair")
+VIEWS = ("/", "/trial", "/trial/00004", "/trial/00005", "/progress", "/parameters", "/compare", "/pair")
+PAIR = "/pair?left=00000&right=00001"
 RINGED = "[...document.querySelector('#front .js-plotly-plot').data].find((each) => each.name === 'To ship')"
 
 
@@ -132,13 +133,65 @@ def test_a_laptop_shows_figure_legend_and_answer_without_scrolling(browser: Any,
     page.context.close()
 
 
+def test_mistakes_are_pictures_and_two_clicks_away(browser: Any, address: str, store: Store) -> None:
+    page, wrong = opened(browser, address)
+    page.locator("table.front").get_by_role("link", name="00001").click()
+    page.wait_for_selector("#samples img")
+    page.wait_for_function(
+        "[...document.querySelectorAll('#samples img')].every((each) => each.naturalWidth)"
+    )
+    assert page.locator("#samples figure").count() == 14
+    assert "head" in page.locator("#layers").inner_text()
+    page.goto(address + with_runs(PAIR, store))
+    page.locator("#part").click()
+    page.get_by_role("option", name="73 to 90 of 90").click()
+    page.wait_for_function("document.querySelectorAll('#samples figure').length === 18")
+    assert wrong == []
+    page.context.close()
+
+
+def test_a_traceback_is_two_clicks_away(browser: Any, address: str) -> None:
+    page, wrong = opened(browser, address)
+    page.get_by_role("link", name="Progress").click()
+    page.locator("#reasons").get_by_role("link", name="00005").click()
+    page.wait_for_selector("pre:has-text('ValueError: no room <b>')")
+    assert page.locator(".js-plotly-plot:visible").count() == 0, "no empty charts"
+    assert wrong == []
+    page.context.close()
+
+
+def test_keys_alone_reach_menus_boxes_and_limits(browser: Any, address: str) -> None:
+    page, wrong = opened(browser, address)
+    page.wait_for_selector("table.front tbody tr")
+    page.wait_for_function("document.querySelector('#x').tabIndex === 0")
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.type"))
+    assert {"sweep", "toggle", "x", "y", "scale", "checkbox", "ship-bytes", "ship-drop", "both"} <= reached
+    page.locator("#scale").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=listbox]:visible, .dash-dropdown-content")
+    page.keyboard.press("Escape")
+    assert page.locator("#scale").get_attribute("aria-labelledby").startswith("label-scale ")
+    assert wrong == []
+    page.context.close()
+
+
+def with_runs(view: str, store: Store) -> str:
+    """An address with run ids for the names of trials."""
+    return re.sub(r"\b0000\d\b", lambda found: run_of(store, found[0]), view)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_fault_of_accessibility(browser: Any, address: str, scheme: str) -> None:
+def test_no_page_has_a_serious_fault_of_accessibility(
+    browser: Any, address: str, store: Store, scheme: str
+) -> None:
     if not AXE.exists():
         pytest.skip("axe-core is not there: make browser fetches it")
     found = {}
-    for view in VIEWS:
-        page, _ = opened(browser, address + view, color_scheme=scheme)
+    for view in (*VIEWS, PAIR):
+        page, _ = opened(browser, address + with_runs(view, store), color_scheme=scheme)
         page.wait_for_timeout(3000)
         page.evaluate(AXE.read_text())
         result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

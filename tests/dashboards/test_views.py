@@ -61,6 +61,11 @@ def test_time_left_follows_the_pace() -> None:
     assert figures.seconds_left(frame, running, now + pd.Timedelta(seconds=30)) == pytest.approx(5.5 * 60)
     for frame_, of in ((frame, sweep()), (frame.iloc[:1], running), (frame, sweep(state="running"))):
         assert math.isnan(figures.seconds_left(frame_, of, now))
+    # Where trainings are counted, two of eight were done in four minutes.
+    counted = sweep(state="running", params={"trials": "80", "trainings": "8"})
+    parts = frame.assign(trained=[1.0, 0.5, 0.25, 0.25], start_time=START)
+    assert figures.seconds_left(parts, counted, now) == pytest.approx(12 * 60)
+    assert math.isnan(figures.seconds_left(parts.assign(trained=0.0), counted, now))
 
 
 def test_two_sweeps_are_compared_after_equally_many_trials() -> None:

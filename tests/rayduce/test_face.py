@@ -291,3 +291,14 @@ def test_the_example_searches_and_goes_on(tmp_path: Path) -> None:
 def test_every_package_says_that_it_is_typed() -> None:
     for package in ("dashboards", "rayduce", "rayduce_reader", "search", "spaces", "studies", "trainables"):
         assert (ROOT / package / "py.typed").is_file()
+
+
+def test_a_sweep_may_have_a_budget_of_compute(tmp_path: Path) -> None:
+    options = Sweep("digits", store=tmp_path, trainings=7, budget=1.5)._options
+    assert (options.trainings, options.trials, options.compute) == (7, 70, 1.5)
+    options = Sweep("digits", store=tmp_path, sampler="freeze-thaw")._options
+    assert (options.trainings, options.trials) == (100, 1000)
+    options = Sweep("digits", store=tmp_path)._options
+    assert (options.trainings, options.trials) == (None, 100)
+    with pytest.raises(Problem, match="3 trainings cannot be done in 2 trials, of which"):
+        Sweep("digits", store=tmp_path, trainings=3, trials=2)

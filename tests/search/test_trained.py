@@ -10,6 +10,7 @@ from optuna.distributions import IntDistribution
 from ray.tune.search import Searcher
 
 from search.options import TRIALS_PER_TRAINING, Options, amount, amount_in_words
+from search.problem import Problem
 from search.sampling.journal import open_study
 from search.sampling.samplers import find_sampler
 from search.sampling.searcher import Judge, OptunaSearcher
@@ -101,6 +102,8 @@ def test_what_a_sweep_may_train_by_default() -> None:
     assert amount(None, None, "freeze-thaw", 50) == {"trials": 500, "trainings": 50}
     assert amount(None, 7, "random", 50) == {"trials": 7 * TRIALS_PER_TRAINING, "trainings": 7}
     assert amount(9, 7, "random", 50) == {"trials": 9, "trainings": 7}
+    with pytest.raises(Problem, match=r"^5 trainings cannot be done in 1 trial, .* or give at least 5\.$"):
+        amount(1, 5, "tpe", 50)
     assert amount_in_words(9, None) == "9 trials"
     assert amount_in_words(9, 1) == "1 training in at most 9 trials"
 

@@ -65,8 +65,10 @@ class Course:
     def telling(self) -> list[int]:
         """Places of the reports that say most: those marked and the last two, but for the untrained one."""
         count = len(self.reports)
-        found = sorted({*self.marked, count - 2, count - 1})
-        return [place for place in found if place >= 0 and self.reports[place].epoch]
+        if self._telling[0] != count:  # asked of every trial, for every decision
+            found = sorted({*self.marked, count - 2, count - 1})
+            self._telling = count, [p for p in found if p >= 0 and self.reports[p].epoch]
+        return self._telling[1]
 
     @property
     def epochs(self) -> int:
@@ -97,6 +99,7 @@ class Course:
         return True
 
     _since: Report = field(init=False, repr=False)
+    _telling: tuple[int, list[int]] = field(init=False, repr=False, default=(0, []))
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ class Means:
     settings: Settings
     allowance: Allowance | None = None
 
+    @property
+    def counted(self) -> bool:
+        """Whether trainings are."""
+        return self.allowance is not None and self.allowance.trainings is not None
+
     def fitting(self, shares: NDArray[np.float64], more: float = 0.0) -> NDArray[np.bool_]:
         """Which students can train to their ends with what is left of the sweep's trainings.
 

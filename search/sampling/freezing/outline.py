@@ -11,35 +11,46 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from search.sampling.freezing.entropy import coded, mask_bits
 from trainables.models.base import Model
-from trainables.quantizers import LearnedPoints
+from trainables.quantizers import LearnedPoints, LearnedStep, Symmetric
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 
 FLOAT = 32.0
 """Bits of a weight that is not quantized."""
 
-GRID = 0.92
-"""Of the bits of a quantized weight what is left after coding, on the recorded digits."""
+BUCKET = 20.0
+"""Bits of a bucket's offset and scale after coding, on the recorded digits, as the next ones."""
 
-BUCKET = 32.0
-"""Bits of a bucket's offset and scale."""
+POINT, LEVEL, RARE_LEVEL = 27.0, 0.5, 8.0
+"""Bits of a learned point, and of a level that occurs, in the table of each tensor; where most weights are at
+the zero among the levels, it says more of the others."""
 
-POINT = 16.0
-"""Bits of a learned point; each tensor has its own."""
+SCALE = 16.0
+"""Bits of the scale of a channel or tensor."""
 
-HEADER, RECORD = 300.0, 24.0
-"""Bytes of a packed file beside its tensors, and of each tensor beside its values."""
+HEADER, RECORD, MASKS = 100.0, 9.0, 30.0
+"""Bytes of a packed file beside its tensors, of each tensor beside its values, and of a file with masks."""
 
 EXEMPT = {"float16": 16.0, "float32": 32.0}
 
 
 class Count(NamedTuple):
-    """Elements of a network: those that may be compressed, the others; and how many tensors hold them."""
+    """Elements of a network.
+
+    Attributes:
+        weights: that may be compressed.
+        others: all other parameters.
+        compressed: tensors of weights.
+        tensors: of all parameters.
+        channels: of all tensors of weights.
+    """
 
     weights: int
     others: int
     compressed: int
     tensors: int
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,8 @@ class Outline:
         log2_weights: of the elements that may be compressed.
         kept: share of them that stay, in (0, 1].
         bits: of each that stays.
-        log2_bytes: what a packed file would take by a rule of thumb; :class:`Sizes` corrects it.
+        log2_bytes: what the packed file of the trained student is expected to take;
+            :class:`search.sampling.freezing.sizes.Cost` corrects it.
     """
 
     log2_weights: float
@@ -76,18 +88,27 @@ def outline_of(recipe: Recipe) -> Outline:
     bits = float(getattr(quantizer, "bits", 0) or getattr(quantizer, "initial_bits", FLOAT))
     if not recipe.quantizes:
         bits = FLOAT
-    stored = kept * (GRID * bits if recipe.quantizes else bits)
-    centred = recipe.quantizes and getattr(quantizer, "bucket_size", None) is None
-    if kept < 1:
-        mask = -(kept * math.log2(kept) + (1 - kept) * math.log2(1 - kept))
-        stored += mask * (0.8 if centred else 1.0)
-    if recipe.quantizes and not centred:
-        stored += kept * BUCKET / quantizer.bucket_size  # type: ignore[attr-defined]  # as asked above
-    bytes_ = HEADER + RECORD * count.tensors
-    if isinstance(quantizer, LearnedPoints):
-        bytes_ += count.compressed * 2**bits * POINT / 8
-    bytes_ += (count.weights * stored + count.others * EXEMPT[recipe.exempt_dtype]) / 8
+    stored, beside = kept * bits + mask_bits(kept), 0.0
+    if recipe.quantizes and count.weights:
+        stored, beside = _quantized(recipe, count, kept)
+    bytes_ = HEADER + RECORD * count.tensors + MASKS * (kept < 1)
+    bytes_ += (count.weights * stored + beside + count.others * EXEMPT[recipe.exempt_dtype]) / 8
     return Outline(math.log2(max(count.weights, 1)), kept, bits, math.log2(bytes_))
+
+
+def _quantized(recipe: Recipe, count: Count, kept: float) -> tuple[float, float]:
+    """Bits of each weight, scales of buckets included, and of all that a tensor or channel has once."""
+    quantizer = recipe.quantizer
+    row, tensor = (max(count.weights // max(each, 1), 1) for each in (count.channels, count.compressed))
+    code = coded(quantizer, round(kept, 6), row, tensor)
+    bucket = getattr(quantizer, "bucket_size", None)
+    stored = code.bits + (kept * BUCKET / bucket if bucket else 0.0)
+    if isinstance(quantizer, LearnedPoints):
+        return stored, count.compressed * code.levels * POINT
+    scales = count.channels if getattr(quantizer, "per_channel", False) else count.compressed
+    level = RARE_LEVEL if kept < 1 and isinstance(quantizer, LearnedStep | Symmetric) else LEVEL
+    tables = count.compressed * min(code.levels, kept * tensor) * level
+    return stored, tables + (0.0 if bucket else SCALE * scales)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -100,7 +121,8 @@ def _count(model: Model, input_shape: tuple[int, ...], outputs: int, exempt: tup
     chosen = [found[name] for name in names if found[name].dim() > 1 and name not in left_out]
     weights = sum(parameter.numel() for parameter in chosen)
     whole = sum(parameter.numel() for parameter in found.values())
-    return Count(weights, whole - weights, len(chosen), len(found))
+    channels = sum(parameter.shape[0] for parameter in chosen)
+    return Count(weights, whole - weights, len(chosen), len(found), channels)
 
 
 def _shapes(model: Model, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

@@ -15,7 +15,7 @@ from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Course, Measure, Report
 from search.sampling.freezing.gain import scale
 from search.sampling.freezing.means import Means, Settings
-from search.sampling.freezing.process import Kernel, NotFitted, Posterior, Rows, Values, fitted
+from search.sampling.freezing.process import Kernel, NotFitted, Posterior, Rows, Values, fitted_after
 from search.sampling.freezing.view import View, joined, rows_of
 from search.sampling.samplers import seed_of
 from search.stopping.halving import layers
@@ -194,7 +194,7 @@ class FreezeThaw:
         index = view.index(
             candidates, [self._courses.get(name) for name in names], view.front(self._running())
         )
-        fitting = self._means.fitting(view.shares(candidates, [self._courses.get(name) for name in names]))
+        fitting = self._fitting(view, names, candidates)
         best = int(np.argmax(index * fitting if fitting.any() else index))
         return Choice(None, names[best]) if names[best] else Choice(candidates[best])
 
@@ -224,8 +224,7 @@ class FreezeThaw:
             return ""
         own = float(view.index([course.candidate], [course], front)[0])
         rivals = view.index(candidates, [self._courses.get(each) for each in names], front)
-        shares = view.shares(candidates, [self._courses.get(each) for each in names])
-        rivals = rivals * self._means.fitting(shares, 1 - course.epoch / course.epochs)
+        rivals = rivals * self._fitting(view, names, candidates, 1 - course.epoch / course.epochs)
         best = int(np.argmax(rivals))
         if self._settings.patience * own >= rivals[best]:
             return ""
@@ -256,6 +255,14 @@ class FreezeThaw:
         stopped = {name: self._courses[name].candidate for name in self._stopped()}
         return [*[""] * len(found), *stopped], [*found.values(), *stopped.values()]
 
+    def _fitting(
+        self, view: View, names: Sequence[str], candidates: Sequence[Candidate], more: float = 0.0
+    ) -> NDArray[np.bool_]:
+        """Which of them can train to their ends with the trainings that are left, and so many more."""
+        if not self._means.counted:
+            return np.ones(len(candidates), dtype=bool)
+        return self._means.fitting(view.shares(candidates, [self._courses.get(name) for name in names]), more)
+
     def _stopped(self) -> list[str]:
         """Trials that may be taken up: of many those that few others beat in quality and cost."""
         found = {name: course for name, course in self._courses.items() if course.state == "stopped"}
@@ -285,7 +292,7 @@ class FreezeThaw:
         before = self._fits[max(self._fits)] if self._fits else None
         rows, values = self._table(self._chosen(self._settings.fitted, seed_of(self._seed, count, 10)))
         groups = self._candidates.features.groups
-        self._fits[count] = self._thread.submit(_fit, before, groups, rows, values)
+        self._fits[count] = self._thread.submit(fitted_after, before, groups, rows, values)
 
     def _kernel(self) -> Kernel:
         """The kernel in force: a function of the number of reports that were heard."""
@@ -301,19 +308,23 @@ class FreezeThaw:
         Where there are more than ``most``, a random choice of them or, without a seed, those next to the
         last of each trial, of trials that finished and that began late before others.
         """
-        found: list[tuple[Course, int]] = []
-        for course in sorted(self._courses.values(), key=lambda each: each.number):
-            found += [(course, place) for place in course.telling]
-        if len(found) <= most:
-            return found
-        if seed is not None:
+        courses = [course for course in self._courses.values() if course.reports]
+        many = sum(len(course.telling) for course in courses) > most
+        if not many or seed is not None:
+            courses.sort(key=lambda each: each.number)
+            found = [(course, place) for course in courses for place in course.telling]
+            if not many:
+                return found
             chosen = np.random.default_rng(seed).choice(len(found), most, replace=False)
             return [found[int(k)] for k in sorted(chosen)]
-        rank = [
-            (len(course.reports) - place, course.state != "finished", -course.number)
-            for course, place in found
-        ]
-        return [found[k] for k in sorted(range(len(found)), key=rank.__getitem__)[:most]]
+        courses.sort(key=lambda each: (each.state != "finished", -each.number))
+        found, back = [], 1
+        while len(found) < most:  # there are more, so it ends
+            for course in courses:
+                place = len(course.reports) - back
+                found += [(course, place)] if place in course.telling else []
+            back += 1
+        return found[:most]
 
     def _table(self, reports: Sequence[tuple[Course, int]]) -> tuple[Rows, Values]:
         least = self._measure.least(np.array(self._untrained))
@@ -385,8 +396,3 @@ class FreezeThaw:
             and course.state != "earlier"
             and course.epoch >= course.candidate.shared
         )
-
-
-def _fit(before: Future[Kernel] | None, groups: NDArray[np.int64], rows: Rows, values: Values) -> Kernel:
-    start = Kernel.prior(groups) if before is None else before.result()
-    return fitted(start, rows, values)

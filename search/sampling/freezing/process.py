@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -118,10 +119,15 @@ class Kernel:
 
     def between(self, one: Rows, other: Rows) -> Array:
         """The covariance of two sets of rows, without noise, shape (n, m)."""
-        recipes, _, _ = self._recipes(one.points, other.points)
-        gaussian, course, _, _ = self._moments(one.moments, other.moments)
-        found = recipes * gaussian + related(one, other) * course
-        return found * np.where(one.late[:, None] != other.late, self.bound, 1.0)
+        matern, linear, _, _ = self._recipes(one.points, other.points)
+        # Where students are told at their ends, all moments are one: it need not be computed for each.
+        same = len(one) > 0 and bool((one.moments == one.moments[0]).all())
+        gaussian, _, ratio, slower = self._moments(one.moments[:1] if same else one.moments, other.moments)
+        found = matern + linear
+        found *= gaussian
+        found += related(one, other) * ((1 + ratio) * slower)
+        found *= np.where(one.late[:, None] != other.late, self.bound, 1.0)
+        return found
 
     def variances(self, rows: Rows) -> Array:
         """The variance of each of some rows, without noise, shape (n,)."""
@@ -130,8 +136,8 @@ class Kernel:
         linear = math.exp(theta[n + 1]) * (1 + (centred * centred).sum(1))
         return math.exp(theta[n]) + linear + math.exp(theta[n + 4])
 
-    def _recipes(self, one: Array, other: Array) -> tuple[Array, Array, Array]:
-        """m + l; m alone; and the slope of m by half the squared distance, with its sign turned."""
+    def _recipes(self, one: Array, other: Array) -> tuple[Array, Array, Array, Array]:
+        """m; l; and of m the distances and its decay with them, of which :func:`loss` makes its slope."""
         n, lengths = self.scales, np.exp(self.theta[self.groups])
         a, b = one / lengths, other / lengths
         squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
@@ -139,15 +145,18 @@ class Kernel:
         decay = np.exp(self.theta[n] - distance)
         matern = (1 + distance + distance * distance / 3) * decay
         linear = math.exp(self.theta[n + 1]) * (1 + (one - CENTRE) @ (other - CENTRE).T)
-        return matern + linear, matern, (5 / 3) * (1 + distance) * decay
+        return matern, linear, distance, decay
 
     def _moments(self, one: Array, other: Array) -> tuple[Array, Array, Array, Array]:
-        """t and c, and their derivatives by the logarithms of their lengths."""
+        """t; what moments are apart, as squares of the length of t; and the same of c, with its decay by it.
+
+        c and the derivatives by the logarithms of the lengths are made of these.
+        """
         n, apart = self.scales, np.abs(one[:, None] - other)
         square = (apart / math.exp(self.theta[n + 2])) ** 2
         ratio = math.sqrt(3) * apart / math.exp(self.theta[n + 3])
         gaussian, decay = np.exp(-0.5 * square), math.exp(self.theta[n + 4]) * np.exp(-ratio)
-        return gaussian, (1 + ratio) * decay, gaussian * square, ratio * ratio * decay
+        return gaussian, square, ratio, decay
 
 
 CENTRE = 0.4
@@ -169,8 +178,11 @@ def loss(kernel: Kernel, rows: Rows, values: Values) -> tuple[float, Array]:
         values: of them; their mean is taken off.
     """
     theta, n, centred = kernel.theta, kernel.scales, values.qualities - values.qualities.mean()
-    recipes, matern, slope = kernel._recipes(rows.points, rows.points)
-    gaussian, course, by_gaussian, by_course = kernel._moments(rows.moments, rows.moments)
+    matern, linear, distance, decay = kernel._recipes(rows.points, rows.points)
+    # By half the squared distance, with its sign turned.
+    recipes, slope = matern + linear, (5 / 3) * (1 + distance) * decay
+    gaussian, square, ratio, slower = kernel._moments(rows.moments, rows.moments)
+    course, by_gaussian, by_course = (1 + ratio) * slower, gaussian * square, ratio * ratio * slower
     kin, bound = related(rows, rows), kernel.bound
     differ = rows.late[:, None] != rows.late
     mix, over, own = np.where(differ, bound, 1.0), recipes * gaussian, kin * course
@@ -216,6 +228,13 @@ def fitted(kernel: Kernel, rows: Rows, values: Values) -> Kernel:
     if not np.isfinite(found.x).all() or found.fun >= 1e10:
         raise NotFitted(f"the parameters of {len(rows)} reports' process are {found.x}")
     return replace(kernel, theta=found.x)
+
+
+def fitted_after(
+    before: Future[Kernel] | None, groups: NDArray[np.int64], rows: Rows, values: Values
+) -> Kernel:
+    """See :func:`fitted`; the search begins where that ``before`` ended, or at the prior of ``groups``."""
+    return fitted(Kernel.prior(groups) if before is None else before.result(), rows, values)
 
 
 class Posterior:

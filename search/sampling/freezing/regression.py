@@ -55,16 +55,18 @@ class Smooth:
         inputs: shape (n, d); there may be none. Of more than :data:`SMOOTHED` the last ones count.
         values: finite, shape (n,).
         variance: of the values about their mean.
+        more: variance of each value by itself, beside :data:`NOISE`, shape (n,); default none.
     """
 
-    def __init__(self, inputs: Array, values: Array, variance: float) -> None:
+    def __init__(self, inputs: Array, values: Array, variance: float, more: Array | None = None) -> None:
         self._inputs, self._variance = inputs[-SMOOTHED:], variance
-        self._mean = float(values.mean()) if len(values) else 0.0
+        self._mean = 0.0
         if len(values):
-            covariance = self._between(self._inputs, self._inputs) + NOISE * np.eye(len(self._inputs))
-            self._weights = cho_solve(
-                (cholesky(covariance, lower=True), True), values[-SMOOTHED:] - self._mean
-            )
+            values = values[-SMOOTHED:]
+            own = NOISE + (np.zeros(len(values)) if more is None else more[-SMOOTHED:])
+            self._mean = float(np.average(values, weights=1 / (own + variance)))
+            covariance = self._between(self._inputs, self._inputs) + np.diag(own)
+            self._weights = cho_solve((cholesky(covariance, lower=True), True), values - self._mean)
 
     def at(self, inputs: Array) -> Array:
         """What is expected of each of m inputs, shape (m,); 0 as long as nothing was seen."""

@@ -13,9 +13,12 @@ from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Course, Measure
 from search.sampling.freezing.gain import Front, expected_gains, unscaled
 from search.sampling.freezing.process import Posterior, Rows
-from search.sampling.freezing.sizes import Cost, Time
+from search.sampling.freezing.sizes import Column, Cost, Size, Time
 
 Array = NDArray[np.float64]
+
+LEARNT = 400
+"""Trials, the latest, of which it is learnt what others cost and how long they take."""
 
 
 class View:
@@ -34,17 +37,18 @@ class View:
         yardstick = measure.yardstick
         self._measure, self._candidates, self._posterior = measure, candidates, posterior
         self._cached, self._price = cached, price
-        self._costs = [Cost(k, name == PACKED) for k, name in enumerate(yardstick.costs)]
+        self._costs = [_told_by(name, Column(k)) for k, name in enumerate(yardstick.costs)]
         self._limits = [
-            (Cost(k, name == PACKED, limited=True), doublings(yardstick.budget.limits[name]))
+            (_told_by(name, Column(k, limited=True)), doublings(yardstick.budget.limits[name]))
             for k, name in enumerate(measure.limited)
         ]
         self._time = Time()
-        inputs = self._inputs([course.candidate for course in courses])
-        own = [(course, k) for k, course in enumerate(courses) if course.state != "earlier"]
+        latest = courses[-LEARNT:]
+        inputs = self._inputs([course.candidate for course in latest])
+        own = [(course, k) for k, course in enumerate(latest) if course.state != "earlier"]
         self._time.learn([course for course, _ in own], inputs[[k for _, k in own]])
         for cost in (*self._costs, *(cost for cost, _ in self._limits)):
-            cost.learn(courses, inputs)
+            cost.learn(latest, inputs)
         done = [course for course in courses if course.state == "finished" and _is_whole(course)]
         done = [course for course in done if self._is_within(course)]
         costs = np.array([course.reports[-1].costs for course in done]).reshape(-1, len(self._costs))
@@ -118,6 +122,11 @@ class View:
         """Whether a finished student keeps the limits of costs that are no objective."""
         limited = course.reports[-1].limited
         return all(not value > limit for value, (_, limit) in zip(limited, self._limits, strict=True))
+
+
+def _told_by(name: str, column: Column) -> Cost | Size:
+    """What tells a cost."""
+    return Size(column) if name == PACKED else Cost(column)
 
 
 def _is_whole(course: Course) -> bool:
