@@ -57,3 +57,4 @@ if __name__ == "__main__":
             loss(trained(inputs[batch]), targets[batch]).backward()
             optimizer.step()
     torch.save(trained.state_dict(), Path(__file__).with_name(weights))
+    print(f"{weights} is written.")

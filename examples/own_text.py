@@ -87,3 +87,4 @@ if __name__ == "__main__":
             nn.functional.cross_entropy(trained(**inputs), labels).backward()
             optimizer.step()
     torch.save(trained.state_dict(), Path(__file__).with_name(weights))
+    print(f"{weights} is written.")

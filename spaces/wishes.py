@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from spaces.arguments import Handle, Search
@@ -32,11 +33,13 @@ def known_name(name: str, handles: Handles, choices: Sequence[str] = ()) -> Sequ
     """The handles called ``name``.
 
     Raises:
-        ValueError: there are none; the message lists what there is.
+        ValueError: there are none; the message has those that are written alike, or else all.
     """
     if name not in handles:
-        names = ", ".join(sorted([*handles, *choices]))
-        raise ValueError(f"there is nothing called {name!r} to be turned here; there are {names}")
+        names = sorted([*handles, *choices])
+        alike = get_close_matches(name, names)
+        told = f"did you mean {' or '.join(alike)}?" if alike else f"there are {', '.join(names)}"
+        raise ValueError(f"there is nothing called {name!r} to be turned here; {told}")
     return handles[name]
 
 

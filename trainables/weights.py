@@ -46,7 +46,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         WeightsError: there is no such file, or it holds no weights.
     """
     if not path.is_file():
-        raise WeightsError(f"there is no file of weights {shown(str(path))}")
+        raise WeightsError(
+            f"there is no file of weights {shown(str(path))}: train the network, or name its file"
+        )
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

@@ -84,7 +84,7 @@ StudyName = Annotated[
     str,
     typer.Argument(
         metavar="STUDY",
-        help=f"{STUDIES}.",
+        help=f"{STUDIES}; or your own FILE.py.",
     ),
 ]
 

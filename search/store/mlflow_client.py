@@ -282,7 +282,7 @@ def _check_writable(path: Path) -> None:
 def _check_there(path: Path) -> None:
     if not path.is_file():
         raise StoreError(
-            f"There is no store at {path}: run `rayduce sweep STUDY` first, or name its folder with --store."
+            f"There is no store at {path}: run `rayduce sweep` first, or name its folder with --store."
         )
 
 

@@ -187,7 +187,7 @@ class Store:
         if found is None:
             self._raise_if_deleted(name)
             if not sweeps:
-                raise UnknownSweep("The store has no sweep yet: run `rayduce sweep STUDY` first.")
+                raise UnknownSweep("The store has no sweep yet: run `rayduce sweep` first.")
             known = ", ".join(sweep.name for sweep in sweeps[:10]) + (", ..." if len(sweeps) > 10 else "")
             raise UnknownSweep(f"The store has no sweep named {name!r}; it has {known}.")
         return found

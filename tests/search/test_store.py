@@ -417,7 +417,5 @@ def test_a_damaged_database_is_told(tmp_path: Path) -> None:
 def test_a_store_without_sweeps(folder: Path) -> None:
     store = open_store(folder)
     assert store.sweeps().empty
-    with pytest.raises(
-        UnknownSweep, match=r"^The store has no sweep yet: run `rayduce sweep STUDY` first\.$"
-    ):
+    with pytest.raises(UnknownSweep, match=r"^The store has no sweep yet: run `rayduce sweep` first\.$"):
         store.trials()

@@ -226,7 +226,7 @@ def test_what_no_search_tries_by_itself_is_searched_where_a_range_is_given():
     ("wishes", "text"),
     [
         ({"methods": ("qdd",)}, r"no method 'qdd'; choose from fp, kd, .*, seqkd"),
-        ({"fixed": ("bit=4",)}, "nothing called 'bit' to be turned here; there are .*bits.*start"),
+        ({"fixed": ("bit=4",)}, "nothing called 'bit' to be turned here; did you mean bits"),
         ({"fixed": ("bits=4",), "methods": ("lsq",)}, "nothing called 'bits'.*symmetric_bits"),
         ({"fixed": ("bits=9",)}, r"bits must be in \[1, 8\], got bits=9"),
         ({"fixed": ("bits=2.5",)}, "bits takes a whole number, got '2.5'"),
