@@ -62,8 +62,8 @@ MaxDrop = Annotated[
     float | None,
     typer.Option(
         metavar="POINTS",
-        help="Budget: how much worse than the teacher, on validation: in percentage points of an accuracy, points of "
-        "BLEU, or the unit of a quality of your own.",
+        help="Budget: how much worse than the teacher, on validation: in percentage points of an accuracy, "
+        "points of BLEU, or the unit of a quality of your own.",
     ),
 ]
 
