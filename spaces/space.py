@@ -19,7 +19,8 @@ from spaces.arguments import Handle, Search, arguments_of, called_with, handles_
 from spaces.compute import epochs_for
 from spaces.context import Context
 from spaces.parameters import Choose, Parameter, drawn, preferring
-from spaces.wishes import fixed_value, known_name, method_name, searched_range
+from spaces.wishes import fixed_value, known_name, searched_range
+from trainables.method_names import method_name
 from trainables.methods import METHODS, PRUNING, Method, Setting
 from trainables.pruners.base import Pruner
 from trainables.recipe import Recipe

@@ -8,25 +8,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from spaces.arguments import Handle, Search
-from trainables.method_names import SHORT_NAMES
 
 Handles = Mapping[str, Sequence[Handle]]
 """By name; one name may be that of several methods' handles."""
 
 SWITCH = {"true": True, "yes": True, "false": False, "no": False}
-
-
-def method_name(text: str) -> str:
-    """The whole name of a method, short or whole.
-
-    Raises:
-        ValueError: there is none; the message lists what there is.
-    """
-    if text in SHORT_NAMES:
-        return SHORT_NAMES[text]
-    if text in SHORT_NAMES.values():
-        return text
-    raise ValueError(f"there is no method {text!r}; choose from {', '.join(SHORT_NAMES)}")
 
 
 def known_name(name: str, handles: Handles, choices: Sequence[str] = ()) -> Sequence[Handle]:

@@ -41,3 +41,16 @@ SHORT_NAMES: dict[str, str] = {
     "one": "gated_online_ensemble",
 }
 """Short name -> name of its function; in the order in which methods are listed."""
+
+
+def method_name(text: str) -> str:
+    """The whole name of a method, short or whole.
+
+    Raises:
+        ValueError: there is none; the message lists what there is.
+    """
+    if text in SHORT_NAMES:
+        return SHORT_NAMES[text]
+    if text in SHORT_NAMES.values():
+        return text
+    raise ValueError(f"there is no method {text!r}; choose from {', '.join(SHORT_NAMES)}")

@@ -86,6 +86,7 @@ def plan(
     with problems():
         _check_above_0("--hours", hours)
         _check_above_0("--node-price", node_price)
+        asked = {"budget": limits.budget(), **space.wishes()}
         about = given.about()
         own_code = code_option(study, model, given.network)
         chosen = study_of(study, epochs, model, data=given.data, about=about)
@@ -98,11 +99,10 @@ def plan(
             data=given.data,
             about_data=about,
             download=given.download,
-            budget=limits.budget(),
             compute=budget,
             concurrency=concurrency,
             own_model=own_code,
-            **space.wishes(),
+            **asked,
         )
         from rayduce.commands.plan_table import plan_record, plan_table
         from search.planning.plan import make_plan

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from rayduce.commands.help import METHODS
+from search.problem import Problem
+from trainables.method_names import method_name
 
 Methods = Annotated[
     str | None,
@@ -36,10 +38,18 @@ class SpaceOptions:
     range_: Ranges = None
 
     def wishes(self) -> dict[str, Any]:
-        """What was asked for, as :class:`search.options.Options` has it."""
-        names = [name.strip() for name in (self.methods or "").split(",")]
+        """What was asked for, as :class:`search.options.Options` has it.
+
+        Raises:
+            Problem: there is no such method.
+        """
+        names = tuple(filter(None, (name.strip() for name in (self.methods or "").split(","))))
+        try:
+            list(map(method_name, names))
+        except ValueError as error:
+            raise Problem(f"--methods: {error}.") from None
         return {
-            "methods": tuple(filter(None, names)),
+            "methods": names,
             "fixed": tuple(self.fix or ()),
             "ranges": tuple(self.range_ or ()),
         }

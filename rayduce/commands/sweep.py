@@ -143,6 +143,14 @@ def sweep(
 
     with problems():
         check_sampler(sampler)
+        # What can be wrong in a word is told before anything large is imported.
+        asked = {
+            "budget": limits.budget(),
+            **objectives_of(size_of, minimize),
+            **measuring(measure, device, measure_timeout),
+            **space.wishes(),
+            "phase_bytes": 0 if phase_bytes == "0" else parse_bytes(phase_bytes),
+        }
         about = given.about()
         own_code = code_option(study, model, given.network)
         chosen = study_of(study, epochs, model, store, data=given.data, about=about)
@@ -156,18 +164,14 @@ def sweep(
             data=given.data,
             about_data=about,
             download=given.download,
-            budget=limits.budget(),
             sampler=sampler,
             earlier=tuple(earlier or ()),
-            **objectives_of(size_of, minimize),
-            **measuring(measure, device, measure_timeout),
             compute=budget,
             concurrency=concurrency,
             address=address,
             own_model=own_code,
-            **space.wishes(),
             scheduler=scheduler,
-            phase_bytes=0 if phase_bytes == "0" else parse_bytes(phase_bytes),
+            **asked,
         )
         run(chosen.narrowed(options.methods, options.fixed, options.ranges), options)
 
