@@ -410,7 +410,8 @@ def test_every_command_explains_itself_with_examples(name):
 
 def test_help_names_every_study_sampler_and_method():
     said = " ".join(CliRunner().invoke(app, ["sweep", "--help"]).output.split())
-    assert f"{', '.join(study.name for study in STUDIES[:-1])} or {STUDIES[-1].name}; or your own FILE.py." in said
+    studies = f"{', '.join(study.name for study in STUDIES[:-1])} or {STUDIES[-1].name}"
+    assert f"{studies}; or your own FILE.py." in said
     assert f"{', '.join(sampler.name for sampler in SAMPLERS[:-1])} or {SAMPLERS[-1].name}." in said
     assert ", ".join(METHODS) in said
 
