@@ -85,4 +85,13 @@ class Range:
 
     def __str__(self) -> str:
         left, right = "(" if self.excluded == "low" else "[", ")" if self.excluded == "high" else "]"
-        return f"{left}{self.low}, {self.high}{right}"
+        return f"{left}{_plain(self.low)}, {_plain(self.high)}{right}"
+
+
+def _plain(end: float) -> str:
+    """An end without the ``.0`` of a whole one.
+
+    Ranges that are equal must read alike: ``typing`` keeps one ``Annotated`` for all equal ones, so that
+    which of ``Range(0, 1)`` and ``Range(0.0, 1.0)`` a field has depends on what was imported first.
+    """
+    return f"{int(end)}" if float(end).is_integer() else f"{end}"

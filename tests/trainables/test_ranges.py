@@ -30,7 +30,7 @@ def test_a_field_is_checked_when_the_part_is_made():
         ({"level": True}, "Example.level must be int, got True"),
         ({"rate": 0.0}, r"rate must be in \(0, 1\], got rate=0.0"),
         ({"rate": float("nan")}, "rate must be"),
-        ({"share": Linear(0.0, 2.5)}, r"share must stay in \[0.0, 2.0\], got share=Linear"),
+        ({"share": Linear(0.0, 2.5)}, r"share must stay in \[0, 2\], got share=Linear"),
     ):
         with pytest.raises(ValueError, match=text):
             Example(**arguments)
@@ -46,6 +46,14 @@ def test_excluded_ends():
     assert [Range(0, 1, excluded="low").accepts(x) for x in (0, 1)] == [False, True]
     assert [Range(0, 1, excluded="high").accepts(x) for x in (0, 1)] == [True, False]
     assert str(Range(0, 1, excluded="high")) == "[0, 1)" and str(Range(1, 8)) == "[1, 8]"
+
+
+def test_ranges_that_are_equal_read_alike():
+    """``typing`` keeps one of them for all fields: which one must not change a page or a message."""
+    whole, real = Range(0, 1000), Range(0.0, 1000.0)
+    assert Annotated[float, whole] is Annotated[float, real]  # why this matters
+    assert str(whole) == str(real) == "[0, 1000]"
+    assert str(Range(-0.5, float("inf"))) == "[-0.5, inf]"
 
 
 @pytest.mark.parametrize(
