@@ -1,19 +1,23 @@
-"""The fronts of whole sweeps of one checkout against those of another, in hypervolume on the test split.
+"""The fronts of whole sweeps of two kinds, in hypervolume on the test split, at equal wall time.
 
-Both checkouts run the same command with the same seeds, in turns. A finished sweep is a line of
-``sweeps.jsonl`` in the folder, and the same command goes on where it was stopped.
+Both kinds, of two checkouts or with other options, run with the same seeds, in turns. A finished sweep is a
+line of ``sweeps.jsonl`` in the folder, and the same command goes on where it was stopped.
 
     python -m benchmarks.sweep_fronts OUT --before CHECKOUT --after CHECKOUT [--seeds 5] [--study digits]
+    python -m benchmarks.sweep_fronts OUT --before-with "--sampler tpe" --after-with "--sampler freeze-thaw"
 
 The volume is that of log2 of the bytes and test accuracy, from the teacher's size and guessing on: one unit
-is a file of half the size at full accuracy.
+is a file of half the size at full accuracy. At each time it is that of the students that had finished by then
+and were on the front of the validation split; times count from the first student's start.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -22,18 +26,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from search.objectives.front import size_quality_hypervolume
+from search.log.event_log import read_log
+from search.objectives.front import non_dominated, size_quality_hypervolume
 from trainables.metrics import quality_of
+
+HERE = Path(__file__).resolve().parents[1]
+SIDES = ("before", "after")
+SHARES = (0.25, 0.5, 1.0)
+"""Of the shorter of a seed's two sweeps: where their volumes are compared."""
+
+Row = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--before", type=Path, required=True)
-    parser.add_argument("--after", type=Path, required=True)
+    for side in SIDES:
+        parser.add_argument(f"--{side}", type=Path, default=HERE, help="its checkout; default this one")
+        parser.add_argument(f"--{side}-with", default="", help="options of its sweeps")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--study", default="digits")
     parser.add_argument("--trials", type=int, default=100)
@@ -42,31 +52,31 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     log = options.out / "sweeps.jsonl"
-    sides = {"before": options.before.absolute(), "after": options.after.absolute()}
     for seed in range(options.seeds):
         done = {(row["side"], row["seed"]) for row in read(log)}
-        for side in sorted(sides, reverse=bool(seed % 2)):
+        for side in sorted(SIDES, reverse=bool(seed % 2)):
             if (side, seed) not in done:
-                row = {"side": side, "seed": seed} | sweep(sides[side], options, seed)
+                row = {"side": side, "seed": seed} | sweep(side, options, seed)
                 with log.open("a") as file:
                     print(json.dumps(row), file=file, flush=True)
     report(read(log), options.guessing)
 
 
-def read(log: Path) -> list[dict[str, Any]]:
+def read(log: Path) -> list[Row]:
     """The sweeps that are there."""
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def sweep(checkout: Path, options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """One sweep: its front and its wall time."""
+def sweep(side: str, options: argparse.Namespace, seed: int) -> Row:
+    """One sweep: its wall time, and the students that it finished."""
     store = options.out.absolute() / "store"
     shutil.rmtree(store, ignore_errors=True)
+    checkout = getattr(options, side).absolute()
     command = [sys.executable, "-m", "rayduce.commands.app", "sweep", options.study, "--seed", str(seed)]
     command += ["--trials", str(options.trials), "--concurrency", str(options.concurrency)]
     begun = time.monotonic()
     subprocess.run(
-        [*command, "--store", str(store)],
+        [*command, "--store", str(store), *shlex.split(getattr(options, f"{side}_with"))],
         cwd=checkout,
         env=os.environ | {"PYTHONPATH": str(checkout)},
         check=True,
@@ -74,41 +84,80 @@ def sweep(checkout: Path, options: argparse.Namespace, seed: int) -> dict[str, A
         stderr=subprocess.STDOUT,
     )
     seconds = time.monotonic() - begun
-    (table,) = (store / "sweeps").glob("*/front.csv")
-    front = pd.read_csv(table)
+    (log,) = (store / "sweeps").glob("*/events.jsonl")
     (teacher,) = (store / "teachers").glob("*.rdz")
-    return {
-        "seconds": seconds,
-        "teacher_bytes": teacher.stat().st_size,
-        "front": front[["name", "packed_bytes", "validation_accuracy", "accuracy"]].to_dict("records"),
-    }
+    return {"seconds": seconds, "teacher_bytes": teacher.stat().st_size} | students(log)
 
 
-def report(rows: list[dict[str, Any]], guessing: float) -> None:
-    """Print the volume of each front, and what they differ in by seed."""
+def students(log: Path) -> Row:
+    """What a log has of the students that finished: ``(seconds, bytes, validation, test)`` of each."""
+    begun: int | None = None
+    ended = 0
+    found = []
+    measured: dict[str, dict[str, Any]] = {}
+    for event in read_log(log, log.parent.name).events:
+        if event["kind"] == "start" and begun is None:
+            begun = event["time"]
+        measured.setdefault(event["run"], {}).update(event.get("metrics", {}))
+        if event["kind"] == "end" and event["run"] and begun is not None:
+            ended = event["time"] - begun
+            of = measured[event["run"]]
+            if event["state"] == "finished":
+                found.append(
+                    (ended / 1000, of["packed_bytes"], of["validation_accuracy"], of["accuracy"]),
+                )
+    return {"searched": ended / 1000, "students": found}
+
+
+def volume(row: Row, until: float, largest: float, guessing: float) -> float:
+    """Of the front that a sweep had after ``until`` seconds."""
+    known = [(size, valid, test) for seconds, size, valid, test in row["students"] if seconds <= until]
+    front = (
+        non_dominated([(size, valid) for size, valid, _ in known], (False, True)).tolist() if known else []
+    )
+    chosen = [each for each, kept in zip(known, front, strict=True) if kept]
+    return size_quality_hypervolume(
+        [size for size, _, _ in chosen],
+        [test for _, _, test in chosen],
+        quality_of("accuracy"),
+        reference_bytes=largest,
+        reference_value=guessing,
+    )
+
+
+def reached(row: Row, goal: float, largest: float, guessing: float) -> float:
+    """After how many seconds a sweep was at the volume ``goal``; infinite if it never was."""
+    moments = sorted(seconds for seconds, *_ in row["students"])
+    return next((each for each in moments if volume(row, each, largest, guessing) >= goal), math.inf)
+
+
+def report(rows: list[Row], guessing: float) -> None:
+    """Print the volumes of each seed's two sweeps, and what they differ in."""
     largest = min(row["teacher_bytes"] for row in rows)
-    volumes: dict[str, dict[int, float]] = {"before": {}, "after": {}}
-    for row in rows:
-        front = pd.DataFrame(row["front"])
-        volumes[row["side"]][row["seed"]] = size_quality_hypervolume(
-            front["packed_bytes"],
-            front["accuracy"],
-            quality_of("accuracy"),
-            reference_bytes=largest,
-            reference_value=guessing,
-        )
-    print("| seed | before | after | difference | seconds before | after |\n|---|---|---|---|---|---|")
-    taken = {(row["side"], row["seed"]): row["seconds"] for row in rows}
-    both = sorted(volumes["before"].keys() & volumes["after"].keys())
-    for seed in both:
-        old, new = volumes["before"][seed], volumes["after"][seed]
-        times = " | ".join(f"{taken[side, seed]:.0f}" for side in volumes)
-        print(f"| {seed} | {old:.3f} | {new:.3f} | {new - old:+.3f} | {times} |")
-    ratios = [volumes["after"][seed] / volumes["before"][seed] for seed in both]
-    if len(both) > 1:
-        error = statistics.stdev(ratios) / len(ratios) ** 0.5
+    of = {(row["side"], row["seed"]): row for row in rows}
+    seeds = sorted({seed for _, seed in of if all((side, seed) in of for side in SIDES)})
+    columns = [f"{side} at {share:g}" for share in SHARES for side in SIDES]
+    print(f"| seed | {' | '.join(columns)} | seconds before | after | before's end, reached after |")
+    print("|---" * (len(columns) + 4) + "|")
+    gains: dict[float, list[float]] = {share: [] for share in SHARES}
+    for seed in seeds:
+        old, new = (of[side, seed] for side in SIDES)
+        common = min(old["searched"], new["searched"])
+        cells = []
+        for share in SHARES:
+            pair = [volume(row, share * common, largest, guessing) for row in (old, new)]
+            gains[share].append(pair[1] - pair[0])
+            cells += [f"{each:.3f}" for each in pair]
+        goal = volume(old, math.inf, largest, guessing)
+        share = reached(new, goal, largest, guessing) / old["searched"]
+        times = f"{old['searched']:.0f} | {new['searched']:.0f} | {f'{share:.2f}' if share < 99 else 'never'}"
+        print(f"| {seed} | {' | '.join(cells)} | {times} |")
+    print()
+    for share, each in gains.items():
+        error = f" ± {statistics.stdev(each) / len(each) ** 0.5:.3f}" if len(each) > 1 else ""
         print(
-            f"\nratio after/before: {np.mean(ratios):.3f} ± {error:.3f} (standard error, {len(both)} seeds)"
+            f"after - before at {share:g} of the common time: {statistics.mean(each):+.3f}{error} "
+            f"(standard error, {len(each)} seeds)"
         )
 
 
