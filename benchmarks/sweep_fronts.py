@@ -26,9 +26,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from rayduce.commands.arguments import allow_own
 from search.log.event_log import read_log
 from search.objectives.front import non_dominated, size_quality_hypervolume
 from trainables.metrics import quality_of
+from trainables.shipping.evaluation import evaluate_file
+from trainables.shipping.packed_file import read_header
 
 HERE = Path(__file__).resolve().parents[1]
 SIDES = ("before", "after")
@@ -48,8 +53,12 @@ def main() -> None:
     parser.add_argument("--study", default="digits")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--concurrency", type=int, default=1)
-    parser.add_argument("--guessing", type=float, default=0.1, help="accuracy that is worth nothing")
+    parser.add_argument("--data", type=Path, help="of the study")
+    parser.add_argument("--quality", default="accuracy", help="by which students are chosen")
+    parser.add_argument("--guessing", type=float, default=0.1, help="quality that is worth nothing")
     options = parser.parse_args()
+    if options.study.endswith(".py"):
+        allow_own(options.study)
     options.out.mkdir(parents=True, exist_ok=True)
     log = options.out / "sweeps.jsonl"
     for seed in range(options.seeds):
@@ -59,7 +68,7 @@ def main() -> None:
                 row = {"side": side, "seed": seed} | sweep(side, options, seed)
                 with log.open("a") as file:
                     print(json.dumps(row), file=file, flush=True)
-    report(read(log), options.guessing)
+    report(read(log), options.quality, options.guessing)
 
 
 def read(log: Path) -> list[Row]:
@@ -74,6 +83,7 @@ def sweep(side: str, options: argparse.Namespace, seed: int) -> Row:
     checkout = getattr(options, side).absolute()
     command = [sys.executable, "-m", "rayduce.commands.app", "sweep", options.study, "--seed", str(seed)]
     command += ["--trials", str(options.trials), "--concurrency", str(options.concurrency)]
+    command += ["--data", str(options.data.absolute())] if options.data else []
     begun = time.monotonic()
     subprocess.run(
         [*command, "--store", str(store), *shlex.split(getattr(options, f"{side}_with"))],
@@ -86,11 +96,17 @@ def sweep(side: str, options: argparse.Namespace, seed: int) -> Row:
     seconds = time.monotonic() - begun
     (log,) = (store / "sweeps").glob("*/events.jsonl")
     (teacher,) = (store / "teachers").glob("*.rdz")
-    return {"seconds": seconds, "teacher_bytes": teacher.stat().st_size} | students(log)
+    searched, found = students(log, options.quality)
+    return {
+        "seconds": seconds,
+        "teacher_bytes": teacher.stat().st_size,
+        "searched": searched,
+        "students": tested(found, store / "trials" / log.parent.name, options),
+    }
 
 
-def students(log: Path) -> Row:
-    """What a log has of the students that finished: ``(seconds, bytes, validation, test)`` of each."""
+def students(log: Path, quality: str) -> tuple[float, list[tuple[float, int, float, str]]]:
+    """Seconds of a search, and of each finished student ``(seconds, bytes, validation, trial)``."""
     begun: int | None = None
     ended = 0
     found = []
@@ -98,18 +114,33 @@ def students(log: Path) -> Row:
     for event in read_log(log, log.parent.name).events:
         if event["kind"] == "start" and begun is None:
             begun = event["time"]
-        measured.setdefault(event["run"], {}).update(event.get("metrics", {}))
+        of = measured.setdefault(event["run"], {})
+        of.update(event.get("metrics", {}))
         if event["kind"] == "end" and event["run"] and begun is not None:
             ended = event["time"] - begun
-            of = measured[event["run"]]
             if event["state"] == "finished":
-                found.append(
-                    (ended / 1000, of["packed_bytes"], of["validation_accuracy"], of["accuracy"]),
-                )
-    return {"searched": ended / 1000, "students": found}
+                found.append((ended / 1000, of["packed_bytes"], of[f"validation_{quality}"], event["run"]))
+    return ended / 1000, found
 
 
-def volume(row: Row, until: float, largest: float, guessing: float) -> float:
+def tested(
+    found: list[tuple[float, int, float, str]], trials: Path, options: argparse.Namespace
+) -> list[tuple[float, int, float, float]]:
+    """The students that were on the front when they finished, with their quality on the test split."""
+    kept = []
+    task = None
+    for place, (seconds, size, valid, trial) in enumerate(found):
+        so_far = [(each[1], each[2]) for each in found[: place + 1]]
+        if non_dominated(so_far, (False, True))[-1]:
+            content = (trials / trial / "student.rdz").read_bytes()
+            if task is None:
+                recipe = read_header(content)
+                task = recipe.task.open(recipe.task.load(options.data), torch.device("cpu"), recipe.seed)
+            kept.append((seconds, size, valid, evaluate_file(content, task, "test")[options.quality]))
+    return kept
+
+
+def volume(row: Row, until: float, largest: float, quality: str, guessing: float) -> float:
     """Of the front that a sweep had after ``until`` seconds."""
     known = [(size, valid, test) for seconds, size, valid, test in row["students"] if seconds <= until]
     front = (
@@ -119,21 +150,21 @@ def volume(row: Row, until: float, largest: float, guessing: float) -> float:
     return size_quality_hypervolume(
         [size for size, _, _ in chosen],
         [test for _, _, test in chosen],
-        quality_of("accuracy"),
+        quality_of(quality),
         reference_bytes=largest,
         reference_value=guessing,
     )
 
 
-def reached(row: Row, goal: float, largest: float, guessing: float) -> float:
+def reached(row: Row, goal: float, *about: Any) -> float:
     """After how many seconds a sweep was at the volume ``goal``; infinite if it never was."""
     moments = sorted(seconds for seconds, *_ in row["students"])
-    return next((each for each in moments if volume(row, each, largest, guessing) >= goal), math.inf)
+    return next((each for each in moments if volume(row, each, *about) >= goal), math.inf)
 
 
-def report(rows: list[Row], guessing: float) -> None:
+def report(rows: list[Row], quality: str, guessing: float) -> None:
     """Print the volumes of each seed's two sweeps, and what they differ in."""
-    largest = min(row["teacher_bytes"] for row in rows)
+    about = (min(row["teacher_bytes"] for row in rows), quality, guessing)
     of = {(row["side"], row["seed"]): row for row in rows}
     seeds = sorted({seed for _, seed in of if all((side, seed) in of for side in SIDES)})
     columns = [f"{side} at {share:g}" for share in SHARES for side in SIDES]
@@ -145,11 +176,11 @@ def report(rows: list[Row], guessing: float) -> None:
         common = min(old["searched"], new["searched"])
         cells = []
         for share in SHARES:
-            pair = [volume(row, share * common, largest, guessing) for row in (old, new)]
+            pair = [volume(row, share * common, *about) for row in (old, new)]
             gains[share].append(pair[1] - pair[0])
             cells += [f"{each:.3f}" for each in pair]
-        goal = volume(old, math.inf, largest, guessing)
-        share = reached(new, goal, largest, guessing) / old["searched"]
+        goal = volume(old, math.inf, *about)
+        share = reached(new, goal, *about) / old["searched"]
         times = f"{old['searched']:.0f} | {new['searched']:.0f} | {f'{share:.2f}' if share < 99 else 'never'}"
         print(f"| {seed} | {' | '.join(cells)} | {times} |")
     print()
