@@ -74,6 +74,8 @@ class Sweep:
             ``reinforce``.
         scheduler: ``pareto`` (default) ends students early that have no prospect of the front, ``revive``
             also takes them up again, ``none`` trains all.
+        phase_bytes: of the store, for first phases that students share, at least 0; 0 trains each anew.
+            Default 1 GB.
         learn_from: names of earlier sweeps of the store.
         concurrency: trials at a time; None (default) is one per processor, or two per GPU.
         address: of a running Ray cluster; None (default) starts Ray on this machine.
@@ -116,6 +118,7 @@ class Sweep:
         ranges: Mapping[str, tuple[float, float]] | None = None,
         sampler: str = "tpe",
         scheduler: Literal["pareto", "revive", "none"] = "pareto",
+        phase_bytes: int = 1_000_000_000,
         learn_from: Sequence[str] = (),
         concurrency: int | None = None,
         address: str | None = None,
@@ -181,6 +184,7 @@ class Sweep:
             fixed=tuple(f"{key}={value}" for key, value in (fixed or {}).items()),
             ranges=tuple(f"{key}={low}:{high}" for key, (low, high) in (ranges or {}).items()),
             scheduler=scheduler,
+            phase_bytes=phase_bytes,
         )
         if epochs is not None:
             chosen = replace(chosen, epochs=epochs)

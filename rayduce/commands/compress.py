@@ -12,6 +12,7 @@ from rayduce.commands.arguments import (
     Concurrency,
     Epochs,
     StoreDir,
+    Trainings,
     Trials,
     job_of,
 )
@@ -50,6 +51,7 @@ def compress(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     trials: Trials = None,
+    trainings: Trainings = None,
     epochs: Epochs = None,
     store: StoreDir = DEFAULT_STORE,
     concurrency: Concurrency = None,
@@ -75,12 +77,12 @@ def compress(
         prepare_environment(None)
         study = job_of(job, store)
         study = study if epochs is None else replace(study, epochs=epochs)
-        from search.options import Options
+        from search.options import Options, amount
 
         name, uri = named(None, study.name, store, None)
         options = Options(
             name=name,
-            trials=trials or study.trials,
+            **amount(trials, trainings, "tpe", study.trials),
             seed=0,
             store=store.absolute(),
             tracking_uri=uri,

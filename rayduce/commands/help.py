@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 from search.sampling import names as samplers
 from studies import names as studies
 from trainables import method_names
 
+_UsageError: Any = typer.BadParameter.__mro__[1]  # of click, or of the copy that Typer brings
 _TYPE = re.compile(r" <[^<>]+>$")
 METHODS, STUDIES, SAMPLERS = "{methods}", "{studies}", "{samplers}"
 """Stand in a help text for the names of all methods, studies and samplers, looked up when it is shown."""
@@ -21,6 +23,19 @@ _LISTS = (("Studies", STUDIES, studies.SUMMARIES), ("Samplers", SAMPLERS, sample
 
 class Command(TyperCommand):
     """A command whose help leaves out the type that Typer writes behind each argument, such as ``<str>``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; who gives a number of the search as an option is told how it is given."""
+        searches = {"--fix", "--range"} <= {name for each in self.params for name in each.opts}
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            name = getattr(error, "option_name", "").lstrip("-").replace("-", "_")
+            if searches and name and hasattr(error, "possibilities"):  # there is no such option
+                error.message += (
+                    f". What is searched is no option: write --range {name}=LOW:HIGH or --fix {name}=VALUE"
+                )
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the lists of arguments and options, then those of the studies and samplers they speak of."""

@@ -13,6 +13,7 @@ import torch
 
 import rayduce
 from rayduce import Front, Sweep, load
+from search.options import PHASE_BYTES
 from search.problem import Problem
 from search.store.mlflow_client import StoreError
 from studies.names import StudyError
@@ -300,5 +301,7 @@ def test_a_sweep_may_have_a_budget_of_compute(tmp_path: Path) -> None:
     assert (options.trainings, options.trials) == (100, 1000)
     options = Sweep("digits", store=tmp_path)._options
     assert (options.trainings, options.trials) == (None, 100)
+    assert options.phase_bytes == PHASE_BYTES
+    assert Sweep("digits", store=tmp_path, phase_bytes=0)._options.phase_bytes == 0
     with pytest.raises(Problem, match="3 trainings cannot be done in 2 trials, of which"):
         Sweep("digits", store=tmp_path, trainings=3, trials=2)

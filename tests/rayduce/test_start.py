@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from rayduce.commands.app import app
 from rayduce.commands.console import SAID_IN_A_SENTENCE
@@ -81,3 +82,23 @@ def test_every_public_name_is_there() -> None:
 
     for name in rayduce.__all__:
         assert getattr(rayduce, name) is not None and name in dir(rayduce)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("sweep digits --bits 2:4", "write --range bits=LOW:HIGH or --fix bits=VALUE"),
+        ("plan digits --learning-rate 1", "write --range learning_rate=LOW:HIGH"),
+        ("sweep digits --max-byte 2k", "--max-bytes"),
+        ("sweep digits --trials", "requires an argument"),
+    ],
+)
+def test_a_number_of_the_search_that_is_given_as_an_option_is_told_how_it_is_given(command: str, told: str):
+    done = CliRunner().invoke(app, command.split())
+    assert done.exit_code == 2 and told in " ".join(done.stderr.split())
+    assert ("--range" in done.stderr) == ("No such option" in done.stderr)
+
+
+def test_a_command_that_searches_nothing_does_not_speak_of_ranges():
+    done = CliRunner().invoke(app, ["front", "--bits", "2"])
+    assert done.exit_code == 2 and "No such option: --bits" in done.stderr and "--range" not in done.stderr
