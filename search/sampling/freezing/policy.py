@@ -215,7 +215,7 @@ class FreezeThaw:
         if course.epoch <= course.begun or course.epoch >= course.epochs:
             return ""
         finished = sum(each.state == "finished" for each in self._courses.values())
-        if finished < self._settings.finished and (self._started < self._designed or finished):
+        if finished < self._settings.finished:
             return ""
         view = self._seen()
         front = view.front([each for each in self._running() if each is not course])
