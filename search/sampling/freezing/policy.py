@@ -142,8 +142,8 @@ class FreezeThaw:
             return
         if report.epoch == 0:
             self._untrained.append(report.worth)
-        else:
-            marks = {max(round(share * course.epochs), 1) for share in self._settings.kept}
+        if report.epoch or course.candidate.knows:
+            marks = {0, *(max(round(share * course.epochs), 1) for share in self._settings.kept)}
             course.marked += [len(course.reports) - 1] if report.epoch in marks else []
             self._heard += 1
             self._begin_fit()
