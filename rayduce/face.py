@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rayduce.fronts import DEFAULT_STORE, Front
 from rayduce.functions import sorted_out, study_of_functions
 from rayduce.measuring import asking, measuring
-from search.sampling.names import DEFAULT
+from search.sampling.names import usual_sampler
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,8 +42,8 @@ class Sweep:
         trials: how many students to train, at least 1; None (default) is the study's number, with
             ``trainings`` ten for each.
         trainings: the compute of the sweep, as that of so many whole students, at least 1: each counts the
-            share of its training that it does, and nothing of what it takes over from others. None (default)
-            counts trials, with ``sampler="freeze-thaw"`` as many trainings.
+            share of its training that it does by itself, at least a tenth. None (default) counts trials; with
+            ``sampler="freeze-thaw"``, without ``trials``, it is three for ten of the study's trials.
         epochs: of each student, at least 2; None (default) is the study's number.
         budget: compute of each student that begins with trained weights, in epochs of the whole network, at
             least 0: smaller ones train more epochs, at most ``epochs``; 0 gives each all of them. None
@@ -71,8 +71,8 @@ class Sweep:
         methods: short names of methods to search; none (default) are the study's own.
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
-        sampler: ``freeze-thaw`` (default), ``tpe``, ``gp``, ``nsga2``, ``random``, ``qmc`` or
-            ``reinforce``.
+        sampler: ``freeze-thaw``, ``tpe``, ``gp``, ``nsga2``, ``random``, ``qmc`` or ``reinforce``; None
+            (default) is ``freeze-thaw``, or ``tpe`` where all students begin with trained weights.
         scheduler: ``pareto`` (default) ends students early that have no prospect of the front, ``revive``
             also takes them up again, ``none`` trains all.
         phase_bytes: of the store, for first phases that students share, at least 0; 0 trains each anew.
@@ -117,7 +117,7 @@ class Sweep:
         methods: Sequence[str] = (),
         fixed: Mapping[str, Any] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
-        sampler: str = DEFAULT,
+        sampler: str | None = None,
         scheduler: Literal["pareto", "revive", "none"] = "pareto",
         phase_bytes: int = 1_000_000_000,
         learn_from: Sequence[str] = (),
@@ -163,6 +163,7 @@ class Sweep:
                 else study
             )
         uri = default_tracking_uri(folder, tracking_uri)
+        sampler = sampler or usual_sampler(chosen.begins_trained)
         options = Options(
             name=next_name(folder, uri, chosen.name) if name is None else name,
             **amount(trials, trainings, sampler, chosen.trials),

@@ -17,6 +17,7 @@ from search.problem import Problem
 from search.sampling.names import BY_TRAININGS, DEFAULT
 from search.store.mlflow_client import masked
 from search.store.store import own_database
+from search.tracking.trained import BEGINNING
 from search.units import count
 from trainables.foreign import shown
 from trainables.metrics import Quality
@@ -29,8 +30,8 @@ PHASE_BYTES = 1_000_000_000
 TRAININGS_PER_TRIAL = 0.3
 """What a sweep whose samplers count trainings does for each trial that others begin: those end most early."""
 
-TRIALS_PER_TRAINING = 10
-"""Trials that may begin where only trainings are counted: one that takes all over from others costs none."""
+TRIALS_PER_TRAINING = round(1 / BEGINNING)
+"""Trials that may begin where only trainings are counted: none counts less."""
 
 
 @dataclass(frozen=True)

@@ -104,8 +104,8 @@ Trainings = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help="Stop after as much training as N whole students take: one that ends early counts by the share "
-        "of its training that it did. --sampler freeze-thaw has this limit by default.",
+        help="Stop after as much training as N whole students take: each counts by the share of its training "
+        "that it did, at least a tenth. --sampler freeze-thaw has this limit by default.",
     ),
 ]
 

@@ -24,6 +24,16 @@ SUMMARIES: dict[str, str] = {
 """Name, as the user types it -> one line for ``--help``; in the order of the samplers themselves."""
 
 
+def usual_sampler(begins_trained: bool) -> str:
+    """The sampler where nobody names one: what was measured to be best.
+
+    Args:
+        begins_trained: whether all students begin with trained weights. Most of what such a student is shows
+            after an epoch or before any, and ending it by a model of all courses gained nothing.
+    """
+    return "tpe" if begins_trained else DEFAULT
+
+
 def check_name(name: str) -> None:
     """Refuse a name that no sampler has.
 

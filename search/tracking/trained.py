@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+BEGINNING = 0.1
+"""Share of a training that each trial counts at least: to begin, to be measured and packed take time, too."""
+
 SHARED_EPOCHS = "shared_epochs"
 """In a report: how many epochs the trial took over from another one, at once."""
 
@@ -51,6 +54,8 @@ class Trained:
 class Ledger:
     """Counts what a sweep's trials train, in whole trainings: each by the share of its own that it does.
 
+    What trains nothing counts as :data:`BEGINNING`, or a sweep would not end before all of it is tried.
+
     It hears what the sweep's log says, in whatever order trials report, and knows nothing else.
     """
 
@@ -84,14 +89,16 @@ class Ledger:
 
     def spent(self) -> float:
         """Trainings that were done."""
-        return math.fsum(each.share(self._epochs[name]) for name, each in self._trials.items())
+        shares = (each.share(self._epochs[name]) for name, each in self._trials.items())
+        return math.fsum(max(share, BEGINNING) for share in shares)
 
     def bound(self) -> float:
         """Trainings that were done by trials that have ended, or will be if all that run train to the end."""
-        return math.fsum(
+        shares = (
             each.most(self._epochs[name]) if name in self._open else each.share(self._epochs[name])
             for name, each in self._trials.items()
         )
+        return math.fsum(max(share, BEGINNING) for share in shares)
 
     def _enter(self, name: str, epochs: int, trained: Trained) -> None:
         if name not in self._trials:

@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from optuna.distributions import IntDistribution
@@ -12,16 +13,18 @@ from ray.tune.search import Searcher
 from search.options import TRIALS_PER_TRAINING, Options, amount, amount_in_words
 from search.problem import Problem
 from search.sampling.journal import open_study
+from search.sampling.names import usual_sampler
 from search.sampling.samplers import find_sampler
 from search.sampling.searcher import Judge, OptunaSearcher
 from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
 from search.sweeps.records import replay
-from search.tracking.trained import Allowance, Ledger
+from search.tracking.trained import BEGINNING, Allowance, Ledger
+from studies.known import find_study
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.metrics import quality_of
-from trainables.origins import Fresh
+from trainables.origins import Fresh, Slice, Trained
 from trainables.quantizers import Uniform
 from trainables.recipe import recipe_from_dict
 from trainables.tasks import Digits
@@ -31,7 +34,7 @@ def test_a_trial_counts_the_share_of_its_training_that_it_did() -> None:
     ledger = Ledger()
     ledger.begin("a", 10)
     ledger.begin("b", 4)
-    assert ledger.spent() == 0 and ledger.bound() == 2  # both may train to their ends
+    assert ledger.spent() == 2 * BEGINNING and ledger.bound() == 2  # both may train to their ends
     for epoch in range(6):
         ledger.hear("a", epoch, {})
     ledger.hear("b", 0, {})
@@ -44,12 +47,12 @@ def test_a_trial_counts_the_share_of_its_training_that_it_did() -> None:
     assert ledger.spent() == ledger.bound() == 1.5
 
 
-def test_what_is_taken_over_costs_nothing() -> None:
+def test_what_is_taken_over_does_not_count() -> None:
     ledger = Ledger()
     ledger.begin("a", 10)
     ledger.hear("a", 0, {})
     ledger.hear("a", 7, {"shared_epochs": 7.0})
-    assert ledger.bound() == pytest.approx(0.3) and ledger.spent() == 0
+    assert ledger.bound() == pytest.approx(0.3) and ledger.spent() == BEGINNING
     ledger.hear("a", 8, {})
     ledger.hear("a", 8, {"shared_epochs": 8})  # after a restart: known already
     ledger.end("a")
@@ -62,13 +65,15 @@ def test_what_is_taken_over_costs_nothing() -> None:
     assert ledger.spent() == ledger.bound() == pytest.approx(0.3)
 
 
-def test_a_student_that_another_sweep_made_costs_nothing_nor_does_one_that_never_trains() -> None:
+def test_a_student_that_another_sweep_made_counts_its_beginning_as_does_one_that_never_trains() -> None:
     ledger = Ledger()
     ledger.begin("copied", 10)
     ledger.hear("copied", 10, {})
     ledger.begin("untrained", 0)
     ledger.hear("untrained", 0, {})
-    assert ledger.spent() == ledger.bound() == 0
+    for name in ("copied", "untrained"):
+        ledger.end(name)
+    assert ledger.spent() == ledger.bound() == 2 * BEGINNING
 
 
 def test_saying_it_again_changes_nothing() -> None:
@@ -79,7 +84,7 @@ def test_saying_it_again_changes_nothing() -> None:
         ledger.hear("a", 1, {"shared_epochs": math.nan})
         ledger.end("a")
         ledger.take_up("a", "b")
-    assert (ledger.trials, ledger.spent(), ledger.bound()) == (2, 0.25, 1.0)
+    assert (ledger.trials, ledger.spent(), ledger.bound()) == (2, 0.25 + BEGINNING, 1.0)
     ledger.hear("nobody", 3, {})
     ledger.take_up("nobody", "c")
     assert ledger.trials == 2
@@ -94,6 +99,14 @@ def test_thirds_are_whole_in_the_end() -> None:
         ledger.end(str(number))
     assert Allowance(ledger, 10).used_up()
     assert not Allowance(ledger, 11).used_up() and not Allowance(ledger).used_up()
+
+
+def test_the_model_of_courses_is_the_default_where_students_begin_new() -> None:
+    study = find_study("digits")
+    assert not study.begins_trained and usual_sampler(study.begins_trained) == "freeze-thaw"
+    slices = replace(study, students=(("slice", Slice(Trained(STUDENT, "0" * 16))),))
+    assert slices.begins_trained and usual_sampler(slices.begins_trained) == "tpe"
+    assert not replace(study, students=(*study.students, *slices.students)).begins_trained
 
 
 def test_what_a_sweep_may_train_by_default() -> None:

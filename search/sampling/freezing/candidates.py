@@ -84,13 +84,19 @@ class Candidate:
         """The moment at which the shared first phases are over; infinite where nothing comes after them."""
         return self.moment(self.shared) if 0 < self.shared < self.epochs else math.inf
 
+    @cached_property
+    def end(self) -> float:
+        """The moment at which its student ships."""
+        return 1.0 if self.epochs else 0.0
+
     def moment(self, epoch: int) -> float:
         """How far its training is, in [0, 1]: on a scale on which its first epochs are longer than its last.
 
         After the same shares of their trainings recipes are equally far, however many epochs they have.
+        Where nothing is trained, the student that ships is as far as others are before their training.
         """
         if not self.epochs:
-            return 1.0
+            return 0.0
         longest = self.longest or self.epochs
         return math.log1p(epoch * longest / self.epochs) / math.log1p(longest)
 

@@ -379,7 +379,7 @@ class FreezeThaw:
         ends = rows_of(
             failed,
             [c.candidate for c in failed],
-            np.ones(len(failed)),
+            np.array([c.candidate.end for c in failed]),
             self._candidates.points([c.candidate for c in failed]),
         )
         guessed = np.full(len(failed), float(scale(np.array(least))))

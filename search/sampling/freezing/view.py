@@ -108,8 +108,13 @@ class View:
     def _predicted(
         self, candidates: Sequence[Candidate], courses: Sequence[Course | None]
     ) -> tuple[Array, Array]:
-        rows = rows_of(courses, candidates, np.ones(len(candidates)), self._candidates.points(candidates))
-        return self._posterior.predict(rows)
+        ends = np.array([each.end for each in candidates])
+        rows = rows_of(courses, candidates, ends, self._candidates.points(candidates))
+        means, deviations = np.empty(len(ends)), np.empty(len(ends))
+        for end in np.unique(ends):  # of equal moments much less is computed
+            those = np.flatnonzero(ends == end)
+            means[those], deviations[those] = self._posterior.predict(rows[those])
+        return means, deviations
 
     def _told(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> tuple[Array, Array]:
         """Costs at the end, and how likely those that are limited only keep their limits."""
