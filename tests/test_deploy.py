@@ -47,7 +47,7 @@ def own(checking, tmp_path_factory):
 def test_the_page_has_a_way_for_every_format_that_is_run(ways):
     assert {*ways} == {*(f"predict_{name}.py" for name in FORMATS_THAT_RUN), *OWN, SLOW_OWN}
     assert [name for name, way in ways.items() if way.with_rayduce] == ["forecast_net.py"]
-    assert all("numpy" in way.installs[-1] for way in ways.values())
+    assert all("numpy" in way.installs[0] for way in ways.values())
 
 
 @pytest.mark.slow
