@@ -76,6 +76,8 @@ def not_told_apart(read: Read, sweep_run: str, front: Sequence[str]) -> frozense
             said = read(run_id).get("validation")
         except StoreError:
             said = None
-        known = said is not None and true is not None and said.shape == true.shape
-        right.append(said == true if known else None)
+        if said is None or true is None or said.shape != true.shape:
+            right.append(None)
+        else:
+            right.append(said == true)
     return frozenset(run for run, is_so in zip(front, undecided(right), strict=True) if is_so)

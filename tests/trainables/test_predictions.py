@@ -79,7 +79,7 @@ def test_answers_are_in_the_order_of_the_split_and_agree_with_the_quality() -> N
     labels = loaded.labels("validation")
     assert found is not None and found.said is not None and labels is not None
     assert len(found.said) == loaded.samples("validation") and set(found.said) == {3}
-    assert np.array_equal(found.true, labels.numpy()) and found.table is None
+    assert found.true is not None and np.array_equal(found.true, labels.numpy()) and found.table is None
     assert qualities == loaded.evaluate(Third(), "validation") == {"accuracy": pytest.approx(found.right)}
 
 
@@ -167,7 +167,8 @@ def test_more_columns_and_tables_than_a_network_has_are_refused() -> None:
         read_predictions(sealed({"columns": many}))
     with pytest.raises(ValueError, match="5 tables"):
         read_tables(sealed({"columns": {}, "tables": dict.fromkeys("abcde", GOOD)}))
-    for odd in ([], None, "text"):
+    odds: list[object] = [[], None, "text"]
+    for odd in odds:
         with pytest.raises(ValueError, match="it has no tables"):
             read_tables(sealed({"columns": {}, "tables": odd}))
 
