@@ -139,3 +139,14 @@ def test_what_was_drawn_is_shown_and_students_are_chosen_by_it() -> None:
     assert most_lost(row, teacher, quality) == float("inf")
     for odd in (float("nan"), None, "0.5", 2.0):
         assert kept_interval({"quality_low": odd, "quality_high": 1.0}, "") is None
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_what_came_from_another_process_cannot_be_written_to(name: str) -> None:
+    own, teacher = (kept(name, given(name, seed)[0], given(name)[1]) for seed in (1, 0))
+    before = intervals(quality_of(name), own, teacher)
+    for each in (own, teacher):
+        for column in each:
+            if column is not None:
+                column.flags.writeable = False
+    assert intervals(quality_of(name), own, teacher) == before

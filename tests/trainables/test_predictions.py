@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from torch import nn
 
 from tests.trainables.translation import STUDENTS, write_pairs
+from trainables.metrics.evidence import EVIDENCE
 from trainables.metrics.translation import bleu_of_counts
 from trainables.models import LSTM
 from trainables.predictions import (
@@ -28,6 +29,7 @@ from trainables.predictions import (
 )
 from trainables.sealed import sealed
 from trainables.tasks import Digits
+from trainables.tasks.images import LoadedImages
 from trainables.tasks.loaded_text import LoadedText
 from trainables.tasks.scoring import classes_of
 
@@ -81,6 +83,31 @@ def test_answers_are_in_the_order_of_the_split_and_agree_with_the_quality() -> N
     assert len(found.said) == loaded.samples("validation") and set(found.said) == {3}
     assert found.true is not None and np.array_equal(found.true, labels.numpy()) and found.table is None
     assert qualities == loaded.evaluate(Third(), "validation") == {"accuracy": pytest.approx(found.right)}
+
+
+class Ink(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, 20:30].round(decimals=1)
+
+
+def opened_for_area(arrays: dict[str, np.ndarray]) -> LoadedImages:
+    return LoadedImages(
+        arrays, torch.device("cpu"), 0, batch_size=64, padding=0, flip=False, quality="area_under_curve"
+    )
+
+
+def test_what_an_area_follows_from_is_kept_of_samples_that_have_a_class() -> None:
+    arrays = dict(Digits().load(None))
+    opened = opened_for_area(arrays)
+    qualities, found = opened.measure(Ink(), "test")
+    assert qualities == opened.evaluate(Ink(), "test") and found is not None and found.table is not None
+    assert found.table.shape == (opened.samples("test"), 10)
+    each = np.ones((len(found.table), 1), dtype=np.float32)
+    area = EVIDENCE["area_under_curve"].of_draws(found, each)
+    assert area == pytest.approx(qualities["area_under_curve"])
+    arrays["test_labels"] = arrays["test_labels"].copy()
+    arrays["test_labels"][3] = -1
+    assert opened_for_area(arrays).measure(Ink(), "test").answers is None
 
 
 class Pairs(nn.Module):
