@@ -132,7 +132,7 @@ def tested(
     for place, (seconds, size, valid, trial) in enumerate(found):
         so_far = [(each[1], each[2]) for each in found[: place + 1]]
         if non_dominated(so_far, (False, True))[-1]:
-            content = (trials / trial / "student.rdz").read_bytes()
+            content = (trials.joinpath(*trial.split(".")) / "student.rdz").read_bytes()  # 00035.2 lies within
             if task is None:
                 recipe = read_header(content)
                 task = recipe.task.open(recipe.task.load(options.data), torch.device("cpu"), recipe.seed)

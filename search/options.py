@@ -26,6 +26,9 @@ from trainables.metrics.device import SECONDS, check_device_name, check_numbers,
 PHASE_BYTES = 1_000_000_000
 """Of a store, for first phases that students share."""
 
+TRAININGS_PER_TRIAL = 0.3
+"""What a sweep whose samplers count trainings does for each trial that others begin: those end most early."""
+
 TRIALS_PER_TRAINING = 10
 """Trials that may begin where only trainings are counted: one that takes all over from others costs none."""
 
@@ -139,13 +142,13 @@ def amount(trials: int | None, trainings: int | None, sampler: str, usual: int) 
         trials: asked for, or None.
         trainings: asked for, or None.
         sampler: its name: some count trainings where nobody says what.
-        usual: number of the study, of either.
+        usual: number of trials of the study.
 
     Raises:
         Problem: more trainings than trials.
     """
     if trials is None and trainings is None and sampler in BY_TRAININGS:
-        trainings = usual
+        trainings = math.ceil(TRAININGS_PER_TRIAL * usual)
     if trials is None:
         trials = usual if trainings is None else TRIALS_PER_TRAINING * trainings
     if trainings is not None and trainings > trials:

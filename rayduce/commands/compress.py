@@ -24,6 +24,7 @@ from rayduce.commands.outputs import check_outputs, write_outputs
 from rayduce.commands.running import run
 from rayduce.commands.sweep import named
 from search.problem import Problem
+from search.sampling.names import DEFAULT
 
 if TYPE_CHECKING:
     from search.options import Options
@@ -82,7 +83,7 @@ def compress(
         name, uri = named(None, study.name, store, None)
         options = Options(
             name=name,
-            **amount(trials, trainings, "tpe", study.trials),
+            **amount(trials, trainings, DEFAULT, study.trials),
             seed=0,
             store=store.absolute(),
             tracking_uri=uri,

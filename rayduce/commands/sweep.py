@@ -40,6 +40,7 @@ from rayduce.commands.running import page_of, run
 from rayduce.commands.space_options import SpaceOptions
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
+from search.sampling.names import DEFAULT
 from search.sampling.names import check_name as check_sampler
 from search.units import parse_bytes
 
@@ -120,7 +121,7 @@ def sweep(
     tracking_uri: TrackingUri = None,
     given: DataOptions,
     limits: LimitOptions,
-    sampler: Sampler = "tpe",
+    sampler: Sampler = DEFAULT,
     earlier: EarlierSweeps = None,
     space: SpaceOptions,
     minimize: Minimized = None,

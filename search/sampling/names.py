@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from search.problem import Problem
 
-DEFAULT = "tpe"
+DEFAULT = "freeze-thaw"
 
-BY_TRAININGS = frozenset({"freeze-thaw"})
+BY_TRAININGS = frozenset({DEFAULT})
 """Samplers that end most trials after an epoch or two: a number of trials says little of what they take."""
 
 POPULATION = 20
 """Of NSGA-II. Optuna's 50 would make a sweep of our usual 36 to 100 trials one random generation or two."""
 
 SUMMARIES: dict[str, str] = {
-    DEFAULT: "tree-structured Parzen estimators, parameter by parameter",
-    "freeze-thaw": "a model of all trials' courses, which begins, ends and takes up again what promises most",
+    DEFAULT: "a model of all trials' courses, which begins, ends and takes up again what promises most",
+    "tpe": "tree-structured Parzen estimators, parameter by parameter",
     "gp": "Gaussian processes and expected hypervolume improvement; up to some hundred trials",
     "nsga2": f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
     "random": "independent draws",

@@ -70,6 +70,11 @@ class Candidate:
         return self.recipe.epochs
 
     @cached_property
+    def knows(self) -> bool:
+        """Whether its student knows something before it trains, as one that begins with trained weights."""
+        return not self.epochs or self.recipe.origin.parent is not None
+
+    @cached_property
     def kin(self) -> int:
         """A number that recipes of the same first phases have in common; below 0 if it shares none."""
         return int(self.prefix[:12], 16) if self.prefix else -1

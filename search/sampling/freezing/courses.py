@@ -63,11 +63,15 @@ class Course:
 
     @property
     def telling(self) -> list[int]:
-        """Places of the reports that say most: those marked and the last two, but for the untrained one."""
+        """Places of the reports that say most: those marked and the last two.
+
+        What a student reported before its training counts where it knew something by then.
+        """
         count = len(self.reports)
         if self._telling[0] != count:  # asked of every trial, for every decision
             found = sorted({*self.marked, count - 2, count - 1})
-            self._telling = count, [p for p in found if p >= 0 and self.reports[p].epoch]
+            known = self.candidate.knows
+            self._telling = count, [p for p in found if p >= 0 and (known or self.reports[p].epoch)]
         return self._telling[1]
 
     @property

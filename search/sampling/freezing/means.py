@@ -18,7 +18,7 @@ class Settings:
     Attributes:
         patience: a trial that runs is worth so many times what could replace it.
         random: trials that are drawn at random after the starting points, before the model decides.
-        finished: trials that finish before any is ended, as long as starting points are left.
+        finished: trials that finish before any is ended.
         stops: whether trials are ended early.
         price: what a trial costs beside its seconds, as a share of a whole training of its student: above 0,
             or trials would all be spent on what is nearly free. That is where trainings are counted.

@@ -142,8 +142,8 @@ class FreezeThaw:
             return
         if report.epoch == 0:
             self._untrained.append(report.worth)
-        else:
-            marks = {max(round(share * course.epochs), 1) for share in self._settings.kept}
+        if report.epoch or course.candidate.knows:
+            marks = {0, *(max(round(share * course.epochs), 1) for share in self._settings.kept)}
             course.marked += [len(course.reports) - 1] if report.epoch in marks else []
             self._heard += 1
             self._begin_fit()
@@ -215,7 +215,7 @@ class FreezeThaw:
         if course.epoch <= course.begun or course.epoch >= course.epochs:
             return ""
         finished = sum(each.state == "finished" for each in self._courses.values())
-        if finished < self._settings.finished and (self._started < self._designed or finished):
+        if finished < self._settings.finished:
             return ""
         view = self._seen()
         front = view.front([each for each in self._running() if each is not course])

@@ -47,6 +47,7 @@ class View:
         inputs = self._inputs([course.candidate for course in latest])
         own = [(course, k) for k, course in enumerate(latest) if course.state != "earlier"]
         self._time.learn([course for course, _ in own], inputs[[k for _, k in own]])
+        self._training = self._usual_training([course.candidate for course in latest], inputs)
         for cost in (*self._costs, *(cost for cost, _ in self._limits)):
             cost.learn(latest, inputs)
         done = [course for course in courses if course.state == "finished" and _is_whole(course)]
@@ -92,8 +93,17 @@ class View:
     def _left(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
         inputs, whole = self._inputs(candidates), np.array([each.epochs for each in candidates])
         begins = np.array([course is None or course.state != "running" for course in courses])
-        epochs = self._epochs(candidates, courses) + begins * self._price * whole
-        return np.maximum(epochs * self._time.of_epochs(inputs) + begins * self._time.start, 1e-3)
+        of_epochs = self._time.of_epochs(inputs)
+        # What does not train at all has the price of what does: else all trials would be spent on it.
+        price = self._price * np.where(whole > 0, whole * of_epochs, self._training)
+        seconds = self._epochs(candidates, courses) * of_epochs + begins * (price + self._time.start)
+        return np.maximum(seconds, 1e-3)
+
+    def _usual_training(self, candidates: Sequence[Candidate], inputs: Array) -> float:
+        """Seconds of the median of trainings; those of a beginning as long as nothing trained."""
+        whole = np.array([each.epochs for each in candidates])
+        seconds = whole * self._time.of_epochs(inputs)
+        return float(np.median(seconds[whole > 0])) if (whole > 0).any() else self._time.start
 
     def _predicted(
         self, candidates: Sequence[Candidate], courses: Sequence[Course | None]

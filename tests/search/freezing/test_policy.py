@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from trainables import methods
 from trainables.metrics import Quality, quality_of
 from trainables.models import ConvNet
 from trainables.optimizers import AdamW
-from trainables.origins import Fresh
+from trainables.origins import Fresh, Slice, Trained
 from trainables.quantizers import Uniform
 from trainables.recipe import recipe_from_dict
 from trainables.tasks import Digits
@@ -322,7 +323,7 @@ def test_without_a_scale_of_quality_tpe_draws_and_says_so(tmp_path):
         config = searcher.suggest(str(number))
         recipe = recipe_from_dict(json.loads(config["recipe"]))
         recipes.add(recipe.recipe_id)
-        for epoch in range(2):
+        for epoch in range(EPOCHS + 1):
             result = reported(recipe, epoch, validation_error=9.0 - epoch)
             scheduler.learn(config["trial"], recipe, result)
             scheduler.decide(config["trial"])
@@ -331,6 +332,41 @@ def test_without_a_scale_of_quality_tpe_draws_and_says_so(tmp_path):
     assert len(recipes) == 4
     assert len(said) == len(set(said)) == 2
     assert all("error was not measured" in text for text in said)
+
+
+def test_what_does_not_train_has_the_price_of_what_does_and_is_learnt_from():
+    """Else a sweep is spent on round-to-nearest students that cost nothing but their start."""
+    candidates, policy = policy_of(settings=Settings(random=3))
+    told(policy, candidates, 8)
+    recipe = methods.round_to_nearest(
+        methods.Setting(Digits(), Trained(ConvNet(depth=1, width=0.2), "0" * 16), 0), quantizer=Uniform(2)
+    )
+    assert recipe.epochs == 0
+    free = replace(candidates.pool(0)[0], recipe=recipe)
+    view = policy._seen()
+    trained = [c for c in candidates.pool(0) if c.epochs]
+    seconds = view._left([free, *trained], [None] * (1 + len(trained)))
+    usual = np.median(view._time.of_epochs(view._inputs(trained)) * EPOCHS)
+    assert seconds[0] > 0.2 * usual
+    heard = policy._heard
+    policy.begin("00090", free)
+    policy.report("00090", {**reported(free.recipe, 0), "validation_accuracy": 0.1})
+    policy.end("00090", "finished")
+    assert policy._heard == heard + 1
+    course = policy._courses["00090"]
+    assert course.state == "finished" and course.telling == [0]
+
+
+def test_what_a_student_with_trained_weights_reports_before_it_trains_is_learnt_from():
+    candidates, policy = policy_of()
+    new = candidates.pool(0)[0]
+    slim = replace(new, recipe=replace(new.recipe, origin=Slice(Trained(new.recipe.model, "0" * 16))))
+    for name, candidate in (("00000", new), ("00001", slim)):
+        policy.begin(name, candidate)
+        for epoch in range(4):
+            policy.report(name, reported(candidate.recipe, epoch))
+    assert [course.telling for course in policy._courses.values()] == [[1, 2, 3], [0, 1, 2, 3]]
+    assert policy._heard == 3 + 4
 
 
 def test_siblings_share_their_first_phases_and_begin_behind_them():
