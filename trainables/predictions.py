@@ -19,8 +19,8 @@ MOST_SAMPLES = 2**24
 """Of one split; what names more is damaged."""
 MOST_ROWS = 2**15
 """Samples of a table."""
-MOST_NUMBERS = 2**18
-"""Of a table: 512 kB of ranks before they are compressed, and what draws of so many cost."""
+MOST_NUMBERS = 2**17
+"""Of a table: 256 kB of ranks before they are compressed, and a few seconds of draws."""
 MOST_COLUMNS = 4
 """Of a file, and as many tables: two splits, of each what is said and what is true."""
 _KINDS: dict[str, np.dtype[Any]] = {
