@@ -23,10 +23,8 @@ from trainables.metrics import quality_of
 from trainables.metrics.base import VALIDATION
 from trainables.metrics.latency import fingerprint
 from trainables.models.allowed import allow_all
-from trainables.predictions import Classes
 from trainables.recipe import Recipe, recipe_from_dict
 from trainables.shipping.evaluation import open_student
-from trainables.shipping.predicting import answers
 from trainables.tasks.base import Arrays, LoadedTask, TaughtTask
 from trainables.teachers.sources import TeacherOutputs
 from trainables.tracebacks import TRACEBACK, traceback_text, without_secrets
@@ -48,7 +46,7 @@ from trainables.training.trial_metrics import TrialSettings, export_metrics, fin
 from trainables.training.trial_sources import Making, Products, TrialSources
 
 LAYERS, SAID = "layers", "said"
-"""Under which a result holds the student's layers and the classes it says until they are in its folder."""
+"""Under which a result holds layers and what is kept of each sample until they are in the trial's folder."""
 
 
 @dataclass(frozen=True)
@@ -241,13 +239,15 @@ class StudentTrial(tune.Trainable):
         """
         data = files.own
         _, student = open_student(data)
-        result = self._tried(recipe, task, epoch, data, student) | {"state": "running", "done": False}
+        last = files.peers is not None
+        result = self._tried(recipe, task, epoch, data, student, last=last)
+        result |= {"state": "running", "done": False}
         if epoch == 0:
             with writing_to_the_store(self._settings.latency_table or Path()):
                 result |= first_metrics(recipe, data, student.cpu(), self._settings)
             result |= known_of_device(recipe, data, student, self._settings)
         if files.peers is not None:
-            result |= self._finished(recipe, data, student) | {"done": True, SAID: self._said(task, student)}
+            result |= self._finished(recipe, data, student) | {"done": True}
             others = zip(recipe.results[1:], files.peers, strict=True)
             result["peers"] = [self._peer_result(each, task, epoch, file) for each, file in others]
             layers, said = (_taken_out(key, result, *result["peers"]) for key in (LAYERS, SAID))
@@ -282,15 +282,10 @@ class StudentTrial(tune.Trainable):
             if isinstance(file, str):
                 raise Diverged(file)
             _, student = open_student(file)
-            found = self._tried(recipe, task, epoch, file, student)
+            found = self._tried(recipe, task, epoch, file, student, last=True)
         except Diverged as error:
             return {"epoch": epoch, "state": "failed", "reason": _one_line(str(error))}
-        return found | self._finished(recipe, file, student) | {SAID: self._said(task, student)}
-
-    def _said(self, task: LoadedTask, student: nn.Module) -> Classes | None:
-        """The class that a student says of each validation sample; None where samples have not one each."""
-        found = answers(student.to(self._settings.device), task, "validation")
-        return None if found is None else found.said
+        return found | self._finished(recipe, file, student)
 
     def _copied(self, recipe: Recipe, copy: Copy) -> dict[str, Any]:
         """The result of an earlier sweep's trial that made these students; its files become this trial's.
@@ -320,28 +315,40 @@ class StudentTrial(tune.Trainable):
 
     def _copy_of(self, recipe: Recipe, task: LoadedTask, copy: Copy) -> dict[str, Any]:
         _, student = open_student(copy.file)
-        found = self._tried(recipe, task, recipe.epochs, copy.file, student)
+        found = self._tried(recipe, task, recipe.epochs, copy.file, student, last=True)
         found["compression_ratio"] = self._settings.teacher_bytes / len(copy.file)
         measured = counted_export(recipe, copy.file, student.cpu())
-        found |= {**measured.numbers, LAYERS: measured.layers, SAID: self._said(task, student)}
+        found |= {**measured.numbers, LAYERS: measured.layers}
         known = _with_reason(
             without_device(copy.result), *said_by_device(recipe, copy.file, student.cpu(), self._settings)
         )
         return {**known, **found, "copied_from": copy.source, "state": "finished"}
 
     def _tried(
-        self, recipe: Recipe, task: LoadedTask, epoch: int, data: bytes, student: nn.Module
+        self,
+        recipe: Recipe,
+        task: LoadedTask,
+        epoch: int,
+        data: bytes,
+        student: nn.Module,
+        *,
+        last: bool = False,
     ) -> dict[str, Any]:
         """Quality and size of the packed file ``data``, from which ``student`` was rebuilt.
+
+        Of the ``last`` one of a trial it also holds under :data:`SAID` what is kept of each sample.
 
         Raises:
             Diverged: its quality is not a number.
         """
-        quality = task.evaluate(student.to(self._settings.device), "validation")
+        student = student.to(self._settings.device)
+        found = task.measure(student, "validation") if last else None
+        quality = task.evaluate(student, "validation") if found is None else found.qualities
         name = quality_of(recipe.task.metric).name
         if not math.isfinite(quality[name]):
             raise Diverged(f"{name} became {quality[name]} in epoch {epoch}")
         measured: dict[str, Any] = {f"{VALIDATION}{name}": value for name, value in quality.items()}
+        measured |= {} if found is None else {SAID: found.answers}
         return measured | {"epoch": epoch, "packed_bytes": len(data)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

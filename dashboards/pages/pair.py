@@ -40,11 +40,16 @@ from search.objectives.certainty import (
 )
 from search.objectives.on_split import SURE, on_split
 from search.objectives.resampled import intervals
+from search.store.answers import kept_of
 from search.store.store import StoreError
 from search.store.sweep import Sweep
+from trainables.metrics import Quality
+from trainables.predictions import Answers
 
 PATH, TITLE = "/pair", "Two students"
 _RUN = re.compile(r"[0-9a-f]{32}")
+_Apart = dict[str, Interval | None]
+"""By split where the difference of two qualities lies, if that is known."""
 
 
 class _Side(NamedTuple):
@@ -87,7 +92,11 @@ def register(app: Dash, live: Live) -> None:
             if left is None or right is None:
                 text = "Tick two trials in the table of the front, and they stand here side by side."
                 return html.Section(note(text), className="panel"), []
-            return _beside(live, left, right, theme_of(theme)), _mistakes(live, left, right, theme_of(theme))
+            apart = {split: _difference(live, left, right, split) for split in ("validation", "test")}
+            return (
+                _beside(live, left, right, apart, theme_of(theme)),
+                _mistakes(live, left, right, apart, theme_of(theme)),
+            )
         except StoreError as error:
             return html.Div(told(error), className="problem"), []
 
@@ -97,7 +106,7 @@ def _side(live: Live, run_id: str) -> _Side | None:
     return None if found is None else _Side(found[0], found[1].iloc[found[2]].to_dict())
 
 
-def _beside(live: Live, left: _Side, right: _Side, theme: Theme) -> list[Any]:
+def _beside(live: Live, left: _Side, right: _Side, apart: _Apart, theme: Theme) -> list[Any]:
     sides = (left, right)
     head = html.Div(
         [
@@ -119,7 +128,7 @@ def _beside(live: Live, left: _Side, right: _Side, theme: Theme) -> list[Any]:
     curves = [fit_trials(live.store.history(side.run_id)) for side in sides]
     return [
         head,
-        panel("What they measured", _numbers(left, right), caption=f"In brackets: {SURE} intervals."),
+        panel("What they measured", _numbers(left, right, apart), caption=f"In brackets: {SURE} intervals."),
         html.Div(
             [
                 panel("How their recipes differ", _recipes(live, left, right)),
@@ -139,14 +148,15 @@ def _beside(live: Live, left: _Side, right: _Side, theme: Theme) -> list[Any]:
     ]
 
 
-def _numbers(left: _Side, right: _Side) -> Any:
+def _numbers(left: _Side, right: _Side, apart: _Apart) -> Any:
     rows: list[list[Any]] = []
     for prefix in SPLITS:
         found = [on_split(s.row, s.sweep.teacher, s.sweep.quality, prefix) for s in (left, right)]
         if any(each is not None for each in found):
             split = "validation" if prefix else "test"
             label = f"{split.capitalize()} {left.sweep.quality.label}"
-            rows.append([label, *("" if e is None else e.value_text() for e in found), _apart(found)])
+            values = ["" if e is None else e.value_text() for e in found]
+            rows.append([label, *values, _apart(found, apart[split])])
             lost = ["" if e is None else e.lost_text() for e in found]
             rows.append([f"Lost to the teacher on {split}", *lost, ""])
     for label, key, show in (
@@ -167,12 +177,19 @@ def _numbers(left: _Side, right: _Side) -> Any:
     return plain_table(["Measured", left.name, right.name, "Right against left"], rows)
 
 
-def _apart(found: list[Any]) -> str:
-    """The difference of two qualities in points; what is sure of it is told with the mistakes."""
+def _apart(found: list[Any], between: Interval | None) -> str:
+    """The difference of two qualities in points, with its interval where that is known."""
     if any(each is None for each in found):
         return ""
-    more = found[0].quality.difference(found[1].value, found[0].value)
-    return f"{more:+.3g} {found[0].quality.step()}".replace("-", "\N{MINUS SIGN}")
+    quality = found[0].quality
+    text = f"{quality.difference(found[1].value, found[0].value):+.3g} {quality.step()}"
+    if between is not None:
+        text += f" ({_ends(between, quality)})"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _ends(between: Interval, quality: Quality) -> str:
+    return " to ".join(quality.number(quality.points(end)) for end in (between.low, between.high))
 
 
 def _ratio(left: Any, right: Any) -> str:
@@ -244,7 +261,7 @@ def _bytes(row: Any) -> str:
     return f"{size(row['bytes'])}{bits} ({row['codec']})"
 
 
-def _mistakes(live: Live, left: _Side, right: _Side, theme: Theme) -> Any:
+def _mistakes(live: Live, left: _Side, right: _Side, apart: _Apart, theme: Theme) -> Any:
     if left.sweep.run_id != right.sweep.run_id:
         return panel("Their mistakes", note("They are of two sweeps, whose samples may be others."))
     try:
@@ -258,7 +275,7 @@ def _mistakes(live: Live, left: _Side, right: _Side, theme: Theme) -> Any:
     classes = () if samples is None else samples.classes
     pair = Paired.of(*(each == said.true for each in said.students))
     body = [
-        html.P(_verdict(pair, said, left, right)),
+        html.P(_verdict(pair, apart[said.split], left, right)),
         html.P(_agreement(said, left, right), className="caption"),
         html.Div(
             [
@@ -276,7 +293,7 @@ def _mistakes(live: Live, left: _Side, right: _Side, theme: Theme) -> Any:
     return panel(f"Their mistakes on the {said.split} split", *body)
 
 
-def _verdict(pair: Paired, said: Said, left: _Side, right: _Side) -> str:
+def _verdict(pair: Paired, between: Interval | None, left: _Side, right: _Side) -> str:
     """What McNemar's test says of two students, in a sentence or two."""
     counts = f"{pair.lost} samples only {left.name} gets right, {pair.gained} only {right.name}"
     if not pair.told_apart:
@@ -284,26 +301,40 @@ def _verdict(pair: Paired, said: Said, left: _Side, right: _Side) -> str:
     else:
         verdict = f"{left.name if pair.lost > pair.gained else right.name} is better"
     test = f"McNemar's test, p = {pair.chance():.2g}; told apart below {ALPHA:g}"
-    between = _difference(pair, said, left.sweep)
     text = f"{verdict} on these {pair.samples:,} samples ({test}). {counts}"
     if between is None:
         return f"{text}."
     quality = left.sweep.quality
-    low, high = (quality.number(quality.points(end)) for end in (between.low, between.high))
-    apart = f"{low} to {high} {quality.step()}".replace("-", "\N{MINUS SIGN}")
+    apart = f"{_ends(between, quality)} {quality.step()}".replace("-", "\N{MINUS SIGN}")
     return (
         f"{text}: the difference of {right.name} to {left.name} in {quality.label} is {apart} ({SURE} sure)."
     )
 
 
-def _difference(pair: Paired, said: Said, sweep: Sweep) -> Interval | None:
-    """The interval of how much better the right one is; None where answers do not decide the quality."""
-    quality, prefix = sweep.quality, VALIDATION if said.split == "validation" else ""
-    if samples_of(sweep.teacher, quality, prefix) is not None:
-        return pair.interval()
-    drawn = intervals(quality, said.true, said.students[1], said.students[0])
-    # What the right one loses to the left one, the other way round.
-    return Interval(-drawn[LOST_HIGH], -drawn[LOST_LOW]) if drawn else None
+def _difference(live: Live, left: _Side, right: _Side, split: str) -> Interval | None:
+    """Where the right one's quality less the left one's lies; None where what decides it is not kept."""
+    sweep, quality = left.sweep, left.sweep.quality
+    if right.sweep.run_id != sweep.run_id:
+        return None
+    try:
+        runs = (sweep.run_id, left.run_id, right.run_id)
+        teacher, one, other = (kept_of(live.store, run).get(split, Answers()) for run in runs)
+    except StoreError:  # nothing is kept, or it is damaged, which the panel of the mistakes says
+        return None
+    if samples_of(sweep.teacher, quality, VALIDATION if split == "validation" else "") is not None:
+        return _difference_of_shares(teacher.true, one.said, other.said)
+    drawn = intervals(quality, other._replace(true=teacher.true), one._replace(true=teacher.true))
+    if not drawn:
+        return None
+    # What the right one loses to the left one, as a difference of the two.
+    ends = sorted(-quality.gain(drawn[end]) for end in (LOST_LOW, LOST_HIGH))
+    return Interval(*ends)
+
+
+def _difference_of_shares(true: Any, one: Any, other: Any) -> Interval | None:
+    if true is None or one is None or other is None or not true.shape == one.shape == other.shape:
+        return None
+    return Paired.of(one == true, other == true).interval()
 
 
 def _agreement(said: Said, left: _Side, right: _Side) -> str:

@@ -1,13 +1,12 @@
 """Intervals of qualities that have no formula, by drawing samples again: no torch, no ray.
 
-A quality that follows from how often which class was taken for which needs no sample itself. So the counts
-of equal samples are drawn, all draws at once: :func:`search.objectives.certainty.bootstrap` at a hundredth
-of its price.
+What decides a quality is kept of each sample, see :mod:`trainables.metrics.evidence`. Many draws are scored
+at a time: :func:`search.objectives.certainty.bootstrap` at a hundredth of its price.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,57 +22,49 @@ from search.objectives.certainty import (
     Interval,
 )
 from trainables.metrics import Quality
-from trainables.predictions import Classes
+from trainables.metrics.evidence import EVIDENCE, Evidence, Weights
+from trainables.predictions import Answers
 
-Counts = NDArray[np.float64]
-"""Of each draw and class, shape (draws, classes)."""
-AT_ONCE = 4_000_000
+AT_ONCE = 1_000_000
 """Numbers of a table of draws that are held at a time."""
+FEW = 8
+"""Where so many samples are alike, in the mean, counts of equal ones are drawn: that is quicker then."""
 
 
-def _macro_f1(right: Counts, said: Counts, true: Counts) -> NDArray[np.float64]:
-    """As :func:`trainables.metrics.samples.macro_f1`: of the classes that a draw has, or were said in it."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.nanmean(2 * right / (said + true), axis=1))
-
-
-def _balanced_accuracy(right: Counts, said: Counts, true: Counts) -> NDArray[np.float64]:
-    """As :func:`trainables.metrics.samples.balanced_accuracy`: of the classes that a draw has."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.nanmean(right / true, axis=1))
-
-
-BY_COUNTS: Mapping[str, Callable[[Counts, Counts, Counts], NDArray[np.float64]]] = {
-    "macro_f1": _macro_f1,
-    "balanced_accuracy": _balanced_accuracy,
-}
-"""Qualities by name, of counts of right answers, of answers and of samples by class."""
+def is_drawn(quality: Quality) -> bool:
+    """Whether the interval of a quality is drawn, and so follows no formula, nor is unknown."""
+    return quality.name in EVIDENCE
 
 
 def intervals(
-    quality: Quality, true: Classes, said: Classes, teacher: Classes | None = None, *, seed: int = 0
+    quality: Quality, own: Answers, teacher: Answers | None = None, *, seed: int = 0
 ) -> dict[str, float]:
     """The ends of a quality's interval, and of what is lost to the teacher on the same samples.
 
+    The order of the samples changes nothing.
+
     Args:
         quality: by which a sweep selects.
-        true: the classes that the data has, at least one sample.
-        said: those that a network says.
-        teacher: those that its teacher says; None (default) of the teacher itself.
+        own: what is kept of a network.
+        teacher: of its teacher, or of another one that it is compared with; None (default) of the teacher
+            itself.
         seed: of the draws.
 
     Returns:
-        By metric, without the split before its name; nothing of a quality that more than classes decide, and
-        of shares of right answers, which have a formula.
+        By metric, without the split before its name; nothing of a quality of which nothing is drawn, such as
+        a share of right answers, which has a formula, and where one of both lacks what decides it.
     """
-    score = BY_COUNTS.get(quality.name)
-    if score is None or not len(true):
+    evidence = EVIDENCE.get(quality.name)
+    both = [own] if teacher is None else [own, teacher]
+    if evidence is None or not all(map(evidence.decides, both)):
         return {}
-    own, others = _drawn(score, true, said, teacher, seed)
-    low, high = _ends(own)
+    if len({len(column) for each in both for column in each.columns}) != 1 or not len(own.columns[0]):
+        return {}
+    scores = _drawn(evidence, both, seed)
+    low, high = _ends(scores[0])
     found = {LOW: low, HIGH: high}
-    if others is not None:
-        found[LOST_LOW], found[LOST_HIGH] = _ends(quality.gain(1.0) * (others - own))
+    if teacher is not None:
+        found[LOST_LOW], found[LOST_HIGH] = _ends(quality.gain(1.0) * (scores[1] - scores[0]))
     return found
 
 
@@ -96,43 +87,48 @@ def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _drawn(
-    score: Callable[[Counts, Counts, Counts], NDArray[np.float64]],
-    true: Classes,
-    said: Classes,
-    teacher: Classes | None,
-    seed: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """The quality of each draw, and the teacher's."""
-    table = np.column_stack([true, said] if teacher is None else [true, said, teacher])
-    kinds, counts = np.unique(table, axis=0, return_counts=True)
-    random, samples = np.random.default_rng(seed), len(table)
-    own: list[NDArray[np.float64]] = []
-    others: list[NDArray[np.float64]] = []
-    step = max(1, AT_ONCE // max(len(kinds), int(table.max()) + 1))
+def _drawn(evidence: Evidence, networks: list[Answers], seed: int) -> list[NDArray[np.float64]]:
+    """The quality of each draw, of all networks on the same samples."""
+    index, counts = _kinds([column for each in networks for column in each.columns])
+    kinds = [each.rows(index) for each in networks]
+    random = np.random.default_rng(seed)
+    found: list[list[NDArray[np.float64]]] = [[] for _ in networks]
+    step = max(1, AT_ONCE // _cost(counts))
     for start in range(0, RESAMPLES, step):
-        drawn = random.multinomial(samples, counts / samples, size=min(step, RESAMPLES - start))
-        own.append(_scored(score, drawn, kinds[:, 0], kinds[:, 1]))
-        if teacher is not None:
-            others.append(_scored(score, drawn, kinds[:, 0], kinds[:, 2]))
-    return np.concatenate(own), np.concatenate(others) if others else None
+        weights = _weights(counts, min(step, RESAMPLES - start), random)
+        for scores, each in zip(found, kinds, strict=True):
+            scores.append(evidence.of_draws(each, weights))
+    return [np.concatenate(scores) for scores in found]
 
 
-def _scored(
-    score: Callable[[Counts, Counts, Counts], NDArray[np.float64]],
-    drawn: NDArray[np.int64],
-    true: Classes,
-    said: Classes,
-) -> NDArray[np.float64]:
-    classes = int(max(true.max(), said.max())) + 1
-    right = _by_class(drawn * (true == said), true, classes)
-    return score(right, _by_class(drawn, said, classes), _by_class(drawn, true, classes))
+def _kinds(columns: list[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One sample of each kind, in an order that only depends on what they are, and how many are alike."""
+    order = np.lexsort(columns)
+    first = np.zeros(len(order), dtype=bool)
+    first[0] = True
+    for column in columns:
+        values = column[order]
+        first[1:] |= values[1:] != values[:-1]
+    starts = np.flatnonzero(first)
+    return order[starts], np.diff(np.append(starts, len(order)))
 
 
-def _by_class(drawn: NDArray[np.int64], labels: Classes, classes: int) -> Counts:
-    """Counts of kinds added up by the class that each has."""
-    order = np.argsort(labels, kind="stable")
-    there, starts = np.unique(labels[order], return_index=True)
-    found = np.zeros((len(drawn), classes))
-    found[:, there] = np.add.reduceat(drawn[:, order], starts, axis=1)
-    return found
+def _cost(counts: NDArray[np.int64]) -> int:
+    """Numbers that a draw takes."""
+    return len(counts) if _alike(counts) else int(counts.sum())
+
+
+def _alike(counts: NDArray[np.int64]) -> bool:
+    return FEW * len(counts) <= int(counts.sum())
+
+
+def _weights(counts: NDArray[np.int64], draws: int, random: np.random.Generator) -> Weights:
+    """How often each kind of sample is in each draw, shape (kinds, draws)."""
+    samples, kinds = int(counts.sum()), len(counts)
+    if _alike(counts):
+        found = random.multinomial(samples, counts / samples, size=draws)
+    else:
+        drawn = np.repeat(np.arange(kinds), counts)[random.integers(0, samples, (draws, samples))]
+        drawn += kinds * np.arange(draws)[:, None]
+        found = np.bincount(drawn.ravel(), minlength=kinds * draws).reshape(draws, kinds)
+    return np.ascontiguousarray(found.T, dtype=np.float32)

@@ -5,38 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import ray
-import torch
 
 from search.objectives.certainty import SAMPLES, SPLITS, Paired, counts_of
-from search.objectives.resampled import intervals
+from search.objectives.resampled import intervals, is_drawn
 from search.store.answers import TRUE
 from search.sweeps.exhibits import Exhibits
 from search.tracking.record import Record
 from trainables.files import write_file
 from trainables.metrics import Quality
-from trainables.models.allowed import allow_all
-from trainables.predictions import PREDICTIONS_FILE, Classes, predictions_json, read_predictions
-from trainables.shipping.evaluation import open_student
-from trainables.shipping.predicting import Answers, answers
-from trainables.tasks.base import Arrays, Task
-from trainables.training.trial_metrics import TrialSettings
+from trainables.predictions import (
+    PREDICTIONS_FILE,
+    Answers,
+    predictions_json,
+    read_predictions,
+    read_tables,
+    student_json,
+)
 
 PREFIXES = dict(zip(("validation", "test"), SPLITS, strict=True))
 """Split -> what stands before the names of its metrics."""
-
-
-@ray.remote
-def answers_of_file(
-    file: bytes, arrays: Arrays, task: Task, split: str, settings: TrialSettings
-) -> Answers | None:
-    """What a packed file says of each sample of ``split``: CPU, float32, one thread."""
-    torch.set_num_threads(1)
-    allow_all(settings.own)
-    return answers(open_student(file)[1], task.open(arrays, torch.device("cpu"), 0), split)
 
 
 class TeacherAnswers:
@@ -52,112 +41,109 @@ class TeacherAnswers:
         self.path = path
         self._quality = quality
         self._exhibits = exhibits
-        self._columns: dict[str, Classes] = {}
+        self._known: dict[str, Answers] = {}
 
     def add(self, split: str, found: Answers | None, qualities: Mapping[str, float]) -> dict[str, float]:
-        """Keep the teacher's answers on ``split``, if samples have one class each.
+        """Keep what the teacher says on ``split``, if there is anything to keep.
 
         Args:
             split: ``validation`` or ``test``.
-            found: its answers.
+            found: what is kept of it.
             qualities: the teacher's on that split.
 
         Returns:
             Of how many samples the sweep's quality is the share that is right; of a quality that is none, the
-            ends of its interval, as far as classes decide it.
+            ends of its interval, if what decides it is kept.
         """
-        if found is None:
+        if found is None or not found.columns:
             return {}
-        self._columns |= {split: found.said, split + TRUE: found.true}
-        write_file(self.path, predictions_json(self._columns))
-        self._exhibits.keep(split, np.arange(len(found.true)), found.true)
-        share = qualities.get(self._quality.name, math.nan)
-        counted = self._quality.up and self._quality.highest == 1.0 and abs(found.right - share) < 1e-9
-        if counted:
-            return {PREFIXES[split] + SAMPLES: float(len(found.true))}
-        drawn = intervals(self._quality, found.true, found.said)
-        return {PREFIXES[split] + name: value for name, value in drawn.items()}
+        self._known[split] = found
+        write_file(self.path, self._content())
+        if found.true is not None:
+            self._exhibits.keep(split, np.arange(len(found.true)), found.true)
+        if is_drawn(self._quality):
+            drawn = intervals(self._quality, found)
+            return {PREFIXES[split] + name: value for name, value in drawn.items()}
+        share, right = qualities.get(self._quality.name, math.nan), found.right
+        counted = right is not None and self._quality.up and self._quality.highest == 1.0
+        if right is None or not counted or not abs(right - share) < 1e-9:
+            return {}
+        return {PREFIXES[split] + SAMPLES: float(len(found.columns[0]))}
+
+    def _content(self) -> bytes:
+        said = {split: each.said for split, each in self._known.items() if each.said is not None}
+        true = {split + TRUE: each.true for split, each in self._known.items() if each.true is not None}
+        tables = {split: each.table for split, each in self._known.items() if each.table is not None}
+        return predictions_json(said | true, tables)
 
     @property
     def files(self) -> dict[str, Path]:
-        """The file by the name of its artifact; none if samples have no one class."""
-        return {PREDICTIONS_FILE: self.path} if self._columns else {}
+        """The file by the name of its artifact; none if nothing is kept."""
+        return {PREDICTIONS_FILE: self.path} if self._known else {}
 
-    def show_mistakes(self, split: str, said: Sequence[Classes]) -> None:
+    def show_mistakes(self, split: str, said: Sequence[Answers]) -> None:
         """Of a split too large to be kept whole, keep the samples that one of several students gets wrong.
 
         Args:
             split: ``validation`` or ``test``.
             said: of each student.
         """
-        true, teacher = self._columns.get(split + TRUE), self._columns.get(split)
+        known = self._known.get(split, Answers())
+        true, teacher = known.true, known.said
         if true is None or teacher is None or self._exhibits.whole(split, len(true)):
             return
         wrong = np.zeros(len(true), dtype=bool)
         for each in said:
-            if each.shape == true.shape:
-                wrong |= each != true
+            if each.said is not None and each.said.shape == true.shape:
+                wrong |= each.said != true
         if wrong.any():
             self._exhibits.keep(split, np.flatnonzero(wrong & (teacher == true)), true)
 
     def knows(self, split: str) -> bool:
         """Whether it has the teacher's answers on ``split``."""
-        return split in self._columns
+        return split in self._known
 
-    def compare(self, split: str, said: Classes) -> dict[str, float]:
+    def compare(self, split: str, student: Answers) -> dict[str, float]:
         """On how many samples one of teacher and student alone is right, by metric; nothing if not known.
 
         Of a quality that is no share of them the ends of the student's interval and of what it loses.
         """
-        true = self._columns.get(split + TRUE)
-        if true is None or true.shape != said.shape:
-            return {}
-        prefix, teacher = PREFIXES[split], self._columns[split]
-        drawn = intervals(self._quality, true, said, teacher)
-        found = counts_of(Paired.of(teacher == true, said == true), prefix)
-        return found | {prefix + name: value for name, value in drawn.items()}
+        teacher, prefix = self._known.get(split, Answers()), PREFIXES[split]
+        drawn = intervals(self._quality, student._replace(true=teacher.true), teacher)
+        found = {prefix + name: value for name, value in drawn.items()}
+        said, true = student.said, teacher.true
+        if said is None or true is None or said.shape != true.shape:
+            return found
+        return counts_of(Paired.of(teacher.said == true, said == true), prefix) | found
 
     def compare_file(self, student: Path) -> dict[str, float]:
         """The same of a finished student on the validation split, from the file beside its packed one."""
-        return self.compare("validation", said) if (said := _kept(student)) is not None else {}
+        return self.compare("validation", kept) if (kept := _kept(student)) is not None else {}
 
 
-def measure_answers(
-    front: Sequence[str],
-    records: Mapping[str, Record],
-    data: Any,
-    task: Task,
-    settings: TrialSettings,
-    teacher: TeacherAnswers,
+def keep_answers(
+    said: Mapping[str, Answers | None], records: Mapping[str, Record], teacher: TeacherAnswers
 ) -> None:
-    """Ask the front for its answers on the test split, and keep them beside those on validation.
+    """Keep what the front says on the test split beside what it says on validation.
 
     Args:
-        front: trial ids.
-        records: every trial; those of the front get their counts.
-        data: the arrays, or a reference to them.
-        task: of the sweep.
-        settings: of its trials.
-        teacher: with its own answers on the test split; if it has none, nobody is asked.
+        said: by trial id.
+        records: every trial; those of the front get what they lose to the teacher.
+        teacher: with its own answers on the test split; if it has none, nothing is kept.
     """
     if not teacher.knows("test"):
         return
-    files = {key: path for key in front if (path := records[key].packed_file) is not None}
-    asked = [
-        answers_of_file.remote(path.read_bytes(), data, task, "test", settings) for path in files.values()
-    ]
-    said = ray.get(asked)
-    for (key, path), found in zip(files.items(), said, strict=True):
-        if found is None:
+    for key, found in said.items():
+        path = records[key].packed_file
+        if found is None or path is None:
             continue
-        records[key].metrics |= teacher.compare("test", found.said)
+        records[key].metrics |= teacher.compare("test", found)
         validation = _kept(path)
-        columns = {} if validation is None else {"validation": validation}
-        content = predictions_json({**columns, "test": found.said})
-        write_file(path.with_name(PREDICTIONS_FILE), content)
-    teacher.show_mistakes("test", [found.said for found in said if found is not None])
-    known = (_kept(each.packed_file) for each in records.values() if each.packed_file is not None)
-    teacher.show_mistakes("validation", [each for each in known if each is not None])
+        known = {"test": found} if validation is None else {"validation": validation, "test": found}
+        write_file(path.with_name(PREDICTIONS_FILE), student_json(known))
+    teacher.show_mistakes("test", [each for each in said.values() if each is not None])
+    finished = (_kept(each.packed_file) for each in records.values() if each.packed_file is not None)
+    teacher.show_mistakes("validation", [each for each in finished if each is not None])
 
 
 def kept_file(record: Record) -> dict[str, Path]:
@@ -166,9 +152,11 @@ def kept_file(record: Record) -> dict[str, Path]:
     return {PREDICTIONS_FILE: path} if path is not None and path.exists() else {}
 
 
-def _kept(student: Path) -> Classes | None:
-    """What lies beside a student's file of its answers on validation; None if nothing whole does."""
+def _kept(student: Path) -> Answers | None:
+    """What lies beside a student's file of what it says on validation; None if nothing whole does."""
     try:
-        return read_predictions(student.with_name(PREDICTIONS_FILE).read_bytes()).get("validation")
+        content = student.with_name(PREDICTIONS_FILE).read_bytes()
+        said, table = (read(content).get("validation") for read in (read_predictions, read_tables))
     except (FileNotFoundError, ValueError):  # a student without them is as good; only numbers are missing
         return None
+    return None if said is None and table is None else Answers(said, None, table)

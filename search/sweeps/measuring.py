@@ -18,21 +18,20 @@ from trainables.interfaces.base import Interface
 from trainables.metrics.latency import Latency, alone, fingerprint, measure_latencies
 from trainables.metrics.latency_openvino import measure_in_openvino
 from trainables.models.allowed import allow_all
+from trainables.predictions import Answers
 from trainables.routes import routes_of
-from trainables.shipping.evaluation import evaluate_file, rebuild
+from trainables.shipping.evaluation import measure_file, rebuild
 from trainables.shipping.packed_file import unpack
-from trainables.tasks.base import Arrays, Task
+from trainables.tasks.base import Arrays, Measured, Task
 from trainables.training.trial_metrics import TrialSettings
 
 
 @ray.remote
-def evaluate_packed(
-    file: bytes, arrays: Arrays, task: Task, split: str, settings: TrialSettings
-) -> dict[str, float]:
-    """Quality of a packed file on ``split``, as ``rayduce evaluate`` has it: CPU, float32, one thread."""
+def measure_packed(file: bytes, arrays: Arrays, task: Task, split: str, settings: TrialSettings) -> Measured:
+    """What a packed file is on ``split``, as ``rayduce evaluate`` has it: CPU, float32, one thread."""
     torch.set_num_threads(1)
     allow_all(settings.own)
-    return evaluate_file(file, task.open(arrays, torch.device("cpu"), 0), split)
+    return measure_file(file, task.open(arrays, torch.device("cpu"), 0), split)
 
 
 @ray.remote
@@ -106,20 +105,21 @@ def measure_front(
     task: Task,
     settings: TrialSettings,
     mark: RuntimeInt8 | None = None,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, Answers | None]]:
     """The one use of the test split, and latency again now that the machine is quiet.
 
     Returns:
-        Latencies of the ``mark``, measured in turn with the students'; none without one.
+        Latencies of the ``mark``, measured in turn with the students', none without one; and by trial what is
+        kept of each sample.
     """
     paths = [path for trial_id in front if (path := records[trial_id].packed_file) is not None]
     files = [path.read_bytes() for path in paths]
-    measured = ray.get([evaluate_packed.remote(file, data, task, "test", settings) for file in files])
+    measured = ray.get([measure_packed.remote(file, data, task, "test", settings) for file in files])
     latencies, machine = ray.get(
         latencies_of_all.remote(files, settings, None if mark is None else (task.interface, mark.graphs))
     )
     of_mark = latencies.pop() if mark is not None else {}
-    for trial_id, quality, latency in zip(front, measured, latencies, strict=True):
-        records[trial_id].metrics |= {**quality, **latency}
+    for trial_id, each, latency in zip(front, measured, latencies, strict=True):
+        records[trial_id].metrics |= {**each.qualities, **latency}
         records[trial_id].machine = machine
-    return of_mark
+    return of_mark, {trial_id: each.answers for trial_id, each in zip(front, measured, strict=True)}

@@ -16,10 +16,10 @@ from search.objectives.yardstick import Yardstick
 from search.planning.limits import cost_before
 from search.problem import Problem
 from search.reporter import Reporter
-from search.sweeps.answering import TeacherAnswers, answers_of_file
+from search.sweeps.answering import TeacherAnswers
 from search.sweeps.exhibits import Exhibits
 from search.sweeps.marking import WAIT_SECONDS, Marking
-from search.sweeps.measuring import evaluate_packed
+from search.sweeps.measuring import measure_packed
 from search.sweeps.records import sweep_tag
 from search.sweeps.request import Request
 from search.sweeps.trials import TrialInputs
@@ -42,6 +42,7 @@ from search.units import show_bytes
 from spaces import Context
 from trainables.metrics.base import VALIDATION
 from trainables.models.allowed import Allowed
+from trainables.tasks.base import Measured
 from trainables.teachers.remembered import different_views
 from trainables.training.shared_phases import PhaseFolder
 from trainables.training.trial_metrics import TrialSettings
@@ -72,11 +73,10 @@ class Prepared:
     def evaluate_teacher(self, split: str) -> dict[str, float]:
         """The teacher's qualities on ``split``; its answers are kept."""
         task, inputs = self.context.task, self.inputs
-        found: dict[str, float] = ray.get(
-            evaluate_packed.remote(self.teacher_file, inputs.arrays, task, split, inputs.settings)
+        found: Measured = ray.get(
+            measure_packed.remote(self.teacher_file, inputs.arrays, task, split, inputs.settings)
         )
-        said = ray.get(answers_of_file.remote(self.teacher_file, inputs.arrays, task, split, inputs.settings))
-        return found | self.answers.add(split, said, found)
+        return found.qualities | self.answers.add(split, found.answers, found.qualities)
 
 
 def prepare(

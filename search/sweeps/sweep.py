@@ -24,7 +24,7 @@ from search.sampling.warm_start import Known, Reading, look_back
 from search.stopping.freezing import FreezeThawScheduler
 from search.store.mlflow_client import FRONT_TAG, METRIC_TAG, NOTE_TAG
 from search.store.store import open_store
-from search.sweeps.answering import measure_answers
+from search.sweeps.answering import keep_answers
 from search.sweeps.conclusion import finish_sweep, tell_front, tell_settings
 from search.sweeps.ending import closing_sweep, end_early
 from search.sweeps.halt import Halt, Signals
@@ -268,11 +268,11 @@ class _Driver:
         front = choose_front(records, yardstick)
         marking, task = prepared.marking, self.request.task
         mark = marking.finish()
-        found = measure_front(front, records, inputs.arrays, task, inputs.settings, mark)
+        found, said = measure_front(front, records, inputs.arrays, task, inputs.settings, mark)
         marking.add(found)
         marking.measure(prepared.teacher_file, inputs.arrays, task, inputs.settings)
         teacher = {**yardstick.teacher, **prepared.evaluate_teacher("test")}
-        measure_answers(front, records, inputs.arrays, task, inputs.settings, prepared.answers)
+        keep_answers(said, records, prepared.answers)
         self.tracker.annotate(SWEEP, {}, {}, prepared.answers.files)
         tell_front(self.tracker, records, front, replace(yardstick, teacher=teacher))
         quality = yardstick.quality

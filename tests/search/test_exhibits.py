@@ -11,8 +11,8 @@ from search.sweeps import exhibits
 from search.sweeps.answering import TeacherAnswers
 from search.sweeps.exhibits import Exhibits
 from trainables.metrics import quality_of
+from trainables.predictions import Answers
 from trainables.samples import mark_of
-from trainables.shipping.predicting import Answers
 from trainables.tasks import Digits, Multi30k
 
 TRUE = np.arange(300) % 10
@@ -39,7 +39,7 @@ def test_small_data_are_kept_whole(folder: Path) -> None:
     assert found.marks == {"validation": mark_of(TRUE)}
     teacher.add("test", Answers(TRUE, TRUE), {"accuracy": 1.0})
     before = samples_of(folder, "digits-1")
-    teacher.show_mistakes("test", [(TRUE + 1) % 10])
+    teacher.show_mistakes("test", [Answers((TRUE + 1) % 10)])
     assert samples_of(folder, "digits-1") == before, "all are there already"
 
 
@@ -57,7 +57,7 @@ def test_of_large_data_those_are_kept_that_the_teacher_gets_right_and_a_student_
     student, other = TRUE.copy(), TRUE.copy()
     student[5:20] = (TRUE[5:20] + 1) % 10
     other[290] = (TRUE[290] + 1) % 10
-    teacher.show_mistakes("validation", [student, other, TRUE[:5]])
+    teacher.show_mistakes("validation", [Answers(student), Answers(other), Answers(TRUE[:5]), Answers()])
     found = samples_of(folder, "digits-1")
     assert found is not None and sorted(found.splits["validation"]) == [*range(10, 20), 290]
 

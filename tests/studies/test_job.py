@@ -1,6 +1,7 @@
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from tests.studies.own_files import NET, REGRESSION, plain, write
 from trainables import methods
 from trainables.calling import call
 from trainables.metrics import quality_of
+from trainables.metrics.evidence import EVIDENCE
 from trainables.metrics.samples import OF_CLASSES, OF_NUMBERS
 from trainables.origins import Slice
 from trainables.own_code import module_of
@@ -544,6 +546,11 @@ def test_a_file_may_name_a_quality(write_job, text, name):
         answers = call(own, batch.inputs)
     score = {**OF_CLASSES, **OF_NUMBERS}[name](answers.numpy(), batch.targets.numpy())
     assert opened.loaded.evaluate(own, "test") == {name: pytest.approx(score, abs=1e-6)}
+    qualities, kept = opened.loaded.measure(own, "test")
+    assert qualities == opened.loaded.evaluate(own, "test")
+    assert kept is not None and EVIDENCE[name].decides(kept) and (kept.said is None) == (text == REGRESSION)
+    each = np.ones((len(kept.columns[0]), 1), dtype=np.float32)
+    assert EVIDENCE[name].of_draws(kept, each) == pytest.approx(score, abs=1e-6)
 
 
 @pytest.mark.parametrize(

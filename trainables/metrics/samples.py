@@ -58,9 +58,7 @@ def area_by_class(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         outputs: logits, shape (n, classes).
         targets: int64, shape (n,).
     """
-    logits = outputs.astype(np.float64)
-    scores = np.exp(logits - logits.max(1, keepdims=True))
-    scores /= scores.sum(1, keepdims=True)
+    scores = _softmax(outputs)
     areas = np.full(outputs.shape[1], np.nan)
     for label in range(outputs.shape[1]):
         own = targets == label
@@ -78,6 +76,31 @@ def area_under_curve(outputs: np.ndarray, targets: np.ndarray) -> float:
     """
     areas = area_by_class(outputs, targets)
     return 0.5 if np.isnan(areas).all() else float(np.nanmean(areas))
+
+
+def ranks(outputs: np.ndarray) -> np.ndarray:
+    """Where each sample stands by its share of the softmax for each class, from 0; equals share a place.
+
+    It is all that :func:`area_by_class` looks at.
+
+    Args:
+        outputs: logits, shape (n, classes).
+
+    Returns:
+        int64, of the same shape.
+    """
+    places = [np.unique(column, return_inverse=True)[1] for column in _softmax(outputs).T]
+    return np.stack(places, 1).astype(np.int64)
+
+
+def absolute_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Mean distance of each sample's outputs from its targets, float64, shape (n,)."""
+    return np.asarray(np.abs(outputs.astype(np.float64) - targets).reshape(len(outputs), -1).mean(1))
+
+
+def squared_errors(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Mean squared distance of each sample's outputs from its targets, float64, shape (n,)."""
+    return np.asarray(np.square(outputs.astype(np.float64) - targets).reshape(len(outputs), -1).mean(1))
 
 
 def mean_absolute_error(outputs: np.ndarray, targets: np.ndarray) -> float:
@@ -98,9 +121,6 @@ OF_CLASSES: Mapping[str, Score] = {
 }
 """By the name of the quality; outputs are logits, (n, classes), and targets the numbers of classes, (n,)."""
 
-FROM_SAID = ("accuracy", "macro_f1", "balanced_accuracy")
-"""Those that the classes alone decide, see :func:`of_said`."""
-
 OF_NUMBERS: Mapping[str, Score] = {
     "mean_absolute_error": mean_absolute_error,
     "mean_squared_error": mean_squared_error,
@@ -108,34 +128,17 @@ OF_NUMBERS: Mapping[str, Score] = {
 """By the name of the quality; outputs and targets have one shape, the first axis of which counts samples."""
 
 
-def of_said(quality: str) -> Score | None:
-    """How a quality follows from the class that a network says of each sample; None where it takes more.
-
-    An area under the curve ranks samples by their shares of a class, and errors are of numbers: neither is
-    kept with predictions.
-
-    The function takes two int64 arrays of shape (n,), what was said and what is true, such as columns of
-    :mod:`trainables.predictions`, whole or drawn again for a bootstrap.
-
-    Args:
-        quality: its name.
-    """
-    score = OF_CLASSES.get(quality) if quality in FROM_SAID else None
-    if score is None:
-        return None
-
-    def of_classes(said: np.ndarray, true: np.ndarray) -> float:
-        classes = 1 + int(max(said.max(), true.max()))
-        return score(np.eye(classes, dtype=np.float32)[said], true)
-
-    return of_classes
-
-
 def _counts(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """By class how many samples were taken for it rightly, were taken for it, and are of it."""
     classes, chosen = outputs.shape[1], outputs.argmax(1)
     right = np.bincount(targets[chosen == targets], minlength=classes)
     return right, np.bincount(chosen, minlength=classes), np.bincount(targets, minlength=classes)
+
+
+def _softmax(outputs: np.ndarray) -> np.ndarray:
+    logits = outputs.astype(np.float64)
+    scores = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(scores / scores.sum(1, keepdims=True))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from trainables.quantizers.base import Dense, Stored, joined
 from trainables.recipe import Recipe
 from trainables.shipping.packed_file import PackedFileError, pack, unpack
 from trainables.slicing.unread import Left
-from trainables.tasks.base import LoadedTask
+from trainables.tasks.base import LoadedTask, Measured
 from trainables.ties import aliases
 
 ASSET = "task:"
@@ -201,6 +201,20 @@ def evaluate_file(data: bytes, task: LoadedTask, split: str) -> dict[str, float]
         PackedFileError: ``data`` is no packed file, is damaged, or was made with other assets than
             the task's, such as a vocabulary that another version of a library learnt from the same text.
     """
+    return task.evaluate(_on_task(data, task), split)
+
+
+def measure_file(data: bytes, task: LoadedTask, split: str) -> Measured:
+    """What :func:`evaluate_file` says, and what of each sample it follows from.
+
+    Raises:
+        PackedFileError: likewise.
+    """
+    return task.measure(_on_task(data, task), split)
+
+
+def _on_task(data: bytes, task: LoadedTask) -> nn.Module:
+    """The network of a packed file that was made with the task's assets, on its device."""
     recipe, tensors, model = unpack(data)
     stored, wanted = assets_of(tensors), task.assets()
     for name in sorted({*stored, *wanted}):
@@ -208,5 +222,4 @@ def evaluate_file(data: bytes, task: LoadedTask, split: str) -> dict[str, float]
             raise PackedFileError(
                 f"the student's {shown(name)} is not that of the data it is to be evaluated on"
             )
-    network = rebuild(recipe, tensors, model)
-    return task.evaluate(network.to(task.device), split)
+    return rebuild(recipe, tensors, model).to(task.device)

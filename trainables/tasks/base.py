@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,12 +18,26 @@ from trainables.data.telling import Tell
 from trainables.interfaces.base import Interface
 from trainables.memory import Memory
 from trainables.part import Part
+from trainables.predictions import Answers
 from trainables.samples import Samples
 
 Arrays = Mapping[str, np.ndarray]
 """A task's data as named arrays: what travels through an object store."""
 
 SPLITS = ("train", "validation", "test")
+
+
+class Measured(NamedTuple):
+    """What a network is on a split.
+
+    Attributes:
+        qualities: by name, see :meth:`LoadedTask.evaluate`.
+        answers: what is kept of it sample by sample, and decides the quality that selects; None where nothing
+            does.
+    """
+
+    qualities: dict[str, float]
+    answers: Answers | None
 
 
 class LoadedTask(Protocol):
@@ -112,6 +126,10 @@ class LoadedTask(Protocol):
 
         The names are those of :attr:`trainables.metrics.Quality.reported` of the task's metric.
         """
+        ...
+
+    def measure(self, model: nn.Module, split: str) -> Measured:
+        """What :meth:`evaluate` says, and what of each sample it follows from."""
         ...
 
 

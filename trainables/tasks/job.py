@@ -34,9 +34,10 @@ from trainables.ranges import Range
 from trainables.samples import Samples, picture
 from trainables.signature import Signature
 from trainables.tasks.augmentation import mix
-from trainables.tasks.base import SPLITS, Arrays, DataError, Task
+from trainables.tasks.base import SPLITS, Arrays, DataError, Measured, Task
 from trainables.tasks.job_file import dataset_of, imitated, read_all, said_by
 from trainables.tasks.loaded_classes import SHARED_SEED
+from trainables.tasks.scoring import answers_of, classes_of, outputs_of
 
 KNOWN = {**OF_CLASSES, **OF_NUMBERS}
 """Qualities that a file may name in place of a function."""
@@ -339,8 +340,8 @@ class LoadedJob:
         may also name a quality, such as ``quality = "macro_f1"``.
         """
         name = quality_of(self._task.quality).name
-        if self._quality is None and name in KNOWN and name != "accuracy":
-            return {name: self._known(model, split, name)}
+        if self._named:
+            return {name: KNOWN[name](*outputs_of(model, self.in_order(split)))}
         with evaluating(model), torch.inference_mode():
             batches = ((batch.inputs, batch.targets) for batch in self.in_order(split))
             if self._quality is not None:
@@ -355,12 +356,20 @@ class LoadedJob:
                     total += self.loss(answer, batch).double() * len(batch.index)
         return {name: float(total) / self.samples(split)}
 
-    def _known(self, model: nn.Module, split: str, name: str) -> float:
-        """A quality that the file only names."""
-        with evaluating(model), torch.inference_mode():
-            both = [(call(model, batch.inputs).cpu(), batch.targets.cpu()) for batch in self.in_order(split)]
-        outputs, targets = (torch.cat(each).numpy() for each in zip(*both, strict=True))
-        return KNOWN[name](outputs, targets)
+    def measure(self, model: nn.Module, split: str) -> Measured:
+        """See :class:`trainables.tasks.base.LoadedTask`; of a quality of the file's own classes, if any."""
+        name = quality_of(self._task.quality).name
+        if not self._named:
+            return Measured(self.evaluate(model, split), classes_of(model, self.in_order(split)))
+        outputs, targets = outputs_of(model, self.in_order(split))
+        answers = answers_of(outputs, targets, name, classes=self._task.classes)
+        return Measured({name: KNOWN[name](outputs, targets)}, answers)
+
+    @property
+    def _named(self) -> bool:
+        """Whether the file names a quality that is computed of all answers."""
+        name = quality_of(self._task.quality).name
+        return self._quality is None and name in KNOWN and name != "accuracy"
 
     def _batch(self, split: str, index: Tensor, view: int | None) -> Batch:
         return self._placed(*self._items[split].batch(index), index, view)

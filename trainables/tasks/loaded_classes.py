@@ -16,8 +16,8 @@ from trainables.calling import main_output
 from trainables.data.order import permutation, step_sizes
 from trainables.memory import Memory, Whole
 from trainables.tasks.augmentation import mix
-from trainables.tasks.base import SPLITS, Arrays
-from trainables.tasks.scoring import scored
+from trainables.tasks.base import SPLITS, Arrays, Measured
+from trainables.tasks.scoring import scored, scored_with_answers
 
 SHARED_SEED = 2**31
 """Seeds the shared views; one beyond the seeds of runs, so that no run's own view is a shared one."""
@@ -159,10 +159,18 @@ class LoadedClasses(ABC):
         Those that have no label are left out. The model is evaluated in eval mode; every module's training
         flag is as before afterwards.
         """
-        batches = self.in_order(split)
-        if self._unknown[_checked(split)]:
-            batches = self.chosen(split, (self._labels[split] != UNKNOWN_LABEL).nonzero().squeeze(1).cpu())
-        return scored(model, batches, self._serving.quality)
+        return scored(model, self._with_labels(split), self._serving.quality)
+
+    def measure(self, model: nn.Module, split: str) -> Measured:
+        """See :class:`trainables.tasks.base.LoadedTask`; nothing is kept of a split without all labels."""
+        found = scored_with_answers(model, self._with_labels(split), self._serving.quality)
+        return found._replace(answers=None) if self._unknown[split] else found
+
+    def _with_labels(self, split: str) -> Iterator[Batch]:
+        """The samples of ``split`` that have a label, in order."""
+        if not self._unknown[_checked(split)]:
+            return self.in_order(split)
+        return self.chosen(split, (self._labels[split] != UNKNOWN_LABEL).nonzero().squeeze(1).cpu())
 
     def _batch(self, split: str, stored: Tensor, index: Tensor, view: int | None, key: Key | None) -> Batch:
         there = index.to(self.device)

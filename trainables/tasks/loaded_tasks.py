@@ -14,7 +14,7 @@ from trainables.calling import call, main_output
 from trainables.data.order import item_key, permutation
 from trainables.memory import Memory, SideBySide
 from trainables.metrics.base import Quality
-from trainables.tasks.base import LoadedTask
+from trainables.tasks.base import LoadedTask, Measured
 
 POWER = 0.75
 """Of the number of a task's samples, to which the number of its steps is in proportion (BAM)."""
@@ -129,6 +129,10 @@ class LoadedTasks:
         found = self.qualities(model, split)
         gains = [quality.gain(value) for quality, value in zip(self._qualities, found, strict=True)]
         return {self._name: sum(gains) / len(gains)}
+
+    def measure(self, model: nn.Module, split: str) -> Measured:
+        """See :class:`trainables.tasks.base.LoadedTask`; samples of several tasks have no one quality."""
+        return Measured(self.evaluate(model, split), None)
 
     def _of_task(self, number: int, epoch: int, view: int | None) -> Iterator[Batch]:
         """Batches of one task from where the epochs before have left it, without end."""

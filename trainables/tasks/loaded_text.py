@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from trainables.arrays import shared_tensor
 from trainables.calling import main_output
 from trainables.memory import Memory, Top
+from trainables.metrics.evidence import EVIDENCE
 from trainables.metrics.translation import bleu, chrf
 from trainables.modes import evaluating
+from trainables.predictions import Answers
 from trainables.tasks.augmentation import mix
-from trainables.tasks.base import SPLITS, Arrays, Batch
+from trainables.tasks.base import SPLITS, Arrays, Batch, Measured
 from trainables.tasks.vocabulary import (
     Vocabulary,
 )
@@ -178,15 +180,26 @@ class LoadedText:
 
         The model is evaluated in eval mode; every module's training flag is as before afterwards.
         """
+        return self._translated(model, split)[0]
+
+    def measure(self, model: nn.Module, split: str) -> Measured:
+        """See :class:`trainables.tasks.base.LoadedTask`: what BLEU counts in the same translations."""
+        qualities, translations = self._translated(model, split)
+        table = EVIDENCE["bleu"].table(translations, self.references(split))
+        return Measured(qualities, None if table is None else Answers(table=table))
+
+    def _translated(self, model: nn.Module, split: str) -> tuple[dict[str, float], list[str]]:
+        """What :meth:`evaluate` says, and the translations."""
         with evaluating(model), torch.inference_mode():
             nats = self._nats_per_token(model, split)
             translations = self.translations(model, split)
         references = self.references(split)
-        return {
+        qualities = {
             "bleu": bleu(translations, references),
             "chrf": chrf(translations, references),
             "perplexity": math.exp(nats) if nats < math.log(1e300) else math.inf,
         }
+        return qualities, translations
 
     def translations(self, model: nn.Module, split: str) -> list[str]:
         """What ``model``, in eval mode, makes of each source of ``split``; see :meth:`evaluate`."""

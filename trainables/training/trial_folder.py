@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainables.exporting.layers import Layer
 from trainables.files import TENSORS_FILE, set_aside, write_file
-from trainables.predictions import PREDICTIONS_FILE, Classes, predictions_json
+from trainables.predictions import PREDICTIONS_FILE, Answers, student_json
 from trainables.recipe import Recipe
 from trainables.shipping.contents import contents_json
 from trainables.shipping.packed_file import PackedFileError, read_file, read_header
@@ -181,29 +181,29 @@ class TrialFolder:
         self._cost = self._written - started
 
     def finish(
-        self, files: Files, layers: Sequence[Sequence[Layer] | None] = (), said: Sequence[Classes | None] = ()
+        self, files: Files, layers: Sequence[Sequence[Layer] | None] = (), said: Sequence[Answers | None] = ()
     ) -> None:
         """Keep the students, with what is in them and what they say, and nothing else.
 
         Args:
             files: of all students.
             layers: of each student, its own first; none (default) where they are not known.
-            said: the classes that each student gives on the validation split, likewise.
+            said: what is kept of each student on the validation split, likewise.
 
         Raises:
             StoreTrouble: they cannot be written.
         """
-        known, classes = dict(enumerate(layers, 1)), dict(enumerate(said, 1))
+        known, answers = dict(enumerate(layers, 1)), dict(enumerate(said, 1))
         with writing_to_the_store(self.path):
             for number, file in enumerate(files.peers or (), 2):
                 if isinstance(file, bytes):
                     content = contents_json(file, known.get(number) or ())
                     self.peer(number).mkdir(exist_ok=True)
                     write_file(self.peer(number) / TENSORS_FILE, content)
-                    _keep(self.peer(number), classes.get(number))
+                    _keep(self.peer(number), answers.get(number))
                     write_file(self.peer(number) / STUDENT_FILE, file)
             write_file(self.path / TENSORS_FILE, contents_json(files.own, known.get(1) or ()))
-            _keep(self.path, classes.get(1))
+            _keep(self.path, answers.get(1))
             write_file(self.path / STUDENT_FILE, files.own)  # last: who finds it takes the trial for finished
             (self.path / CHECKPOINT_FILE).unlink(missing_ok=True)
             (self.path / LOCK_FILE).unlink(missing_ok=True)
@@ -215,10 +215,10 @@ class TrialFolder:
         self.told.append(f"{what}, as {why}; it is {beside.name} now")
 
 
-def _keep(folder: Path, said: Classes | None) -> None:
+def _keep(folder: Path, said: Answers | None) -> None:
     """Keep what a student says of the validation split beside it."""
     if said is not None:
-        write_file(folder / PREDICTIONS_FILE, predictions_json({"validation": said}))
+        write_file(folder / PREDICTIONS_FILE, student_json({"validation": said}))
 
 
 @contextmanager

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from search.objectives.certainty import bootstrap
 from trainables.metrics import quality_of
 from trainables.metrics import samples as ours
-from trainables.metrics.samples import FROM_SAID, OF_CLASSES, OF_NUMBERS, of_said
-from trainables.predictions import predictions_json, read_predictions
+from trainables.metrics.samples import OF_CLASSES, OF_NUMBERS
 
 
 def drawn(classes, seed, count=300):
@@ -71,22 +69,3 @@ def test_every_one_has_a_direction_and_a_name():
         quality = quality_of(name)
         assert quality.up == (name in OF_CLASSES)
         assert (quality.unit, quality.scale) == (("%", 100.0) if quality.up else ("", 1.0))
-
-
-@pytest.mark.parametrize("name", FROM_SAID)
-def test_what_classes_decide_is_computed_of_kept_predictions(name):
-    random = np.random.default_rng(3)
-    outputs, targets = random.normal(size=(300, 5)), random.integers(0, 5, 300)
-    kept = read_predictions(predictions_json({"said": outputs.argmax(1), "true": targets}))
-    score = of_said(name)
-
-    assert score(kept["said"], kept["true"]) == pytest.approx(OF_CLASSES[name](outputs, targets))
-    interval = bootstrap(score, kept["said"], kept["true"], resamples=200)
-    assert interval.low < score(kept["said"], kept["true"]) < interval.high
-
-
-def test_what_takes_more_than_classes_has_no_such_score():
-    assert {name for name in (*OF_CLASSES, *OF_NUMBERS) if of_said(name) is None} == {
-        "area_under_curve",
-        *OF_NUMBERS,
-    }
