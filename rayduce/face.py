@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rayduce.fronts import DEFAULT_STORE, Front
 from rayduce.functions import sorted_out, study_of_functions
 from rayduce.measuring import asking, measuring
-from search.sampling.names import usual_sampler
+from search.sampling.names import DEFAULT
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,8 +71,8 @@ class Sweep:
         methods: short names of methods to search; none (default) are the study's own.
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
-        sampler: ``freeze-thaw``, ``tpe``, ``gp``, ``nsga2``, ``random``, ``qmc`` or ``reinforce``; None
-            (default) is ``freeze-thaw``, or ``tpe`` where all students begin with trained weights.
+        sampler: ``tpe`` (default), ``freeze-thaw``, ``gp``, ``nsga2``, ``random``, ``qmc`` or
+            ``reinforce``.
         scheduler: ``pareto`` (default) ends students early that have no prospect of the front, ``revive``
             also takes them up again, ``none`` trains all.
         phase_bytes: of the store, for first phases that students share, at least 0; 0 trains each anew.
@@ -117,7 +117,7 @@ class Sweep:
         methods: Sequence[str] = (),
         fixed: Mapping[str, Any] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
-        sampler: str | None = None,
+        sampler: str = DEFAULT,
         scheduler: Literal["pareto", "revive", "none"] = "pareto",
         phase_bytes: int = 1_000_000_000,
         learn_from: Sequence[str] = (),
@@ -163,7 +163,6 @@ class Sweep:
                 else study
             )
         uri = default_tracking_uri(folder, tracking_uri)
-        sampler = sampler or usual_sampler(chosen.begins_trained)
         options = Options(
             name=next_name(folder, uri, chosen.name) if name is None else name,
             **amount(trials, trainings, sampler, chosen.trials),

@@ -85,11 +85,6 @@ class Study:
     architectures: tuple[str, ...] = ()
     compute: float | None = None
 
-    @property
-    def begins_trained(self) -> bool:
-        """Whether all students begin with trained weights."""
-        return all(origin.parent is not None for _, origin in self.students)
-
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:
         """The task alone, as :meth:`examine` finds it.
 

@@ -24,7 +24,7 @@ from rayduce.commands.outputs import check_outputs, write_outputs
 from rayduce.commands.running import run
 from rayduce.commands.sweep import named
 from search.problem import Problem
-from search.sampling.names import usual_sampler
+from search.sampling.names import DEFAULT
 
 if TYPE_CHECKING:
     from search.options import Options
@@ -80,12 +80,10 @@ def compress(
         study = study if epochs is None else replace(study, epochs=epochs)
         from search.options import Options, amount
 
-        sampler = usual_sampler(study.begins_trained)
         name, uri = named(None, study.name, store, None)
         options = Options(
             name=name,
-            **amount(trials, trainings, sampler, study.trials),
-            sampler=sampler,
+            **amount(trials, trainings, DEFAULT, study.trials),
             seed=0,
             store=store.absolute(),
             tracking_uri=uri,

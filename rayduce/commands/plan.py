@@ -31,7 +31,7 @@ from rayduce.commands.help import Command
 from rayduce.commands.limits import LimitOptions
 from rayduce.commands.space_options import SpaceOptions
 from search.problem import Problem
-from search.sampling.names import usual_sampler
+from search.sampling.names import DEFAULT
 from trainables.metrics import quality_of
 
 commands = typer.Typer()
@@ -92,7 +92,7 @@ def plan(
         chosen = study_of(study, epochs, model, data=given.data, about=about)
         options = Options(
             name="plan",
-            **amount(trials, trainings, usual_sampler(chosen.begins_trained), chosen.trials),
+            **amount(trials, trainings, DEFAULT, chosen.trials),
             seed=0,
             store=store.absolute(),
             tracking_uri="",

@@ -40,7 +40,7 @@ from rayduce.commands.running import page_of, run
 from rayduce.commands.space_options import SpaceOptions
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
-from search.sampling.names import DEFAULT, usual_sampler
+from search.sampling.names import DEFAULT
 from search.sampling.names import check_name as check_sampler
 from search.units import parse_bytes
 
@@ -62,14 +62,7 @@ SweepName = Annotated[
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of the search and of every training.")]
 
 
-Sampler = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help=f"How recipes are drawn: {SAMPLERS}. Default {DEFAULT}; tpe where all students begin with "
-        "trained weights.",
-    ),
-]
+Sampler = Annotated[str, typer.Option(metavar="NAME", help=f"How recipes are drawn: {SAMPLERS}.")]
 
 
 EarlierSweeps = Annotated[
@@ -128,7 +121,7 @@ def sweep(
     tracking_uri: TrackingUri = None,
     given: DataOptions,
     limits: LimitOptions,
-    sampler: Sampler = None,
+    sampler: Sampler = DEFAULT,
     earlier: EarlierSweeps = None,
     space: SpaceOptions,
     minimize: Minimized = None,
@@ -150,8 +143,7 @@ def sweep(
     from search.options import Options, amount
 
     with problems():
-        if sampler is not None:
-            check_sampler(sampler)
+        check_sampler(sampler)
         # What can be wrong in a word is told before anything large is imported.
         asked = {
             "budget": limits.budget(),
@@ -163,7 +155,6 @@ def sweep(
         about = given.about()
         own_code = code_option(study, model, given.network)
         chosen = study_of(study, epochs, model, store, data=given.data, about=about)
-        sampler = sampler or usual_sampler(chosen.begins_trained)
         name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from search.problem import Problem
 
-DEFAULT = "freeze-thaw"
+DEFAULT = "tpe"
 
-BY_TRAININGS = frozenset({DEFAULT})
+BY_TRAININGS = frozenset({"freeze-thaw"})
 """Samplers that end most trials after an epoch or two: a number of trials says little of what they take."""
 
 POPULATION = 20
 """Of NSGA-II. Optuna's 50 would make a sweep of our usual 36 to 100 trials one random generation or two."""
 
 SUMMARIES: dict[str, str] = {
-    DEFAULT: "a model of all trials' courses, which begins, ends and takes up again what promises most",
-    "tpe": "tree-structured Parzen estimators, parameter by parameter",
+    DEFAULT: "tree-structured Parzen estimators, parameter by parameter",
+    "freeze-thaw": "a model of all trials' courses, which begins, ends and takes up again what promises most",
     "gp": "Gaussian processes and expected hypervolume improvement; up to some hundred trials",
     "nsga2": f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
     "random": "independent draws",
@@ -22,16 +22,6 @@ SUMMARIES: dict[str, str] = {
     "reinforce": "a policy of independent parameters, learned by policy gradients",
 }
 """Name, as the user types it -> one line for ``--help``; in the order of the samplers themselves."""
-
-
-def usual_sampler(begins_trained: bool) -> str:
-    """The sampler where nobody names one: what was measured to be best.
-
-    Args:
-        begins_trained: whether all students begin with trained weights. Most of what such a student is shows
-            after an epoch or before any, and ending it by a model of all courses gained nothing.
-    """
-    return "tpe" if begins_trained else DEFAULT
 
 
 def check_name(name: str) -> None:

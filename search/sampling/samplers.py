@@ -150,13 +150,13 @@ class GeneticSampler(NSGAIISampler):
 
 
 TPE = Sampler(
-    "tpe",
+    DEFAULT,
     lambda seed, number, attempt: TPESampler(seed=seed_of(seed, number, attempt)),
 )
 
 SAMPLERS: tuple[Sampler, ...] = (
-    Sampler(DEFAULT, TPE.make, models=True),
     TPE,
+    Sampler("freeze-thaw", TPE.make, models=True),
     Sampler(
         "gp",
         lambda seed, number, attempt: GPSampler(seed=seed_of(seed, number, attempt)),

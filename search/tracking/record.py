@@ -62,7 +62,7 @@ class Record:
 
     @property
     def trainings(self) -> float:
-        """The share of its training that it did by itself, in [0, 1]."""
+        """The share of its training that it did by itself, as a sweep counts it, in (0, 1]."""
         return self.trained.share(self.recipe.epochs)
 
     @property

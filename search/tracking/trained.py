@@ -42,13 +42,17 @@ class Trained:
             self.taken = int(taken)
 
     def share(self, epochs: int) -> float:
-        """Of a training of so many ``epochs`` that was done by itself, in [0, 1]."""
-        return min(max(self.last - self.first - self.taken, 0) / epochs, 1.0) if epochs else 0.0
+        """Of a training of so many ``epochs`` that was done by itself, in [:data:`BEGINNING`, 1]."""
+        return _counted(self.last - self.first - self.taken, epochs)
 
     def most(self, epochs: int) -> float:
-        """The share that it will have done if it trains to the end, as far as it is known, in [0, 1]."""
+        """The share that it will have done if it trains to the end, as far as it is known, likewise."""
         begun = self.standing if self.first < 0 else self.first
-        return min(max(epochs - begun - self.taken, 0) / epochs, 1.0) if epochs else 0.0
+        return _counted(epochs - begun - self.taken, epochs)
+
+
+def _counted(done: int, epochs: int) -> float:
+    return min(max(done / epochs, BEGINNING), 1.0) if epochs else BEGINNING
 
 
 class Ledger:
@@ -89,16 +93,14 @@ class Ledger:
 
     def spent(self) -> float:
         """Trainings that were done."""
-        shares = (each.share(self._epochs[name]) for name, each in self._trials.items())
-        return math.fsum(max(share, BEGINNING) for share in shares)
+        return math.fsum(each.share(self._epochs[name]) for name, each in self._trials.items())
 
     def bound(self) -> float:
         """Trainings that were done by trials that have ended, or will be if all that run train to the end."""
-        shares = (
+        return math.fsum(
             each.most(self._epochs[name]) if name in self._open else each.share(self._epochs[name])
             for name, each in self._trials.items()
         )
-        return math.fsum(max(share, BEGINNING) for share in shares)
 
     def _enter(self, name: str, epochs: int, trained: Trained) -> None:
         if name not in self._trials:

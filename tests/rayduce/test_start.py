@@ -50,7 +50,7 @@ def test_no_help_loads_a_library_that_takes_seconds():
     ("arguments", "said"),
     [
         (("sweep", "diggits"), "There is no study 'diggits'; choose one of digits, "),
-        (("sweep", "digits", "--sampler", "tpo"), "There is no sampler 'tpo'; choose one of freeze-thaw, "),
+        (("sweep", "digits", "--sampler", "tpo"), "There is no sampler 'tpo'; choose one of tpe, "),
         (("sweep", "digits", "--methods", "cold"), "there is no method 'cold'; choose from fp, "),
         (("sweep", "digits", "--image-size", "8"), "--image-size is not for the study digits."),
         (("plan", "cifar10"), "CIFAR-10 is not embedded; pass --data DIR"),

@@ -119,6 +119,6 @@ def test_a_gaussian_process_sees_whole_trials_in_two_states():
 
 def test_an_unknown_sampler_is_told_with_those_there_are():
     with pytest.raises(
-        Problem, match="'grid'; choose one of freeze-thaw, tpe, gp, nsga2, random, qmc, reinforce"
+        Problem, match="'grid'; choose one of tpe, freeze-thaw, gp, nsga2, random, qmc, reinforce"
     ):
         find_sampler("grid")

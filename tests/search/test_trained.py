@@ -4,7 +4,6 @@ import json
 import math
 import random
 import re
-from dataclasses import replace
 
 import pytest
 from optuna.distributions import IntDistribution
@@ -13,18 +12,16 @@ from ray.tune.search import Searcher
 from search.options import TRIALS_PER_TRAINING, Options, amount, amount_in_words
 from search.problem import Problem
 from search.sampling.journal import open_study
-from search.sampling.names import usual_sampler
 from search.sampling.samplers import find_sampler
 from search.sampling.searcher import Judge, OptunaSearcher
 from search.stopping.halving import Rules
 from search.stopping.scheduler import ParetoScheduler
 from search.sweeps.records import replay
 from search.tracking.trained import BEGINNING, Allowance, Ledger
-from studies.known import find_study
 from tests.recipes import STUDENT
 from trainables import methods
 from trainables.metrics import quality_of
-from trainables.origins import Fresh, Slice, Trained
+from trainables.origins import Fresh
 from trainables.quantizers import Uniform
 from trainables.recipe import recipe_from_dict
 from trainables.tasks import Digits
@@ -99,14 +96,6 @@ def test_thirds_are_whole_in_the_end() -> None:
         ledger.end(str(number))
     assert Allowance(ledger, 10).used_up()
     assert not Allowance(ledger, 11).used_up() and not Allowance(ledger).used_up()
-
-
-def test_the_model_of_courses_is_the_default_where_students_begin_new() -> None:
-    study = find_study("digits")
-    assert not study.begins_trained and usual_sampler(study.begins_trained) == "freeze-thaw"
-    slices = replace(study, students=(("slice", Slice(Trained(STUDENT, "0" * 16))),))
-    assert slices.begins_trained and usual_sampler(slices.begins_trained) == "tpe"
-    assert not replace(study, students=(*study.students, *slices.students)).begins_trained
 
 
 def test_what_a_sweep_may_train_by_default() -> None:
