@@ -8,6 +8,7 @@ import hashlib
 import types
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -72,12 +73,21 @@ def _value(hint: Any, value: Any, name: str) -> Any:
 
 def code_version() -> dict[str, str]:
     """A hash of our source, and the versions of what computes."""
-    root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for package in PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+        folder = _folder_of(package)
+        for path in sorted(folder.rglob("*.py")):
+            name = path.relative_to(folder.parent).as_posix()
+            digest.update(f"{name}\0".encode() + path.read_bytes())
     return {"rayduce": digest.hexdigest()[:16], **{name: version(name) for name in LIBRARIES}}
+
+
+def _folder_of(package: str) -> Path:
+    """Where a package is, wherever this module is."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"{package} is no package here: install Rayduce anew")
+    return Path(spec.submodule_search_locations[0])
 
 
 def check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
