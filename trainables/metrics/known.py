@@ -176,9 +176,7 @@ OF_THE_FRONT: tuple[Metric, ...] = (
 
 METRICS: tuple[Metric, ...] = (
     Metric("loss", "training loss", "down", "", "Mean of an epoch, of all terms that are minimised."),
-    Metric(
-        "trained", "training done", "down", "", "Share of its training that a trial did, at least 0.1."
-    ),
+    Metric("trained", "training done", "down", "", "Share of its training that a trial did, at least 0.1."),
     *(metric for quality in QUALITIES for metric in quality.metrics),
     *COSTS,
     *OF_THE_FRONT,
