@@ -13,6 +13,7 @@ from search.sweeps.records import lost_trials, records_of, replay
 from search.sweeps.trial_events import TrialEvents
 from search.tracking.record import Record
 from search.tracking.tracker import SweepTracker
+from search.tracking.trained import BEGINNING
 from tests.recipes import STUDENT
 from tests.search.small_sweep import Silent
 from trainables import methods
@@ -99,7 +100,7 @@ def test_costs_that_end_trials_early_are_logged_from_the_first_report_so_that_a_
     replay(tracker.folder.events(), Hearer())
     del measured["latency_ms"], shown["state"]  # which nobody asked for
     done = {"epoch": 1, "loss": 0.5, "trained": 1 / RECIPE.epochs}
-    assert heard == [{**shown, **measured, "epoch": 0, "trained": 0.0}, {**shown, **done}]
+    assert heard == [{**shown, **measured, "epoch": 0, "trained": BEGINNING}, {**shown, **done}]
     tracker.close()
 
 
