@@ -81,7 +81,7 @@ class ByClasses(Evidence):
         return 0
 
     def _rows(self, outputs: Any, targets: Any) -> Table:
-        raise NotImplementedError("classes are kept anyway")
+        return np.empty((len(targets), 0), dtype=np.float32)  # classes are kept anyway
 
     def decides(self, kept: Answers) -> bool:
         return kept.said is not None and kept.true is not None
