@@ -12,6 +12,7 @@ from dashboards.text import (
     cost,
     duration,
     method_label,
+    method_labels,
     milliseconds,
     missing,
     number,
@@ -142,7 +143,7 @@ def front_rows(
     trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT, where: str = ""
 ) -> list[dict[str, str]]:
     """The members of the front as text, smallest file first, and each one's ``colour`` in the figure."""
-    places = places_of([method_label(method) for method in trials["method"]], methods=True)
+    places = places_of(method_labels(trials["method"]), methods=True)
     front = trials[trials["front"]].sort_values(sweep.size)
     quality = sweep.quality
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,14 +27,21 @@ def missing(value: Any) -> bool:
     return bool(pd.isna(value)) or (isinstance(value, float) and not math.isfinite(value))
 
 
+def texts(values: pd.Series[Any], form: Callable[[Any], str], none: str = "") -> list[str]:
+    """Each value as ``form`` words it, which is asked once for equal ones; ``none`` where one is missing."""
+    plain = values.astype(object).tolist()
+    known = {value: none if missing(value) else form(value) for value in set(plain)}
+    return [known[value] for value in plain]
+
+
 def fit_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """``trials`` with texts that may be shown and numbers that can be drawn, whoever wrote them."""
     fit: dict[str, Any] = {}
     for column in trials.columns:
         values: pd.Series[Any] = trials[column]
         if values.dtype == "string":
-            known = values.dropna()
-            if not all(text.isprintable() and len(text) <= LONGEST for text in known):
+            known = values.dropna().tolist()
+            if not "".join(known).isprintable() or max(map(len, known), default=0) > LONGEST:
                 fit[column] = values.map(lambda text: text if missing(text) else shown(text, LONGEST))
         elif values.dtype == "float64" and (values.abs() > LARGEST).any():
             fit[column] = values.where(values.abs() <= LARGEST)
@@ -120,6 +128,11 @@ def milliseconds(value: Any) -> str:
 def duration(seconds: Any) -> str:
     """``48 s``, ``3 min 20 s`` or ``2 h 05 min``."""
     return "" if missing(seconds) else show_seconds(float(seconds))
+
+
+def method_labels(methods: pd.Series[Any]) -> list[str]:
+    """The :func:`method_label` of each."""
+    return texts(methods, method_label, method_label(None))
 
 
 def method_label(method: Any) -> str:

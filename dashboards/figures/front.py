@@ -151,9 +151,9 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
                     name=name,
                     legendgroup=str(order),
                     showlegend=False,
-                    hovertext=part["hover"].tolist(),
+                    hovertext=part["hover"].to_numpy(dtype=object),
                     hovertemplate=template_of(view, group),
-                    customdata=part["run_id"].tolist() if ids else None,
+                    customdata=part["run_id"].to_numpy(dtype=object) if ids else None,
                     marker={
                         "color": colour,
                         "symbol": f"{symbol}-open" if ended else symbol,

@@ -43,9 +43,9 @@ def cloud(view: FrontView, theme: Theme, height: int, ids: bool) -> go.Figure:
                 name=name,
                 legendgroup=str(order),
                 showlegend=on_front or not bool(rows["front"].any()),
-                hovertext=part["hover"].tolist(),
+                hovertext=part["hover"].to_numpy(dtype=object),
                 hovertemplate=template_of(view, group),
-                customdata=part["run_id"].tolist() if ids else None,
+                customdata=part["run_id"].to_numpy(dtype=object) if ids else None,
                 marker={
                     "color": colour_of(place, theme),
                     "size": 7 if on_front else 4,

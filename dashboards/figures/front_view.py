@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dashboards.axes import SIZE, Axis, Lost, axes_of, lost_axis, quality_axis, size_axis
 from dashboards.figures.hovers import hovers
 from dashboards.marks import places_of
-from dashboards.text import method_label, missing, number, whole
+from dashboards.text import method_labels, missing, number, texts, whole
 from search.objectives.certainty import SPLITS
 from search.objectives.front import non_dominated
 from search.objectives.mark import SIZE as ONNX_BYTES
@@ -317,16 +317,11 @@ def _groups(sweep: Sweep, trials: pd.DataFrame, colour: str) -> list[str]:
     if colour == "sweep":
         return [sweep.name] * len(trials)
     if colour == "method":
-        return [method_label(method) for method in trials["method"]]
+        return method_labels(trials["method"])
     label = COLOURS[colour]
-    return [
-        f"no {label}"
-        if missing(value)
-        else str(value)
-        if colour == "model"
-        else f"{label} {number(value) if colour == 'width' else whole(value)}"
-        for value in trials[colour].astype(object)
-    ]
+    form = number if colour == "width" else str if colour == "model" else whole
+    words = form if colour == "model" else lambda value: f"{label} {form(value)}"
+    return texts(trials[colour], words, f"no {label}")
 
 
 def _teacher(sweep: Sweep, x: Axis, y: Axis, several: bool) -> Mark:

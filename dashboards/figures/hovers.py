@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 import html
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
-from dashboards.text import missing, share, times
+from dashboards.text import share, texts, times
 from search.objectives.certainty import SURENESS, VALIDATION, has_intervals
 from search.objectives.on_split import SURE, on_split
 from search.store.sweep import Sweep
 
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "bits": lambda bits: f"{bits} bit",
+    "bucket_size": lambda size: f"buckets of {size}",
+    "depth": lambda depth: f"depth {depth:g}",
+    "width": lambda width: f"width {width:g}",
+    "sparsity": lambda zeros: f"{share(zeros)} zeros" if zeros else "",
+}
+"""What is told of a trial's recipe: column of the trials -> value -> words."""
+
 
 def hovers(sweep: Sweep, trials: pd.DataFrame, name: str, brief: bool) -> list[str]:
     """What is told of each trial; of many in one line each, which keeps a page of 10,000 below 6 MB."""
-    columns = (trials[column].astype(object) for column in _Told._fields)
-    sure = [""] * len(trials) if brief else _sure(sweep, trials)
-    told = zip(zip(*columns, strict=True), sure, strict=True)
-    return [_hover(_Told(*row), name, brief, each) for row, each in told]
+    facts = [
+        [""] * len(trials)
+        if brief
+        else texts(trials["compression_ratio"], lambda ratio: f"{times(ratio)} smaller"),
+        texts(trials["latency_ms"], lambda latency: f"{latency:.3g} ms"),
+        texts(trials["state"], lambda state: "" if state == "finished" else str(state)),
+        [f"sweep {name}" if name else ""] * len(trials),
+    ]
+    words = [texts(trials[column], form) for column, form in _WORDS.items()]
+    if brief:
+        return [
+            html.escape(", ".join(filter(None, parts)), quote=False)
+            for parts in zip(*words, *facts, strict=True)
+        ]
+    told = (
+        map(", ".join, (filter(None, parts) for parts in zip(*each, strict=True))) for each in (words, facts)
+    )
+    titles = texts(trials["name"], str)
+    return [
+        "<br>".join(
+            [
+                f"<b>{html.escape(title, quote=False)}</b>",
+                *(html.escape(line, quote=False) for line in lines if line),
+            ]
+        )
+        for title, *lines in zip(titles, _sure(sweep, trials), *told, strict=True)
+    ]
 
 
 def _sure(sweep: Sweep, trials: pd.DataFrame) -> list[str]:
@@ -37,39 +70,3 @@ def _sure(sweep: Sweep, trials: pd.DataFrame) -> list[str]:
         else f"{SURE}: {each.value_text()}" + (f", {lost} lost" if (lost := each.lost_text()) else "")
         for each in found
     ]
-
-
-class _Told(NamedTuple):
-    """What is told of one trial where the pointer is: columns of the trials, any of which may be missing."""
-
-    name: Any
-    bits: Any
-    bucket_size: Any
-    depth: Any
-    width: Any
-    sparsity: Any
-    compression_ratio: Any
-    latency_ms: Any
-    state: Any
-
-
-def _hover(trial: _Told, sweep: str, brief: bool, sure: str = "") -> str:
-    words = [
-        "" if missing(trial.bits) else f"{trial.bits} bit",
-        "" if missing(trial.bucket_size) else f"buckets of {trial.bucket_size}",
-        "" if missing(trial.depth) else f"depth {trial.depth:g}",
-        "" if missing(trial.width) else f"width {trial.width:g}",
-        "" if missing(trial.sparsity) or not trial.sparsity else f"{share(trial.sparsity)} zeros",
-    ]
-    facts = [
-        "" if missing(trial.compression_ratio) else f"{times(trial.compression_ratio)} smaller",
-        "" if missing(trial.latency_ms) else f"{trial.latency_ms:.3g} ms",
-        "" if trial.state == "finished" else str(trial.state),
-        f"sweep {sweep}" if sweep else "",
-    ]
-    if brief:
-        facts[0] = ""
-        return html.escape(", ".join(part for part in (*words, *facts) if part), quote=False)
-    lines = [sure, *(", ".join(part for part in parts if part) for parts in (words, facts))]
-    title = html.escape("" if missing(trial.name) else str(trial.name), quote=False)
-    return "<br>".join([f"<b>{title}</b>", *(html.escape(line, quote=False) for line in lines if line)])

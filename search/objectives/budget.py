@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from search.objectives.costs import cost_of, doublings, exact, measured, number_of, show_cost, with_unit
 from search.units import show_number
 from trainables.metrics import Metric, Quality
@@ -97,6 +100,27 @@ class Budget:
                 f"{more} more than {show_number(self.max_drop)}"
             )
         return "; ".join(filter(None, clauses))
+
+    def within(
+        self, results: Mapping[str, NDArray[np.float64]], quality: Quality, teacher_validation: float
+    ) -> NDArray[np.bool_]:
+        """Of many students, which are within the limits: those of which :meth:`exceeded` says nothing.
+
+        Args:
+            results: what they measured, by metric: its validation quality and what is limited, a number for
+                each student, NaN where it was not measured.
+            quality: by which the sweep selects.
+            teacher_validation: the teacher's, on the validation split.
+        """
+        within = np.ones(len(results[quality.validation]), dtype=bool)
+        for metric, limit in self._costs(quality):
+            costs = results[metric.name]
+            within &= np.isfinite(costs) & (costs <= limit)
+        if self.max_drop is not None:
+            values = results[quality.validation].tolist()
+            lost = np.array([quality.lost(value, teacher_validation) for value in values])
+            within &= np.isfinite(lost) & (lost <= self.max_drop)
+        return within
 
     def sure_before_training(self, result: Mapping[str, Any], quality: Quality) -> str:
         """As :meth:`exceeded`, of what the untrained student of ``result`` already decides.

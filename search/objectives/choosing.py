@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from search.objectives.budget import Budget
-from search.objectives.certainty import SURENESS, VALIDATION
+from search.objectives.certainty import LOST, LOST_HIGH, SURENESS, VALIDATION
 from search.objectives.costs import LEAST, cost_of, show_cost
 from search.objectives.on_split import SURE, OnSplit, on_split, reported
 from search.units import show_number
@@ -141,9 +141,10 @@ def _within(
         return Choice(none=f"No student that fits is within {step}; the nearest, {said}.")
     within = fit[lost <= drop]  # whoever is surely within is within
     seen, sure, counted = _row(trials, int(within[0])), None, False
+    told = within[_counted(trials)[within]]
     names = [name for name in (quality.validation, *SURENESS) if name in trials]
-    for place, row in zip(within, trials[names].iloc[within].to_dict("records"), strict=True):
-        split = on_split({str(name): value for name, value in row.items()}, teacher, quality, VALIDATION)
+    for place, *values in zip(told, *(trials[name].iloc[told] for name in names), strict=True):
+        split = on_split(dict(zip(names, values, strict=True)), teacher, quality, VALIDATION)
         counted = counted or (split is not None and split.lost_between is not None)
         if split is not None and split.most_lost <= drop:
             sure = _row(trials, int(place))
@@ -152,6 +153,12 @@ def _within(
         return replace(_told(seen, quality, teacher), sure=False if counted else None)
     bolder = seen if seen["run_id"] != sure["run_id"] else None
     return replace(_told(sure, quality, teacher), sure=True, bolder=bolder)
+
+
+def _counted(trials: pd.DataFrame) -> NDArray[np.bool_]:
+    """Of which trials it is known how sure it is what they lose."""
+    counted, drawn = (_numbers(trials, VALIDATION + name) for name in (LOST, LOST_HIGH))
+    return np.isfinite(counted) | np.isfinite(drawn)
 
 
 def _told(student: Row, quality: Quality, teacher: Mapping[str, float]) -> Choice:

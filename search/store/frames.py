@@ -78,19 +78,28 @@ _AFTER_METRICS = {
 }
 
 
-_TAGS = (
-    "copied_from",
-    "continues",
-    "trained_with",
-    "reason",
-    "method",
-    "model",
-    "bits",
-    "bucket_size",
-    "depth",
-    "width",
-    "sparsity_target",
-)
+_TAGS = {
+    "trial_id": TRIAL_TAG,
+    "recipe_id": RECIPE_TAG,
+    "seedless_id": SEEDLESS_TAG,
+    **{
+        name: name
+        for name in (
+            "copied_from",
+            "continues",
+            "trained_with",
+            "reason",
+            "method",
+            "model",
+            "bits",
+            "bucket_size",
+            "depth",
+            "width",
+            "sparsity_target",
+        )
+    },
+}
+"""Column -> the tag that tells it."""
 
 
 SWEEP_COLUMNS = {
@@ -221,35 +230,34 @@ def sweep_of(row: RunRow, params: Mapping[str, str]) -> Sweep:
 
 
 def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
-    quality, budget, teacher = sweep.quality, sweep.budget, sweep.teacher_validation
-    qualities = {name: REAL for each in quality.reported for name in (each.validation, each.name)}
+    quality, budget, runs = sweep.quality, sweep.budget, list(runs)
+    qualities = [name for each in quality.reported for name in (each.validation, each.name)]
     costs = {metric.name: WHOLE if metric.whole else REAL for metric in costs_of(quality)}
     counts = dict.fromkeys(COUNTS, WHOLE) | dict.fromkeys(BOUNDS, REAL)
-    columns = {**_BEFORE_METRICS, **qualities, **costs, **counts, **_AFTER_METRICS}
-    rows, marked = [], []
-    for run in runs:
-        tags, metrics = run.tags, run.metrics
-        rows.append(
-            {
-                "run_id": run.run_id,
-                "trial_id": tags.get(TRIAL_TAG),
-                "name": run.name,
-                "state": state_of(run),
-                **{key: tags.get(key) for key in _TAGS},
-                **{key: metrics.get(key) for key in (*qualities, *costs, *counts)},
-                "seconds": metrics.get("seconds", duration_of(run)),
-                "trained": metrics.get("trained"),
-                "front": tags.get(FRONT_TAG) == "true",
-                "recipe_id": tags.get(RECIPE_TAG),
-                "seedless_id": tags.get(SEEDLESS_TAG),
-                "start_time": time_of(run.start_time),
-                "end_time": None if run.end_time is None else time_of(run.end_time),
-            }
-        )
-        rows[-1]["feasible"] = not budget.exceeded(rows[-1], quality, teacher)
-        marked.append(FRONT_TAG in tags)
-    trials = frame_of(rows, columns)
-    if sweep.state != "finished" or not any(marked):  # tags of ended trials arrive after the trials
+    kinds = {**dict.fromkeys(qualities, REAL), **costs, **counts}
+    columns = {**_BEFORE_METRICS, **kinds, **_AFTER_METRICS}
+    values: dict[str, list[Any] | pd.Series[Any]] = {
+        **{column: [run.tags.get(tag) for run in runs] for column, tag in _TAGS.items()},
+        **{name: _measured([run.metrics.get(name) for run in runs]) for name in (*kinds, "trained")},
+        "run_id": [run.run_id for run in runs],
+        "name": [run.name for run in runs],
+        "state": [state_of(run) for run in runs],
+        "seconds": _measured([run.metrics.get("seconds", duration_of(run)) for run in runs]),
+        "front": [run.tags.get(FRONT_TAG) == "true" for run in runs],
+        "start_time": _times([run.start_time for run in runs]),
+        "end_time": _times([run.end_time for run in runs]),
+    }
+    trials = pd.DataFrame(
+        {name: _column(values[name], dtype) for name, dtype in columns.items() if name != "feasible"}
+    )
+    limited = {
+        name: trials[name].to_numpy(dtype="float64", na_value=np.nan)
+        for name in (quality.validation, *budget.limits)
+    }
+    feasible = budget.within(limited, quality, sweep.teacher_validation)
+    trials.insert(list(columns).index("feasible"), "feasible", feasible)
+    # Tags of ended trials arrive after the trials.
+    if sweep.state != "finished" or not any(FRONT_TAG in run.tags for run in runs):
         trials["front"] = front_so_far(trials, quality, sweep.costs)
     return trials
 
@@ -260,16 +268,29 @@ def frame_of(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataF
     )
 
 
-def _column(values: list[Any], dtype: str) -> pd.Series[Any]:
+def _column(values: list[Any] | pd.Series[Any], dtype: str) -> pd.Series[Any]:
     """A column of exactly ``dtype``; a number that does not read as one is missing."""
     if dtype not in (WHOLE, REAL):
         return pd.Series(values, dtype=dtype)
-    numbers = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype("float64")
+    numbers = values if isinstance(values, pd.Series) else _read(values)
     if dtype == REAL:
         return numbers
     # Beyond 2**53 a float64 is no certain whole number.
     whole = numbers.where((numbers.abs() <= 2**53) & (numbers == numbers.round()))
     return whole.astype("Int64")
+
+
+def _read(values: list[Any]) -> pd.Series[Any]:
+    """Numbers from text that anybody may have written."""
+    return pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").astype("float64")
+
+
+def _measured(values: list[float | None]) -> pd.Series[Any]:
+    return pd.Series(np.array(values, dtype="float64"))
+
+
+def _times(milliseconds: list[int | None]) -> pd.Series[Any]:
+    return pd.Series(np.array(milliseconds, dtype="datetime64[ms]")).dt.tz_localize("UTC")
 
 
 def param_column(values: list[str | None]) -> pd.api.extensions.ExtensionArray | np.ndarray[Any, Any]:
