@@ -223,7 +223,11 @@ def _visit(page: Any) -> dict[str, float]:
     x, y = page.evaluate(POINT)
     page.mouse.move(x, y)
     page.wait_for_timeout(SETTLE_MS)
-    took("click to the trial", lambda: page.mouse.click(x, y), "() => document.querySelector('dl.facts')")
+    # The front has a list of facts, too: that of the student to ship.
+    opened = (
+        "() => location.pathname.startsWith('/trial/') && document.querySelector('dl.facts:not(.ship *)')"
+    )
+    took("click to the trial", lambda: page.mouse.click(x, y), opened)
     return times
 
 

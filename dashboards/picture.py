@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from dashboards.figures.front import front_figure
+from dashboards.figures.front_marks import FRONT
 from dashboards.figures.front_view import front_view
 from dashboards.text import fit_sweep, fit_trials
 from dashboards.theme import LIGHT, Theme
@@ -55,7 +56,7 @@ def paper_figure(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> go
     trials, sweep = fit_trials(trials), fit_sweep(sweep)
     view = front_view([(sweep, trials)], scale="lost")
     figure = front_figure(view, theme, height=HEIGHT, ids=False, still=True)
-    shown = {trace.legendgroup for trace in figure.data if trace.marker.size == 13 and trace.legendgroup}
+    shown = {trace.legendgroup for trace in figure.data if trace.marker.size == FRONT and trace.legendgroup}
     for trace in figure.data:
         if trace.legendgroup and trace.legendgroup.isdecimal() and trace.legendgroup not in shown:
             trace.showlegend = False

@@ -46,7 +46,9 @@
       scrollers();
     });
   };
-  new MutationObserver(soon).observe(document.documentElement, {
+  // A figure draws something whenever the pointer moves, and has none of what is looked after here.
+  const figure = ({ target }) => target.closest?.(".js-plotly-plot");
+  new MutationObserver((changes) => changes.every(figure) || soon()).observe(document.documentElement, {
     childList: true,
     subtree: true,
     attributes: true,

@@ -7,12 +7,20 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from dashboards.axes import Axis, Lost
 from dashboards.figures.front_cloud import cloud, template_of
-from dashboards.figures.front_marks import add_mark, add_reference, add_spread, add_teacher
+from dashboards.figures.front_marks import (
+    FRONT,
+    add_reference,
+    add_runtime,
+    add_spread,
+    add_teacher,
+    labels_of,
+)
 from dashboards.figures.front_view import (
     MANY,
     VIEW,
@@ -27,7 +35,9 @@ from dashboards.text import number
 from dashboards.theme import LIGHT, Theme
 from search.objectives.on_split import SURE
 
-FRONT_MARK, OTHER_MARK = 13, 8
+OTHER_MARK, CROWDED_MARK = 8, 5
+"""Pixels of students off the front, and among many: larger ones would be one blot, and a
+browser without a graphics card would draw several times as long."""
 DASHES = ("solid", "dash", "dot", "dashdot")
 """Of the fronts and teachers of sweeps over each other."""
 MOST_WHISKERS = 80
@@ -67,12 +77,13 @@ def front_figure(
     _add_intervals(figure, view, theme)
     _add_chosen(figure, view, theme, chosen)
     _add_marks(figure, view, theme, ids)
-    add_reference(figure, view, theme)
+    # Who loses least stands on top.
+    labels = labels_of(view, x_range, y_range[::-1] if isinstance(view.y, Lost) else y_range)
     for i, mark in enumerate(view.teachers):
-        add_teacher(figure, view, theme, mark, x_range, DASHES[i % len(DASHES)])
+        add_teacher(figure, view, theme, mark, labels, x_range, DASHES[i % len(DASHES)])
     for mark in view.runtimes:
-        # Smaller than the teacher, so that its label has room on the left, and the teacher's below.
-        add_mark(figure, view, theme, mark, ("x", 12, "bottom left"), "int8 by ONNX Runtime")
+        add_runtime(figure, view, theme, mark, labels)
+    add_reference(figure, view, theme, labels)
     if not still:
         _add_note(figure, view, theme, y_range)
     figure.update_layout(uirevision="front")
@@ -86,7 +97,9 @@ def _range(view: FrontView, axis: Axis, name: str) -> tuple[float, float]:
     marks = [getattr(mark, name) for mark in view.marks]
     if axis.log:
         known = np.log10([value for value in (*values, *marks) if math.isfinite(value)])
-        return padded(known.min(), known.max()) if len(known) else (0.0, 1.0)
+        low, high = padded(known.min(), known.max()) if len(known) else (0.0, 1.0)
+        # Above those that lose nothing there is room for a label.
+        return (low - 0.05 * (high - low) if isinstance(axis, Lost) else low), high
     if _is_quality(axis) and view.scale != "all":
         front = view.data["front"].to_numpy(dtype=bool)
         return quality_range(values, front, axis, marks, _near(values[front], axis, view))
@@ -124,12 +137,9 @@ def _axis(view: FrontView, axis: Axis, name: str, limits: tuple[float, float]) -
     return layout
 
 
-def _scatter(view: FrontView) -> Any:
-    return go.Scattergl if len(view.data) > MANY else go.Scatter
-
-
 def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> None:
-    kind = _scatter(view)
+    many = len(view.data) > MANY
+    kind: Any = go.Scattergl if many else go.Scatter
     for order, group in enumerate(view.groups):
         rows, place = view.data[view.data["group"] == group], view.places.get(group, order)
         if rows.empty:
@@ -157,8 +167,8 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
                     marker={
                         "color": colour,
                         "symbol": f"{symbol}-open" if ended else symbol,
-                        "size": FRONT_MARK if on_front else OTHER_MARK,
-                        "opacity": _opacity(on_front, ended, many=len(view.data) > MANY),
+                        "size": FRONT if on_front else CROWDED_MARK if many else OTHER_MARK,
+                        "opacity": _opacity(on_front, ended, many=many),
                         "line": {
                             "color": theme.paper if on_front else colour,
                             "width": 1.5 if on_front else 1.3 if ended else 0,
@@ -173,7 +183,7 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
             mode="markers",
             name=name,
             legendgroup=str(order),
-            legendrank=1000 + order,
+            legendrank=_rank(rows, order),
             marker={"color": colour, "symbol": symbol, "size": 11},
         )
     if (view.data["state"] != "finished").any():
@@ -185,6 +195,11 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
             legendrank=1999,
             marker={"color": theme.soft, "symbol": "circle-open", "size": 9, "line": {"width": 1.3}},
         )
+
+
+def _rank(rows: pd.DataFrame, order: int) -> int:
+    """Of a group in the legend, whose end is folded where it is long: those without a student come last."""
+    return order + (1000 if rows["front"].any() else 1400 if rows["state"].eq("finished").any() else 2500)
 
 
 def _opacity(on_front: bool, ended: bool, *, many: bool) -> float:

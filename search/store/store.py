@@ -250,13 +250,13 @@ class Store:
         """
         found = self._runs.params(sweep.run_id)
         names = sorted({name for params in found.values() for name in params})
-        frame = pd.DataFrame(index=pd.Index(list(found), name="run_id", dtype=TEXT))
+        runs = pd.Index(list(found), name="run_id", dtype=TEXT)
         columns = {}
         for name in names:
             values = [params.get(name) for params in found.values()]
             if len(set(values)) > 1:
                 columns[name] = param_column(values)
-        return frame.assign(**{name: pd.Series(c, index=frame.index) for name, c in columns.items()})
+        return pd.DataFrame(columns, index=runs)
 
     def experiment_of(self, sweep: Sweep) -> str:
         """The id of the experiment in MLflow that a sweep belongs to.

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards import figures
-from dashboards.axes import SIZE, axes_of, axis_of, quality_axis
+from dashboards.axes import SIZE, Axis, axes_of, axis_of, quality_axis
 from dashboards.figures.compare import Side, compare
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import MANY, VIEW, FrontView, front_view, quality_range, staircase
+from dashboards.figures.labels import Labels
 from dashboards.figures.parts import round_ticks
 from dashboards.figures.progress import corner_of
 from dashboards.pages.parameters import _objectives
@@ -29,6 +30,7 @@ FRONT = trials(
     {"packed_bytes": 8_000, "validation_accuracy": 0.20},
 )
 BARE: dict[str, Any] = {"metrics": {}}
+PERCENT = Axis("share", "share", "Share (%)", "up")
 
 
 def view_of(frame: pd.DataFrame, **settings: Any) -> FrontView:
@@ -423,3 +425,43 @@ def test_both_themes_can_be_read(name: str) -> None:
     assert all(contrast(colour) > 2 for colour in theme.palette)
     assert len(set(theme.palette)) == 8
     assert theme_of("unheard of") is LIGHT
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "wanted", "allowed"),
+    [
+        (50.0, 50.0, "top center", {"top center"}),
+        (50.0, 99.0, "top center", {"bottom center"}),
+        (50.0, 1.0, "bottom left", {"top left"}),
+        (98.0, 50.0, "top right", {"top left"}),
+        (1.0, 50.0, "top left", {"top right"}),
+        (1.0, 99.0, "top left", {"bottom right"}),
+        (99.0, 1.0, "bottom right", {"top left"}),
+    ],
+)
+def test_labels_turn_away_from_the_edges(x: float, y: float, wanted: str, allowed: set[str]) -> None:
+    labels = Labels(PERCENT, (0.0, 100.0), PERCENT, (0.0, 100.0))
+    assert labels.side(x, y, 10, "full precision", wanted) in allowed
+
+
+def test_labels_keep_away_from_marks_and_from_one_another() -> None:
+    labels = Labels(PERCENT, (0.0, 100.0), PERCENT, (100.0, 0.0))  # less stands on top
+    labels.keep_free(50, 50, 12)
+    labels.keep_free(50, 44, 12)
+    first = labels.side(50, 50, 12, "Teacher", "top center")
+    assert first != "top center", "the other mark stands there"
+    assert labels.side(50, 50, 12, "Teacher", "top center") != first
+
+
+@pytest.mark.parametrize("scale", ["lost", "near", "all"])
+def test_full_precision_that_loses_nothing_has_its_label_inside(scale: str) -> None:
+    best = {"bits": None, "mean_bits": 32.0, "sparsity": 0.0, "packed_bytes": 9_000}
+    frame = trials({**best, "validation_accuracy": 1.0}, {"packed_bytes": 1_000, "validation_accuracy": 0.6})
+    figure = front_figure(view_of(frame, scale=scale))
+    [ring] = traces(figure, "Best in full precision")
+    axis, [y] = figure.layout.yaxis, ring.y
+    low, high = axis.range
+    room = (high - (math.log10(y) if axis.type == "log" else y)) / (high - low)
+    # A laptop's plot is some 300 pixels tall; half the ring and a line of text take 24.
+    assert ring.textposition.startswith("bottom") or 300 * room >= 24
+    assert ring.cliponaxis is False
