@@ -28,7 +28,7 @@ from search.objectives.certainty import VALIDATION, has_intervals, samples_of
 from search.objectives.choosing import choose
 from search.objectives.costs import PACKED
 from search.objectives.mark import MARK_NAME
-from search.objectives.on_split import SURE, on_split, reported, value_interval
+from search.objectives.on_split import SURE, no_interval, on_split, reported, value_interval
 from search.store.frames import drawn
 from search.store.sweep import Sweep
 from search.units import count
@@ -75,7 +75,7 @@ _FOOTNOTE = (
 def caption(sweep: Sweep) -> str:
     """How the figure is read."""
     sure = has_intervals(sweep.teacher, sweep.quality, VALIDATION)
-    return _CAPTION + (f" Whiskers: {SURE} intervals on validation." if sure else "")
+    return f"{_CAPTION} Whiskers: {SURE} intervals on validation." if sure else _CAPTION
 
 
 def footnote(sweep: Sweep) -> str:
@@ -88,7 +88,9 @@ def footnote(sweep: Sweep) -> str:
     )
     several += "look beaten."
     mark = sweep.mark.text(sweep.quality)
-    notes = [*([several] if len(aims) > 1 else []), *([f"{MARK_NAME}: {mark}."] if mark else [])]
+    known = missing(sweep.teacher_validation) or has_intervals(sweep.teacher, sweep.quality, VALIDATION)
+    unsure = [] if known else [f"{no_interval(sweep.quality)}."]
+    notes = [*unsure, *([several] if len(aims) > 1 else []), *([f"{MARK_NAME}: {mark}."] if mark else [])]
     return " ".join([_FOOTNOTE, *notes, *told])
 
 

@@ -187,7 +187,8 @@ def verdict(data: pd.DataFrame, *, running: bool, left: int) -> str:
     # The gain of the next as many trials, if it falls off as it did between the last two stretches.
     earlier = float(volumes[-1 - 2 * back]) if 2 * back < len(data) else 0.0
     falls = min(max((last - before) / max(before - earlier, 1e-12), 0.0), 1.0)
-    return f"{told} At that pace {count(back, 'more trial')} would add about {_percent(gained * falls)}."
+    more = _percent(gained * falls)
+    return f"{told} If it goes on to fall off like that, {count(back, 'more trial')} would add about {more}."
 
 
 FEW = 10

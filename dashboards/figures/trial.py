@@ -58,11 +58,11 @@ def curves_figure(
         figure.add_hline(y=quality.points(teacher), line=line, row=1, col=1)
         figure.add_annotation(
             text="teacher",
-            x=0.01,
+            x=1,  # at the left stand the numbers of the axis
             xref="x domain",
             y=quality.points(teacher),
             yref="y",
-            xanchor="left",
+            xanchor="right",
             yanchor="bottom",
             showarrow=False,
             font={"size": 12, "color": theme.soft},
@@ -146,7 +146,7 @@ def bytes_figure(tensors: pd.DataFrame, theme: Theme = LIGHT) -> go.Figure:
     )
     most = max(rows["bytes"].max(), rows["entropy_bytes"].max())
     figure.update_layout(bargap=0.35, margin={"l": 10, "t": 36})
-    figure.update_xaxes(title_text="Bytes in the packed file", range=[0, 1.3 * most])
+    figure.update_xaxes(title_text="Bytes in the packed file", range=[0, 1.6 * most])
     figure.update_yaxes(autorange="reversed", showgrid=False, ticksuffix="  ")
     return figure
 

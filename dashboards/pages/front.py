@@ -27,9 +27,9 @@ PATH, TITLE = "/", "Front"
 GRAPH = "front"
 NO_AXIS = "none"
 _CAPTION = (
-    "Filled: students; in full colour, no other is better in everything shown. Hollow: ended early. Ringed: "
-    "the one to ship. Whiskers: 95 % intervals. Shaded green: inside the sweep's limits. A click opens the "
-    "trial; lasso and box choose what the table lists."
+    "Filled: students; in full colour, no other is better in everything shown. Hollow: ended early. "
+    "Ringed: the one to ship. Whiskers: 95 % intervals, where there are any. Shaded green: inside the "
+    "sweep's limits. A click opens the trial; lasso and box choose what the table lists."
 )
 
 

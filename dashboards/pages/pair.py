@@ -36,9 +36,10 @@ from search.objectives.certainty import (
     VALIDATION,
     Interval,
     Paired,
+    has_intervals,
     samples_of,
 )
-from search.objectives.on_split import SURE, on_split
+from search.objectives.on_split import SURE, no_interval, on_split
 from search.objectives.resampled import intervals
 from search.store.answers import kept_of
 from search.store.store import StoreError
@@ -128,7 +129,7 @@ def _beside(live: Live, left: _Side, right: _Side, apart: _Apart, theme: Theme) 
     curves = [fit_trials(live.store.history(side.run_id)) for side in sides]
     return [
         head,
-        panel("What they measured", _numbers(left, right, apart), caption=f"In brackets: {SURE} intervals."),
+        panel("What they measured", _numbers(left, right, apart), caption=_sure(left)),
         html.Div(
             [
                 panel("How their recipes differ", _recipes(live, left, right)),
@@ -175,6 +176,14 @@ def _numbers(left: _Side, right: _Side, apart: _Apart) -> Any:
     further = [dict(further_facts(side.sweep, side.row)) for side in (left, right)]
     rows += [[label, further[0].get(label, ""), further[1].get(label, ""), ""] for label in further[0]]
     return plain_table(["Measured", left.name, right.name, "Right against left"], rows)
+
+
+def _sure(side: _Side) -> str:
+    """What stands in brackets, or why nothing does."""
+    quality, teacher = side.sweep.quality, side.sweep.teacher
+    if any(has_intervals(teacher, quality, split) for split in SPLITS):
+        return f"In brackets: {SURE} intervals."
+    return f"{no_interval(quality)}."
 
 
 def _apart(found: list[Any], between: Interval | None) -> str:
@@ -227,9 +236,13 @@ def _different(one: Any, other: Any, name: str = "") -> list[tuple[str, str, str
 def _short(value: Any) -> str:
     if value is None:
         return "\N{EN DASH}"
+    if isinstance(value, dict) and value.get("type") == "Recipe":  # of a student that was trained along
+        return str(value.get("method"))[:300]
     if isinstance(value, dict):
         inner = ", ".join(f"{k} {_short(v)}" for k, v in value.items() if k != "type")
         return f"{value.get('type', '')} {inner}".strip()[:300]
+    if isinstance(value, list):
+        return (", ".join(map(_short, value)) or "none")[:300]
     return str(value)[:300]
 
 

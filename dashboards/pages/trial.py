@@ -48,9 +48,12 @@ from dashboards.text import (
 )
 from dashboards.theme import Theme, theme_of
 from dashboards.where import where
+from search.objectives.certainty import SPLITS
+from search.objectives.on_split import SURE, no_interval, on_split, reported
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.store.tracebacks import traceback_of
+from trainables.metrics import Quality
 
 PATH, TITLE = TRIAL, "Trial"
 NEIGHBOURS = 2
@@ -231,9 +234,10 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
         ("In ONNX", size(row["onnx_bytes"])),
         ("Activation memory", size(row["ram_bytes"])),
         *(
-            (each.label.capitalize() if each.label.islower() else each.label, _scores(each, row))
+            (each.label.capitalize() if each.label.islower() else each.label, _scores(each, row, sweep))
             for each in quality.reported
         ),
+        ("Lost to the teacher", _lost(row, sweep)),
         ("Latency", f"{milliseconds(row['latency_ms'])} ms" if not missing(row["latency_ms"]) else ""),
         ("Multiply-adds", number(row["macs"])),
         *further_facts(sweep, row),
@@ -310,9 +314,22 @@ def _smaller(row: dict[Any, Any]) -> str:
     return f"{ratio} smaller than the teacher" if ratio else ""
 
 
-def _scores(each: Any, row: dict[Any, Any]) -> str:
-    parts = [("validation", row[each.validation]), ("test", row[each.name])]
-    return " · ".join(f"{score(each, value)} {split}" for split, value in parts if not missing(value))
+def _scores(each: Quality, row: dict[Any, Any], sweep: Sweep) -> str:
+    """A quality on both splits; that of the sweep with its intervals, or why it has none."""
+    if each != sweep.quality:
+        parts = [("validation", row[each.validation]), ("test", row[each.name])]
+        return " · ".join(f"{score(each, value)} {split}" for split, value in parts if not missing(value))
+    found = [split for prefix in SPLITS if (split := on_split(row, sweep.teacher, each, prefix))]
+    told = " · ".join(f"{split.value_text()} {split.split}" for split in found)
+    if any(split.between for split in found):
+        return f"{told}; in brackets: {SURE} intervals"
+    return f"{told}. {no_interval(each)}." if told else ""
+
+
+def _lost(row: dict[Any, Any], sweep: Sweep) -> str:
+    """On the test split where it was measured, else on validation."""
+    found = reported(row, sweep.teacher, sweep.quality)
+    return f"{lost} on {found.split}" if found is not None and (lost := found.lost_text()) else ""
 
 
 def _mlflow(live: Live, sweep: Sweep, run_id: str) -> list[Any]:

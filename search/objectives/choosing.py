@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from search.objectives.budget import Budget
 from search.objectives.certainty import LOST, LOST_HIGH, SURENESS, VALIDATION
 from search.objectives.costs import LEAST, cost_of, show_cost
-from search.objectives.on_split import SURE, OnSplit, on_split, reported
+from search.objectives.on_split import SURE, OnSplit, no_interval, on_split, reported
 from search.units import show_number
 from trainables.metrics import Quality
 
@@ -116,8 +116,8 @@ def why_this(choice: Choice, quality: Quality, budget: Budget) -> str:
     if choice.bolder is not None:
         text += f" As measured, {choice.bolder['name']} is within it too, and smaller."
     if any(each is not None and each.between is not None for each in (choice.told, choice.chosen)):
-        text += f" In brackets: {SURE} intervals."
-    return text
+        return f"{text} In brackets: {SURE} intervals."
+    return f"{text} {no_interval(quality)}."
 
 
 def _within(

@@ -18,7 +18,7 @@ from search.objectives.certainty import (
     share_interval,
 )
 from search.objectives.resampled import kept_interval
-from trainables.metrics import Quality
+from trainables.metrics import MEAN_QUALITY, QUALITIES, Quality
 from trainables.metrics.base import VALIDATION
 
 SURE = f"{100 * CONFIDENCE:g} %"
@@ -149,6 +149,17 @@ def value_interval(row: Mapping[Any, Any], value: Any, samples: int | None, pref
         prefix: before the names of the split's metrics.
     """
     return kept_interval(row, prefix) if samples is None else share_interval(value, samples)
+
+
+def no_interval(quality: Quality) -> str:
+    """Why a quality on a finite split has no interval, where it has none; without a full stop."""
+    if quality.name == MEAN_QUALITY:
+        why = "the mean of several tasks has samples of each"
+    elif quality not in QUALITIES:
+        why = "a quality of your own is one number for all samples"
+    else:
+        why = "what decides it was not kept of each sample"
+    return f"No interval: {why}"
 
 
 def reported(row: Mapping[Any, Any], teacher: Mapping[str, float], quality: Quality) -> OnSplit | None:

@@ -16,8 +16,11 @@ from dashboards.figures.compare import Side, compare
 from dashboards.figures.front_view import limits_of, quality_range, staircase
 from dashboards.figures.progress import corner_of, hypervolume_unit, progress_data
 from dashboards.live import Live
+from dashboards.pages.trial import _lost, _scores
 from dashboards.report import front_html
-from dashboards.summary import cards, columns, front_rows
+from dashboards.summary import cards, columns, footnote, front_rows
+from search.objectives.budget import Budget
+from search.objectives.choosing import choose, why_this
 from search.store.store import open_store
 from search.tracking.delivery import SWEEP
 from tests.dashboards.browser import launched, opened, served
@@ -49,6 +52,18 @@ def store(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.finish_sweep("finished", {}, {}, {})
     made.close()
     return folder
+
+
+def test_the_pages_say_why_there_is_no_interval(store: Path) -> None:
+    found = open_store(store)
+    sweep, trials = found.sweep("depth-1"), found.trials("depth-1")
+    why = "No interval: a quality of your own is one number for all samples."
+    assert why in footnote(sweep) and why in front_html(trials, sweep)
+    best = trials.iloc[ON_FRONT[-1]].to_dict()
+    assert _scores(RMSE, best, sweep) == f"0.01490 m validation · 0.01520 m test. {why}"
+    assert _lost(best, sweep) == "0.00020 m on test"
+    budget = Budget(max_drop=0.02)
+    assert why in why_this(choose(trials, RMSE, sweep.teacher, budget, sweep.size), RMSE, budget)
 
 
 def test_the_best_are_below(store: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashboards.pages.pair import _apart, _difference, _Side
+from dashboards.pages.pair import _apart, _difference, _different, _Side
 from search.objectives.on_split import OnSplit
 from search.store.answers import TRUE
 from search.store.mlflow_client import StoreError
@@ -72,3 +72,10 @@ def test_of_two_sweeps_and_of_what_is_not_kept_nothing_is_said(monkeypatch: pyte
 
     monkeypatch.setattr(live.store, "download", refuse)
     assert _difference(live, left, right, "test") is None
+
+
+def test_students_that_were_trained_along_are_named_by_their_method() -> None:
+    peer = {"type": "Recipe", "method": "mutual_learning", "quantizer": {"type": "Uniform", "bits": 4}}
+    rows = _different({"peers": [peer], "seed": 1}, {"peers": [peer, peer], "seed": 1})
+    assert rows == [("peers", "mutual_learning", "mutual_learning, mutual_learning")]
+    assert _different({"exempt": []}, {"exempt": ["out"]}) == [("exempt", "none", "out")]

@@ -18,8 +18,8 @@ from search.objectives.certainty import (
     undecided,
     wilson,
 )
-from search.objectives.on_split import on_split, reported
-from trainables.metrics import quality_of
+from search.objectives.on_split import no_interval, on_split, reported
+from trainables.metrics import own_quality, quality_of
 
 ACCURACY = quality_of("accuracy")
 COUNTS = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(1, 400)).map(
@@ -170,3 +170,10 @@ def test_without_counts_nothing_is_said_to_be_sure() -> None:
     assert (found.value_text(), found.lost_text()) == ("34.00", "1.00 points")
     assert found.beside_teacher() == ", 1.00 points below the teacher's"
     assert on_split({}, TEACHER, ACCURACY, "") is None
+
+
+def test_why_there_is_no_interval_is_said_of_each_kind() -> None:
+    mean = own_quality("mean_quality", label="mean accuracy")
+    assert "several tasks" in no_interval(mean)
+    assert "of your own" in no_interval(own_quality("rmse", "down"))
+    assert "was not kept" in no_interval(quality_of("bleu"))

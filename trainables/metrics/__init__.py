@@ -3,11 +3,12 @@
 from trainables.foreign import shown
 from trainables.metrics.base import DEVICE, LATENCY, Metric, Quality, span
 from trainables.metrics.known import COSTS, METRICS, QUALITIES
-from trainables.metrics.own import own_quality, own_spelling, read_spelling
+from trainables.metrics.own import MEAN_QUALITY, own_quality, own_spelling, read_spelling
 
 __all__ = [
     "COSTS",
     "LATENCY",
+    "MEAN_QUALITY",
     "METRICS",
     "QUALITIES",
     "Metric",

@@ -30,6 +30,8 @@ TAKEN = frozenset(
     }
 )  # fmt: skip
 """Names that mean something else in a trial's result, in tables of trials or in what commands print."""
+MEAN_QUALITY = "mean_quality"
+"""Name of the mean of several tasks' qualities."""
 _PUNCTUATION = frozenset(" .,:;'()+-/%=^@!?_\N{DEGREE SIGN}\N{MIDDLE DOT}\N{MULTIPLICATION SIGN}")
 _NEEDED = frozenset({"goal", "label", "name", "scale", "unit"})
 _ENDS = frozenset({"lowest", "highest"})

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainables.interfaces import Classifier
 from trainables.interfaces.tensors import Tensors
 from trainables.memory import SideBySide
-from trainables.metrics import own_quality, quality_of, spelled
+from trainables.metrics import MEAN_QUALITY, own_quality, quality_of, spelled
 from trainables.metrics.base import Quality
 from trainables.signature import Signature
 from trainables.tasks.base import Arrays, Task
@@ -68,7 +68,7 @@ class MultiTask(Task):
             low, high = (end if abs(end) < float("inf") else None for end in ends)
             return spelled(
                 own_quality(
-                    "mean_quality",
+                    MEAN_QUALITY,
                     label=f"mean {label}"[:40].strip(),
                     unit=unit,
                     scale=scale,
@@ -76,7 +76,7 @@ class MultiTask(Task):
                     highest=high,
                 )
             )
-        return spelled(own_quality("mean_quality"))
+        return spelled(own_quality(MEAN_QUALITY))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
