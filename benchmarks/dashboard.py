@@ -219,6 +219,7 @@ def _visit(page: Any) -> dict[str, float]:
         page.get_by_role("button", name="Bits").click,
         f"() => {first} && {first}.textContent.startsWith('Bits')",
     )
+    page.evaluate("scrollTo(0, 0)")  # the head of the table may have been below the fold
     page.wait_for_timeout(SETTLE_MS)
     x, y = page.evaluate(POINT)
     page.mouse.move(x, y)

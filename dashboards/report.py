@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -75,7 +76,8 @@ def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
     view = front_view([(sweep, trials)], scale="lost")
     figure = front_figure(view, ids=False)
     plot = figure.to_html(full_html=False, include_plotlyjs=False, config=PLOT_CONFIG, div_id="front")
-    dark = _colours(front_figure(view, DARK, ids=False))
+    untold = replace(view, data=view.data.assign(hover=None))  # of which only the colours are taken
+    dark = _colours(front_figure(untold, DARK, ids=False))
     title = html.escape(sweep.name)
     return f"""<!DOCTYPE html>
 <html lang="en">

@@ -161,7 +161,7 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
                     name=name,
                     legendgroup=str(order),
                     showlegend=False,
-                    hovertext=part["hover"].to_numpy(dtype=object),
+                    hovertext=None if part["hover"].isna().all() else part["hover"].to_numpy(dtype=object),
                     hovertemplate=template_of(view, group),
                     customdata=part["run_id"].to_numpy(dtype=object) if ids else None,
                     marker={
