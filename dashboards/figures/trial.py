@@ -54,6 +54,7 @@ def curves_figure(
             col=column,
         )
     if not missing(teacher):
+        above = not scores.empty and scores.iloc[-1] > quality.points(teacher)  # where no label has room then
         line = {"color": theme.soft, "width": 1.2, "dash": "dash"}
         figure.add_hline(y=quality.points(teacher), line=line, row=1, col=1)
         figure.add_annotation(
@@ -63,7 +64,7 @@ def curves_figure(
             y=quality.points(teacher),
             yref="y",
             xanchor="right",
-            yanchor="bottom",
+            yanchor="top" if above else "bottom",
             showarrow=False,
             font={"size": 12, "color": theme.soft},
         )

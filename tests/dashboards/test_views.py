@@ -122,6 +122,9 @@ def test_curves_are_in_points_and_know_the_teacher() -> None:
     assert list(figure.data[0].x) == [1, 3] and list(figure.data[0].y) == [50, 90]
     assert list(figure.data[1].x) == [1, 2]
     assert figure.layout.shapes[0].y0 == 98
+    assert figure.layout.annotations[-1].yanchor == "bottom", "above the line, as the curve ends below it"
+    better = figures.curves_figure(history, ACCURACY, teacher=0.88)
+    assert better.layout.annotations[-1].yanchor == "top"
     assert figures.curves_figure(pd.DataFrame(), ACCURACY).layout.annotations
 
 
