@@ -141,7 +141,7 @@ def test_mistakes_are_pictures_and_two_clicks_away(browser: Any, address: str, s
         "[...document.querySelectorAll('#samples img')].every((each) => each.naturalWidth)"
     )
     assert page.locator("#samples figure").count() == 14
-    assert "head" in page.locator("#layers").inner_text()
+    page.locator("#layers").get_by_text("head").first.wait_for()  # it comes by an answer of its own
     page.goto(address + with_runs(PAIR, store))
     page.locator("#part").click()
     page.get_by_role("option", name="73 to 90 of 90").click()
