@@ -91,6 +91,32 @@ def worth(values: ArrayLike, quality: Quality, teacher: float) -> NDArray[np.flo
     return np.where(more < 0, share, 2.0 - share)
 
 
+POINT = 0.01
+"""Of a worth; what is lost counts from about here on, since less is hardly measured."""
+
+
+def closeness(worths: ArrayLike, best: float) -> NDArray[np.float64]:
+    """How near worths come to the best one, in halvings of what is lost.
+
+    From 10 points lost to 5 counts about as much as from 5 to 2.5, since students are chosen among those that
+    lose little; on the scale of :func:`worth` itself, what is far from any use would count most.
+
+    Args:
+        worths: any shape; more than ``best`` counts as that.
+        best: above 0, usually the teacher's.
+
+    Returns:
+        From 0 for a worth of 0 up to log2(1 + best / :data:`POINT`), 6.7 for a best worth of 1.
+    """
+    lost = np.clip(best - np.asarray(worths, dtype=float), 0.0, None)
+    return np.asarray(np.log2((best + POINT) / (lost + POINT)))
+
+
+def at_closeness(values: ArrayLike, best: float) -> NDArray[np.float64]:
+    """Inverse of :func:`closeness`, up to ``best``."""
+    return best + POINT - (best + POINT) * np.exp2(-np.asarray(values, dtype=float))
+
+
 def size_quality_hypervolume(
     sizes: ArrayLike,
     values: ArrayLike,

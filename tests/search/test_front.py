@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from search.objectives.front import front_so_far, hypervolume, non_dominated, size_quality_hypervolume
+from search.objectives.front import (
+    POINT,
+    at_closeness,
+    closeness,
+    front_so_far,
+    hypervolume,
+    non_dominated,
+    size_quality_hypervolume,
+)
 from trainables.metrics import QUALITIES, Quality, own_quality
 
 # A small grid brings ties and duplicates; NaN and infinity stand for what was not measured.
@@ -150,3 +158,18 @@ def test_only_finished_trials_are_on_the_front_so_far() -> None:
     trials.loc[4, "feasible"] = False
     front = front_so_far(trials, QUALITIES[1], ["packed_bytes"])
     assert front.index[front].tolist() == [1]
+
+
+def test_closeness_counts_halvings_of_what_is_lost():
+    assert closeness(0.0, 0.97) == 0
+    assert closeness([0.97, 1.0], 0.97) == pytest.approx(
+        [math.log2(98)] * 2
+    )  # better than the best is the best
+    lost = np.array([0.4, 0.2, 0.1])
+    counts = closeness(
+        0.97 - lost - POINT, 0.97
+    )  # 40, 20 and 10 points beside the one that is hardly measured
+    assert np.diff(closeness(0.97 - (2 * lost - POINT), 0.97)) == pytest.approx([1, 1])
+    assert (np.diff(counts) > 0).all()
+    worths = np.linspace(0, 0.97, 9)
+    assert at_closeness(closeness(worths, 0.97), 0.97) == pytest.approx(worths)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.objectives.costs import doublings, measured
-from search.objectives.front import worth
+from search.objectives.front import POINT, worth
 from search.objectives.yardstick import Yardstick
 from search.sampling.freezing.candidates import Candidate
 
@@ -180,6 +180,19 @@ class Measure:
                 change = drop / quality.scale
                 found = max(found, self.worth(teacher - change if quality.up else teacher + change))
         return min(found, 0.99)
+
+    @property
+    def known(self) -> float:
+        """The teacher's worth; without a teacher the best there can be."""
+        teacher = self.yardstick.teacher_validation
+        return self.worth(teacher) if math.isfinite(teacher) else 1.0
+
+    def best(self, worths: NDArray[np.float64], least: float) -> float:
+        """The worth up to which a student counts the more: the teacher's, or a better one among ``worths``.
+
+        Without a teacher the best there can be; and always above the ``least`` one.
+        """
+        return max(self.known, float(worths.max(initial=0.0)), least + POINT)
 
     def _cost(self, result: Mapping[str, Any], name: str) -> float:
         value = measured(result, name)

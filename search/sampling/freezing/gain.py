@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from search.objectives.front import at_closeness, closeness
+
 Array = NDArray[np.float64]
 
 LEVELS = 91
-"""Qualities, from the least that counts up, at which the front is known."""
+"""Qualities, from the least that counts to the best, at which the front is known."""
 
 STEPS_OF_MANY = 12
 """With three costs and more, at so many; and as many students of the front, those that are best."""
@@ -36,24 +38,26 @@ class Front:
         worths: of each, in [0, 1], shape (k,).
         costs: logarithms to base 2, shape (k, c).
         reference: of each cost the largest that counts, shape (c,).
-        least: worth from which on a student counts, below 1.
+        least: worth from which on a student counts, below ``best``.
+        best: up to which it counts the more, see :func:`search.objectives.front.closeness`.
     """
 
     worths: Array
     costs: Array
     reference: Array
     least: float
+    best: float
 
     def with_students(self, worths: Array, costs: Array) -> Front:
         """With more students."""
-        return Front(np.r_[self.worths, worths], np.vstack([self.costs, costs]), self.reference, self.least)
+        return replace(self, worths=np.r_[self.worths, worths], costs=np.vstack([self.costs, costs]))
 
 
 def expected_gains(front: Front, costs: Array, means: Array, deviations: Array) -> Array:
     """The expected gain of hypervolume of each of m students whose costs are known, shape (m,).
 
-    One integral over quality: at each level the volume of costs that a student would take from the front,
-    times the probability that it gets there.
+    One integral over quality, as its :func:`search.objectives.front.closeness`: at each level the volume of
+    costs that a student would take from the front, times the probability that it gets there.
 
     Args:
         front: that is there.
@@ -62,11 +66,13 @@ def expected_gains(front: Front, costs: Array, means: Array, deviations: Array) 
         deviations: of the same, above 0, shape (m,).
     """
     many = costs.shape[1] > 2
-    levels = np.linspace(front.least, 1.0, STEPS_OF_MANY if many else LEVELS)
+    low, high = closeness([front.least, front.best], front.best).tolist()
+    steps = np.linspace(low, high, STEPS_OF_MANY if many else LEVELS)
+    levels = at_closeness(steps, front.best)
     reached = ndtr((means[:, None] - scale(levels)) / deviations[:, None])
     taken = _taken(front, costs, levels)
     both = reached * taken
-    found: Array = (both[:, 1:] + both[:, :-1]).sum(1) * 0.5 * (levels[1] - levels[0])
+    found: Array = (both[:, 1:] + both[:, :-1]).sum(1) * 0.5 * (steps[1] - steps[0])
     return found
 
 

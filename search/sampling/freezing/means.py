@@ -33,11 +33,12 @@ class Settings:
         kept: epochs, as shares of a training, whose reports count beside a trial's last two.
         guessing: of the way from guessing to the best, below which a report before the end is ...
         blurred: ... so uncertain more: training does not show yet.
+        hopes: of the way from guessing to the teacher, where a student is expected to end before trials tell.
     """
 
     patience: float = 1.5
     random: int = 4
-    finished: int = 1
+    finished: int = 4
     stops: bool = True
     price: float = 0.25
     dearest: float = 0.5
@@ -50,6 +51,7 @@ class Settings:
     kept: tuple[float, ...] = (1 / 12, 2 / 12, 4 / 12, 7 / 12, 10 / 12)
     guessing: float = 0.07
     blurred: float = 0.02
+    hopes: float = 0.8
 
 
 @dataclass(frozen=True)

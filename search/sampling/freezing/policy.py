@@ -15,7 +15,7 @@ from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Course, Measure, Report
 from search.sampling.freezing.gain import scale
 from search.sampling.freezing.means import Means, Settings
-from search.sampling.freezing.process import Kernel, NotFitted, Posterior, Rows, Values, fitted_after
+from search.sampling.freezing.process import Kernel, Line, NotFitted, Posterior, Rows, Values, fitted_after
 from search.sampling.freezing.view import View, joined, rows_of
 from search.sampling.samplers import seed_of
 from search.stopping.halving import layers
@@ -292,7 +292,7 @@ class FreezeThaw:
         before = self._fits[max(self._fits)] if self._fits else None
         rows, values = self._table(self._chosen(self._settings.fitted, seed_of(self._seed, count, 10)))
         groups = self._candidates.features.groups
-        self._fits[count] = self._thread.submit(fitted_after, before, groups, rows, values)
+        self._fits[count] = self._thread.submit(fitted_after, before, groups, rows, values, self._line())
 
     def _kernel(self) -> Kernel:
         """The kernel in force: a function of the number of reports that were heard."""
@@ -362,13 +362,18 @@ class FreezeThaw:
     def _look(self) -> View:
         rows, values = self._table(self._chosen(self._settings.conditioned))
         rows, values = self._with_failures(rows, values)
-        least = self._measure.least(np.array(self._untrained))
-        middle = float(scale(np.array(least + 0.6 * (1 - least))))
-        posterior = Posterior(self._kernel(), rows, values, middle)
+        posterior = Posterior(self._kernel(), rows, values, self._line())
         courses = [course for course in self._courses.values() if course.reports]
+        least = self._measure.least(np.array(self._untrained))
         return View(
             self._measure, self._candidates, posterior, courses, self._cached(), least, self._means.price()
         )
+
+    def _line(self) -> Line:
+        """What is expected of students before trials tell: from guessing to near the teacher."""
+        least = self._measure.least(np.array(self._untrained))
+        end = least + self._settings.hopes * (self._measure.known - least)
+        return Line(*scale(np.array([least, end])).tolist())
 
     def _with_failures(self, rows: Rows, values: Values) -> tuple[Rows, Values]:
         """With trials that failed as if they had learnt nothing: else what diverges would be tried again."""

@@ -71,6 +71,26 @@ class Values:
 
 
 @dataclass(frozen=True)
+class Line:
+    """What is expected of any student, before others tell: straight from one moment to the other.
+
+    A process with one mean for all moments takes early reports, of which there are most, for what students
+    end at: then all that has learnt nothing yet is ended for the first one that has learnt a little.
+
+    Attributes:
+        start: quality before training, on the scale of the process.
+        end: quality at the end.
+    """
+
+    start: float
+    end: float
+
+    def at(self, moments: Array) -> Array:
+        """At each of some moments."""
+        return self.start + (self.end - self.start) * moments
+
+
+@dataclass(frozen=True)
 class Kernel:
     """The covariance of qualities, and its parameters.
 
@@ -169,15 +189,16 @@ def related(one: Rows, other: Rows) -> Array:
     return np.maximum(one.trials[:, None] == other.trials, KINSHIP * kin)
 
 
-def loss(kernel: Kernel, rows: Rows, values: Values) -> tuple[float, Array]:
+def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float, Array]:
     """Minus the logarithm of the posterior of a kernel's parameters, but for a constant, and its gradient.
 
     Args:
         kernel: whose ``theta`` is judged.
         rows: that were seen.
-        values: of them; their mean is taken off.
+        values: of them.
+        line: the mean of the process.
     """
-    theta, n, centred = kernel.theta, kernel.scales, values.qualities - values.qualities.mean()
+    theta, n, centred = kernel.theta, kernel.scales, values.qualities - line.at(rows.moments)
     matern, linear, distance, decay = kernel._recipes(rows.points, rows.points)
     # By half the squared distance, with its sign turned.
     recipes, slope = matern + linear, (5 / 3) * (1 + distance) * decay
@@ -212,14 +233,14 @@ def loss(kernel: Kernel, rows: Rows, values: Values) -> tuple[float, Array]:
     return float(value), gradient
 
 
-def fitted(kernel: Kernel, rows: Rows, values: Values) -> Kernel:
+def fitted(kernel: Kernel, rows: Rows, values: Values, line: Line) -> Kernel:
     """The kernel that the values make most likely, with its prior: the search begins at ``kernel``.
 
     Raises:
         NotFitted: there is none.
     """
     found = minimize(
-        lambda theta: loss(replace(kernel, theta=theta), rows, values),
+        lambda theta: loss(replace(kernel, theta=theta), rows, values, line),
         kernel.theta,
         jac=True,
         method="L-BFGS-B",
@@ -231,10 +252,10 @@ def fitted(kernel: Kernel, rows: Rows, values: Values) -> Kernel:
 
 
 def fitted_after(
-    before: Future[Kernel] | None, groups: NDArray[np.int64], rows: Rows, values: Values
+    before: Future[Kernel] | None, groups: NDArray[np.int64], rows: Rows, values: Values, line: Line
 ) -> Kernel:
     """See :func:`fitted`; the search begins where that ``before`` ended, or at the prior of ``groups``."""
-    return fitted(Kernel.prior(groups) if before is None else before.result(), rows, values)
+    return fitted(Kernel.prior(groups) if before is None else before.result(), rows, values, line)
 
 
 class Posterior:
@@ -244,28 +265,28 @@ class Posterior:
         kernel: of the process.
         rows: that were seen, n; there may be none.
         values: of them.
-        mean: far from all of them, as long as there are none; else it is the mean of the values.
+        line: the mean of the process.
 
     Raises:
         NotFitted: the covariance cannot be factored.
     """
 
-    def __init__(self, kernel: Kernel, rows: Rows, values: Values, mean: float) -> None:
-        self._kernel, self._rows = kernel, rows
-        self._mean = float(values.qualities.mean()) if len(rows) else mean
+    def __init__(self, kernel: Kernel, rows: Rows, values: Values, line: Line) -> None:
+        self._kernel, self._rows, self._line = kernel, rows, line
         covariance = kernel.between(rows, rows) + np.diag(kernel.noise + values.more)
         try:
             self._factor = cholesky(covariance, lower=True)
         except (LinAlgError, ValueError) as error:  # scipy's for what is no number
             raise NotFitted(f"the covariance of {len(rows)} reports cannot be factored: {error}") from error
-        self._weights = cho_solve((self._factor, True), values.qualities - self._mean)
+        self._weights = cho_solve((self._factor, True), values.qualities - line.at(rows.moments))
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """Mean and deviation of what would be measured of ``rows``, shape (m,) each."""
         variances = self._kernel.variances(rows) + self._kernel.noise
+        expected = self._line.at(rows.moments)
         if not len(self._rows):
-            return np.full(len(rows), self._mean), np.sqrt(variances)
+            return expected, np.sqrt(variances)
         across = self._kernel.between(rows, self._rows)
         solved = solve_triangular(self._factor, across.T, lower=True)
         left = variances - (solved * solved).sum(0)
-        return self._mean + across @ self._weights, np.sqrt(np.maximum(left, 1e-6))
+        return expected + across @ self._weights, np.sqrt(np.maximum(left, 1e-6))

@@ -57,7 +57,8 @@ class View:
             -1, len(self._costs)
         )
         reference = measure.reference(seen)
-        self._front = Front(np.array([c.reports[-1].worth for c in done]), costs, reference, least)
+        worths = np.array([c.reports[-1].worth for c in done])
+        self._front = Front(worths, costs, reference, least, measure.best(worths, least))
 
     def front(self, running: Sequence[Course]) -> Front:
         """The front with trials that run where they are expected to end."""

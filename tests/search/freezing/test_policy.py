@@ -303,7 +303,7 @@ def test_a_third_objective_and_a_cost_that_is_limited_only():
 def test_without_a_scale_of_quality_tpe_draws_and_says_so(tmp_path):
     error = Quality("error", "error", "down", "How wrong it is.", 0.0, math.inf)
     yardstick = Yardstick(error, {"packed_bytes": 1e6})
-    candidates, policy = policy_of(yardstick, settings=Settings(random=0))
+    candidates, policy = policy_of(yardstick, settings=Settings(random=0, finished=1))
     study = open_study(tmp_path / "s.journal", "s", ("minimize", "minimize"))
     said = []
     beginnings = Beginnings(policy, candidates, study)

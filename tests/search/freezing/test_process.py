@@ -1,10 +1,12 @@
 """The process against dense algebra, scikit-learn and finite differences; gains against brute force."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
+from scipy.special import ndtri
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
 
@@ -14,6 +16,7 @@ from search.sampling.freezing.process import (
     CENTRE,
     KINSHIP,
     Kernel,
+    Line,
     NotFitted,
     Posterior,
     Rows,
@@ -25,6 +28,7 @@ from search.sampling.freezing.process import (
 from search.sampling.freezing.regression import Ridge
 
 GROUPS = np.array([0, 1, 1, 2])
+LINE = Line(0.3, 1.1)
 
 
 def some_rows(count, seed=0, trials=5):
@@ -47,8 +51,8 @@ def test_the_gradient_is_that_of_finite_differences():
     for _ in range(3):
         theta = kernel.theta + 0.4 * random.standard_normal(len(kernel.theta))
         at = replace(kernel, theta=theta)
-        numeric = approx_fprime(theta, lambda t: loss(replace(kernel, theta=t), rows, values)[0], 1e-6)
-        assert loss(at, rows, values)[1] == pytest.approx(numeric, rel=2e-4, abs=2e-4)
+        numeric = approx_fprime(theta, lambda t: loss(replace(kernel, theta=t), rows, values, LINE)[0], 1e-6)
+        assert loss(at, rows, values, LINE)[1] == pytest.approx(numeric, rel=2e-4, abs=2e-4)
 
 
 def test_the_posterior_is_that_of_a_dense_solve():
@@ -56,9 +60,9 @@ def test_the_posterior_is_that_of_a_dense_solve():
     kernel = Kernel.prior(GROUPS)
     covariance = kernel.between(rows, rows) + np.diag(kernel.noise + values.more)
     across = kernel.between(new, rows)
-    mean = values.qualities.mean()
-    means, deviations = Posterior(kernel, rows, values, 0.0).predict(new)
-    assert means == pytest.approx(mean + across @ np.linalg.solve(covariance, values.qualities - mean))
+    left_over = values.qualities - (0.3 + 0.8 * rows.moments)
+    means, deviations = Posterior(kernel, rows, values, LINE).predict(new)
+    assert means == pytest.approx(0.3 + 0.8 * new.moments + across @ np.linalg.solve(covariance, left_over))
     own = np.diag(kernel.between(new, new)) + kernel.noise
     assert own == pytest.approx(kernel.variances(new) + kernel.noise)
     left = own - np.einsum("ij,ji->i", across, np.linalg.solve(covariance, across.T))
@@ -73,15 +77,35 @@ def test_at_one_moment_it_is_the_process_of_scikit_learn():
     kernel = Kernel.prior(np.zeros(4, dtype=np.int64))
     theirs = ConstantKernel(0.1) * Matern(0.8, nu=2.5) + ConstantKernel(0.1) * DotProduct(1.0)
     noise = np.full(count, kernel.noise + 0.01)  # the course of each trial is its own
-    mean = values.qualities.mean()
     other = GaussianProcessRegressor(theirs, alpha=noise, optimizer=None)
-    other.fit(points - CENTRE, values.qualities - mean)
+    other.fit(points - CENTRE, values.qualities - 1.1)
     new = np.random.default_rng(1).random((5, 4))
     asked = Rows(new, np.ones(5), np.arange(100, 105), np.full(5, -1), np.zeros(5, dtype=bool))
-    means, deviations = Posterior(kernel, rows, values, 0.0).predict(asked)
+    means, deviations = Posterior(kernel, rows, values, LINE).predict(asked)
     expected, spread = other.predict(new - CENTRE, return_std=True)
-    assert means == pytest.approx(mean + expected, rel=1e-6)
+    assert means == pytest.approx(1.1 + expected, rel=1e-6)
     assert deviations == pytest.approx(np.sqrt(spread**2 + kernel.noise + 0.01), rel=1e-6)
+
+
+def test_what_nothing_is_known_of_is_on_the_line_and_early_reports_are_not_the_end():
+    kernel = Kernel.prior(GROUPS)
+    nothing = some_rows(0)
+    ends = Rows(np.full((1, 4), 0.5), np.ones(1), np.array([99]), np.array([-1]), np.zeros(1, dtype=bool))
+    means, _ = Posterior(kernel, nothing, some_values(0), LINE).predict(ends)
+    assert means == pytest.approx([1.1])
+    # Forty students that have learnt nothing yet, as is to be expected of them.
+    early = Rows(
+        np.random.default_rng(0).random((40, 4)),
+        np.full(40, 0.2),
+        np.arange(40),
+        np.full(40, -1),
+        np.zeros(40, dtype=bool),
+    )
+    means, deviations = Posterior(kernel, early, Values(LINE.at(early.moments), np.zeros(40)), LINE).predict(
+        ends
+    )
+    assert means == pytest.approx([1.1])
+    assert deviations[0] > 0.1
 
 
 def test_who_is_related_to_whom():
@@ -102,8 +126,8 @@ def test_a_fit_makes_the_values_likelier_and_finds_what_matters():
     rows = Rows(points, np.ones(60), np.arange(60), np.full(60, -1), np.zeros(60, dtype=bool))
     values = Values(0.8 + 0.3 * np.sin(5 * points[:, 0]), np.zeros(60))
     prior = Kernel.prior(GROUPS)
-    found = fitted(prior, rows, values)
-    assert loss(found, rows, values)[0] < loss(prior, rows, values)[0] - 10
+    found = fitted(prior, rows, values, LINE)
+    assert loss(found, rows, values, LINE)[0] < loss(prior, rows, values, LINE)[0] - 10
     assert found.theta[0] < found.theta[1]  # the first coordinate alone says something
     assert found.theta[0] < found.theta[2]
 
@@ -112,9 +136,9 @@ def test_what_cannot_be_factored_is_not_fitted():
     rows, values = some_rows(8), some_values(8)
     kernel = Kernel.prior(GROUPS)
     with pytest.raises(NotFitted, match="8 reports"):
-        Posterior(kernel, rows, Values(values.qualities, np.full(8, -9.0)), 0.0)
+        Posterior(kernel, rows, Values(values.qualities, np.full(8, -9.0)), LINE)
     with pytest.raises(NotFitted):
-        fitted(kernel, rows, Values(values.qualities, np.full(8, -9.0)))
+        fitted(kernel, rows, Values(values.qualities, np.full(8, -9.0)), LINE)
 
 
 def test_the_scale_is_undone():
@@ -135,36 +159,39 @@ def test_what_a_student_takes_is_a_difference_of_hypervolumes(costs):
 
 
 @pytest.mark.parametrize("costs", [1, 2])
-def test_expected_gains_are_those_of_monte_carlo(costs):
+def test_expected_gains_are_means_over_ends(costs):
     random = np.random.default_rng(0)
     worths, members = 0.3 + 0.6 * random.random(7), 4 * random.random((7, costs))
-    front = Front(worths, members, np.full(costs, 5.0), 0.1)
+    front = Front(worths, members, np.full(costs, 5.0), 0.1, 0.95)
     asked, means, deviations = (
         4 * random.random((3, costs)),
         np.array([0.7, 1.1, 1.3]),
         np.array([0.2, 0.1, 0.3]),
     )
     ups = (True, *(False,) * costs)
-    reference = np.r_[0.1, front.reference]
-    table = np.column_stack([worths, members])
+    near = lambda worths: np.log2(0.96 / (np.maximum(0.95 - worths, 0.0) + 0.01))  # noqa: E731
+    reference = np.r_[near(0.1), front.reference]
+    table = np.column_stack([near(worths), members])
     before = hypervolume(table, reference, ups)
     found = expected_gains(front, asked, means, deviations)
     for row in range(3):
-        draws = unscaled(means[row] + deviations[row] * random.standard_normal(1500))
+        shares = (np.arange(2000) + 0.5) / 2000
+        draws = unscaled(means[row] + deviations[row] * ndtri(shares))
         gains = [
-            hypervolume(np.vstack([table, [draw, *asked[row]]]), reference, ups) - before for draw in draws
+            hypervolume(np.vstack([table, [draw, *asked[row]]]), reference, ups) - before
+            for draw in near(draws)
         ]
-        assert found[row] == pytest.approx(np.mean(gains), rel=0.06, abs=0.02)
+        assert found[row] == pytest.approx(np.mean(gains), rel=0.05, abs=0.003)
 
 
 def test_no_gain_beyond_the_reference_or_below_what_counts():
-    front = Front(np.zeros(0), np.zeros((0, 1)), np.array([5.0]), 0.5)
+    front = Front(np.zeros(0), np.zeros((0, 1)), np.array([5.0]), 0.5, 1.0)
     found = expected_gains(
-        front, np.array([[6.0], [1.0], [1.0]]), np.array([1.5, 0.1, 1.5]), np.full(3, 0.01)
+        front, np.array([[6.0], [1.0], [1.0]]), np.array([1.57, 0.1, 1.57]), np.full(3, 1e-3)
     )
     assert found[0] == 0
     assert found[1] < 1e-6
-    assert found[2] == pytest.approx(4.0 * 0.5, rel=0.02)
+    assert found[2] == pytest.approx(4.0 * math.log2(0.51 / 0.01), rel=0.02)
 
 
 def test_a_line_is_found_and_one_value_is_the_answer():
