@@ -7,7 +7,7 @@ epoch, and 0.05 s for each trial's start. The project's real searcher suggests
 (``search/stopping/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A search ends when the
 workers have been given what random search spends on ``--trials`` trials; the hypervolume is that of the
 finished students, in log2 of the bytes and validation accuracy, against the teacher's size and an accuracy of
-0.1.
+0.1. ``--by closeness`` counts halvings of the points lost to the teacher in place of the accuracy itself.
 
     python -m benchmarks.search_efficiency --tune            # rules, on half of the grid, seeds from 1,000 on
     python -m benchmarks.search_efficiency --runs runs/      # 20 seeds, the table and the figure
@@ -22,7 +22,7 @@ import argparse
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,15 +30,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 
 from benchmarks.digits_grid import AXES, HALF, Axes, first_points
 from benchmarks.digits_table import Table, load_table
 from benchmarks.efficiency_figure import draw_figure
 from benchmarks.intervals import difference, reach, reached
-from benchmarks.searches import Everything, Grid, Modelled, Ours, ReplayedSearch, WeightedASHA
+from benchmarks.searches import TEACHER, Everything, Grid, Modelled, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
-from search.objectives.front import size_quality_hypervolume
+from search.objectives.front import closeness, hypervolume, size_quality_hypervolume
 from search.sampling.freezing.means import Settings
 from search.sampling.samplers import find_sampler
 from search.stopping.halving import Rules
@@ -86,12 +85,14 @@ class Run:
 
     Attributes:
         curve: hypervolume of the finished students at :data:`POINTS` moments.
+        close: the same by :func:`search.objectives.front.closeness` to the teacher.
         trials: that ended.
         finished: of these, to the end.
         untrained: ended before they trained.
     """
 
     curve: tuple[float, ...]
+    close: tuple[float, ...]
     trials: int
     finished: int
     untrained: int
@@ -132,7 +133,8 @@ class Simulation:
             prefixes=self.grid.prefixes() if shares else None,
         )
         return Run(
-            curve=tuple(self.hypervolumes(ended).tolist()),
+            curve=tuple(self.hypervolumes(ended, self.hypervolume)),
+            close=tuple(self.hypervolumes(ended, self.closeness)),
             trials=len(ended),
             finished=sum(end.finished for end in ended),
             untrained=sum(end.epoch == 0 for end in ended),
@@ -167,7 +169,17 @@ class Simulation:
             reference_value=GUESSING,
         )
 
-    def hypervolumes(self, ended: Sequence[Ended]) -> NDArray[np.float64]:
+    def closeness(self, rows: Sequence[int]) -> float:
+        """The same, of halvings of the points lost to the teacher."""
+        chosen = list(rows)
+        near = closeness(self.table.validation[chosen, -1], TEACHER)
+        return hypervolume(
+            np.column_stack([np.log2(self.table.packed_bytes[chosen, -1]), near]),
+            (math.log2(self.table.teacher_bytes), float(closeness(GUESSING, TEACHER))),
+            (False, True),
+        )
+
+    def hypervolumes(self, ended: Sequence[Ended], of: Callable[[Sequence[int]], float]) -> list[float]:
         """At each of :data:`POINTS` moments up to the last."""
         moments = self.compute * np.arange(1, POINTS + 1) / POINTS
         values = np.zeros(POINTS)
@@ -176,8 +188,9 @@ class Simulation:
             if not end.finished:
                 continue
             rows.append(end.row)
-            values[moments >= end.compute] = self.hypervolume(rows)
-        return values
+            values[moments >= end.compute] = of(rows)
+        found: list[float] = values.tolist()
+        return found
 
 
 def tune(simulation: Simulation, seeds: Sequence[int]) -> None:
@@ -222,15 +235,17 @@ def collect(
                 run = simulation.run(sampler, simulation.judge(judge, seed), seed, shares)
                 write_file(path, json.dumps(asdict(run)).encode())
             content = json.loads(path.read_text())
-            found[name].append(Run(**{**content, "curve": tuple(content["curve"])}))
+            curves = {each: tuple(content[each]) for each in ("curve", "close")}
+            found[name].append(Run(**content | curves))
         print(f"{name}: {np.mean([run.curve[-1] for run in found[name]]):.4f}", flush=True)
     return found
 
 
-def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: int) -> str:
+def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: int, by: str) -> str:
     """The results as Markdown, but for what they mean."""
-    curves = {name: np.array([run.curve for run in each]) for name, each in runs.items()}
-    best = simulation.hypervolume(range(len(simulation.table.points)))
+    curves = {name: np.array([getattr(run, by) for run in each]) for name, each in runs.items()}
+    volume = simulation.hypervolume if by == "curve" else simulation.closeness
+    best = volume(range(len(simulation.table.points)))
     lines = [
         "search                  seeds  hypervolume at 1/8, 1/4, 1/2 and all of the compute "
         "(standard deviation)     trials  finished  untrained",
@@ -293,6 +308,9 @@ def main() -> None:
         choices=tuple(SEARCHES),
         help="run this; a report needs random and TPE, a figure all",
     )
+    parser.add_argument(
+        "--by", choices=("shares", "closeness"), default="shares", help="what accuracy counts"
+    )
     parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
     axes = HALF if arguments.tune else AXES
@@ -309,7 +327,8 @@ def main() -> None:
     }
     runs = collect(simulation, arguments.runs, seeds, arguments.first_seed)
     if {"random", "TPE"} <= runs.keys():  # whose ends the others are compared with
-        print(report(simulation, runs, arguments.trials))
+        by = "curve" if arguments.by == "shares" else "close"
+        print(report(simulation, runs, arguments.trials, by))
     if arguments.only:
         return
     figure = draw_figure(
