@@ -24,7 +24,7 @@ from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph
 from dashboards.text import fit_trials, told
 from dashboards.theme import theme_of
-from search.objectives.importance import FORESTS, MOST_TRIALS, free, importance_spread, ranked
+from search.objectives.importance import MOST_TRIALS, free, importance_spread, ranked
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from trainables.foreign import shown
@@ -42,11 +42,11 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
                 html.H2("What matters"),
                 html.P(
                     "Share of the variance that each parameter explains by itself, over finished trials: "
-                    f"functional ANOVA of a random forest, of an even sample beyond {MOST_TRIALS:,} trials. "
-                    "Parameters that always change together share what they explain. Whiskers: what it is if "
-                    "the trials are drawn again.",
+                    "functional ANOVA of a random forest. Parameters that always change together share what "
+                    "they explain. Whiskers: what it is if the trials are drawn again.",
                     className="caption",
                 ),
+                html.P(id="sampled", className="caption"),
                 html.P(id="doubt"),
                 dcc.Loading(graph("importance"), delay_show=400, type="dot"),
             ],
@@ -115,18 +115,18 @@ class _Known:
         key = (sweep.run_id, len(trials))
         if key not in self._shares:
             found = {
-                axis.label: importance_spread(
-                    parameters, pd.Series(axis.values(trials), index=trials.index), forests(len(trials))
-                )
+                axis.label: importance_spread(parameters, pd.Series(axis.values(trials), index=trials.index))
                 for axis in _objectives(sweep)
             }
             self._shares = {**_latest(self._shares), key: found}
         return self._shares[key]
 
 
-def forests(trials: int) -> int:
-    """Fewer where there are many trials: each takes longer, and they differ less."""
-    return FORESTS if trials <= 300 else 2
+def sampled(trials: int) -> str:
+    """What a forest is grown on where that is not every finished trial; else empty."""
+    if trials <= MOST_TRIALS:
+        return ""
+    return f"Of {MOST_TRIALS:,} of {trials:,} finished trials, drawn at random; whiskers draw others."
 
 
 def _latest(kept: dict[Any, Any]) -> dict[Any, Any]:
@@ -182,6 +182,7 @@ def _connect_importance(app: Dash, live: Live, known: _Known) -> None:
     @app.callback(
         Output("importance", "figure"),
         Output("doubt", "children"),
+        Output("sampled", "children"),
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
         Input(THEME, "data"),
@@ -191,8 +192,9 @@ def _connect_importance(app: Dash, live: Live, known: _Known) -> None:
         try:
             shares = {} if sweep is None else known.shares(sweep)
         except StoreError as error:
-            return empty(theme_of(theme), 300, told(error)), ""
-        return importance_figure(shares, theme_of(theme)), doubtful(shares)
+            return empty(theme_of(theme), 300, told(error)), "", ""
+        trials = 0 if sweep is None else len(known.parameters(sweep)[0])
+        return importance_figure(shares, theme_of(theme)), doubtful(shares), sampled(trials)
 
 
 def _connect_figures(app: Dash, live: Live, known: _Known) -> None:

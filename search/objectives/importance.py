@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from search.objectives.anova import Encoded, Numbers, encoded, explained, grouped
+
 MOST_TRIALS = 1000
-"""Of more trials an even sample is used."""
+"""One forest is grown on; of more trials it is a sample, drawn at random."""
 FEWEST_TRIALS = 8
 FORESTS = 4
-"""That tell how far importance can be relied on; each costs as much as importance itself."""
-TREES, DEPTH = 24, 6
-"""Deeper trees change the second digit at most, and the time grows with their leaves squared."""
+"""Beside the first, that tell how far importance can be relied on."""
+TREES, DEPTH = 12, 6
+"""More trees change less than other trials do, deeper ones the second digit at most."""
 
 
 def free(parameters: pd.DataFrame) -> pd.DataFrame:
@@ -42,8 +42,8 @@ def free(parameters: pd.DataFrame) -> pd.DataFrame:
 def importance(parameters: pd.DataFrame, values: pd.Series[float], seed: int = 0) -> pd.Series[float]:
     """Share of the variance of ``values`` that each parameter explains by itself: functional ANOVA.
 
-    After Hutter, Hoos and Leyton-Brown (2014), as Optuna computes it over a random forest. What a recipe does
-    not have is a choice of its own (``none``), so that conditional parameters need not be left out.
+    After Hutter, Hoos and Leyton-Brown (2014), of a random forest. What a recipe does not have is a choice of
+    its own (``none``), so that conditional parameters need not be left out.
 
     Args:
         parameters: one column per parameter, float or string; missing where a recipe has none.
@@ -54,34 +54,17 @@ def importance(parameters: pd.DataFrame, values: pd.Series[float], seed: int = 0
         Parameter -> share, 0 to 1 and 1 in all, largest first; empty with fewer than 8 trials, or if nothing
         varies.
     """
-    import optuna
-
-    known = values[np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))]
-    if len(known) > MOST_TRIALS:
-        known = known.iloc[np.linspace(0, len(known) - 1, MOST_TRIALS).astype(int)]
-    rows = parameters.loc[known.index]
-    columns = {str(name): _choices(rows[name]) for name in rows}
-    columns = {name: column for name, column in columns.items() if len(set(column)) > 1}
-    if len(known) < FEWEST_TRIALS or not columns or known.nunique() < 2:
+    known = _finite(values)
+    data = _encoded(parameters, known)
+    if data is None:
         return pd.Series(dtype="float64")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    distributions = {name: _distribution(column) for name, column in columns.items()}
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                params={name: columns[name][i] for name in columns},
-                distributions=distributions,
-                value=float(value),
-            )
-            for i, value in enumerate(known)
-        ]
-    )
-    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the forest's own, about constant features
-        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return pd.Series(shares, dtype="float64").sort_values(ascending=False)
+    return _shares(data, np.asarray(known, dtype=np.float64), _sample(len(known), seed), seed)
+
+
+def _sample(trials: int, seed: int) -> npt.NDArray[np.int64]:
+    if trials <= MOST_TRIALS:
+        return np.arange(trials)
+    return np.random.default_rng(seed).choice(trials, MOST_TRIALS, replace=False)
 
 
 def importance_spread(
@@ -89,8 +72,8 @@ def importance_spread(
 ) -> pd.DataFrame:
     """The importance of each parameter, and between which values it lies if trials are drawn again.
 
-    Each forest is grown on as many trials, drawn with replacement: a share that a handful of trials made is
-    another one in each of them.
+    Each forest is grown on as many trials, drawn with replacement from all: a share that a handful of trials
+    made is another one in each of them.
 
     Args:
         parameters: as for :func:`importance`.
@@ -98,19 +81,49 @@ def importance_spread(
         forests: how many, at least 2.
 
     Returns:
-        Columns share (of all trials), low and high (of the forests, and the share is between them); index
-        parameter, largest first. Empty where :func:`importance` is.
+        Columns share (of all trials, or of as many as one forest is grown on), low and high (of the forests,
+        and the share is between them); index parameter, largest first. Empty where :func:`importance` is.
     """
-    shares = importance(parameters, values)
-    random, found = np.random.default_rng(0), []
-    known = values[np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))]
-    for seed in range(1, forests + 1) if len(shares) else ():
-        drawn = random.integers(0, len(known), len(known))
-        again = known.iloc[drawn].reset_index(drop=True)
-        rows = parameters.loc[known.index].iloc[drawn].reset_index(drop=True)
-        found.append(importance(rows, again, seed).reindex(shares.index).fillna(0.0))
-    table = pd.DataFrame([shares, *found]) if len(shares) else pd.DataFrame(columns=shares.index)
+    known = _finite(values)
+    data = _encoded(parameters, known)
+    if data is None:
+        return pd.DataFrame({name: pd.Series(dtype="float64") for name in ("share", "low", "high")})
+    results, random = np.asarray(known, dtype=np.float64), np.random.default_rng(0)
+    shares = _shares(data, results, _sample(len(known), 0), 0)
+    found = [shares]
+    for seed in range(1, forests + 1):
+        drawn = random.integers(0, len(known), min(len(known), MOST_TRIALS))
+        found.append(_shares(data, results, drawn, seed).reindex(shares.index).fillna(0.0))
+    table = pd.DataFrame(found)
     return pd.DataFrame({"share": shares, "low": table.min(), "high": table.max()}).reindex(shares.index)
+
+
+def _finite(values: pd.Series[float]) -> pd.Series[float]:
+    return values[np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))]
+
+
+def _encoded(parameters: pd.DataFrame, known: pd.Series[float]) -> Encoded | None:
+    """The parameters that vary; None where there is too little to tell."""
+    rows = parameters.loc[known.index]
+    rows = rows.loc[:, rows.nunique(dropna=False) > 1]
+    if len(known) < FEWEST_TRIALS or not len(rows.columns) or known.nunique() < 2:
+        return None
+    return encoded(rows)
+
+
+def _shares(data: Encoded, values: Numbers, rows: npt.NDArray[np.int64], seed: int) -> pd.Series[float]:
+    """Of one forest, grown on ``rows``; empty if it predicts one value."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    forest = RandomForestRegressor(TREES, max_depth=DEPTH, random_state=seed)
+    forest.fit(data.matrix[rows], values[rows])
+    found = [explained(tree.tree_, data) for tree in forest.estimators_]
+    known = [shares for shares in found if shares is not None]
+    if not known:
+        return pd.Series(dtype="float64")
+    mean = np.mean(known, axis=0)
+    shares = pd.Series(mean / (mean.sum() or 1.0), index=data.names, dtype="float64")
+    return shares.sort_values(ascending=False)
 
 
 def ranked(parameters: pd.DataFrame, values: pd.Series[float]) -> list[str]:
@@ -118,32 +131,10 @@ def ranked(parameters: pd.DataFrame, values: pd.Series[float]) -> list[str]:
 
     Numbers are grouped by eighths. How parameters act together is the business of :func:`importance`.
     """
-    known = values[np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))]
+    known = _finite(values)
     spreads = {}
     for name in map(str, parameters):
-        groups = _groups(parameters[name].loc[known.index])
+        groups = grouped(parameters[name].loc[known.index]).astype("string").fillna("none")
         means = known.groupby(groups.to_numpy()).transform("mean")
         spreads[name] = float(means.var()) if len(known) > 1 else 0.0
     return sorted(spreads, key=lambda name: -spreads[name])
-
-
-def _groups(column: pd.Series[Any]) -> pd.Series[Any]:
-    if column.dtype == "float64" and column.nunique() > 16:
-        column = pd.qcut(column, 8, duplicates="drop").astype("string")
-    return column.astype("string").fillna("none")
-
-
-def _choices(column: pd.Series[Any]) -> list[Any]:
-    """Numbers as they are if all are there, else text with ``none``."""
-    if column.dtype == "float64" and column.notna().all():
-        return [float(value) for value in column]
-    return [str(value) for value in _groups(column)]
-
-
-def _distribution(column: list[Any]) -> Any:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    if isinstance(column[0], float):
-        low, high = min(column), max(column)
-        return FloatDistribution(low, high, log=low > 0 and high / low > 50)
-    return CategoricalDistribution(sorted(set(column)))

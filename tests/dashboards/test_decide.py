@@ -24,6 +24,7 @@ from dashboards.figures.parameters import doubtful
 from dashboards.figures.progress import verdict
 from dashboards.live import Live
 from dashboards.marks import PLACES, places_of, symbol_of
+from dashboards.pages.parameters import sampled
 from dashboards.pages.progress import reasons_of
 from dashboards.report import front_html
 from rayduce.commands.app import app as commands
@@ -450,6 +451,7 @@ def test_importance_has_a_spread_and_too_few_trials_say_nothing() -> None:
     bars = figures.importance_figure({"accuracy": found})
     assert max(bars.data[0].error_x.array) >= 0
     assert "Too few trials to say" in figures.importance_figure({}).layout.annotations[0].text
+    assert sampled(1_000) == "" and "1,000 of 8,997 finished trials, drawn at random" in sampled(8_997)
 
 
 def test_trials_stand_in_the_slots_that_they_ran_in() -> None:
