@@ -105,7 +105,7 @@ def reading(folder: Path) -> list[str]:
     from dashboards.figures.progress import progress_data
     from dashboards.live import Live
     from dashboards.report import front_html
-    from search.objectives.importance import free, importance
+    from search.objectives.importance import free, importance_spread
     from search.store.store import open_store
 
     store = open_store(folder)
@@ -132,10 +132,10 @@ def reading(folder: Path) -> list[str]:
         _row("parameters of every trial", *_timed(lambda: kept.append(free(store.parameters(sweep)))))
     )
     parameters = kept[0].loc[finished.index]
-    values = finished["validation_accuracy"]
-    rows.append(
-        _row("importance of parameters for one result", *_timed(lambda: importance(parameters, values)))
-    )
+    for name in ("validation_accuracy", sweep.size):
+        values = finished[name]
+        what = f"importance of parameters for {name}, with whiskers"
+        rows.append(_row(what, *_timed(lambda: importance_spread(parameters, values))))  # noqa: B023
     rows.append(f"| size of the process after the parameters | {_resident():.0f} MB | |")
     return rows
 

@@ -71,7 +71,7 @@ def importance_figure(spreads: dict[str, pd.DataFrame], theme: Theme = LIGHT, *,
             error_x=_whiskers(spreads[str(objective)].reindex(table.index).fillna(0.0), theme),
             hovertemplate="%{y}: %{x:.0f} %<extra></extra>",
         )
-    figure.update_layout(bargap=0.3, margin={"l": 10, "t": 40})
+    figure.update_layout(bargap=0.3, margin={"l": 10, "t": 40}, legend={"traceorder": "reversed"})
     figure.update_xaxes(title_text="Share of the variance explained (%)", rangemode="tozero")
     figure.update_yaxes(showgrid=False, ticksuffix="  ")
     return figure
@@ -317,7 +317,7 @@ def _cells(column: pd.Series[Any]) -> tuple[list[str], list[int]]:
     if column.dtype == "float64" and column.nunique() > CELLS:
         ranges = pd.qcut(column, CELLS, duplicates="drop")
         edges = [column.min(), *(part.right for part in ranges.cat.categories)]  # pandas begins a bit below
-        names = [f"{number(low)} to {number(high)}" for low, high in itertools.pairwise(edges)]
+        names = [f"{number(low)}\N{EN DASH}{number(high)}" for low, high in itertools.pairwise(edges)]
         codes = [int(code) for code in ranges.cat.codes]
         if -1 in codes:
             names, codes = [NONE, *names], [code + 1 for code in codes]

@@ -230,7 +230,7 @@ def states_figure(counts: pd.Series[int], total: int, theme: Theme = LIGHT) -> g
         margin={"l": 6, "r": 6, "t": 34, "b": 6},
         legend={"traceorder": "normal"},
     )
-    figure.update_xaxes(visible=False)
+    figure.update_xaxes(visible=False, range=[0, max(int(counts.sum()), total, 1)])
     figure.update_yaxes(visible=False)
     return figure
 

@@ -54,7 +54,7 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
         ),
         panel(
             "When trials ran",
-            graph("slots", height=160),
+            graph("slots", height=116),
             caption="A bar per trial, in the lowest slot that was free when it started.",
         ),
         html.Div(id="running"),

@@ -13,7 +13,7 @@ MOST_TRIALS = 1000
 FEWEST_TRIALS = 8
 FORESTS = 4
 """Beside the first, that tell how far importance can be relied on."""
-TREES, DEPTH = 12, 6
+TREES, DEPTH = 10, 6
 """More trees change less than other trials do, deeper ones the second digit at most."""
 
 

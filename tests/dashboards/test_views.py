@@ -49,7 +49,9 @@ def test_hypervolume_grows_with_the_front_only() -> None:
 def test_states_and_what_is_to_come() -> None:
     counts = figures.states_data(trials({}, {"state": "failed"}, {"state": "pruned"}, {}))
     assert counts.to_dict() == {"finished": 2, "pruned": 1, "failed": 1}
-    names = [bar.name for bar in figures.states_figure(counts, 10).data]
+    figure = figures.states_figure(counts, 10)
+    assert figure.layout.xaxis.range == (0, 10), "the bar is as wide as its place"
+    names = [bar.name for bar in figure.data]
     assert names == ["2 finished", "1 pruned", "1 failed", "6 to come"]
 
 
@@ -197,6 +199,6 @@ def test_a_table_is_sorted_paged_and_saved() -> None:
 def test_ranges_of_cells_begin_and_end_where_the_values_do() -> None:
     column = pd.Series(np.geomspace(0.0005, 0.01, 40), name="rate")
     names, _, _ = contour_data(column, column, column, up=True)
-    ends = [name.split(" to ") for name in names]
+    ends = [name.split("\N{EN DASH}") for name in names]
     assert float(ends[0][0]) == 0.0005 and float(ends[-1][1]) == 0.01
     assert [end for _, end in ends[:-1]] == [start for start, _ in ends[1:]]
