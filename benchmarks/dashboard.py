@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,8 @@ def reading(folder: Path) -> list[str]:
     )
     parameters = kept[0].loc[finished.index]
     for name in ("validation_accuracy", sweep.size):
-        values = finished[name]
         what = f"importance of parameters for {name}, with whiskers"
-        rows.append(_row(what, *_timed(lambda: importance_spread(parameters, values))))  # noqa: B023
+        rows.append(_row(what, *_timed(partial(importance_spread, parameters, finished[name]))))
     rows.append(f"| size of the process after the parameters | {_resident():.0f} MB | |")
     return rows
 
