@@ -24,7 +24,7 @@ from dashboards.live import Live
 from dashboards.pages.common import SWEEP, THEME, VERSION, choice, graph
 from dashboards.text import fit_trials, told
 from dashboards.theme import theme_of
-from search.objectives.importance import MOST_TRIALS, free, importance_spread, ranked
+from search.objectives.importance import FORESTS, MOST_TRIALS, free, importance_spread, ranked
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from trainables.foreign import shown
@@ -126,7 +126,8 @@ def sampled(trials: int) -> str:
     """What a forest is grown on where that is not every finished trial; else empty."""
     if trials <= MOST_TRIALS:
         return ""
-    return f"Of {MOST_TRIALS:,} of {trials:,} finished trials, drawn at random; whiskers draw others."
+    drawn = f"{MOST_TRIALS:,} of {trials:,} finished trials, drawn at random"
+    return f"Mean of {FORESTS + 1} forests, each of {drawn}."
 
 
 def _latest(kept: dict[Any, Any]) -> dict[Any, Any]:

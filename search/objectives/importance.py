@@ -81,8 +81,9 @@ def importance_spread(
         forests: how many, at least 2.
 
     Returns:
-        Columns share (of all trials, or of as many as one forest is grown on), low and high (of the forests,
-        and the share is between them); index parameter, largest first. Empty where :func:`importance` is.
+        Columns share (of all trials; the mean of the forests where each is grown on fewer), low and high (of
+        the forests, and the share is between them); index parameter, largest first. Empty where
+        :func:`importance` is.
     """
     known = _finite(values)
     data = _encoded(parameters, known)
@@ -95,6 +96,8 @@ def importance_spread(
         drawn = random.integers(0, len(known), min(len(known), MOST_TRIALS))
         found.append(_shares(data, results, drawn, seed).reindex(shares.index).fillna(0.0))
     table = pd.DataFrame(found)
+    if len(known) > MOST_TRIALS:  # the first forest knows no more than the others
+        shares = table.mean().sort_values(ascending=False)
     return pd.DataFrame({"share": shares, "low": table.min(), "high": table.max()}).reindex(shares.index)
 
 
