@@ -17,6 +17,7 @@ from dashboards.figures.progress import Corner, corner_of, progress_data, whole_
 from dashboards.text import number
 from dashboards.theme import LIGHT, SYMBOLS, Theme
 from search.objectives.front import front_so_far
+from search.store.frames import numbers
 from search.store.sweep import Sweep
 from trainables.metrics import Quality
 
@@ -84,7 +85,8 @@ def compare(sides: list[Side], *, every: bool = False) -> Comparison:
         raise ValueError(f"sides must be of one metric, got {', '.join(sorted(metrics))}")
     quality = sides[0].sweep.quality
     ended = [ended_trials(side.trials) for side in sides]
-    budget = min(map(len, ended))
+    counted = [numbers(each) for each in ended]
+    budget = min(each.max() if len(each) else 0 for each in counted)
     corners = [corner_of(side.trials, side.sweep) for side in sides]
     corner = Corner(
         max(each.size for each in corners),
@@ -93,7 +95,9 @@ def compare(sides: list[Side], *, every: bool = False) -> Comparison:
     size = size_axis(sides[0].sweep)
     if any(size_axis(side.sweep) != size for side in sides):
         size = SIZE  # which all of them have
-    chosen = tuple(each if every else each.iloc[:budget] for each in ended)
+    chosen = tuple(
+        each if every else each[number <= budget] for each, number in zip(ended, counted, strict=True)
+    )
     points, growth = [], []
     for side, first in zip(sides, chosen, strict=True):
         points.append(_points(first, quality, size).assign(side=side.label))
@@ -105,7 +109,7 @@ def compare(sides: list[Side], *, every: bool = False) -> Comparison:
     return Comparison(
         labels,
         budget,
-        tuple(map(len, chosen)),
+        tuple(numbers(each).nunique() for each in chosen),
         chosen,
         found,
         pd.concat(growth, ignore_index=True),

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from dashboards.figures.parts import empty, styled
 from dashboards.theme import LIGHT, Theme
 from search.objectives.front import non_dominated, size_quality_hypervolume
+from search.store.frames import numbers
 from search.store.sweep import Sweep
 from search.units import count
 from trainables.metrics import Quality
@@ -68,8 +69,9 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = No
         corner: against which it counts; default :func:`corner_of`.
 
     Returns:
-        Columns trial (1, 2, ... in the order of their ends), minutes (since the sweep began), hypervolume
-        (see :func:`search.objectives.front.size_quality_hypervolume`) and improved (bool).
+        Columns trial (1, 2, ... in the order of their ends, with students trained beside their own),
+        minutes (since the sweep began), hypervolume (see
+        :func:`search.objectives.front.size_quality_hypervolume`) and improved (bool).
     """
     quality, ended = sweep.quality, trials[trials["end_time"].notna()]
     ended = ended.sort_values(["end_time", "trial_id"], kind="stable")
@@ -86,16 +88,11 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = No
                 front[:, 0], front[:, 1], quality, reference_bytes=size, teacher_value=teacher
             )
         volumes.append(volume)
-    hypervolume = pd.Series(volumes, dtype="float64")
     minutes = (ended["end_time"] - sweep.start_time).dt.total_seconds() / 60
-    return pd.DataFrame(
-        {
-            "trial": np.arange(1, len(ended) + 1),
-            "minutes": minutes.to_numpy(dtype=float),
-            "hypervolume": hypervolume.to_numpy(),
-            "improved": hypervolume.diff().fillna(hypervolume).to_numpy() > 0,
-        }
-    )
+    rows = pd.DataFrame({"minutes": minutes.to_numpy(dtype=float), "hypervolume": volumes}, dtype="float64")
+    grown = rows.groupby(numbers(ended).to_numpy()).max().cummax()
+    grown["improved"] = grown["hypervolume"].diff().fillna(grown["hypervolume"]) > 0
+    return grown.rename_axis("trial").reset_index()
 
 
 def progress_figure(

@@ -147,6 +147,12 @@ def drawn(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[trials["trained_with"].isna()]
 
 
+def numbers(trials: pd.DataFrame) -> pd.Series[int]:
+    """Of each row which trial it is, counted from 1; students trained together are one."""
+    own = trials["trained_with"].fillna(trials["trial_id"])
+    return pd.Series(pd.factorize(own)[0] + 1, index=trials.index, dtype="int64")
+
+
 def tensors_of(content: bytes, run_id: str) -> pd.DataFrame:
     """The rows of :meth:`Store.tensors` from the ``content`` of a run's file.
 

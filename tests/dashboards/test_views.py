@@ -46,6 +46,21 @@ def test_hypervolume_grows_with_the_front_only() -> None:
         figures.progress_figure(data, "size")
 
 
+def test_students_trained_together_are_one_trial() -> None:
+    frame = ended(
+        {"packed_bytes": 4_000, "validation_accuracy": 0.9, "trial_id": "00000"},
+        {"packed_bytes": 2_000, "validation_accuracy": 0.9, "trial_id": "00000.2", "trained_with": "00000"},
+        {"packed_bytes": 1_000, "validation_accuracy": 0.8, "trial_id": "00001"},
+    )
+    data = figures.progress_data(frame, sweep())
+    assert data["trial"].tolist() == [1, 2] and data["improved"].tolist() == [True, True]
+    both = size_quality_hypervolume([2_000], [0.9], ACCURACY, reference_bytes=400_000, reference_value=0.0)
+    assert data["hypervolume"][0] == pytest.approx(both), "its peer's student counts"
+    sides = [figures.Side("all", sweep(), frame), figures.Side("one", sweep(), frame.iloc[2:])]
+    assert figures.compare(sides).counts == (1, 1) and len(figures.compare(sides).points) == 3
+    assert figures.compare(sides, every=True).counts == (2, 1)
+
+
 def test_states_and_what_is_to_come() -> None:
     counts = figures.states_data(trials({}, {"state": "failed"}, {"state": "pruned"}, {}))
     assert counts.to_dict() == {"finished": 2, "pruned": 1, "failed": 1}
