@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from search.objectives.costs import cost_of, doublings, exact, measured, number_of, show_cost, with_unit
 from search.units import show_number
@@ -102,8 +99,8 @@ class Budget:
         return "; ".join(filter(None, clauses))
 
     def within(
-        self, results: Mapping[str, NDArray[np.float64]], quality: Quality, teacher_validation: float
-    ) -> NDArray[np.bool_]:
+        self, results: Mapping[str, Sequence[float]], quality: Quality, teacher_validation: float
+    ) -> list[bool]:
         """Of many students, which are within the limits: those of which :meth:`exceeded` says nothing.
 
         Args:
@@ -112,14 +109,14 @@ class Budget:
             quality: by which the sweep selects.
             teacher_validation: the teacher's, on the validation split.
         """
-        within = np.ones(len(results[quality.validation]), dtype=bool)
+        within = [True] * len(results[quality.validation])
         for metric, limit in self._costs(quality):
             costs = results[metric.name]
-            within &= np.isfinite(costs) & (costs <= limit)
+            within = [kept and -math.inf < cost <= limit for kept, cost in zip(within, costs, strict=True)]
         if self.max_drop is not None:
-            values = results[quality.validation].tolist()
-            lost = np.array([quality.lost(value, teacher_validation) for value in values])
-            within &= np.isfinite(lost) & (lost <= self.max_drop)
+            values, most = results[quality.validation], self.max_drop
+            lost = [quality.lost(value, teacher_validation) for value in values]
+            within = [kept and -math.inf < each <= most for kept, each in zip(within, lost, strict=True)]
         return within
 
     def sure_before_training(self, result: Mapping[str, Any], quality: Quality) -> str:

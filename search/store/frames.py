@@ -257,11 +257,11 @@ def trials_frame(runs: Iterable[RunRow], sweep: Sweep) -> pd.DataFrame:
         {name: _column(values[name], dtype) for name, dtype in columns.items() if name != "feasible"}
     )
     limited = {
-        name: trials[name].to_numpy(dtype="float64", na_value=np.nan)
+        name: trials[name].to_numpy(dtype="float64", na_value=np.nan).tolist()
         for name in (quality.validation, *budget.limits)
     }
     feasible = budget.within(limited, quality, sweep.teacher_validation)
-    trials.insert(list(columns).index("feasible"), "feasible", feasible)
+    trials.insert(list(columns).index("feasible"), "feasible", np.array(feasible, dtype=bool))
     # Tags of ended trials arrive after the trials.
     if sweep.state != "finished" or not any(FRONT_TAG in run.tags for run in runs):
         trials["front"] = front_so_far(trials, quality, sweep.costs)

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,18 +47,24 @@ def test_constraints_hold_where_nothing_is_exceeded(budget, result, teacher):
         )
 
 
+def known(value):
+    return math.nan if value is None else value
+
+
 @given(LIMITS, st.lists(RESULTS), st.floats(0, 1) | st.just(math.nan))
 def test_whole_columns_are_within_where_no_row_exceeds(budget, results, teacher):
     names = ("packed_bytes", "latency_ms", "macs", "validation_accuracy")
-    columns = {name: np.array([row.get(name) for row in results], dtype=float) for name in names}
+    columns = {
+        name: [math.nan if (value := row.get(name)) is None else value for row in results] for name in names
+    }
     expected = [not budget.exceeded(row, ACCURACY, teacher) for row in results]
-    assert budget.within(columns, ACCURACY, teacher).tolist() == expected
+    assert budget.within(columns, ACCURACY, teacher) == expected
 
 
 def test_an_endless_cost_or_quality_is_not_within():
-    columns = {"latency_ms": np.array([-math.inf, 1.0]), "validation_accuracy": np.array([0.9, math.inf])}
-    assert Budget({"latency_ms": 2}).within(columns, ACCURACY, 0.9).tolist() == [False, True]
-    assert Budget(max_drop=1).within(columns, ACCURACY, 0.9).tolist() == [True, False]
+    columns = {"latency_ms": [-math.inf, 1.0], "validation_accuracy": [0.9, math.inf]}
+    assert Budget({"latency_ms": 2}).within(columns, ACCURACY, 0.9) == [False, True]
+    assert Budget(max_drop=1).within(columns, ACCURACY, 0.9) == [True, False]
 
 
 @given(LIMITS, RESULTS, st.floats(0, 1))
