@@ -22,6 +22,7 @@ from search.objectives.certainty import Paired
 from search.store.answers import TRUE
 from search.store.store import StoreError
 from search.store.sweep import Sweep
+from search.units import count
 from trainables.predictions import Classes
 from trainables.samples import Samples, mark_of
 
@@ -189,10 +190,12 @@ def _picked(said: Said, which: str) -> list[int]:
     return [int(number) for number in np.flatnonzero(kinds.get(which, wrong.any(0)))]
 
 
-def _parts(count: int) -> list[tuple[str, str]]:
+def _parts(samples: int) -> list[tuple[str, str]]:
     """Which samples can be on show at a time: where they begin, and what the menu says."""
-    starts = range(0, min(count, SHOWN * MOST_PARTS), SHOWN)
-    found = [(str(start), f"{start + 1:,} to {min(start + SHOWN, count):,} of {count:,}") for start in starts]
+    starts = range(0, min(samples, SHOWN * MOST_PARTS), SHOWN)
+    found = [
+        (str(start), f"{start + 1:,} to {min(start + SHOWN, samples):,} of {samples:,}") for start in starts
+    ]
     return found or [("0", "none")]
 
 
@@ -203,7 +206,7 @@ def _counted(said: Said, names: list[str], samples: Samples | None) -> list[Any]
         pair = Paired.of(said.teacher == said.true, each == said.true)
         pairs = confusions(said.true, each).head(3).to_dict("records")
         most = ", ".join(
-            f"{_name(samples, row['true'])} for {_name(samples, row['said'])} ({row['count']:,} times)"
+            f"{_name(samples, row['true'])} for {_name(samples, row['said'])} ({count(row['count'], 'time')})"
             for row in pairs
         )
         most = f" Most often it takes {most}." if most else ""

@@ -46,9 +46,23 @@ if TYPE_CHECKING:
     from trainables.exporting.formats.base import Format, Shipped, Wishes
     from trainables.recipe import Recipe
     from trainables.shipping.packed_file import Packed
+    from trainables.tasks.base import LoadedTask
 
 
 commands = typer.Typer()
+
+
+def _opened(recipe: Recipe, data: Path | None) -> LoadedTask:
+    """The task of ``recipe`` with its data, on the CPU."""
+    import torch
+
+    from trainables.tasks.base import DataError
+
+    try:
+        arrays = recipe.task.load(data)
+    except DataError as error:
+        raise Problem(f"The student's data cannot be read: {error}") from error
+    return recipe.task.open(arrays, torch.device("cpu"), recipe.seed)
 
 
 def _either(names: Iterable[str]) -> str:
@@ -79,7 +93,7 @@ def evaluate(
 
     from trainables.shipping.evaluation import evaluate_file
     from trainables.shipping.packed_file import read_header
-    from trainables.tasks.base import SPLITS, DataError
+    from trainables.tasks.base import SPLITS
 
     with problems():
         if split not in SPLITS:
@@ -92,11 +106,7 @@ def evaluate(
             recipe = with_its_name(source, lambda: read_header(content))
             check_own(model, recipe)
         torch.set_num_threads(1)  # as in the sweep: sums are added in the same order
-        try:
-            arrays = recipe.task.load(data)
-        except DataError as error:
-            raise Problem(f"The student's data cannot be read: {error}") from error
-        task = recipe.task.open(arrays, torch.device("cpu"), recipe.seed)
+        task = with_own_model(lambda: _opened(recipe, data))
         measured = with_its_name(source, lambda: with_own_model(lambda: evaluate_file(content, task, split)))
     result = {
         "source": source,

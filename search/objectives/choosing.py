@@ -111,7 +111,7 @@ def why_this(choice: Choice, quality: Quality, budget: Budget) -> str:
     rule = "The best" if budget.max_drop is None else "The smallest"
     text = f"{rule} of {limits_in_words(budget, quality)}, chosen on validation"
     if choice.sure is not None:
-        text += f": {SURE} sure" if choice.sure else f", as measured: of none it is {SURE} sure"
+        text += f": {SURE} sure" if choice.sure else f", as measured: none is {SURE} sure to lose no more"
     text += "."
     if choice.bolder is not None:
         text += f" As measured, {choice.bolder['name']} is within it too, and smaller."

@@ -46,7 +46,9 @@ def test_the_smallest_that_is_surely_within_what_may_be_lost() -> None:
 def test_where_none_is_sure_it_is_the_smallest_as_measured_and_says_so() -> None:
     found = chosen(Budget({"packed_bytes": 9000}, 1.0))
     assert found.student["name"] == "b" and found.sure is False and found.bolder is None
-    assert "of none it is 95 % sure" in why_this(found, ACCURACY, Budget({"packed_bytes": 9000}, 1.0))
+    assert "none is 95 % sure to lose no more" in why_this(
+        found, ACCURACY, Budget({"packed_bytes": 9000}, 1.0)
+    )
 
 
 def test_without_a_limit_on_what_is_lost_it_is_the_best_that_fits() -> None:

@@ -1,4 +1,6 @@
 import itertools
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +69,18 @@ def test_the_network_is_the_teacher_as_it_was_given(write_job):
         abs(found["accuracy"] - float((own(inputs).argmax(1) == targets).double().mean())) < 1e-9
     )
     assert opened.recipe.epochs == 0 and opened.study.teacher_views == 1
+
+
+def test_a_file_of_a_users_code_is_measured_with_that_code_alone(write_job, tmp_path):
+    path = write_job()
+    student = tmp_path / "student.rdz"
+    student.write_bytes(Opened(path).file)
+    command = [sys.executable, "-m", "rayduce.commands.app", "evaluate", student]
+    unasked = subprocess.run(command, capture_output=True, text=True)
+    assert unasked.returncode == 2 and "Traceback" not in unasked.stderr
+    assert f"pass --model {path.name}" in unasked.stderr.replace("\n", " ")
+    asked = subprocess.run([*command, "--model", path], capture_output=True, text=True)
+    assert asked.returncode == 0 and "on the test split" in asked.stdout, asked.stderr
 
 
 @pytest.mark.parametrize("start", [SLICE, TEACHER])
