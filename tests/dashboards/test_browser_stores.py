@@ -47,6 +47,7 @@ def test_ten_thousand_trials_are_drawn_sorted_listed_and_opened(browser: Any, tm
         page.get_by_role("button", name=re.compile("^Size")).click()
         page.wait_for_selector("th[aria-sort=descending] >> text=Size")
         page.wait_for_selector(f".turn:has-text('1 to 25 of {listed:,}')")
+        page.evaluate("scrollTo(0, 0)")  # the head of the table may have been below the fold
         x, y = page.evaluate(POINT)
         page.mouse.move(x, y)
         page.wait_for_selector("#front .hoverlayer .hovertext")
