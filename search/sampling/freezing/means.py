@@ -19,6 +19,7 @@ class Settings:
         patience: a trial that runs is worth so many times what could replace it.
         random: trials that are drawn at random after the starting points, before the model decides.
         finished: trials that finish before any is ended.
+        builds: trials that finish before the first of a build, see :class:`.outline.Outline`, may be ended.
         stops: whether trials are ended early.
         price: what a trial costs beside its seconds, as a share of a whole training of its student: above 0,
             or trials would all be spent on what is nearly free. That is where trainings are counted.
@@ -39,6 +40,7 @@ class Settings:
     patience: float = 1.5
     random: int = 4
     finished: int = 4
+    builds: int = 12
     stops: bool = True
     price: float = 0.25
     dearest: float = 0.5

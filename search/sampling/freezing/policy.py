@@ -214,8 +214,7 @@ class FreezeThaw:
             return ""
         if course.epoch <= course.begun or course.epoch >= course.epochs:
             return ""
-        finished = sum(each.state == "finished" for each in self._courses.values())
-        if finished < self._settings.finished:
+        if self._is_to_finish(course):
             return ""
         view = self._seen()
         front = view.front([each for each in self._running() if each is not course])
@@ -232,6 +231,24 @@ class FreezeThaw:
         ratio = rivals[best] / own if own > 0 else math.inf
         more = f"{ratio:.1f} times" if ratio < 100 else "more than 100 times"
         return f"after epoch {course.epoch}, {other} promises {more} its gain in hypervolume per second"
+
+    def _is_to_finish(self, course: Course) -> bool:
+        """Whether a trial trains to its end since too little is known of how such trials go on.
+
+        Networks of another depth learn slower at first, and end elsewhere: what those of one depth showed
+        says little of them. So the first trial of each build finishes, unless its student knew something.
+        """
+        finished = sum(each.state == "finished" for each in self._courses.values())
+        if finished < self._settings.finished:
+            return True
+        if finished >= self._settings.builds or course.candidate.knows:
+            return False
+        build = course.candidate.outline.build
+        return not any(
+            each.state == "finished" or (each.state == "running" and each.number < course.number)
+            for each in self._courses.values()
+            if each.candidate.outline.build == build
+        )
 
     def prepare(self, number: int) -> None:
         """Trial ``number`` is the next: draw what it may be while others run."""

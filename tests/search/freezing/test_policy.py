@@ -230,6 +230,34 @@ def test_in_which_order_slots_report_does_not_matter():
     assert decisions[0] == decisions[1] == decisions[2]
 
 
+def test_the_first_of_a_build_finishes_and_the_next_may_be_ended():
+    parameters = {**PARAMETERS, "depth": IntDistribution(1, 2)}
+
+    def deeper(trial):
+        model = ConvNet(depth=trial.suggest_int("depth", 1, 2), width=trial.suggest_int("width", 1, 4) / 10)
+        optimizer = AdamW(trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True))
+        return methods.full_precision(methods.Setting(Digits(), Fresh(model), EPOCHS), optimizer=optimizer)
+
+    reasons = {}
+    for builds in (12, 4):
+        candidates = Candidates(deeper, parameters, 0, shared_prefix)
+        settings = Settings(builds=builds, first=1000)
+        policy = FreezeThaw(candidates, Measure(YARDSTICK), 0, settings=settings)
+        shallow, deep = ([c for c in candidates.pool(0) if c.params["depth"] == depth] for depth in (1, 2))
+        for number, candidate in enumerate([*shallow[:5], *deep[:2]]):
+            policy.begin(f"{number:05d}", candidate)
+            better = number < 5
+            for epoch in range(EPOCHS + 1 if better else 4):
+                accuracy = 0.1 + (0.14 * epoch if better else 0.0)
+                policy.report(
+                    f"{number:05d}", reported(candidate.recipe, epoch, validation_accuracy=accuracy)
+                )
+            if better:
+                policy.end(f"{number:05d}", "finished")
+        reasons[builds] = [bool(policy.goes_on(name)) for name in ("00005", "00006")]
+    assert reasons == {12: [False, True], 4: [True, True]}
+
+
 def test_a_choice_is_new_and_the_same_when_asked_again():
     candidates, policy = policy_of()
     told(policy, candidates, 0)
