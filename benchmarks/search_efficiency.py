@@ -37,7 +37,7 @@ from benchmarks.efficiency_figure import draw_figure
 from benchmarks.intervals import difference, reach, reached
 from benchmarks.searches import TEACHER, Everything, Grid, Modelled, Ours, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
-from search.objectives.front import closeness, hypervolume, size_quality_hypervolume
+from search.objectives.front import size_loss_hypervolume, size_quality_hypervolume
 from search.sampling.freezing.means import Settings
 from search.sampling.samplers import find_sampler
 from search.stopping.halving import Rules
@@ -172,11 +172,13 @@ class Simulation:
     def closeness(self, rows: Sequence[int]) -> float:
         """The same, of halvings of the points lost to the teacher."""
         chosen = list(rows)
-        near = closeness(self.table.validation[chosen, -1], TEACHER)
-        return hypervolume(
-            np.column_stack([np.log2(self.table.packed_bytes[chosen, -1]), near]),
-            (math.log2(self.table.teacher_bytes), float(closeness(GUESSING, TEACHER))),
-            (False, True),
+        return size_loss_hypervolume(
+            self.table.packed_bytes[chosen, -1],
+            self.table.validation[chosen, -1],
+            quality_of("accuracy"),
+            reference_bytes=self.table.teacher_bytes,
+            teacher_value=TEACHER,
+            reference_value=GUESSING,
         )
 
     def hypervolumes(self, ended: Sequence[Ended], of: Callable[[Sequence[int]], float]) -> list[float]:

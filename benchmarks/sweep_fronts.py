@@ -6,9 +6,11 @@ line of ``sweeps.jsonl`` in the folder, and the same command goes on where it wa
     python -m benchmarks.sweep_fronts OUT --before CHECKOUT --after CHECKOUT [--seeds 5] [--study digits]
     python -m benchmarks.sweep_fronts OUT --before-with "--sampler tpe" --after-with "--sampler freeze-thaw"
 
-The volume is that of log2 of the bytes and test accuracy, from the teacher's size and guessing on: one unit
-is a file of half the size at full accuracy. At each time it is that of the students that had finished by then
-and were on the front of the validation split; times count from the first student's start.
+The volume is that of log2 of the bytes and halvings of what is lost on test to the teacher's quality on
+validation, from its size on and from ten points lost (``--within``): one unit is a file of half the size that
+loses half. ``--by shares`` counts the quality itself, from guessing on. At each time it is that of students
+that had finished by then and were on the front of the validation split; times count from the first student's
+start.
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ import torch
 
 from rayduce.commands.arguments import allow_own
 from search.log.event_log import read_log
-from search.objectives.front import non_dominated, size_quality_hypervolume
+from search.objectives.front import non_dominated, size_loss_hypervolume, size_quality_hypervolume
 from trainables.metrics import quality_of
 from trainables.shipping.evaluation import evaluate_file
 from trainables.shipping.packed_file import read_header
+from trainables.tasks.base import LoadedTask
 
 HERE = Path(__file__).resolve().parents[1]
 SIDES = ("before", "after")
@@ -55,7 +58,9 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--data", type=Path, help="of the study")
     parser.add_argument("--quality", default="accuracy", help="by which students are chosen")
-    parser.add_argument("--guessing", type=float, default=0.1, help="quality that is worth nothing")
+    parser.add_argument("--by", choices=("losses", "shares"), default="losses", help="what quality counts")
+    parser.add_argument("--within", type=float, default=0.1, help="loss from which on losses count")
+    parser.add_argument("--guessing", type=float, default=0.1, help="quality from which on shares count")
     options = parser.parse_args()
     if options.study.endswith(".py"):
         allow_own(options.study)
@@ -68,7 +73,7 @@ def main() -> None:
                 row = {"side": side, "seed": seed} | sweep(side, options, seed)
                 with log.open("a") as file:
                     print(json.dumps(row), file=file, flush=True)
-    report(read(log), options.quality, options.guessing)
+    report(read(log), options)
 
 
 def read(log: Path) -> list[Row]:
@@ -97,12 +102,21 @@ def sweep(side: str, options: argparse.Namespace, seed: int) -> Row:
     (log,) = (store / "sweeps").glob("*/events.jsonl")
     (teacher,) = (store / "teachers").glob("*.rdz")
     searched, found = students(log, options.quality)
+    content = teacher.read_bytes()
+    task = opened(content, options)
     return {
         "seconds": seconds,
-        "teacher_bytes": teacher.stat().st_size,
+        "teacher_bytes": len(content),
+        "teacher_quality": evaluate_file(content, task, "validation")[options.quality],
         "searched": searched,
-        "students": tested(found, store / "trials" / log.parent.name, options),
+        "students": tested(found, store / "trials" / log.parent.name, task, options.quality),
     }
+
+
+def opened(content: bytes, options: argparse.Namespace) -> LoadedTask:
+    """The task of a packed file."""
+    recipe = read_header(content)
+    return recipe.task.open(recipe.task.load(options.data), torch.device("cpu"), recipe.seed)
 
 
 def students(log: Path, quality: str) -> tuple[float, list[tuple[float, int, float, str]]]:
@@ -124,47 +138,49 @@ def students(log: Path, quality: str) -> tuple[float, list[tuple[float, int, flo
 
 
 def tested(
-    found: list[tuple[float, int, float, str]], trials: Path, options: argparse.Namespace
+    found: list[tuple[float, int, float, str]], trials: Path, task: LoadedTask, quality: str
 ) -> list[tuple[float, int, float, float]]:
     """The students that were on the front when they finished, with their quality on the test split."""
     kept = []
-    task = None
     for place, (seconds, size, valid, trial) in enumerate(found):
         so_far = [(each[1], each[2]) for each in found[: place + 1]]
         if non_dominated(so_far, (False, True))[-1]:
             content = (trials.joinpath(*trial.split(".")) / "student.rdz").read_bytes()  # 00035.2 lies within
-            if task is None:
-                recipe = read_header(content)
-                task = recipe.task.open(recipe.task.load(options.data), torch.device("cpu"), recipe.seed)
-            kept.append((seconds, size, valid, evaluate_file(content, task, "test")[options.quality]))
+            kept.append((seconds, size, valid, evaluate_file(content, task, "test")[quality]))
     return kept
 
 
-def volume(row: Row, until: float, largest: float, quality: str, guessing: float) -> float:
+def volume(row: Row, until: float, options: argparse.Namespace) -> float:
     """Of the front that a sweep had after ``until`` seconds."""
     known = [(size, valid, test) for seconds, size, valid, test in row["students"] if seconds <= until]
     front = (
         non_dominated([(size, valid) for size, valid, _ in known], (False, True)).tolist() if known else []
     )
     chosen = [each for each, kept in zip(known, front, strict=True) if kept]
-    return size_quality_hypervolume(
-        [size for size, _, _ in chosen],
-        [test for _, _, test in chosen],
-        quality_of(quality),
-        reference_bytes=largest,
-        reference_value=guessing,
+    sizes, tests = [size for size, _, _ in chosen], [test for _, _, test in chosen]
+    quality, teacher = quality_of(options.quality), row["teacher_quality"]
+    if options.by == "shares":
+        return size_quality_hypervolume(
+            sizes, tests, quality, reference_bytes=row["teacher_bytes"], reference_value=options.guessing
+        )
+    return size_loss_hypervolume(
+        sizes,
+        tests,
+        quality,
+        reference_bytes=row["teacher_bytes"],
+        teacher_value=teacher,
+        reference_value=teacher - options.within,
     )
 
 
-def reached(row: Row, goal: float, *about: Any) -> float:
+def reached(row: Row, goal: float, options: argparse.Namespace) -> float:
     """After how many seconds a sweep was at the volume ``goal``; infinite if it never was."""
     moments = sorted(seconds for seconds, *_ in row["students"])
-    return next((each for each in moments if volume(row, each, *about) >= goal), math.inf)
+    return next((each for each in moments if volume(row, each, options) >= goal), math.inf)
 
 
-def report(rows: list[Row], quality: str, guessing: float) -> None:
+def report(rows: list[Row], options: argparse.Namespace) -> None:
     """Print the volumes of each seed's two sweeps, and what they differ in."""
-    about = (min(row["teacher_bytes"] for row in rows), quality, guessing)
     of = {(row["side"], row["seed"]): row for row in rows}
     seeds = sorted({seed for _, seed in of if all((side, seed) in of for side in SIDES)})
     columns = [f"{side} at {share:g}" for share in SHARES for side in SIDES]
@@ -176,11 +192,11 @@ def report(rows: list[Row], quality: str, guessing: float) -> None:
         common = min(old["searched"], new["searched"])
         cells = []
         for share in SHARES:
-            pair = [volume(row, share * common, *about) for row in (old, new)]
+            pair = [volume(row, share * common, options) for row in (old, new)]
             gains[share].append(pair[1] - pair[0])
             cells += [f"{each:.3f}" for each in pair]
-        goal = volume(old, math.inf, *about)
-        share = reached(new, goal, *about) / old["searched"]
+        goal = volume(old, math.inf, options)
+        share = reached(new, goal, options) / old["searched"]
         times = f"{old['searched']:.0f} | {new['searched']:.0f} | {f'{share:.2f}' if share < 99 else 'never'}"
         print(f"| {seed} | {' | '.join(cells)} | {times} |")
     print()

@@ -199,7 +199,7 @@ def growth_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int =
     figure.update_xaxes(
         title_text="Trials that ended", rangemode="tozero", **whole_ticks(max(comparison.counts))
     )
-    figure.update_yaxes(title_text="Hypervolume (halvings of the size)", rangemode="tozero")
+    figure.update_yaxes(title_text="Hypervolume (halvings of size and loss)", rangemode="tozero")
     return figure
 
 

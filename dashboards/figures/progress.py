@@ -11,11 +11,10 @@ import plotly.graph_objects as go
 
 from dashboards.figures.parts import empty, styled
 from dashboards.theme import LIGHT, Theme
-from search.objectives.front import non_dominated, size_quality_hypervolume
+from search.objectives.front import non_dominated, size_loss_hypervolume
 from search.store.frames import numbers
 from search.store.sweep import Sweep
 from search.units import count
-from trainables.metrics import Quality
 
 AGAINST = {"trials": "trials that ended", "time": "time"}
 STATES = ("finished", "running", "pruned", "stopped", "failed")
@@ -50,14 +49,8 @@ def corner_of(trials: pd.DataFrame, sweep: Sweep) -> Corner:
     return Corner(float(size), teacher)
 
 
-def hypervolume_unit(quality: Quality) -> str:
-    """What one unit of hypervolume is, in words."""
-    if quality.ranged:
-        return "one unit is a halving of the file at the full range of the quality"
-    return (
-        f"one unit is a halving of the file at the teacher's {quality.label}, of which a student counts half "
-        "that is worse by as much again"
-    )
+UNIT = "one unit is a halving of the file at a halving of what it loses to the teacher"
+"""Of a hypervolume, in words."""
 
 
 def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = None) -> pd.DataFrame:
@@ -71,7 +64,7 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = No
     Returns:
         Columns trial (1, 2, ... in the order of their ends, with students trained beside their own),
         minutes (since the sweep began), hypervolume (see
-        :func:`search.objectives.front.size_quality_hypervolume`) and improved (bool).
+        :func:`search.objectives.front.size_loss_hypervolume`) and improved (bool).
     """
     quality, ended = sweep.quality, trials[trials["end_time"].notna()]
     ended = ended.sort_values(["end_time", "trial_id"], kind="stable")
@@ -84,7 +77,7 @@ def progress_data(trials: pd.DataFrame, sweep: Sweep, corner: Corner | None = No
         if np.isfinite(row).all() and not _no_worse(front, row, quality.up).any():
             front = np.vstack([front, row])
             front = front[non_dominated(front, (False, quality.up))]
-            volume = size_quality_hypervolume(
+            volume = size_loss_hypervolume(
                 front[:, 0], front[:, 1], quality, reference_bytes=size, teacher_value=teacher
             )
         volumes.append(volume)
@@ -142,7 +135,7 @@ def progress_figure(
     figure.update_xaxes(title_text=title, rangemode="tozero")
     if against == "trials":
         figure.update_xaxes(**whole_ticks(len(data)))
-    figure.update_yaxes(title_text="Hypervolume (halvings of the size)", rangemode="tozero")
+    figure.update_yaxes(title_text="Hypervolume (halvings of size and loss)", rangemode="tozero")
     return figure
 
 

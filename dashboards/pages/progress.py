@@ -13,7 +13,7 @@ from dashboards.address import Asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.progress import (
     AGAINST,
-    hypervolume_unit,
+    UNIT,
     progress_data,
     progress_figure,
     seconds_left,
@@ -114,10 +114,9 @@ def register(app: Dash, live: Live) -> None:
         ended = len(data)
         left = max(_total(sweep, ended) - ended, 0)
         said = verdict(data, running=sweep.state == "running", left=left)
-        unit = hypervolume_unit(sweep.quality)
         return figure, [
             html.B(said),
-            f" How much of the plane of size and quality the front covers: {unit}. Where it is flat, trials "
+            f" How much of the plane of size and loss the front covers: {UNIT}. Where it is flat, trials "
             "found little.",
         ]
 

@@ -144,18 +144,55 @@ def size_quality_hypervolume(
     Raises:
         ValueError: ``reference_bytes`` is not above 0, or ``teacher_value`` is needed and not finite.
     """
+    if not quality.ranged:
+        _check_teacher(teacher_value, f"where a quality has no range with two ends, as {quality.name}")
+    least = 0.0 if reference_value is None else float(worth(reference_value, quality, teacher_value))
+    return _size_hypervolume(sizes, worth(values, quality, teacher_value), reference_bytes, least)
+
+
+def size_loss_hypervolume(
+    sizes: ArrayLike,
+    values: ArrayLike,
+    quality: Quality,
+    *,
+    reference_bytes: float,
+    teacher_value: float,
+    reference_value: float | None = None,
+) -> float:
+    """How much of the plane of log2(bytes) and :func:`closeness` to the teacher a front covers.
+
+    A unit is one halving of the file at one halving of what its student loses to the teacher. So it grows
+    where students are chosen, near the teacher, and small files of little use hardly add to it.
+
+    Args:
+        sizes: in bytes, shape (n,), above 0.
+        values: shape (n,), of ``quality``; better than the teacher counts as the teacher.
+        quality: what was measured.
+        reference_bytes: the largest size that counts, usually the teacher's.
+        teacher_value: the teacher's, finite.
+        reference_value: the worst value that counts; None (default) is the worst there can be.
+
+    Raises:
+        ValueError: ``reference_bytes`` is not above 0, or ``teacher_value`` is not finite.
+    """
+    _check_teacher(teacher_value, "since losses are counted from it")
+    best = max(float(worth(teacher_value, quality, teacher_value)), 0.0)
+    least = 0.0 if reference_value is None else float(worth(reference_value, quality, teacher_value))
+    near = closeness(worth(values, quality, teacher_value), best)
+    return _size_hypervolume(sizes, near, reference_bytes, float(closeness(least, best)))
+
+
+def _check_teacher(value: float, why: str) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"teacher_value must be finite {why}, got teacher_value={value!r}")
+
+
+def _size_hypervolume(sizes: ArrayLike, gains: ArrayLike, reference_bytes: float, least: float) -> float:
     if not reference_bytes > 0:
         raise ValueError(f"reference_bytes must be above 0, got {reference_bytes=}")
-    if not quality.ranged and not math.isfinite(teacher_value):
-        raise ValueError(
-            f"teacher_value must be finite where a quality has no range with two ends, as {quality.name}, "
-            f"got {teacher_value=}"
-        )
     bytes_ = np.asarray(sizes, dtype=float)
     logs = np.log2(bytes_, out=np.full_like(bytes_, np.nan), where=bytes_ > 0)
-    table = np.column_stack([logs, worth(values, quality, teacher_value)])
-    least = 0.0 if reference_value is None else float(worth(reference_value, quality, teacher_value))
-    return hypervolume(table, (math.log2(reference_bytes), least), (False, True))
+    return hypervolume(np.column_stack([logs, gains]), (math.log2(reference_bytes), least), (False, True))
 
 
 def front_so_far(trials: pd.DataFrame, quality: Quality, costs: Sequence[str]) -> pd.Series[bool]:

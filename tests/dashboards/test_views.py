@@ -11,7 +11,7 @@ from dashboards.axes import SIZE, quality_axis
 from dashboards.figures.parameters import contour_data, parameter_label
 from dashboards.figures.progress import corner_of
 from dashboards.table import arranged, columns_of, page_of, to_csv
-from search.objectives.front import size_quality_hypervolume
+from search.objectives.front import size_loss_hypervolume
 from tests.dashboards.frames import ACCURACY, bleu_sweep, sweep, trials
 
 START = pd.Timestamp("2026-01-02 03:04", tz="UTC")
@@ -34,8 +34,8 @@ def test_hypervolume_grows_with_the_front_only() -> None:
     assert data["trial"].tolist() == [1, 2, 3, 4]
     assert data["minutes"].tolist() == pytest.approx([1, 2, 3, 4])
     assert data["improved"].tolist() == [True, False, False, True]
-    expected = size_quality_hypervolume(
-        [4_000, 1_000], [0.9, 0.5], ACCURACY, reference_bytes=400_000, reference_value=0.0
+    expected = size_loss_hypervolume(
+        [4_000, 1_000], [0.9, 0.5], ACCURACY, reference_bytes=400_000, teacher_value=0.98
     )
     assert data["hypervolume"].iloc[-1] == pytest.approx(expected)
     assert figures.progress_data(trials(), sweep()).empty
@@ -54,7 +54,7 @@ def test_students_trained_together_are_one_trial() -> None:
     )
     data = figures.progress_data(frame, sweep())
     assert data["trial"].tolist() == [1, 2] and data["improved"].tolist() == [True, True]
-    both = size_quality_hypervolume([2_000], [0.9], ACCURACY, reference_bytes=400_000, reference_value=0.0)
+    both = size_loss_hypervolume([2_000], [0.9], ACCURACY, reference_bytes=400_000, teacher_value=0.98)
     assert data["hypervolume"][0] == pytest.approx(both), "its peer's student counts"
     sides = [figures.Side("all", sweep(), frame), figures.Side("one", sweep(), frame.iloc[2:])]
     assert figures.compare(sides).counts == (1, 1) and len(figures.compare(sides).points) == 3

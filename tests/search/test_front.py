@@ -15,6 +15,7 @@ from search.objectives.front import (
     front_so_far,
     hypervolume,
     non_dominated,
+    size_loss_hypervolume,
     size_quality_hypervolume,
 )
 from trainables.metrics import QUALITIES, Quality, own_quality
@@ -173,3 +174,36 @@ def test_closeness_counts_halvings_of_what_is_lost():
     assert (np.diff(counts) > 0).all()
     worths = np.linspace(0, 0.97, 9)
     assert at_closeness(closeness(worths, 0.97), 0.97) == pytest.approx(worths)
+
+
+@pytest.mark.parametrize("quality", RANGED, ids=lambda quality: quality.name)
+def test_half_the_bytes_at_half_the_loss_is_one_unit_more(quality: Quality) -> None:
+    """Against the area of rectangles, with losses beside the one point that is hardly measured."""
+
+    def at(share: float) -> float:
+        return quality.lowest + share * (quality.highest - quality.lowest)
+
+    def volume(sizes: list[float], shares: list[float]) -> float:
+        values = [at(share) for share in shares]
+        return size_loss_hypervolume(
+            sizes, values, quality, reference_bytes=1024, teacher_value=at(0.9), reference_value=at(0.1)
+        )
+
+    losing = {lost: 0.9 - lost * 0.81 + POINT for lost in (1 / 2, 1 / 4, 1 / 8)}  # of 0.81, that of guessing
+    assert volume([512], [losing[1 / 2]]) == pytest.approx(1.0)
+    assert volume([256], [losing[1 / 4]]) == pytest.approx(4.0)
+    assert volume([256, 512], [losing[1 / 4], losing[1 / 8]]) == pytest.approx(2 * 2 + 1)
+    assert volume([512], [0.95]) == volume([512], [0.9]), "better than the teacher counts as the teacher"
+    assert volume([512, 1024, 0.0], [0.1, 0.9, 0.9]) == 0.0
+
+
+def test_losses_are_counted_from_a_teacher_that_was_measured() -> None:
+    for quality, teacher in ((QUALITIES[0], 0.0), (own_quality("error", "down"), 0.0)):
+        told = {"reference_bytes": 1024, "teacher_value": teacher}
+        assert math.isfinite(size_loss_hypervolume([512], [0.5], quality, **told))
+    with pytest.raises(
+        ValueError, match=r"teacher_value must be finite since losses .* got teacher_value=nan"
+    ):
+        size_loss_hypervolume([1.0], [1.0], QUALITIES[0], reference_bytes=2, teacher_value=math.nan)
+    with pytest.raises(ValueError, match="reference_bytes=0"):
+        size_loss_hypervolume([1.0], [1.0], QUALITIES[0], reference_bytes=0, teacher_value=1.0)
