@@ -17,6 +17,10 @@ Array = NDArray[np.float64]
 KINSHIP = 0.8
 """Of the deviations of a course from its recipe's place, what two trials of one first phase share."""
 
+LUCK = 0.9
+"""Of the noise, what two trials share at one moment of a first phase that both have in common: their networks
+are the same but for rounding, and so is what a validation split makes of them."""
+
 STEPS = 30
 """Of the search for the parameters, at most."""
 
@@ -94,8 +98,9 @@ class Line:
 class Kernel:
     """The covariance of qualities, and its parameters.
 
-    ``k = (m(x, x') + l(x, x')) t(u, u') p + f c(u, u') p``, and noise on the diagonal. Over recipes m is a
-    Matérn 5/2 with a length scale per group of coordinates, l linear; over moments t is Gaussian and c, the
+    ``k = (m(x, x') + l(x, x')) t(u, u') p + f c(u, u') p``, and noise, which is each row's own but for
+    networks that are alike, see :data:`LUCK`. Over recipes m is a Matérn 5/2 with a length scale per group of
+    coordinates, l linear; over moments t is Gaussian and c, the
     course of a single trial, Matérn 3/2. f is 1 for the same trial, :data:`KINSHIP` for trials of one first
     phase. p is below 1 between a first phase and what comes after it. As in freeze-thaw Bayesian optimization
     (Swersky et al. 2014), where courses are exponential decays instead.
@@ -138,7 +143,7 @@ class Kernel:
         return float(1 / (1 + math.exp(-self.theta[self.scales + 6])))
 
     def between(self, one: Rows, other: Rows) -> Array:
-        """The covariance of two sets of rows, without noise, shape (n, m)."""
+        """The covariance of two sets of rows, without the noise of each alone, shape (n, m)."""
         matern, linear, _, _ = self._recipes(one.points, other.points)
         # Where students are told at their ends, all moments are one: it need not be computed for each.
         same = len(one) > 0 and bool((one.moments == one.moments[0]).all())
@@ -147,7 +152,12 @@ class Kernel:
         found *= gaussian
         found += related(one, other) * ((1 + ratio) * slower)
         found *= np.where(one.late[:, None] != other.late, self.bound, 1.0)
-        return found
+        return np.asarray(found + self.noise * LUCK * alike(one, other))
+
+    def covariance(self, rows: Rows, values: Values) -> Array:
+        """That of what was measured of some rows, shape (n, n)."""
+        own = self.noise * (1 - LUCK * np.diag(alike(rows, rows))) + values.more
+        return self.between(rows, rows) + np.diag(own)
 
     def variances(self, rows: Rows) -> Array:
         """The variance of each of some rows, without noise, shape (n,)."""
@@ -189,6 +199,13 @@ def related(one: Rows, other: Rows) -> Array:
     return np.maximum(one.trials[:, None] == other.trials, KINSHIP * kin)
 
 
+def alike(one: Rows, other: Rows) -> NDArray[np.bool_]:
+    """Whether rows are of one first phase, within it, at the same moment; shape (n, m)."""
+    same = (one.kin[:, None] == other.kin) & (one.kin >= 0)[:, None]
+    within = ~one.late[:, None] & ~other.late
+    return np.asarray(same & within & (np.abs(one.moments[:, None] - other.moments) < 1e-9))
+
+
 def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float, Array]:
     """Minus the logarithm of the posterior of a kernel's parameters, but for a constant, and its gradient.
 
@@ -208,8 +225,10 @@ def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float,
     differ = rows.late[:, None] != rows.late
     mix, over, own = np.where(differ, bound, 1.0), recipes * gaussian, kin * course
     away = (theta - Kernel.prior(kernel.groups).theta) / kernel.widths
+    luck = LUCK * alike(rows, rows)
+    np.fill_diagonal(luck, 1.0)
     try:
-        factor = cholesky((over + own) * mix + np.diag(kernel.noise + values.more), lower=True)
+        factor = cholesky((over + own) * mix + kernel.noise * luck + np.diag(values.more), lower=True)
     except (LinAlgError, ValueError):  # scipy's for what is no number
         return 1e10, np.zeros(len(theta))
     inverse = cho_solve((factor, True), np.eye(len(rows)))
@@ -225,7 +244,7 @@ def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float,
         (mixed * recipes * by_gaussian).sum(),
         (mixed * kin * by_course).sum(),
         (mixed * own).sum(),
-        np.trace(by_matrix) * (kernel.noise - JITTER),
+        (by_matrix * luck).sum() * (kernel.noise - JITTER),
         (by_matrix * (over + own) * differ).sum() * bound * (1 - bound),
     ]
     gradient = np.r_[np.bincount(kernel.groups, by_length, minlength=n), others] + away / kernel.widths
@@ -273,9 +292,8 @@ class Posterior:
 
     def __init__(self, kernel: Kernel, rows: Rows, values: Values, line: Line) -> None:
         self._kernel, self._rows, self._line = kernel, rows, line
-        covariance = kernel.between(rows, rows) + np.diag(kernel.noise + values.more)
         try:
-            self._factor = cholesky(covariance, lower=True)
+            self._factor = cholesky(kernel.covariance(rows, values), lower=True)
         except (LinAlgError, ValueError) as error:  # scipy's for what is no number
             raise NotFitted(f"the covariance of {len(rows)} reports cannot be factored: {error}") from error
         self._weights = cho_solve((self._factor, True), values.qualities - line.at(rows.moments))

@@ -15,12 +15,14 @@ from search.sampling.freezing.gain import Front, exclusive, expected_gains, scal
 from search.sampling.freezing.process import (
     CENTRE,
     KINSHIP,
+    LUCK,
     Kernel,
     Line,
     NotFitted,
     Posterior,
     Rows,
     Values,
+    alike,
     fitted,
     loss,
     related,
@@ -36,7 +38,8 @@ def some_rows(count, seed=0, trials=5):
     own = random.integers(0, trials, count)
     points = np.random.default_rng(9).random((trials, len(GROUPS)))[own]
     kin = np.array([7, 7, -1, -1, 3])[own % 5]
-    return Rows(points, random.random(count), own.astype(np.int64), kin, random.random(count) > 0.5)
+    moments = random.integers(1, 9, count) / 8  # some are of two trials of one first phase
+    return Rows(points, moments, own.astype(np.int64), kin, random.random(count) > 0.5)
 
 
 def some_values(count, seed=1):
@@ -58,12 +61,13 @@ def test_the_gradient_is_that_of_finite_differences():
 def test_the_posterior_is_that_of_a_dense_solve():
     rows, values, new = some_rows(20), some_values(20), some_rows(6, seed=5)
     kernel = Kernel.prior(GROUPS)
-    covariance = kernel.between(rows, rows) + np.diag(kernel.noise + values.more)
+    alone = kernel.noise * (1 - LUCK * np.diag(alike(rows, rows)))
+    covariance = kernel.between(rows, rows) + np.diag(alone + values.more)
     across = kernel.between(new, rows)
     left_over = values.qualities - (0.3 + 0.8 * rows.moments)
     means, deviations = Posterior(kernel, rows, values, LINE).predict(new)
     assert means == pytest.approx(0.3 + 0.8 * new.moments + across @ np.linalg.solve(covariance, left_over))
-    own = np.diag(kernel.between(new, new)) + kernel.noise
+    own = np.diag(kernel.between(new, new)) + kernel.noise * (1 - LUCK * np.diag(alike(new, new)))
     assert own == pytest.approx(kernel.variances(new) + kernel.noise)
     left = own - np.einsum("ij,ji->i", across, np.linalg.solve(covariance, across.T))
     assert deviations == pytest.approx(np.sqrt(left))
@@ -85,6 +89,25 @@ def test_at_one_moment_it_is_the_process_of_scikit_learn():
     expected, spread = other.predict(new - CENTRE, return_std=True)
     assert means == pytest.approx(1.1 + expected, rel=1e-6)
     assert deviations == pytest.approx(np.sqrt(spread**2 + kernel.noise + 0.01), rel=1e-6)
+
+
+def test_networks_that_are_the_same_but_for_rounding_share_their_luck():
+    """Rows 0 and 1 are siblings at their ends, 2 trains on by itself after the phase, 3 is no kin."""
+    points = np.full((4, 4), 0.5)
+    kin, late = np.array([7, 7, 7, -1]), np.array([False, False, True, False])
+    rows = Rows(points, np.ones(4), np.arange(4), kin, late)
+    assert (alike(rows, rows) == np.pad(np.ones((2, 2), dtype=bool), (0, 2))).all()
+    kernel = replace(Kernel.prior(GROUPS), theta=Kernel.prior(GROUPS).theta + np.r_[np.zeros(8), 3.0, 0.0])
+    noisy = kernel.covariance(rows, Values(np.zeros(4), np.zeros(4)))
+    quiet = replace(kernel, theta=np.r_[kernel.theta[:-2], -50.0, kernel.theta[-1]])
+    more = noisy - quiet.covariance(rows, Values(np.zeros(4), np.zeros(4)))
+    assert more == pytest.approx(
+        kernel.noise * np.array([[1, LUCK, 0, 0], [LUCK, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), abs=1e-5
+    )
+    lucky = Posterior(kernel, rows[np.array([0])], Values(np.array([1.5]), np.zeros(1)), LINE)
+    means, deviations = lucky.predict(rows[np.array([1, 3])])
+    assert means[0] > means[1], "a sibling of the lucky one is as lucky"
+    assert deviations[0] < 0.6 * deviations[1], "and another draw of its bits is not another chance"
 
 
 def test_what_nothing_is_known_of_is_on_the_line_and_early_reports_are_not_the_end():
