@@ -53,6 +53,7 @@ def main() -> None:
         parser.add_argument(f"--{side}", type=Path, default=HERE, help="its checkout; default this one")
         parser.add_argument(f"--{side}-with", default="", help="options of its sweeps")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--study", default="digits")
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--concurrency", type=int, default=1)
@@ -66,7 +67,7 @@ def main() -> None:
         allow_own(options.study)
     options.out.mkdir(parents=True, exist_ok=True)
     log = options.out / "sweeps.jsonl"
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         done = {(row["side"], row["seed"]) for row in read(log)}
         for side in sorted(SIDES, reverse=bool(seed % 2)):
             if (side, seed) not in done:
