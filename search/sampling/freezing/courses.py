@@ -165,20 +165,29 @@ class Measure:
             found.append(end if limit is None else min(end, doublings(limit)))
         return np.array(found)
 
-    def least(self, untrained: NDArray[np.float64]) -> float:
-        """The worth from which on a student counts: of one that guesses, or loses as much as it may.
+    def guess(self, untrained: NDArray[np.float64]) -> float:
+        """The worth of a student that guesses.
 
         Args:
             untrained: worths of students before their training.
         """
         found = float(np.quantile(untrained, 0.25)) if len(untrained) else 0.0
+        return min(found, 0.5 * self.known)
+
+    def least(self, untrained: NDArray[np.float64]) -> float:
+        """The worth from which on a student counts: halfway from guessing to the teacher, or its limit.
+
+        Nobody ships a student that loses more, and there are always smaller ones that do.
+
+        Args:
+            untrained: worths of students before their training.
+        """
+        found = 0.5 * (self.guess(untrained) + self.known)
         teacher, drop = self.yardstick.teacher_validation, self.yardstick.budget.max_drop
-        if math.isfinite(teacher):
-            found = min(found, 0.5 * self.worth(teacher))
-            if drop is not None:
-                quality = self.yardstick.quality
-                change = drop / quality.scale
-                found = max(found, self.worth(teacher - change if quality.up else teacher + change))
+        if math.isfinite(teacher) and drop is not None:
+            quality = self.yardstick.quality
+            change = drop / quality.scale
+            found = max(found, self.worth(teacher - change if quality.up else teacher + change))
         return min(found, 0.99)
 
     @property

@@ -344,8 +344,8 @@ class FreezeThaw:
         return found[:most]
 
     def _table(self, reports: Sequence[tuple[Course, int]]) -> tuple[Rows, Values]:
-        least = self._measure.least(np.array(self._untrained))
-        edge = least + self._settings.guessing * (1 - least)
+        guess = self._measure.guess(np.array(self._untrained))
+        edge = guess + self._settings.guessing * (1 - guess)
         courses = [course for course, _ in reports]
         found = [course.reports[place] for course, place in reports]
         moments = [course.candidate.moment(each.epoch) for course, each in zip(courses, found, strict=True)]
@@ -388,23 +388,23 @@ class FreezeThaw:
 
     def _line(self) -> Line:
         """What is expected of students before trials tell: from guessing to near the teacher."""
-        least = self._measure.least(np.array(self._untrained))
-        end = least + self._settings.hopes * (self._measure.known - least)
-        return Line(*scale(np.array([least, end])).tolist())
+        guess = self._measure.guess(np.array(self._untrained))
+        end = guess + self._settings.hopes * (self._measure.known - guess)
+        return Line(*scale(np.array([guess, end])).tolist())
 
     def _with_failures(self, rows: Rows, values: Values) -> tuple[Rows, Values]:
         """With trials that failed as if they had learnt nothing: else what diverges would be tried again."""
         failed = [course for course in self._courses.values() if course.state == "failed"][-40:]
         if not failed:
             return rows, values
-        least = self._measure.least(np.array(self._untrained))
+        guess = self._measure.guess(np.array(self._untrained))
         ends = rows_of(
             failed,
             [c.candidate for c in failed],
             np.array([c.candidate.end for c in failed]),
             self._candidates.points([c.candidate for c in failed]),
         )
-        guessed = np.full(len(failed), float(scale(np.array(least))))
+        guessed = np.full(len(failed), float(scale(np.array(guess))))
         return joined(rows, ends), Values(
             np.r_[values.qualities, guessed], np.r_[values.more, np.full(len(failed), self._settings.blurred)]
         )

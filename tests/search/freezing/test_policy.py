@@ -310,6 +310,23 @@ def test_only_what_keeps_the_limits_gains():
     assert large.any() and (index[large] == 0).all() and (index[~large] > 0).any()
 
 
+def test_from_where_on_students_count():
+    guesses = np.array([0.08, 0.1, 0.1, 0.12, 0.9])
+    measure = Measure(YARDSTICK)
+    guess = measure.guess(guesses)
+    assert guess == 0.1 and measure.least(guesses) == pytest.approx((0.1 + 0.99) / 2)
+    assert measure.guess(np.array([0.8, 0.9])) == 0.99 / 2, (
+        "students that begin with trained weights know more"
+    )
+    strict = Measure(Yardstick(YARDSTICK.quality, YARDSTICK.teacher, Budget({}, max_drop=2.0)))
+    assert strict.least(guesses) == pytest.approx(0.97)
+    assert strict.guess(guesses) == guess, "what may be lost says nothing of what guessing is"
+    lax = Measure(Yardstick(YARDSTICK.quality, YARDSTICK.teacher, Budget({}, max_drop=80.0)))
+    assert lax.least(guesses) == measure.least(guesses)
+    alone = Measure(Yardstick(YARDSTICK.quality, {}))
+    assert alone.least(guesses) == pytest.approx(0.55)
+
+
 def test_a_third_objective_and_a_cost_that_is_limited_only():
     budget = Budget({"ram_bytes": 2000})
     yardstick = Yardstick(YARDSTICK.quality, YARDSTICK.teacher, budget, minimized=("macs",))
