@@ -74,7 +74,7 @@ def _either(names: Iterable[str]) -> str:
     cls=Command,
     short_help="Measure a student from its file, or a network as it is.",
     epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n"
-    "  rayduce evaluate models:/rayduce-digits@smallest-within-1-point\n\n"
+    "  rayduce evaluate models:/rayduce-digits@measured-within-1-point\n\n"
     "  rayduce evaluate student.rdz --data photos --json\n\n"
     "  rayduce evaluate net.py\n\n"
     "  rayduce evaluate student.rdz --model net.py",
@@ -175,7 +175,7 @@ def translate(
     cls=Command,
     short_help="Write a student to OUT: packed file, ONNX and others.",
     epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n"
-    "  rayduce export models:/rayduce-digits@smallest-within-1-point student.rdz\n\n"
+    "  rayduce export models:/rayduce-digits@measured-within-1-point student.rdz\n\n"
     "  rayduce export student.rdz student.onnx\n\n"
     "  rayduce export student.rdz student.pte\n\n"
     "  rayduce export student.rdz weights.safetensors",

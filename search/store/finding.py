@@ -81,7 +81,7 @@ def registered_run_id(client: MlflowClient, uri: str) -> str:
     if match is None:
         raise StoreError(
             f"{uri!r} names no registered student; write models:/rayduce-STUDY@ALIAS, such as "
-            "models:/rayduce-digits@smallest-within-1-point, or models:/rayduce-STUDY/VERSION."
+            "models:/rayduce-digits@measured-within-1-point, or models:/rayduce-STUDY/VERSION."
         )
     name, alias, version = match.groups()
     try:
