@@ -35,7 +35,7 @@ from rayduce.commands.device import DeviceName, Measure, MeasureTimeout
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import SAMPLERS, Command
 from rayduce.commands.limits import LimitOptions, Minimized, SizeOf, objectives_of
-from rayduce.commands.results import quoted
+from rayduce.commands.results import where_store_is
 from rayduce.commands.running import page_of, run
 from rayduce.commands.space_options import SpaceOptions
 from rayduce.measuring import asking, measuring
@@ -215,7 +215,7 @@ def resume(
     with problems():
         found = find_sweep(store, checked_name(name))
         if found.finished and found.has_arrived(tracking_uri):
-            said = f"The sweep {name} has finished: rayduce front {name} --store {quoted(store)}"
+            said = f"The sweep {name} has finished: rayduce front {name}{where_store_is(store, tracking_uri)}"
             out.print(whole_line(said), highlight=False, soft_wrap=True)
             return
         uri = found.tracking_uri("resume", tracking_uri)
