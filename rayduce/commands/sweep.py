@@ -34,7 +34,7 @@ from rayduce.commands.data_options import DataDir, DataOptions, WeightsFile
 from rayduce.commands.device import DeviceName, Measure, MeasureTimeout
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import SAMPLERS, Command
-from rayduce.commands.limits import LimitOptions, Minimized, SizeOf, objectives_of
+from rayduce.commands.limits import LimitOptions, Minimized, SizeOf, objectives_of, size_of_option
 from rayduce.commands.results import where_store_is
 from rayduce.commands.running import page_of, run
 from rayduce.commands.space_options import SpaceOptions
@@ -42,7 +42,6 @@ from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import DEFAULT
 from search.sampling.names import check_name as check_sampler
-from search.units import parse_bytes
 
 if TYPE_CHECKING:
     from search.sweeps.resume import Earlier
@@ -150,7 +149,7 @@ def sweep(
             **objectives_of(size_of, minimize),
             **measuring(measure, device, measure_timeout),
             **space.wishes(),
-            "phase_bytes": 0 if phase_bytes == "0" else parse_bytes(phase_bytes),
+            "phase_bytes": 0 if phase_bytes == "0" else size_of_option("--phase-bytes", phase_bytes),
         }
         about = given.about()
         own_code = code_option(study, model, given.network)

@@ -449,7 +449,11 @@ def test_reasons_of_one_kind_have_ranges() -> None:
         {"state": "pruned", "reason": "after epoch 5, it is number 4 of 12"},
     )
     [(state, reason, group)] = reasons_of(frame)
-    assert (state, reason, len(group)) == ("pruned", "after epoch 2 to 5, it is number 4 of 9 to 12", 2)
+    assert (state, reason, len(group)) == (
+        "pruned",
+        "after epoch 2\N{EN DASH}5, it is number 4 of 9\N{EN DASH}12",
+        2,
+    )
 
 
 def test_importance_has_a_spread_and_too_few_trials_say_nothing() -> None:
