@@ -155,6 +155,26 @@ def test_members_of_the_front_stand_out() -> None:
     assert all(trace.customdata is None for trace in front_figure(view_of(FRONT), ids=False).data)
 
 
+def test_a_legend_of_many_methods_names_those_on_the_front_and_counts_the_others() -> None:
+    def named(methods: int) -> tuple[list[str], go.Figure]:
+        rows = [
+            {"packed_bytes": 1_000 + i, "validation_accuracy": 0.9, "front": i < 2, "method": f"method_{i}"}
+            for i in range(methods)
+        ]
+        figure = front_figure(view_of(trials(*rows)))
+        return [t.name for t in figure.data if t.x == (None,) and t.name.startswith(("Method", "1"))], figure
+
+    few, _ = named(12)
+    assert len(few) == 12
+    many, figure = named(15)
+    assert many == ["Method 0", "Method 1", "13 others, not on the front"]
+    [entry] = traces(figure, many[-1])
+    others = [trace for trace in figure.data if trace.name == "Method 9"]
+    assert others and {trace.legendgroup for trace in others} == {entry.legendgroup}, "a click hides them all"
+    assert all("Method 9" in trace.hovertemplate for trace in others), "a mark says its own"
+    assert traces(figure, "Method 1")[0].legendgroup != entry.legendgroup
+
+
 def test_the_front_is_a_staircase_to_the_right_edge() -> None:
     figure = front_figure(view_of(FRONT))
     [line] = traces(figure, "Front")
