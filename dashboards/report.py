@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
+from dashboards.answer import HEADS, answer_of, answers, no_answer
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import front_view
 from dashboards.style import PLOT_CONFIG, stylesheet
@@ -27,6 +28,8 @@ from dashboards.summary import (
 )
 from dashboards.text import fit_sweep, fit_trials
 from dashboards.theme import DARK
+from search.objectives.budget import Budget
+from search.objectives.choosing import choose, first_budget, limits_in_words
 from search.store.sweep import Sweep
 
 # Nothing is fetched, whatever a string in the page may hold.
@@ -50,7 +53,7 @@ function merged(into, more) {
   }
   return found;
 }
-document.querySelectorAll("table.front button").forEach((button) => {
+document.querySelectorAll("code + button").forEach((button) => {
   button.onclick = () => navigator.clipboard.writeText(button.previousElementSibling.textContent)
     .then(() => {
       button.textContent = "Copied";
@@ -61,7 +64,7 @@ document.querySelectorAll("table.front button").forEach((button) => {
 
 
 def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
-    """The page of one sweep: headline numbers, the figure, the table of the front.
+    """The page of one sweep: headline numbers, what to ship, the figure, the table of the front.
 
     Args:
         trials: as :meth:`search.store.store.Store.trials` returns them.
@@ -103,6 +106,7 @@ document.documentElement.dataset.theme = dark ? "dark" : "light";
 </div>
 </header>
 <section class="cards">{"".join(_card(card) for card in cards(trials, sweep))}</section>
+{_ship(trials, sweep, where)}
 <section class="panel">
 <h2>Quality against size</h2>
 <p class="caption">{html.escape(caption(sweep))}</p>
@@ -154,6 +158,54 @@ def _card(card: Card) -> str:
     )
 
 
+def _ship(trials: pd.DataFrame, sweep: Sweep, where: str) -> str:
+    """The student to ship within the sweep's own limits, and within others that people ask for."""
+    budget = first_budget(sweep.budget)
+    choice = choose(trials, sweep.quality, sweep.teacher, budget, sweep.size)
+    answer = answer_of(sweep, choice, budget, where)
+    if answer is None:
+        first = f'<p class="none">{html.escape(no_answer(sweep, choice, budget))}</p>'
+    else:
+        facts = "".join(f"<dt>{html.escape(n)}</dt><dd>{html.escape(text)}</dd>" for n, text in answer.facts)
+        first = (
+            f'<div class="answer"><span class="value">{html.escape(answer.size)}</span>'
+            f'<span class="name">{html.escape(answer.name)}</span></div><dl class="facts">{facts}</dl>'
+            f'<p class="caption">{html.escape(answer.why)}</p>'
+            f'<div class="command">{_command(answer.command)}</div>'
+        )
+    head = "".join(
+        f'<th class="{style}" scope="col">{title}</th>' for title, style in zip(HEADS, _STYLES, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="{style}">{html.escape(text)}</td>' for text, style in zip(row, _STYLES, strict=True)
+        )
+        + "</tr>"
+        for row in answers(trials, sweep)
+    )
+    return (
+        f'<section class="panel ship"><h2>What do I ship?</h2><div class="halves"><div>{first}</div>'
+        f'<div><h3>{html.escape(_others(sweep))}</h3><div class="scroll" tabindex="0"><table class="front">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></div></div></section>"
+    )
+
+
+def _others(sweep: Sweep) -> str:
+    costs = Budget(first_budget(sweep.budget).limits)
+    within = f", {limits_in_words(costs, sweep.quality)}" if costs.limits else ""
+    return f"The smallest for other losses{within}"
+
+
+_STYLES = ("text", "text name", "main", "", "text")
+"""Of the columns of :func:`dashboards.answer.answers`."""
+
+
+def _command(text: str) -> str:
+    """A line to type, ``text`` as it is, and the button that copies it."""
+    return f'<code title="Click selects it all">{html.escape(text)}</code><button type="button">Copy</button>'
+
+
 def _table(trials: pd.DataFrame, sweep: Sweep, where: str) -> str:
     rows = front_rows(trials, sweep, where=where)
     if not rows:
@@ -165,7 +217,7 @@ def _table(trials: pd.DataFrame, sweep: Sweep, where: str) -> str:
         for row in rows
     )
     return (
-        f'<div class="scroll"><table class="front"><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table class="front"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -179,7 +231,7 @@ def _cell(key: str, row: dict[str, str]) -> str:
             f'<span class="student"><b>{text}</b><br>{method}</span>'
         )
     if key == "command":
-        return f'<code title="Click selects it all">{text}</code><button type="button">Copy</button>'
+        return _command(row[key])
     return text
 
 

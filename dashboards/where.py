@@ -1,8 +1,9 @@
-"""How a command that is copied from a page finds the store that the page shows."""
+"""What commands have to be told to find the store and the code of a student."""
 
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from search.store.mlflow_client import masked
 from search.store.store import Store, own_database
@@ -15,3 +16,14 @@ def where(store: Store) -> str:
     if store.tracking_uri != own_database(store.folder):
         words += f" --tracking-uri {shlex.quote(masked(store.tracking_uri))}"
     return words
+
+
+def own_code(model: Any, named: str | None = None) -> str:
+    """`` --model FILE`` for a student of a user's own code, its file or class; nothing for one of Rayduce's.
+
+    Args:
+        model: what its trial says of it: the file's name, or the class.
+        named: how the command line named the code, which also says where it lies; default ``model``.
+    """
+    own = isinstance(model, str) and (model.endswith(".py") or ":" in model)
+    return f" --model {shlex.quote(named or model)}" if own else ""

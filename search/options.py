@@ -198,3 +198,16 @@ def command(
     if measured:
         words += ["--measure", f"COMMAND {FILE}"]
     return shown(shlex.join(words), 4000)
+
+
+def go_on_with(options: Options) -> str:
+    """The command by which a user goes on with a sweep of these ``options``."""
+    return command(
+        "resume",
+        options.name,
+        options.store,
+        tracking_uri=options.tracking_uri,
+        address=options.address,
+        own_model=options.own_model,
+        measured=options.device is not None,
+    )

@@ -42,6 +42,8 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 """Of the fronts and teachers of sweeps over each other."""
 MOST_WHISKERS = 80
 """Of more students on a front intervals would be one blot."""
+MOST_ENTRIES = 12
+"""Groups that a legend names one by one; of more, those off the front share an entry."""
 NEAREST = 0.04
 """Share of a quality's span that is shown at least behind the best of the front."""
 
@@ -140,6 +142,7 @@ def _axis(view: FrontView, axis: Axis, name: str, limits: tuple[float, float]) -
 def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> None:
     many = len(view.data) > MANY
     kind: Any = go.Scattergl if many else go.Scatter
+    aside = folded_groups(view)
     for order, group in enumerate(view.groups):
         rows, place = view.data[view.data["group"] == group], view.places.get(group, order)
         if rows.empty:
@@ -147,6 +150,7 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
         # What Plotly shows as a legend is HTML of a kind.
         name, symbol, colour = html.escape(group, quote=False), symbol_of(place), colour_of(place, theme)
         finished = rows["state"] == "finished"
+        entry = str(len(view.groups) if group in aside else order)
         kinds = (~finished, finished & ~rows["front"], finished & rows["front"])
         looks = ((False, True), (False, False), (True, False))
         for those, (on_front, ended) in zip(kinds, looks, strict=True):
@@ -159,7 +163,7 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
                     y=part["y"].to_numpy(dtype=np.float32),
                     mode="markers",
                     name=name,
-                    legendgroup=str(order),
+                    legendgroup=entry,
                     showlegend=False,
                     hovertext=None if part["hover"].isna().all() else part["hover"].to_numpy(dtype=object),
                     hovertemplate=template_of(view, group),
@@ -176,15 +180,27 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
                     },
                 )
             )
+        if group in aside:
+            continue
         # A mark of its own, so that the legend shows every group in full colour.
         figure.add_scatter(
             x=[None],
             y=[None],
             mode="markers",
             name=name,
-            legendgroup=str(order),
+            legendgroup=entry,
             legendrank=_rank(rows, order),
             marker={"color": colour, "symbol": symbol, "size": 11},
+        )
+    if aside:
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=f"{len(aside)} others, not on the front",
+            legendgroup=str(len(view.groups)),
+            legendrank=1900,
+            marker={"color": theme.soft, "symbol": "circle", "size": 9},
         )
     if (view.data["state"] != "finished").any():
         figure.add_scatter(
@@ -195,6 +211,16 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
             legendrank=1999,
             marker={"color": theme.soft, "symbol": "circle-open", "size": 9, "line": {"width": 1.3}},
         )
+
+
+def folded_groups(view: FrontView) -> frozenset[str]:
+    """Of many groups those without a member on the front: the legend has one entry for all of them.
+
+    A mark that is pointed at still says its own group.
+    """
+    shown = set(view.data["group"])
+    on_front = set(view.data.loc[view.data["front"], "group"])
+    return frozenset(shown - on_front if on_front and len(shown) > MOST_ENTRIES else ())
 
 
 def _rank(rows: pd.DataFrame, order: int) -> int:

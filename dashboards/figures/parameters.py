@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.axes import Axis
-from dashboards.figures.parts import empty, styled
+from dashboards.figures.parts import empty, round_ticks, styled
 from dashboards.text import number
 from dashboards.theme import LIGHT, Theme, colour_scale
 
@@ -20,6 +20,7 @@ NONE = "none"
 MOST_SLICE = 3000
 MOST_LINES = 2000
 CELLS = 8
+MOST_TICKS = 6
 
 
 def parameter_label(name: str) -> str:
@@ -247,7 +248,13 @@ def contour_figure(
 
 
 def _is_text(column: pd.Series[Any]) -> bool:
-    return column.dtype != "float64" or column.nunique() <= 8
+    """Whether values are choices: words, and few whole numbers, of which each may be named.
+
+    Other numbers stand where they are on a scale: side by side they would look equally far apart.
+    """
+    if column.dtype != "float64":
+        return True
+    return column.nunique() <= 8 and bool((column.dropna() % 1 == 0).all())
 
 
 def _labels(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -281,17 +288,30 @@ def _scale(column: pd.Series[float]) -> tuple[bool, pd.Series[float], float]:
 
 
 def _ticks(column: pd.Series[float]) -> dict[str, Any]:
-    """Ticks of :func:`_scale`: five round numbers, and none where trials have none."""
-    log, shown, aside = _scale(column)
-    known = shown[column.notna()]
-    places = np.linspace(known.min(), known.max(), 5)
-    ticks = [float(f"{10**place if log else place:.2g}") for place in places]
+    """Ticks of :func:`_scale`: round numbers, and none where trials have none."""
+    log, _, aside = _scale(column)
+    low, high = float(column.min()), float(column.max())
+    ticks = (
+        [tick for tick in round_ticks([low, high]) if low <= tick <= high]
+        if log
+        else round_numbers(low, high)
+    )
     at = [math.log10(tick) if log else tick for tick in ticks]
     missing = bool(column.isna().any())
     return {
         "tickvals": [*([aside] if missing else []), *at],
         "ticktext": [*([NONE] if missing else []), *(number(tick) for tick in ticks)],
     }
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """At most six round numbers from ``low`` to ``high``, equally far apart."""
+    power = math.floor(math.log10((high - low) or 1.0)) - 1
+    for step in (factor * 10.0 ** (power + more) for more in range(3) for factor in (1, 2, 5)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < MOST_TICKS:
+            break
+    return [float(f"{step * place:.12g}") for place in range(first, last + 1)]
 
 
 def _places(column: pd.Series[Any]) -> tuple[list[str], np.ndarray[Any, np.dtype[np.float64]]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import textwrap
 from typing import Any, NamedTuple
 
 from dash import Dash, Input, Output, State, dcc, html
@@ -48,6 +50,8 @@ from trainables.metrics import Quality
 from trainables.predictions import Answers
 
 PATH, TITLE = "/pair", "Two students"
+LONGEST_SETTING = 300
+"""Letters of a setting of a recipe; the words of a longer one are left out at its end."""
 _RUN = re.compile(r"[0-9a-f]{32}")
 _Apart = dict[str, Interval | None]
 """By split where the difference of two qualities lies, if that is known."""
@@ -220,30 +224,44 @@ def _recipes(live: Live, left: _Side, right: _Side) -> Any:
 
 
 def _different(one: Any, other: Any, name: str = "") -> list[tuple[str, str, str]]:
-    """The settings of two recipes that differ, by the places that they have there."""
+    """The settings of two recipes that differ, by the places that they have there.
+
+    Of two lists, such as the phases of trainings, what one has more is beside nothing.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
         keys = dict.fromkeys((*one, *other))
         found = (_different(one.get(k), other.get(k), f"{name}.{k}" if name else str(k)) for k in keys)
         return [row for rows in found for row in rows]
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        pairs = enumerate(zip(one, other, strict=True))
+    if isinstance(one, list) and isinstance(other, list) and (len(one) == len(other) or _parts(one, other)):
+        pairs = enumerate(itertools.zip_longest(one, other))
         return [row for place, (a, b) in pairs for row in _different(a, b, f"{name}.{place}")]
     if one == other:
         return []
     return [(name, _short(one), _short(other))]
 
 
+def _parts(*lists: list[Any]) -> bool:
+    """Whether lists hold parts of recipes, such as phases, that have settings of their own."""
+    plain = (each and all(isinstance(p, dict) and p.get("type") != "Recipe" for p in each) for each in lists)
+    return all(plain)
+
+
 def _short(value: Any) -> str:
     if value is None:
         return "\N{EN DASH}"
     if isinstance(value, dict) and value.get("type") == "Recipe":  # of a student that was trained along
-        return str(value.get("method"))[:300]
+        return _cut(str(value.get("method")))
     if isinstance(value, dict):
         inner = ", ".join(f"{k} {_short(v)}" for k, v in value.items() if k != "type")
-        return f"{value.get('type', '')} {inner}".strip()[:300]
+        return _cut(f"{value.get('type', '')} {inner}".strip())
     if isinstance(value, list):
-        return (", ".join(map(_short, value)) or "none")[:300]
-    return str(value)[:300]
+        return _cut(", ".join(map(_short, value)) or "none")
+    return _cut(str(value))
+
+
+def _cut(text: str) -> str:
+    """``text`` whole, or its first words and a mark that there were more."""
+    return textwrap.shorten(text, LONGEST_SETTING, placeholder=" \N{HORIZONTAL ELLIPSIS}")
 
 
 def _tensors(live: Live, left: _Side, right: _Side) -> Any:

@@ -201,7 +201,7 @@ def reasons_of(trials: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
 
 
 def _ranged(reasons: pd.Series[str]) -> str:
-    """Reasons of one kind as one: each number that differs is the range of it, such as ``2 to 5``."""
+    """Reasons of one kind as one: each number that differs is the range of it, such as ``2-5``."""
     texts = list(reasons.unique())
     if len(texts) == 1:
         return str(texts[0])
@@ -212,14 +212,16 @@ def _ranged(reasons: pd.Series[str]) -> str:
 
 
 def _range(figures: list[str]) -> str:
+    """The least and the most of ``figures``, of which ``none`` is 0 beside others."""
     if len(figures) == 1:
         return figures[0]
-    numbers = {text: float(text.replace(",", "")) for text in figures if text != "none"}
-    none = "none, or " if "none" in figures else ""
-    if not numbers:
-        return figures[0]
-    low, high = min(numbers, key=lambda t: numbers[t]), max(numbers, key=lambda t: numbers[t])
-    return f"{none}{low}" if low == high else f"{none}{low} to {high}"
+    numbers = {"0" if text == "none" else text: _number(text) for text in figures}
+    ends = min(numbers, key=lambda t: numbers[t]), max(numbers, key=lambda t: numbers[t])
+    return "\N{EN DASH}".join(dict.fromkeys(ends))
+
+
+def _number(text: str) -> float:
+    return 0.0 if text == "none" else float(text.replace(",", ""))
 
 
 def _reasons(trials: pd.DataFrame) -> Any:

@@ -10,13 +10,14 @@ from dash import Dash, Input, Output, State, dcc, html
 from pydantic import Field
 
 from dashboards.address import Asked, asked, number_in
+from dashboards.answer import answer_of, no_answer
 from dashboards.callbacks import Count, Text
 from dashboards.live import Live
 from dashboards.pages.common import SWEEP, URL, VERSION, aria, command
-from dashboards.text import milliseconds, missing, size, told
+from dashboards.text import told
 from dashboards.where import where
 from search.objectives.budget import Budget
-from search.objectives.choosing import Choice, choose, first_budget, limits_in_words, why_this
+from search.objectives.choosing import Choice, choose, first_budget
 from search.objectives.costs import PACKED
 from search.store.store import StoreError
 from search.store.sweep import Sweep
@@ -162,37 +163,26 @@ def values_of(
 
 
 def _told(live: Live, sweep: Sweep, choice: Choice, budget: Budget) -> list[Any]:
-    student, quality = choice.student, sweep.quality
-    if student is None:
-        asked_for = limits_in_words(budget, quality)
-        return [html.P(f"{choice.none} Asked of {sweep.name}: {asked_for}.", className="none")]
-    run_id, each = str(student["run_id"]), choice.told
-    assert each is not None
-    lost = each.lost_text()
-    facts = [
-        (f"{each.split.capitalize()} {quality.label}", each.value_text()),
-        ("Lost to the teacher", lost),
-        ("Latency", "" if missing(student["latency_ms"]) else f"{milliseconds(student['latency_ms'])} ms"),
-        ("Memory", size(student["ram_bytes"])),
-        ("In ONNX", size(student["onnx_bytes"])),
-    ]
+    answer = answer_of(sweep, choice, budget, where(live.store))
+    if answer is None:
+        return [html.P(no_answer(sweep, choice, budget), className="none")]
     return [
         html.Div(
             [
-                html.Span(size(student["packed_bytes"]), className="value"),
-                dcc.Link(str(student["name"]), href=f"/trial/{run_id}", className="name"),
+                html.Span(answer.size, className="value"),
+                dcc.Link(answer.name, href=f"/trial/{answer.run_id}", className="name"),
             ],
             className="answer",
         ),
         html.Dl(
-            [part for name, text in facts if text for part in (html.Dt(name), html.Dd(text))],
+            [part for name, text in answer.facts for part in (html.Dt(name), html.Dd(text))],
             className="facts",
         ),
-        html.P(why_this(choice, quality, budget), className="caption"),
+        html.P(answer.why, className="caption"),
         html.Div(
             [
-                html.A("Download", href=f"/student/{run_id}.rdz", className="button", download=""),
-                command(f"rayduce export {run_id[:8]} student.rdz{where(live.store)}"),
+                html.A("Download", href=f"/student/{answer.run_id}.rdz", className="button", download=""),
+                command(answer.command),
             ],
             className="take",
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from typing import Any
 
 import pandas as pd
@@ -47,7 +46,7 @@ from dashboards.text import (
     told,
 )
 from dashboards.theme import Theme, theme_of
-from dashboards.where import where
+from dashboards.where import own_code, where
 from search.objectives.certainty import SPLITS
 from search.objectives.on_split import SURE, no_interval, on_split, reported
 from search.store.store import StoreError
@@ -262,6 +261,7 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
             command(f"rayduce export {run_id} student.rdz{where(live.store)}"),
             command(f"rayduce export {run_id} student.onnx{own_code(row['model'])}{where(live.store)}"),
             command(f"rayduce evaluate student.rdz{own_code(row['model'])}"),
+            *_where_own_code_is(row["model"]),
         ]
     link = _mlflow(live, sweep, run_id)
     left = panel("What it is", listed)
@@ -299,10 +299,12 @@ def _words(row: dict[Any, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def own_code(model: Any) -> str:
-    """What a command must be told of a student of the user's own code: its file or class."""
-    own = not missing(model) and (str(model).endswith(".py") or ":" in str(model))
-    return f" --model {shlex.quote(str(model))}" if own else ""
+def _where_own_code_is(model: Any) -> list[Any]:
+    """What the commands cannot say: nobody keeps where a user's code lies."""
+    if not own_code(model):
+        return []
+    place = "in its folder" if str(model).endswith(".py") else "where it can be imported"
+    return [html.P(f"Those that name {model} are typed {place}, or are given its path.", className="caption")]
 
 
 def _trial(name: Any) -> str:

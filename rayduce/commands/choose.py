@@ -11,13 +11,19 @@ from rayduce.commands.console import escaped, out, print_json, problems, tell, w
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
 from rayduce.commands.limits import LimitOptions
+from rayduce.commands.offer import say_command
 from rayduce.commands.results import LONGEST_NAME, where_store_is
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from search.objectives.choosing import Choice
     from search.store.sweep import Sweep
 
 commands = typer.Typer()
+
+INDENT = (0, 0, 0, 2)
+"""Of what is told of a student, in lines and columns: above, right, below, left."""
 
 
 @commands.command(
@@ -57,15 +63,13 @@ def choose(
     if as_json:
         print_json(_as_json(choice, found, limits))
     elif choice.student is None:
-        out.print(
-            whole_line(f"{choice.none} Asked of {found.name}: {limits}."), highlight=False, soft_wrap=True
-        )
+        out.print(whole_line(f"{choice.none} Asked of {found.name}: {limits}."), highlight=False)
     else:
         for line in _lines(choice, found, why_this(choice, found.quality, budget)):
-            out.print(line, highlight=False, soft_wrap=True)
+            out.print(line, highlight=False)
         where = where_store_is(store, tracking_uri)
-        command = f"rayduce export {choice.student['run_id'][:8]} student.rdz{where}"
-        out.print(f"Take it away with: {whole_line(command)}", highlight=False, soft_wrap=True)
+        out.print("Take it away with:", style="dim", highlight=False)
+        say_command(f"rayduce export {choice.student['run_id'][:8]} student.rdz{where}")
     if choice.student is None:
         raise typer.Exit(1)
 
@@ -82,8 +86,10 @@ def _check(found: Sweep, limits: Any) -> None:
             raise Problem(f"{escaped(option_of(name), 80)} cannot be used: {error}.") from error
 
 
-def _lines(choice: Choice, found: Sweep, why: str) -> list[str]:
-    """What is said of a choice, a line for each thing, none of which a narrow terminal cuts."""
+def _lines(choice: Choice, found: Sweep, why: str) -> list[RenderableType]:
+    """What is said of a choice, a paragraph for each thing, which a narrow terminal breaks between words."""
+    from rich.padding import Padding
+
     from search.objectives.costs import costs_named, show_cost
 
     student, quality = choice.student, found.quality
@@ -94,15 +100,15 @@ def _lines(choice: Choice, found: Sweep, why: str) -> list[str]:
         for metric in costs_named(quality, shown)
         if student[metric.name] is not None
     ]
-    lines = [
+    lines: list[RenderableType] = [
         f"[bold]{escaped(student['run_id'][:8])}  {escaped(student['name'], LONGEST_NAME)}[/]",
-        f"  {escaped(', '.join(costs), 400)}",
+        Padding(escaped(", ".join(costs), 400), INDENT),
     ]
     splits = dict.fromkeys((choice.told, choice.chosen))
     for each in splits:
         lost = each.lost_text()
         text = f"{each.split} {quality.label} {each.value_text()}" + (f", loses {lost}" if lost else "")
-        lines.append(f"  {escaped(text, 400)}")
+        lines.append(Padding(escaped(text, 400), INDENT))
     lines.append(f"[dim]{escaped(why, 600)}[/]")
     return lines
 

@@ -21,6 +21,7 @@ from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
 from rayduce.commands.limits import LimitOptions, SizeOf, objectives_of
 from rayduce.commands.outputs import check_outputs, write_outputs
+from rayduce.commands.results import quoted
 from rayduce.commands.running import run
 from rayduce.commands.sweep import named
 from search.problem import Problem
@@ -144,8 +145,8 @@ def _contents(
             f"test split, {show_bytes(teacher['packed_bytes'])} in full precision. Limits: "
             f"{options.budget.text(quality)}.",
             *([f"{MARK_NAME}: {plain(told)}."] if (told := outcome.mark.text(quality)) else []),
-            f"Measured again from the file: `rayduce evaluate {target.name} --model {job.name}`. As ONNX: "
-            f"`rayduce export {target.name} student.onnx --model {job.name}`.",
+            f"Measured again from the file: `rayduce evaluate {quoted(target)} --model {quoted(job)}`. "
+            f"As ONNX: `rayduce export {quoted(target)} student.onnx --model {quoted(job)}`.",
         ]
     )
     return record.packed_file.read_bytes(), f"{report}\n".encode()

@@ -24,6 +24,7 @@ from rayduce.commands.console import (
     whole_line,
 )
 from rayduce.commands.help import Command
+from rayduce.commands.offer import offered, say_offer
 from rayduce.commands.results import front_rows, front_table, mark_line, table_notes, where_store_is
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ def front(
     elif missing:
         out.print(whole_line(missing), highlight=False)
     else:
-        _print(rows, found, where_store_is(store, tracking_uri))
+        with problems():
+            offer = offered(opened, found, rows)
+        _print(rows, found, offer, where_store_is(store, tracking_uri))
 
 
-def _print(rows: list[dict[str, Any]], found: Sweep, where: str) -> None:
+def _print(rows: list[dict[str, Any]], found: Sweep, offer: tuple[dict[str, Any], str], where: str) -> None:
     """The table of a front, what its numbers mean, and how a student is taken away."""
     title = f"Front of {escaped(found.name)}"
     table = front_table(rows, found.quality, title, out.width, found.asked, found.teacher)
@@ -98,10 +101,4 @@ def _print(rows: list[dict[str, Any]], found: Sweep, where: str) -> None:
         )
     for metric, signature in sorted(found.signatures.items()):
         out.print(f"{escaped(metric)}: {escaped(signature)}", style="dim", highlight=False)
-    best = escaped(rows[-1]["run_id"][:8])
-    out.print(
-        f"Take one away with: rayduce export {best} student.rdz{whole_line(where)}",
-        style="dim",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say_offer(*offer, "student.rdz", where)

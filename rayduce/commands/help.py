@@ -25,11 +25,20 @@ class Command(TyperCommand):
     """A command whose help leaves out the type that Typer writes behind each argument, such as ``<str>``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line; who gives a number of the search as an option is told how it is given."""
+        """Read the command line.
+
+        A value that is refused is told, and who gives a number of the search as an option is told how it is
+        given.
+        """
         searches = {"--fix", "--range"} <= {name for each in self.params for name in each.opts}
         try:
             return super().parse_args(ctx, args)
         except _UsageError as error:
+            refused: list[Any] = getattr(
+                error.__cause__, "errors", list
+            )()  # of pydantic, by which Typer checks values
+            if refused and (value := repr(refused[0]["input"])) not in error.message:
+                error.message = f"{error.message.partition(', unable to parse')[0]}, got {value}"
             name = getattr(error, "option_name", "").lstrip("-").replace("-", "_")
             if searches and name and hasattr(error, "possibilities"):  # there is no such option
                 error.message += (

@@ -99,7 +99,9 @@ class LimitOptions:
         """Of each limit: the metric, the option, and the number."""
         sizes = {"packed_bytes": ("--max-bytes", self.max_bytes), "ram_bytes": ("--max-ram", self.max_ram)}
         said: list[tuple[str, str, float]] = [
-            (name, option, parse_bytes(text)) for name, (option, text) in sizes.items() if text is not None
+            (name, option, size_of_option(option, text))
+            for name, (option, text) in sizes.items()
+            if text is not None
         ]
         if self.max_latency_ms is not None:
             said.append(("latency_ms", "--max-latency-ms", _above_0("--max-latency-ms", self.max_latency_ms)))
@@ -118,7 +120,15 @@ def _limit(text: str) -> tuple[str, str, float]:
     except ValueError:
         if not name.endswith("_bytes"):
             raise Problem(f"{option} must be a number, got {value!r}.") from None
-        return name, option, parse_bytes(value)
+        return name, option, size_of_option(option, value)
+
+
+def size_of_option(option: str, text: str) -> int:
+    """The bytes that an option was given as text; what is wrong with them is said with its name."""
+    try:
+        return parse_bytes(text)
+    except Problem as error:
+        raise Problem(f"{option}: {error}") from None
 
 
 def _above_0(option: str, value: float) -> float:

@@ -38,8 +38,7 @@ class Column:
 def fitting(columns: Sequence[Column], names: Sequence[str], width: int) -> list[Column]:
     """Those of ``columns`` for which a terminal of so many columns has room, beside a column of ``names``."""
     kept = list(columns)
-    least = min(max(map(len, names), default=0), LEAST_NAME)
-    while sum(each.width + GAP for each in kept) + least > width:
+    while _width(kept, names) > width:
         going = [each for each in kept if each.goes]
         if not going:
             break
@@ -47,10 +46,16 @@ def fitting(columns: Sequence[Column], names: Sequence[str], width: int) -> list
     return kept
 
 
+def _width(columns: Sequence[Column], names: Sequence[str]) -> int:
+    """Columns of a terminal that so many ``columns`` need, beside one of ``names``."""
+    least = min(max(map(len, names), default=0), LEAST_NAME)
+    return sum(each.width + GAP for each in columns) + least
+
+
 def table_of(title: str, first: Column, names: Column, columns: Sequence[Column], width: int) -> Table:
     """A table without lines: ``first``, ``names``, which may fold, and as many ``columns`` as fit.
 
-    A column that may go does so if no row has a number there.
+    A column that may go does so if no row has a number there; those there was no room for are told below.
 
     Args:
         title: above it, with the console's markup.
@@ -68,6 +73,10 @@ def table_of(title: str, first: Column, names: Column, columns: Sequence[Column]
     table.add_column(names.head, overflow="fold")
     for each in kept:
         table.add_column(each.head, justify="right", no_wrap=True)
+    if out_of_room := [each.head.replace("\n", " ") for each in told if each not in kept]:
+        needed = first.width + GAP + _width(told, names.cells)
+        table.caption = f"No room for {', '.join(out_of_room)}: see all in {needed} columns, or by | cat."
+        table.caption_justify = "left"
     for row, name in enumerate(names.cells):
         table.add_row(first.cells[row], folded(name, room), *(each.cells[row] for each in kept))
     return table

@@ -18,6 +18,7 @@ from rayduce.commands.console import (
     out,
     whole_line,
 )
+from rayduce.commands.offer import offered, say_command, say_offer
 from rayduce.commands.results import (
     front_rows,
     front_table,
@@ -42,9 +43,10 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
         typer.Exit: it was stopped, or no student has finished.
     """
     from rayduce.commands.display import Display
+    from search.options import go_on_with
     from search.store.store import open_store
     from search.sweeps.ray_watch import RayDied
-    from search.sweeps.sweep import go_on_with, run_sweep
+    from search.sweeps.sweep import run_sweep
 
     store, name = options.store, options.name
     started = time.monotonic()
@@ -72,14 +74,13 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
     out.print(
         front_table(rows, found.quality, "Front, smallest first", out.width, found.asked, found.teacher)
     )
-    place = where_store_is(store, options.tracking_uri, ", with")
-    out.print(
-        f"The page: {whole_line(opened.artifact_location(found.run_id, 'front.html'))}\n"
-        f"Next{whole_line(place)}: rayduce front, rayduce inspect, "
-        "rayduce export RUN student.onnx, rayduce dashboard, rayduce mlflow",
-        highlight=False,
-        style="dim",
-    )
+    where = where_store_is(store, options.tracking_uri)
+    page = opened.artifact_location(found.run_id, "front.html")
+    out.print(f"The page: {whole_line(page)}", style="dim", highlight=False, soft_wrap=True)
+    say_offer(*offered(opened, found, rows), "student.onnx", where, options.own_model)
+    out.print("Look further:", style="dim", highlight=False)
+    for what in (f"front {name}", f"choose {name}", "dashboard", "mlflow"):
+        say_command(f"rayduce {what}{where}")
     return outcome
 
 
@@ -133,8 +134,7 @@ def _print_outcome(outcome: Outcome, options: Options, took: str) -> None:
     if pruned:
         out.print(
             f"  {count(pruned, 'more student')} ended early, {'over a limit or ' if within else ''}"
-            "with no prospect of the front; "
-            "rayduce mlflow shows why, trial by trial.",
+            "with no prospect of the front.",
             style="dim",
             highlight=False,
         )

@@ -37,6 +37,7 @@ from rayduce.commands.console import (
 from rayduce.commands.contents_table import contents_table
 from rayduce.commands.data_options import DataDir
 from rayduce.commands.help import Command
+from rayduce.commands.results import where_store_is
 from search.problem import Problem
 from trainables.exporting.formats import FORMATS
 from trainables.metrics import quality_of
@@ -74,7 +75,7 @@ def _either(names: Iterable[str]) -> str:
     cls=Command,
     short_help="Measure a student from its file, or a network as it is.",
     epilog="Examples:\n\n  rayduce evaluate student.rdz\n\n"
-    "  rayduce evaluate models:/rayduce-digits@smallest-within-1-point\n\n"
+    "  rayduce evaluate models:/rayduce-digits@measured-within-1-point\n\n"
     "  rayduce evaluate student.rdz --data photos --json\n\n"
     "  rayduce evaluate net.py\n\n"
     "  rayduce evaluate student.rdz --model net.py",
@@ -175,7 +176,7 @@ def translate(
     cls=Command,
     short_help="Write a student to OUT: packed file, ONNX and others.",
     epilog="Examples:\n\n  rayduce export 4f0c81aa student.rdz\n\n"
-    "  rayduce export models:/rayduce-digits@smallest-within-1-point student.rdz\n\n"
+    "  rayduce export models:/rayduce-digits@measured-within-1-point student.rdz\n\n"
     "  rayduce export student.rdz student.onnx\n\n"
     "  rayduce export student.rdz student.pte\n\n"
     "  rayduce export student.rdz weights.safetensors",
@@ -303,20 +304,22 @@ def _packed(source: str, store: Path, tracking_uri: str | None, *, within_budget
     if Path(source).is_file() or (source and Path(source).exists() and not named):
         return read_file(Path(source))
     if not named:
-        raise Problem(f"{source!r} is neither a file nor a run id; `rayduce front` lists run ids.")
+        front = f"rayduce front{where_store_is(store, tracking_uri)}"
+        raise Problem(f"{source!r} is neither a file nor a run id; `{front}` lists run ids.")
     opened = open_store(store, tracking_uri, tell)
     run_id = opened.registered(source) if ":" in source else opened.complete(source)
     if within_budget:
-        _check_within_budget(opened, run_id)
+        _check_within_budget(opened, run_id, where_store_is(store, tracking_uri))
     return opened.download(run_id, "student.rdz")
 
 
-def _check_within_budget(opened: Store, run_id: str) -> None:
+def _check_within_budget(opened: Store, run_id: str, where: str) -> None:
     row = opened.find_run(run_id)
     if over := opened.sweep(row["sweep"]).over_budget(row):
         raise Problem(
             f"The student {run_id[:8]} is over the budget of its sweep {row['sweep']}: {over}; "
-            "`rayduce front` lists those within it, --force exports this one nevertheless."
+            f"`rayduce front {row['sweep']}{where}` lists those within it, --force exports this one "
+            "nevertheless."
         )
 
 

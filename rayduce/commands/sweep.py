@@ -34,15 +34,14 @@ from rayduce.commands.data_options import DataDir, DataOptions, WeightsFile
 from rayduce.commands.device import DeviceName, Measure, MeasureTimeout
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import SAMPLERS, Command
-from rayduce.commands.limits import LimitOptions, Minimized, SizeOf, objectives_of
-from rayduce.commands.results import quoted
+from rayduce.commands.limits import LimitOptions, Minimized, SizeOf, objectives_of, size_of_option
+from rayduce.commands.results import where_store_is
 from rayduce.commands.running import page_of, run
 from rayduce.commands.space_options import SpaceOptions
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import DEFAULT
 from search.sampling.names import check_name as check_sampler
-from search.units import parse_bytes
 
 if TYPE_CHECKING:
     from search.sweeps.resume import Earlier
@@ -150,7 +149,7 @@ def sweep(
             **objectives_of(size_of, minimize),
             **measuring(measure, device, measure_timeout),
             **space.wishes(),
-            "phase_bytes": 0 if phase_bytes == "0" else parse_bytes(phase_bytes),
+            "phase_bytes": 0 if phase_bytes == "0" else size_of_option("--phase-bytes", phase_bytes),
         }
         about = given.about()
         own_code = code_option(study, model, given.network)
@@ -215,7 +214,7 @@ def resume(
     with problems():
         found = find_sweep(store, checked_name(name))
         if found.finished and found.has_arrived(tracking_uri):
-            said = f"The sweep {name} has finished: rayduce front {name} --store {quoted(store)}"
+            said = f"The sweep {name} has finished: rayduce front {name}{where_store_is(store, tracking_uri)}"
             out.print(whole_line(said), highlight=False, soft_wrap=True)
             return
         uri = found.tracking_uri("resume", tracking_uri)

@@ -15,7 +15,7 @@ DROPS = (("half-a-point", 0.5), ("1-point", 1.0), ("2-points", 2.0), ("5-points"
 """How many points of validation quality a student may lose to the teacher, in words and as a number."""
 
 ALIASES = frozenset(
-    {"smallest", "best", *(f"{how}-within-{words}" for how in ("smallest", "surely") for words, _ in DROPS)}
+    {"smallest", "best", *(f"{how}-within-{words}" for how in ("measured", "surely") for words, _ in DROPS)}
 )
 """All there are."""
 
@@ -47,9 +47,10 @@ def aliases(
 ) -> dict[str, str]:
     """Alias -> trial id: the students that people ask for by name.
 
-    ``smallest-within-<drop>`` is the smallest file that loses at most that many points of validation quality
+    ``measured-within-<drop>`` is the smallest file that loses at most that many points of validation quality
     to the teacher. That is what was measured, and the smallest of many is the luckier the more there were:
-    ``surely-within-<drop>`` is the smallest of which the 95 % interval of what it loses, on the same samples,
+    ``surely-within-<drop>``, which is what ``rayduce choose`` answers where there is one, is the smallest of
+    which the 95 % interval of what it loses, on the same samples,
     stays within. ``smallest`` is the smallest of all, ``best`` the one of the best quality, the smaller of
     two. An alias that no student earns is left out.
 
@@ -67,7 +68,7 @@ def aliases(
     best = max(by_size, key=lambda each: (quality.gain(each.quality), -each.size))
     found["best"] = best.trial_id
     for words, drop in DROPS:
-        for how, place in (("smallest", 0), ("surely", 1)):
+        for how, place in (("measured", 0), ("surely", 1)):
             lost = ((each.trial_id, each.lost(quality, teacher_validation)[place]) for each in by_size)
             within = (key for key, points in lost if math.isfinite(points) and points <= drop)
             if (first := next(within, None)) is not None:

@@ -102,6 +102,14 @@ def limits_in_words(budget: Budget, quality: Quality) -> str:
     return f"at most {words}" if costs or lost else words
 
 
+def in_short(choice: Choice, quality: Quality, budget: Budget) -> str:
+    """Why it is this student, in a clause: ``the smallest of at most 1 point lost, 95 % sure``."""
+    limits = limits_in_words(budget, quality)
+    if budget.max_drop is None:
+        return f"the best of {limits}"
+    return f"the smallest of {limits}, {f'{SURE} sure' if choice.sure else 'as measured'}"
+
+
 def why_this(choice: Choice, quality: Quality, budget: Budget) -> str:
     """Why it is this student, and how far that can be relied on.
 

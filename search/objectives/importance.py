@@ -20,10 +20,13 @@ TREES, DEPTH = 10, 6
 def free(parameters: pd.DataFrame) -> pd.DataFrame:
     """The columns that are choices of their own.
 
-    Left out are constants, columns that say the same of every trial as an earlier one, and what follows from
-    the column ``method`` alone: of these the method is told.
+    Left out are seeds, by which nobody chooses, constants, columns that say the same of every trial as an
+    earlier one, and what follows from the column ``method`` alone: of these the method is told.
     """
-    names = sorted(map(str, parameters), key=lambda name: (name != "method", name))
+    names = sorted(
+        (name for name in map(str, parameters) if name.rpartition(".")[2] != "seed"),
+        key=lambda name: (name != "method", name),
+    )
     codes = {
         name: tuple(map(int, pd.factorize(parameters[name], use_na_sentinel=False)[0])) for name in names
     }

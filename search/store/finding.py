@@ -32,7 +32,7 @@ def find_run(client: MlflowClient, run_id: str, *kinds: str) -> Run:
         UnknownRun: there is none, or of another kind.
         StoreError: the store cannot be read.
     """
-    missing = UnknownRun(f"The store has no trial with the run id {run_id!r}; `rayduce front` lists them.")
+    missing = UnknownRun(f"The store has no trial with the run id {run_id!r}; its fronts list them.")
     if not _RUN_ID.fullmatch(run_id):
         raise missing
     from mlflow.exceptions import MlflowException
@@ -61,7 +61,7 @@ def complete_run_id(client: MlflowClient, prefix: str) -> str:
     found = [run for run in found if run.data.tags.get(KIND_TAG) in ("trial", "sweep")]
     if len(found) != 1:
         what = "no run" if not found else f"{len(found)} runs"
-        raise UnknownRun(f"The store has {what} whose id begins with {prefix}; `rayduce front` lists ids.")
+        raise UnknownRun(f"The store has {what} whose id begins with {prefix}; its fronts list ids.")
     return str(found[0].info.run_id)
 
 
@@ -81,7 +81,7 @@ def registered_run_id(client: MlflowClient, uri: str) -> str:
     if match is None:
         raise StoreError(
             f"{uri!r} names no registered student; write models:/rayduce-STUDY@ALIAS, such as "
-            "models:/rayduce-digits@smallest-within-1-point, or models:/rayduce-STUDY/VERSION."
+            "models:/rayduce-digits@measured-within-1-point, or models:/rayduce-STUDY/VERSION."
         )
     name, alias, version = match.groups()
     try:

@@ -14,7 +14,7 @@ import torch
 from search.clusters.cluster import check_reachable
 from search.log.folder import SweepFolder
 from search.objectives.yardstick import Yardstick
-from search.options import Options
+from search.options import Options, go_on_with
 from search.planning.compute import with_compute
 from search.planning.devices import meet
 from search.planning.limits import check_students
@@ -169,8 +169,8 @@ def read_request(study: Study, options: Options, reporter: Reporter, *, resume: 
     folder = SweepFolder(options.store, options.name)
     if not resume and (folder.log.exists() or folder.journal.exists() or folder.trials.exists()):
         raise SweepExists(
-            f"The store has a sweep named {options.name} already; go on with it by `rayduce resume "
-            f"{options.name}`, or choose another with --name."
+            f"The store has a sweep named {options.name} already; go on with it by "
+            f"`{go_on_with(options)}`, or choose another with --name."
         )
     earlier: list[Sweep] = []  # a name that is not there is told before anything is read
     if options.earlier:

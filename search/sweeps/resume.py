@@ -11,7 +11,7 @@ from typing import Any
 from search.log.event_log import read_log
 from search.log.events import Event
 from search.log.folder import PAGE_FILE, DeliveryMark, SweepFolder
-from search.options import Options, command
+from search.options import Options, command, go_on_with
 from search.problem import Problem
 from search.store.mlflow_client import METRIC_TAG, check_path, masked
 from search.store.store import own_database
@@ -70,6 +70,8 @@ class Earlier:
             return own_database(self.folder.store)
         if named is None or (given is None and masked(named) != kept):
             again = command(what, self.folder.name, self.folder.store, tracking_uri=kept)
+            if what == "resume":
+                again = go_on_with(self.options(str(kept)))
             raise Problem(
                 f"The sweep {self.folder.name} was tracked at {shown(str(kept))}, which only its log "
                 f"says: nothing is sent there unless you name it: {again}"
@@ -94,8 +96,8 @@ class Earlier:
         name = self.folder.name
         uri = self.tracking_uri("resume", tracking_uri)
         options = self.options(uri)
+        again = go_on_with(options)
         if address is None and options.address is not None:
-            again = command("resume", name, options.store, tracking_uri=uri, address=options.address)
             raise Problem(
                 f"The sweep {name} ran on the Ray cluster {options.address}, which only its log says: it is "
                 f"not joined unless you name it: {again}"
@@ -103,12 +105,11 @@ class Earlier:
         if _code(model) != _code(options.own_model):
             own = options.own_model
             raise Problem(
-                f"The students of {name} are of {own}: give --model {own}, so that it may be imported."
+                f"The students of {name} are of {own}, which is imported only if you name it: {again}"
                 if own
                 else f"The students of {name} are Rayduce's own; leave out --model."
             )
         if measured != (options.device is not None):
-            again = command("resume", name, options.store, measured=True)
             raise Problem(
                 f"The sweep {name} measures students on the device {options.device}, by a command that is "
                 f"kept nowhere: give it again: {again}"

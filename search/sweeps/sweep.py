@@ -14,7 +14,7 @@ from search.clusters.temporary import keep_torch_private, own_folder
 from search.log.event_log import Event
 from search.log.events import SWEEP
 from search.objectives.mark import RuntimeMark
-from search.options import Options, command
+from search.options import Options, go_on_with
 from search.planning.first_sizes import spread_sizes
 from search.planning.limits import fitting_points
 from search.reporter import Reporter
@@ -131,19 +131,6 @@ def run_sweep(
             )
             reporter.say("delivering to MLflow")
             return replace(outcome, undelivered=publish(tracker, options.name, report))
-
-
-def go_on_with(options: Options) -> str:
-    """The command by which a user goes on with a sweep of these ``options``."""
-    return command(
-        "resume",
-        options.name,
-        options.store,
-        tracking_uri=options.tracking_uri,
-        address=options.address,
-        own_model=options.own_model,
-        measured=options.device is not None,
-    )
 
 
 @dataclass(frozen=True)

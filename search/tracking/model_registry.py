@@ -22,8 +22,9 @@ MODEL_TAG = "rayduce.study"
 """Of a registered model: the study whose students it has, whatever name a user gave it."""
 ABOUT = (
     "Students that sweeps of this study found. A version is the files of a trial's run, student.rdz among "
-    "them; an alias names what the last sweep chose: `rayduce export models:/{name}@smallest-within-1-point "
-    "student.rdz`."
+    "them; an alias names what the last sweep chose: `rayduce export models:/{name}@measured-within-1-point "
+    "student.rdz`. What is measured-within loses no more on validation, as it was measured; what is "
+    "surely-within loses no more at the worse end of a 95 % interval, and is what `rayduce choose` answers."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -141,9 +142,10 @@ class SweepTracker:
         quality_of(tags[METRIC_TAG])  # what nobody could read is not written
         events = self.folder.events()
         if events and not resume:
+            place = shlex.quote(str(self.folder.store))
             raise SweepExists(
-                f"The store has a sweep named {self._sweep} already; go on with it by `rayduce resume "
-                f"{self._sweep}`, or choose another with --name."
+                f"The store has a sweep named {self._sweep} already; go on with it by "
+                f"`rayduce resume {self._sweep} --store {place}`, or choose another with --name."
             )
         for event in events:
             self._runs.hear(event)

@@ -227,8 +227,8 @@ def test_reasons_that_differ_in_numbers_are_one() -> None:
     states = ["pruned"] * 4 + ["failed", "stopped", "finished"]
     found = reasons_of(pd.DataFrame({"state": states, "reason": reasons}))
     assert [(state, reason, len(group)) for state, reason, group in found] == [
-        ("pruned", "after epoch 4 to 16, it is number 2 to 1,024 of 2 to 2.5", 2),
-        ("pruned", "its chance is 7 %: none, or 3 of 12", 2),
+        ("pruned", "after epoch 4\N{EN DASH}16, it is number 2\N{EN DASH}1,024 of 2\N{EN DASH}2.5", 2),
+        ("pruned", "its chance is 7 %: 0\N{EN DASH}3 of 12", 2),
         ("failed", "loss became nan in epoch 3", 1),
         ("stopped", "no reason was recorded", 1),
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from dashboards.marks import PLACES, places_of, symbol_of
 from dashboards.pages.parameters import sampled
 from dashboards.pages.progress import reasons_of
 from dashboards.report import front_html
+from dashboards.where import where
 from rayduce.commands.app import app as commands
 from search.objectives.importance import importance_spread
 from search.store.answers import answers_of, not_told_apart
@@ -111,6 +114,17 @@ def test_the_terminal_and_the_page_choose_the_same(client: FlaskClient, app: Das
     assert nothing.exit_code == 1 and "nearest" in nothing.stdout
     wrong = CliRunner().invoke(commands, [*here, "--max", "sparsity=1"])
     assert wrong.exit_code == 2 and "more of it is better" in wrong.stderr
+
+
+def test_the_page_without_a_server_ships_the_same(client: FlaskClient, app: Dash, store: Store) -> None:
+    page = front_html(store.trials("digits-1"), store.sweep("digits-1"), where(store))
+    panel = page.partition("<h2>What do I ship?</h2>")[2].partition("<h3>")[0]
+    said = html.unescape(" ".join(re.sub("<[^>]*>", " ", panel).split()))
+    assert said.removesuffix(" Copy") == " ".join(
+        shipped(client, app, drop=1.0).replace("Download", "").split()
+    )
+    rows = dict(re.findall('<tr><td class="text">(.*?)</td><td class="text name">(.*?)</td>', page))
+    assert rows["1 point"].endswith("00002") and rows["5 points"] != rows["1 point"]
 
 
 def test_the_figure_rings_it_and_has_whiskers(client: FlaskClient, app: Dash) -> None:
@@ -435,7 +449,11 @@ def test_reasons_of_one_kind_have_ranges() -> None:
         {"state": "pruned", "reason": "after epoch 5, it is number 4 of 12"},
     )
     [(state, reason, group)] = reasons_of(frame)
-    assert (state, reason, len(group)) == ("pruned", "after epoch 2 to 5, it is number 4 of 9 to 12", 2)
+    assert (state, reason, len(group)) == (
+        "pruned",
+        "after epoch 2\N{EN DASH}5, it is number 4 of 9\N{EN DASH}12",
+        2,
+    )
 
 
 def test_importance_has_a_spread_and_too_few_trials_say_nothing() -> None:

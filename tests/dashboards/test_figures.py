@@ -15,6 +15,7 @@ from dashboards.figures.compare import Side, compare
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_view import MANY, VIEW, FrontView, front_view, quality_range, staircase
 from dashboards.figures.labels import Labels
+from dashboards.figures.parameters import round_numbers
 from dashboards.figures.parts import round_ticks
 from dashboards.figures.progress import corner_of
 from dashboards.pages.parameters import _objectives
@@ -152,6 +153,26 @@ def test_members_of_the_front_stand_out() -> None:
     assert legend.showlegend is None
     assert (front.showlegend, dominated.showlegend) == (False, False)
     assert all(trace.customdata is None for trace in front_figure(view_of(FRONT), ids=False).data)
+
+
+def test_a_legend_of_many_methods_names_those_on_the_front_and_counts_the_others() -> None:
+    def named(methods: int) -> tuple[list[str], go.Figure]:
+        rows = [
+            {"packed_bytes": 1_000 + i, "validation_accuracy": 0.9, "front": i < 2, "method": f"method_{i}"}
+            for i in range(methods)
+        ]
+        figure = front_figure(view_of(trials(*rows)))
+        return [t.name for t in figure.data if t.x == (None,) and t.name.startswith(("Method", "1"))], figure
+
+    few, _ = named(12)
+    assert len(few) == 12
+    many, figure = named(15)
+    assert many == ["Method 0", "Method 1", "13 others, not on the front"]
+    [entry] = traces(figure, many[-1])
+    others = [trace for trace in figure.data if trace.name == "Method 9"]
+    assert others and {trace.legendgroup for trace in others} == {entry.legendgroup}, "a click hides them all"
+    assert all("Method 9" in trace.hovertemplate for trace in others), "a mark says its own"
+    assert traces(figure, "Method 1")[0].legendgroup != entry.legendgroup
 
 
 def test_the_front_is_a_staircase_to_the_right_edge() -> None:
@@ -465,3 +486,29 @@ def test_full_precision_that_loses_nothing_has_its_label_inside(scale: str) -> N
     # A laptop's plot is some 300 pixels tall; half the ring and a line of text take 24.
     assert ring.textposition.startswith("bottom") or 300 * room >= 24
     assert ring.cliponaxis is False
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.502, 1.0, [0.6, 0.7, 0.8, 0.9, 1.0]),
+        (0.11, 0.8, [0.2, 0.4, 0.6, 0.8]),
+        (-3.0, 7.0, [-2.0, 0.0, 2.0, 4.0, 6.0]),
+        (5.0, 5.0, [5.0]),
+        (12.0, 9_000.0, [2_000.0, 4_000.0, 6_000.0, 8_000.0]),
+    ],
+)
+def test_ticks_are_round_numbers_equally_far_apart(low: float, high: float, ticks: list[float]) -> None:
+    assert round_numbers(low, high) == pytest.approx(ticks)
+
+
+def test_numbers_stand_where_they_are_between_parallel_axes() -> None:
+    """Six depths as six choices would look equally far apart."""
+    depth = pd.Series([0.502, 0.509, 0.512, 0.548, 0.627, 1.0], name="origin.cut.depth")
+    frame = pd.DataFrame({"origin.cut.depth": depth, "bits": [1.0, 2.0, 3.0, 4.0, 8.0, 8.0]})
+    figure = figures.parallel_figure(frame, pd.Series([0.9] * 5 + [0.8]), quality_axis(ACCURACY))
+    by_label = {dimension.label: dimension for dimension in figure.data[0].dimensions}
+    cut = by_label["depth<br>(cut)"]
+    assert list(cut["values"]) == pytest.approx(depth.round(4).tolist())
+    assert [float(text) for text in cut.ticktext] == pytest.approx(list(cut.tickvals))
+    assert list(by_label["bits"].ticktext) == ["1", "2", "3", "4", "8"], "few whole numbers are choices"

@@ -79,3 +79,17 @@ def test_students_that_were_trained_along_are_named_by_their_method() -> None:
     rows = _different({"peers": [peer], "seed": 1}, {"peers": [peer, peer], "seed": 1})
     assert rows == [("peers", "mutual_learning", "mutual_learning, mutual_learning")]
     assert _different({"exempt": []}, {"exempt": ["out"]}) == [("exempt", "none", "out")]
+
+
+def test_a_training_of_more_phases_is_told_phase_by_phase_and_no_word_is_cut() -> None:
+    first = {"type": "Phase", "epochs": 3, "optimizer": {"type": "AdamW", "learning_rate": 0.01}}
+    rows = _different({"phases": [first]}, {"phases": [{**first, "epochs": 2}, first]})
+    assert rows == [
+        ("phases.0.epochs", "3", "2"),
+        ("phases.1", "\N{EN DASH}", "Phase epochs 3, optimizer AdamW learning_rate 0.01"),
+    ]
+    words = [f"word{i}" for i in range(100)]
+    [(_, _, told)] = _different({"exempt": []}, {"exempt": words})
+    *shown, end = told.split(" ")
+    assert end == "\N{HORIZONTAL ELLIPSIS}" and len(told) <= 300
+    assert [word.rstrip(",") for word in shown] == words[: len(shown)] and len(shown) > 30

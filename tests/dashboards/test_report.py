@@ -86,7 +86,43 @@ def test_the_table_holds_the_front_with_the_command_to_take_each() -> None:
     for i in (0, 1):
         assert f"rayduce export {i:032x} student.rdz" in seen.text
     assert f"{2:032x}" not in seen.text
-    assert [tag for tag, _ in seen.elements].count("tr") == 3
+    assert len(re.findall("<tr>", front_html(SHOWN, sweep()).partition("<h2>The front</h2>")[2])) == 3
+
+
+def shipping(page: str) -> str:
+    """The panel that says what to ship."""
+    return page.partition("<h2>What do I ship?</h2>")[2].partition("</section>")[0]
+
+
+def test_the_page_says_what_to_ship_within_the_limits_of_the_sweep() -> None:
+    text = Page(shipping(front_html(SHOWN, sweep(), " --store 'my store'"))).text
+    assert text.startswith("4 kB best Test accuracy 96.00 %")
+    assert "The smallest of at most 1 point lost, chosen on validation." in text
+    assert f"rayduce export {1:032x}"[:23] + " student.rdz --store 'my store' Copy" in text
+    small = sweep(params={"limits.packed_bytes": "2000"})
+    found = Page(shipping(front_html(SHOWN, small))).text
+    assert found.startswith("1 kB") and "The best of at most 2 kB packed size" in found
+    assert "The smallest for other losses, at most 2 kB packed size" in found
+    none = Page(shipping(front_html(SHOWN, sweep(params={"limits.packed_bytes": "500"})))).text
+    assert none.startswith("No student fits; the nearest is qd-4bit") and "at most 500 B packed size" in none
+
+
+def test_the_page_answers_for_other_losses_too() -> None:
+    """Of a teacher of 98 %: 90 % loses 8 points, 97.5 % half a point."""
+    frame = SHOWN.assign(name=["small", "best", "dominated", "diverged"])
+    found = dict(_answers(shipping(front_html(frame, sweep()))))
+    assert found["0.5 points"] == found["1 point"] == ["best", "4 kB", "0.50", ""]
+    assert found["5 points"] == ["best", "4 kB", "0.50", ""]
+    assert found["any: the best"] == ["best", "4 kB", "0.50", ""]
+    worse = frame.assign(validation_accuracy=frame["validation_accuracy"] - 0.01)
+    found = dict(_answers(shipping(front_html(worse, sweep()))))
+    assert found["1 point"] == ["none", "", "", ""] and found["2 points"] == ["best", "4 kB", "1.50", ""]
+
+
+def _answers(panel: str) -> list[tuple[str, list[str]]]:
+    rows = re.findall("<tr><td.*?</tr>", panel)
+    cells = [re.findall("<td[^>]*>(.*?)</td>", row) for row in rows]
+    return [(first, others) for first, *others in cells]
 
 
 def test_strings_from_the_store_are_text() -> None:
@@ -125,7 +161,8 @@ def test_a_page_of_translators_speaks_of_bleu() -> None:
         assert part in text
     assert "a beam on test. nrefs:1|case:mixed|tok:13a." in text, "without it the number means nothing"
     assert "accuracy" not in text
-    assert "%" not in text.replace("29 %", ""), "only the sparsity is a share"
+    beside = text.replace("29 %", "").replace("95 % sure", "")
+    assert "%" not in beside, "only the sparsity is a share"
     assert "Validation BLEU" in page[page.rindex("Plotly.newPlot") :]
 
 

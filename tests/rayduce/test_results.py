@@ -1,5 +1,6 @@
 """What commands print of results, in a narrow terminal."""
 
+import re
 from io import StringIO
 
 import pytest
@@ -35,7 +36,8 @@ def test_a_long_name_is_folded_and_numbers_stay_whole_in_80_columns() -> None:
     first = lines[2].split()
     assert first[0] == "1187d709"
     assert first[2:] == ["52.65", "%", "51.81", "%", "1.71", "kB", "175.9x", "3.21", "kB", "512", "B"]
-    assert "".join(line.split()[-1] if index else first[1] for index, line in enumerate(lines[2:])) == name
+    assert lines[-1].startswith("No room for latency: ")
+    assert "".join(line.split()[-1] if index else first[1] for index, line in enumerate(lines[2:-1])) == name
 
 
 ROW = {
@@ -65,6 +67,17 @@ def test_latency_and_ratio_go_first_and_a_wide_terminal_has_both_ends_of_what_is
     assert "ms" not in shown(80).split() and "88.4x" not in shown(80)
     assert "4.26" in shown(80) and "11.3 kB" in shown(80)
     assert "2.50 (0.71 to 4.26)" in shown(120) and "0.048 ms" in shown(120) and "88.4x" in shown(120)
+
+
+def test_columns_without_room_are_told_with_the_width_that_has_it() -> None:
+    for width in range(72, 105):
+        told = re.search("No room for (.*): see all in ([0-9]+) columns", " ".join(shown(width).split()))
+        heads = shown(width).partition("1187")[0]
+        gone = {head for head in ("ratio", "ONNX", "memory", "latency") if head not in heads}
+        assert gone <= set(told[1].split(", ") if told else ()), width
+        if told:
+            assert width < int(told[2]) and "No room" not in shown(int(told[2]))
+            assert "No room" in shown(int(told[2]) - 1)
 
 
 def test_who_cannot_be_told_from_the_next_smaller_one_is_marked() -> None:

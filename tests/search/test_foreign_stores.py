@@ -287,7 +287,27 @@ def test_code_that_only_the_log_names_is_not_imported(log, folder, tmp_path, mon
     named_only_in_the_log(log, own_model="evil:Net")
     unfinished(log)
     code, told = run("resume", NAME, "--store", folder)
-    assert code == 2 and "give --model evil:Net" in told
+    assert code == 2 and "imported only if you name it" in told
+    assert f"rayduce resume {NAME} --store '{folder}' --model evil:Net" in told
+
+
+def test_what_goes_on_is_told_whole(log, folder):
+    """Whoever types it is not asked for the next thing that it lacked."""
+    named_only_in_the_log(
+        log, tracking_uri=KEPT, address="ray.example.org:6379", own_model="my nets/net.py", device="pi"
+    )
+    unfinished(log)
+    whole = (
+        f"rayduce resume {NAME} --store '{folder}' --tracking-uri {KEPT} --address ray.example.org:6379 "
+        "--model 'my nets/net.py' --measure"
+    )
+    given: list[str] = []
+    for option in (("--tracking-uri", KEPT), ("--address", "ray.example.org:6379"), ("--model", "net.py")):
+        code, told = run("resume", NAME, "--store", folder, *given)
+        assert code == 2 and whole in told, given
+        given += option
+    code, told = run("resume", NAME, "--store", folder, *given)
+    assert code == 2 and "by a command that is kept nowhere" in told and whole in told
 
 
 @pytest.mark.parametrize(

@@ -100,3 +100,7 @@ def test_what_says_the_same_is_told_once() -> None:
         }
     )
     assert list(free(frame)) == ["method", "bits"]
+    seeded = frame.assign(
+        seed=range(len(frame)), **{"data.seed": range(len(frame), 0, -1)}, seeding=range(len(frame))
+    )
+    assert list(free(seeded)) == ["method", "bits", "seeding"], "nobody chooses by a seed"

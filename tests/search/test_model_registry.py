@@ -19,10 +19,10 @@ MODEL = "rayduce-digits"
 EARNED = {
     "smallest": "00001",
     "best": "00003",
-    "smallest-within-half-a-point": "00003",
-    "smallest-within-1-point": "00003",
-    "smallest-within-2-points": "00003",
-    "smallest-within-5-points": "00007",
+    "measured-within-half-a-point": "00003",
+    "measured-within-1-point": "00003",
+    "measured-within-2-points": "00003",
+    "measured-within-5-points": "00007",
 }
 
 
@@ -76,7 +76,7 @@ def test_the_last_sweep_has_the_aliases_however_often_each_is_delivered(folder: 
     assert store.registered(f"models:/{MODEL}@best") == second["00003"]
     assert store.registered(f"models:/{MODEL}/1") == users
     with pytest.raises(StoreError, match=rf"^Nothing is registered as .*; there is models:/{MODEL}@best, "):
-        store.registered(f"models:/{MODEL}@smallest-within-9-points")
+        store.registered(f"models:/{MODEL}@measured-within-9-points")
     with pytest.raises(StoreError, match="Nothing is registered"):
         store.registered("models:/rayduce-nothing/3")
     for wrong in ("models:/", f"models:/{MODEL}", "models:/a@b@c", "models:/../x@best", "models:m@best"):
@@ -100,7 +100,7 @@ def test_a_sweep_that_ends_again_corrects_what_its_earlier_end_said(folder: Path
     assert named(client) == {
         "smallest": run_ids["00001"],
         "best": run_ids["00007"],
-        "smallest-within-5-points": run_ids["00007"],
+        "measured-within-5-points": run_ids["00007"],
     }
     tags = client.get_run(run_ids["00003"]).data.tags
     assert (tags["front"], tags["feasible"]) == ("false", "false")

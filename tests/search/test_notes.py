@@ -137,7 +137,7 @@ def test_a_sweep_with_its_front_as_a_table() -> None:
 def test_a_long_front_is_told_from_end_to_end_within_mlflows_limit(size: int) -> None:
     name = "int8-8bit-channel-b1024-a8-d12-w0.125-s95-started"
     students = {str(i): student(name=f"{i}-{name}") for i in range(size)}
-    aliases = dict.fromkeys(("smallest", "best", "smallest-within-half-a-point"), "0")
+    aliases = dict.fromkeys(("smallest", "best", "measured-within-half-a-point"), "0")
     note = sweep_note("About. " * 150, students, list(students), YARDSTICK, aliases)
     told = [int(row[0].split("-")[0]) for row in rows_of(note)[2:]]
     assert told == sorted(set(told)) and told[0] == 0 and told[-1] == size - 1

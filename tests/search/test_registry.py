@@ -29,7 +29,7 @@ def test_each_alias_is_the_smallest_that_earns_it(students: list[tuple[int, int]
             for c, (_, percent) in zip(candidates.values(), students, strict=True)
             if teacher - percent <= drop
         ]
-        alias = f"smallest-within-{words}"
+        alias = f"measured-within-{words}"
         assert (alias in found) == bool(enough)
         if enough:
             chosen = candidates[found[alias]]
@@ -46,7 +46,7 @@ def test_each_alias_is_the_smallest_that_earns_it(students: list[tuple[int, int]
 def test_a_drop_is_met_exactly_whatever_floats_say() -> None:
     candidates = {"a": Candidate("a", 10.0, 0.56), "b": Candidate("b", 20.0, 0.57)}
     found = aliases(candidates, ACCURACY, 0.57)
-    assert found["smallest-within-1-point"] == "a" and found["smallest-within-half-a-point"] == "b"
+    assert found["measured-within-1-point"] == "a" and found["measured-within-half-a-point"] == "b"
 
 
 def test_without_a_teacher_nothing_is_within_a_drop_of_it() -> None:

@@ -1,0 +1,105 @@
+"""What is printed to be typed next: it runs as it is printed, and is about the student to ship."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from dashboards.where import own_code
+from rayduce.commands import choose, offer
+from rayduce.commands.app import app
+from search.store.store import Store, open_store
+from tests.dashboards.frames import sweep, trials
+from tests.dashboards.recorded import recorded
+
+
+@pytest.fixture(scope="module")
+def store(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return open_store(recorded(blank, tmp_path_factory.mktemp("offer") / "a store"))
+
+
+def printed(*command: str) -> str:
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(app, list(command))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [("front",), ("choose", "--max-drop", "1")])
+def test_the_student_to_ship_is_offered_and_the_command_finds_it(
+    store: Store, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [line] = re.findall("^  rayduce (.*)$", printed(*command, "--store", str(store.folder)), re.MULTILINE)
+    frame = store.trials("digits-1")
+    largest = frame[frame["front"]].sort_values("packed_bytes").iloc[-1]
+    shipped = frame.set_index("trial_id").loc["00002"]
+    assert line.split()[:3] == ["export", shipped["run_id"][:8], "student.rdz"]
+    assert largest["trial_id"] != "00002", "else it would be offered anyhow"
+    # The recorded student's file is its number, which is no packed file: it was found, and read.
+    result = CliRunner().invoke(app, shlex.split(line))
+    assert result.exit_code == 2 and result.stderr.startswith(f"Error: {shipped['run_id'][:8]}: ")
+
+
+def test_why_this_one_is_said_in_a_clause(store: Store) -> None:
+    text = printed("front", "--store", str(store.folder))
+    assert ", the smallest of at most 1 point lost, 95 % sure:" in text
+
+
+def test_where_none_is_within_the_limits_the_best_of_the_front_is_offered() -> None:
+    frame = trials(
+        {"validation_accuracy": 0.90, "packed_bytes": 3_000, "front": True},
+        {"validation_accuracy": 0.80, "packed_bytes": 9_000, "front": True},
+    )
+
+    class Opened:
+        def trials_of(self, _: object) -> tuple[int, pd.DataFrame]:
+            return 0, frame
+
+    student, why = offer.offered(Opened(), sweep(), frame.to_dict("records"))  # type: ignore[arg-type]
+    assert student["packed_bytes"] == 3_000
+    assert why == "the best on validation; none is within at most 1 point lost"
+
+
+@pytest.mark.parametrize(
+    ("model", "named", "option"),
+    [
+        ("net.py", "my nets/net.py", " --model 'my nets/net.py'"),
+        ("net.py", None, " --model net.py"),
+        ("examples.own_model:SeparableNet", None, " --model examples.own_model:SeparableNet"),
+        ("ConvNet", "my nets/net.py", ""),
+        (pd.NA, None, ""),
+    ],
+)
+def test_code_of_the_users_is_named_where_it_lies(model: object, named: str | None, option: str) -> None:
+    assert own_code(model, named) == option
+
+
+def test_no_terminal_breaks_a_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offer, "out", Console(width=40))
+    student = {"run_id": "1" * 32, "model": "net.py"}
+    offer.say_offer(student, "why", "s.onnx", " --store '/a place/b'", "far/net.py")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "  rayduce export 11111111 s.onnx --model far/net.py --store '/a place/b'"
+
+
+def test_what_is_said_of_a_choice_breaks_between_words(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "out", Console(width=50))
+    choose.choose(
+        store=store.folder, max_drop=1.0, max_bytes=None, max_latency_ms=None, max_ram=None, max_costs=None
+    )
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    told, command = " ".join(" ".join(lines[:-1]).split()), lines[-1]
+    assert max(map(len, lines[:-1])) <= 50 < len(command) and command.startswith("  rayduce export ")
+    assert "The smallest of at most 1 point lost, chosen on validation: 95 % sure." in told
+    figures = lines[1 : next(i for i, line in enumerate(lines) if line.startswith("The smallest"))]
+    assert len(figures) > 3 and all(line.startswith("  ") for line in figures), "broken lines stay set in"
