@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rayduce.fronts import DEFAULT_STORE, Front
 from rayduce.functions import sorted_out, study_of_functions
 from rayduce.measuring import asking, measuring
-from search.sampling.names import DEFAULT
+from search.sampling.names import sampler_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +43,8 @@ class Sweep:
             ``trainings`` ten for each.
         trainings: the compute of the sweep, as that of so many whole students, at least 1: each counts the
             share of its training that it does by itself, at least a tenth. None (default) counts trials; with
-            ``sampler="freeze-thaw"``, without ``trials``, it is three for ten of the study's trials.
+            ``sampler="freeze-thaw"``, without ``trials``, it is three for ten of the study's trials, and
+            twelve of a study with fewer.
         epochs: of each student, at least 2; None (default) is the study's number.
         budget: compute of each student that begins with trained weights, in epochs of the whole network, at
             least 0: smaller ones train more epochs, at most ``epochs``; 0 gives each all of them. None
@@ -71,8 +72,8 @@ class Sweep:
         methods: short names of methods to search; none (default) are the study's own.
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
-        sampler: ``tpe`` (default), ``freeze-thaw``, ``gp``, ``nsga2``, ``random``, ``qmc`` or
-            ``reinforce``.
+        sampler: ``tpe``, ``freeze-thaw``, ``gp``, ``nsga2``, ``random``, ``qmc`` or ``reinforce``; None
+            (default) is ``freeze-thaw`` of the digits, and ``tpe`` of other studies.
         scheduler: ``pareto`` (default) ends students early that have no prospect of the front, ``revive``
             also takes them up again, ``none`` trains all.
         phase_bytes: of the store, for first phases that students share, at least 0; 0 trains each anew.
@@ -117,7 +118,7 @@ class Sweep:
         methods: Sequence[str] = (),
         fixed: Mapping[str, Any] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
-        sampler: str = DEFAULT,
+        sampler: str | None = None,
         scheduler: Literal["pareto", "revive", "none"] = "pareto",
         phase_bytes: int = 1_000_000_000,
         learn_from: Sequence[str] = (),
@@ -165,7 +166,7 @@ class Sweep:
         uri = default_tracking_uri(folder, tracking_uri)
         options = Options(
             name=next_name(folder, uri, chosen.name) if name is None else name,
-            **amount(trials, trainings, sampler, chosen.trials),
+            **amount(trials, trainings, sampler_name(sampler, chosen.sampler), chosen.trials),
             seed=seed,
             store=folder,
             tracking_uri=uri,
@@ -173,7 +174,7 @@ class Sweep:
             about_data=about,
             budget=Budget(budgeted, max_drop),
             compute=budget,
-            sampler=sampler,
+            sampler=sampler_name(sampler, chosen.sampler),
             earlier=tuple(learn_from),
             size=SIZES[size_of],
             minimized=tuple(minimize),

@@ -30,6 +30,9 @@ PHASE_BYTES = 1_000_000_000
 TRAININGS_PER_TRIAL = 0.3
 """What a sweep whose samplers count trainings does for each trial that others begin: those end most early."""
 
+FEWEST_TRAININGS = 12
+"""Of a study of few trials: below that the search has hardly learnt which students end where."""
+
 TRIALS_PER_TRAINING = round(1 / BEGINNING)
 """Trials that may begin where only trainings are counted: none counts less."""
 
@@ -149,7 +152,7 @@ def amount(trials: int | None, trainings: int | None, sampler: str, usual: int) 
         Problem: more trainings than trials.
     """
     if trials is None and trainings is None and sampler in BY_TRAININGS:
-        trainings = math.ceil(TRAININGS_PER_TRIAL * usual)
+        trainings = max(math.ceil(TRAININGS_PER_TRIAL * usual), min(FEWEST_TRAININGS, usual))
     if trials is None:
         trials = usual if trainings is None else TRIALS_PER_TRAINING * trainings
     if trainings is not None and trainings > trials:

@@ -18,6 +18,7 @@ STUDY = Study(
     teacher_epochs=40,
     epochs=35,
     trials=100,
+    sampler="freeze-thaw",
     space=sized(IMAGES, (1, 3), (0.1, 0.5)),
     teacher_threads=1,
     teacher_views=35,  # one for each epoch: the data is small, and so are they

@@ -59,6 +59,8 @@ class Study:
         code: of the user's file that defines it; None (default) for ours.
         arrays: the data, where trying them out has read them; None (default) where nobody has.
         streamed: why the training split is read in every epoch anew; empty (default) where it is kept.
+        sampler: name of how its recipes are drawn by default, where another was measured to be better than
+            the usual one; None (default) where none was.
         compute: of ``epochs``, the share that a student with trained weights may take of the whole network's
             compute, see :func:`spaces.compute.epochs_for`; None (default) gives all students all epochs.
     """
@@ -83,6 +85,7 @@ class Study:
     arrays: Arrays | None = field(default=None, compare=False, repr=False)
     streamed: str = ""
     architectures: tuple[str, ...] = ()
+    sampler: str | None = None
     compute: float | None = None
 
     def make_task(self, directory: Path | None, given: Mapping[str, Any]) -> Task:

@@ -25,7 +25,7 @@ from rayduce.commands.results import quoted
 from rayduce.commands.running import run
 from rayduce.commands.sweep import named
 from search.problem import Problem
-from search.sampling.names import DEFAULT
+from search.sampling.names import sampler_name
 
 if TYPE_CHECKING:
     from search.options import Options
@@ -82,9 +82,11 @@ def compress(
         from search.options import Options, amount
 
         name, uri = named(None, study.name, store, None)
+        sampler = sampler_name(None, study.sampler)
         options = Options(
             name=name,
-            **amount(trials, trainings, DEFAULT, study.trials),
+            **amount(trials, trainings, sampler, study.trials),
+            sampler=sampler,
             seed=0,
             store=store.absolute(),
             tracking_uri=uri,

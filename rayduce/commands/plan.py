@@ -31,7 +31,7 @@ from rayduce.commands.help import Command
 from rayduce.commands.limits import LimitOptions
 from rayduce.commands.space_options import SpaceOptions
 from search.problem import Problem
-from search.sampling.names import DEFAULT
+from search.sampling.names import sampler_name
 from trainables.metrics import quality_of
 
 commands = typer.Typer()
@@ -90,9 +90,11 @@ def plan(
         about = given.about()
         own_code = code_option(study, model, given.network)
         chosen = study_of(study, epochs, model, data=given.data, about=about)
+        sampler = sampler_name(None, chosen.sampler)
         options = Options(
             name="plan",
-            **amount(trials, trainings, DEFAULT, chosen.trials),
+            **amount(trials, trainings, sampler, chosen.trials),
+            sampler=sampler,
             seed=0,
             store=store.absolute(),
             tracking_uri="",

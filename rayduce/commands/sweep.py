@@ -40,8 +40,8 @@ from rayduce.commands.running import page_of, run
 from rayduce.commands.space_options import SpaceOptions
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
-from search.sampling.names import DEFAULT
 from search.sampling.names import check_name as check_sampler
+from search.sampling.names import sampler_name
 
 if TYPE_CHECKING:
     from search.sweeps.resume import Earlier
@@ -61,7 +61,13 @@ SweepName = Annotated[
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of the search and of every training.")]
 
 
-Sampler = Annotated[str, typer.Option(metavar="NAME", help=f"How recipes are drawn: {SAMPLERS}.")]
+Sampler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"How recipes are drawn: {SAMPLERS}. Default freeze-thaw of the digits, tpe of other studies.",
+    ),
+]
 
 
 EarlierSweeps = Annotated[
@@ -75,7 +81,7 @@ Scheduler = Annotated[
     typer.Option(
         metavar="NAME",
         help="pareto: end students early that have no prospect of the front; revive: the same, and take "
-        "them up again once they have one; none: train all to the end.",
+        "them up again once they have one, as freeze-thaw always does; none: train all to the end.",
     ),
 ]
 
@@ -93,7 +99,7 @@ PhaseBytes = Annotated[
     epilog="Examples:\n\n  rayduce sweep digits\n\n"
     "  rayduce sweep digits --trials 100 --max-bytes 16kB --max-drop 1 --name tiny\n\n"
     "  rayduce sweep digits --from digits-1 --sampler gp\n\n"
-    "  rayduce sweep digits --sampler freeze-thaw --trainings 20\n\n"
+    "  rayduce sweep digits --trainings 20\n\n"
     "  rayduce sweep image_folder --data photos --image-size 32\n\n"
     "  rayduce sweep image_folder --data photos --architectures resnet,mobilenet_v2,ghostnet\n\n"
     "  rayduce sweep image_folder --data photos --network torchvision:mobilenet_v2 --weights net.pt\n\n"
@@ -120,7 +126,7 @@ def sweep(
     tracking_uri: TrackingUri = None,
     given: DataOptions,
     limits: LimitOptions,
-    sampler: Sampler = DEFAULT,
+    sampler: Sampler = None,
     earlier: EarlierSweeps = None,
     space: SpaceOptions,
     minimize: Minimized = None,
@@ -142,7 +148,8 @@ def sweep(
     from search.options import Options, amount
 
     with problems():
-        check_sampler(sampler)
+        if sampler is not None:
+            check_sampler(sampler)
         # What can be wrong in a word is told before anything large is imported.
         asked = {
             "budget": limits.budget(),
@@ -157,14 +164,14 @@ def sweep(
         name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,
-            **amount(trials, trainings, sampler, chosen.trials),
+            **amount(trials, trainings, sampler_name(sampler, chosen.sampler), chosen.trials),
             seed=seed,
             store=store.absolute(),
             tracking_uri=uri,
             data=given.data,
             about_data=about,
             download=given.download,
-            sampler=sampler,
+            sampler=sampler_name(sampler, chosen.sampler),
             earlier=tuple(earlier or ()),
             compute=budget,
             concurrency=concurrency,

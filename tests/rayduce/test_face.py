@@ -297,10 +297,12 @@ def test_every_package_says_that_it_is_typed() -> None:
 def test_a_sweep_may_have_a_budget_of_compute(tmp_path: Path) -> None:
     options = Sweep("digits", store=tmp_path, trainings=7, budget=1.5)._options
     assert (options.trainings, options.trials, options.compute) == (7, 70, 1.5)
-    options = Sweep("digits", store=tmp_path, sampler="freeze-thaw")._options
-    assert (options.trainings, options.trials) == (30, 300)
     options = Sweep("digits", store=tmp_path)._options
+    assert (options.sampler, options.trainings, options.trials) == ("freeze-thaw", 30, 300)
+    options = Sweep("digits", store=tmp_path, sampler="tpe")._options
     assert (options.sampler, options.trainings, options.trials) == ("tpe", None, 100)
+    options = Sweep("phrases", store=tmp_path)._options
+    assert (options.sampler, options.trainings, options.trials) == ("tpe", None, 16)
     assert options.phase_bytes == PHASE_BYTES
     assert Sweep("digits", store=tmp_path, phase_bytes=0)._options.phase_bytes == 0
     with pytest.raises(Problem, match="3 trainings cannot be done in 2 trials, of which"):

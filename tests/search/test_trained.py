@@ -102,7 +102,8 @@ def test_what_a_sweep_may_train_by_default() -> None:
     assert amount(None, None, "tpe", 50) == {"trials": 50, "trainings": None}
     assert amount(7, None, "freeze-thaw", 50) == {"trials": 7, "trainings": None}
     assert amount(None, None, "freeze-thaw", 50) == {"trials": 150, "trainings": 15}
-    assert amount(None, None, "freeze-thaw", 16) == {"trials": 50, "trainings": 5}
+    assert amount(None, None, "freeze-thaw", 16) == {"trials": 120, "trainings": 12}
+    assert amount(None, None, "freeze-thaw", 5) == {"trials": 50, "trainings": 5}
     assert amount(None, 7, "random", 50) == {"trials": 7 * TRIALS_PER_TRAINING, "trainings": 7}
     assert amount(9, 7, "random", 50) == {"trials": 9, "trainings": 7}
     with pytest.raises(Problem, match=r"^5 trainings cannot be done in 1 trial, .* or give at least 5\.$"):

@@ -29,6 +29,9 @@ SIBLINGS, NEIGHBOURS = "siblings", "neighbours"
 STOPPED = 100
 """Trials that stopped, at most, that are looked at for one decision."""
 
+OVER = 0.5
+"""Of the index of what trains beyond the end of the sweep's trainings."""
+
 LITTERS = 24
 """Of siblings and of neighbours, those that are looked at: the latest."""
 
@@ -194,8 +197,10 @@ class FreezeThaw:
         index = view.index(
             candidates, [self._courses.get(name) for name in names], view.front(self._running())
         )
+        # What fits into the rest of the trainings is preferred, but not where it is hardly worth beginning: a
+        # sweep does less than a training more in any case.
         fitting = self._fitting(view, names, candidates)
-        best = int(np.argmax(index * fitting if fitting.any() else index))
+        best = int(np.argmax(index * np.where(fitting, 1.0, OVER)))
         return Choice(None, names[best]) if names[best] else Choice(candidates[best])
 
     def goes_on(self, name: str) -> str:
