@@ -14,6 +14,7 @@ from search.planning.compute import with_compute
 from spaces import Context
 from studies.study import Study
 from trainables.recipe import Recipe
+from trainables.tasks.base import Task
 
 Axes = Mapping[str, tuple[Any, ...]]
 
@@ -37,6 +38,8 @@ class Grid:
             the narrow half of widths and of the two least depths in turn; unpruned, with the study's own
             learning rate.
         half: the part of ``axes`` on which rules may be chosen; None (default) where none may be.
+        task: of data that the recorder has to be given, which its digest names; None (default) is the study's
+            own.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Grid:
     methods: Mapping[str, tuple[str, ...]]
     first: tuple[Point, ...]
     half: Axes | None = None
+    task: Task | None = None
 
     @property
     def path(self) -> Path:
@@ -55,7 +59,7 @@ class Grid:
     def study_and_context(self, folder: Path | None = None) -> tuple[Study, Context]:
         """The study, and what its trials have in common in a sweep that is asked for nothing special."""
         study = self.study(folder)
-        task = study.make_task(None, {})
+        task = self.task or study.make_task(None, {})
         context = study.context(task, study.teacher_recipe(task).recipe_id, 0)
         return study, with_compute(context, study, None, print)
 

@@ -8,7 +8,7 @@ Before training and after every epoch each student is packed, read back, rebuilt
 validation split, as a trial does; the finished one on the test split as well. The table holds the recipes of
 a grid of :mod:`benchmarks.grids`, each with the sizes, accuracies and processor times of all its epochs
 (``time.thread_time``, so other load on the machine is not in them). The digits take about 40 minutes of one
-core.
+core, the network of one's own 20.
 
 Recipes that train alike are trained once: those whose first phases are the same
 (:func:`trainables.training.prefixes.prefixes`), such as full precision and what is rounded after it, go on
@@ -65,13 +65,22 @@ class Course:
 
 
 class Recorder:
-    """Trains and measures; ``folder`` keeps the teacher."""
+    """Trains and measures.
 
-    def __init__(self, grid: Grid, folder: Path) -> None:
+    Args:
+        grid: of the recipes.
+        folder: keeps the teacher.
+        data: directory of the grid's data; None (default) where it needs none.
+
+    Raises:
+        DataError: the data is not that of the grid.
+    """
+
+    def __init__(self, grid: Grid, folder: Path, data: Path | None = None) -> None:
         self.grid = grid
         self.study, self.context = grid.study_and_context(folder)
         task = self.context.task
-        self.arrays = self.study.read(task, None, folder, print)
+        self.arrays = self.study.read(task, data, folder, print)
         self.cpu = torch.device("cpu")
         self.opened = task.open(self.arrays, self.cpu, 0)
         self.teacher = self._teacher(folder)
@@ -251,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("grid", choices=tuple(GRIDS))
     parser.add_argument("--out", type=Path, required=True, help="folder of the recording and of the teacher")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="of a grid that needs some")
     parser.add_argument("--check", type=int, metavar="N", help="train N recipes by themselves and compare")
     parser.add_argument(
         "--pack", action="store_true", help="write the finished recording as the grid's table"
@@ -260,7 +270,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "recorded.jsonl"
     grid = GRIDS[arguments.grid]
-    recorder = Recorder(grid, arguments.out)
+    recorder = Recorder(grid, arguments.out, arguments.data)
     if arguments.pack:
         pack_table(grid.path, read_courses(path), grid.points(), recorder.facts())
     elif arguments.check is not None:

@@ -34,7 +34,7 @@ import optuna
 
 from benchmarks.efficiency_figure import draw_figure
 from benchmarks.grid import Axes, Grid
-from benchmarks.grids import DIGITS, GRIDS
+from benchmarks.grids import DIGITS, GRIDS, RECORDED
 from benchmarks.intervals import difference, reach, reached
 from benchmarks.recorded_table import Table, load_table
 from benchmarks.searches import Everything, Modelled, Ours, Recipes, ReplayedSearch, WeightedASHA
@@ -303,7 +303,7 @@ def _share(value: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", choices=tuple(GRIDS), default=DIGITS.name)
+    parser.add_argument("--table", choices=RECORDED, default=DIGITS.name)
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of finished runs")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0, metavar="N")

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from benchmarks.efficiency_figure import draw_figure
-from benchmarks.grids import DIGITS, EPOCHS, GRIDS
+from benchmarks.grids import DIGITS, EPOCHS, GRIDS, OWN_NETWORK, RECORDED, SPOKEN_DIGITS
 from benchmarks.record_table import read_courses
 from benchmarks.recorded_table import Facts, Table, load_table, pack_table
 from benchmarks.search_efficiency import POINTS, Simulation, reached
@@ -52,11 +52,12 @@ def recipes(table):
     return Recipes(table, DIGITS)
 
 
-@pytest.fixture(scope="module", params=GRIDS.values(), ids=list(GRIDS))
+@pytest.fixture(scope="module", params=RECORDED)
 def recorded(request):
     """Each table that there is, with its grid and recipes."""
-    table = load_table(request.param.path)
-    return table, request.param, Recipes(table, request.param)
+    grid = GRIDS[request.param]
+    table = load_table(grid.path)
+    return table, grid, Recipes(table, grid)
 
 
 def test_each_point_is_another_recipe_of_the_space(recorded):
@@ -79,6 +80,29 @@ def test_a_recorded_table_tells_of_all_epochs_of_its_recipes(recorded):
     for share in (table.validation, table.test):
         assert 0 <= share.min() <= 0.2 < 0.95 <= share.max() <= 1
     assert 0.95 < table.teacher_quality <= 1 and table.teacher_bytes > table.packed_bytes[:, -1].mean()
+
+
+def test_slices_train_the_longer_the_smaller_they_are_and_new_networks_always_as_long():
+    table, of = load_table(OWN_NETWORK.path), {}
+    for point, epochs in zip(table.points, table.epochs.tolist(), strict=True):
+        start = "untrained" if point["method"] == "round_to_nearest" else point.get("start", "slice")
+        of.setdefault(start, {}).setdefault(point["width"], set()).add(epochs)
+    widths = OWN_NETWORK.axes["width"]
+    assert of["fresh"] == {width: {20} for width in widths}
+    assert of["untrained"] == {width: {0} for width in widths}
+    assert all(len(of["slice"][width]) == 1 for width in widths)
+    epochs = [max(of["slice"][width]) for width in widths]
+    assert epochs == sorted(epochs, reverse=True) and epochs[0] == 20 and epochs[-1] == 2
+
+
+def test_a_grid_without_a_table_is_part_of_its_space():
+    study, context = SPOKEN_DIGITS.study_and_context()
+    found = SPOKEN_DIGITS.points()
+    recipes = [SPOKEN_DIGITS.recipe_of(point, study, context) for point in found]
+    assert len({recipe.recipe_id for recipe in recipes}) == len(found) == 312
+    for point, recipe in zip(found, recipes, strict=True):
+        assert recipe.method == point["method"] and recipe.task.split == "recordings"
+        assert recipe.model.width == point["time_cnn.width"] and recipe.model.depth == point["time_cnn.depth"]
 
 
 def spelled(point):
