@@ -1,8 +1,8 @@
 """How much computing a search needs for a front: samplers and early ends on a recorded table.
 
-Every recipe of a grid of the digits space was trained beforehand (``benchmarks/record_digits.py``), so that a
-search can be replayed on a simulated cluster: four workers, a clock, the recorded processor time of every
-epoch, and 0.05 s for each trial's start. The project's real searcher suggests
+Every recipe of a grid (``benchmarks/grids.py``) was trained beforehand (``benchmarks/record_table.py``), so
+that a search can be replayed on a simulated cluster: four workers, a clock, the recorded processor time of
+every epoch, and 0.05 s for each trial's start. The project's real searcher suggests
 (``search/sampling/searcher.py``, which draws no recipe twice), its real rules
 (``search/stopping/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A search ends when the
 workers have been given what random search spends on ``--trials`` trials; the hypervolume is that of the
@@ -11,9 +11,10 @@ finished students, in log2 of the bytes and validation accuracy, against the tea
 
     python -m benchmarks.search_efficiency --tune            # rules, on half of the grid, seeds from 1,000 on
     python -m benchmarks.search_efficiency --runs runs/      # 20 seeds, the table and the figure
+    python -m benchmarks.search_efficiency --table own-network --runs own-runs/
 
-A finished run is kept in ``--runs``; the same command goes on where it was stopped. The test split is not
-read.
+A finished run is kept in ``--runs``, a folder for each table; the same command goes on where it was stopped.
+The test split is not read. What was chosen was chosen on digits-grid: on no other table is anything.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,12 @@ from typing import Any
 import numpy as np
 import optuna
 
-from benchmarks.digits_grid import AXES, HALF, Axes, first_points
-from benchmarks.digits_table import Table, load_table
 from benchmarks.efficiency_figure import draw_figure
+from benchmarks.grid import Axes, Grid
+from benchmarks.grids import DIGITS, GRIDS, RECORDED
 from benchmarks.intervals import difference, reach, reached
-from benchmarks.searches import TEACHER, Everything, Grid, Modelled, Ours, ReplayedSearch, WeightedASHA
+from benchmarks.recorded_table import Table, load_table
+from benchmarks.searches import Everything, Modelled, Ours, Recipes, ReplayedSearch, WeightedASHA
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.objectives.front import size_loss_hypervolume, size_quality_hypervolume
 from search.sampling.freezing.means import Settings
@@ -46,8 +48,6 @@ from trainables.metrics import quality_of
 from trainables.metrics.latency import fingerprint
 from trainables.recipe import canonical_json
 
-TABLE = Path(__file__).parent / "data" / "digits-grid.npz"
-RESULT = Path(__file__).parent / "results" / "2026-11-21-search-efficiency.md"
 WORKERS = 4
 POINTS = 256
 """Moments, equally far apart, at which the hypervolume is noted."""
@@ -103,53 +103,60 @@ class Simulation:
 
     Args:
         table: what recipes do.
+        grid: that they are of.
         trials: of random search; what these cost on average is what every search may spend.
-        axes: values that may be drawn.
+        axes: values that may be drawn; None (default) are all of the grid.
         workers: how many trials run at a time.
         until: share of the compute after which a search is left; its curve stays where it is.
     """
 
     def __init__(
-        self, table: Table, trials: int, axes: Axes = AXES, workers: int = WORKERS, until: float = 1.0
+        self,
+        table: Table,
+        grid: Grid,
+        trials: int,
+        axes: Axes | None = None,
+        workers: int = WORKERS,
+        until: float = 1.0,
     ) -> None:
         self.table, self.workers, self.until = table, workers, until
-        self.points = first_points(axes)
-        self.grid = Grid(table, axes)
+        self.points = grid.first_points(grid.axes if axes is None else axes)
+        self.recipes = Recipes(table, grid, axes)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        drawn = [self.grid.row(canonical_json(self.grid.draw(study.ask()))) for _ in range(2000)]
+        drawn = [self.recipes.row(canonical_json(self.recipes.draw(study.ask()))) for _ in range(2000)]
         spent = [table.seconds[row].sum() + START_SECONDS for row in drawn]
         self.compute = float(np.mean(spent)) * trials
 
     def run(self, sampler: str, judge: Judge, seed: int, shares: bool = False) -> Run:
         """One search; ``shares`` says whether trials begin behind first phases that others trained."""
-        search = ReplayedSearch(self.table, self.grid, find_sampler(sampler), judge, seed, self.points)
+        search = ReplayedSearch(self.table, self.recipes, find_sampler(sampler), judge, seed, self.points)
         ended = simulate(
             self.table,
             search,
             judge,
             workers=self.workers,
             compute=self.until * self.compute,
-            prefixes=self.grid.prefixes() if shares else None,
+            prefixes=self.recipes.prefixes() if shares else None,
         )
         return Run(
             curve=tuple(self.hypervolumes(ended, self.hypervolume)),
             close=tuple(self.hypervolumes(ended, self.closeness)),
             trials=len(ended),
             finished=sum(end.finished for end in ended),
-            untrained=sum(end.epoch == 0 for end in ended),
+            untrained=sum(end.epoch == 0 and not end.finished for end in ended),
         )
 
     def ours(self, rules: Rules) -> Judge:
         """The project's rules."""
-        return Ours(self.table, rules)
+        return Ours(self.table, replace(rules, longest=self.recipes.longest))
 
     def judge(self, name: str, seed: int) -> Judge:
         """What ends trials early, by name, in a search of ``seed``."""
         if name in MODELS:
             settings = Settings(stops=name != "ends")
             shares = name != "alone"
-            return Modelled(self.table, self.grid, seed, len(self.points), settings, shares)
+            return Modelled(self.table, self.recipes, seed, len(self.points), settings, shares)
         if name == "ours":
             return self.ours(Rules())
         if name == "revive":
@@ -177,7 +184,7 @@ class Simulation:
             self.table.validation[chosen, -1],
             quality_of("accuracy"),
             reference_bytes=self.table.teacher_bytes,
-            teacher_value=TEACHER,
+            teacher_value=self.table.teacher_quality,
             reference_value=GUESSING,
         )
 
@@ -296,7 +303,7 @@ def _share(value: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--table", choices=RECORDED, default=DIGITS.name)
     parser.add_argument("--runs", type=Path, metavar="DIR", help="folder of finished runs")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0, metavar="N")
@@ -315,9 +322,16 @@ def main() -> None:
     )
     parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
-    axes = HALF if arguments.tune else AXES
+    grid = GRIDS[arguments.table]
+    if arguments.tune and grid.half is None:
+        parser.error(f"nothing is chosen on {grid.name}, which shows what was chosen elsewhere")
     simulation = Simulation(
-        load_table(arguments.table), arguments.trials, axes, arguments.workers, arguments.until
+        load_table(grid.path),
+        grid,
+        arguments.trials,
+        grid.half if arguments.tune else None,
+        arguments.workers,
+        arguments.until,
     )
     if arguments.tune:
         tune(simulation, range(TUNING, TUNING + arguments.seeds))
@@ -338,7 +352,7 @@ def main() -> None:
         "share of the compute of random search",
         "hypervolume",
     )
-    write_file(RESULT.with_suffix(".svg"), figure.encode())
+    write_file(arguments.runs / "figure.svg", figure.encode())
 
 
 if __name__ == "__main__":

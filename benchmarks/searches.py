@@ -1,4 +1,4 @@
-"""Searches of the digits grid for the simulated cluster: our searcher, and who ends trials early."""
+"""Searches of a grid for the simulated cluster: our searcher, and who ends trials early."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 from ray.tune.search import Searcher
 
-from benchmarks.digits_grid import AXES, EPOCHS, Axes, draw, parameters, recipe_of, study_and_context
-from benchmarks.digits_table import Table
+from benchmarks.grid import Axes, Grid
+from benchmarks.recorded_table import Table
 from benchmarks.simulated_cluster import START_SECONDS, Asked, Judge
 from search.objectives.costs import PACKED
 from search.objectives.yardstick import Yardstick
@@ -35,34 +35,37 @@ from trainables.training.prefixes import shared_prefix
 
 DIRECTIONS: tuple[Literal["maximize"], Literal["minimize"]] = ("maximize", "minimize")
 
-TEACHER = 0.9861
-"""Validation accuracy of the digits study's teacher, which the table does not tell."""
 
-
-class Grid:
+class Recipes:
     """The points of a table as the recipes that a searcher suggests.
 
     Args:
         table: what they did.
-        axes: values that may be drawn.
+        grid: that they are of.
+        axes: values that may be drawn; None (default) are all of the grid.
+
+    Attributes:
+        parameters: all that may be drawn.
+        longest: the most epochs that a recipe of the study has.
     """
 
-    def __init__(self, table: Table, axes: Axes = AXES) -> None:
-        study, context = study_and_context()
-        self.parameters = parameters(axes)
-        self._axes = axes
+    def __init__(self, table: Table, grid: Grid, axes: Axes | None = None) -> None:
+        study, context = grid.study_and_context()
+        self._grid, self._axes = grid, grid.axes if axes is None else axes
+        self.parameters = grid.parameters(self._axes)
+        self.longest = context.epochs
         self._recipes: dict[tuple[tuple[str, Any], ...], Recipe] = {}
         self._rows: dict[str, int] = {}
         self._by_row: list[Recipe] = []
         for row, point in enumerate(table.points):
-            recipe = recipe_of(point, study, context)
+            recipe = grid.recipe_of(point, study, context)
             self._recipes[_key(point)] = recipe
             self._rows[canonical_json(recipe)] = row
             self._by_row.append(recipe)
 
     def draw(self, trial: optuna.trial.BaseTrial) -> Recipe:
         """A space of the grid's recipes."""
-        return self._recipes[_key(draw(trial, self._axes))]
+        return self._recipes[_key(self._grid.draw(trial, self._axes))]
 
     def recipe(self, row: int) -> Recipe:
         """The recipe of a row of the table."""
@@ -86,7 +89,7 @@ class ReplayedSearch:
 
     Args:
         table: what recipes do.
-        grid: its recipes.
+        recipes: of the table.
         sampler: how to draw.
         judge: knows which trials are taken up again.
         seed: of the sweep.
@@ -96,7 +99,7 @@ class ReplayedSearch:
     def __init__(
         self,
         table: Table,
-        grid: Grid,
+        recipes: Recipes,
         sampler: Sampler,
         judge: Judge,
         seed: int,
@@ -105,13 +108,13 @@ class ReplayedSearch:
         model = judge if isinstance(judge, Modelled) else None
         study = optuna.create_study(directions=DIRECTIONS) if model is None else model.study
         self._table = table
-        self._grid = grid
+        self._recipes = recipes
         self._searcher = OptunaSearcher(
             study,
-            grid.draw,
+            recipes.draw,
             Told(lambda result: result["values"]),
             trials=len(table.points),
-            parameters=grid.parameters,
+            parameters=recipes.parameters,
             sampler=sampler,
             seed=seed,
             revisits=judge,
@@ -130,7 +133,7 @@ class ReplayedSearch:
             return None
         epoch = self._reached.get(config.get(CONTINUES, ""), 0)
         self._reached[config["trial"]] = epoch
-        return Asked(number, self._grid.row(config["recipe"]), epoch)
+        return Asked(number, self._recipes.row(config["recipe"]), epoch)
 
     def tell(self, asked: Asked, epoch: int, finished: bool) -> None:
         """How it ended, and with what."""
@@ -161,14 +164,14 @@ class Ours:
     def judge(self, asked: Asked, epoch: int) -> bool:
         """See :meth:`search.stopping.halving.ParetoHalving.report`."""
         losses, name = losses_of(self._table, asked.row, epoch), name_of(asked.number)
-        goes_on = not self._halving.report(name, epoch, losses, epochs=EPOCHS)
+        goes_on = not self._halving.report(name, epoch, losses, epochs=int(self._table.epochs[asked.row]))
         if not goes_on:
             self._halving.stop(name)
         return goes_on
 
     def finish(self, asked: Asked) -> None:
         """The last report ends nothing, but is learnt from."""
-        self.judge(asked, EPOCHS)
+        self.judge(asked, int(self._table.epochs[asked.row]))
 
     def begin(self, name: str, recipe: Recipe) -> None:
         """There is nothing to be learnt from that."""
@@ -187,7 +190,7 @@ class Modelled:
 
     Args:
         table: what recipes do.
-        grid: its recipes.
+        recipes: of the table.
         seed: of the sweep.
         designed: how many trials are starting points.
         settings: of the policy.
@@ -195,18 +198,25 @@ class Modelled:
     """
 
     def __init__(
-        self, table: Table, grid: Grid, seed: int, designed: int, settings: Settings, shares: bool = True
+        self,
+        table: Table,
+        recipes: Recipes,
+        seed: int,
+        designed: int,
+        settings: Settings,
+        shares: bool = True,
     ) -> None:
-        self._table, self._grid = table, grid
+        self._table, self._recipes = table, recipes
         self.study = optuna.create_study(directions=DIRECTIONS)
-        known = {PACKED: float(table.teacher_bytes), "validation_accuracy": TEACHER}
+        known = {PACKED: float(table.teacher_bytes), "validation_accuracy": table.teacher_quality}
         yardstick = Yardstick(quality_of("accuracy"), known)
         prefix = shared_prefix if shares else lambda recipe: None
-        candidates = Candidates(grid.draw, grid.parameters, seed, prefix)
+        candidates = Candidates(recipes.draw, recipes.parameters, seed, prefix, recipes.longest)
         policy = FreezeThaw(candidates, Measure(yardstick), seed, designed, settings)
         told = Beginnings(policy, candidates, self.study)
+        rules = Rules(longest=recipes.longest)
         within = lambda recipe, result: ""  # noqa: E731
-        self.scheduler = FreezeThawScheduler(yardstick, Rules(), within, policy, told, _refuse)
+        self.scheduler = FreezeThawScheduler(yardstick, rules, within, policy, told, _refuse)
         self._began: dict[str, int] = {}
 
     def judge(self, asked: Asked, epoch: int) -> bool:
@@ -219,7 +229,7 @@ class Modelled:
 
     def finish(self, asked: Asked) -> None:
         """The last report is learnt from."""
-        self.scheduler.ended(self._learn(asked, EPOCHS), "finished")
+        self.scheduler.ended(self._learn(asked, int(self._table.epochs[asked.row])), "finished")
 
     def begin(self, name: str, recipe: Recipe) -> None:
         """See :class:`search.sampling.searcher.Revisits`."""
@@ -243,7 +253,7 @@ class Modelled:
             PACKED: float(table.packed_bytes[row, epoch]),
             "seconds": START_SECONDS + float(table.seconds[row, 0] + trained),
         }
-        self.scheduler.learn(name, self._grid.recipe(row), result)
+        self.scheduler.learn(name, self._recipes.recipe(row), result)
         return name
 
 
@@ -261,12 +271,12 @@ class WeightedASHA(Never):
     """Ray's own asynchronous successive halving on a weighted sum of both objectives.
 
     Half of the sum is the accuracy, half how many halvings the file is below the teacher's, as a share of the
-    14 that the smallest student of the grid is. Ray's rule decides; only its trials are not Ray's.
+    halvings of the smallest student of the table. Ray's rule decides; only its trials are not Ray's.
     """
 
     def __init__(self, table: Table, reduction: float, grace: int) -> None:
         self._table = table
-        self._bracket = _Bracket(grace, EPOCHS, reduction, 0)
+        self._bracket = _Bracket(grace, int(table.epochs.max()), reduction, 0)
         self._most = math.log2(table.teacher_bytes / table.packed_bytes.min())
 
     def judge(self, asked: Asked, epoch: int) -> bool:
@@ -281,4 +291,4 @@ class WeightedASHA(Never):
 
     def finish(self, asked: Asked) -> None:
         """Ray tells its rule of the last result as well."""
-        self.judge(asked, EPOCHS)
+        self.judge(asked, int(self._table.epochs[asked.row]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from benchmarks.digits_table import Table
+from benchmarks.recorded_table import Table
 from trainables.recipe import Recipe
 
 START_SECONDS = 0.05
@@ -96,8 +96,9 @@ def simulate(
 ) -> list[Ended]:
     """Search until the workers have been given ``compute`` seconds in all.
 
-    Each worker takes a trial, reports it untrained and after each epoch, and goes on to the next trial when
-    it ends, or rests if there is none. Suggesting takes no time. Trials that still run at the end are lost.
+    Each worker takes a trial, reports it untrained and after each of its epochs, and goes on to the next
+    trial when it ends, or rests if there is none. Suggesting takes no time. Trials that still run at the end
+    are lost.
 
     Args:
         table: what recipes do.
@@ -109,7 +110,6 @@ def simulate(
             trained them, it begins behind them. None (default) keeps no first phases.
     """
     kept: dict[str, int] = {}
-    last = table.packed_bytes.shape[1] - 1
     ended: list[Ended] = []
     # When, a number that breaks ties, the trial, and the epoch that it reports then.
     events: list[tuple[float, int, Asked, int]] = []
@@ -138,7 +138,7 @@ def simulate(
         when, _, asked, epoch = heapq.heappop(events)
         if when * workers > compute:
             break
-        prefix = None if prefixes is None else prefixes[asked.row]
+        prefix, last = None if prefixes is None else prefixes[asked.row], int(table.epochs[asked.row])
         if prefix is not None and epoch == prefix[1]:
             kept[prefix[0]] = epoch
         if epoch == last:

@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.digits_table import load_table
-from benchmarks.searches import Grid
+from benchmarks.grids import DIGITS
+from benchmarks.recorded_table import load_table
+from benchmarks.searches import Recipes
 from search.sampling.freezing.candidates import Candidate
 from search.sampling.freezing.courses import Course, Report
 from search.sampling.freezing.entropy import CODED, coded, mask_bits
@@ -17,8 +17,6 @@ from search.sampling.freezing.outline import outline_of
 from search.sampling.freezing.regression import Smooth
 from search.sampling.freezing.sizes import Column, Cost, Size
 from trainables.quantizers import LearnedStep, Symmetric, Uniform
-
-TABLE = Path(__file__).parents[3] / "benchmarks" / "data" / "digits-grid.npz"
 
 
 def measured(quantizer, kept, per_row):
@@ -64,12 +62,12 @@ def test_bits_are_those_of_a_normal_distribution_on_the_levels(quantizer, kept):
 
 @pytest.fixture(scope="module")
 def table():
-    return load_table(TABLE)
+    return load_table(DIGITS.path)
 
 
 @pytest.fixture(scope="module")
 def grid(table):
-    return Grid(table)
+    return Recipes(table, DIGITS)
 
 
 def test_recorded_students_are_told_to_a_tenth_of_a_doubling(table, grid):

@@ -1,0 +1,139 @@
+"""A recorded table of a grid as one compressed file, without pickles and checked on reading."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.grid import Point
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a table tells beside courses.
+
+    Attributes:
+        teacher_bytes: length of the teacher's packed file.
+        teacher_quality: its accuracy on the validation split, in [0, 1].
+        validation_samples: of that split.
+        test_samples: of the other that is held out.
+    """
+
+    teacher_bytes: int
+    teacher_quality: float
+    validation_samples: int
+    test_samples: int
+
+    def __post_init__(self) -> None:
+        for name in ("teacher_bytes", "validation_samples", "test_samples"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {getattr(self, name)}")
+        if not 0 <= self.teacher_quality <= 1 or math.isnan(self.teacher_quality):
+            raise ValueError(f"teacher_quality must be in [0, 1], got {self.teacher_quality}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """What each of n recipes did, before training and after each of its epochs.
+
+    Recipes may have different numbers of epochs; the longest has ``m``. After its last one a recipe stays as
+    it is and takes no time, so that the last column is what ships.
+
+    Attributes:
+        points: the recipes, n.
+        epochs: int64, shape (n,): how many each has; 0 where nothing is trained.
+        packed_bytes: int64, shape (n, m + 1).
+        validation: accuracy in [0, 1] of the student as it would have been shipped, same shape.
+        seconds: processor time from the result before, same shape.
+        test: accuracy of the finished student on the test split, shape (n,).
+        teacher_bytes: length of the teacher's packed file.
+        teacher_quality: its accuracy on the validation split.
+    """
+
+    points: tuple[Point, ...]
+    epochs: NDArray[np.int64]
+    packed_bytes: NDArray[np.int64]
+    validation: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    test: NDArray[np.float64]
+    teacher_bytes: int
+    teacher_quality: float
+
+
+def pack_table(
+    path: Path, courses: Sequence[Mapping[str, Any]], points: Sequence[Point], facts: Facts
+) -> None:
+    """Write the recorded ``courses`` of all ``points``, in their order.
+
+    Raises:
+        ValueError: a point was not recorded, or not to its end.
+    """
+    found = {json.dumps(course["point"], sort_keys=True): course for course in courses}
+    rows = []
+    for point in points:
+        course = found.get(json.dumps(point, sort_keys=True))
+        if course is None:
+            raise ValueError(f"the recording holds nothing of {point}")
+        lengths = {name: len(course[name]) for name in ("bytes", "correct", "seconds")}
+        if len(set(lengths.values())) > 1 or not lengths["bytes"] or course["test"] < 0:
+            raise ValueError(f"the recording of {point} is not whole: {lengths}, test {course['test']}")
+        rows.append(course)
+    longest = max(len(course["bytes"]) for course in rows)
+
+    def padded(name: str, share: int) -> NDArray[Any]:
+        """All rows as long as the longest, with ``share`` times what was last there."""
+        return np.array([row[name] + [share * row[name][-1]] * (longest - len(row[name])) for row in rows])
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"points": list(points), **asdict(facts)})
+    np.savez_compressed(
+        path,
+        facts=np.frombuffer(text.encode(), dtype=np.uint8),
+        epochs=np.array([len(row["bytes"]) - 1 for row in rows], dtype=np.int16),
+        bytes=padded("bytes", 1).astype(np.int32),
+        correct=padded("correct", 1).astype(np.int16),
+        # Milliseconds: finer differences are the machine's.
+        milliseconds=np.rint(1e3 * padded("seconds", 0)).astype(np.int32),
+        test=np.array([row["test"] for row in rows], dtype=np.int16),
+    )
+
+
+def load_table(path: Path) -> Table:
+    """What :func:`pack_table` wrote.
+
+    Raises:
+        ValueError: the file is not such a table.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        told = json.loads(file["facts"].tobytes())
+        points = tuple(told.pop("points"))
+        facts, epochs, test = Facts(**told), file["epochs"].astype(np.int64), file["test"]
+        if not points or not epochs.shape == test.shape == (len(points),) or epochs.min() < 0:
+            told_of = f"{epochs.shape} and {test.shape}"
+            raise ValueError(f"epochs and test in {path} must be of {len(points)} points, got {told_of}")
+        shape = (len(points), int(epochs.max()) + 1)
+        over = np.arange(shape[1]) > epochs[:, None]
+        for name in ("bytes", "correct", "milliseconds"):
+            values = file[name]
+            if values.shape != shape:
+                raise ValueError(f"{name} in {path} must have shape {shape}, got {values.shape}")
+            rest = 0 if name == "milliseconds" else np.take_along_axis(values, epochs[:, None], 1)
+            if (over & (values != rest)).any():
+                raise ValueError(f"{name} in {path} goes on after the last epoch of a recipe")
+        return Table(
+            points=points,
+            epochs=epochs,
+            packed_bytes=file["bytes"].astype(np.int64),
+            validation=file["correct"] / facts.validation_samples,
+            seconds=file["milliseconds"] / 1e3,
+            test=test / facts.test_samples,
+            teacher_bytes=facts.teacher_bytes,
+            teacher_quality=facts.teacher_quality,
+        )
