@@ -26,6 +26,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,15 @@ from benchmarks.grid import Axes, Grid
 from benchmarks.grids import DIGITS, GRIDS, RECORDED
 from benchmarks.intervals import difference, reach, reached
 from benchmarks.recorded_table import Table, load_table
-from benchmarks.searches import Everything, Modelled, Ours, Recipes, ReplayedSearch, WeightedASHA
+from benchmarks.searches import (
+    Everything,
+    Modelled,
+    Ours,
+    Recipes,
+    ReplayedSearch,
+    SyneTuneASHA,
+    WeightedASHA,
+)
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.objectives.front import size_loss_hypervolume, size_quality_hypervolume
 from search.sampling.freezing.means import Settings
@@ -60,6 +69,7 @@ SEARCHES: Mapping[str, tuple[str, str]] = {
     "random + ours": ("random", "ours"),
     "random + ours, revived": ("random", "revive"),
     "random + ASHA": ("random", "asha"),
+    "random + MO-ASHA of Syne Tune": ("random", "moasha"),
     "TPE": ("tpe", "none"),
     "TPE + ours": ("tpe", "ours"),
     "TPE + ours, revived": ("tpe", "revive"),
@@ -71,8 +81,8 @@ SEARCHES: Mapping[str, tuple[str, str]] = {
     "freeze-thaw, no cache": ("freeze-thaw", "alone"),
     "freeze-thaw, no ends": ("freeze-thaw", "ends"),
 }
-"""Name -> sampler and what ends trials early: our rules, the same with trials taken up again, Ray's, or the
-model of freeze-thaw search; that without first phases shared, or without trials ended."""
+"""Name -> sampler and what ends trials early: our rules, the same with trials taken up again, Ray's, Syne
+Tune's, or the model of freeze-thaw search; that without first phases shared, or without trials ended."""
 
 
 MODELS = ("model", "alone", "ends")
@@ -161,6 +171,8 @@ class Simulation:
             return self.ours(Rules())
         if name == "revive":
             return self.ours(Rules(revive=True))
+        if name == "moasha":
+            return SyneTuneASHA(self.table, 3, 1)
         if name == "asha":
             return WeightedASHA(self.table, 3, 1)
         return Everything()
@@ -297,6 +309,11 @@ def report(simulation: Simulation, runs: Mapping[str, Sequence[Run]], trials: in
     )
 
 
+def available() -> list[str]:
+    """The searches that can be run: Syne Tune's where it is installed."""
+    return [name for name, (_, judge) in SEARCHES.items() if judge != "moasha" or find_spec("syne_tune")]
+
+
 def _share(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "never"
 
@@ -339,7 +356,8 @@ def main() -> None:
     if arguments.runs is None:
         parser.error("--runs DIR is needed, or --tune")
     seeds: dict[str, Any] = {
-        name: arguments.gp_seeds if name == "GP" else arguments.seeds for name in arguments.only or SEARCHES
+        name: arguments.gp_seeds if name == "GP" else arguments.seeds
+        for name in arguments.only or available()
     }
     runs = collect(simulation, arguments.runs, seeds, arguments.first_seed)
     if {"random", "TPE"} <= runs.keys():  # whose ends the others are compared with

@@ -292,3 +292,46 @@ class WeightedASHA(Never):
     def finish(self, asked: Asked) -> None:
         """Ray tells its rule of the last result as well."""
         self.judge(asked, int(self._table.epochs[asked.row]))
+
+
+class SyneTuneASHA(Never):
+    """Syne Tune's own multi-objective asynchronous successive halving (Schmucker et al. 2021), as it comes.
+
+    Its rule ranks what reached a rung by non-dominated sort with an epsilon-net. Only the trials are not its
+    own. Needs ``pip install syne-tune``.
+    """
+
+    def __init__(self, table: Table, reduction: float, grace: int) -> None:
+        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+        self._table = table
+        self._rule = MOASHA(
+            config_space={},
+            metrics=["error", "log2_bytes"],
+            time_attr="epoch",
+            max_t=int(table.epochs.max()),
+            grace_period=grace,
+            reduction_factor=reduction,
+        )
+        self._trials: dict[int, SimpleNamespace] = {}
+
+    def judge(self, asked: Asked, epoch: int) -> bool:
+        """Whether Syne Tune would go on."""
+        if asked.number not in self._trials:
+            self._trials[asked.number] = SimpleNamespace(trial_id=asked.number)
+            self._rule.on_trial_add(self._trials[asked.number])
+        if epoch == 0:
+            return True
+        return bool(
+            self._rule.on_trial_result(self._trials[asked.number], self._told(asked, epoch)) != "STOP"
+        )
+
+    def finish(self, asked: Asked) -> None:
+        """It is told of the end."""
+        epochs = int(self._table.epochs[asked.row])
+        if epochs and asked.number in self._trials:
+            self._rule.on_trial_complete(self._trials[asked.number], self._told(asked, epochs))
+
+    def _told(self, asked: Asked, epoch: int) -> dict[str, float]:
+        error, size = losses_of(self._table, asked.row, epoch)
+        return {"error": error, "log2_bytes": size, "epoch": epoch}

@@ -14,7 +14,15 @@ from benchmarks.grids import DIGITS, EPOCHS, GRIDS, OWN_NETWORK, RECORDED, SPOKE
 from benchmarks.record_table import read_courses
 from benchmarks.recorded_table import Facts, Table, load_table, pack_table
 from benchmarks.search_efficiency import POINTS, Simulation, reached
-from benchmarks.searches import Everything, Modelled, Ours, Recipes, ReplayedSearch, WeightedASHA
+from benchmarks.searches import (
+    Everything,
+    Modelled,
+    Ours,
+    Recipes,
+    ReplayedSearch,
+    SyneTuneASHA,
+    WeightedASHA,
+)
 from benchmarks.simulated_cluster import START_SECONDS, Asked, simulate
 from search.sampling.freezing.means import Settings
 from search.sampling.samplers import find_sampler
@@ -368,6 +376,16 @@ def test_rays_rule_ends_trials_too(table, recipes):
     ended = simulate(table, search, asha, workers=4, compute=60.0)
     assert {end.epoch for end in ended if not end.finished} <= {1, 3, 9}
     assert 0 < sum(end.finished for end in ended) < len(ended)
+
+
+def test_syne_tunes_rule_ends_trials_too(table, recipes, ragged):
+    pytest.importorskip("syne_tune")
+    for told, rungs in ((table, {1, 3, 9}), (ragged, {1, 3})):
+        rule = SyneTuneASHA(told, 3, 1)
+        search = ReplayedSearch(told, recipes, find_sampler("random"), rule, 1)
+        ended = simulate(told, search, rule, workers=4, compute=60.0)
+        assert {end.epoch for end in ended if not end.finished} <= rungs
+        assert 0 < sum(end.finished for end in ended) < len(ended)
 
 
 def test_a_run_counts_and_its_curve_only_rises(table):
