@@ -13,8 +13,10 @@ from torch import nn
 
 from search.sampling.freezing.entropy import coded, mask_bits
 from trainables.models.base import Model
+from trainables.part import Part
 from trainables.quantizers import LearnedPoints, LearnedStep, Symmetric
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
+from trainables.slicing.cut import Cut
 
 FLOAT = 32.0
 """Bits of a weight that is not quantized."""
@@ -85,7 +87,8 @@ def outline_of(recipe: Recipe) -> Outline:
     Raises:
         ValueError: its network cannot be built.
     """
-    count = _count(recipe.model, recipe.task.input_shape, recipe.task.outputs, recipe.exempt)
+    cut = recipe.origin.sizes if recipe.origin.cuts else None
+    count = _count(_tensors(recipe.model, recipe.task.input_shape, recipe.task.outputs), recipe.exempt, cut)
     kept = max(1.0 - float(getattr(recipe.pruner, "sparsity", 0.0)), 2.0**-6)
     quantizer = recipe.quantizer
     bits = float(getattr(quantizer, "bits", 0) or getattr(quantizer, "initial_bits", FLOAT))
@@ -115,18 +118,64 @@ def _quantized(recipe: Recipe, count: Count, kept: float) -> tuple[float, float]
     return stored, tables + (0.0 if bucket else SCALE * scales)
 
 
-@functools.lru_cache(maxsize=4096)
-def _count(model: Model, input_shape: tuple[int, ...], outputs: int, exempt: tuple[str, ...]) -> Count:
-    found = dict(_shapes(model, input_shape, outputs).named_parameters())
-    names = list(found)
+class Tensor(NamedTuple):
+    """A parameter of a network.
+
+    Attributes:
+        name: of it.
+        shape: of it.
+        rows: whether its first dimension counts channels, as but of an embedding's.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rows: bool
+
+
+def _count(tensors: tuple[Tensor, ...], exempt: tuple[str, ...], cut: Part | None) -> Count:
+    names = [each.name for each in tensors]
     left_out = {name for pattern in exempt for name in fnmatch.filter(names, pattern)}
     if FIRST_AND_LAST_PARAMETER in exempt:
         left_out |= {*names[:1], *names[-1:]}
-    chosen = [found[name] for name in names if found[name].dim() > 1 and name not in left_out]
-    weights = sum(parameter.numel() for parameter in chosen)
-    whole = sum(parameter.numel() for parameter in found.values())
-    channels = sum(parameter.shape[0] for parameter in chosen)
-    return Count(weights, whole - weights, len(chosen), len(found), channels)
+    shapes = [each.shape for each in tensors] if not isinstance(cut, Cut) else _cut(tensors, cut)
+    chosen = [
+        shape for name, shape in zip(names, shapes, strict=True) if len(shape) > 1 and name not in left_out
+    ]
+    weights = sum(map(math.prod, chosen))
+    whole = sum(map(math.prod, shapes))
+    return Count(weights, whole - weights, len(chosen), len(tensors), sum(shape[0] for shape in chosen))
+
+
+def _cut(tensors: tuple[Tensor, ...], cut: Cut) -> list[tuple[int, ...]]:
+    """What channels that go leave of the shapes, about: inputs and outputs of the network stay.
+
+    Which layers must go together and which blocks can be dropped is not looked at: to find out would take as
+    long as cutting. So it is exact where all layers can be cut alike, and tells too few where some cannot,
+    such as those that share a skip connection without weights between different widths.
+    """
+    weights = [number for number, each in enumerate(tensors) if len(each.shape) > 1]
+    first, last = min(weights, default=-1), max(weights, default=-1)
+    names = [each.name for each in tensors]
+    whole = {name for pattern in cut.keep for name in fnmatch.filter(names, f"{pattern}*")}
+    found = []
+    for number, (name, shape, rows) in enumerate(tensors):
+        share = cut.share(number / max(len(tensors) - 1, 1))
+        kept = list(shape)
+        if rows and number < last and name not in whole:
+            kept[0] = cut.kept(shape[0], share)
+        if len(shape) > 1 and shape[1] > 1 and (number > first or not rows):
+            kept[1] = cut.kept(shape[1], share)
+        found.append(tuple(kept))
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _tensors(model: Model, input_shape: tuple[int, ...], outputs: int) -> tuple[Tensor, ...]:
+    network = _shapes(model, input_shape, outputs)
+    tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+    return tuple(
+        Tensor(name, tuple(each.shape), id(each) not in tables) for name, each in network.named_parameters()
+    )
 
 
 def _shapes(model: Model, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

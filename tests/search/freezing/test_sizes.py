@@ -7,16 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.grids import DIGITS
+from benchmarks.grids import DIGITS, OWN_NETWORK
 from benchmarks.recorded_table import load_table
 from benchmarks.searches import Recipes
 from search.sampling.freezing.candidates import Candidate
 from search.sampling.freezing.courses import Course, Report
 from search.sampling.freezing.entropy import CODED, coded, mask_bits
-from search.sampling.freezing.outline import outline_of
+from search.sampling.freezing.outline import _count, _tensors, outline_of
 from search.sampling.freezing.regression import Smooth
 from search.sampling.freezing.sizes import Column, Cost, Size
+from trainables import methods
+from trainables.models import ConvNet, MobileNetV2, WideResNet
+from trainables.origins import Fresh, Slice
 from trainables.quantizers import LearnedStep, Symmetric, Uniform
+from trainables.slicing.cut import Cut
+from trainables.tasks import Digits
 
 
 def measured(quantizer, kept, per_row):
@@ -91,6 +96,35 @@ def course(candidate, epoch, log2_bytes, state="running"):
 def candidate(grid):
     recipe = grid.recipe(100)
     return Candidate(recipe, {}, {}, outline_of(recipe))
+
+
+def test_recorded_slices_are_told_by_what_the_cut_leaves():
+    """Of a user's own network, before any trial; two methods that learn their bits are told worse."""
+    table = load_table(OWN_NETWORK.path)
+    recipes = Recipes(table, OWN_NETWORK)
+    learn_bits = ("joint_pruning_quantization", "pseudo_quantization_noise")
+    rows = [row for row, point in enumerate(table.points) if point["method"] not in learn_bits]
+    told = np.array([outline_of(recipes.recipe(row)).log2_bytes for row in rows])
+    errors = told - np.log2([table.packed_bytes[row, table.epochs[row]] for row in rows])
+    widths = np.array([table.points[row]["width"] for row in rows])
+    assert np.sqrt((errors**2).mean()) < 0.2
+    for width in OWN_NETWORK.axes["width"]:
+        assert abs(errors[widths == width].mean()) < 0.25
+
+
+@pytest.mark.parametrize(
+    "cut", [Cut(1.0), Cut(0.5), Cut(0.25, first=2.0, last=0.5), Cut(0.3, last=3.0)], ids=str
+)
+def test_a_cut_is_counted_about_as_it_is_made(cut):
+    torch.manual_seed(0)
+    task = Digits()
+    for model in (ConvNet(depth=2, width=0.5), MobileNetV2(depth=1, width=0.5), WideResNet(depth=1)):
+        recipe = methods.full_precision(methods.Setting(task, Slice(Fresh(model), cut, restart=True), 2))
+        loaded = task.open(task.load(None), torch.device("cpu"), 0)
+        small = recipe.origin.outline(task, loaded)[1]
+        made = sum(parameter.numel() for parameter in small.parameters())
+        count = _count(_tensors(model, task.input_shape, task.outputs), (), cut)
+        assert math.log2((count.weights + count.others) / made) == pytest.approx(0, abs=0.4)
 
 
 def test_a_size_goes_from_what_was_shown_to_what_is_expected(candidate):
