@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from torch import nn
 from search.sampling.freezing.entropy import coded, mask_bits
 from trainables.models.base import Model
 from trainables.part import Part
-from trainables.quantizers import LearnedPoints, LearnedStep, Symmetric
+from trainables.quantizers import Graded, LearnedPoints, LearnedStep, Symmetric
 from trainables.recipe import FIRST_AND_LAST_PARAMETER, Recipe
 from trainables.slicing.cut import Cut
 
@@ -46,6 +47,7 @@ class Count(NamedTuple):
         compressed: tensors of weights.
         tensors: of all parameters.
         channels: of all tensors of weights.
+        shapes: of the tensors of weights.
     """
 
     weights: int
@@ -53,6 +55,7 @@ class Count(NamedTuple):
     compressed: int
     tensors: int
     channels: int
+    shapes: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def _quantized(recipe: Recipe, count: Count, kept: float) -> tuple[float, float]
     """Bits of each weight, scales of buckets included, and of all that a tensor or channel has once."""
     quantizer = recipe.quantizer
     row, tensor = (max(count.weights // max(each, 1), 1) for each in (count.channels, count.compressed))
+    if isinstance(quantizer, Graded):
+        return _graded(quantizer, count, kept), SCALE * count.channels
     code = coded(quantizer, round(kept, 6), row, tensor)
     bucket = getattr(quantizer, "bucket_size", None)
     stored = code.bits + (kept * BUCKET / bucket if bucket else 0.0)
@@ -116,6 +121,18 @@ def _quantized(recipe: Recipe, count: Count, kept: float) -> tuple[float, float]
     level = RARE_LEVEL if kept < 1 and isinstance(quantizer, LearnedStep | Symmetric) else LEVEL
     tables = count.compressed * min(code.levels, kept * tensor) * level
     return stored, tables + (0.0 if bucket else SCALE * scales)
+
+
+def _graded(quantizer: Graded, count: Count, kept: float) -> float:
+    """Bits of each weight where rows of tensors have their own."""
+    grades = quantizer.grades({str(number): shape for number, shape in enumerate(count.shapes)})
+    found = 0.0
+    for shape, bits in zip(count.shapes, grades.values(), strict=True):
+        row = math.prod(shape[1:])
+        for each, rows in Counter(bits).items():
+            if each:
+                found += rows * row * coded(Symmetric(each), round(kept, 6), row, row).bits
+    return found / count.weights
 
 
 class Tensor(NamedTuple):
@@ -143,7 +160,8 @@ def _count(tensors: tuple[Tensor, ...], exempt: tuple[str, ...], cut: Part | Non
     ]
     weights = sum(map(math.prod, chosen))
     whole = sum(map(math.prod, shapes))
-    return Count(weights, whole - weights, len(chosen), len(tensors), sum(shape[0] for shape in chosen))
+    channels = sum(shape[0] for shape in chosen)
+    return Count(weights, whole - weights, len(chosen), len(tensors), channels, tuple(chosen))
 
 
 def _cut(tensors: tuple[Tensor, ...], cut: Cut) -> list[tuple[int, ...]]:
