@@ -186,8 +186,9 @@ def _ship(trials: pd.DataFrame, sweep: Sweep, where: str) -> str:
     )
     return (
         f'<section class="panel ship"><h2>What do I ship?</h2><div class="halves"><div>{first}</div>'
-        f'<div><h3>{html.escape(_others(sweep))}</h3><div class="scroll" tabindex="0"><table class="front">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></div></div></section>"
+        f'<div><h3>{html.escape(_others(sweep))}</h3><div class="scroll" tabindex="0">'
+        f'<table class="front others"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div></div></div></section>"
     )
 
 
