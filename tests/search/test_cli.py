@@ -44,7 +44,7 @@ def rayduce(*arguments, cwd=ROOT):
 def swept(tmp_path_factory):
     """A store with one sweep of eight trials, made by the command itself."""
     store = tmp_path_factory.mktemp("cli") / "store"
-    small = ("--trials", 8, "--epochs", 2, "--scheduler", "none")
+    small = ("--trials", 8, "--epochs", 2, "--scheduler", "none", "--sampler", "tpe")
     done = rayduce("sweep", "digits", *small, "--store", store, "--name", "small")
     assert done.returncode == 0, done.stdout + done.stderr
     return store, done
