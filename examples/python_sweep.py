@@ -16,7 +16,10 @@ def smallest(front: Front, points: float) -> Student:
 
 
 def main(store: Path) -> None:
-    sweep = Sweep("digits", store=store, trials=8, epochs=4, methods=["qd", "lsq"], ranges={"bits": (2, 4)})
+    bits = {"bits": (2, 4)}
+    sweep = Sweep(
+        "digits", store=store, trials=8, epochs=4, sampler="tpe", methods=["qd", "lsq"], ranges=bits
+    )
     front = sweep.run(say=lambda text: print(text))
     chosen = smallest(front, points=3)
     size: int = chosen.packed_bytes
