@@ -326,7 +326,7 @@ def test_a_sweep_of_a_network_from_the_command_line_to_a_student(photos, net, tm
     assert front[0].load(model=str(net))(torch.zeros(1, 3, 8, 8)).shape == (1, 2)
     log = tmp_path / "s" / "sweeps" / "image_folder-1" / "events.jsonl"
     log.write_text(log.read_text().splitlines(keepends=True)[0])  # as if it had been killed at once
-    with pytest.raises(Problem, match=f"of {net}: give --model {net}"):
+    with pytest.raises(Problem, match=f"of {net}, which .*: rayduce resume image_folder-1 .* --model {net}"):
         Sweep.resume("image_folder-1", store=tmp_path / "s")
     going = Sweep.resume("image_folder-1", store=tmp_path / "s", model=str(net))
     task = going._study.make_task(photos, going._options.about_data)
