@@ -379,7 +379,7 @@ def test_rays_rule_ends_trials_too(table, recipes):
 
 
 def test_syne_tunes_rule_ends_trials_too(table, recipes, ragged):
-    pytest.importorskip("syne_tune")
+    pytest.importorskip("syne_tune", reason="Syne Tune is not installed: pip install syne-tune")
     for told, rungs in ((table, {1, 3, 9}), (ragged, {1, 3})):
         rule = SyneTuneASHA(told, 3, 1)
         search = ReplayedSearch(told, recipes, find_sampler("random"), rule, 1)
