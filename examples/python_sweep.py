@@ -16,10 +16,7 @@ def smallest(front: Front, points: float) -> Student:
 
 
 def main(store: Path) -> None:
-    bits = {"bits": (2, 4)}
-    sweep = Sweep(
-        "digits", store=store, trials=8, epochs=4, sampler="tpe", methods=["qd", "lsq"], ranges=bits
-    )
+    sweep = Sweep("digits", store=store, trials=8, epochs=4, methods=["qd", "lsq"], ranges={"bits": (2, 4)})
     front = sweep.run(say=lambda text: print(text))
     chosen = smallest(front, points=3)
     size: int = chosen.packed_bytes

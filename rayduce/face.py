@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from rayduce.fronts import DEFAULT_STORE, Front
 from rayduce.functions import sorted_out, study_of_functions
 from rayduce.measuring import asking, measuring
-from search.sampling.names import sampler_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +72,8 @@ class Sweep:
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
         sampler: ``tpe``, ``freeze-thaw``, ``gp``, ``nsga2``, ``random``, ``qmc`` or ``reinforce``; None
-            (default) is ``freeze-thaw`` of the digits, and ``tpe`` of other studies.
+            (default) is ``freeze-thaw`` of the digits, but for less than 24 trials or 12 trainings, and
+            ``tpe`` of other studies.
         scheduler: ``pareto`` (default) ends students early that have no prospect of the front, ``revive``
             also takes them up again, ``none`` trains all.
         phase_bytes: of the store, for first phases that students share, at least 0; 0 trains each anew.
@@ -133,7 +133,7 @@ class Sweep:
         prepare_environment(address)
         from search.objectives.budget import Budget
         from search.objectives.costs import SIZES
-        from search.options import Options, amount
+        from search.options import Options, extent
         from search.store.store import default_tracking_uri, next_name
         from studies.job import study_of_file
         from studies.known import find_study
@@ -166,7 +166,7 @@ class Sweep:
         uri = default_tracking_uri(folder, tracking_uri)
         options = Options(
             name=next_name(folder, uri, chosen.name) if name is None else name,
-            **amount(trials, trainings, sampler_name(sampler, chosen.sampler), chosen.trials),
+            **extent(trials, trainings, sampler, usual=chosen.trials, usual_sampler=chosen.sampler),
             seed=seed,
             store=folder,
             tracking_uri=uri,
@@ -174,7 +174,6 @@ class Sweep:
             about_data=about,
             budget=Budget(budgeted, max_drop),
             compute=budget,
-            sampler=sampler_name(sampler, chosen.sampler),
             earlier=tuple(learn_from),
             size=SIZES[size_of],
             minimized=tuple(minimize),

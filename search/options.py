@@ -31,7 +31,7 @@ TRAININGS_PER_TRIAL = 0.3
 """What a sweep whose samplers count trainings does for each trial that others begin: those end most early."""
 
 FEWEST_TRAININGS = 12
-"""Of a study of few trials: below that the search has hardly learnt which students end where."""
+"""Of samplers that count them: below that the search has hardly learnt which students end where."""
 
 TRIALS_PER_TRAINING = round(1 / BEGINNING)
 """Trials that may begin where only trainings are counted: none counts less."""
@@ -139,18 +139,26 @@ class Options:
         return made
 
 
-def amount(trials: int | None, trainings: int | None, sampler: str, usual: int) -> dict[str, Any]:
-    """How much a sweep may train, as :class:`Options` have it.
+def extent(
+    trials: int | None, trainings: int | None, sampler: str | None, *, usual: int, usual_sampler: str | None
+) -> dict[str, Any]:
+    """How much a sweep may train, and by which sampler, as :class:`Options` have it.
 
     Args:
         trials: asked for, or None.
         trainings: asked for, or None.
-        sampler: its name: some count trainings where nobody says what.
+        sampler: asked for, or None. Some count trainings where nobody says what; where there are too few for
+            such a one to learn anything, it is not what a sweep has without being asked.
         usual: number of trials of the study.
+        usual_sampler: of the study, or None.
 
     Raises:
         Problem: more trainings than trials.
     """
+    if sampler is None:
+        sampler = usual_sampler or DEFAULT
+        if sampler in BY_TRAININGS and _are_few(trials, trainings, usual):
+            sampler = DEFAULT
     if trials is None and trainings is None and sampler in BY_TRAININGS:
         trainings = max(math.ceil(TRAININGS_PER_TRIAL * usual), min(FEWEST_TRAININGS, usual))
     if trials is None:
@@ -160,7 +168,14 @@ def amount(trials: int | None, trainings: int | None, sampler: str, usual: int) 
             f"{count(trainings, 'training')} cannot be done in {count(trials, 'trial')}, of which each "
             f"trains once at most: leave out --trials, or give at least {trainings}."
         )
-    return {"trials": trials, "trainings": trainings}
+    return {"trials": trials, "trainings": trainings, "sampler": sampler}
+
+
+def _are_few(trials: int | None, trainings: int | None, usual: int) -> bool:
+    """Whether a sweep ends before a sampler that counts trainings has begun to learn."""
+    if trainings is not None:
+        return trainings < FEWEST_TRAININGS
+    return (usual if trials is None else trials) < 2 * FEWEST_TRAININGS
 
 
 def amount_in_words(trials: int, trainings: int | None) -> str:

@@ -25,7 +25,6 @@ from rayduce.commands.results import quoted
 from rayduce.commands.running import run
 from rayduce.commands.sweep import named
 from search.problem import Problem
-from search.sampling.names import sampler_name
 
 if TYPE_CHECKING:
     from search.options import Options
@@ -79,14 +78,12 @@ def compress(
         prepare_environment(None)
         study = job_of(job, store)
         study = study if epochs is None else replace(study, epochs=epochs)
-        from search.options import Options, amount
+        from search.options import Options, extent
 
         name, uri = named(None, study.name, store, None)
-        sampler = sampler_name(None, study.sampler)
         options = Options(
             name=name,
-            **amount(trials, trainings, sampler, study.trials),
-            sampler=sampler,
+            **extent(trials, trainings, None, usual=study.trials, usual_sampler=study.sampler),
             seed=0,
             store=store.absolute(),
             tracking_uri=uri,

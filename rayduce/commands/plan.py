@@ -31,7 +31,6 @@ from rayduce.commands.help import Command
 from rayduce.commands.limits import LimitOptions
 from rayduce.commands.space_options import SpaceOptions
 from search.problem import Problem
-from search.sampling.names import sampler_name
 from trainables.metrics import quality_of
 
 commands = typer.Typer()
@@ -81,7 +80,7 @@ def plan(
     A few batches are trained to time them; nothing is written but decoded data, which a sweep uses. Times are
     those of a machine that has nothing else to do. The exit code is 1 where disk or memory is short.
     """
-    from search.options import Options, amount
+    from search.options import Options, extent
 
     with problems():
         _check_above_0("--hours", hours)
@@ -90,11 +89,9 @@ def plan(
         about = given.about()
         own_code = code_option(study, model, given.network)
         chosen = study_of(study, epochs, model, data=given.data, about=about)
-        sampler = sampler_name(None, chosen.sampler)
         options = Options(
             name="plan",
-            **amount(trials, trainings, sampler, chosen.trials),
-            sampler=sampler,
+            **extent(trials, trainings, None, usual=chosen.trials, usual_sampler=chosen.sampler),
             seed=0,
             store=store.absolute(),
             tracking_uri="",

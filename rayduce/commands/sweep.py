@@ -41,7 +41,6 @@ from rayduce.commands.space_options import SpaceOptions
 from rayduce.measuring import asking, measuring
 from search.problem import Problem
 from search.sampling.names import check_name as check_sampler
-from search.sampling.names import sampler_name
 
 if TYPE_CHECKING:
     from search.sweeps.resume import Earlier
@@ -145,7 +144,7 @@ def sweep(
 
     with problems():
         prepare_environment(address)
-    from search.options import Options, amount
+    from search.options import Options, extent
 
     with problems():
         if sampler is not None:
@@ -164,14 +163,13 @@ def sweep(
         name, uri = named(name, chosen.name, store, tracking_uri)
         options = Options(
             name=name,
-            **amount(trials, trainings, sampler_name(sampler, chosen.sampler), chosen.trials),
+            **extent(trials, trainings, sampler, usual=chosen.trials, usual_sampler=chosen.sampler),
             seed=seed,
             store=store.absolute(),
             tracking_uri=uri,
             data=given.data,
             about_data=about,
             download=given.download,
-            sampler=sampler_name(sampler, chosen.sampler),
             earlier=tuple(earlier or ()),
             compute=budget,
             concurrency=concurrency,

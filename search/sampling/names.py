@@ -24,11 +24,6 @@ SUMMARIES: dict[str, str] = {
 """Name, as the user types it -> one line for ``--help``; in the order of the samplers themselves."""
 
 
-def sampler_name(asked: str | None, usual: str | None) -> str:
-    """The sampler of a sweep: the one asked for, else the ``usual`` one of its study, else the default."""
-    return asked or usual or DEFAULT
-
-
 def check_name(name: str) -> None:
     """Refuse a name that no sampler has.
 

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import IntDistribution
 from ray.tune.search import Searcher
 
-from search.options import TRIALS_PER_TRAINING, Options, amount, amount_in_words
+from search.options import TRIALS_PER_TRAINING, Options, amount_in_words, extent
 from search.problem import Problem
 from search.sampling.journal import open_study
 from search.sampling.samplers import find_sampler
@@ -99,15 +99,32 @@ def test_thirds_are_whole_in_the_end() -> None:
 
 
 def test_what_a_sweep_may_train_by_default() -> None:
-    assert amount(None, None, "tpe", 50) == {"trials": 50, "trainings": None}
-    assert amount(7, None, "freeze-thaw", 50) == {"trials": 7, "trainings": None}
-    assert amount(None, None, "freeze-thaw", 50) == {"trials": 150, "trainings": 15}
-    assert amount(None, None, "freeze-thaw", 16) == {"trials": 120, "trainings": 12}
-    assert amount(None, None, "freeze-thaw", 5) == {"trials": 50, "trainings": 5}
-    assert amount(None, 7, "random", 50) == {"trials": 7 * TRIALS_PER_TRAINING, "trainings": 7}
-    assert amount(9, 7, "random", 50) == {"trials": 9, "trainings": 7}
+    def asked(*words: object, usual: int = 50) -> tuple[object, ...]:
+        return tuple(extent(*words, usual=usual, usual_sampler=None).values())  # type: ignore[arg-type]
+
+    assert asked(None, None, None) == (50, None, "tpe")
+    assert asked(None, None, "tpe") == (50, None, "tpe")
+    assert asked(7, None, "freeze-thaw") == (7, None, "freeze-thaw")
+    assert asked(None, None, "freeze-thaw") == (150, 15, "freeze-thaw")
+    assert asked(None, None, "freeze-thaw", usual=16) == (120, 12, "freeze-thaw")
+    assert asked(None, None, "freeze-thaw", usual=5) == (50, 5, "freeze-thaw")
+    assert asked(None, 7, "random") == (7 * TRIALS_PER_TRAINING, 7, "random")
+    assert asked(9, 7, "random") == (9, 7, "random")
     with pytest.raises(Problem, match=r"^5 trainings cannot be done in 1 trial, .* or give at least 5\.$"):
-        amount(1, 5, "tpe", 50)
+        asked(1, 5, "tpe")
+
+
+def test_few_trials_are_not_a_model_s_by_default() -> None:
+    def asked(*words: object, usual: int = 50) -> object:
+        return extent(*words, usual=usual, usual_sampler="freeze-thaw")["sampler"]  # type: ignore[arg-type]
+
+    assert asked(23, None, None) == asked(None, 11, None) == asked(23, 11, None) == "tpe"
+    assert asked(24, None, None) == asked(None, 12, None) == asked(30, 12, None) == "freeze-thaw"
+    assert asked(None, None, None, usual=23) == "tpe" and asked(None, None, None) == "freeze-thaw"
+    assert asked(8, None, "freeze-thaw") == asked(None, 1, "freeze-thaw") == "freeze-thaw"
+
+
+def test_amounts_have_words() -> None:
     assert amount_in_words(9, None) == "9 trials"
     assert amount_in_words(9, 1) == "1 training in at most 9 trials"
 
