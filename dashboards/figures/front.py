@@ -140,8 +140,6 @@ def _axis(view: FrontView, axis: Axis, name: str, limits: tuple[float, float]) -
 
 
 def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> None:
-    many = len(view.data) > MANY
-    kind: Any = go.Scattergl if many else go.Scatter
     aside = folded_groups(view)
     for order, group in enumerate(view.groups):
         rows, place = view.data[view.data["group"] == group], view.places.get(group, order)
@@ -149,68 +147,65 @@ def _add_marks(figure: go.Figure, view: FrontView, theme: Theme, ids: bool) -> N
             continue
         # What Plotly shows as a legend is HTML of a kind.
         name, symbol, colour = html.escape(group, quote=False), symbol_of(place), colour_of(place, theme)
-        finished = rows["state"] == "finished"
         entry = str(len(view.groups) if group in aside else order)
+        finished = rows["state"] == "finished"
         kinds = (~finished, finished & ~rows["front"], finished & rows["front"])
         looks = ((False, True), (False, False), (True, False))
         for those, (on_front, ended) in zip(kinds, looks, strict=True):
-            part = rows[those]
-            if part.empty:
-                continue
-            figure.add_trace(
-                kind(
-                    x=part["x"].to_numpy(dtype=np.float32),
-                    y=part["y"].to_numpy(dtype=np.float32),
-                    mode="markers",
-                    name=name,
-                    legendgroup=entry,
-                    showlegend=False,
-                    hovertext=None if part["hover"].isna().all() else part["hover"].to_numpy(dtype=object),
-                    hovertemplate=template_of(view, group),
-                    customdata=part["run_id"].to_numpy(dtype=object) if ids else None,
-                    marker={
-                        "color": colour,
-                        "symbol": f"{symbol}-open" if ended else symbol,
-                        "size": FRONT if on_front else CROWDED_MARK if many else OTHER_MARK,
-                        "opacity": _opacity(on_front, ended, many=many),
-                        "line": {
-                            "color": theme.paper if on_front else colour,
-                            "width": 1.5 if on_front else 1.3 if ended else 0,
-                        },
-                    },
-                )
-            )
-        if group in aside:
-            continue
-        # A mark of its own, so that the legend shows every group in full colour.
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=name,
-            legendgroup=entry,
-            legendrank=_rank(rows, order),
-            marker={"color": colour, "symbol": symbol, "size": 11},
-        )
+            if those.any():
+                mark = _mark(symbol, colour, theme, on_front, ended, many=len(view.data) > MANY)
+                told = {"name": name, "legendgroup": entry, "hovertemplate": template_of(view, group)}
+                _add_points(figure, rows[those], mark, ids, len(view.data) > MANY, told)
+        if group not in aside:  # a mark of its own, so that the legend shows every group in full colour
+            look = {"color": colour, "symbol": symbol, "size": 11}
+            _add_entry(figure, name, look, _rank(rows, order), legendgroup=entry)
+    grey = {"color": theme.soft, "size": 9}
     if aside:
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=f"{len(aside)} others, not on the front",
-            legendgroup=str(len(view.groups)),
-            legendrank=1900,
-            marker={"color": theme.soft, "symbol": "circle", "size": 9},
-        )
+        others = f"{len(aside)} others, not on the front"
+        _add_entry(figure, others, grey | {"symbol": "circle"}, 1900, legendgroup=str(len(view.groups)))
     if (view.data["state"] != "finished").any():
-        figure.add_scatter(
-            x=[None],
-            y=[None],
+        hollow = grey | {"symbol": "circle-open", "line": {"width": 1.3}}
+        _add_entry(figure, "Hollow: ended early, no student", hollow, 1999)
+
+
+def _mark(
+    symbol: str, colour: str, theme: Theme, on_front: bool, ended: bool, *, many: bool
+) -> dict[str, Any]:
+    """What a student looks like."""
+    return {
+        "color": colour,
+        "symbol": f"{symbol}-open" if ended else symbol,
+        "size": FRONT if on_front else CROWDED_MARK if many else OTHER_MARK,
+        "opacity": _opacity(on_front, ended, many=many),
+        "line": {
+            "color": theme.paper if on_front else colour,
+            "width": 1.5 if on_front else 1.3 if ended else 0,
+        },
+    }
+
+
+def _add_points(
+    figure: go.Figure, part: pd.DataFrame, mark: dict[str, Any], ids: bool, many: bool, told: dict[str, Any]
+) -> None:
+    """Students that look alike."""
+    kind: Any = go.Scattergl if many else go.Scatter
+    figure.add_trace(
+        kind(
+            x=part["x"].to_numpy(dtype=np.float32),
+            y=part["y"].to_numpy(dtype=np.float32),
             mode="markers",
-            name="Hollow: ended early, no student",
-            legendrank=1999,
-            marker={"color": theme.soft, "symbol": "circle-open", "size": 9, "line": {"width": 1.3}},
+            showlegend=False,
+            hovertext=None if part["hover"].isna().all() else part["hover"].to_numpy(dtype=object),
+            customdata=part["run_id"].to_numpy(dtype=object) if ids else None,
+            marker=mark,
+            **told,
         )
+    )
+
+
+def _add_entry(figure: go.Figure, name: str, mark: dict[str, Any], rank: int, **more: Any) -> None:
+    """A line of the legend."""
+    figure.add_scatter(x=[None], y=[None], mode="markers", name=name, legendrank=rank, marker=mark, **more)
 
 
 def folded_groups(view: FrontView) -> frozenset[str]:
