@@ -153,16 +153,15 @@ class Sweep:
         place, own = sorted_out(network, data, functions)
         if own:
             chosen, model = study_of_functions(study, own, folder)
-        elif study is None:
-            raise TypeError("Sweep needs a study, or your own network and data: Sweep(network=..., data=...)")
         elif isinstance(study, str) and study.endswith(".py"):
             chosen, model = study_of_file(Path(study), store=folder), study
+        elif isinstance(study, str):
+            chosen = find_study(study, own_model=model, data=place, about_data=about)
+        elif study is None:
+            raise TypeError("Sweep needs a study, or your own network and data: Sweep(network=..., data=...)")
         else:
-            chosen = (
-                find_study(study, own_model=model, data=place, about_data=about)
-                if isinstance(study, str)
-                else study
-            )
+            chosen = study
+        chosen = chosen if epochs is None else replace(chosen, epochs=epochs)
         uri = default_tracking_uri(folder, tracking_uri)
         options = Options(
             name=next_name(folder, uri, chosen.name) if name is None else name,
@@ -187,8 +186,6 @@ class Sweep:
             scheduler=scheduler,
             phase_bytes=phase_bytes,
         )
-        if epochs is not None:
-            chosen = replace(chosen, epochs=epochs)
         self._begin(chosen, options, resume=False)
 
     def _begin(self, study: Study, options: Options, *, resume: bool) -> None:
