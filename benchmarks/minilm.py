@@ -7,8 +7,10 @@ MiniLM (Wang et al. 2020; all-MiniLM-L6-v2, 22 million parameters) is tuned on t
 ``--int8`` takes it through a user's file, as a sweep would: packed as it is and in 8-bit integers (linear
 layers, their inputs, embeddings), exported, and both ONNX files measured. Then it answers all training
 sentences, and a network of convolutions over words learns these answers (Chia et al. 2018), in 4 bits.
-``--labels 0.1`` keeps a tenth of the labels for the encoder and for the convolutions alone. Steps whose files
-``--out`` holds are not done again; tuning goes on from its last epoch.
+``--labels 0.1`` keeps a tenth of the labels for the encoder and for the convolutions alone. ``--changed 10``
+lets it answer ten more sentences for each of the training split, some of whose words are others that it has
+near them (after Jiao et al. 2020, TinyBERT, algorithm 1), and convolutions learn these answers too. Steps
+whose files ``--out`` holds are not done again; tuning goes on from its last epoch.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ from trainables.training.trainer import train
 
 LENGTH, BATCH, RATE = 40, 32, 1e-4
 STUDENT, EPOCHS = TextCNN(embedding=24, maps=64, dropout=0.3), 20
+CHANGED, NEAR = 0.4, 15
+"""Share of a sentence's words that are exchanged, and for one of how many near ones."""
 CPU = torch.device("cpu")
 
 
@@ -87,6 +91,41 @@ def _of_like_length(inputs: dict[str, Tensor], order: Tensor) -> list[Tensor]:
     parts = [part[sizes[part].argsort()].split(BATCH) for part in order.split(10 * BATCH)]
     batches = [batch for part in parts for batch in part]
     return [batches[place] for place in torch.randperm(len(batches)).tolist()]
+
+
+def changed(tokenizer: Any, network: Any, texts: list[str], count: int) -> list[str]:
+    """``count`` sentences for each, in which words are exchanged for near ones; each sentence once.
+
+    Words are the whole pieces of the tokenizer, near by the angle between the encoder's input vectors. Words
+    of several pieces stay.
+    """
+    pieces = {word: number for word, number in tokenizer.get_vocab().items() if word.isalpha()}
+    words, numbers = list(pieces), torch.tensor(list(pieces.values()))
+    vectors = F.normalize(network.get_input_embeddings().weight.detach()[numbers], dim=1)
+    places = {word: place for place, word in enumerate(words)}
+    used = sorted({word for text in texts for word in text.lower().split() if word in places})
+    rows = torch.tensor([places[word] for word in used])
+    near = torch.cat([(vectors[part] @ vectors.T).topk(NEAR + 1).indices[:, 1:] for part in rows.split(500)])
+    others = {word: [words[k] for k in found] for word, found in zip(used, near.tolist(), strict=True)}
+    random = np.random.default_rng(0)
+    made: dict[str, None] = {}
+    for text in texts:
+        for _ in range(count):
+            new = [
+                others[word][random.integers(NEAR)] if word in others and random.random() < CHANGED else word
+                for word in text.lower().split()
+            ]
+            made[" ".join(new)] = None
+    return [each for each in made if each not in set(texts)]
+
+
+def widened(folder: Path, splits: dict[str, list[Any]], more: list[str]) -> None:
+    """A folder of sentences with the same splits, and ``more`` that have no labels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, lines in splits.items():
+        rows = [f"{line.label}\t{line.text}\n" for line in lines]
+        (folder / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+    (folder / "unlabelled.txt").write_text("\n".join(more) + "\n", encoding="utf-8")
 
 
 def tune(network: Any, inputs: dict[str, Tensor], labels: Tensor, epochs: int, file: Path) -> None:
@@ -216,7 +255,13 @@ class Remembered(nn.Module):
 
 
 def convolutions(
-    task: SentenceFolder, arrays: dict[str, np.ndarray], logits: Tensor, out: Path, seeds: int
+    task: SentenceFolder,
+    arrays: dict[str, np.ndarray],
+    logits: Tensor,
+    out: Path,
+    seeds: int,
+    student: TextCNN = STUDENT,
+    epochs: int = EPOCHS,
 ) -> Iterator[dict[str, Any]]:
     """Networks of convolutions that learn labels alone, and what the encoder says of all sentences."""
     teacher = Remembered(arrays["train_tokens"], logits)
@@ -227,7 +272,7 @@ def convolutions(
             ("cnn-taught", "knowledge_distillation"),
             ("cnn-taught-qd4", "quantized_distillation"),
         ):
-            cell = Cell(name, STUDENT, EPOCHS, 5e-3, method, teacher="" if name == "cnn-alone" else "minilm")
+            cell = Cell(name, student, epochs, 5e-3, method, teacher="" if name == "cnn-alone" else "minilm")
             file = out / f"{name}-{seed}.rdz"
             begun = time.monotonic()
             if not file.exists():
@@ -236,6 +281,22 @@ def convolutions(
             found = {each: evaluate_file(data, loaded, each)["accuracy"] for each in ("validation", "test")}
             spent = round(time.monotonic() - begun, 1)
             yield {"name": name, "seed": seed, "bytes": len(data), **found, "seconds": spent}
+
+
+def learn_changed(
+    told: argparse.Namespace, splits: dict[str, list[Any]], more: list[str], tokenizer: Any, network: Any
+) -> None:
+    """Convolutions that learn what the encoder says of ``more`` sentences beside those that are given."""
+    folder = told.out / "changed"
+    widened(folder, splits, more)
+    task, _ = SentenceFolder.examine(folder, vocabulary_size=told.vocabulary)
+    arrays = dict(task.load(folder))
+    found = read_sentences(folder)
+    texts = [line.text for line in found.splits["train"]] + found.unlabelled
+    said = answers(network, numbered(tokenizer, texts))
+    student = TextCNN(embedding=told.embedding, maps=64, dropout=0.3)
+    for row in convolutions(task, arrays, said, folder, told.seeds, student, told.passes):
+        print(json.dumps(row), flush=True)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -250,6 +311,10 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--labels", type=float, default=1.0)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--changed", type=int, default=0, metavar="N", help="sentences more for each")
+    parser.add_argument("--vocabulary", type=int, default=12_000, help="words, of changed sentences")
+    parser.add_argument("--embedding", type=int, default=16, help="of networks that learn them")
+    parser.add_argument("--passes", type=int, default=6, help="over them")
     parser.add_argument("--int8", action="store_true", help="measure it in 8-bit integers")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
@@ -273,6 +338,10 @@ def main(words: list[str] | None = None) -> None:
             print(json.dumps(row), flush=True)
     for row in convolutions(task, arrays, logits["train"], told.out, told.seeds):
         print(json.dumps(row), flush=True)
+    if told.changed:
+        more = changed(tokenizer, network, [line.text for line in splits["train"]], told.changed)
+        print(f"{len(more)} changed sentences", flush=True)
+        learn_changed(told, splits, more, tokenizer, network)
 
 
 if __name__ == "__main__":

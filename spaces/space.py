@@ -22,6 +22,7 @@ from spaces.parameters import Choose, Parameter, drawn, preferring
 from spaces.wishes import fixed_value, known_name, searched_range
 from trainables.method_names import method_name
 from trainables.methods import METHODS, PRUNING, Method, Setting
+from trainables.origins import Slice
 from trainables.pruners.base import Pruner
 from trainables.recipe import Recipe
 from trainables.tasks.base import TaughtTask
@@ -31,6 +32,8 @@ PRUNER = "pruner"
 """The argument of a method that decides by itself what is pruned, and is given no pruner beside it."""
 CHOICES: dict[str, tuple[Any, ...]] = {START: (*STARTS, *FAMILIES), PRUNE: (False, True)}
 """Parameters that are no numbers, beside the method."""
+RATE = "learning_rate"
+"""What narrow slices need more of."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Space:
     2018, scheme C) or be a slice of it; what can be turned of its size; ``prune`` and, if so, what can be
     turned of the pruner, unless the method brings its own; and what the ranges of the method's arguments say.
     A method that its task refuses is left out, see :meth:`left_out`.
+
+    The ``learning_rate`` of slices is that of the whole network: a slice has it divided by its width. So what
+    is right for one width is about right for all (Yang et al. 2021, muP, where Adam's rate goes with one over
+    the width), and a search need not find out for each.
 
     Attributes:
         methods: names of the methods to be searched; None (default) are all.
@@ -279,8 +286,11 @@ class Opened:
             exit_layers=context.exit_layers,
             **pruning,
         )
-        arguments = called_with(method, self._turned(handles_of(method), choose))
-        return self._affordable(method, given, arguments)
+        values = self._turned(handles_of(method), choose)
+        if isinstance(given.origin, Slice):
+            width = given.origin.cut.width
+            values = [(each, value / width if each.name == RATE else value) for each, value in values]
+        return self._affordable(method, given, called_with(method, values))
 
     def _affordable(self, method: Method[Any], given: Setting, arguments: Mapping[str, Any]) -> Recipe:
         """The recipe of as many epochs as its student may have, or of the fewest more that its method takes.

@@ -26,7 +26,7 @@ EPOCHS, TRIALS = 20, 50
 COMPUTE = 0.09
 """Of the epochs, that a student may take of the whole network's compute, as measured on CIFAR-10: slices then
 come within half a point of students that train four times as long from nothing."""
-SPACE = Space(starts={"bits": 4, "learning_rate": 1e-3}, also=(PRUNED,))
+SPACE = Space(starts={"bits": 4, "learning_rate": 1.5e-3}, also=(PRUNED,))
 
 
 def of_network(

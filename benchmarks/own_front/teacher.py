@@ -1,15 +1,17 @@
 """Trains the network of :mod:`benchmarks.own_front.network` on CIFAR-10 as anybody would, in plain PyTorch.
 
-    python -m benchmarks.own_front.teacher DATA CHECKPOINT [--epochs 20]
+    python -m benchmarks.own_front.teacher DATA CHECKPOINT [--epochs 20] [--network resnet8]
 
 ``DATA`` has ``train`` and ``test`` with a folder of images per class. The last tenth of each class's training
 images is not trained on: it is the validation split of :mod:`benchmarks.own_front.job`. It prints the
-accuracy on both other splits at the end, and goes on from the last epoch if it is stopped.
+accuracy on both other splits at the end, and goes on from the last epoch if it is stopped. Images have 32
+pixels a side or, for sweeps of minutes, as many as CIFAR_SIDE in the environment says.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.own_front.network import resnet
+from benchmarks.own_front.network import NETWORKS
 
 MEAN, SPREAD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 HELD_OUT = 500
@@ -28,15 +30,17 @@ HELD_OUT = 500
 
 
 def pixels(data: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Images, uint8 of shape (n, 3, 32, 32), and labels of the three splits; kept beside the folder."""
-    kept = data / "pixels.npz"
+    """Images, uint8 of shape (n, 3, side, side), and labels of the three splits; kept beside the folder."""
+    side = int(os.environ.get("CIFAR_SIDE", "32"))
+    kept = data / f"pixels-{side}.npz"
     if not kept.exists():
         arrays: dict[str, np.ndarray] = {}
         for split in ("train", "test"):
             images, labels = [], []
             for label, folder in enumerate(sorted((data / split).iterdir())):
                 for path in sorted(folder.iterdir()):
-                    images.append(np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1))
+                    image = Image.open(path).convert("RGB").resize((side, side), Image.Resampling.BOX)
+                    images.append(np.asarray(image).transpose(2, 0, 1))
                     labels.append(label)
             arrays |= {f"{split}_images": np.stack(images), f"{split}_labels": np.array(labels)}
         np.savez(kept, **arrays)  # type: ignore[arg-type]  # numpy's annotation of keywords
@@ -85,11 +89,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--network", choices=tuple(NETWORKS), default="resnet18")
     options = parser.parse_args()
     splits = pixels(options.data)
     images, labels = splits["train"]
     torch.manual_seed(0)
-    network = resnet().to(memory_format=torch.channels_last)
+    network = NETWORKS[options.network]().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     steps = -(-len(labels) // 128)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -120,3 +120,14 @@ def test_how_long_students_train_in_words():
     assert epochs_in_words(20, 1.8) == (
         "at most 20 epochs, with the compute of 1.8 epochs of the whole network"
     )
+
+
+def test_the_learning_rate_of_a_slice_is_the_networks_divided_by_its_width():
+    def rate(start, width):
+        (phase,) = drawn("quantized_distillation", start, width).phases
+        return phase.optimizer.learning_rate
+
+    whole = rate(TEACHER, 1.0)
+    assert rate(SLICE, 1.0) == whole
+    assert rate(SLICE, 0.25) == pytest.approx(4 * whole)
+    assert rate(FRESH, 0.25) == whole  # whose study says what is right for it
