@@ -105,7 +105,7 @@ def _own_network(folder: Path, *, trained: bool) -> Study:
 
 
 _TRAINED = ("width", "prune", "learning_rate")
-_OWN_FIRST: Mapping[str, object] = {"prune": False, "learning_rate": 1e-3}
+_OWN_FIRST: Mapping[str, object] = {"prune": False, "learning_rate": 1.5e-3}
 
 OWN_NETWORK = Grid(
     name="own-network",
@@ -114,7 +114,7 @@ OWN_NETWORK = Grid(
         "start": ("slice", "fresh"),
         "width": (0.1, 0.2, 0.28, 0.4, 0.56, 1.0),  # each another shape, as channels are kept in fours
         "prune": (False, True),
-        "learning_rate": (1e-3, 4e-3),
+        "learning_rate": (1.5e-3, 5e-3),
         "bits": (2, 3, 5),
         "log2_bucket_size": (6, 9),
         "symmetric_bits": (2, 3, 5),
@@ -128,7 +128,7 @@ OWN_NETWORK = Grid(
         "width_last": 1.0,
         "prune": False,
         "sparsity": 0.6,
-        "learning_rate": 1e-3,
+        "learning_rate": 1.5e-3,
         "temperature": 2.0,
         "distillation_weight": 0.7,
         "log2_bucket_size": 8,
