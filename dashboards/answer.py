@@ -11,8 +11,12 @@ from dashboards.text import milliseconds, missing, size
 from search.objectives.aliases import DROPS
 from search.objectives.budget import Budget
 from search.objectives.choosing import Choice, choose, first_budget, limits_in_words, why_this
+from search.objectives.costs import PACKED, SIZES
 from search.objectives.on_split import SURE
 from search.store.sweep import Sweep
+
+SIZE_HEADS = {PACKED: "Packed", SIZES["onnx"]: "In ONNX"}
+"""Of the sizes of a student: the one that the search minimises is the answer's own."""
 
 
 class Answer(NamedTuple):
@@ -54,13 +58,13 @@ def answer_of(sweep: Sweep, choice: Choice, budget: Budget, where: str) -> Answe
         ("Lost to the teacher", told.lost_text()),
         ("Latency", "" if missing(latency) else f"{milliseconds(latency)} ms"),
         ("Memory", size(student["ram_bytes"])),
-        ("In ONNX", size(student["onnx_bytes"])),
+        *((head, size(student[name])) for name, head in SIZE_HEADS.items() if name != sweep.size),
     ]
     run_id = str(student["run_id"])
     return Answer(
         run_id,
         str(student["name"]),
-        size(student["packed_bytes"]),
+        size(student[sweep.size]),
         [(name, text) for name, text in facts if text],
         why_this(choice, quality, budget),
         f"rayduce export {run_id[:8]} student.rdz{where}",

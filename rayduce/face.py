@@ -282,13 +282,14 @@ class Sweep:
             KeyboardInterrupt: Ctrl-C; the sweep can be resumed.
         """
         from dashboards.report import front_html
+        from dashboards.where import where
         from search.store.mlflow_client import StoreError
         from search.store.store import open_store
         from search.sweeps.sweep import run_sweep
 
         def report(name: str) -> str:
             opened = open_store(self._options.store, self._options.tracking_uri)
-            return front_html(opened.trials(name), opened.sweep(name))
+            return front_html(opened.trials(name), opened.sweep(name), where(opened))
 
         if self._study.code is not None:
             self._study.code.allow()  # of another Sweep, a file of the same name may have come meanwhile

@@ -47,7 +47,8 @@ class Space:
 
     The ``learning_rate`` of slices is that of the whole network: a slice has it divided by its width. So what
     is right for one width is about right for all (Yang et al. 2021, muP, where Adam's rate goes with one over
-    the width), and a search need not find out for each.
+    the width), and a search need not find out for each. Narrower ones that train together with a slice have
+    its rate.
 
     Attributes:
         methods: names of the methods to be searched; None (default) are all.
@@ -289,7 +290,10 @@ class Opened:
         values = self._turned(handles_of(method), choose)
         if isinstance(given.origin, Slice):
             width = given.origin.cut.width
-            values = [(each, value / width if each.name == RATE else value) for each, value in values]
+            values = [
+                (each, min(value / width, each.range.high) if each.name == RATE else value)
+                for each, value in values
+            ]
         return self._affordable(method, given, called_with(method, values))
 
     def _affordable(self, method: Method[Any], given: Setting, arguments: Mapping[str, Any]) -> Recipe:
@@ -330,14 +334,15 @@ class Opened:
 
         Args:
             point: of :meth:`Space.starting_points`.
-            share: of the way, in [0, 1].
+            share: of the way from the size that it has, in [0, 1].
         """
         start = point[START] if point.get(START) in self.fresh else self.starts[0]
         wanted = dict(point) | ({START: start} if len(self.starts) > 1 else {})
         for handle in self.sizes(start):
             parameter = self._numbers[handle]
             if parameter is not None:
-                wanted[parameter.name] = parameter.toward_smallest(share)
+                own = point.get(parameter.name, parameter.start)
+                wanted[parameter.name] = replace(parameter, start=own).toward_smallest(share)
         return self.point(wanted)[0]
 
     @property

@@ -215,7 +215,8 @@ def folded_groups(view: FrontView) -> frozenset[str]:
     """
     shown = set(view.data["group"])
     on_front = set(view.data.loc[view.data["front"], "group"])
-    return frozenset(shown - on_front if on_front and len(shown) > MOST_ENTRIES else ())
+    aside = shown - on_front
+    return frozenset(aside if on_front and len(shown) > MOST_ENTRIES and len(aside) > 1 else ())
 
 
 def _rank(rows: pd.DataFrame, order: int) -> int:

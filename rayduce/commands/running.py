@@ -18,6 +18,7 @@ from rayduce.commands.console import (
     out,
     whole_line,
 )
+from rayduce.commands.front_choice import why_no_front
 from rayduce.commands.offer import offered, say_command, say_offer
 from rayduce.commands.results import (
     front_rows,
@@ -32,6 +33,8 @@ from search.units import count, show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from search.options import Options
+    from search.store.store import Store
+    from search.store.sweep import Sweep
     from search.sweeps.sweep import Outcome
     from studies.study import Study
 
@@ -69,19 +72,32 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
         out.print(_undelivered_front(outcome))
         return outcome
     opened = open_store(store, options.tracking_uri)
-    found = opened.sweep(name)
+    say_front(opened, opened.sweep(name), where_store_is(store, options.tracking_uri), options.own_model)
+    return outcome
+
+
+def say_front(opened: Store, found: Sweep, where: str, code: str | None) -> None:
+    """Print the front of a sweep that has ended, or why there is none, and what to do next.
+
+    Args:
+        opened: the sweep's store.
+        found: the sweep.
+        where: what a command is told of the store.
+        code: the user's own, as the command line named it; None is none.
+    """
     rows = front_rows(opened, found)
-    out.print(
-        front_table(rows, found.quality, "Front, smallest first", out.width, found.asked, found.teacher)
-    )
-    where = where_store_is(store, options.tracking_uri)
+    if rows:
+        title = "Front, smallest first"
+        out.print(front_table(rows, found.quality, title, out.width, found.asked, found.teacher))
+    else:
+        out.print(whole_line(why_no_front(opened, found)), highlight=False, soft_wrap=True)
     page = opened.artifact_location(found.run_id, "front.html")
     out.print(f"The page: {whole_line(page)}", style="dim", highlight=False, soft_wrap=True)
-    say_offer(*offered(opened, found, rows), "student.onnx", where, options.own_model)
+    if rows:
+        say_offer(*offered(opened, found, rows), "student.onnx", where, code)
     out.print("Look further:", style="dim", highlight=False)
-    for what in (f"front {name}", f"choose {name}", "dashboard", "mlflow"):
+    for what in (f"front {found.name}", f"choose {found.name}", "dashboard", "mlflow"):
         say_command(f"rayduce {what}{where}")
-    return outcome
 
 
 def page_of(store: Path, tracking_uri: str) -> Callable[[str], str]:

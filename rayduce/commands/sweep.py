@@ -64,7 +64,8 @@ Sampler = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help=f"How recipes are drawn: {SAMPLERS}. Default freeze-thaw of the digits, tpe of other studies.",
+        help=f"How recipes are drawn: {SAMPLERS}. Default freeze-thaw of the digits, from 24 trials or 12 "
+        "trainings on, else tpe.",
     ),
 ]
 

@@ -61,12 +61,14 @@ class FreezeThawScheduler(ParetoScheduler):
     def learn(self, name: str, recipe: Recipe, result: Mapping[str, Any]) -> str:
         """Hear what the trial ``name`` reported; why it should end, if it is over budget, else empty."""
         self._ledger.hear(name, int(result["epoch"]), result)
-        if sure := self.sure(name, recipe, result):
+        sure = self.sure(name, recipe, result)
+        if sure:
             self._too_large.add(name)
-            return sure
-        self._by_rules[name] = self.ranked(name, recipe, result)
+        else:
+            self._by_rules[name] = self.ranked(name, recipe, result)
+        # Also what is too large, which tells sizes.
         self._policy.report(name, {**self._first.get(name, {}), **result})
-        return ""
+        return sure
 
     def decide(self, name: str) -> str:
         """Why the trial ``name`` should end after what it reported last; empty if it should go on."""

@@ -1,8 +1,12 @@
 """In which sizes a search that learns from few begins."""
 
 import pytest
+import torch
 
+from search.objectives.budget import Budget
+from search.objectives.costs import PACKED
 from search.planning.first_sizes import SHARES, WHOLE, spread_sizes
+from search.planning.limits import fitting_points
 from spaces.architectures import SLICE, TEACHER
 from studies.job import study_of_file
 from studies.known import find_study
@@ -38,3 +42,15 @@ def test_most_that_would_be_the_whole_of_a_network_are_slices_of_it(tmp_path):
     assert len(slices) == len(points) - len(kept)
     assert min(point["width"] for point in slices) == pytest.approx(0.1)
     assert len({point["width"] for point in slices}) == len(SHARES)
+
+
+def test_what_fits_into_a_limit_is_not_made_larger():
+    study = find_study("digits")
+    task = study.make_task(None, {})
+    space, context = study.space, study.context(task, "0" * 16, 0)
+    loaded = task.open(task.load(None), torch.device("cpu"), 0)
+    fitted = fitting_points(space, context, loaded, Budget({PACKED: 4000}))
+    spread = spread_sizes(space, context, fitted)
+    assert [point["method"] for point in spread] == [point["method"] for point in fitted]
+    for after, before in zip(spread, fitted, strict=True):
+        assert after["width"] <= before["width"] and after["depth"] <= before["depth"]

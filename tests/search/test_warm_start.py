@@ -11,6 +11,7 @@ import torch
 from optuna.trial import TrialState
 
 from rayduce.commands.front_choice import newest_with_students, why_no_front
+from rayduce.commands.running import say_front
 from search.objectives.budget import Budget
 from search.objectives.yardstick import Yardstick
 from search.problem import Problem
@@ -225,7 +226,7 @@ def test_a_sweep_of_another_folder_is_refused(earlier, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_the_front_is_of_the_newest_sweep_with_students(earlier):
+def test_the_front_is_of_the_newest_sweep_with_students(earlier, capsys):
     new = tracker(earlier, "new")
     new.open(Budget({"packed_bytes": 10}).params(), {"rayduce.metric": "accuracy"})
     new.flush()
@@ -243,6 +244,10 @@ def test_the_front_is_of_the_newest_sweep_with_students(earlier):
     assert why_no_front(store, store.sweep("new")) == (
         "None of the 1 student of the sweep new is within its budget, at most 10 B packed size."
     )
+    say_front(store, store.sweep("new"), " --store here", None)
+    said = capsys.readouterr().out
+    assert "None of the 1 student" in said and "rayduce choose new --store here" in said
+    assert "Take away" not in said and "Front, smallest first" not in said
     new.close()
     empty = tracker(earlier, "empty")
     empty.open({}, {"rayduce.metric": "accuracy"})

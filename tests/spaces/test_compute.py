@@ -131,3 +131,12 @@ def test_the_learning_rate_of_a_slice_is_the_networks_divided_by_its_width():
     assert rate(SLICE, 1.0) == whole
     assert rate(SLICE, 0.25) == pytest.approx(4 * whole)
     assert rate(FRESH, 0.25) == whole  # whose study says what is right for it
+
+
+def test_a_learning_rate_stays_within_what_is_accepted():
+    origins = ((SLICE, SLICED), (TEACHER, WHOLE))
+    context = Context(TASK, origins, TEACHER_ID, 20)
+    fixed = {"start": SLICE, "prune": False, "learning_rate": 50.0, "width": 0.1}
+    space = Space(methods=("full_precision",), fixed=fixed)
+    recipe = space(optuna.trial.FixedTrial(space.starting_points(context)[0]), context)
+    assert recipe.phases[0].optimizer.learning_rate == 100

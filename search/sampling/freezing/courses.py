@@ -15,7 +15,7 @@ from search.objectives.front import POINT, worth
 from search.objectives.yardstick import Yardstick
 from search.sampling.freezing.candidates import Candidate
 
-State = Literal["running", "stopped", "finished", "failed", "earlier"]
+State = Literal["running", "stopped", "finished", "failed", "over", "earlier"]
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def _cut(tensors: tuple[Tensor, ...], cut: Cut) -> list[tuple[int, ...]]:
     for number, (name, shape, rows) in enumerate(tensors):
         share = cut.share(number / max(len(tensors) - 1, 1))
         kept = list(shape)
-        if rows and number < last and name not in whole:
+        if shape and rows and number < last and name not in whole:  # a scale alone has no channels
             kept[0] = cut.kept(shape[0], share)
         if len(shape) > 1 and shape[1] > 1 and (number > first or not rows):
             kept[1] = cut.kept(shape[1], share)

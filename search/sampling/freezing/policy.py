@@ -167,9 +167,12 @@ class FreezeThaw:
         self._changed()
 
     def never_again(self, name: str) -> None:
-        """The trial ``name``, which was pruned, is over the budget: it is not taken up."""
+        """The trial ``name``, which was pruned, is over the budget: it is not taken up.
+
+        That says something of its costs, and nothing of what it could have learnt.
+        """
         if (course := self._courses.get(name)) is not None:
-            course.state = "failed"
+            course.state = "over"
             self._changed()
 
     # What is decided.

@@ -297,6 +297,23 @@ def test_where_training_fails_nothing_is_promised():
     assert view.index([beside], [None], view.front([]))[0] < before
 
 
+def test_what_is_over_the_budget_says_nothing_of_what_it_could_have_learnt():
+    candidates, policy = policy_of()
+    told(policy, candidates, 0)
+    pool = candidates.pool(0)
+    large = next(each for each in pool[30:] if each.params["method"] == "post_training_quantization")
+    beside = candidates.of({**large.params, "learning_rate": large.params["learning_rate"] * 1.01})
+    view = policy._seen()
+    before = view.index([beside], [None], view.front([]))[0]
+    policy.begin("00050", large)
+    policy.report("00050", reported(large.recipe, 0))
+    policy.end("00050", "pruned")
+    policy.never_again("00050")
+    view = policy._seen()
+    assert view.index([beside], [None], view.front([]))[0] > 0.9 * before
+    assert "00050" not in policy._stopped()
+
+
 def test_only_what_keeps_the_limits_gains():
     limit = 8000
     budget = Budget({"packed_bytes": limit}, max_drop=10.0)

@@ -13,7 +13,7 @@ from benchmarks.searches import Recipes
 from search.sampling.freezing.candidates import Candidate
 from search.sampling.freezing.courses import Course, Report
 from search.sampling.freezing.entropy import CODED, coded, mask_bits
-from search.sampling.freezing.outline import _count, _tensors, outline_of
+from search.sampling.freezing.outline import Tensor, _count, _tensors, outline_of
 from search.sampling.freezing.regression import Smooth
 from search.sampling.freezing.sizes import Column, Cost, Size
 from trainables import methods
@@ -125,6 +125,12 @@ def test_a_cut_is_counted_about_as_it_is_made(cut):
         made = sum(parameter.numel() for parameter in small.parameters())
         count = _count(_tensors(model, task.input_shape, task.outputs), (), cut)
         assert math.log2((count.weights + count.others) / made) == pytest.approx(0, abs=0.4)
+
+
+def test_a_number_by_itself_is_counted():
+    tensors = (Tensor("scale", (), True), Tensor("a.weight", (8, 4), True), Tensor("b.weight", (2, 8), True))
+    count = _count(tensors, (), Cut(0.5, round_to=1))
+    assert (count.weights, count.others, count.shapes) == (4 * 4 + 2 * 4, 1, ((4, 4), (2, 4)))
 
 
 def test_a_size_goes_from_what_was_shown_to_what_is_expected(candidate):
