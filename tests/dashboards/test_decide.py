@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 from dashboards import figures
 from dashboards.address import asked, number_in
+from dashboards.answer import answer_of
 from dashboards.app import create_app
 from dashboards.axes import lost_axis
 from dashboards.figures.front_view import front_view
@@ -31,6 +33,8 @@ from dashboards.pages.progress import reasons_of
 from dashboards.report import front_html
 from dashboards.where import where
 from rayduce.commands.app import app as commands
+from search.objectives.budget import Budget
+from search.objectives.choosing import choose
 from search.objectives.importance import importance_spread
 from search.store.answers import answers_of, not_told_apart
 from search.store.remaining import ending_seconds, seconds_each
@@ -125,6 +129,16 @@ def test_the_page_without_a_server_ships_the_same(client: FlaskClient, app: Dash
     )
     rows = dict(re.findall('<tr><td class="text">(.*?)</td><td class="text name">(.*?)</td>', page))
     assert rows["1 point"].endswith("00002") and rows["5 points"] != rows["1 point"]
+
+
+def test_the_size_that_is_shown_is_the_one_that_was_searched(store: Store) -> None:
+    found = store.sweep("digits-1")
+    in_onnx = replace(found, params={**found.params, "size": "onnx_bytes"})
+    trials_ = store.trials("digits-1").assign(onnx_bytes=lambda frame: 3 * frame["packed_bytes"])
+    for of, size, beside in ((found, "15 kB", ("In ONNX", "45 kB")), (in_onnx, "45 kB", ("Packed", "15 kB"))):
+        choice = choose(trials_, of.quality, of.teacher, Budget(max_drop=1.0), of.size)
+        answer = answer_of(of, choice, Budget(max_drop=1.0), "")
+        assert answer is not None and answer.size == size and beside in answer.facts
 
 
 def test_the_figure_rings_it_and_has_whiskers(client: FlaskClient, app: Dash) -> None:

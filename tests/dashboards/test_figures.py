@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dashboards import figures
 from dashboards.axes import SIZE, Axis, axes_of, axis_of, quality_axis
 from dashboards.figures.compare import Side, compare
-from dashboards.figures.front import front_figure
+from dashboards.figures.front import folded_groups, front_figure
 from dashboards.figures.front_view import MANY, VIEW, FrontView, front_view, quality_range, staircase
 from dashboards.figures.labels import Labels
 from dashboards.figures.parameters import round_numbers
@@ -166,6 +166,8 @@ def test_a_legend_of_many_methods_names_those_on_the_front_and_counts_the_others
 
     few, _ = named(12)
     assert len(few) == 12
+    rows = [{"front": i < 12, "method": f"method_{i}"} for i in range(13)]
+    assert not folded_groups(view_of(trials(*rows))), "one has room for its name"
     many, figure = named(15)
     assert many == ["Method 0", "Method 1", "13 others, not on the front"]
     [entry] = traces(figure, many[-1])
