@@ -18,7 +18,6 @@ from rayduce.commands.console import (
     out,
     whole_line,
 )
-from rayduce.commands.front_choice import why_no_front
 from rayduce.commands.offer import offered, say_command, say_offer
 from rayduce.commands.results import (
     front_rows,
@@ -85,6 +84,8 @@ def say_front(opened: Store, found: Sweep, where: str, code: str | None) -> None
         where: what a command is told of the store.
         code: the user's own, as the command line named it; None is none.
     """
+    from rayduce.commands.front_choice import why_no_front
+
     rows = front_rows(opened, found)
     if rows:
         title = "Front, smallest first"
