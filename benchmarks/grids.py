@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import tempfile
@@ -9,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.grid import Axes, Grid
+from benchmarks.own_front.network import NETWORKS
+from benchmarks.own_front.teacher import HELD_OUT
 from spaces.architectures import SLICE
 from studies.job import study_of_file
 from studies.known import find_study
@@ -233,9 +237,75 @@ SPOKEN_DIGITS = Grid(
         )
     ),
 )
-"""Of the free spoken digit dataset, ten folders of recordings of 8 kHz; not recorded yet, which would take
-half an hour of one core."""
+"""Of the free spoken digit dataset, ten folders of recordings of 8 kHz."""
 
-GRIDS: Mapping[str, Grid] = {grid.name: grid for grid in (DIGITS, OWN_NETWORK, SPOKEN_DIGITS)}
+CIFAR_JOB = Path(__file__).parent / "own_front" / "job.py"
+CIFAR = {"CIFAR_NETWORK": "resnet8", "CIFAR_SIDE": "16", "CIFAR_EVERY": "10"}
+
+
+def cifar_slices(folder: Path | None) -> Study:
+    """The ResNet-8 of MLPerf Tiny on CIFAR-10 images of 16 pixels, of which students train on 4,500.
+
+    The environment says where images and checkpoint are, see :mod:`benchmarks.own_front.job`.
+    """
+    os.environ.update(CIFAR)
+    if folder is not None:
+        return study_of_file(CIFAR_JOB)
+    with tempfile.TemporaryDirectory() as temporary:
+        _imitate_cifar(Path(temporary))
+        return study_of_file(CIFAR_JOB)
+
+
+def _imitate_cifar(folder: Path) -> None:
+    """Noise in the place of the images, and a network that was not trained."""
+    draw = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for split, count in (("train", 10 * (HELD_OUT + 1)), ("test", 100)):
+        arrays[f"{split}_images"] = draw.integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count) % 10
+    np.savez(folder / "pixels-16.npz", **arrays)  # type: ignore[arg-type]  # numpy's annotation of keywords
+    torch.save(NETWORKS[CIFAR["CIFAR_NETWORK"]]().state_dict(), folder / "network.pt")
+    os.environ |= {"CIFAR_IMAGES": str(folder), "CIFAR_CHECKPOINT": str(folder / "network.pt")}
+
+
+CIFAR_SLICES = Grid(
+    name="cifar-slices",
+    study=cifar_slices,
+    axes={
+        "width": (0.25, 0.4, 0.65, 1.0),
+        "prune": (False, True),
+        "learning_rate": (1.5e-3, 5e-3),
+        "bits": (2, 3, 5),
+        "symmetric_bits": (2, 3, 5),
+    },
+    fixed={**OWN_NETWORK.fixed, "sparsity": 0.5},
+    methods={
+        "full_precision": ("width", "prune", "learning_rate"),
+        "post_training_quantization": ("width", "prune", "learning_rate", "bits"),
+        "round_to_nearest": ("width", "prune", "bits"),
+        "quantized_distillation": ("width", "prune", "bits"),
+        "learned_step_quantization": ("width", "learning_rate", "symmetric_bits"),
+        "quantization_aware_training": ("width", "prune", "symmetric_bits"),
+    },
+    first=(
+        {
+            "method": "post_training_quantization",
+            "width": 0.25,
+            "prune": False,
+            "learning_rate": 1.5e-3,
+            "bits": 3,
+        },
+        {"method": "quantized_distillation", "width": 0.4, "prune": False, "bits": 3},
+        {
+            "method": "learned_step_quantization",
+            "width": 0.4,
+            "learning_rate": 1.5e-3,
+            "symmetric_bits": 3,
+        },
+        {"method": "quantization_aware_training", "width": 0.65, "prune": False, "symmetric_bits": 3},
+    ),
+)
+
+GRIDS: Mapping[str, Grid] = {grid.name: grid for grid in (DIGITS, OWN_NETWORK, SPOKEN_DIGITS, CIFAR_SLICES)}
 RECORDED = tuple(name for name, grid in GRIDS.items() if grid.path.exists())
 """Those that can be replayed."""

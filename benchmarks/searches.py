@@ -195,6 +195,7 @@ class Modelled:
         designed: how many trials are starting points.
         settings: of the policy.
         shares: whether trials begin behind first phases that others trained, and siblings are proposed.
+        policy: what decides.
     """
 
     def __init__(
@@ -205,6 +206,7 @@ class Modelled:
         designed: int,
         settings: Settings,
         shares: bool = True,
+        policy: type[FreezeThaw] = FreezeThaw,
     ) -> None:
         self._table, self._recipes = table, recipes
         self.study = optuna.create_study(directions=DIRECTIONS)
@@ -212,11 +214,11 @@ class Modelled:
         yardstick = Yardstick(quality_of("accuracy"), known)
         prefix = shared_prefix if shares else lambda recipe: None
         candidates = Candidates(recipes.draw, recipes.parameters, seed, prefix, recipes.longest)
-        policy = FreezeThaw(candidates, Measure(yardstick), seed, designed, settings)
-        told = Beginnings(policy, candidates, self.study)
+        self.policy = policy(candidates, Measure(yardstick), seed, designed, settings)
+        told = Beginnings(self.policy, candidates, self.study)
         rules = Rules(longest=recipes.longest)
         within = lambda recipe, result: ""  # noqa: E731
-        self.scheduler = FreezeThawScheduler(yardstick, rules, within, policy, told, _refuse)
+        self.scheduler = FreezeThawScheduler(yardstick, rules, within, self.policy, told, _refuse)
         self._began: dict[str, int] = {}
 
     def judge(self, asked: Asked, epoch: int) -> bool:

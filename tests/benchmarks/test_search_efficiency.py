@@ -73,9 +73,11 @@ def test_each_point_is_another_recipe_of_the_space(recorded):
     assert sorted(map(spelled, table.points)) == sorted(map(spelled, grid.points()))
     assert all(len(values) >= 2 for values in grid.axes.values())
     found = [recipes.recipe(row) for row in range(len(table.points))]
-    assert len({recipe.recipe_id for recipe in found}) == len(found) >= 600
+    assert len({recipe.recipe_id for recipe in found}) == len(found) >= 150
     for point, recipe in zip(table.points, found, strict=True):
-        assert recipe.method == point["method"] and recipe.origin.width == point["width"]
+        assert recipe.method == point["method"]
+        if "width" in point:
+            assert recipe.origin.width == point["width"]
         if "sparsity" in point:
             assert recipe.pruner.sparsity == point["sparsity"]
 
@@ -86,8 +88,8 @@ def test_a_recorded_table_tells_of_all_epochs_of_its_recipes(recorded):
     assert table.epochs.max() == recipes.longest
     assert (table.packed_bytes > 0).all() and (table.seconds[:, 0] > 0).all()
     for share in (table.validation, table.test):
-        assert 0 <= share.min() <= 0.2 < 0.95 <= share.max() <= 1
-    assert 0.95 < table.teacher_quality <= 1 and table.teacher_bytes > table.packed_bytes[:, -1].mean()
+        assert 0 <= share.min() <= 0.2 < 0.95 * table.teacher_quality <= share.max() <= 1
+    assert 0.7 < table.teacher_quality <= 1 and table.teacher_bytes > table.packed_bytes[:, -1].mean()
 
 
 def test_slices_train_the_longer_the_smaller_they_are_and_new_networks_always_as_long():
@@ -103,7 +105,7 @@ def test_slices_train_the_longer_the_smaller_they_are_and_new_networks_always_as
     assert epochs == sorted(epochs, reverse=True) and epochs[0] == 20 and epochs[-1] == 2
 
 
-def test_a_grid_without_a_table_is_part_of_its_space():
+def test_spoken_words_are_heard_by_networks_of_the_size_of_the_point():
     study, context = SPOKEN_DIGITS.study_and_context()
     found = SPOKEN_DIGITS.points()
     recipes = [SPOKEN_DIGITS.recipe_of(point, study, context) for point in found]

@@ -32,13 +32,12 @@ class Settings:
         growth: of the reports from one fit to the next.
         lag: share of the reports more, after which a fit is in force: it is computed meanwhile.
         kept: epochs, as shares of a training, whose reports count beside a trial's last two.
-        guessing: of the way from guessing to the best, below which a report before the end is ...
-        blurred: ... so uncertain more: training does not show yet.
+        failed: variance of what is taken for the end of a trial that failed.
         hopes: of the way from guessing to the teacher, where a student is expected to end before trials tell.
     """
 
     patience: float = 1.5
-    random: int = 4
+    random: int = 0
     finished: int = 4
     builds: int = 12
     stops: bool = True
@@ -51,8 +50,7 @@ class Settings:
     growth: float = 1.4
     lag: float = 0.1
     kept: tuple[float, ...] = (1 / 12, 2 / 12, 4 / 12, 7 / 12, 10 / 12)
-    guessing: float = 0.07
-    blurred: float = 0.02
+    failed: float = 0.02
     hopes: float = 0.8
 
 

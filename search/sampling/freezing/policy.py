@@ -352,8 +352,6 @@ class FreezeThaw:
         return found[:most]
 
     def _table(self, reports: Sequence[tuple[Course, int]]) -> tuple[Rows, Values]:
-        guess = self._measure.guess(np.array(self._untrained))
-        edge = guess + self._settings.guessing * (1 - guess)
         courses = [course for course, _ in reports]
         found = [course.reports[place] for course, place in reports]
         moments = [course.candidate.moment(each.epoch) for course, each in zip(courses, found, strict=True)]
@@ -364,10 +362,7 @@ class FreezeThaw:
             self._candidates.points([c.candidate for c in courses]),
         )
         worths = np.array([each.worth for each in found])
-        ends = zip(courses, found, strict=True)
-        early = np.array([each.epoch < course.epochs for course, each in ends], dtype=bool)
-        more = np.where((worths < edge) & early, self._settings.blurred, 0.0)
-        return rows, Values(scale(worths), more)
+        return rows, Values(scale(worths), np.zeros(len(worths)))
 
     def _seen(self) -> View:
         """What the model makes of the log as it is now.
@@ -414,7 +409,7 @@ class FreezeThaw:
         )
         guessed = np.full(len(failed), float(scale(np.array(guess))))
         return joined(rows, ends), Values(
-            np.r_[values.qualities, guessed], np.r_[values.more, np.full(len(failed), self._settings.blurred)]
+            np.r_[values.qualities, guessed], np.r_[values.more, np.full(len(failed), self._settings.failed)]
         )
 
     def _cached(self) -> frozenset[str]:

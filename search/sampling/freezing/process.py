@@ -21,6 +21,9 @@ LUCK = 0.9
 """Of the noise, what two trials share at one moment of a first phase that both have in common: their networks
 are the same but for rounding, and so is what a validation split makes of them."""
 
+FLAT = 0.9
+"""Moment from which on nothing more is expected of training: its last quarter adds little."""
+
 STEPS = 30
 """Of the search for the parameters, at most."""
 
@@ -76,7 +79,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Line:
-    """What is expected of any student, before others tell: straight from one moment to the other.
+    """What is expected of any student, before others tell: straight up to :data:`FLAT`, and flat from there.
 
     A process with one mean for all moments takes early reports, of which there are most, for what students
     end at: then all that has learnt nothing yet is ended for the first one that has learnt a little.
@@ -91,24 +94,25 @@ class Line:
 
     def at(self, moments: Array) -> Array:
         """At each of some moments."""
-        return self.start + (self.end - self.start) * moments
+        return self.start + (self.end - self.start) * np.minimum(moments / FLAT, 1.0)
 
 
 @dataclass(frozen=True)
 class Kernel:
     """The covariance of qualities, and its parameters.
 
-    ``k = (m(x, x') + l(x, x')) t(u, u') p + f c(u, u') p``, and noise, which is each row's own but for
-    networks that are alike, see :data:`LUCK`. Over recipes m is a Matérn 5/2 with a length scale per group of
-    coordinates, l linear; over moments t is Gaussian and c, the
+    ``k = s(u) s(u') ((m(x, x') + l(x, x')) t(u, u') p + f c(u, u') p)``, and noise, which is each row's own
+    but for networks that are alike, see :data:`LUCK`; its deviation shrinks as s does. Over recipes m is a
+    Matérn 5/2 with a length scale per group of coordinates, l linear; over moments t is Gaussian and c, the
     course of a single trial, Matérn 3/2. f is 1 for the same trial, :data:`KINSHIP` for trials of one first
-    phase. p is below 1 between a first phase and what comes after it. As in freeze-thaw Bayesian optimization
+    phase. p is below 1 between a first phase and what comes after it. s is exp(-r u): students that were far
+    apart end near each other, and training is noisier than its end. As in freeze-thaw Bayesian optimization
     (Swersky et al. 2014), where courses are exponential decays instead.
 
     Attributes:
         groups: for each coordinate the number of its length scale, shape (d,).
         theta: logarithms of the length scales; of the variances of m and l; of the lengths of t and c; of the
-            variances of c and of the noise; and the logit of p. Shape (scales + 7,).
+            variances of c and of the noise before training; the logit of p; and r. Shape (scales + 8,).
     """
 
     groups: NDArray[np.int64]
@@ -119,13 +123,13 @@ class Kernel:
         """The kernel at the modes of the prior, as long as little was seen."""
         scales = int(groups.max()) + 1
         return cls(
-            groups, np.r_[np.full(scales, math.log(0.8)), np.log([0.1, 0.1, 0.7, 0.7, 0.01, 0.003]), 1.0]
+            groups, np.r_[np.full(scales, math.log(0.8)), np.log([0.1, 0.1, 0.7, 0.7, 0.01, 0.003]), 1.0, 1.0]
         )
 
     @property
     def widths(self) -> Array:
         """Deviations of the prior of each parameter, which is Gaussian."""
-        return np.r_[np.full(self.scales, 0.8), 0.8, 1.0, 0.7, 0.7, 0.8, 0.7, 1.0]
+        return np.r_[np.full(self.scales, 0.8), 0.8, 1.0, 0.7, 0.7, 0.8, 0.7, 1.0, 0.7]
 
     @property
     def scales(self) -> int:
@@ -134,13 +138,17 @@ class Kernel:
 
     @property
     def noise(self) -> float:
-        """Variance of each value beside its own."""
+        """Variance of each value beside its own, before training."""
         return math.exp(self.theta[self.scales + 5]) + JITTER
 
     @property
     def bound(self) -> float:
         """p: between a first phase and what comes after it."""
         return float(1 / (1 + math.exp(-self.theta[self.scales + 6])))
+
+    def shrunk(self, moments: Array) -> Array:
+        """s: what deviations from the line are at some moments, as shares of those before training."""
+        return np.asarray(np.exp(-self.theta[self.scales + 7] * moments))
 
     def between(self, one: Rows, other: Rows) -> Array:
         """The covariance of two sets of rows, without the noise of each alone, shape (n, m)."""
@@ -152,19 +160,25 @@ class Kernel:
         found *= gaussian
         found += related(one, other) * ((1 + ratio) * slower)
         found *= np.where(one.late[:, None] != other.late, self.bound, 1.0)
-        return np.asarray(found + self.noise * LUCK * alike(one, other))
+        found += self.noise * LUCK * alike(one, other)
+        return np.asarray(found * self.shrunk(one.moments)[:, None] * self.shrunk(other.moments))
 
     def covariance(self, rows: Rows, values: Values) -> Array:
         """That of what was measured of some rows, shape (n, n)."""
-        own = self.noise * (1 - LUCK * np.diag(alike(rows, rows))) + values.more
+        own = self.noises(rows) * (1 - LUCK * np.diag(alike(rows, rows))) + values.more
         return self.between(rows, rows) + np.diag(own)
+
+    def noises(self, rows: Rows) -> Array:
+        """The variance of the noise of each of some rows, shape (n,)."""
+        return self.noise * self.shrunk(rows.moments) ** 2
 
     def variances(self, rows: Rows) -> Array:
         """The variance of each of some rows, without noise, shape (n,)."""
         theta, n = self.theta, self.scales
         centred = rows.points - CENTRE
         linear = math.exp(theta[n + 1]) * (1 + (centred * centred).sum(1))
-        return math.exp(theta[n]) + linear + math.exp(theta[n + 4])
+        found = math.exp(theta[n]) + linear + math.exp(theta[n + 4])
+        return np.asarray(found * self.shrunk(rows.moments) ** 2)
 
     def _recipes(self, one: Array, other: Array) -> tuple[Array, Array, Array, Array]:
         """m; l; and of m the distances and its decay with them, of which :func:`loss` makes its slope."""
@@ -224,16 +238,20 @@ def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float,
     kin, bound = related(rows, rows), kernel.bound
     differ = rows.late[:, None] != rows.late
     mix, over, own = np.where(differ, bound, 1.0), recipes * gaussian, kin * course
+    shrunk = np.outer(kernel.shrunk(rows.moments), kernel.shrunk(rows.moments))
     away = (theta - Kernel.prior(kernel.groups).theta) / kernel.widths
     luck = LUCK * alike(rows, rows)
     np.fill_diagonal(luck, 1.0)
+    modelled = ((over + own) * mix + kernel.noise * luck) * shrunk
     try:
-        factor = cholesky((over + own) * mix + kernel.noise * luck + np.diag(values.more), lower=True)
+        factor = cholesky(modelled + np.diag(values.more), lower=True)
     except (LinAlgError, ValueError):  # scipy's for what is no number
         return 1e10, np.zeros(len(theta))
     inverse = cho_solve((factor, True), np.eye(len(rows)))
     weights = inverse @ centred
     by_matrix = 0.5 * (inverse - np.outer(weights, weights))
+    by_rate = -2 * (by_matrix * modelled).sum(1) @ rows.moments
+    by_matrix *= shrunk
     mixed = by_matrix * mix
     pull = mixed * gaussian * slope
     scaled = rows.points / np.exp(theta[kernel.groups])
@@ -246,6 +264,7 @@ def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float,
         (mixed * own).sum(),
         (by_matrix * luck).sum() * (kernel.noise - JITTER),
         (by_matrix * (over + own) * differ).sum() * bound * (1 - bound),
+        by_rate,
     ]
     gradient = np.r_[np.bincount(kernel.groups, by_length, minlength=n), others] + away / kernel.widths
     value = 0.5 * centred @ weights + np.log(np.diag(factor)).sum() + 0.5 * away @ away
@@ -300,7 +319,7 @@ class Posterior:
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """Mean and deviation of what would be measured of ``rows``, shape (m,) each."""
-        variances = self._kernel.variances(rows) + self._kernel.noise
+        variances = self._kernel.variances(rows) + self._kernel.noises(rows)
         expected = self._line.at(rows.moments)
         if not len(self._rows):
             return expected, np.sqrt(variances)

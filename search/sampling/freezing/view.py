@@ -71,10 +71,22 @@ class View:
 
     def index(self, candidates: Sequence[Candidate], courses: Sequence[Course | None], front: Front) -> Array:
         """Expected gain of hypervolume of each student's end, per second that it still costs."""
+        gains, seconds, _ = self.expected(candidates, courses, front)
+        return gains / seconds
+
+    def expected(
+        self, candidates: Sequence[Candidate], courses: Sequence[Course | None], front: Front
+    ) -> tuple[Array, Array, Array]:
+        """What n students are expected to do.
+
+        Returns:
+            The gains of hypervolume of their ends; the seconds that they still cost, with the price of a
+            beginning; the means and deviations of their qualities, on the scale of the process, shape (n, 2).
+        """
         means, deviations = self._predicted(candidates, courses)
         costs, likely = self._told(candidates, courses)
         gains = expected_gains(front, costs, means, deviations) * likely
-        return gains / self._left(candidates, courses)
+        return gains, self._left(candidates, courses), np.column_stack([means, deviations])
 
     def shares(self, candidates: Sequence[Candidate], courses: Sequence[Course | None]) -> Array:
         """Of each student's training what it has still to do, in [0, 1]."""

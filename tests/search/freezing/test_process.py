@@ -47,6 +47,11 @@ def some_values(count, seed=1):
     return Values(0.9 + 0.2 * random.standard_normal(count), 0.02 * (random.random(count) > 0.7))
 
 
+def expected(rows):
+    """The line as numbers: from 0.3 to 1.1, where it is from nine tenths on."""
+    return np.array([0.3 + 0.8 * min(moment / 0.9, 1.0) for moment in rows.moments])
+
+
 def test_the_gradient_is_that_of_finite_differences():
     rows, values = some_rows(14), some_values(14)
     kernel = Kernel.prior(GROUPS)
@@ -61,14 +66,14 @@ def test_the_gradient_is_that_of_finite_differences():
 def test_the_posterior_is_that_of_a_dense_solve():
     rows, values, new = some_rows(20), some_values(20), some_rows(6, seed=5)
     kernel = Kernel.prior(GROUPS)
-    alone = kernel.noise * (1 - LUCK * np.diag(alike(rows, rows)))
+    alone = kernel.noises(rows) * (1 - LUCK * np.diag(alike(rows, rows)))
     covariance = kernel.between(rows, rows) + np.diag(alone + values.more)
     across = kernel.between(new, rows)
-    left_over = values.qualities - (0.3 + 0.8 * rows.moments)
+    left_over = values.qualities - expected(rows)
     means, deviations = Posterior(kernel, rows, values, LINE).predict(new)
-    assert means == pytest.approx(0.3 + 0.8 * new.moments + across @ np.linalg.solve(covariance, left_over))
-    own = np.diag(kernel.between(new, new)) + kernel.noise * (1 - LUCK * np.diag(alike(new, new)))
-    assert own == pytest.approx(kernel.variances(new) + kernel.noise)
+    assert means == pytest.approx(expected(new) + across @ np.linalg.solve(covariance, left_over))
+    own = np.diag(kernel.between(new, new)) + kernel.noises(new) * (1 - LUCK * np.diag(alike(new, new)))
+    assert own == pytest.approx(kernel.variances(new) + kernel.noises(new))
     left = own - np.einsum("ij,ji->i", across, np.linalg.solve(covariance, across.T))
     assert deviations == pytest.approx(np.sqrt(left))
 
@@ -79,6 +84,7 @@ def test_at_one_moment_it_is_the_process_of_scikit_learn():
     rows = Rows(points, np.ones(count), np.arange(count), np.full(count, -1), np.zeros(count, dtype=bool))
     values = Values(some_values(count).qualities, np.zeros(count))
     kernel = Kernel.prior(np.zeros(4, dtype=np.int64))
+    kernel = replace(kernel, theta=np.r_[kernel.theta[:-1], 0.0])
     theirs = ConstantKernel(0.1) * Matern(0.8, nu=2.5) + ConstantKernel(0.1) * DotProduct(1.0)
     noise = np.full(count, kernel.noise + 0.01)  # the course of each trial is its own
     other = GaussianProcessRegressor(theirs, alpha=noise, optimizer=None)
@@ -97,9 +103,10 @@ def test_networks_that_are_the_same_but_for_rounding_share_their_luck():
     kin, late = np.array([7, 7, 7, -1]), np.array([False, False, True, False])
     rows = Rows(points, np.ones(4), np.arange(4), kin, late)
     assert (alike(rows, rows) == np.pad(np.ones((2, 2), dtype=bool), (0, 2))).all()
-    kernel = replace(Kernel.prior(GROUPS), theta=Kernel.prior(GROUPS).theta + np.r_[np.zeros(8), 3.0, 0.0])
+    theta = Kernel.prior(GROUPS).theta
+    kernel = replace(Kernel.prior(GROUPS), theta=np.r_[theta[:8], theta[8] + 3.0, theta[9], 0.0])
     noisy = kernel.covariance(rows, Values(np.zeros(4), np.zeros(4)))
-    quiet = replace(kernel, theta=np.r_[kernel.theta[:-2], -50.0, kernel.theta[-1]])
+    quiet = replace(kernel, theta=np.r_[theta[:8], -50.0, theta[9], 0.0])
     more = noisy - quiet.covariance(rows, Values(np.zeros(4), np.zeros(4)))
     assert more == pytest.approx(
         kernel.noise * np.array([[1, LUCK, 0, 0], [LUCK, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), abs=1e-5
@@ -129,6 +136,27 @@ def test_what_nothing_is_known_of_is_on_the_line_and_early_reports_are_not_the_e
     )
     assert means == pytest.approx([1.1])
     assert deviations[0] > 0.1
+
+
+def test_students_that_were_far_apart_end_near_each_other():
+    """Courses whose distances from the line halve from the first report to the end, and what is told of more."""
+    random = np.random.default_rng(4)
+    trials, moments = np.repeat(np.arange(30), 4), np.tile([0.25, 0.5, 0.75, 1.0], 30)
+    rows = Rows(
+        np.repeat(random.random((30, 4)), 4, axis=0),
+        moments,
+        trials,
+        np.full(120, -1),
+        np.zeros(120, dtype=bool),
+    )
+    apart = np.repeat(0.4 * random.standard_normal(30), 4) * 2 ** (-(moments - 0.25) / 0.75)
+    values = Values(LINE.at(moments) + apart, np.zeros(120))
+    found = fitted(Kernel.prior(GROUPS), rows, values, LINE)
+    assert found.theta[-1] == pytest.approx(math.log(2) / 0.75, abs=0.3)
+    begun, ended = (
+        Posterior(found, rows[:0], values[:0], LINE).predict(rows[at : at + 1])[1] for at in (0, 3)
+    )
+    assert ended[0] == pytest.approx(begun[0] / 2, rel=0.2)
 
 
 def test_who_is_related_to_whom():
