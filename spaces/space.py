@@ -27,7 +27,7 @@ from trainables.pruners.base import Pruner
 from trainables.recipe import Recipe
 from trainables.tasks.base import TaughtTask
 
-METHOD, START, PRUNE = "method", "start", "prune"
+METHOD, START, PRUNE, WIDTH = "method", "start", "prune", "width"
 PRUNER = "pruner"
 """The argument of a method that decides by itself what is pruned, and is given no pruner beside it."""
 CHOICES: dict[str, tuple[Any, ...]] = {START: (*STARTS, *FAMILIES), PRUNE: (False, True)}
@@ -333,15 +333,17 @@ class Opened:
         """A first trial whose student has its size moved toward the smallest.
 
         Args:
-            point: of :meth:`Space.starting_points`.
+            point: of :meth:`Space.starting_points`; the network as it is is the widest slice of it.
             share: of the way from the size that it has, in [0, 1].
         """
         start = point[START] if point.get(START) in self.fresh else self.starts[0]
         wanted = dict(point) | ({START: start} if len(self.starts) > 1 else {})
+        whole = start != point.get(START, start) and self.origins[start].cuts
         for handle in self.sizes(start):
             parameter = self._numbers[handle]
             if parameter is not None:
-                own = point.get(parameter.name, parameter.start)
+                widest = whole and parameter.name == WIDTH
+                own = parameter.end(smallest=False) if widest else point.get(parameter.name, parameter.start)
                 wanted[parameter.name] = replace(parameter, start=own).toward_smallest(share)
         return self.point(wanted)[0]
 

@@ -22,7 +22,8 @@ def spread_sizes(space: Space, context: Context, points: Sequence[Mapping[str, A
     """First trials with their students' sizes spread between the smallest and the study's.
 
     Students that begin in another way than the first, such as with the teacher's weights, keep their size;
-    but where slices of the teacher are the first, most become such.
+    but where slices of the teacher are the first, most become such, and one that does not is the first trial:
+    slices take as long however narrow they are, and the network as it is in few bits is what is surely near it.
 
     Args:
         space: of the students.
@@ -35,12 +36,13 @@ def spread_sizes(space: Space, context: Context, points: Sequence[Mapping[str, A
     opened = space.opened(context)
     slices = opened.origins[opened.starts[0]].cuts
     found: list[dict[str, Any]] = []
-    whole = 0
-    for number, point in enumerate(points):
+    whole = moved = 0
+    for point in points:
         first = point.get(START, opened.starts[0]) == opened.starts[0]
         whole += not first
-        share = SHARES[number % len(SHARES)]
         spreads = first or (slices and whole % WHOLE != 1)
-        spread = opened.smaller(point, share) if spreads else dict(point)
-        found += [spread] if spread not in found else []
+        spread = opened.smaller(point, SHARES[moved % len(SHARES)]) if spreads else dict(point)
+        moved += spreads
+        if spread not in found:
+            found.insert(0 if slices and not first and whole == 1 else len(found), spread)
     return found

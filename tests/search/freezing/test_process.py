@@ -139,7 +139,7 @@ def test_what_nothing_is_known_of_is_on_the_line_and_early_reports_are_not_the_e
 
 
 def test_students_that_were_far_apart_end_near_each_other():
-    """Courses whose distances from the line halve from the first report to the end, and what is told of more."""
+    """Courses whose distances from the line halve from the first report to the end, and what is told then."""
     random = np.random.default_rng(4)
     trials, moments = np.repeat(np.arange(30), 4), np.tile([0.25, 0.5, 0.75, 1.0], 30)
     rows = Rows(
