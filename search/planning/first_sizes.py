@@ -23,7 +23,7 @@ def spread_sizes(space: Space, context: Context, points: Sequence[Mapping[str, A
 
     Students that begin in another way than the first, such as with the teacher's weights, keep their size;
     but where slices of the teacher are the first, most become such, and one that does not is the first trial:
-    slices take as long however narrow they are, and the network as it is in few bits is what is surely near it.
+    slices take as long however narrow they are, and the network as it is in few bits is surely near it.
 
     Args:
         space: of the students.

@@ -16,11 +16,11 @@ class Settings:
     """How the policy decides.
 
     Attributes:
-        patience: a trial that runs is worth so many times what could replace it.
+        patience: a starting point that runs is worth so many times what could replace it.
         random: trials that are drawn at random after the starting points, before the model decides.
         finished: trials that finish before any is ended.
         builds: trials that finish before the first of a build, see :class:`.outline.Outline`, may be ended.
-        stops: whether trials are ended early.
+        stops: whether starting points are ended early.
         price: what a trial costs beside its seconds, as a share of a whole training of its student: above 0,
             or trials would all be spent on what is nearly free. That is where trainings are counted.
         dearest: the same where trials are counted, of which there are so many; and where trainings are, it

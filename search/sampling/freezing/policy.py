@@ -209,6 +209,8 @@ class FreezeThaw:
     def goes_on(self, name: str) -> str:
         """Why the trial ``name`` should end after what it reported last; empty if it should go on.
 
+        Those that the model chose go on: what ends early says little of ends, which it knows least of.
+
         Args:
             name: of a trial that runs.
 
@@ -218,7 +220,8 @@ class FreezeThaw:
         course = self._courses.get(name)
         if course is None or not self._settings.stops or course.state != "running":
             return ""
-        if self._last is not None and self.next >= self._last:
+        self._check_able()
+        if course.number >= self._designed or (self._last is not None and self.next >= self._last):
             return ""
         if course.epoch <= course.begun or course.epoch >= course.epochs:
             return ""
@@ -371,13 +374,16 @@ class FreezeThaw:
             Unable: there is no scale, or no process.
         """
         if self._view is None:
-            if reason := self._measure.able():
-                raise Unable(reason)
+            self._check_able()
             try:
                 self._view = self._look()
             except NotFitted as error:
                 raise Unable(str(error)) from error
         return self._view
+
+    def _check_able(self) -> None:
+        if reason := self._measure.able():
+            raise Unable(reason)
 
     def _look(self) -> View:
         rows, values = self._table(self._chosen(self._settings.conditioned))

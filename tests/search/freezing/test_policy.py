@@ -103,7 +103,8 @@ def drive(journal, log, trainings=None):
     """One driver, from the start or from what the one before left, to the end or until it is killed."""
     study = open_study(journal, "s", ("maximize", "minimize"), resume=journal.exists())
     allowance = Allowance(Ledger(), trainings, TRIALS)
-    candidates, policy = policy_of(last=TRIALS, allowance=allowance)
+    begun = Settings(random=12, price=0.0, dearest=0.0)  # those that may be ended
+    candidates, policy = policy_of(settings=begun, last=TRIALS, allowance=allowance)
     told = Beginnings(policy, candidates, study)
     told.earlier()
     said = []
@@ -242,7 +243,7 @@ def test_the_first_of_a_build_finishes_and_the_next_may_be_ended():
     for builds in (12, 4):
         candidates = Candidates(deeper, parameters, 0, shared_prefix)
         settings = Settings(builds=builds, first=1000)
-        policy = FreezeThaw(candidates, Measure(YARDSTICK), 0, settings=settings)
+        policy = FreezeThaw(candidates, Measure(YARDSTICK), 0, 7, settings)
         shallow, deep = ([c for c in candidates.pool(0) if c.params["depth"] == depth] for depth in (1, 2))
         for number, candidate in enumerate([*shallow[:5], *deep[:2]]):
             policy.begin(f"{number:05d}", candidate)
@@ -256,6 +257,23 @@ def test_the_first_of_a_build_finishes_and_the_next_may_be_ended():
                 policy.end(f"{number:05d}", "finished")
         reasons[builds] = [bool(policy.goes_on(name)) for name in ("00005", "00006")]
     assert reasons == {12: [False, True], 4: [True, True]}
+
+
+def test_starting_points_are_ended_for_what_promises_more_and_chosen_trials_are_not():
+    reasons = []
+    for designed in (7, 6):
+        candidates, policy = policy_of(settings=Settings(builds=0, first=1000), designed=designed)
+        for number, candidate in enumerate(candidates.pool(0)[:7]):
+            policy.begin(f"{number:05d}", candidate)
+            better = number < 6
+            for epoch in range(EPOCHS + 1 if better else 4):
+                accuracy = 0.1 + (0.14 * epoch if better else 0.0)
+                told = reported(candidate.recipe, epoch, validation_accuracy=accuracy)
+                policy.report(f"{number:05d}", told)
+            if better:
+                policy.end(f"{number:05d}", "finished")
+        reasons.append(policy.goes_on("00006"))
+    assert "promises" in reasons[0] and not reasons[1]
 
 
 def test_a_choice_is_new_and_the_same_when_asked_again():
