@@ -8,8 +8,8 @@ Before training and after every epoch each student is packed, read back, rebuilt
 validation split, as a trial does; the finished one on the test split as well. The table holds the recipes of
 a grid of :mod:`benchmarks.grids`, each with the sizes, accuracies and processor times of all its epochs
 (``time.thread_time``, so other load on the machine is not in them). The digits take about 40 minutes of one
-core, the network of one's own and spoken digits (``--data``) 20 each, slices for CIFAR-10 40: their images and
-checkpoint are told by the environment, see :mod:`benchmarks.own_front.job`.
+core, the network of one's own and spoken digits (``--data``) 20 each, slices for CIFAR-10 40: where images
+and checkpoint of these are, the environment says, see :mod:`benchmarks.own_front.job`.
 
 Recipes that train alike are trained once: those whose first phases are the same
 (:func:`trainables.training.prefixes.prefixes`), such as full precision and what is rounded after it, go on
