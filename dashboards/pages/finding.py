@@ -13,6 +13,12 @@ TRIAL = "/trial"
 ADDRESS = re.compile(r"/trial/([0-9a-f]{32})")
 
 
+def find_linked(live: Live, path: str | None) -> tuple[Sweep, pd.DataFrame, int] | None:
+    """The trial whose run id is in the address; None if there is none. Else as :func:`find_trial`."""
+    match = ADDRESS.fullmatch(path or "")
+    return live.find(match[1]) if match else None
+
+
 def find_trial(live: Live, path: str | None, name: str | None) -> tuple[Sweep, pd.DataFrame, int] | None:
     """The trial of the address; without one, the front's best of the sweep on show.
 
@@ -27,9 +33,8 @@ def find_trial(live: Live, path: str | None, name: str | None) -> tuple[Sweep, p
     Raises:
         StoreError: as :meth:`dashboards.live.Live.trials`.
     """
-    match = ADDRESS.fullmatch(path or "")
-    if match:
-        return live.find(match[1])
+    if ADDRESS.fullmatch(path or ""):
+        return find_linked(live, path)
     sweep = live.sweep(name)
     if sweep is None or path != TRIAL:
         return None
