@@ -454,7 +454,7 @@ def test_the_page_compares_pairs(client: FlaskClient, app: Dash) -> None:
     assert "1 pair of one architecture" in text and "is better in 1 and worse in 0" in text
     assert "/pair?left=" in json.dumps(told["at"])
     first = ask(client, app, "fronts.figure", **sides, **{"how-many__value": "equal"})
-    assert "Of each the first 1 trial that ended" in words(first["budget"]["children"])
+    assert "Of each the first trial that ended" in words(first["budget"]["children"])
 
 
 def test_reasons_of_one_kind_have_ranges() -> None:
