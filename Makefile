@@ -39,7 +39,8 @@ browser: $(STAMP) ## run the tests of the pages in the system's Chromium
 	@# Looks for faults of accessibility (MPL 2.0, not shipped); without npm that test is skipped.
 	@test -e build/axe/axe.min.js || { mkdir -p build/axe && cd build/axe && npm pack --silent axe-core@4.14.1 \
 	  && tar xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js; } || true
-	$(BIN)/pytest --numprocesses 0 tests/dashboards/test_browser.py tests/dashboards/test_browser_decide.py
+	$(BIN)/pytest --numprocesses 0 tests/dashboards/test_browser.py tests/dashboards/test_browser_decide.py \
+		tests/dashboards/test_browser_links.py
 
 screenshots: $(STAMP) ## draw every view of rayduce-store, light and dark, into screenshots/
 	$(BIN)/python docs/build_screenshots.py

@@ -30,6 +30,7 @@ class Axis:
         lowest: the least that can be shown; minus infinity (default) where there is no end.
         highest: the most, likewise.
         form: how d3 writes a value, default four digits.
+        one: the unit of exactly 1, default as of all others.
     """
 
     key: str
@@ -42,11 +43,17 @@ class Axis:
     lowest: float = -math.inf
     highest: float = math.inf
     form: str = ".4~g"
+    one: str = ""
 
     @property
     def up(self) -> bool:
         """Whether more is better."""
         return self.goal == "up"
+
+    def amount(self, value: float) -> str:
+        """A value as shown, with its unit."""
+        unit = self.one if self.one and value == 1 else self.unit
+        return f"{value:.4g} {unit}".rstrip()
 
     def span(self, near: float) -> float:
         """What counts as the whole of the axis beside a value ``near``: its range, or four times that."""
@@ -124,6 +131,7 @@ def lost_axis(sweep: Sweep) -> Lost:
         quality.scale,
         True,
         f"{quality.step()} lost",
+        one=f"{quality.step(1)} lost",
         teacher=sweep.teacher_validation,
         sign=1.0 if quality.up else -1.0,
         floor=0.5 * quality.scale / samples if samples else 1e-4 * quality.span(sweep.teacher_validation),

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboards.figures.front import front_figure
 from dashboards.figures.front_marks import FRONT
-from dashboards.figures.front_view import front_view
+from dashboards.figures.front_view import first_scale, front_view
 from dashboards.text import fit_sweep, fit_trials
 from dashboards.theme import LIGHT, Theme
 from search.store.sweep import Sweep
@@ -46,7 +46,8 @@ def find_browser() -> str | None:
 def paper_figure(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> go.Figure:
     """The figure of a front for paper: no hints for a mouse, letters and marks that fit a column.
 
-    Only methods on the front are in the legend; what is lost is shown, where the teacher is known.
+    Only methods on the front are in the legend; what is lost is shown, where the teacher is known
+    and a student of the front loses anything.
 
     Args:
         trials: as :meth:`search.store.store.Store.trials` returns them.
@@ -54,7 +55,7 @@ def paper_figure(trials: pd.DataFrame, sweep: Sweep, theme: Theme = LIGHT) -> go
         theme: its colours.
     """
     trials, sweep = fit_trials(trials), fit_sweep(sweep)
-    view = front_view([(sweep, trials)], scale="lost")
+    view = front_view([(sweep, trials)], scale=first_scale(sweep, trials))
     figure = front_figure(view, theme, height=HEIGHT, ids=False, still=True)
     shown = {trace.legendgroup for trace in figure.data if trace.marker.size == FRONT and trace.legendgroup}
     for trace in figure.data:

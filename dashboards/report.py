@@ -14,7 +14,7 @@ from plotly.utils import PlotlyJSONEncoder
 
 from dashboards.answer import HEADS, answer_of, answers, no_answer
 from dashboards.figures.front import front_figure
-from dashboards.figures.front_view import front_view
+from dashboards.figures.front_view import first_scale, front_view
 from dashboards.style import PLOT_CONFIG, stylesheet
 from dashboards.summary import (
     Card,
@@ -76,7 +76,7 @@ def front_html(trials: pd.DataFrame, sweep: Sweep, where: str = "") -> str:
     """
     trials, sweep = fit_trials(trials), fit_sweep(sweep)
     # Without run ids, for which an offline page has no use: 35 bytes each.
-    view = front_view([(sweep, trials)], scale="lost")
+    view = front_view([(sweep, trials)], scale=first_scale(sweep, trials))
     figure = front_figure(view, ids=False)
     plot = figure.to_html(full_html=False, include_plotlyjs=False, config=PLOT_CONFIG, div_id="front")
     untold = replace(view, data=view.data.assign(hover=None))  # of which only the colours are taken

@@ -7,12 +7,14 @@ from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from dashboards.address import asked
+from dashboards.address import Asked, asked
 from dashboards.callbacks import Count, Text
 from dashboards.live import Live
 from dashboards.pages import PAGES, page_at
 from dashboards.pages.common import SWEEP, THEME, URL, VERSION, aria
+from dashboards.pages.finding import find_linked
 from dashboards.summary import facts
+from search.store.store import StoreError
 from search.store.sweep import Sweep
 
 TICK_MS = 1_500
@@ -88,6 +90,7 @@ def layout(live: Live) -> html.Div:
                 children=[
                     html.Div(id="headline", className="masthead"),
                     html.Div(_problem(live.problem), id="problem", role="status"),
+                    html.Div(id="unknown", role="status"),
                     html.Div(id="view", tabIndex=-1),
                 ],
             ),
@@ -140,7 +143,8 @@ def _connect_view(app: Dash, live: Live) -> None:
     )
     def show(path: Text | None, name: Text | None, search: Text | None) -> Any:
         path, wanted = path or "/", asked(search)
-        name = name or wanted.get("sweep")  # the menu has it a little later
+        if ctx.triggered_id is None or name is None:  # the menu has it a little later
+            name = _linked(live, path, wanted) or name
         shown = page_at(path)
         links = [
             dcc.Link(
@@ -165,17 +169,48 @@ def _connect_sweeps(app: Dash, live: Live) -> None:
         State(SWEEP, "value"),
         State(SWEEP, "options"),
         State(URL, "search"),
+        State(URL, "pathname"),
     )
     def offer(
-        _: Count | None, value: Text | None, options: list[dict[Text, Text]] | None, search: Text | None
+        _: Count | None,
+        value: Text | None,
+        options: list[dict[Text, Text]] | None,
+        search: Text | None,
+        path: Text | None,
     ) -> Any:
-        new = _options(live)
-        wanted = asked(search).get("sweep")
-        if ctx.triggered_id is None and wanted in [sweep.name for sweep in live.sweeps]:
-            value = wanted  # a link shows its sweep, whichever was on show before
-        chosen = live.sweep(value)
+        new, wanted = _options(live), value
+        if ctx.triggered_id is None:  # a link shows its sweep, whichever was on show before
+            wanted = _linked(live, path or "/", asked(search)) or value
+        chosen = live.sweep(wanted)
         name = None if chosen is None else chosen.name
         return no_update if new == options else new, no_update if name == value else name
+
+    @app.callback(
+        Output("unknown", "children"),
+        Input(VERSION, "data"),
+        Input(SWEEP, "value"),
+        Input(URL, "pathname"),
+        State(URL, "search"),
+    )
+    def miss(_: Count | None, name: Text | None, path: Text | None, search: Text | None) -> Any:
+        wanted, shown = _linked(live, path or "/", asked(search)), live.sweep(None)
+        if wanted is None or shown is None or name != shown.name or _is_known(live, wanted):
+            return []
+        text = f"There is no sweep named {wanted} in this store; {shown.name} is shown."
+        return html.Div(text, className="problem")
+
+
+def _linked(live: Live, path: str, wanted: Asked) -> str | None:
+    """The sweep that an address means: that of its trial, else the one that it names, known or not."""
+    try:
+        found = find_linked(live, path)
+    except StoreError:
+        found = None
+    return wanted.get("sweep") if found is None else found[0].name
+
+
+def _is_known(live: Live, name: str) -> bool:
+    return any(sweep.name == name for sweep in live.sweeps)
 
 
 def _connect_headline(app: Dash, live: Live) -> None:

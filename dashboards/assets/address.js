@@ -13,7 +13,8 @@
       first.path = null; // what was asked for at first was asked of another view
     }
     const params = new URLSearchParams(first.path === path ? first.search : "");
-    for (const [name, value] of Object.entries({ sweep, ...wanted })) {
+    const known = sweep === null ? wanted : { sweep, ...wanted }; // until the menu has it, it stays as it was asked for
+    for (const [name, value] of Object.entries(known)) {
       const text = Array.isArray(value) ? value.join(" ") : value;
       if (text === null || text === undefined || text === "") params.delete(name);
       else params.set(name, text);
@@ -31,7 +32,7 @@
   }
 
   function shell(pathname, name) {
-    sweep = name ?? null;
+    if (name) sweep = name;
     const view = document.querySelector("#nav a.here")?.textContent || (pathname === "/pair" ? "Two students" : "Trial");
     document.title = [view, name, "Rayduce"].filter(Boolean).join(" · ");
     return write({});

@@ -186,8 +186,9 @@ def growth_figure(comparison: Comparison, theme: Theme = LIGHT, *, height: int =
         figure.add_scatter(
             x=rows["trial"].tolist(),
             y=rows["hypervolume"].tolist(),
-            mode="lines",
+            mode="lines" if len(rows) > 1 else "markers",  # one trial alone has no line
             name=html.escape(label, quote=False),
+            marker={"size": 10, "symbol": SYMBOLS[i % len(SYMBOLS)], "color": theme.colour(i)},
             line={
                 "shape": "hv",
                 "color": theme.colour(i),

@@ -317,12 +317,13 @@ def _add_limits(figure: go.Figure, view: FrontView, theme: Theme) -> None:
         beyond = 1e6 * max(abs(limit), 1.0)
         far = (1e12 if axis.up else 1e-9) if axis.log else (beyond if axis.up else -beyond)
         shape |= {f"{name}ref": name, f"{name}0": limit, f"{name}1": far}
-        text = f"budget: {'at least' if axis.up else 'at most'} {limit:.4g} {axis.unit}".rstrip()
+        at = math.log10(limit) if axis.log and limit > 0 else limit  # a line takes the value itself
+        nothing = isinstance(axis, Lost) and limit == axis.floor
+        text = f"budget: {'at least' if axis.up else 'at most'} {axis.amount(0 if nothing else limit)}"
         line = {"color": theme.soft, "width": 1, "dash": "dot"}
         note = {"font": {"size": 12, "color": theme.soft}, "text": text, "showarrow": False}
         if name == "x":
             figure.add_vline(x=limit, line=line)
-            at = math.log10(limit) if axis.log and limit > 0 else limit
             figure.add_annotation(
                 x=at, y=0.01, yref="paper", xanchor="right" if not axis.up else "left", yanchor="bottom",
                 textangle=-90, xshift=-2, **note,
@@ -330,7 +331,7 @@ def _add_limits(figure: go.Figure, view: FrontView, theme: Theme) -> None:
         else:
             figure.add_hline(y=limit, line=line)
             figure.add_annotation(
-                x=0.01, xref="paper", y=limit, xanchor="left", yanchor="top" if axis.up else "bottom", **note
+                x=0.01, xref="paper", y=at, xanchor="left", yanchor="top" if axis.up else "bottom", **note
             )
     figure.add_shape(shape)
 

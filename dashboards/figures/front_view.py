@@ -162,6 +162,21 @@ def front_view(
     )
 
 
+def first_scale(sweep: Sweep, trials: pd.DataFrame) -> str:
+    """``lost``, but ``near`` where no student on the front loses anything: all of it would be one level line.
+
+    Args:
+        sweep: whose front is shown.
+        trials: its trials, as :meth:`search.store.store.Store.trials` returns them.
+    """
+    if not math.isfinite(sweep.teacher_validation):
+        return "lost"
+    axis = lost_axis(sweep)
+    shown = axis.values(trials[trials["front"].to_numpy(dtype=bool)])
+    shown = shown[np.isfinite(shown)]
+    return "near" if len(shown) and (shown == axis.floor).all() else "lost"
+
+
 def limits_of(sweep: Sweep) -> dict[str, float]:
     """The sweep's budgets: column -> the worst value allowed, as shown on the column's axis."""
     quality, budget = sweep.quality, sweep.budget

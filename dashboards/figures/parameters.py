@@ -328,7 +328,13 @@ def _name_axis(update: Any, parameter: pd.Series[Any], text: list[str]) -> None:
     if text:
         safe = [html.escape(value, quote=False) for value in text]
         places = list(range(len(text)))
-        update(title_text=title, tickvals=places, ticktext=safe, range=[-0.5, len(text) - 0.5])
+        update(
+            title_text=title,
+            tickvals=places,
+            ticktext=safe,
+            range=[-0.5, len(text) - 0.5],
+            ticklabeloverflow="allow",  # else Plotly leaves out what stands out, as it does of numbers
+        )
         return
     update(title_text=title, **_ticks(parameter))
 

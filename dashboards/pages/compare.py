@@ -151,7 +151,7 @@ def _which(found: Comparison, sides: list[Side], *, every: bool) -> str:
         )
         told = f"All trials that ended: {each}. Who had more had more to choose from."
     else:
-        first = count(found.budget, "trial")
+        first = "trial" if found.budget == 1 else count(found.budget, "trial")
         told = f"Of each the first {first} that ended: neither had more to choose from."
     limits = [f"{side.label}: {text}" for side in sides if (text := side.sweep.budget.text(found.quality))]
     # Two methods of one sweep have the same ones.
@@ -178,7 +178,7 @@ def _pairs(found: Comparison) -> Any:
     told = (
         f"{count(len(gains), 'pair')} of one architecture and depth, and of widths within {100 * CLOSE:g} %: "
         f"{right} is better in {better:,} and worse in {worse:,}, on average by "
-        f"{_signed(quality, pairs.mean)} {quality.step()}{sure}, at {pairs.smaller:.2g} times the size."
+        f"{_signed(quality, pairs.mean)} {quality.step()}{sure}, {_at_size(pairs.smaller)}."
     )
     rows = [
         [
@@ -203,6 +203,12 @@ def _pairs(found: Comparison) -> Any:
     more = [note(f"and {len(gains) - MOST_PAIRS:,} more")] if len(gains) > MOST_PAIRS else []
     table = plain_table(["Shape", left, right, f"{right} is better by"], rows)
     return panel(title, table, *more, caption=told)
+
+
+def _at_size(ratio: float) -> str:
+    """A ratio of sizes, in words."""
+    shown = f"{ratio:.2g}"
+    return "at the same size" if shown == "1" else f"at {shown} times the size"
 
 
 def _signed(quality: Quality, points: float) -> str:
@@ -257,17 +263,29 @@ def _tables(found: Comparison) -> Any:
         [
             panel(
                 f"Best {quality.label} at a given size",
-                plain_table(["At most", *found.labels], sizes),
+                plain_table(["At most", *found.labels], sizes) if sizes else note(_no_sizes(found)),
                 caption="Of the validation split.",
             ),
             panel(
                 f"Smallest file at a given {quality.label}",
-                plain_table(["At least" if quality.up else "At most", *found.labels], qualities),
+                plain_table(["At least" if quality.up else "At most", *found.labels], qualities)
+                if qualities
+                else note(_NONE_WITHIN),
                 caption=f"From the best of both, {'downwards' if quality.up else 'upwards'}.",
             ),
         ],
         className="halves",
     )
+
+
+_NONE_WITHIN = "No finished student of either is within the limits."
+
+
+def _no_sizes(found: Comparison) -> str:
+    """Why there is no size at which both can be looked at."""
+    if not found.points["within"].any():
+        return _NONE_WITHIN
+    return "The students are of about one size: there is no round size from the smallest to the largest."
 
 
 def _points(quality: Quality, points: float) -> str:

@@ -12,7 +12,7 @@ from dashboards.address import Asked, one_of
 from dashboards.axes import SIZE, axes_of, axis_of, quality_axis, size_axis
 from dashboards.callbacks import Count, Text
 from dashboards.figures.front import front_figure
-from dashboards.figures.front_view import COLOURS, SCALES, front_view
+from dashboards.figures.front_view import COLOURS, SCALES, first_scale, front_view
 from dashboards.live import Live
 from dashboards.pages import front_table, ship
 from dashboards.pages.common import SWEEP, THEME, URL, VERSION, choice, graph, menu
@@ -52,6 +52,7 @@ _OPEN = """
 def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run, as the address wants it."""
     found = _choices(live, sweep)
+    scale = one_of(wanted, "scale", SCALES, _first_scale(live, sweep))
     return [
         html.Div(
             className="decide",
@@ -60,7 +61,10 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
                     className="panel main",
                     children=[
                         html.Details(
-                            [html.Summary("Axes, colours, sweeps over each other"), _menus(found, wanted)],
+                            [
+                                html.Summary("Axes, colours, sweeps over each other"),
+                                _menus(found, wanted, scale),
+                            ],
                             className="fold",
                             open=True,
                         ),
@@ -80,10 +84,17 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
     ]
 
 
-def _menus(found: _Choices, wanted: Asked) -> html.Div:
+def _first_scale(live: Live, sweep: Sweep | None) -> str:
+    """What is chosen at first of :data:`SCALES`."""
+    try:
+        return "lost" if sweep is None else first_scale(sweep, live.trials(sweep))
+    except StoreError:
+        return "lost"
+
+
+def _menus(found: _Choices, wanted: Asked, scale: str | None) -> html.Div:
     axes, others = dict(found.axes), dict(found.others)
     over = [name for name in wanted.get("overlay", "").split(" ") if name in others]
-    scale = one_of(wanted, "scale", SCALES, "lost")
     first = html.Div(
         [
             choice("x", "Across", found.axes, one_of(wanted, "x", axes, found.x), placeholder="packed size"),

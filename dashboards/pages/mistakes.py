@@ -150,7 +150,7 @@ def _students(
     live: Live, path: str | None, search: str | None, name: str | None
 ) -> tuple[Sweep, list[str], list[str]] | None:
     """The sweep of the students that an address means, what they are called, and their run ids."""
-    found = find_trial(live, path, name)
+    found = find_trial(live, path, name, search)
     if found is not None:
         row = found[1].iloc[found[2]]
         known = str(row["state"]) == "finished"

@@ -95,8 +95,7 @@ def register(app: Dash, live: Live) -> None:
             sides = [_side(live, values.get(name, "")) for name in ("left", "right")]
             left, right = sides
             if left is None or right is None:
-                text = "Tick two trials in the table of the front, and they stand here side by side."
-                return html.Section(note(text), className="panel"), []
+                return html.Section(note(_missing(values)), className="panel"), []
             apart = {split: _difference(live, left, right, split) for split in ("validation", "test")}
             return (
                 _beside(live, left, right, apart, theme_of(theme)),
@@ -104,6 +103,13 @@ def register(app: Dash, live: Live) -> None:
             )
         except StoreError as error:
             return html.Div(told(error), className="problem"), []
+
+
+def _missing(values: Asked) -> str:
+    """Why there are no two students at an address."""
+    tick = "Tick two trials in the table of the front, and they stand here side by side."
+    asked_for = values.get("left") or values.get("right")
+    return f"The address names no two trials of this store. {tick}" if asked_for else tick
 
 
 def _side(live: Live, run_id: str) -> _Side | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 import pandas as pd
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from dashboards.address import Asked
+from dashboards.address import Asked, asked
 from dashboards.callbacks import Count, Text
 from dashboards.figures.trial import bytes_figure, curves_figure, levels_figure
 from dashboards.live import Live
@@ -61,9 +62,10 @@ NEIGHBOURS = 2
 def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[Any]:
     """The view of ``sweep`` before its callbacks have run."""
     name = None if sweep is None else sweep.name
-    untrained, unshipped = _empty(live, path, name)
+    search = urlencode(wanted)
+    untrained, unshipped = _empty(live, path, name, search)
     return [
-        html.Div(_told(live, path, name), id="trial-head"),
+        html.Div(_told(live, path, name, search), id="trial-head"),
         html.Div(panel("While it trained", graph("curves")), id="trained", hidden=untrained),
         gallery(pair=False),
         html.Div(of_the_file(), id="shipped", hidden=unshipped),
@@ -72,10 +74,10 @@ def layout(live: Live, sweep: Sweep | None, path: str, wanted: Asked) -> list[An
     ]
 
 
-def _empty(live: Live, path: str | None, name: str | None) -> tuple[bool, bool]:
+def _empty(live: Live, path: str | None, name: str | None, search: str | None) -> tuple[bool, bool]:
     """Whether a trial has no curves, and whether it has no file: no empty charts of what is not there."""
     try:
-        found = find_trial(live, path, name)
+        found = find_trial(live, path, name, search)
     except StoreError:
         return False, False
     if found is None:
@@ -101,10 +103,11 @@ def _connect_head(app: Dash, live: Live) -> None:
         Input(VERSION, "data"),
         Input(SWEEP, "value"),
         State(URL, "pathname"),
+        State(URL, "search"),
         prevent_initial_call=True,  # the layout has it already
     )
-    def tell(_: Count | None, name: Text | None, path: Text | None) -> Any:
-        return _told(live, path, name), *_empty(live, path, name)
+    def tell(_: Count | None, name: Text | None, path: Text | None, search: Text | None) -> Any:
+        return _told(live, path, name, search), *_empty(live, path, name, search)
 
 
 def _connect_curves(app: Dash, live: Live) -> None:
@@ -114,10 +117,13 @@ def _connect_curves(app: Dash, live: Live) -> None:
         Input(SWEEP, "value"),
         Input(THEME, "data"),
         State(URL, "pathname"),
+        State(URL, "search"),
     )
-    def curves(_: Count | None, name: Text | None, theme: Text | None, path: Text | None) -> Any:
+    def curves(
+        _: Count | None, name: Text | None, theme: Text | None, path: Text | None, search: Text | None
+    ) -> Any:
         try:
-            found = find_trial(live, path, name)
+            found = find_trial(live, path, name, search)
             history = pd.DataFrame() if found is None else fit_trials(live.store.history(_run_id(found)))
         except StoreError:
             return no_update
@@ -138,6 +144,7 @@ def _connect_contents(app: Dash, live: Live) -> None:
         Input(SWEEP, "value"),
         Input(THEME, "data"),
         State(URL, "pathname"),
+        State(URL, "search"),
         State("tensor", "value"),
         State("tensors", "data"),
     )
@@ -146,11 +153,12 @@ def _connect_contents(app: Dash, live: Live) -> None:
         name: Text | None,
         theme: Text | None,
         path: Text | None,
+        search: Text | None,
         value: Text | None,
         known: Text | None,
     ) -> Any:
         try:
-            found = find_trial(live, path, name)
+            found = find_trial(live, path, name, search)
         except StoreError as error:
             return note(told(error)), [], None, None, [], []
         if found is None:
@@ -190,17 +198,26 @@ def _connect_levels(app: Dash, live: Live) -> None:
 _NOTHING = "Nothing is on show yet: click a mark or a number in the front, and the trial opens here."
 
 
-def _told(live: Live, path: str | None, name: str | None) -> Any:
+def _told(live: Live, path: str | None, name: str | None, search: str | None) -> Any:
     """What is said of the trial above its figures."""
     try:
-        found = find_trial(live, path, name)
+        found = find_trial(live, path, name, search)
         if found is None:
-            text = "There is no such trial in this store." if ADDRESS.fullmatch(path or "") else _NOTHING
-            return html.Section(note(text), className="panel")
+            return html.Section(note(_missing(live, path, name, search)), className="panel")
         sweep, trials, place = found
         return _head(live, sweep, trials, place, trials.iloc[place].to_dict())
     except StoreError as error:
         return html.Div(told(error), className="problem")
+
+
+def _missing(live: Live, path: str | None, name: str | None, search: str | None) -> str:
+    """Why there is no trial at an address."""
+    if ADDRESS.fullmatch(path or ""):
+        return "There is no such trial in this store."
+    wanted, sweep = asked(search).get("trial"), live.sweep(name)
+    if not wanted or sweep is None:
+        return _NOTHING
+    return f"There is no trial {wanted} in the sweep {sweep.name}."
 
 
 def _run_id(found: tuple[Sweep, pd.DataFrame, int]) -> str:

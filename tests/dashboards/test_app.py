@@ -203,6 +203,25 @@ def test_an_unknown_trial_is_told(client: FlaskClient, app: Dash, path: str) -> 
     assert "no such trial" in text or "Nothing is on show" in text
 
 
+def test_an_address_names_a_trial_of_its_sweep(client: FlaskClient, app: Dash, live: Live) -> None:
+    def head(search: str) -> str:
+        told = ask(client, app, "trial-head.children", url__pathname="/trial", url__search=search)
+        return words(told["trial-head"]["children"])
+
+    for trial in ("t1", "t2"):
+        assert f"Trial {trial} of" in head(f"?sweep=digits-1&trial={trial}")
+    assert head("?sweep=digits-1&trial=zzz") == "There is no trial zzz in the sweep digits-1."
+    search = "?sweep=digits-1&trial=zzz"
+    shown = ask(client, app, "view.children", url__pathname="/trial", url__search=search)
+    assert "There is no trial zzz" in str(shown["view"]["children"])
+    curves = ask(client, app, "curves.figure", url__pathname="/trial", url__search=search)
+    assert curves == {}, "of no other trial"
+    run_id = live.store.trials("digits-1")["run_id"].iloc[0]
+    for pair in (f"?left={run_id}&right={'0' * 32}", "?left=zzz&right=zzz"):
+        told = ask(client, app, "pair.children", url__pathname="/pair", url__search=pair)
+        assert "names no two trials of this store" in words(told["pair"]["children"])
+
+
 def test_progress_tells_states_reasons_and_what_runs(client: FlaskClient, app: Dash) -> None:
     told = ask(client, app, "states.figure")
     assert "ValueError: no" in words(told["reasons"]["children"])

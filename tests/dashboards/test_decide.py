@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dash import Dash
+from dash.html import Div
 from flask.testing import FlaskClient
 from typer.testing import CliRunner
 
@@ -22,12 +23,13 @@ from dashboards.address import asked, number_in
 from dashboards.answer import answer_of
 from dashboards.app import create_app
 from dashboards.axes import lost_axis
-from dashboards.figures.front_view import front_view
+from dashboards.figures.front_view import first_scale, front_view
 from dashboards.figures.pair import confusions
 from dashboards.figures.parameters import doubtful
 from dashboards.figures.progress import verdict
 from dashboards.live import Live
 from dashboards.marks import PLACES, places_of, symbol_of
+from dashboards.pages import front
 from dashboards.pages.parameters import sampled
 from dashboards.pages.progress import reasons_of
 from dashboards.report import front_html
@@ -40,9 +42,11 @@ from search.store.answers import answers_of, not_told_apart
 from search.store.remaining import ending_seconds, seconds_each
 from search.store.store import Store, StoreError, open_store
 from search.store.tracebacks import traceback_of
+from search.tracking.delivery import SWEEP
 from tests.dashboards.frames import sweep, trials
 from tests.dashboards.recorded import answers_of_student, recorded
 from tests.dashboards.test_app import ask, words
+from tests.stores import add_trial, copy_blank, final, tracker
 from trainables.samples import Samples, samples_json
 
 
@@ -333,6 +337,31 @@ def test_points_lost_are_drawn_with_the_best_on_top() -> None:
         front_view([(sweep(), frame)], scale="none")
 
 
+def test_a_front_that_loses_nothing_is_shown_by_its_quality() -> None:
+    def first(*values: float, **changes: Any) -> str:
+        rows = trials(*({"validation_accuracy": value, "front": True} for value in values), {})
+        return first_scale(sweep(**changes), rows)
+
+    assert first(0.98, 0.99) == "near", "all would stand on one line"
+    assert first(0.98, 0.97) == first() == "lost"
+    assert first(0.98, 0.99, metrics={}) == "lost", "without a teacher it is the quality itself"
+
+
+def test_the_page_begins_with_the_quality_where_nothing_is_lost(blank: Path, tmp_path: Path) -> None:
+    folder = copy_blank(blank, tmp_path / "lossless")
+    made = tracker(folder, "lossless")
+    made.open({}, {"rayduce.metric": "accuracy"})
+    made.annotate(SWEEP, {"teacher_validation_accuracy": 0.9, "teacher_packed_bytes": 9_000}, {})
+    add_trial(made, "00000", final(0.9, 1_000), tags={"front": "true"})
+    made.finish_sweep("finished", {}, {}, {})
+    made.close()
+    live = Live(open_store(folder))
+    live.read()
+    for wanted, scale in (({}, "near"), ({"scale": "lost"}, "lost")):
+        page = Div(front.layout(live, live.sweep(None), "/", wanted))
+        assert page["scale"].value == scale
+
+
 def test_with_three_objectives_the_front_of_those_shown_is_drawn() -> None:
     frame = trials(
         {"packed_bytes": 1_000, "validation_accuracy": 0.95, "front": True, "latency_ms": 0.9},
@@ -454,7 +483,7 @@ def test_the_page_compares_pairs(client: FlaskClient, app: Dash) -> None:
     assert "1 pair of one architecture" in text and "is better in 1 and worse in 0" in text
     assert "/pair?left=" in json.dumps(told["at"])
     first = ask(client, app, "fronts.figure", **sides, **{"how-many__value": "equal"})
-    assert "Of each the first 1 trial that ended" in words(first["budget"]["children"])
+    assert "Of each the first trial that ended" in words(first["budget"]["children"])
 
 
 def test_reasons_of_one_kind_have_ranges() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards import figures
-from dashboards.axes import SIZE, Axis, axes_of, axis_of, quality_axis
+from dashboards.axes import SIZE, Axis, axes_of, axis_of, lost_axis, quality_axis
 from dashboards.figures.compare import Side, compare
 from dashboards.figures.front import folded_groups, front_figure
 from dashboards.figures.front_view import MANY, VIEW, FrontView, front_view, quality_range, staircase
@@ -310,6 +310,18 @@ def test_budgets_shade_what_keeps_to_them() -> None:
     assert not front_figure(view_of(FRONT)).layout.shapes
     with pytest.raises(StoreError, match="limits that are none"):
         figures.limits_of(sweep(params={"limits.packed_bytes": "many"}))
+
+
+@pytest.mark.parametrize(("drop", "text"), [("1", "1 point"), ("0", "0 points"), ("0.5", "0.5 points")])
+def test_a_limit_of_loss_is_told_where_its_line_is(drop: str, text: str) -> None:
+    of = sweep(params={"max_drop": drop})
+    figure = front_figure(front_view([(of, FRONT)], scale="lost"))
+    [line] = [shape for shape in figure.layout.shapes if shape.type == "line"]
+    [note] = [each for each in figure.layout.annotations if each.text.startswith("budget")]
+    assert note.text == f"budget: at most {text} lost"
+    # On a logarithmic axis a line stands at the value, a text at its logarithm.
+    assert figure.layout.yaxis.type == "log" and note.y == pytest.approx(math.log10(line.y0))
+    assert note.yref in (None, "y") and line.y0 == (float(drop) or lost_axis(of).floor)
 
 
 def test_a_sweep_is_drawn_by_the_size_that_it_searched_by() -> None:

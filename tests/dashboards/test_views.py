@@ -10,6 +10,7 @@ from dashboards import figures
 from dashboards.axes import SIZE, quality_axis
 from dashboards.figures.parameters import contour_data, parameter_label
 from dashboards.figures.progress import corner_of
+from dashboards.pages.compare import _at_size, _tables
 from dashboards.table import arranged, columns_of, page_of, to_csv
 from search.objectives.front import size_loss_hypervolume
 from tests.dashboards.frames import ACCURACY, bleu_sweep, sweep, trials
@@ -112,6 +113,26 @@ def test_two_sweeps_are_compared_after_equally_many_trials() -> None:
         figures.compare([figures.Side("a", sweep(), left), figures.Side("b", bleu_sweep(), left)])
     with pytest.raises(ValueError, match="at least two"):
         figures.compare([figures.Side("a", sweep(), left)])
+
+
+def test_one_trial_of_each_is_a_mark_and_a_table_without_rows_says_why() -> None:
+    def compared(*rows: dict) -> figures.Comparison:
+        return figures.compare([figures.Side(f"side {i}", sweep(), ended(row)) for i, row in enumerate(rows)])
+
+    alike = compared({"packed_bytes": 1_010}, {"packed_bytes": 1_011})
+    assert [trace.mode for trace in figures.growth_figure(alike).data] == ["markers", "markers"]
+    assert alike.sizes.empty and "about one size" in str(_tables(alike))
+    beyond = compared({"feasible": False}, {"feasible": False})
+    assert str(_tables(beyond)).count("No finished student of either is within the limits.") == 2
+    assert [_at_size(ratio) for ratio in (0.999, 0.5)] == ["at the same size", "at 0.5 times the size"]
+
+
+def test_every_choice_of_a_parameter_is_named() -> None:
+    frame = trials({"method": "full_precision"}, {"method": "quantized_distillation"})
+    values = pd.Series([90.0, 91.0])
+    figure = figures.slice_figure(frame["method"], values, quality_axis(ACCURACY), frame["front"])
+    assert figure.layout.xaxis.ticktext == ("full_precision", "quantized_distillation")
+    assert figure.layout.xaxis.ticklabeloverflow == "allow", "else Plotly leaves out a long last one"
 
 
 def test_the_smallest_tensors_share_a_bar() -> None:
