@@ -48,7 +48,7 @@ def test_the_student_to_ship_is_offered_and_the_command_finds_it(
 
 def test_why_this_one_is_said_in_a_clause(store: Store) -> None:
     text = printed("front", "--store", str(store.folder))
-    assert ", the smallest of at most 1 point lost, 95 % sure:" in text
+    assert ", the smallest of at most 1 point lost, chosen on validation, 95 % sure" in text
 
 
 def test_where_none_is_within_the_limits_the_best_of_the_front_is_offered() -> None:
@@ -100,6 +100,6 @@ def test_what_is_said_of_a_choice_breaks_between_words(
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     told, command = " ".join(" ".join(lines[:-1]).split()), lines[-1]
     assert max(map(len, lines[:-1])) <= 50 < len(command) and command.startswith("  rayduce export ")
-    assert "The smallest of at most 1 point lost, chosen on validation: 95 % sure." in told
+    assert "The smallest of at most 1 point lost, chosen on validation, 95 % sure" in told
     figures = lines[1 : next(i for i, line in enumerate(lines) if line.startswith("The smallest"))]
     assert len(figures) > 3 and all(line.startswith("  ") for line in figures), "broken lines stay set in"
