@@ -106,9 +106,7 @@ def _lines(choice: Choice, found: Sweep, why: str) -> list[RenderableType]:
     ]
     splits = dict.fromkeys((choice.told, choice.chosen))
     for each in splits:
-        lost = each.lost_text()
-        text = f"{each.split} {quality.label} {each.value_text()}" + (f", loses {lost}" if lost else "")
-        lines.append(Padding(escaped(text, 400), INDENT))
+        lines.append(Padding(escaped(f"{each.split} {quality.label} {each.in_words()}", 400), INDENT))
     lines.append(f"[dim]{escaped(why, 600)}[/]")
     return lines
 

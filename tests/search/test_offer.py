@@ -101,5 +101,6 @@ def test_what_is_said_of_a_choice_breaks_between_words(
     told, command = " ".join(" ".join(lines[:-1]).split()), lines[-1]
     assert max(map(len, lines[:-1])) <= 50 < len(command) and command.startswith("  rayduce export ")
     assert "The smallest of at most 1 point lost, chosen on validation, 95 % sure" in told
+    assert "loses" not in told and re.search(r"points (below|above) the teacher's \(95 % sure: ", told)
     figures = lines[1 : next(i for i, line in enumerate(lines) if line.startswith("The smallest"))]
     assert len(figures) > 3 and all(line.startswith("  ") for line in figures), "broken lines stay set in"
