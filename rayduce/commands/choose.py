@@ -11,7 +11,7 @@ from rayduce.commands.console import escaped, out, print_json, problems, tell, w
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
 from rayduce.commands.limits import LimitOptions
-from rayduce.commands.offer import say_command
+from rayduce.commands.offer import say_export
 from rayduce.commands.results import LONGEST_NAME, where_store_is
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def choose(
             out.print(line, highlight=False)
         where = where_store_is(store, tracking_uri)
         out.print("Take it away with:", style="dim", highlight=False)
-        say_command(f"rayduce export {choice.student['run_id'][:8]} student.rdz{where}")
+        say_export(choice.student, where)
     if choice.student is None:
         raise typer.Exit(1)
 

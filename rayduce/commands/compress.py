@@ -96,7 +96,7 @@ def compress(
             concurrency=concurrency,
             own_model=str(job),
         )
-        outcome = run(study, options)
+        outcome = run(study, options, offer=False)
         chosen = _chosen(outcome, limits.max_drop is not None)
         file, report = _contents(outcome, chosen, options, job, places[0])
         write_outputs(dict(zip(places, (file, report), strict=True)), force=force)
