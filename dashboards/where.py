@@ -18,12 +18,11 @@ def where(store: Store) -> str:
     return words
 
 
-def own_code(model: Any, named: str | None = None) -> str:
+def own_code(model: Any) -> str:
     """`` --model FILE`` for a student of a user's own code, its file or class; nothing for one of Rayduce's.
 
     Args:
         model: what its trial says of it: the file's name, or the class.
-        named: how the command line named the code, which also says where it lies; default ``model``.
     """
     own = isinstance(model, str) and (model.endswith(".py") or ":" in model)
-    return f" --model {shlex.quote(named or model)}" if own else ""
+    return f" --model {shlex.quote(model)}" if own else ""

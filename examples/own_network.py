@@ -45,10 +45,12 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     trained, (images, labels) = network(), data("train").tensors
     optimizer = torch.optim.AdamW(trained.parameters(), 2e-3)
-    for _ in range(10):
+    for epoch in range(1, 11):
         for batch in torch.randperm(len(labels)).split(64):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(trained(images[batch]), labels[batch]).backward()
+            loss = nn.functional.cross_entropy(trained(images[batch]), labels[batch])
+            loss.backward()
             optimizer.step()
+        print(f"epoch {epoch} of 10: loss {loss.item():.3f}", flush=True)
     torch.save(trained.state_dict(), Path(__file__).with_name(weights))
     print(f"{weights} is written.")

@@ -106,6 +106,9 @@ def study_of_file(
     """
     try:
         module = allow_file(path, names)
+    except CodeError as error:  # which names the file
+        raise StudyError(f"{str(error).rstrip('.')}.") from error
+    try:
         tried = try_out(module, path, tell, tuple(sorted((names or {}).items())), store)
     except (CodeError, WeightsError, DataError, ValueError) as error:
         raise StudyError(f"{shown(str(path))} cannot be used: {str(error).rstrip('.')}.") from error

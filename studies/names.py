@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from trainables.alike import meant
+
 
 class StudyError(Exception):
     """A study that there is not, or cannot be made so; the message is one sentence for the user."""
@@ -64,7 +66,8 @@ def architectures_of(text: str, known: tuple[str, ...], study: str) -> tuple[str
     for name in names:
         if name not in known:
             raise StudyError(
-                f"There is no architecture {name!r} for the study {study}; choose from {', '.join(known)}."
+                f"There is no architecture {name!r}{meant(name, known)} for the study {study}; choose from "
+                f"{', '.join(known)}."
             )
         if names.count(name) > 1:
             raise StudyError(f"--architectures names {name} twice; name it once.")
@@ -78,7 +81,8 @@ def check_name(name: str) -> None:
         StudyError: the message lists those that there are.
     """
     if name not in SUMMARIES:
-        known = ", ".join(SUMMARIES)
+        near, known = meant(name, SUMMARIES), ", ".join(SUMMARIES)
         raise StudyError(
-            f"There is no study {name!r}; choose one of {known}, or give a file of your own, such as net.py."
+            f"There is no study {name!r}{near}; choose one of {known}, or give a file of your own, such as "
+            "net.py."
         )

@@ -1,5 +1,7 @@
 """What the methods are called; loads no torch, so that a help text is there at once."""
 
+from trainables.alike import meant
+
 SHORT_NAMES: dict[str, str] = {
     "fp": "full_precision",
     "kd": "knowledge_distillation",
@@ -53,4 +55,5 @@ def method_name(text: str) -> str:
         return SHORT_NAMES[text]
     if text in SHORT_NAMES.values():
         return text
-    raise ValueError(f"there is no method {text!r}; choose from {', '.join(SHORT_NAMES)}")
+    near = meant(text, [*SHORT_NAMES, *SHORT_NAMES.values()])
+    raise ValueError(f"there is no method {text!r}{near}; choose from {', '.join(SHORT_NAMES)}")

@@ -128,9 +128,12 @@ def module_of(name: str) -> ModuleType:
 
 
 def where(error: BaseException, folder: str) -> str:
-    """The last line of the user's own code that ``error`` went through, as ``line 12 of net.py: ``."""
-    if isinstance(error, SyntaxError) and error.filename and error.filename.startswith(folder):
-        return f"line {error.lineno} of {Path(error.filename).name}: "
+    """The last line of the user's own code that ``error`` went through, as ``line 12 of net.py: ``.
+
+    Where a file is not Python it is the line that is not, in whatever folder the file lies.
+    """
+    if isinstance(error, SyntaxError) and _is_of_file(error):
+        return f"line {error.lineno} of {shown(Path(str(error.filename)).name)}: "
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -140,9 +143,17 @@ def where(error: BaseException, folder: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an error of the user's code says, with its class, on one line."""
-    text = " ".join(str(error).split())
+    """What an error of the user's code says, with its class, on one line; :func:`where` says the place."""
+    said = str(error)
+    if isinstance(error, SyntaxError) and _is_of_file(error):
+        said = f"{error.msg}: {error.text}" if error.text else error.msg  # in place of the file and the line
+    text = " ".join(said.split())
     return shown(f"{type(error).__name__}: {text}" if text else type(error).__name__, LONGEST_REASON)
+
+
+def _is_of_file(error: SyntaxError) -> bool:
+    """Whether it is about a file, and not about a text that some code evaluates."""
+    return bool(error.filename) and os.path.isfile(str(error.filename))
 
 
 def _import(path: Path, names: tuple[tuple[str, str], ...] = ()) -> ModuleType:
@@ -167,9 +178,8 @@ def _import(path: Path, names: tuple[tuple[str, str], ...] = ()) -> ModuleType:
             sys.modules[name] = before
         if not isinstance(error, (Exception, SystemExit)):
             raise
-        raise CodeError(
-            f"{shown(path.name)} cannot be imported: {where(error, folder)}{reason(error)}"
-        ) from error
+        place = where(error, folder).replace(f" of {shown(path.name)}: ", ": ")  # it is named already
+        raise CodeError(f"{shown(path.name)} cannot be imported: {place}{reason(error)}") from error
     for ours, theirs in names:
         if not callable(getattr(module, theirs, None)):
             raise CodeError(f"{shown(path.name)} has no function {shown(theirs)} at its top level")
@@ -235,7 +245,7 @@ def _check_name(path: Path) -> None:
     """Refuse what is no file of a module, or would hide a module that others import."""
     name = path.stem
     if not path.is_file():
-        raise CodeError(f"there is no file {shown(str(path))}")
+        raise CodeError(f"{shown(str(path))} is no file")
     if path.suffix != ".py" or not name.isidentifier() or keyword.iskeyword(name):
         raise CodeError(
             f"{shown(path.name)} is no name of a Python module: rename it to letters and digits, .py"

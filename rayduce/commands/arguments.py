@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from rayduce.commands.console import (
 from rayduce.commands.help import STUDIES
 from search.problem import Problem
 from studies.names import check_name
+from trainables.foreign import shown
 
 if TYPE_CHECKING:
     from studies.study import Study
@@ -25,10 +28,34 @@ if TYPE_CHECKING:
 
 
 def _store_folder(text: str) -> Path:
-    """An empty name would be the current folder, which nobody means who writes it."""
+    """A folder; an empty name would be the current one, which nobody means who writes it."""
     if not str(text):
         raise typer.BadParameter("it must name a folder; write . for the current one.")
+    there = _nearest(Path(text))
+    if not os.path.isdir(there):
+        raise typer.BadParameter(f"{shown(str(there), 500)} is a file and not a folder; give another.")
     return Path(text)
+
+
+def _nearest(path: Path) -> Path:
+    """``path``, or the folder nearest to it that is there."""
+    return next(each for each in (path, *path.parents, Path()) if os.path.lexists(each))
+
+
+def check_writable(store: Path) -> None:
+    """Refuse a store that a sweep could not write, before any data is read.
+
+    Raises:
+        Problem: one sentence that names its folder.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=_nearest(store)):
+            pass
+    except OSError as error:
+        raise Problem(
+            f"Cannot write to the store's folder {shown(str(store.absolute()), 500)}: {error.strerror}; "
+            "choose another with --store."
+        ) from error
 
 
 StoreDir = Annotated[

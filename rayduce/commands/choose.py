@@ -11,7 +11,7 @@ from rayduce.commands.console import escaped, out, print_json, problems, tell, w
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
 from rayduce.commands.limits import LimitOptions
-from rayduce.commands.offer import say_command
+from rayduce.commands.offer import say_export
 from rayduce.commands.results import LONGEST_NAME, where_store_is
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def choose(
             out.print(line, highlight=False)
         where = where_store_is(store, tracking_uri)
         out.print("Take it away with:", style="dim", highlight=False)
-        say_command(f"rayduce export {choice.student['run_id'][:8]} student.rdz{where}")
+        say_export(choice.student, where)
     if choice.student is None:
         raise typer.Exit(1)
 
@@ -106,9 +106,7 @@ def _lines(choice: Choice, found: Sweep, why: str) -> list[RenderableType]:
     ]
     splits = dict.fromkeys((choice.told, choice.chosen))
     for each in splits:
-        lost = each.lost_text()
-        text = f"{each.split} {quality.label} {each.value_text()}" + (f", loses {lost}" if lost else "")
-        lines.append(Padding(escaped(text, 400), INDENT))
+        lines.append(Padding(escaped(f"{each.split} {quality.label} {each.in_words()}", 400), INDENT))
     lines.append(f"[dim]{escaped(why, 600)}[/]")
     return lines
 

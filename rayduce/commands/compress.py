@@ -14,12 +14,13 @@ from rayduce.commands.arguments import (
     StoreDir,
     Trainings,
     Trials,
+    check_writable,
     job_of,
 )
 from rayduce.commands.console import out, problems, whole_line
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
-from rayduce.commands.limits import LimitOptions, SizeOf, objectives_of
+from rayduce.commands.limits import LimitOptions, SizeOf, check_metrics, objectives_of
 from rayduce.commands.outputs import check_outputs, write_outputs
 from rayduce.commands.results import quoted
 from rayduce.commands.running import run
@@ -73,6 +74,9 @@ def compress(
             raise Problem("Say what the student must fit: give --max-bytes, --max, --max-ram or --max-drop.")
         if job.suffix != ".py":
             raise Problem(f"{job} is no Python file: give one with network() and data(split).")
+        check_writable(store)
+        objectives = objectives_of(size_of, None)
+        check_metrics(budget, **objectives)
         places = _places(target or Path(f"{job.stem}-student.rdz"))
         check_outputs(places, force=force)
         prepare_environment(None)
@@ -88,11 +92,11 @@ def compress(
             store=store.absolute(),
             tracking_uri=uri,
             budget=budget,
-            **objectives_of(size_of, None),
+            **objectives,
             concurrency=concurrency,
             own_model=str(job),
         )
-        outcome = run(study, options)
+        outcome = run(study, options, offer=False)
         chosen = _chosen(outcome, limits.max_drop is not None)
         file, report = _contents(outcome, chosen, options, job, places[0])
         write_outputs(dict(zip(places, (file, report), strict=True)), force=force)

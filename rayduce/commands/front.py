@@ -101,4 +101,4 @@ def _print(rows: list[dict[str, Any]], found: Sweep, offer: tuple[dict[str, Any]
         )
     for metric, signature in sorted(found.signatures.items()):
         out.print(f"{escaped(metric)}: {escaped(signature)}", style="dim", highlight=False)
-    say_offer(*offer, "student.rdz", where)
+    say_offer(*offer, where)

@@ -142,3 +142,25 @@ def objectives_of(size_of: Literal["packed", "onnx"], minimize: list[str] | None
     from search.objectives.costs import SIZES
 
     return {"size": SIZES[size_of], "minimized": tuple(dict.fromkeys(minimize or ()))}
+
+
+def check_metrics(budget: Budget, *, size: str, minimized: tuple[str, ...]) -> None:
+    """Refuse limits and aims that no study measures, before one is opened and its data is read.
+
+    Not for a sweep that asks a device, whose numbers have no names yet.
+
+    Args:
+        budget: the limits.
+        size: the metric that is the size of students.
+        minimized: metrics that are objectives beside quality and size.
+
+    Raises:
+        Problem: the message names the option, and the metrics there are.
+    """
+    from search.objectives.yardstick import Yardstick
+    from trainables.metrics import QUALITIES
+
+    asked = {*budget.limits, *minimized}
+    # Some metrics are of one quality alone, such as the latency with a beam.
+    own = (each for each in QUALITIES if asked & {cost.name for cost in each.costs})
+    Yardstick(next(own, QUALITIES[0]), budget=budget, size=size, minimized=minimized).check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rayduce.commands.console import escaped, out, whole_line
@@ -23,22 +24,23 @@ def offered(opened: Store, found: Sweep, front: list[dict[str, Any]]) -> tuple[d
     return best, f"the best on validation; none is within {limits_in_words(budget, quality)}"
 
 
-def say_offer(student: dict[str, Any], why: str, target: str, where: str, code: str | None = None) -> None:
+def say_offer(student: dict[str, Any], why: str, where: str) -> None:
     """Print how a student is taken away, and why this one.
 
     Args:
         student: a row of the trials.
         why: a clause.
-        target: the file to write.
         where: what a command is told of the store.
-        code: the user's own, as the command line named it; default none, where the format runs nothing.
     """
-    from dashboards.where import own_code
+    out.print(
+        f"Take away {escaped(student['run_id'][:8])}, {escaped(why, 400)}:", style="dim", highlight=False
+    )
+    say_export(student, where)
 
-    run = student["run_id"][:8]
-    out.print(f"Take away {escaped(run)}, {escaped(why, 400)}:", style="dim", highlight=False)
-    model = "" if code is None else own_code(student["model"], code)
-    say_command(f"rayduce export {run} {target}{model}{where}")
+
+def say_export(student: Mapping[str, Any], where: str) -> None:
+    """Print the command that writes a student's packed file, of which all other formats are made."""
+    say_command(f"rayduce export {student['run_id'][:8]} student.rdz{where}")
 
 
 def say_command(command: str) -> None:

@@ -28,7 +28,7 @@ from rayduce.commands.console import (
 from rayduce.commands.data_options import DataOptions
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import Command
-from rayduce.commands.limits import LimitOptions
+from rayduce.commands.limits import LimitOptions, check_metrics, objectives_of
 from rayduce.commands.space_options import SpaceOptions
 from search.problem import Problem
 from trainables.metrics import quality_of
@@ -85,7 +85,9 @@ def plan(
     with problems():
         _check_above_0("--hours", hours)
         _check_above_0("--node-price", node_price)
-        asked = {"budget": limits.budget(), **space.wishes()}
+        allowed = limits.budget()
+        check_metrics(allowed, **objectives_of("packed", None))
+        asked = {"budget": allowed, **space.wishes()}
         about = given.about()
         own_code = code_option(study, model, given.network)
         chosen = study_of(study, epochs, model, data=given.data, about=about)

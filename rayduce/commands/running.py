@@ -38,8 +38,14 @@ if TYPE_CHECKING:
     from studies.study import Study
 
 
-def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
+def run(study: Study, options: Options, *, resume: bool = False, offer: bool = True) -> Outcome:
     """Run a sweep, or go on with one, and print how it ended.
+
+    Args:
+        study: what is searched.
+        options: how.
+        resume: go on with the sweep of this name; default False.
+        offer: say which student to take away, and how (default); False for who takes it away at once.
 
     Raises:
         typer.Exit: it was stopped, or no student has finished.
@@ -71,18 +77,18 @@ def run(study: Study, options: Options, *, resume: bool = False) -> Outcome:
         out.print(_undelivered_front(outcome))
         return outcome
     opened = open_store(store, options.tracking_uri)
-    say_front(opened, opened.sweep(name), where_store_is(store, options.tracking_uri), options.own_model)
+    say_front(opened, opened.sweep(name), where_store_is(store, options.tracking_uri), offer=offer)
     return outcome
 
 
-def say_front(opened: Store, found: Sweep, where: str, code: str | None) -> None:
+def say_front(opened: Store, found: Sweep, where: str, *, offer: bool = True) -> None:
     """Print the front of a sweep that has ended, or why there is none, and what to do next.
 
     Args:
         opened: the sweep's store.
         found: the sweep.
         where: what a command is told of the store.
-        code: the user's own, as the command line named it; None is none.
+        offer: whether to say which student to take away; default True.
     """
     from rayduce.commands.front_choice import why_no_front
 
@@ -94,8 +100,8 @@ def say_front(opened: Store, found: Sweep, where: str, code: str | None) -> None
         out.print(whole_line(why_no_front(opened, found)), highlight=False, soft_wrap=True)
     page = opened.artifact_location(found.run_id, "front.html")
     out.print(f"The page: {whole_line(page)}", style="dim", highlight=False, soft_wrap=True)
-    if rows:
-        say_offer(*offered(opened, found, rows), "student.onnx", where, code)
+    if rows and offer:
+        say_offer(*offered(opened, found, rows), where)
     out.print("Look further:", style="dim", highlight=False)
     for what in (f"front {found.name}", f"choose {found.name}", "dashboard", "mlflow"):
         say_command(f"rayduce {what}{where}")

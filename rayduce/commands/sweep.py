@@ -20,6 +20,7 @@ from rayduce.commands.arguments import (
     TrackingUri,
     Trainings,
     Trials,
+    check_writable,
     checked_name,
     code_option,
     study_of,
@@ -34,7 +35,14 @@ from rayduce.commands.data_options import DataDir, DataOptions, WeightsFile
 from rayduce.commands.device import DeviceName, Measure, MeasureTimeout
 from rayduce.commands.groups import with_groups
 from rayduce.commands.help import SAMPLERS, Command
-from rayduce.commands.limits import LimitOptions, Minimized, SizeOf, objectives_of, size_of_option
+from rayduce.commands.limits import (
+    LimitOptions,
+    Minimized,
+    SizeOf,
+    check_metrics,
+    objectives_of,
+    size_of_option,
+)
 from rayduce.commands.results import where_store_is
 from rayduce.commands.running import page_of, run
 from rayduce.commands.space_options import SpaceOptions
@@ -152,9 +160,13 @@ def sweep(
         if sampler is not None:
             check_sampler(sampler)
         # What can be wrong in a word is told before anything large is imported.
+        check_writable(store)
+        allowed, objectives = limits.budget(), objectives_of(size_of, minimize)
+        if measure is None:
+            check_metrics(allowed, **objectives)
         asked = {
-            "budget": limits.budget(),
-            **objectives_of(size_of, minimize),
+            "budget": allowed,
+            **objectives,
             **measuring(measure, device, measure_timeout),
             **space.wishes(),
             "phase_bytes": 0 if phase_bytes == "0" else size_of_option("--phase-bytes", phase_bytes),

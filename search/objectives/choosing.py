@@ -103,29 +103,43 @@ def limits_in_words(budget: Budget, quality: Quality) -> str:
 
 
 def in_short(choice: Choice, quality: Quality, budget: Budget) -> str:
-    """Why it is this student, in a clause: ``the smallest of at most 1 point lost, 95 % sure``."""
-    limits = limits_in_words(budget, quality)
-    if budget.max_drop is None:
-        return f"the best of {limits}"
-    return f"the smallest of {limits}, {f'{SURE} sure' if choice.sure else 'as measured'}"
+    """Why it is this student, in a clause that says which split chose it.
+
+    Such as ``the smallest of at most 1 point lost, chosen on validation, 95 % sure; on test it may lose up to
+    1.63``.
+    """
+    rule = "best" if budget.max_drop is None else "smallest"
+    text = f"the {rule} of {limits_in_words(budget, quality)}, chosen on validation"
+    if budget.max_drop is not None:
+        text += f", {SURE} sure" if choice.sure else ", as measured"
+    return text + _beyond_on_test(choice, budget)
 
 
 def why_this(choice: Choice, quality: Quality, budget: Budget) -> str:
-    """Why it is this student, and how far that can be relied on.
+    """:func:`in_short` as a sentence, and how far it can be relied on.
 
-    Such as ``The smallest of at most 1 point lost, chosen on validation: 95 % sure. In brackets: 95 %
+    Such as ``The smallest of at most 1 point lost, chosen on validation, 95 % sure. In brackets: 95 %
     intervals.``
     """
-    rule = "The best" if budget.max_drop is None else "The smallest"
-    text = f"{rule} of {limits_in_words(budget, quality)}, chosen on validation"
-    if choice.sure is not None:
-        text += f": {SURE} sure" if choice.sure else f", as measured: none is {SURE} sure to lose no more"
-    text += "."
+    clause = in_short(choice, quality, budget)
+    text = f"{clause[:1].upper()}{clause[1:]}."
+    if choice.sure is False:
+        text += f" None is {SURE} sure to lose no more."
     if choice.bolder is not None:
         text += f" As measured, {choice.bolder['name']} is within it too, and smaller."
     if any(each is not None and each.between is not None for each in (choice.told, choice.chosen)):
         return f"{text} In brackets: {SURE} intervals."
     return f"{text} {no_interval(quality)}."
+
+
+def _beyond_on_test(choice: Choice, budget: Budget) -> str:
+    """What the chosen one loses on the test split, where that may be more than the limit; else nothing."""
+    told = choice.told
+    if told is None or told.split != "test" or budget.max_drop is None:
+        return ""
+    if told.most_lost > budget.max_drop:
+        return f"; on test it may lose up to {told.most_text()}"
+    return f"; on test it loses {told.lost_text()}" if told.lost > budget.max_drop else ""
 
 
 def _within(

@@ -62,6 +62,10 @@ class OnSplit:
         )
         return f"{text} ({' to '.join(ends)})"
 
+    def in_words(self) -> str:
+        """:meth:`value_text` and :meth:`beside_teacher`: how far the value is from the teacher's."""
+        return f"{self.value_text()}{self.beside_teacher()}"
+
     def lost_text(self) -> str:
         """``1.11 points (-0.21 to 2.42)``; empty where it is not known."""
         if math.isnan(self.lost):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search.problem import Problem
+from trainables.alike import meant
 
 DEFAULT = "tpe"
 
@@ -31,4 +32,6 @@ def check_name(name: str) -> None:
         Problem: the message lists those that there are.
     """
     if name not in SUMMARIES:
-        raise Problem(f"There is no sampler {name!r}; choose one of {', '.join(SUMMARIES)}.")
+        raise Problem(
+            f"There is no sampler {name!r}{meant(name, SUMMARIES)}; choose one of {', '.join(SUMMARIES)}."
+        )

@@ -86,7 +86,7 @@ def on_validation(metrics: Mapping[str, float], yardstick: Yardstick) -> str:
     found = on_split(metrics, yardstick.teacher, quality, VALIDATION)
     if found is None:
         return "Chosen on the validation split, where it was not measured."
-    return f"Chosen on the validation split: {found.value_text()}{found.beside_teacher()}."
+    return f"Chosen on the validation split: {found.in_words()}."
 
 
 def sweep_note(
@@ -181,8 +181,7 @@ def _facts(student: Student, yardstick: Yardstick) -> list[str]:
     for prefix in ("", VALIDATION):
         known = on_split(metrics, yardstick.teacher, quality, prefix)
         if known is not None:
-            said = f"{known.value_text()}{known.beside_teacher()}"
-            found.append(f"{known.split} {quality.label} {said}")
+            found.append(f"{known.split} {quality.label} {known.in_words()}")
     if student.state == "finished" and "latency_ms" in metrics:
         found.append(f"latency {show_number(metrics['latency_ms'])} ms")
     found += [show_cost(c, metrics[c.name]) for c in device_costs(quality) if c.name in metrics]

@@ -97,7 +97,7 @@ def shipping(page: str) -> str:
 def test_the_page_says_what_to_ship_within_the_limits_of_the_sweep() -> None:
     text = Page(shipping(front_html(SHOWN, sweep(), " --store 'my store'"))).text
     assert text.startswith("4 kB best Test accuracy 96.00 %")
-    assert "The smallest of at most 1 point lost, chosen on validation." in text
+    assert "The smallest of at most 1 point lost, chosen on validation, as measured." in text
     assert f"rayduce export {1:032x}"[:23] + " student.rdz --store 'my store' Copy" in text
     small = sweep(params={"limits.packed_bytes": "2000"})
     found = Page(shipping(front_html(SHOWN, small))).text

@@ -49,8 +49,12 @@ def test_no_help_loads_a_library_that_takes_seconds():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("sweep", "diggits"), "There is no study 'diggits'; choose one of digits, "),
-        (("sweep", "digits", "--sampler", "tpo"), "There is no sampler 'tpo'; choose one of tpe, "),
+        (("sweep", "diggits"), "There is no study 'diggits' (did you mean digits?); choose one of digits, "),
+        (
+            ("sweep", "digits", "--sampler", "tpo"),
+            "There is no sampler 'tpo' (did you mean tpe?); choose one of tpe, ",
+        ),
+        (("sweep", "digits", "--methods", "lsqq"), "no method 'lsqq' (did you mean lsq?); choose from fp, "),
         (("sweep", "digits", "--methods", "cold"), "there is no method 'cold'; choose from fp, "),
         (("sweep", "digits", "--image-size", "8"), "--image-size is not for the study digits."),
         (("plan", "cifar10"), "CIFAR-10 is not embedded; pass --data DIR"),

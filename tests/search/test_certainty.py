@@ -161,6 +161,7 @@ def test_words_of_a_split_have_the_interval() -> None:
     assert found.value_text() == "95.00 % (92.24 to 96.81)"
     assert found.lost_text() == "3.00 points (0.62 to 4.91)"
     assert found.beside_teacher() == ", 3.00 points below the teacher's (95 % sure: 4.91 below to 0.62 below)"
+    assert found.in_words() == found.value_text() + found.beside_teacher()
     assert reported(ROW, TEACHER, ACCURACY).split == "test"  # type: ignore[union-attr]
 
 

@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 
 from search.objectives.budget import Budget
-from search.objectives.choosing import choose, first_budget, limits_in_words, why_this, with_wishes
+from search.objectives.choosing import (
+    choose,
+    first_budget,
+    in_short,
+    limits_in_words,
+    why_this,
+    with_wishes,
+)
 from trainables.metrics import quality_of
 
 ACCURACY = quality_of("accuracy")
@@ -46,7 +53,7 @@ def test_the_smallest_that_is_surely_within_what_may_be_lost() -> None:
 def test_where_none_is_sure_it_is_the_smallest_as_measured_and_says_so() -> None:
     found = chosen(Budget({"packed_bytes": 9000}, 1.0))
     assert found.student["name"] == "b" and found.sure is False and found.bolder is None
-    assert "none is 95 % sure to lose no more" in why_this(
+    assert "None is 95 % sure to lose no more" in why_this(
         found, ACCURACY, Budget({"packed_bytes": 9000}, 1.0)
     )
 
@@ -90,13 +97,33 @@ def test_without_counts_nothing_is_said_to_be_sure() -> None:
     found = chosen(Budget(max_drop=1.0), rows)
     assert found.student["name"] == "a" and found.sure is None
     assert found.told.split == "validation" and found.told.lost_text() == "0.50 points"
-    assert "sure" not in why_this(found, ACCURACY, Budget(max_drop=1.0)).partition("In brackets")[0]
+    assert "% sure" not in why_this(found, ACCURACY, Budget(max_drop=1.0)).partition("In brackets")[0]
 
 
 def test_what_is_told_is_of_the_test_split_where_that_was_measured() -> None:
     found = chosen(Budget(), [student("a", 10, 5, accuracy=0.96, lost_answers=12, gained_answers=2)])
     assert (found.told.split, found.chosen.split) == ("test", "validation")
     assert found.told.lost_text().startswith("1.00 points (")
+
+
+def test_where_the_test_split_goes_beyond_the_limit_the_sentence_says_so() -> None:
+    limit = Budget(max_drop=1.0)
+
+    def told(**test: Any) -> tuple[str, str]:
+        found = chosen(limit, [student("a", 10, 2, 1, **test)])
+        return in_short(found, ACCURACY, limit), why_this(found, ACCURACY, limit)
+
+    by = "he smallest of at most 1 point lost, chosen on validation, 95 % sure"
+    within = told(accuracy=0.97, lost_answers=1, gained_answers=1)
+    assert within[0] == f"t{by}" and within[1].startswith(f"T{by}. ")
+    beyond = told(accuracy=0.959, lost_answers=12, gained_answers=1)
+    assert beyond[0] == f"t{by}; on test it may lose up to 1.85"
+    assert beyond[1].startswith(f"T{by}; on test it may lose up to 1.85. ")
+    assert told(accuracy=0.95)[0] == f"t{by}; on test it loses 2.00 points"
+    free = Budget({"packed_bytes": 20.0})
+    assert in_short(chosen(free, [student("a", 10, 2, accuracy=0.9)]), ACCURACY, free) == (
+        "the best of at most 20 B packed size, chosen on validation"
+    )
 
 
 def test_limits_begin_with_the_sweeps_own() -> None:

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from dashboards.where import own_code
 from rayduce.commands import choose, offer
 from rayduce.commands.app import app
+from rayduce.commands.running import say_front
 from search.store.store import Store, open_store
 from tests.dashboards.frames import sweep, trials
 from tests.dashboards.recorded import recorded
@@ -48,7 +48,7 @@ def test_the_student_to_ship_is_offered_and_the_command_finds_it(
 
 def test_why_this_one_is_said_in_a_clause(store: Store) -> None:
     text = printed("front", "--store", str(store.folder))
-    assert ", the smallest of at most 1 point lost, 95 % sure:" in text
+    assert ", the smallest of at most 1 point lost, chosen on validation, 95 % sure" in text
 
 
 def test_where_none_is_within_the_limits_the_best_of_the_front_is_offered() -> None:
@@ -66,28 +66,26 @@ def test_where_none_is_within_the_limits_the_best_of_the_front_is_offered() -> N
     assert why == "the best on validation; none is within at most 1 point lost"
 
 
-@pytest.mark.parametrize(
-    ("model", "named", "option"),
-    [
-        ("net.py", "my nets/net.py", " --model 'my nets/net.py'"),
-        ("net.py", None, " --model net.py"),
-        ("examples.own_model:SeparableNet", None, " --model examples.own_model:SeparableNet"),
-        ("ConvNet", "my nets/net.py", ""),
-        (pd.NA, None, ""),
-    ],
-)
-def test_code_of_the_users_is_named_where_it_lies(model: object, named: str | None, option: str) -> None:
-    assert own_code(model, named) == option
+def test_the_end_of_a_sweep_offers_it_but_to_who_takes_it_away_at_once(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for offer_it in (True, False):
+        say_front(store, store.sweep("digits-1"), " --store here", offer=offer_it)
+        said.append(capsys.readouterr().out)
+    assert re.search(
+        r"Take away [0-9a-f]{8}, the smallest .*\n  rayduce export \w+ student.rdz --store here", said[0]
+    )
+    assert "Take" not in said[1] and "export" not in said[1] and "rayduce choose digits-1" in said[1]
 
 
 def test_no_terminal_breaks_a_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(offer, "out", Console(width=40))
-    student = {"run_id": "1" * 32, "model": "net.py"}
-    offer.say_offer(student, "why", "s.onnx", " --store '/a place/b'", "far/net.py")
+    offer.say_offer({"run_id": "1" * 32}, "why", " --store '/a place or another/b'")
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "  rayduce export 11111111 s.onnx --model far/net.py --store '/a place/b'"
+    assert last == "  rayduce export 11111111 student.rdz --store '/a place or another/b'"
 
 
 def test_what_is_said_of_a_choice_breaks_between_words(
@@ -100,6 +98,7 @@ def test_what_is_said_of_a_choice_breaks_between_words(
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     told, command = " ".join(" ".join(lines[:-1]).split()), lines[-1]
     assert max(map(len, lines[:-1])) <= 50 < len(command) and command.startswith("  rayduce export ")
-    assert "The smallest of at most 1 point lost, chosen on validation: 95 % sure." in told
+    assert "The smallest of at most 1 point lost, chosen on validation, 95 % sure" in told
+    assert "loses" not in told and re.search(r"points (below|above) the teacher's \(95 % sure: ", told)
     figures = lines[1 : next(i for i, line in enumerate(lines) if line.startswith("The smallest"))]
     assert len(figures) > 3 and all(line.startswith("  ") for line in figures), "broken lines stay set in"

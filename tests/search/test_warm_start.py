@@ -244,7 +244,7 @@ def test_the_front_is_of_the_newest_sweep_with_students(earlier, capsys):
     assert why_no_front(store, store.sweep("new")) == (
         "None of the 1 student of the sweep new is within its budget, at most 10 B packed size."
     )
-    say_front(store, store.sweep("new"), " --store here", None)
+    say_front(store, store.sweep("new"), " --store here")
     said = capsys.readouterr().out
     assert "None of the 1 student" in said and "rayduce choose new --store here" in said
     assert "Take away" not in said and "Front, smallest first" not in said

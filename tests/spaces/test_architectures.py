@@ -95,7 +95,7 @@ def test_one_can_be_narrowed_and_fixed():
         (
             "cifar10",
             "resnet,mobilnet",
-            "no architecture 'mobilnet' for .* cifar10; choose from resnet,",
+            r"no architecture 'mobilnet' \(did you mean mobilenet_v.*\) for .* cifar10; choose from resnet,",
         ),
         ("cifar10", "resnet,resnet", "names resnet twice"),
         ("phrases", "resnet", "--architectures is not for the study phrases"),

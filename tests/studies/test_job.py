@@ -163,8 +163,14 @@ def changed(**functions):
 
 
 BAD = {
-    "syntax": ("def network(:\n", "cannot be imported: line 1 of .*: SyntaxError"),
-    "import": ("import nothing_of_that_name\n", "line 1 of .*ModuleNotFoundError"),
+    "syntax": (
+        "def network(:\n",
+        r"^\w+\.py cannot be imported: line 1: SyntaxError: invalid syntax: def network\(:\.$",
+    ),
+    "import": (
+        "import nothing_of_that_name\n",
+        r"^\w+\.py cannot be imported: line 1: ModuleNotFoundError",
+    ),
     "no network": (NET.replace("def network", "def net"), r"it has no function network\(\)"),
     "no data": (NET.replace("def data", "def dataset"), r"it has no function data\(split\)"),
     "arguments": (

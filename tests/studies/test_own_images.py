@@ -226,7 +226,7 @@ WRONG = {
     "no name": ({"network": "NET", "weights": "WEIGHTS"}, "named as FILE.py:function, torchvision:NAME"),
     "no function": ({"network": "NET:build", "weights": "WEIGHTS"}, r"has no function build\(\)"),
     "no class": ({"network": "NET:Tiny.forward", "weights": "WEIGHTS"}, "named as FILE.py:function"),
-    "no file": ({"network": "nowhere.py:make", "weights": "WEIGHTS"}, "there is no file"),
+    "no file": ({"network": "nowhere.py:make", "weights": "WEIGHTS"}, "nowhere.py is no file"),
     "no weights there": ({"network": "NET:make", "weights": "nothing.pt"}, "there is no file of weights"),
     "other weights": (
         {"network": "torchvision:squeezenet1_1", "weights": "WEIGHTS"},

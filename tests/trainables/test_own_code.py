@@ -154,7 +154,20 @@ def test_names_that_would_hide_a_module_are_refused(tmp_path: Path, name: str, m
 
 def test_a_relative_import_of_the_file_itself_is_one_sentence(tmp_path: Path) -> None:
     path = write(tmp_path, "relative_net", "from .plain_helper import VALUE\n")
-    with pytest.raises(CodeError, match=r"line 1 of relative_net.py: ImportError: .*relative import"):
+    with pytest.raises(
+        CodeError, match=r"^relative_net.py cannot be imported: line 1: ImportError: .*relative"
+    ):
+        allow_file(path)
+
+
+def test_what_is_no_python_in_a_helper_is_shown_with_its_place(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "whole_net", "import no_python\n", {"no_python.py": "x = 1\nif x = 1:\n    pass\n"}
+    )
+    message = (
+        r"^whole_net.py cannot be imported: line 2 of no_python.py: SyntaxError: invalid syntax.*: if x = 1:$"
+    )
+    with pytest.raises(CodeError, match=message):
         allow_file(path)
 
 
