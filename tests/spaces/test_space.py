@@ -225,7 +225,7 @@ def test_what_no_search_tries_by_itself_is_searched_where_a_range_is_given():
 @pytest.mark.parametrize(
     ("wishes", "text"),
     [
-        ({"methods": ("qdd",)}, r"no method 'qdd'; choose from fp, kd, .*, seqkd"),
+        ({"methods": ("qdd",)}, r"no method 'qdd' .did you mean qd.*; choose from fp, kd, .*, seqkd"),
         ({"fixed": ("bit=4",)}, "nothing called 'bit' to be turned here; did you mean bits"),
         ({"fixed": ("bits=4",), "methods": ("lsq",)}, "nothing called 'bits'.*symmetric_bits"),
         ({"fixed": ("bits=9",)}, r"bits must be in \[1, 8\], got bits=9"),
