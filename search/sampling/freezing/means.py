@@ -17,7 +17,6 @@ class Settings:
 
     Attributes:
         patience: a starting point that runs is worth so many times what could replace it.
-        random: trials that are drawn at random after the starting points, before the model decides.
         finished: trials that finish before any is ended.
         builds: trials that finish before the first of a build, see :class:`.outline.Outline`, may be ended.
         stops: whether starting points are ended early.
@@ -37,7 +36,6 @@ class Settings:
     """
 
     patience: float = 1.5
-    random: int = 0
     finished: int = 4
     builds: int = 12
     stops: bool = True

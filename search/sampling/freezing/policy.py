@@ -79,7 +79,7 @@ class FreezeThaw:
     ) -> None:
         self._means = Means(settings, allowance)
         self._candidates, self._measure, self._seed = candidates, measure, seed
-        self._settings, self._designed, self._last = settings, designed + settings.random, last
+        self._settings, self._designed, self._last = settings, designed, last
         self._courses: dict[str, Course] = {}
         self._known: set[str] = set()
         self._started = 0

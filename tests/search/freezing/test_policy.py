@@ -71,8 +71,8 @@ def reported(recipe, epoch, **more):
 def policy_of(
     yardstick=YARDSTICK,
     seed=0,
-    designed=0,
-    settings=Settings(random=3, price=0.0, dearest=0.0),
+    designed=3,
+    settings=Settings(price=0.0, dearest=0.0),
     last=None,
     allowance=None,
 ):
@@ -103,8 +103,7 @@ def drive(journal, log, trainings=None):
     """One driver, from the start or from what the one before left, to the end or until it is killed."""
     study = open_study(journal, "s", ("maximize", "minimize"), resume=journal.exists())
     allowance = Allowance(Ledger(), trainings, TRIALS)
-    begun = Settings(random=12, price=0.0, dearest=0.0)  # those that may be ended
-    candidates, policy = policy_of(settings=begun, last=TRIALS, allowance=allowance)
+    candidates, policy = policy_of(designed=12, last=TRIALS, allowance=allowance)  # so many may be ended
     told = Beginnings(policy, candidates, study)
     told.earlier()
     said = []
@@ -221,7 +220,7 @@ def told(policy, candidates, order):
 def test_in_which_order_slots_report_does_not_matter():
     decisions = []
     for order in (0, 1, 2):
-        candidates, policy = policy_of(settings=Settings(random=3, first=1000))  # a fit sees what was there
+        candidates, policy = policy_of(settings=Settings(first=1000))  # a fit sees what was there
         told(policy, candidates, order)
         choice = policy.choose(8)
         name = choice.continues or choice.candidate.recipe.recipe_id
@@ -383,7 +382,7 @@ def test_a_third_objective_and_a_cost_that_is_limited_only():
 def test_without_a_scale_of_quality_tpe_draws_and_says_so(tmp_path):
     error = Quality("error", "error", "down", "How wrong it is.", 0.0, math.inf)
     yardstick = Yardstick(error, {"packed_bytes": 1e6})
-    candidates, policy = policy_of(yardstick, settings=Settings(random=0, finished=1))
+    candidates, policy = policy_of(yardstick, designed=0, settings=Settings(finished=1))
     study = open_study(tmp_path / "s.journal", "s", ("minimize", "minimize"))
     said = []
     beginnings = Beginnings(policy, candidates, study)
@@ -416,7 +415,7 @@ def test_without_a_scale_of_quality_tpe_draws_and_says_so(tmp_path):
 
 def test_what_does_not_train_has_the_price_of_what_does_and_is_learnt_from():
     """Else a sweep is spent on round-to-nearest students that cost nothing but their start."""
-    candidates, policy = policy_of(settings=Settings(random=3))
+    candidates, policy = policy_of(settings=Settings())
     told(policy, candidates, 8)
     recipe = methods.round_to_nearest(
         methods.Setting(Digits(), Trained(ConvNet(depth=1, width=0.2), "0" * 16), 0), quantizer=Uniform(2)
@@ -481,7 +480,7 @@ def test_what_is_drawn_depends_on_seed_and_number_alone():
 
 
 def test_another_sweeps_trials_are_learnt_from_and_not_repeated(tmp_path):
-    candidates, policy = policy_of(settings=Settings(random=0))
+    candidates, policy = policy_of(designed=0, settings=Settings())
     study = open_study(tmp_path / "s.journal", "s", ("maximize", "minimize"))
     pool = candidates.pool(0)
     for number, candidate in enumerate(pool[:5]):
