@@ -17,6 +17,13 @@ from search.store.store import Store
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PATIENCE_MS = 60_000
 """How long is waited for what must come; the machine may be busy."""
+SETTLED = """() => {
+    const state = window.store?.getState();
+    const idle = Boolean(state?.layout) && !state.isLoading;
+    window.idleSince = idle ? window.idleSince ?? performance.now() : undefined;
+    return idle && performance.now() - window.idleSince > 100;
+}"""
+"""Whether no answer of the server has been awaited for a tenth of a second, so nothing moves any more."""
 
 
 def launched() -> Iterator[Any]:
@@ -62,6 +69,21 @@ def opened(browser: Any, address: str, **settings: Any) -> tuple[Any, list[str]]
     page.on("request", lambda request: _check(request.url, wrong))
     page.goto(address)
     return page, wrong
+
+
+def settled(page: Any) -> None:
+    """Wait until the page has all its answers.
+
+    What is clicked earlier may move while its menu opens, since each part of a view comes by its own answer.
+    """
+    page.wait_for_function(SETTLED)
+
+
+def pick(page: Any, menu: str, option: str) -> None:
+    """Choose an option of one of the menus, once the menu stands still."""
+    settled(page)
+    page.locator(menu).click()
+    page.get_by_role("option", name=option).click()
 
 
 def _check(url: str, wrong: list[str]) -> None:

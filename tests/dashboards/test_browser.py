@@ -14,7 +14,7 @@ import pytest
 from dashboards.report import front_html
 from search.store.store import Store, open_store
 from search.tracking.delivery import SWEEP
-from tests.dashboards.browser import PATIENCE_MS, launched, opened, served
+from tests.dashboards.browser import PATIENCE_MS, launched, opened, pick, served, settled
 from tests.dashboards.frames import sweep, trials
 from tests.stores import FACTS, RECIPE, add_trial, copy_blank, final, tracker
 
@@ -92,6 +92,7 @@ def test_light_and_dark_are_kept(browser: Any, address: str) -> None:
 def test_hover_tells_and_click_opens_the_trial(browser: Any, address: str, folder: Path) -> None:
     page, wrong = opened(browser, address)
     page.wait_for_selector(DOT)
+    settled(page)
     box = page.locator(DOT).nth(5).bounding_box()  # the last is the teacher
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     text = page.locator("#front .hoverlayer .hovertext").text_content()
@@ -163,8 +164,7 @@ def test_the_sweep_on_show_stays_after_a_reload(browser: Any, blank: Path, tmp_p
     with served(open_store(folder)) as address:
         page, wrong = opened(browser, address)
         page.wait_for_selector("h1:has-text('second')")
-        page.locator("#sweep").click()
-        page.get_by_role("option", name="first").click()
+        pick(page, "#sweep", "first")
         page.wait_for_selector("h1:has-text('first')")
         make("third", 3_000)
         page.locator("#sweep").click()
@@ -182,7 +182,7 @@ def test_the_sweep_on_show_stays_after_a_reload(browser: Any, blank: Path, tmp_p
 def test_lasso_chooses_what_the_table_lists_and_csv_holds(browser: Any, address: str) -> None:
     page, wrong = opened(browser, address)
     page.wait_for_selector(DOT)
-    page.wait_for_selector("table.front tbody tr")
+    settled(page)
     assert page.locator("table.front tbody tr").count() == 12
     page.locator("#front .modebar-btn[data-title='Lasso Select']").click(force=True)
     area = page.locator("#front .nsewdrag").first.bounding_box()

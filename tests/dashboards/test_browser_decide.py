@@ -13,7 +13,7 @@ import pytest
 from dashboards.report import front_html
 from dashboards.where import where
 from search.store.store import Store, open_store
-from tests.dashboards.browser import launched, opened, served
+from tests.dashboards.browser import launched, opened, pick, served
 from tests.dashboards.recorded import recorded
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
@@ -147,8 +147,7 @@ def test_mistakes_are_pictures_and_two_clicks_away(browser: Any, address: str, s
     assert page.locator("#samples figure").count() == 14
     page.locator("#layers").get_by_text("head").first.wait_for()  # it comes by an answer of its own
     page.goto(address + with_runs(PAIR, store))
-    page.locator("#part").click()
-    page.get_by_role("option", name="73 to 90 of 90").click()
+    pick(page, "#part", "73 to 90 of 90")
     page.wait_for_function("document.querySelectorAll('#samples figure').length === 18")
     assert wrong == []
     page.context.close()

@@ -11,7 +11,7 @@ import pytest
 
 from search.store.store import open_store
 from search.tracking.delivery import SWEEP
-from tests.dashboards.browser import launched, opened, served
+from tests.dashboards.browser import launched, opened, pick, served
 from tests.stores import add_trial, copy_blank, final, tracker
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
@@ -61,8 +61,7 @@ def test_a_link_opens_the_sweep_that_it_names(browser: Any, address: str, view: 
 def test_a_link_wins_over_what_the_tab_showed_before(browser: Any, address: str) -> None:
     page, wrong = opened(browser, address)
     page.wait_for_selector("h1:has-text('newer')")
-    page.locator("#sweep").click()
-    page.get_by_role("option", name="older").click()
+    pick(page, "#sweep", "older")
     page.wait_for_selector("h1:has-text('older')")
     page.goto(f"{address}/?sweep=newer")
     page.wait_for_selector("h1:has-text('newer')")
@@ -76,8 +75,7 @@ def test_a_sweep_that_is_not_there_is_told_until_another_is_chosen(browser: Any,
     page, wrong = opened(browser, f"{address}/compare?sweep=nonsense")
     page.wait_for_selector("#unknown:has-text('There is no sweep named nonsense in this store')")
     page.wait_for_selector(CHOSEN.format("newer"))
-    page.locator("#sweep").click()
-    page.get_by_role("option", name="older").click()
+    pick(page, "#sweep", "older")
     page.wait_for_selector("h1:has-text('older')")
     page.wait_for_function("document.querySelector('#unknown').textContent === ''")
     assert wrong == []

@@ -17,7 +17,7 @@ from benchmarks.dashboard import PAINTED, POINT
 from benchmarks.synthetic_store import write_store
 from search.store.store import open_store
 from search.tracking.tracker import SweepTracker
-from tests.dashboards.browser import launched, opened, served
+from tests.dashboards.browser import launched, opened, pick, served, settled
 from tests.search.servers import Server
 from tests.stores import add_trial, final, tracker
 
@@ -47,6 +47,7 @@ def test_ten_thousand_trials_are_drawn_sorted_listed_and_opened(browser: Any, tm
         page.get_by_role("button", name=re.compile("^Size")).click()
         page.wait_for_selector("th[aria-sort=descending] >> text=Size")
         page.wait_for_selector(f".turn:has-text('1 to 25 of {listed:,}')")
+        settled(page)
         page.evaluate("scrollTo(0, 0)")  # the head of the table may have been below the fold
         x, y = page.evaluate(POINT)
         page.mouse.move(x, y)
@@ -88,8 +89,7 @@ def test_a_real_sweep_grows_on_an_open_page(browser: Any, tmp_path: Path) -> Non
         )
         try:
             page.set_default_timeout(240_000)
-            page.locator("#sweep").click()
-            page.get_by_role("option", name="watched").click()
+            pick(page, "#sweep", "watched")
             page.wait_for_selector(".state-running")
             page.wait_for_selector(".card:has-text('Trials') >> text=3 finished")
             page.wait_for_selector(".state-finished")
