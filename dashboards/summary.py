@@ -31,7 +31,7 @@ from search.objectives.mark import MARK_NAME
 from search.objectives.on_split import SURE, no_interval, on_split, reported, value_interval
 from search.store.frames import drawn
 from search.store.sweep import Sweep
-from search.units import count
+from search.units import count, show_state
 from trainables.metrics import Metric, Quality, device_costs
 
 TOLERANCE = 1.0  # points of quality, the loss that the second card allows
@@ -240,7 +240,7 @@ def _trials_card(trials: pd.DataFrame) -> Card:
     beside, trials = int(trials["trained_with"].notna().sum()), drawn(trials)
     states = trials["state"].value_counts()
     shown = ("finished", "pruned", "running", "stopped", "failed")
-    parts = [f"{states[s]} {s}" for s in shown if states.get(s, 0)]
+    parts = [f"{states[s]} {show_state(s)}" for s in shown if states.get(s, 0)]
     if beside:
         parts.append(f"{count(beside, 'student')} beside theirs")
     return Card("Trials", str(len(trials)), ", ".join(parts) or "none started yet")

@@ -24,6 +24,7 @@ from dashboards.text import (
     upper_first,
     whole,
 )
+from search.units import show_state
 from trainables.metrics import Metric, Quality, device_costs
 
 ROWS = 25
@@ -68,7 +69,7 @@ def columns_of(quality: Quality, asked: Sequence[Metric] = ()) -> tuple[Column, 
     )
     shown = {column.key for column in found}
     further = (Column(c.name, upper_first(c.label), partial(cost, c)) for c in asked if c.name not in shown)
-    return (*found, *further, Column("state", "State", _text, "text"))
+    return (*found, *further, Column("state", "State", _state, "text"))
 
 
 def _title(metric: Metric) -> str:
@@ -119,3 +120,7 @@ def _cell(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return "" if missing(value) else str(value)
+
+
+def _state(value: Any) -> str:
+    return show_state(_text(value))

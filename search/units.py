@@ -62,3 +62,8 @@ def show_seconds(seconds: float) -> str:
 def count(n: int, noun: str) -> str:
     """``1 trial``, ``12 trials``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def show_state(state: str) -> str:
+    """The state of a trial in words: one that was pruned ended early. "Pruned" is what students are."""
+    return "ended early" if state == "pruned" else state

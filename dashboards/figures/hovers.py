@@ -12,6 +12,7 @@ from dashboards.text import share, texts, times
 from search.objectives.certainty import SURENESS, VALIDATION, has_intervals
 from search.objectives.on_split import SURE, on_split
 from search.store.sweep import Sweep
+from search.units import show_state
 
 _WORDS: dict[str, Callable[[Any], str]] = {
     "bits": lambda bits: f"{bits} bit",
@@ -30,7 +31,7 @@ def hovers(sweep: Sweep, trials: pd.DataFrame, name: str, brief: bool) -> list[s
         if brief
         else texts(trials["compression_ratio"], lambda ratio: f"{times(ratio)} smaller"),
         texts(trials["latency_ms"], lambda latency: f"{latency:.3g} ms"),
-        texts(trials["state"], lambda state: "" if state == "finished" else str(state)),
+        texts(trials["state"], lambda state: "" if state == "finished" else show_state(str(state))),
         [f"sweep {name}" if name else ""] * len(trials),
     ]
     words = [texts(trials[column], form) for column, form in _WORDS.items()]

@@ -14,7 +14,7 @@ from dashboards.theme import LIGHT, Theme
 from search.objectives.front import non_dominated, size_loss_hypervolume
 from search.store.frames import numbers
 from search.store.sweep import Sweep
-from search.units import count
+from search.units import count, show_state
 
 AGAINST = {"trials": "trials that ended", "time": "time"}
 STATES = ("finished", "running", "pruned", "stopped", "failed")
@@ -210,9 +210,9 @@ def states_figure(counts: pd.Series[int], total: int, theme: Theme = LIGHT) -> g
             x=[number],
             y=[""],
             orientation="h",
-            name=f"{number:,} {state}",
+            name=f"{number:,} {show_state(str(state))}",
             marker={"color": theme.colour(colours[str(state)]) if state in colours else theme.line},
-            hovertemplate=f"{number:,} {state}<extra></extra>",
+            hovertemplate=f"{number:,} {show_state(str(state))}<extra></extra>",
         )
     figure.update_layout(
         showlegend=True,

@@ -13,6 +13,7 @@ from dashboards.figures.parts import empty, styled
 from dashboards.figures.progress import STATE_COLOURS
 from dashboards.theme import LIGHT, Theme
 from search.store.sweep import Sweep
+from search.units import show_state
 
 MOST = 3000
 """Of more trials the last are drawn."""
@@ -77,7 +78,7 @@ def slots_figure(data: pd.DataFrame, theme: Theme = LIGHT) -> go.Figure:
             y=(rows["slot"] + 1).tolist(),
             orientation="h",
             width=0.72,
-            name=html.escape(str(state), quote=False),
+            name=html.escape(show_state(str(state)), quote=False),
             marker={
                 "color": theme.colour(STATE_COLOURS.get(str(state), 5)),
                 "line": {"color": theme.paper, "width": 1},

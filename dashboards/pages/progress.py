@@ -31,6 +31,7 @@ from search.store.frames import drawn
 from search.store.remaining import ending_seconds, seconds_each
 from search.store.store import StoreError
 from search.store.sweep import Sweep
+from search.units import show_state
 
 PATH, TITLE = "/progress", "Progress"
 MOST_LISTED = 50
@@ -230,7 +231,7 @@ def _reasons(trials: pd.DataFrame) -> Any:
         return []
     body = [
         [
-            state,
+            show_state(state),
             reason,
             f"{len(group):,}",
             dcc.Link(str(group["trial_id"].iloc[0]), href=f"/trial/{group['run_id'].iloc[0]}"),

@@ -53,6 +53,7 @@ from search.objectives.on_split import SURE, no_interval, on_split, reported
 from search.store.store import StoreError
 from search.store.sweep import Sweep
 from search.store.tracebacks import traceback_of
+from search.units import show_state
 from trainables.metrics import Quality
 
 PATH, TITLE = TRIAL, "Trial"
@@ -233,7 +234,7 @@ def _head(live: Live, sweep: Sweep, trials: pd.DataFrame, place: int, row: dict[
             html.H1(str(row["name"])),
             html.P(
                 [
-                    html.Span(state, className=f"state state-{state}"),
+                    html.Span(show_state(state), className=f"state state-{state}"),
                     f" Trial {row['trial_id']} of ",
                     dcc.Link(sweep.name, href="/"),
                     "" if missing(row["reason"]) else f": {row['reason']}",

@@ -19,7 +19,7 @@ from search.objectives.costs import PACKED
 from search.objectives.front import non_dominated
 from search.store.remaining import ending_seconds
 from search.tracking.record import Record, drawn
-from search.units import count, show_bytes, show_seconds
+from search.units import count, show_bytes, show_seconds, show_state
 from trainables.foreign import shown
 from trainables.metrics import Quality, quality_of
 
@@ -119,7 +119,7 @@ class Display:
             score = quality.text(record.metrics[quality.validation])
             over = f"  over the limits: {record.over}" if record.over else ""
             return f"{name:<28} {quality.label} {score:>8}  {size}{over}"
-        state = "ended early:" if record.state == "pruned" else record.state
+        state = show_state(record.state) + (":" if record.state == "pruned" else "")
         return f"{name:<28} {state} {shown(record.reason, LONGEST_LINE)}".rstrip()
 
     def rendered(self) -> RenderableType:

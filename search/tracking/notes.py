@@ -10,7 +10,7 @@ from search.objectives.certainty import SPLITS
 from search.objectives.costs import PACKED, show_cost, show_value
 from search.objectives.on_split import on_split
 from search.objectives.yardstick import Yardstick
-from search.units import count, show_bytes, show_number
+from search.units import count, show_bytes, show_number, show_state
 from trainables.foreign import shown
 from trainables.metrics import device_costs
 from trainables.metrics.base import VALIDATION
@@ -107,8 +107,8 @@ def sweep_note(
     """
     quality, trials = yardstick.quality, [each for each in students.values() if not each.trained_with]
     states, beside = [trial.state for trial in trials], len(students) - len(trials)
-    said = {"finished": "finished", "pruned": "ended early", "failed": "failed"}
-    counts = ", ".join(f"{states.count(key)} {words}" for key, words in said.items() if key in states)
+    ended = [state for state in ("finished", "pruned", "failed") if state in states]
+    counts = ", ".join(f"{states.count(state)} {show_state(state)}" for state in ended)
     counts += f", and {count(beside, 'student')} trained beside theirs" if beside else ""
     found = f"**{count(len(front), 'student')} on the front** of {count(len(trials), 'trial')} ({counts})."
     teacher = [

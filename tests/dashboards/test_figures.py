@@ -68,7 +68,7 @@ def test_only_ended_and_measured_trials_are_drawn() -> None:
     ).data
     assert len(data) == 2
     assert "kept" in data["hover"][0] and "stopped" in data["hover"][0]
-    assert "seen last" in data["hover"][1] and "pruned" in data["hover"][1]
+    assert "seen last" in data["hover"][1] and "ended early" in data["hover"][1]
 
 
 def test_hover_tells_the_recipe_in_words() -> None:

@@ -68,7 +68,7 @@ def test_states_and_what_is_to_come() -> None:
     figure = figures.states_figure(counts, 10)
     assert figure.layout.xaxis.range == (0, 10), "the bar is as wide as its place"
     names = [bar.name for bar in figure.data]
-    assert names == ["2 finished", "1 pruned", "1 failed", "6 to come"]
+    assert names == ["2 finished", "1 ended early", "1 failed", "6 to come"]
 
 
 def test_time_left_follows_the_pace() -> None:
