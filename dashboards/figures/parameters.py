@@ -326,7 +326,7 @@ def _places(column: pd.Series[Any]) -> tuple[list[str], np.ndarray[Any, np.dtype
 def _name_axis(update: Any, parameter: pd.Series[Any], text: list[str]) -> None:
     title = html.escape(parameter_label(str(parameter.name)), quote=False)
     if text:
-        safe = [html.escape(value, quote=False) for value in text]
+        safe = [_shown(value) for value in text]
         places = list(range(len(text)))
         update(
             title_text=title,
@@ -348,16 +348,21 @@ def _cells(column: pd.Series[Any]) -> tuple[list[str], list[int]]:
         if -1 in codes:
             names, codes = [NONE, *names], [code + 1 for code in codes]
         return names, codes
-    order = [html.escape(text, quote=False) for text in _order(column)]
+    order = _order(column)
     places = {text: i for i, text in enumerate(order)}
-    return order, [places[html.escape(text, quote=False)] for text in _labels(column)]
+    return [_shown(text) for text in order], [places[text] for text in _labels(column)]
+
+
+def _shown(text: str) -> str:
+    """A choice as it stands on an axis."""
+    return html.escape(text.replace("_", " "), quote=False)
 
 
 def _dimension(column: pd.Series[Any], label: str) -> dict[str, Any]:
     order, places = _places(column)
     title = html.escape(label, quote=False).replace(" (", "<br>(")
     if order:
-        safe = [html.escape(text, quote=False).replace("_", " ")[:34] for text in order]
+        safe = [_shown(text[:34]) for text in order]
         return {
             "label": title,
             "values": places.tolist(),

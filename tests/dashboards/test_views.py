@@ -131,7 +131,7 @@ def test_every_choice_of_a_parameter_is_named() -> None:
     frame = trials({"method": "full_precision"}, {"method": "quantized_distillation"})
     values = pd.Series([90.0, 91.0])
     figure = figures.slice_figure(frame["method"], values, quality_axis(ACCURACY), frame["front"])
-    assert figure.layout.xaxis.ticktext == ("full_precision", "quantized_distillation")
+    assert figure.layout.xaxis.ticktext == ("full precision", "quantized distillation")
     assert figure.layout.xaxis.ticklabeloverflow == "allow", "else Plotly leaves out a long last one"
 
 
