@@ -19,7 +19,7 @@ from trainables.recipe import Recipe
 
 
 class FreezeThawScheduler(ParetoScheduler):
-    """Ends starting points in whose place another promises more, and takes up what promises most.
+    """Ends trials that are hopeless beside what could take their place, and takes up what promises most.
 
     Those over budget end before they train, as ever. As long as the policy cannot decide, the rules of
     Pareto dominance do.
@@ -112,4 +112,4 @@ class FreezeThawScheduler(ParetoScheduler):
 
     def debug_string(self) -> str:
         """What Ray shows of it."""
-        return "Ends starting points in whose place another promises more."
+        return "Ends trials that are hopeless beside what could take their place."

@@ -15,7 +15,7 @@ from search.log.event_log import Event
 from search.log.events import SWEEP
 from search.objectives.mark import RuntimeMark
 from search.options import Options, go_on_with
-from search.planning.first_sizes import spread_sizes
+from search.planning.first_trials import first_trials
 from search.planning.limits import fitting_points
 from search.reporter import Reporter
 from search.sampling.continuing import continue_study
@@ -183,7 +183,7 @@ class _Driver:
             self.reporter.say(continued.text)
         points = fitting_points(space, prepared.context, request.opened, options.budget)
         if request.sampler.models:
-            points = spread_sizes(space, prepared.context, points)
+            points = first_trials(space, prepared.context, points)
         copied = sum(EARLIER in trial.user_attrs for trial in continued.study.get_trials(deepcopy=False))
         allowance = Allowance(Ledger(), options.trainings, options.trials + continued.lost)
         last = copied + options.trials + continued.lost

@@ -15,6 +15,9 @@ from search.objectives.front import POINT, worth
 from search.objectives.yardstick import Yardstick
 from search.sampling.freezing.candidates import Candidate
 
+COUNTS = 0.75
+"""Of the way from guessing to the teacher: from there on a student counts."""
+
 State = Literal["running", "stopped", "finished", "failed", "over", "earlier"]
 
 
@@ -175,14 +178,15 @@ class Measure:
         return min(found, 0.5 * self.known)
 
     def least(self, untrained: NDArray[np.float64]) -> float:
-        """The worth from which on a student counts: halfway from guessing to the teacher, or its limit.
+        """The worth from which on a student counts: :data:`COUNTS` of the teacher's, or its limit.
 
         Nobody ships a student that loses more, and there are always smaller ones that do.
 
         Args:
             untrained: worths of students before their training.
         """
-        found = 0.5 * (self.guess(untrained) + self.known)
+        guess = self.guess(untrained)
+        found = guess + COUNTS * (self.known - guess)
         teacher, drop = self.yardstick.teacher_validation, self.yardstick.budget.max_drop
         if math.isfinite(teacher) and drop is not None:
             quality = self.yardstick.quality

@@ -16,10 +16,9 @@ class Settings:
     """How the policy decides.
 
     Attributes:
-        patience: a starting point that runs is worth so many times what could replace it.
+        patience: a trial that runs is ended where another promises more than so many times as much.
         finished: trials that finish before any is ended.
-        builds: trials that finish before the first of a build, see :class:`.outline.Outline`, may be ended.
-        stops: whether starting points are ended early.
+        stops: whether trials are ended early.
         price: what a trial costs beside its seconds, as a share of a whole training of its student: above 0,
             or trials would all be spent on what is nearly free. That is where trainings are counted.
         dearest: the same where trials are counted, of which there are so many; and where trainings are, it
@@ -35,9 +34,8 @@ class Settings:
         hopes: of the way from guessing to the teacher, where a student is expected to end before trials tell.
     """
 
-    patience: float = 1.5
+    patience: float = 30.0
     finished: int = 4
-    builds: int = 12
     stops: bool = True
     price: float = 0.25
     dearest: float = 0.5

@@ -68,15 +68,12 @@ class Outline:
         bits: of each that stays.
         log2_bytes: what the packed file of the trained student is expected to take;
             :class:`search.sampling.freezing.sizes.Cost` corrects it.
-        build: kind of its network, and how many tensors of weights it has: what its depth decides and its
-            width does not.
     """
 
     log2_weights: float
     kept: float
     bits: float
     log2_bytes: float
-    build: tuple[str, int] = ("", 0)
 
     def coordinates(self) -> tuple[float, ...]:
         """How coarse the weights are, how many bits and how few of them: each about in [0, 1]."""
@@ -102,8 +99,7 @@ def outline_of(recipe: Recipe) -> Outline:
         stored, beside = _quantized(recipe, count, kept)
     bytes_ = HEADER + RECORD * count.tensors + MASKS * (kept < 1)
     bytes_ += (count.weights * stored + beside + count.others * EXEMPT[recipe.exempt_dtype]) / 8
-    build = type(recipe.model).__name__, count.compressed
-    return Outline(math.log2(max(count.weights, 1)), kept, bits, math.log2(bytes_), build)
+    return Outline(math.log2(max(count.weights, 1)), kept, bits, math.log2(bytes_))
 
 
 def _quantized(recipe: Recipe, count: Count, kept: float) -> tuple[float, float]:

@@ -209,7 +209,7 @@ class FreezeThaw:
     def goes_on(self, name: str) -> str:
         """Why the trial ``name`` should end after what it reported last; empty if it should go on.
 
-        Those that the model chose go on: what ends early says little of ends, which it knows least of.
+        Only what is hopeless ends: what ends early says little of ends, which the model knows least of.
 
         Args:
             name: of a trial that runs.
@@ -221,11 +221,11 @@ class FreezeThaw:
         if course is None or not self._settings.stops or course.state != "running":
             return ""
         self._check_able()
-        if course.number >= self._designed or (self._last is not None and self.next >= self._last):
+        if self._last is not None and self.next >= self._last:
             return ""
         if course.epoch <= course.begun or course.epoch >= course.epochs:
             return ""
-        if self._is_to_finish(course):
+        if sum(each.state == "finished" for each in self._courses.values()) < self._settings.finished:
             return ""
         view = self._seen()
         front = view.front([each for each in self._running() if each is not course])
@@ -242,24 +242,6 @@ class FreezeThaw:
         ratio = rivals[best] / own if own > 0 else math.inf
         more = f"{ratio:.1f} times" if ratio < 100 else "more than 100 times"
         return f"after epoch {course.epoch}, {other} promises {more} its gain in hypervolume per second"
-
-    def _is_to_finish(self, course: Course) -> bool:
-        """Whether a trial trains to its end since too little is known of how such trials go on.
-
-        Networks of another depth learn slower at first, and end elsewhere: what those of one depth showed
-        says little of them. So the first trial of each build finishes, unless its student knew something.
-        """
-        finished = sum(each.state == "finished" for each in self._courses.values())
-        if finished < self._settings.finished:
-            return True
-        if finished >= self._settings.builds or course.candidate.knows:
-            return False
-        build = course.candidate.outline.build
-        return not any(
-            each.state == "finished" or (each.state == "running" and each.number < course.number)
-            for each in self._courses.values()
-            if each.candidate.outline.build == build
-        )
 
     def prepare(self, number: int) -> None:
         """Trial ``number`` is the next: draw what it may be while others run."""
