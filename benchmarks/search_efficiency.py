@@ -79,10 +79,10 @@ SEARCHES: Mapping[str, tuple[str, str]] = {
     "reinforce + ours": ("reinforce", "ours"),
     "freeze-thaw": ("freeze-thaw", "model"),
     "freeze-thaw, no cache": ("freeze-thaw", "alone"),
-    "freeze-thaw, no ends": ("freeze-thaw", "ends"),
+    "freeze-thaw, ends": ("freeze-thaw", "ends"),
 }
 """Name -> sampler and what ends trials early: our rules, the same with trials taken up again, Ray's, Syne
-Tune's, or the model of freeze-thaw search; that without first phases shared, or without trials ended."""
+Tune's, or the model of freeze-thaw search; that without first phases shared, or ending what is hopeless."""
 
 
 MODELS = ("model", "alone", "ends")
@@ -164,7 +164,7 @@ class Simulation:
     def judge(self, name: str, seed: int) -> Judge:
         """What ends trials early, by name, in a search of ``seed``."""
         if name in MODELS:
-            settings = Settings(stops=name != "ends")
+            settings = Settings(stops=name == "ends")
             shares = name != "alone"
             return Modelled(self.table, self.recipes, seed, len(self.points), settings, shares)
         if name == "ours":

@@ -118,6 +118,7 @@ def study_of_file(
         task=partial(_examined, tried),
         epochs=EPOCHS,
         trials=TRIALS,
+        sampler="freeze-thaw" if tried.task.classes else None,  # measured for networks that tell classes
         space=SPACE if tried.task.classes else replace(SPACE, fixed={"temperature": 1.0}),
         teacher_views=views if "train/target" in tried.arrays else None,  # what is streamed comes once
         arrays=tried.arrays,

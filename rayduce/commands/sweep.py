@@ -89,8 +89,8 @@ Scheduler = Annotated[
     typer.Option(
         metavar="NAME",
         help="pareto: end students early that have no prospect of the front; revive: the same, and take "
-        "them up again once they have one, as freeze-thaw does with the few that it ends; none: train all "
-        "to the end.",
+        "them up again once they have one; none: train all to the end. freeze-thaw ends students with revive "
+        "alone, and only the hopeless.",
     ),
 ]
 

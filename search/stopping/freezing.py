@@ -19,7 +19,7 @@ from trainables.recipe import Recipe
 
 
 class FreezeThawScheduler(ParetoScheduler):
-    """Ends trials that are hopeless beside what could take their place, and takes up what promises most.
+    """Asks a policy what is hopeless and ends, if that may end anything, and takes up what promises most.
 
     Those over budget end before they train, as ever. As long as the policy cannot decide, the rules of
     Pareto dominance do.
@@ -112,4 +112,4 @@ class FreezeThawScheduler(ParetoScheduler):
 
     def debug_string(self) -> str:
         """What Ray shows of it."""
-        return "Ends trials that are hopeless beside what could take their place."
+        return "Freeze-thaw search."

@@ -88,7 +88,7 @@ def make_scheduler(
         return ParetoScheduler(yardstick.quality, yardstick.costs, rules, over_budget, allowance.ledger)
     shared = shared_prefix if options.phase_bytes else _nothing_shared
     candidates = Candidates(searched.draw, searched.parameters, options.seed, shared, longest)
-    settings = Settings(stops=rules is not None)
+    settings = Settings(stops=revive)
     policy = FreezeThaw(
         candidates, Measure(yardstick), options.seed, searched.designed, settings, searched.last, allowance
     )

@@ -40,6 +40,13 @@ def rayduce(*arguments, cwd=ROOT):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
 
 
+def inside(*arguments):
+    """What a command says in JSON, in this process: to start another takes longer than what it does."""
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """A store with one sweep of eight trials, made by the command itself."""
@@ -59,17 +66,18 @@ def test_a_sweep_ends_with_a_front_that_evaluates_to_what_it_says(swept, tmp_pat
     front = json.loads(rayduce("front", "small", "--store", store, "--json").stdout)
     assert front and all(row.keys() >= FIELDS for row in front)
     assert [row["packed_bytes"] for row in front] == sorted(row["packed_bytes"] for row in front)
+    alone = json.loads(rayduce("evaluate", front[0]["packed_file"], "--json", cwd=tmp_path).stdout)
+    assert alone["accuracy"] == front[0]["accuracy"]
     for row in front[:3]:
-        again = json.loads(rayduce("evaluate", row["packed_file"], "--json", cwd=tmp_path).stdout)
+        again = inside("evaluate", row["packed_file"])
         assert again["accuracy"] == row["accuracy"]
         assert again["packed_bytes"] == row["packed_bytes"] == Path(row["packed_file"]).stat().st_size
-        validation = rayduce("evaluate", row["packed_file"], "--split", "validation", "--json", cwd=tmp_path)
-        assert json.loads(validation.stdout)["accuracy"] == row["validation_accuracy"]
-    where = ("--store", store, "--json")
+        validation = inside("evaluate", row["packed_file"], "--split", "validation")
+        assert validation["accuracy"] == row["validation_accuracy"]
     for source in (front[0]["run_id"][:8], "models:/rayduce-digits@smallest"):
-        again = json.loads(rayduce("evaluate", source, *where).stdout)
+        again = inside("evaluate", source, "--store", store)
         assert (again["source"], again["accuracy"]) == (source, front[0]["accuracy"])
-    parts = json.loads(rayduce("inspect", front[0]["run_id"], *where).stdout)
+    parts = inside("inspect", front[0]["run_id"], "--store", store)
     assert sum(part["bytes"] for part in parts) == front[0]["packed_bytes"]
 
 

@@ -69,6 +69,7 @@ def test_the_network_is_the_teacher_as_it_was_given(write_job):
         abs(found["accuracy"] - float((own(inputs).argmax(1) == targets).double().mean())) < 1e-9
     )
     assert opened.recipe.epochs == 0 and opened.study.teacher_views == 1
+    assert opened.study.sampler == "freeze-thaw"
 
 
 def test_a_file_of_a_users_code_is_measured_with_that_code_alone(write_job, tmp_path):
@@ -139,6 +140,7 @@ def test_training_a_users_student_stops_and_goes_on_bit_for_bit(write_job, tmp_p
 
 def test_outputs_that_are_no_classes_are_imitated_and_measured_as_the_file_says(write_job):
     opened = Opened(write_job(REGRESSION))
+    assert opened.study.sampler is None, "nobody has measured that"
     assert not opened.task.classes and opened.task.inputs[1].shape == (3,) and opened.task.output == (2,)
     own = plain(REGRESSION)
     batch = next(iter(opened.loaded.in_order("test")))

@@ -18,7 +18,8 @@ class Settings:
     Attributes:
         patience: a trial that runs is ended where another promises more than so many times as much.
         finished: trials that finish before any is ended.
-        stops: whether trials are ended early.
+        stops: whether trials are ended early. What ends early says little of ends, of which the model knows
+            least: so nothing is by default.
         price: what a trial costs beside its seconds, as a share of a whole training of its student: above 0,
             or trials would all be spent on what is nearly free. That is where trainings are counted.
         dearest: the same where trials are counted, of which there are so many; and where trainings are, it
@@ -36,7 +37,7 @@ class Settings:
 
     patience: float = 30.0
     finished: int = 4
-    stops: bool = True
+    stops: bool = False
     price: float = 0.25
     dearest: float = 0.5
     siblings: bool = True

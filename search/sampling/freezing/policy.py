@@ -209,7 +209,7 @@ class FreezeThaw:
     def goes_on(self, name: str) -> str:
         """Why the trial ``name`` should end after what it reported last; empty if it should go on.
 
-        Only what is hopeless ends: what ends early says little of ends, which the model knows least of.
+        Only what is hopeless ends, and nothing unless the settings say so.
 
         Args:
             name: of a trial that runs.
@@ -218,10 +218,10 @@ class FreezeThaw:
             Unable: the model cannot be fitted.
         """
         course = self._courses.get(name)
-        if course is None or not self._settings.stops or course.state != "running":
+        if course is None or course.state != "running":
             return ""
         self._check_able()
-        if self._last is not None and self.next >= self._last:
+        if not self._settings.stops or (self._last is not None and self.next >= self._last):
             return ""
         if course.epoch <= course.begun or course.epoch >= course.epochs:
             return ""

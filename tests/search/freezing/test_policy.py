@@ -72,7 +72,7 @@ def policy_of(
     yardstick=YARDSTICK,
     seed=0,
     designed=3,
-    settings=Settings(price=0.0, dearest=0.0),
+    settings=Settings(price=0.0, dearest=0.0, stops=True),
     last=None,
     allowance=None,
 ):
@@ -103,7 +103,7 @@ def drive(journal, log, trainings=None):
     """One driver, from the start or from what the one before left, to the end or until it is killed."""
     study = open_study(journal, "s", ("maximize", "minimize"), resume=journal.exists())
     allowance = Allowance(Ledger(), trainings, TRIALS)
-    settings = Settings(price=0.0, dearest=0.0, patience=5.0)  # so that many are ended
+    settings = Settings(price=0.0, dearest=0.0, stops=True, patience=5.0)  # so that many are ended
     candidates, policy = policy_of(designed=12, settings=settings, last=TRIALS, allowance=allowance)
     told = Beginnings(policy, candidates, study)
     told.earlier()
@@ -221,7 +221,7 @@ def told(policy, candidates, order):
 def test_in_which_order_slots_report_does_not_matter():
     decisions = []
     for order in (0, 1, 2):
-        candidates, policy = policy_of(settings=Settings(first=1000))  # a fit sees what was there
+        candidates, policy = policy_of(settings=Settings(first=1000, stops=True))  # a fit sees what was there
         told(policy, candidates, order)
         choice = policy.choose(8)
         name = choice.continues or choice.candidate.recipe.recipe_id
@@ -232,12 +232,13 @@ def test_in_which_order_slots_report_does_not_matter():
 
 
 @pytest.mark.parametrize(
-    ("finished", "learnt", "ends"),
-    [(6, 0.01, True), (3, 0.01, False), (6, 0.2, False)],
-    ids=["hopeless", "few have finished", "promising"],
+    ("finished", "learnt", "stops", "ends"),
+    [(6, 0.01, True, True), (3, 0.01, True, False), (6, 0.2, True, False), (6, 0.01, False, False)],
+    ids=["hopeless", "few have finished", "promising", "nothing ends by default"],
 )
-def test_only_what_is_hopeless_ends_and_when_some_have_finished(finished, learnt, ends):
-    candidates, policy = policy_of(settings=Settings(first=1000))
+def test_only_what_is_hopeless_ends_and_when_some_have_finished(finished, learnt, stops, ends):
+    settings = Settings(first=1000) if not stops else Settings(first=1000, stops=True)
+    candidates, policy = policy_of(settings=settings)
     for number, candidate in enumerate(candidates.pool(0)[: finished + 1]):
         policy.begin(f"{number:05d}", candidate)
         better = number < finished
