@@ -24,6 +24,7 @@ import numpy as np
 from search.objectives.yardstick import Yardstick
 from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Measure
+from search.sampling.freezing.means import Settings
 from search.sampling.freezing.policy import FreezeThaw
 from studies.known import find_study
 from trainables.metrics import quality_of
@@ -63,7 +64,9 @@ def told(trials: int, seed: int = 0) -> tuple[FreezeThaw, Candidates]:
         lambda trial: study.space(trial, context), study.space.parameters(context), seed, shared_prefix
     )
     known = {"packed_bytes": 1.3e6, "validation_accuracy": 0.99}
-    policy = FreezeThaw(candidates, Measure(Yardstick(quality_of("accuracy"), known)), seed, 11)
+    policy = FreezeThaw(
+        candidates, Measure(Yardstick(quality_of("accuracy"), known)), seed, 11, Settings(stops=True)
+    )
     chance, seen = random.Random(seed), set[str]()
     for number in range(trials):
         candidate = next(c for c in candidates.pool(number) if c.recipe.recipe_id not in seen)

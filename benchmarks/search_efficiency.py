@@ -86,7 +86,7 @@ Tune's, or the model of freeze-thaw search; that without first phases shared, or
 
 
 MODELS = ("model", "alone", "ends")
-"""What is meant by it: freeze-thaw search, and parts of it taken away."""
+"""What is meant by it: freeze-thaw search, one without a part of it, and one with more."""
 
 
 @dataclass(frozen=True)

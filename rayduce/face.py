@@ -72,10 +72,11 @@ class Sweep:
         fixed: parameters that have one value, such as ``{"bits": 4}``.
         ranges: bounds of parameters, such as ``{"bits": (2, 4)}``.
         sampler: ``tpe``, ``freeze-thaw``, ``gp``, ``nsga2``, ``random``, ``qmc`` or ``reinforce``; None
-            (default) is ``freeze-thaw`` of the digits, but for less than 24 trials or 12 trainings, and
-            ``tpe`` of other studies.
+            (default) is ``freeze-thaw`` of the digits and of a network and data of your own that tells
+            classes, but for less than 24 trials or 12 trainings, and ``tpe`` of other studies.
         scheduler: ``pareto`` (default) ends students early that have no prospect of the front, ``revive``
-            also takes them up again, ``none`` trains all.
+            also takes them up again, ``none`` trains all. ``freeze-thaw`` ends students with ``revive``
+            alone, and only the hopeless.
         phase_bytes: of the store, for first phases that students share, at least 0; 0 trains each anew.
             Default 1 GB.
         learn_from: names of earlier sweeps of the store.

@@ -72,8 +72,8 @@ Sampler = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help=f"How recipes are drawn: {SAMPLERS}. Default freeze-thaw of the digits, from 24 trials or 12 "
-        "trainings on, else tpe.",
+        help=f"How recipes are drawn: {SAMPLERS}. Default freeze-thaw of the digits and of FILE.py that "
+        "tells classes, from 24 trials or 12 trainings on, else tpe.",
     ),
 ]
 

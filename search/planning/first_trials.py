@@ -9,10 +9,10 @@ from spaces import Context, Space
 from spaces.space import METHOD, START, Opened
 
 FEW = 4
-"""First trials; more where there are more architectures, or methods were chosen, of which each is tried."""
+"""First trials; as many as there are architectures if these are more, and each method of those chosen."""
 
 WHOLE = 2
-"""Of the first trials so many have a trained network as a whole, where its slices may be students too."""
+"""Of the first trials so many have a trained network as a whole, where there are smaller students too."""
 
 SHARES = (1.0, 0.5, 0.75, 0.25)
 """Of the way from the study's size to the smallest, in turn: depths and widths both come in several values
@@ -28,41 +28,46 @@ PRECISE = {"bits": 8}
 Point = Mapping[str, Any]
 
 
-def first_trials(space: Space, context: Context, points: Sequence[Point]) -> list[dict[str, Any]]:
+def first_trials(
+    space: Space, context: Context, points: Sequence[Point], limited: bool = False
+) -> list[dict[str, Any]]:
     """What a search that learns from few begins with: methods that quantize, in sizes that are spread.
 
-    Students that begin with a whole network keep its size. Where slices of a trained network are students,
-    the network itself comes first, in few bits and in eight: that takes seconds where nothing is trained, and
-    then there is something to ship.
+    Where slices of a trained network are students, the network as a whole comes first, in few bits and in
+    eight. Of all methods that is post-training quantization, whose one short training serves both: so there
+    is something to ship early.
 
     Args:
         space: of the students.
         context: of the sweep.
         points: parameters of the first trials, as :func:`search.planning.limits.fitting_points` gives them.
+        limited: whether students have limits, which the network in eight bits may not keep; default no.
 
     Returns:
-        :data:`FEW` of them or, where methods were chosen, as many as ``points``; those that became the same
-        are one.
+        :data:`FEW` of them, and one more where a trained network comes first; where methods were chosen, at
+        most as many as ``points``, since those that became the same are one.
     """
     opened, chosen = space.opened(context), space.methods is not None
     quantizing = [point for point in points if opened.defaults[point[METHOD]].quantizes]
     points = points if chosen or not quantizing else quantizing
-    network = opened.origins[opened.starts[0]].cuts
-    found = _of_network(opened, points) if network else _spread(opened, points)
+    cuts = bool(opened.origins[opened.starts[0]].cuts)
+    whole = [point for point in points if not _has_size(opened, point)]
+    if opened.sizes(opened.starts[0]):  # else there is nothing smaller
+        whole = whole[: min(WHOLE, max(len(points) - 1, 1))]
+    found: list[dict[str, Any]] = [dict(point) for point in whole] if cuts else []
+    shares, moved = SLICES if cuts else SHARES, 0
+    for point in points:
+        if point in whole:
+            found += [] if cuts else [dict(point)]
+            continue
+        smaller = opened.smaller(point, shares[moved % len(shares)])
+        moved += 1
+        found += [smaller] if smaller not in found else []
     if chosen:
         return found
-    first, *others = found[: max(FEW, len(opened.fresh))]
-    return [first, *([] if _has_size(opened, first) else _precisely(opened, first)), *others]
-
-
-def _of_network(opened: Opened, points: Sequence[Point]) -> list[dict[str, Any]]:
-    """The network itself, then slices of it."""
-    whole = [point for point in points if not _has_size(opened, point)][:WHOLE]
-    found = [dict(point) for point in whole]
-    for place, point in enumerate(point for point in points if point not in whole):
-        smaller = opened.smaller(point, SLICES[place % len(SLICES)])
-        found += [smaller] if smaller not in found else []
-    return found
+    found = found[: max(FEW, len(opened.fresh))]
+    eight = cuts and not limited and not _has_size(opened, found[0])
+    return [found[0], *(_precisely(opened, found[0]) if eight else ()), *found[1:]]
 
 
 def _precisely(opened: Opened, point: Point) -> list[dict[str, Any]]:
@@ -71,18 +76,7 @@ def _precisely(opened: Opened, point: Point) -> list[dict[str, Any]]:
     return [precise] if complete and precise != point else []
 
 
-def _spread(opened: Opened, points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Students whose sizes are their study's, moved toward the smallest."""
-    found: list[dict[str, Any]] = []
-    moved = 0
-    for point in points:
-        sized = _has_size(opened, point)
-        spread = opened.smaller(point, SHARES[moved % len(SHARES)]) if sized else dict(point)
-        moved += sized
-        found += [spread] if spread not in found else []
-    return found
-
-
 def _has_size(opened: Opened, point: Point) -> bool:
     """Whether the size of its student is searched."""
-    return point.get(START, opened.starts[0]) in opened.fresh
+    start = point.get(START, opened.starts[0])
+    return start in opened.fresh and bool(opened.sizes(start))

@@ -48,7 +48,8 @@ SHARE_OF_RAY = 0.3
 """Of the free memory, that Ray takes for what processes share, as far as /dev/shm has room."""
 
 BEGUN = 3
-"""Trials to a training where these are counted, about: 2.4 in freeze-thaw searches of the recorded digits."""
+"""Trials to a training where these are counted, at most about: 2.4 in searches of the recorded digits
+that ended trials early."""
 
 FRONT = 10
 """Students that are measured again at the end, about."""
@@ -184,8 +185,9 @@ def make_plan(study: Study, options: Options, nodes: int) -> Plan:
 
     Nothing is written but decoded data into the store, which the sweep then uses.
 
-    The methods' starting points are timed at the study's own size of students, phase by phase, on a few
-    batches. An epoch of another size is interpolated by multiply-adds between the smallest and the largest.
+    All the methods' starting points, also where a search begins with some, are timed at the study's own size
+    of students, phase by phase, on a few batches. An epoch of another size is interpolated by multiply-adds
+    between the smallest and the largest.
     Where the teacher's outputs will be remembered, its forward pass is taken off again.
 
     Args:

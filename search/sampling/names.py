@@ -8,14 +8,14 @@ from trainables.alike import meant
 DEFAULT = "tpe"
 
 BY_TRAININGS = frozenset({"freeze-thaw"})
-"""Samplers that end most trials after an epoch or two: a number of trials says little of what they take."""
+"""Samplers many of whose trials share trainings: a number of trials says little of what they take."""
 
 POPULATION = 20
 """Of NSGA-II. Optuna's 50 would make a sweep of our usual 36 to 100 trials one random generation or two."""
 
 SUMMARIES: dict[str, str] = {
     DEFAULT: "tree-structured Parzen estimators, parameter by parameter",
-    "freeze-thaw": "a model of all trials' courses, which begins, ends and takes up again what promises most",
+    "freeze-thaw": "a model of all trials' courses, which begins what promises most per second",
     "gp": "Gaussian processes and expected hypervolume improvement; up to some hundred trials",
     "nsga2": f"a genetic algorithm, {POPULATION} students a generation; for hundreds of trials",
     "random": "independent draws",

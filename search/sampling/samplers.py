@@ -47,7 +47,7 @@ class Sampler:
             copy of the trials (:func:`as_complete`).
         given: system attributes with which it counts trials that it did not draw: starting points, and
             those of earlier sweeps.
-        models: whether a model of all trials' courses decides what is tried, ended and taken up again
+        models: whether a model of all trials' courses decides what is tried
             (:mod:`search.sampling.freezing`), and the sampler stands in where that cannot.
     """
 

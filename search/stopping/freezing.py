@@ -19,7 +19,7 @@ from trainables.recipe import Recipe
 
 
 class FreezeThawScheduler(ParetoScheduler):
-    """Asks a policy what is hopeless and ends, if that may end anything, and takes up what promises most.
+    """Ends what a policy calls hopeless, if that may end anything, and takes up what promises most.
 
     Those over budget end before they train, as ever. As long as the policy cannot decide, the rules of
     Pareto dominance do.
@@ -75,7 +75,8 @@ class FreezeThawScheduler(ParetoScheduler):
         try:
             return self._policy.goes_on(name)
         except Unable as error:
-            self._say(f"Pareto dominance ends trials: {error}")
+            if self._halving is not None:
+                self._say(f"Pareto dominance ends trials: {error}")
             return self._by_rules.get(name, "")
 
     def promising(self) -> str | None:

@@ -20,6 +20,7 @@ from search.objectives.on_split import most_lost
 from search.objectives.yardstick import Yardstick
 from search.options import amount_in_words
 from search.planning.compute import epochs_in_words
+from search.sampling.names import BY_TRAININGS
 from search.store.mlflow_client import NOTE_TAG
 from search.sweeps.answering import kept_file
 from search.sweeps.settings import code_version, to_json
@@ -41,6 +42,10 @@ SCHEDULERS = {
     "revive": "those without a prospect end early, and are taken up again once they have one",
     "none": "all trained to the end",
 }
+MODELLED = dict.fromkeys(SCHEDULERS, SCHEDULERS["none"]) | {
+    "revive": "the hopeless end early, and may be taken up again"
+}
+"""The same where a model of all trials decides."""
 
 
 def asked(
@@ -67,7 +72,7 @@ def asked(
     facts = [
         f"Study {study.name}: {trials}, for {wanted}",
         f"drawn by {params['sampler']} with the seed {params['seed']}",
-        SCHEDULERS[params["scheduler"]],
+        (MODELLED if params["sampler"] in BY_TRAININGS else SCHEDULERS)[params["scheduler"]],
         f"limits: {limits or 'none'}",
     ]
     if params["earlier"]:

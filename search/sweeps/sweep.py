@@ -183,7 +183,7 @@ class _Driver:
             self.reporter.say(continued.text)
         points = fitting_points(space, prepared.context, request.opened, options.budget)
         if request.sampler.models:
-            points = first_trials(space, prepared.context, points)
+            points = first_trials(space, prepared.context, points, bool(options.budget.limits))
         copied = sum(EARLIER in trial.user_attrs for trial in continued.study.get_trials(deepcopy=False))
         allowance = Allowance(Ledger(), options.trainings, options.trials + continued.lost)
         last = copied + options.trials + continued.lost

@@ -76,6 +76,7 @@ def settled(page: Any) -> None:
 
     What is clicked earlier may move while its menu opens, since each part of a view comes by its own answer.
     """
+    page.evaluate("window.idleSince = undefined")
     page.wait_for_function(SETTLED)
 
 

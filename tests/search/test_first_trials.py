@@ -70,6 +70,38 @@ def test_eight_bits_are_left_out_where_they_are_not_searched(tmp_path):
     assert [point["start"] for point in found] == [TEACHER] * WHOLE + [SLICE] * (FEW - WHOLE)
 
 
+def test_eight_bits_are_left_out_where_there_are_limits(tmp_path):
+    space, context = own(tmp_path)
+    found = first_trials(space, context, space.starting_points(context), limited=True)
+    assert [point["start"] for point in found] == [TEACHER] * WHOLE + [SLICE] * (FEW - WHOLE)
+
+
+def test_of_two_chosen_methods_one_has_a_slice(tmp_path):
+    space, context = own(
+        tmp_path, methods=("post_training_quantization", "learned_step_quantization"), also=()
+    )
+    found = first_trials(space, context, space.starting_points(context))
+    assert [point["start"] for point in found] == [TEACHER, SLICE]
+    alone, context = own(tmp_path, methods=("learned_step_quantization",), also=())
+    found = first_trials(alone, context, alone.starting_points(context))
+    assert [point["start"] for point in found] == [TEACHER]
+
+
+def test_where_only_the_whole_network_is_a_student_it_is_all_there_is(tmp_path):
+    space, context = own(tmp_path, fixed={"start": TEACHER})
+    found = first_trials(space, context, space.starting_points(context))
+    assert len(found) == FEW and not any("width" in point for point in found)
+
+
+def test_students_that_may_begin_with_the_teachers_weights_are_small_ones_too():
+    study = find_study("phrases")
+    space, context = opened(study)
+    found = first_trials(space, context, space.starting_points(context))
+    starts = [point["start"] for point in found]
+    assert starts.count(TEACHER) == WHOLE and len(found) == FEW
+    assert all("width" in point for point in found if point["start"] != TEACHER)
+
+
 def test_of_chosen_methods_the_first_two_have_the_whole_network_and_the_others_slices(tmp_path):
     names = (
         "quantized_distillation",

@@ -178,9 +178,10 @@ class Measure:
         return min(found, 0.5 * self.known)
 
     def least(self, untrained: NDArray[np.float64]) -> float:
-        """The worth from which on a student counts: :data:`COUNTS` of the teacher's, or its limit.
+        """The worth from which on a student counts: :data:`COUNTS` of the way to the teacher's.
 
-        Nobody ships a student that loses more, and there are always smaller ones that do.
+        Hardly anybody ships a student that loses more, and there are always smaller ones that do. A stricter
+        limit of the loss counts in its place.
 
         Args:
             untrained: worths of students before their training.
