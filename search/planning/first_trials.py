@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from spaces import Context, Space
@@ -54,15 +55,13 @@ def first_trials(
     whole = [point for point in points if not _has_size(opened, point)]
     if opened.sizes(opened.starts[0]):  # else there is nothing smaller
         whole = whole[: min(WHOLE, max(len(points) - 1, 1))]
-    found: list[dict[str, Any]] = [dict(point) for point in whole] if cuts else []
-    shares, moved = SLICES if cuts else SHARES, 0
+    if cuts:
+        points = [*whole, *(point for point in points if point not in whole)]
+    shares = cycle(SLICES if cuts else SHARES)
+    found: list[dict[str, Any]] = []
     for point in points:
-        if point in whole:
-            found += [] if cuts else [dict(point)]
-            continue
-        smaller = opened.smaller(point, shares[moved % len(shares)])
-        moved += 1
-        found += [smaller] if smaller not in found else []
+        sized = dict(point) if point in whole else opened.smaller(point, next(shares))
+        found += [sized] if sized not in found else []
     if chosen:
         return found
     found = found[: max(FEW, len(opened.fresh))]
