@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from search.planning.compute import with_compute
 from spaces import Context
 from studies.study import Study
+from trainables.metrics import Quality, quality_of
 from trainables.recipe import Recipe
 from trainables.tasks.base import Task
 
@@ -38,6 +39,8 @@ class Grid:
             the narrow half of widths and of the two least depths in turn; unpruned, with the study's own
             learning rate.
         half: the part of ``axes`` on which rules may be chosen; None (default) where none may be.
+        quality: by which students are judged; default accuracy.
+        guessing: what who knows nothing has of it, as a share of its range; default 0.1, for ten classes.
         task: of data that the recorder has to be given, which its digest names; None (default) is the study's
             own.
     """
@@ -49,6 +52,8 @@ class Grid:
     methods: Mapping[str, tuple[str, ...]]
     first: tuple[Point, ...]
     half: Axes | None = None
+    quality: Quality = field(default_factory=lambda: quality_of("accuracy"))
+    guessing: float = 0.1
     task: Task | None = None
 
     @property

@@ -20,6 +20,7 @@ from spaces.architectures import SLICE
 from studies.job import study_of_file
 from studies.known import find_study
 from studies.study import Study
+from trainables.metrics import quality_of
 from trainables.origins import Slice
 from trainables.tasks import SoundFolder
 
@@ -306,6 +307,57 @@ CIFAR_SLICES = Grid(
     ),
 )
 
-GRIDS: Mapping[str, Grid] = {grid.name: grid for grid in (DIGITS, OWN_NETWORK, SPOKEN_DIGITS, CIFAR_SLICES)}
+
+def phrases(folder: Path | None) -> Study:
+    """The study of phrases as it is, whose students train for two epochs."""
+    return find_study("phrases")
+
+
+_PHRASES = ("depth", "width", "learning_rate")
+
+PHRASES = Grid(
+    name="phrases",
+    study=phrases,
+    quality=quality_of("bleu"),
+    guessing=0.0,
+    axes={
+        "depth": (1, 2),
+        "width": (0.25, 0.4, 0.64, 1.0),
+        "learning_rate": (3e-3, 1e-2),
+        "bits": (2, 3, 4, 6),
+        "symmetric_bits": (2, 3, 4, 6),
+    },
+    fixed={
+        "start": "fresh",
+        "prune": False,
+        "sparsity": 0.6,
+        "temperature": 1.0,
+        "distillation_weight": 0.7,
+        "log2_bucket_size": 8,
+        "points_learning_rate": 1e-5,
+    },
+    methods={
+        "full_precision": _PHRASES,
+        "post_training_quantization": (*_PHRASES, "bits"),
+        "quantized_distillation": (*_PHRASES, "bits"),
+        "learned_step_quantization": (*_PHRASES, "symmetric_bits"),
+    },
+    first=(
+        {"method": "post_training_quantization", "depth": 1, "width": 0.25, "learning_rate": 3e-3, "bits": 4},
+        {"method": "quantized_distillation", "depth": 2, "width": 0.25, "learning_rate": 3e-3, "bits": 4},
+        {
+            "method": "learned_step_quantization",
+            "depth": 1,
+            "width": 0.4,
+            "learning_rate": 3e-3,
+            "symmetric_bits": 4,
+        },
+    ),
+)
+"""Of German sentences translated into English; BLEU is the quality."""
+
+GRIDS: Mapping[str, Grid] = {
+    grid.name: grid for grid in (DIGITS, OWN_NETWORK, SPOKEN_DIGITS, CIFAR_SLICES, PHRASES)
+}
 RECORDED = tuple(name for name, grid in GRIDS.items() if grid.path.exists())
 """Those that can be replayed."""

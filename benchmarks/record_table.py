@@ -15,17 +15,18 @@ Recipes that train alike are trained once: those whose first phases are the same
 (:func:`trainables.training.prefixes.prefixes`), such as full precision and what is rounded after it, go on
 from copies of these. What a trial would have spent alone is what is recorded: the shared training and its
 own packing and evaluating. ``--check N`` trains N recipes of the table by themselves and compares; every size
-and accuracy must be equal.
+and quality must be equal.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ import torch
 from benchmarks.grid import Grid, Point
 from benchmarks.grids import GRIDS
 from benchmarks.recorded_table import Facts, pack_table
+from search.objectives.front import worth
 from search.teaching.given import packed_as_given
 from search.teaching.kept import cached_teacher, keep_teacher, teacher_epochs
 from trainables.shipping.evaluation import evaluate_file, open_student
@@ -42,6 +44,9 @@ from trainables.teachers.sources import LocalSources
 from trainables.training.prefixes import Prefix, prefixes
 from trainables.training.shared_state import shared_state, take_shared_state
 from trainables.training.trainer import Trainer
+
+PARTS = 10_000
+"""Of a quality that is no share of samples: BLEU is told to 0.01."""
 
 
 @dataclass
@@ -52,15 +57,15 @@ class Course:
         point: the recipe.
         recipe_id: its identity.
         bytes: of the packed student before training and after each epoch.
-        correct: validation samples that the student decoded from it classifies rightly, likewise.
+        quality: of the student decoded from it on the validation split, likewise; in :meth:`Recorder.parts`.
         seconds: processor time up to then from the result before; the first holds building the student.
-        test: test samples that the last one classifies rightly.
+        test: of the last one on the test split, likewise.
     """
 
     point: Point
     recipe_id: str
     bytes: list[int] = field(default_factory=list)
-    correct: list[int] = field(default_factory=list)
+    quality: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     test: int = -1
 
@@ -108,10 +113,18 @@ class Recorder:
         """What the table tells beside courses."""
         return Facts(
             teacher_bytes=len(self.teacher),
-            teacher_quality=evaluate_file(self.teacher, self.opened, "validation")["accuracy"],
-            validation_samples=self.opened.samples("validation"),
-            test_samples=self.opened.samples("test"),
+            teacher_quality=self.share(evaluate_file(self.teacher, self.opened, "validation")),
+            validation_parts=self.parts("validation"),
+            test_parts=self.parts("test"),
         )
+
+    def share(self, told: Mapping[str, float]) -> float:
+        """The grid's quality as a share of its range, among all that an evaluation told."""
+        return float(worth(told[self.grid.quality.name], self.grid.quality, math.nan))
+
+    def parts(self, split: str) -> int:
+        """Whole parts in which the table tells a share: samples where it is one of them."""
+        return self.opened.samples(split) if self.grid.quality.name == "accuracy" else PARTS
 
     def groups(self) -> list[list[Point]]:
         """The grid, recipes with the same first phases together."""
@@ -143,13 +156,13 @@ class Recorder:
         started = time.thread_time()
         data = trainer.ship()
         _, student = open_student(data)
-        accuracy = trainer.task.evaluate(student, "validation")["accuracy"]
+        share = self.share(trainer.task.evaluate(student, "validation"))
         course.seconds.append(seconds + time.thread_time() - started)
         course.bytes.append(len(data))
-        course.correct.append(round(accuracy * trainer.task.samples("validation")))
+        course.quality.append(round(share * self.parts("validation")))
         if trainer.finished:
-            test = evaluate_file(data, trainer.task, "test")["accuracy"]
-            course.test = round(test * trainer.task.samples("test"))
+            test = self.share(evaluate_file(data, trainer.task, "test"))
+            course.test = round(test * self.parts("test"))
 
     def train(self, trainer: Trainer, course: Course) -> Course:
         """Train to the end."""
@@ -248,7 +261,7 @@ def check(recorder: Recorder, path: Path, count: int) -> None:
     turns = [course for row in zip(*by_method.values(), strict=False) for course in row]
     for course in turns[:count]:
         mine = recorder.alone(course["point"])
-        for name in ("recipe_id", "bytes", "correct", "test"):
+        for name in ("recipe_id", "bytes", "quality", "test"):
             if getattr(mine, name) != course[name]:
                 raise SystemExit(
                     f"{course['point']}: {name} is {course[name]}, but alone {getattr(mine, name)}"

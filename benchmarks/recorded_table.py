@@ -21,18 +21,18 @@ class Facts:
 
     Attributes:
         teacher_bytes: length of the teacher's packed file.
-        teacher_quality: its accuracy on the validation split, in [0, 1].
-        validation_samples: of that split.
-        test_samples: of the other that is held out.
+        teacher_quality: on the validation split, as a share of the quality's range, in [0, 1].
+        validation_parts: in so many the file tells such a share: samples of that split for an accuracy.
+        test_parts: the same of the other split that is held out.
     """
 
     teacher_bytes: int
     teacher_quality: float
-    validation_samples: int
-    test_samples: int
+    validation_parts: int
+    test_parts: int
 
     def __post_init__(self) -> None:
-        for name in ("teacher_bytes", "validation_samples", "test_samples"):
+        for name in ("teacher_bytes", "validation_parts", "test_parts"):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {getattr(self, name)}")
         if not 0 <= self.teacher_quality <= 1 or math.isnan(self.teacher_quality):
@@ -50,11 +50,12 @@ class Table:
         points: the recipes, n.
         epochs: int64, shape (n,): how many each has; 0 where nothing is trained.
         packed_bytes: int64, shape (n, m + 1).
-        validation: accuracy in [0, 1] of the student as it would have been shipped, same shape.
+        validation: quality of the student as it would have been shipped, as a share of its range: accuracy,
+            or a hundredth of BLEU; same shape.
         seconds: processor time from the result before, same shape.
-        test: accuracy of the finished student on the test split, shape (n,).
+        test: quality of the finished student on the test split, likewise, shape (n,).
         teacher_bytes: length of the teacher's packed file.
-        teacher_quality: its accuracy on the validation split.
+        teacher_quality: its quality on the validation split, likewise.
     """
 
     points: tuple[Point, ...]
@@ -81,7 +82,7 @@ def pack_table(
         course = found.get(json.dumps(point, sort_keys=True))
         if course is None:
             raise ValueError(f"the recording holds nothing of {point}")
-        lengths = {name: len(course[name]) for name in ("bytes", "correct", "seconds")}
+        lengths = {name: len(course[name]) for name in ("bytes", "quality", "seconds")}
         if len(set(lengths.values())) > 1 or not lengths["bytes"] or course["test"] < 0:
             raise ValueError(f"the recording of {point} is not whole: {lengths}, test {course['test']}")
         rows.append(course)
@@ -98,7 +99,7 @@ def pack_table(
         facts=np.frombuffer(text.encode(), dtype=np.uint8),
         epochs=np.array([len(row["bytes"]) - 1 for row in rows], dtype=np.int16),
         bytes=padded("bytes", 1).astype(np.int32),
-        correct=padded("correct", 1).astype(np.int16),
+        quality=padded("quality", 1).astype(np.int16),
         # Milliseconds: finer differences are the machine's.
         milliseconds=np.rint(1e3 * padded("seconds", 0)).astype(np.int32),
         test=np.array([row["test"] for row in rows], dtype=np.int16),
@@ -120,7 +121,7 @@ def load_table(path: Path) -> Table:
             raise ValueError(f"epochs and test in {path} must be of {len(points)} points, got {told_of}")
         shape = (len(points), int(epochs.max()) + 1)
         over = np.arange(shape[1]) > epochs[:, None]
-        for name in ("bytes", "correct", "milliseconds"):
+        for name in ("bytes", "quality", "milliseconds"):
             values = file[name]
             if values.shape != shape:
                 raise ValueError(f"{name} in {path} must have shape {shape}, got {values.shape}")
@@ -131,9 +132,9 @@ def load_table(path: Path) -> Table:
             points=points,
             epochs=epochs,
             packed_bytes=file["bytes"].astype(np.int64),
-            validation=file["correct"] / facts.validation_samples,
+            validation=file["quality"] / facts.validation_parts,
             seconds=file["milliseconds"] / 1e3,
-            test=test / facts.test_samples,
+            test=test / facts.test_parts,
             teacher_bytes=facts.teacher_bytes,
             teacher_quality=facts.teacher_quality,
         )

@@ -6,8 +6,9 @@ every epoch, and 0.05 s for each trial's start. The project's real searcher sugg
 (``search/sampling/searcher.py``, which draws no recipe twice), its real rules
 (``search/stopping/halving.py``) or Ray's real ASHA rule on a weighted sum end trials. A search ends when the
 workers have been given what random search spends on ``--trials`` trials; the hypervolume is that of the
-finished students, in log2 of the bytes and validation accuracy, against the teacher's size and an accuracy of
-0.1. ``--by closeness`` counts halvings of the points lost to the teacher in place of the accuracy itself.
+finished students, in log2 of the bytes and the quality on the validation split as a share of its range,
+against the teacher's size and guessing. ``--by closeness`` counts halvings of the points lost to the teacher
+in place of the quality itself.
 
     python -m benchmarks.search_efficiency --tune            # rules, on half of the grid, seeds from 1,000 on
     python -m benchmarks.search_efficiency --runs runs/      # 20 seeds, the table and the figure
@@ -62,7 +63,6 @@ POINTS = 256
 """Moments, equally far apart, at which the hypervolume is noted."""
 TUNING = 1000
 """Seeds from here on chose the rules; the others report."""
-GUESSING = 0.1
 
 SEARCHES: Mapping[str, tuple[str, str]] = {
     "random": ("random", "none"),
@@ -129,7 +129,7 @@ class Simulation:
         workers: int = WORKERS,
         until: float = 1.0,
     ) -> None:
-        self.table, self.workers, self.until = table, workers, until
+        self.table, self.workers, self.until, self.guessing = table, workers, until, grid.guessing
         self.points = grid.first_points(grid.axes if axes is None else axes)
         self.recipes = Recipes(table, grid, axes)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -185,7 +185,7 @@ class Simulation:
             self.table.validation[chosen, -1],
             quality_of("accuracy"),
             reference_bytes=self.table.teacher_bytes,
-            reference_value=GUESSING,
+            reference_value=self.guessing,
         )
 
     def closeness(self, rows: Sequence[int]) -> float:
@@ -197,7 +197,7 @@ class Simulation:
             quality_of("accuracy"),
             reference_bytes=self.table.teacher_bytes,
             teacher_value=self.table.teacher_quality,
-            reference_value=GUESSING,
+            reference_value=self.guessing,
         )
 
     def hypervolumes(self, ended: Sequence[Ended], of: Callable[[Sequence[int]], float]) -> list[float]:
@@ -334,9 +334,7 @@ def main() -> None:
         choices=tuple(SEARCHES),
         help="run this; a report needs random and TPE, a figure all",
     )
-    parser.add_argument(
-        "--by", choices=("shares", "closeness"), default="shares", help="what accuracy counts"
-    )
+    parser.add_argument("--by", choices=("shares", "closeness"), default="shares", help="what quality counts")
     parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
     grid = GRIDS[arguments.table]

@@ -143,13 +143,13 @@ def course(point, epochs):
     return {
         "point": point,
         "bytes": [9000 + epoch for epoch in range(epochs + 1)],
-        "correct": list(range(epochs + 1)),
+        "quality": list(range(epochs + 1)),
         "seconds": [0.1234] * (epochs + 1),
         "test": 150,
     }
 
 
-FACTS = Facts(teacher_bytes=7, teacher_quality=0.875, validation_samples=100, test_samples=200)
+FACTS = Facts(teacher_bytes=7, teacher_quality=0.875, validation_parts=100, test_parts=200)
 
 
 @pytest.fixture
@@ -202,10 +202,10 @@ def test_a_recording_that_is_not_whole_is_not_packed(packed):
         ("epochs", lambda epochs: epochs + 1, "must have shape"),
         ("test", lambda test: test[:, None], "epochs and test"),
         ("bytes", lambda values: values[:, :-1], "bytes .* must have shape"),
-        ("correct", lambda values: values + np.arange(5), "correct .* goes on"),
+        ("quality", lambda values: values + np.arange(5), "quality .* goes on"),
         ("milliseconds", lambda values: values + 1, "milliseconds .* goes on"),
         ("facts", lambda facts: facts_with(facts, teacher_quality=1.5), "teacher_quality"),
-        ("facts", lambda facts: facts_with(facts, test_samples=0), "test_samples"),
+        ("facts", lambda facts: facts_with(facts, test_parts=0), "test_parts"),
     ],
 )
 def test_a_damaged_table_is_refused(packed, name, change, message):
