@@ -15,10 +15,10 @@ FEW = 4
 WHOLE = 2
 """Of the first trials so many have a trained network as a whole, where there are smaller students too."""
 
-SHARES = (1.0, 0.5, 0.75, 0.25)
+SHARES = (1.0, 0.0, 0.5, 0.75)
 """Of the way from the study's size to the smallest, in turn: depths and widths both come in several values
 early, since a model that has seen one depth alone is sure of nothing about the others and leaves them for
-long."""
+long. The study's own size is among them: small ones alone say little of what is near the teacher."""
 
 SLICES = (0.25, 0.5)
 """The same of slices of a trained network: narrow ones take as long, and on hard tasks few are near it."""
