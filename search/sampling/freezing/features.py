@@ -34,18 +34,20 @@ class Features:
 
     A number is its place in its range, a choice one coordinate per value, so that two values are a distance
     of 1 apart, and what an :class:`Outline` knows stands beside them: steps of a quantizer and the share of
-    weights that stay act on a student alike, however a method calls them. A parameter that only repeats the
-    outline is left out.
+    weights that stay act on a student alike, however a method calls them, and so do weights, whatever an
+    architecture calls its depth and width. A parameter that only repeats the outline is left out.
 
     Attributes:
         numbers: numeric parameters, in the order of their coordinates.
         choices: categorical ones, likewise.
         groups: for each coordinate which length scale it has, int64, shape (d,).
+        weights: log2 of how many the smallest and the largest network have, which are 0 and 1.
     """
 
     numbers: Mapping[str, BaseDistribution]
     choices: Mapping[str, CategoricalDistribution]
     groups: NDArray[np.int64]
+    weights: tuple[float, float]
 
     @classmethod
     def of(
@@ -61,7 +63,9 @@ class Features:
             params: of some of its recipes, drawn at random.
             outlines: of the same.
         """
-        known = np.array([outline.coordinates() for outline in outlines])
+        sizes = [outline.log2_weights for outline in outlines]
+        weights = min(sizes), max(*sizes, min(sizes) + 1)
+        known = np.array([_known(outline, weights) for outline in outlines])
         numbers, choices = dict[str, BaseDistribution](), dict[str, CategoricalDistribution]()
         for name, distribution in parameters.items():
             if isinstance(distribution, CategoricalDistribution):
@@ -80,7 +84,7 @@ class Features:
         for distribution in choices.values():
             groups += [count] * len(distribution.choices)
             count += 1
-        return cls(numbers, choices, np.array(groups, dtype=np.int64))
+        return cls(numbers, choices, np.array(groups, dtype=np.int64), weights)
 
     def point(self, params: Mapping[str, Any], outline: Outline) -> NDArray[np.float64]:
         """The coordinates of a recipe, float64, shape (d,).
@@ -89,7 +93,7 @@ class Features:
             params: of the recipe; those that it does not have stand in the middle.
             outline: of the recipe.
         """
-        found = list(outline.coordinates())
+        found = list(_known(outline, self.weights))
         found += [
             place_of(distribution, params[name]) if name in params else ABSENT
             for name, distribution in self.numbers.items()
@@ -98,6 +102,12 @@ class Features:
             chosen = params.get(name)
             found += [math.sqrt(0.5) if choice == chosen else 0.0 for choice in distribution.choices]
         return np.array(found)
+
+
+def _known(outline: Outline, weights: tuple[float, float]) -> tuple[float, ...]:
+    """What an outline says of a student, each about in [0, 1]."""
+    low, high = weights
+    return (*outline.coordinates(), (outline.log2_weights - low) / (high - low))
 
 
 def _repeats(

@@ -32,7 +32,6 @@ class Settings:
         lag: share of the reports more, after which a fit is in force: it is computed meanwhile.
         kept: epochs, as shares of a training, whose reports count beside a trial's last two.
         failed: variance of what is taken for the end of a trial that failed.
-        hopes: of the way from guessing to the teacher, where a student is expected to end before trials tell.
     """
 
     patience: float = 30.0
@@ -48,7 +47,6 @@ class Settings:
     lag: float = 0.1
     kept: tuple[float, ...] = (1 / 12, 2 / 12, 4 / 12, 7 / 12, 10 / 12)
     failed: float = 0.02
-    hopes: float = 0.8
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.objectives.costs import PACKED, doublings, measured
 from search.sampling.freezing.candidates import Candidate, Candidates
 from search.sampling.freezing.courses import Course, Measure, Report
 from search.sampling.freezing.gain import scale
@@ -380,8 +381,9 @@ class FreezeThaw:
     def _line(self) -> Line:
         """What is expected of students before trials tell: from guessing to near the teacher."""
         guess = self._measure.guess(np.array(self._untrained))
-        end = guess + self._settings.hopes * (self._measure.known - guess)
-        return Line(*scale(np.array([guess, end])).tolist())
+        start, end = scale(np.array([guess, self._measure.known])).tolist()
+        whole = measured(self._measure.yardstick.teacher, PACKED)
+        return Line(start, end, math.nan if whole is None else doublings(whole))
 
     def _with_failures(self, rows: Rows, values: Values) -> tuple[Rows, Values]:
         """With trials that failed as if they had learnt nothing: else what diverges would be tried again."""

@@ -24,6 +24,15 @@ are the same but for rounding, and so is what a validation split makes of them."
 FLAT = 0.9
 """Moment from which on nothing more is expected of training: its last quarter adds little."""
 
+LARGE, HALVING, MOST = 1.3, 0.1, 0.95
+"""Of the way from guessing to the teacher, on the scale of the process: where a line through students
+of all sizes has one as large as the teacher, what each halving of its file takes from that, and the most that
+is expected. Lines through four recorded tables begin at 1.1 to 1.6 and fall by 0.055 to 0.12, on average 1.31
+and 0.097 (``python -m benchmarks.quality_by_size``)."""
+
+UNSIZED = 0.8
+"""The same where the teacher's size is not known."""
+
 STEPS = 30
 """Of the search for the parameters, at most."""
 
@@ -40,6 +49,7 @@ class Rows:
 
     Attributes:
         points: coordinates of their recipes, shape (n, d).
+        sizes: log2 of the bytes that their packed files are expected to take, shape (n,).
         moments: how far they are, 0 untrained and 1 at the end, on a logarithmic scale, shape (n,).
         trials: numbers that are equal where two rows are of one trial, int64, shape (n,).
         kin: numbers that are equal where two trials share their first phase, below 0 where they share none.
@@ -47,6 +57,7 @@ class Rows:
     """
 
     points: Array
+    sizes: Array
     moments: Array
     trials: NDArray[np.int64]
     kin: NDArray[np.int64]
@@ -57,7 +68,7 @@ class Rows:
 
     def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
         """Some of them."""
-        return Rows(self.points[rows], self.moments[rows], self.trials[rows], self.kin[rows], self.late[rows])
+        return Rows(**{name: each[rows] for name, each in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -79,22 +90,27 @@ class Values:
 
 @dataclass(frozen=True)
 class Line:
-    """What is expected of any student, before others tell: straight up to :data:`FLAT`, and flat from there.
+    """What is expected of students, before others tell: straight up to :data:`FLAT`, and flat from there.
 
     A process with one mean for all moments takes early reports, of which there are most, for what students
-    end at: then all that has learnt nothing yet is ended for the first one that has learnt a little.
+    end at: then all that has learnt nothing yet is ended for the first one that has learnt a little. One with
+    one mean for all sizes expects as much of each recipe that is like none before, and tries the smallest.
 
     Attributes:
         start: quality before training, on the scale of the process.
-        end: quality at the end.
+        end: of the teacher, likewise.
+        whole: log2 of the bytes of the teacher's packed file; NaN if it is not known.
     """
 
     start: float
     end: float
+    whole: float
 
-    def at(self, moments: Array) -> Array:
-        """At each of some moments."""
-        return self.start + (self.end - self.start) * np.minimum(moments / FLAT, 1.0)
+    def at(self, rows: Rows) -> Array:
+        """At each of some rows."""
+        halvings = self.whole - rows.sizes
+        share = np.where(np.isnan(halvings), UNSIZED, np.clip(LARGE - HALVING * halvings, 0.0, MOST))
+        return np.asarray(self.start + (self.end - self.start) * share * np.minimum(rows.moments / FLAT, 1.0))
 
 
 @dataclass(frozen=True)
@@ -229,7 +245,7 @@ def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float,
         values: of them.
         line: the mean of the process.
     """
-    theta, n, centred = kernel.theta, kernel.scales, values.qualities - line.at(rows.moments)
+    theta, n, centred = kernel.theta, kernel.scales, values.qualities - line.at(rows)
     matern, linear, distance, decay = kernel._recipes(rows.points, rows.points)
     # By half the squared distance, with its sign turned.
     recipes, slope = matern + linear, (5 / 3) * (1 + distance) * decay
@@ -315,12 +331,12 @@ class Posterior:
             self._factor = cholesky(kernel.covariance(rows, values), lower=True)
         except (LinAlgError, ValueError) as error:  # scipy's for what is no number
             raise NotFitted(f"the covariance of {len(rows)} reports cannot be factored: {error}") from error
-        self._weights = cho_solve((self._factor, True), values.qualities - line.at(rows.moments))
+        self._weights = cho_solve((self._factor, True), values.qualities - line.at(rows))
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """Mean and deviation of what would be measured of ``rows``, shape (m,) each."""
         variances = self._kernel.variances(rows) + self._kernel.noises(rows)
-        expected = self._line.at(rows.moments)
+        expected = self._line.at(rows)
         if not len(self._rows):
             return expected, np.sqrt(variances)
         across = self._kernel.between(rows, self._rows)

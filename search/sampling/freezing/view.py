@@ -168,12 +168,14 @@ def rows_of(
     trials = [-(10**9) - k if course is None else course.number for k, course in enumerate(courses)]
     late = moments > np.array([each.turn for each in candidates]) + 1e-9
     kin = np.array([each.kin for each in candidates], dtype=np.int64)
-    return Rows(points, moments, np.array(trials, dtype=np.int64), kin, late)
+    sizes = np.array([each.outline.log2_bytes for each in candidates])
+    return Rows(points, sizes, moments, np.array(trials, dtype=np.int64), kin, late)
 
 
 def joined(one: Rows, other: Rows) -> Rows:
     return Rows(
         np.vstack([one.points, other.points]),
+        np.r_[one.sizes, other.sizes],
         np.r_[one.moments, other.moments],
         np.r_[one.trials, other.trials],
         np.r_[one.kin, other.kin],

@@ -16,6 +16,7 @@ from search.sampling.freezing.process import (
     CENTRE,
     KINSHIP,
     LUCK,
+    MOST,
     Kernel,
     Line,
     NotFitted,
@@ -30,7 +31,14 @@ from search.sampling.freezing.process import (
 from search.sampling.freezing.regression import Ridge
 
 GROUPS = np.array([0, 1, 1, 2])
-LINE = Line(0.3, 1.1)
+WHOLE = 20.0
+LINE = Line(0.3, 0.3 + 0.8 / MOST, WHOLE)
+"""On which students as large as the teacher end at 1.1."""
+
+
+def large(points, moments, trials, kin, late):
+    """Rows of students as large as the teacher."""
+    return Rows(points, np.full(len(moments), WHOLE), moments, trials, kin, late)
 
 
 def some_rows(count, seed=0, trials=5):
@@ -39,7 +47,8 @@ def some_rows(count, seed=0, trials=5):
     points = np.random.default_rng(9).random((trials, len(GROUPS)))[own]
     kin = np.array([7, 7, -1, -1, 3])[own % 5]
     moments = random.integers(1, 9, count) / 8  # some are of two trials of one first phase
-    return Rows(points, moments, own.astype(np.int64), kin, random.random(count) > 0.5)
+    sizes = np.random.default_rng(8).uniform(5, 21, trials)[own]
+    return Rows(points, sizes, moments, own.astype(np.int64), kin, random.random(count) > 0.5)
 
 
 def some_values(count, seed=1):
@@ -48,8 +57,11 @@ def some_values(count, seed=1):
 
 
 def expected(rows):
-    """The line as numbers: from 0.3 to 1.1, where it is from nine tenths on."""
-    return np.array([0.3 + 0.8 * min(moment / 0.9, 1.0) for moment in rows.moments])
+    """The line as numbers: from 0.3 to what the size allows, where it is from nine tenths on."""
+    shares = [min(max(1.3 - 0.1 * (20 - size), 0), 0.95) / 0.95 for size in rows.sizes]
+    return np.array(
+        [0.3 + 0.8 * share * min(m / 0.9, 1.0) for share, m in zip(shares, rows.moments, strict=True)]
+    )
 
 
 def test_the_gradient_is_that_of_finite_differences():
@@ -81,7 +93,7 @@ def test_the_posterior_is_that_of_a_dense_solve():
 def test_at_one_moment_it_is_the_process_of_scikit_learn():
     count = 12
     points = np.random.default_rng(0).random((count, 4))
-    rows = Rows(points, np.ones(count), np.arange(count), np.full(count, -1), np.zeros(count, dtype=bool))
+    rows = large(points, np.ones(count), np.arange(count), np.full(count, -1), np.zeros(count, dtype=bool))
     values = Values(some_values(count).qualities, np.zeros(count))
     kernel = Kernel.prior(np.zeros(4, dtype=np.int64))
     kernel = replace(kernel, theta=np.r_[kernel.theta[:-1], 0.0])
@@ -90,7 +102,7 @@ def test_at_one_moment_it_is_the_process_of_scikit_learn():
     other = GaussianProcessRegressor(theirs, alpha=noise, optimizer=None)
     other.fit(points - CENTRE, values.qualities - 1.1)
     new = np.random.default_rng(1).random((5, 4))
-    asked = Rows(new, np.ones(5), np.arange(100, 105), np.full(5, -1), np.zeros(5, dtype=bool))
+    asked = large(new, np.ones(5), np.arange(100, 105), np.full(5, -1), np.zeros(5, dtype=bool))
     means, deviations = Posterior(kernel, rows, values, LINE).predict(asked)
     expected, spread = other.predict(new - CENTRE, return_std=True)
     assert means == pytest.approx(1.1 + expected, rel=1e-6)
@@ -101,7 +113,7 @@ def test_networks_that_are_the_same_but_for_rounding_share_their_luck():
     """Rows 0 and 1 are siblings at their ends, 2 trains on by itself after the phase, 3 is no kin."""
     points = np.full((4, 4), 0.5)
     kin, late = np.array([7, 7, 7, -1]), np.array([False, False, True, False])
-    rows = Rows(points, np.ones(4), np.arange(4), kin, late)
+    rows = large(points, np.ones(4), np.arange(4), kin, late)
     assert (alike(rows, rows) == np.pad(np.ones((2, 2), dtype=bool), (0, 2))).all()
     theta = Kernel.prior(GROUPS).theta
     kernel = replace(Kernel.prior(GROUPS), theta=np.r_[theta[:8], theta[8] + 3.0, theta[9], 0.0])
@@ -120,29 +132,40 @@ def test_networks_that_are_the_same_but_for_rounding_share_their_luck():
 def test_what_nothing_is_known_of_is_on_the_line_and_early_reports_are_not_the_end():
     kernel = Kernel.prior(GROUPS)
     nothing = some_rows(0)
-    ends = Rows(np.full((1, 4), 0.5), np.ones(1), np.array([99]), np.array([-1]), np.zeros(1, dtype=bool))
+    ends = large(np.full((1, 4), 0.5), np.ones(1), np.array([99]), np.array([-1]), np.zeros(1, dtype=bool))
     means, _ = Posterior(kernel, nothing, some_values(0), LINE).predict(ends)
     assert means == pytest.approx([1.1])
     # Forty students that have learnt nothing yet, as is to be expected of them.
-    early = Rows(
+    early = large(
         np.random.default_rng(0).random((40, 4)),
         np.full(40, 0.2),
         np.arange(40),
         np.full(40, -1),
         np.zeros(40, dtype=bool),
     )
-    means, deviations = Posterior(kernel, early, Values(LINE.at(early.moments), np.zeros(40)), LINE).predict(
-        ends
-    )
+    means, deviations = Posterior(kernel, early, Values(LINE.at(early), np.zeros(40)), LINE).predict(ends)
     assert means == pytest.approx([1.1])
     assert deviations[0] > 0.1
+
+
+def test_small_files_are_expected_to_end_further_from_the_teacher():
+    """Ends by halvings of the teacher's file: the first four cost nothing, each one after that a tenth."""
+    halvings = np.array([-1.0, 0.0, 3.0, 5.0, 8.0, 13.0, 15.0])
+    none = np.full(7, -1)
+    rows = Rows(np.zeros((7, 4)), WHOLE - halvings, np.ones(7), np.arange(7), none, np.zeros(7, dtype=bool))
+    shares = (LINE.at(rows) - LINE.start) / (LINE.end - LINE.start)
+    assert shares == pytest.approx([0.95, 0.95, 0.95, 0.8, 0.5, 0.0, 0.0])
+    unsized = replace(LINE, whole=math.nan).at(rows)
+    assert unsized == pytest.approx(np.full(7, LINE.start + 0.8 * (LINE.end - LINE.start)))
+    begun = replace(rows, moments=np.zeros(7))
+    assert LINE.at(begun) == pytest.approx(np.full(7, LINE.start))
 
 
 def test_students_that_were_far_apart_end_near_each_other():
     """Courses whose distances from the line halve from the first report to the end, and what is told then."""
     random = np.random.default_rng(4)
     trials, moments = np.repeat(np.arange(30), 4), np.tile([0.25, 0.5, 0.75, 1.0], 30)
-    rows = Rows(
+    rows = large(
         np.repeat(random.random((30, 4)), 4, axis=0),
         moments,
         trials,
@@ -150,7 +173,7 @@ def test_students_that_were_far_apart_end_near_each_other():
         np.zeros(120, dtype=bool),
     )
     apart = np.repeat(0.4 * random.standard_normal(30), 4) * 2 ** (-(moments - 0.25) / 0.75)
-    values = Values(LINE.at(moments) + apart, np.zeros(120))
+    values = Values(LINE.at(rows) + apart, np.zeros(120))
     found = fitted(Kernel.prior(GROUPS), rows, values, LINE)
     assert found.theta[-1] == pytest.approx(math.log(2) / 0.75, abs=0.3)
     begun, ended = (
@@ -160,7 +183,7 @@ def test_students_that_were_far_apart_end_near_each_other():
 
 
 def test_who_is_related_to_whom():
-    rows = Rows(
+    rows = large(
         np.zeros((4, 4)), np.ones(4), np.array([0, 0, 1, 2]), np.array([5, 5, 5, -1]), np.zeros(4, bool)
     )
     assert related(rows, rows).tolist() == [
@@ -174,7 +197,7 @@ def test_who_is_related_to_whom():
 def test_a_fit_makes_the_values_likelier_and_finds_what_matters():
     random = np.random.default_rng(0)
     points = random.random((60, 4))
-    rows = Rows(points, np.ones(60), np.arange(60), np.full(60, -1), np.zeros(60, dtype=bool))
+    rows = large(points, np.ones(60), np.arange(60), np.full(60, -1), np.zeros(60, dtype=bool))
     values = Values(0.8 + 0.3 * np.sin(5 * points[:, 0]), np.zeros(60))
     prior = Kernel.prior(GROUPS)
     found = fitted(prior, rows, values, LINE)
