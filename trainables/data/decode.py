@@ -36,7 +36,7 @@ from trainables.data.errors import ItemError
 from trainables.data.items import Layout, Leaf, length_of, read_item, read_items
 from trainables.data.kept import touched
 from trainables.data.order import drawing_from, item_key
-from trainables.data.pool import checked, died, pool_of
+from trainables.data.pool import DEATHS, checked, died, pool_of
 from trainables.data.sinks import Sink, put
 from trainables.data.telling import Tell, Teller
 
@@ -284,7 +284,7 @@ def _chunks(dataset: Any, found: Examined, chosen: Sequence[int]) -> Iterator[li
     try:
         for values in pool_of(reader, chunks, processors):
             yield [values.numpy() for values in checked(values)]
-    except RuntimeError as error:
+    except DEATHS as error:
         raise died(found.split, error) from error
 
 

@@ -51,9 +51,14 @@ def checked(values: Any) -> Any:
     return values
 
 
-def died(split: str, error: RuntimeError) -> DataError:
-    """What is said when a process of the pool has ended, which DataLoader tells by a RuntimeError."""
-    reason = " ".join(str(error).split())
+DEATHS = (RuntimeError, OSError, EOFError)
+"""What a loader raises when a process of its pool has ended: its own RuntimeError, or what a pipe or socket
+says that was being read."""
+
+
+def died(split: str, error: Exception) -> DataError:
+    """What is said when a process of the pool has ended, which one of :data:`DEATHS` tells."""
+    reason = " ".join(str(error).split()) or type(error).__name__
     return DataError(
         f'a process that reads data("{split}") has died ({reason}); if memory or /dev/shm ran out, make '
         "batches or items smaller"

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from trainables.data.errors import ItemError
 from trainables.data.items import Layout, length_of, read_item, read_items
 from trainables.data.order import drawing_from, item_key, permutation, step_sizes
-from trainables.data.pool import checked, died, pool_of
+from trainables.data.pool import DEATHS, checked, died, pool_of
 
 
 def epoch_order(count: int, batch_size: int, key: int) -> list[Tensor]:
@@ -119,7 +119,7 @@ class Stream:
         self._busy = True
         try:
             yield from map(checked, self._loader)
-        except RuntimeError as error:  # what DataLoader raises when a worker is killed
+        except DEATHS as error:
             self._loader = None
             raise died(self._split, error) from error
         finally:

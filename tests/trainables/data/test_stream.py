@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from tests.trainables.data.datasets import Given, Random
 from trainables.calling import tensors_of
+from trainables.data.decode import _chunks
 from trainables.data.errors import DataError, ItemError
 from trainables.data.stream import Stream, epoch_order, in_order
 
@@ -103,6 +105,32 @@ def test_a_worker_that_dies_is_one_sentence():
     stream = Stream(Deadly(*[(1.0, 0)] * 20), "train", workers=1)
     with pytest.raises(DataError, match=r'a process that reads data\("train"\) has died .* make batches'):
         list(stream.batches(in_order(20, 4), (0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("worker (pid 7) is killed"), r"worker \(pid 7\) is killed"),
+        (ConnectionResetError(104, "Connection reset by peer"), r"\[Errno 104\] Connection reset by peer"),
+        (EOFError(), "EOFError"),
+    ],
+)
+def test_whatever_a_dead_worker_leads_to_is_one_sentence(monkeypatch, error, told):
+    """It depends on what was being read from it when it died."""
+
+    def broken(*given):
+        yield torch.zeros(1)[None]
+        raise error
+
+    for module in ("stream", "decode"):
+        monkeypatch.setattr(f"trainables.data.{module}.pool_of", broken)
+    stream = Stream(Given(*[(1.0, 0)] * 20), "train", workers=1)
+    with pytest.raises(DataError, match=rf"has died \({told}\); if memory"):
+        list(stream._in_workers([([0], (0, 0))] * 2))
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    found = SimpleNamespace(seconds=1e6, count=20, split="train", layout=SimpleNamespace(nbytes=2**20))
+    with pytest.raises(DataError, match=rf"has died \({told}\); if memory"):
+        list(_chunks(Given(*[(1.0, 0)] * 20), found, range(20)))
 
 
 def test_an_epoch_has_no_step_of_one_sample():
