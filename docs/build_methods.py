@@ -40,7 +40,7 @@ A sweep draws the method and what the tables call *searched*; `rayduce methods` 
 `--methods`, `--fix` and `--range` of `rayduce sweep` choose from it. What is *accepted* but not searched by
 itself is searched where a range is given, and can be fixed. The first trials of a sweep of all
 methods are the first method of each idea below at its defaults; of `--methods`, each of them. Freeze-thaw
-search begins with some of those that quantize, in smaller sizes. The
+search begins with some of those that quantize, in sizes from the study's to the smallest. The
 `learning_rate` of slices of a trained network is that of the whole network, and divided by the slice's width.
 
 Soft targets use the true KL divergence, averaged over images, or over target tokens (`batchmean`). The
