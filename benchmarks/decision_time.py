@@ -65,7 +65,7 @@ def told(trials: int, seed: int = 0) -> tuple[FreezeThaw, Candidates]:
     )
     known = {"packed_bytes": 1.3e6, "validation_accuracy": 0.99}
     policy = FreezeThaw(
-        candidates, Measure(Yardstick(quality_of("accuracy"), known)), seed, 11, Settings(stops=True)
+        candidates, Measure(Yardstick(quality_of("accuracy"), known)), seed, 4, Settings(stops=True)
     )
     chance, seen = random.Random(seed), set[str]()
     for number in range(trials):

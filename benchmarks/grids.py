@@ -330,11 +330,8 @@ PHRASES = Grid(
     fixed={
         "start": "fresh",
         "prune": False,
-        "sparsity": 0.6,
-        "temperature": 1.0,
         "distillation_weight": 0.7,
         "log2_bucket_size": 8,
-        "points_learning_rate": 1e-5,
     },
     methods={
         "full_precision": _PHRASES,

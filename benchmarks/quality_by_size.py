@@ -4,8 +4,9 @@
 
 Shares of the way from guessing to the teacher, on the scale on which freeze-thaw search expects qualities
 (the arcsine of the root), by halvings of the teacher's packed file: their mean and deviation in each seventh
-of a table, and the straight line through all. What the search expects of a recipe before trials tell is the
-mean of the first four lines (``search/sampling/freezing/process.py``).
+of a table, and the straight line through all; what is never trained is left out. What the search expects of
+a recipe before trials tell is the mean of the lines of digits, own network, spoken digits and CIFAR-10 slices
+(``search/sampling/freezing/process.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PARTS = 7
 
 
 def shares_and_halvings(table: Table, guessing: float) -> tuple[Array, Array]:
-    """Of each recipe how far its student gets, and how many halvings smaller it is, shape (n,) each.
+    """How far the students of recipes that train get, and their halvings, shape (n,) each.
 
     Args:
         table: of what recipes do.
@@ -33,7 +34,8 @@ def shares_and_halvings(table: Table, guessing: float) -> tuple[Array, Array]:
     """
     start, end = scale(np.array([guessing, table.teacher_quality]))
     shares = (scale(table.validation[:, -1]) - start) / (end - start)
-    return shares, np.log2(table.teacher_bytes / table.packed_bytes[:, -1])
+    trained = table.epochs > 0
+    return shares[trained], np.log2(table.teacher_bytes / table.packed_bytes[trained, -1])
 
 
 def line(shares: Array, halvings: Array) -> tuple[float, float, float]:

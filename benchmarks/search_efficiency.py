@@ -15,7 +15,8 @@ in place of the quality itself.
     python -m benchmarks.search_efficiency --table own-network --runs own-runs/
 
 A finished run is kept in ``--runs``, a folder for each table; the same command goes on where it was stopped.
-The test split is not read. What was chosen was chosen on digits-grid: on no other table is anything.
+The test split is not read. Rules that end trials were chosen on digits-grid, what freeze-thaw
+search does on all tables but phrases.
 """
 
 from __future__ import annotations

@@ -272,7 +272,7 @@ def losses_of(table: Table, row: int, epoch: int) -> tuple[float, float]:
 class WeightedASHA(Never):
     """Ray's own asynchronous successive halving on a weighted sum of both objectives.
 
-    Half of the sum is the accuracy, half how many halvings the file is below the teacher's, as a share of the
+    Half of the sum is the quality, half how many halvings the file is below the teacher's, as a share of the
     halvings of the smallest student of the table. Ray's rule decides; only its trials are not Ray's.
     """
 

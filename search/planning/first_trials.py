@@ -1,4 +1,4 @@
-"""The first trials of a search that learns from few: some small students, and the model chooses the rest."""
+"""The first trials of a search that learns from few: a few sizes, and the model chooses the rest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ WHOLE = 2
 SHARES = (1.0, 0.0, 0.5, 0.75)
 """Of the way from the study's size to the smallest, in turn: depths and widths both come in several values
 early, since a model that has seen one depth alone is sure of nothing about the others and leaves them for
-long. The study's own size is among them: small ones alone say little of what is near the teacher."""
+long. The study's own size is among them: small ones alone say little of what is near the teacher. Of several
+architectures each has one of these sizes."""
 
 SLICES = (0.25, 0.5)
 """The same of slices of a trained network: narrow ones take as long, and on hard tasks few are near it."""

@@ -49,7 +49,7 @@ SHARE_OF_RAY = 0.3
 
 BEGUN = 3
 """Trials to a training where these are counted, at most about: 2.4 in searches of the recorded digits
-that ended trials early."""
+that ended trials early. Where nothing is ended there are fewer."""
 
 FRONT = 10
 """Students that are measured again at the end, about."""

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -10,8 +11,8 @@ import pytest
 from optuna.trial import FixedTrial
 
 from benchmarks.efficiency_figure import draw_figure
-from benchmarks.grids import DIGITS, EPOCHS, GRIDS, OWN_NETWORK, RECORDED, SPOKEN_DIGITS
-from benchmarks.record_table import read_courses
+from benchmarks.grids import DIGITS, EPOCHS, GRIDS, OWN_NETWORK, PHRASES, RECORDED, SPOKEN_DIGITS
+from benchmarks.record_table import Recorder, read_courses
 from benchmarks.recorded_table import Facts, Table, load_table, pack_table
 from benchmarks.search_efficiency import POINTS, Simulation, reached
 from benchmarks.searches import (
@@ -113,6 +114,34 @@ def test_spoken_words_are_heard_by_networks_of_the_size_of_the_point():
     for point, recipe in zip(found, recipes, strict=True):
         assert recipe.method == point["method"] and recipe.task.split == "recordings"
         assert recipe.model.width == point["time_cnn.width"] and recipe.model.depth == point["time_cnn.depth"]
+
+
+def test_phrases_are_translated_by_as_many_students_as_the_grid_has_points():
+    study, context = PHRASES.study_and_context()
+    found = PHRASES.points()
+    recipes = [PHRASES.recipe_of(point, study, context) for point in found]
+    assert len({recipe.recipe_id for recipe in recipes}) == len(found) == 208
+    for point, recipe in zip(found, recipes, strict=True):
+        assert (recipe.model.depth, recipe.model.width) == (point["depth"], point["width"])
+
+
+def test_a_recorder_tells_bleu_in_ten_thousandths_and_an_accuracy_in_samples():
+    recorder = object.__new__(Recorder)
+    recorder.opened = SimpleNamespace(samples=lambda split: {"validation": 360, "test": 500}[split])
+    recorder.grid = DIGITS
+    assert recorder.share({"accuracy": 0.25}) == 0.25
+    assert (recorder.parts("validation"), recorder.parts("test")) == (360, 500)
+    recorder.grid = PHRASES
+    assert recorder.share({"bleu": 62.5, "chrf": 1.0}) == 0.625
+    assert recorder.parts("validation") == recorder.parts("test") == 10_000
+
+
+def test_volume_counts_from_guessing(table):
+    """A student as small as a half of the teacher's file, as good as guessing or a little better."""
+    one = replace(table, packed_bytes=np.full_like(table.packed_bytes, table.teacher_bytes / 2))
+    for grid, guessing in ((DIGITS, 0.1), (replace(DIGITS, guessing=0.0), 0.0)):
+        simulation = Simulation(one, grid, trials=5)
+        assert simulation.hypervolume([0]) == pytest.approx(max(table.validation[0, -1] - guessing, 0))
 
 
 def spelled(point):

@@ -34,7 +34,9 @@ def test_few_that_quantize_in_sizes_between_the_smallest_and_the_studys():
     assert all(defaults[point["method"]].quantizes for point in found)
     before = {point["method"]: point for point in reversed(points)}
     smallest = space.opened(context).smaller(before[found[0]["method"]], 1.0)
-    assert found[0] == smallest and SHARES[0] == 1.0
+    assert found[0] == smallest and SHARES[:2] == (1.0, 0.0)
+    own = before[found[1]["method"]]
+    assert (found[1]["width"], found[1]["depth"]) == pytest.approx((own["width"], own["depth"]))
     assert len({point["width"] for point in found}) == len(SHARES)
     assert all(smallest["width"] <= each["width"] <= before[each["method"]]["width"] for each in found)
 

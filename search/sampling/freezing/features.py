@@ -41,7 +41,8 @@ class Features:
         numbers: numeric parameters, in the order of their coordinates.
         choices: categorical ones, likewise.
         groups: for each coordinate which length scale it has, int64, shape (d,).
-        weights: log2 of how many the smallest and the largest network have, which are 0 and 1.
+        weights: log2 of how many the smallest and the largest network have, which are 0 and 1; at least one
+            doubling apart.
     """
 
     numbers: Mapping[str, BaseDistribution]

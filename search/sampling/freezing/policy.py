@@ -379,7 +379,7 @@ class FreezeThaw:
         )
 
     def _line(self) -> Line:
-        """What is expected of students before trials tell: from guessing to near the teacher."""
+        """What is expected of students before trials tell: from guessing to what their sizes promise."""
         guess = self._measure.guess(np.array(self._untrained))
         start, end = scale(np.array([guess, self._measure.known])).tolist()
         whole = measured(self._measure.yardstick.teacher, PACKED)

@@ -27,8 +27,8 @@ FLAT = 0.9
 LARGE, HALVING, MOST = 1.3, 0.1, 0.95
 """Of the way from guessing to the teacher, on the scale of the process: where a line through students
 of all sizes has one as large as the teacher, what each halving of its file takes from that, and the most that
-is expected. Lines through four recorded tables begin at 1.1 to 1.6 and fall by 0.055 to 0.12, on average 1.31
-and 0.097 (``python -m benchmarks.quality_by_size``)."""
+is expected. Lines through four recorded tables begin at 1.1 to 1.6 and fall by 0.04 to 0.12, on average 1.31
+and 0.09 (``python -m benchmarks.quality_by_size``)."""
 
 UNSIZED = 0.8
 """The same where the teacher's size is not known."""
@@ -90,27 +90,30 @@ class Values:
 
 @dataclass(frozen=True)
 class Line:
-    """What is expected of students, before others tell: straight up to :data:`FLAT`, and flat from there.
+    """What is expected of students, before others tell: by the size of the file, straight up to :data:`FLAT`.
 
     A process with one mean for all moments takes early reports, of which there are most, for what students
     end at: then all that has learnt nothing yet is ended for the first one that has learnt a little. One with
-    one mean for all sizes expects as much of each recipe that is like none before, and tries the smallest.
+    one mean for all sizes expects as much of each recipe that is like none before, and tries the smallest; so
+    would one that ended at guessing, where the teacher is large.
 
     Attributes:
         start: quality before training, on the scale of the process.
-        end: of the teacher, likewise.
+        teacher: quality of the teacher, likewise.
         whole: log2 of the bytes of the teacher's packed file; NaN if it is not known.
     """
 
     start: float
-    end: float
+    teacher: float
     whole: float
 
     def at(self, rows: Rows) -> Array:
         """At each of some rows."""
         halvings = self.whole - rows.sizes
-        share = np.where(np.isnan(halvings), UNSIZED, np.clip(LARGE - HALVING * halvings, 0.0, MOST))
-        return np.asarray(self.start + (self.end - self.start) * share * np.minimum(rows.moments / FLAT, 1.0))
+        share = np.where(np.isnan(halvings), UNSIZED, np.minimum(LARGE - HALVING * halvings, MOST))
+        return np.asarray(
+            self.start + (self.teacher - self.start) * share * np.minimum(rows.moments / FLAT, 1.0)
+        )
 
 
 @dataclass(frozen=True)

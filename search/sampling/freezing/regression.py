@@ -85,5 +85,5 @@ class Smooth:
 
 
 def inputs_of(point: Array, outline: Outline) -> Array:
-    """What costs are told by: the coordinates of a recipe, and its number of weights."""
+    """What costs are told by: the coordinates of a recipe, and its number of weights in doublings."""
     return np.append(point, outline.log2_weights / 4)

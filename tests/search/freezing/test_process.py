@@ -58,7 +58,7 @@ def some_values(count, seed=1):
 
 def expected(rows):
     """The line as numbers: from 0.3 to what the size allows, where it is from nine tenths on."""
-    shares = [min(max(1.3 - 0.1 * (20 - size), 0), 0.95) / 0.95 for size in rows.sizes]
+    shares = [min(1.3 - 0.1 * (20 - size), 0.95) / 0.95 for size in rows.sizes]
     return np.array(
         [0.3 + 0.8 * share * min(m / 0.9, 1.0) for share, m in zip(shares, rows.moments, strict=True)]
     )
@@ -149,14 +149,14 @@ def test_what_nothing_is_known_of_is_on_the_line_and_early_reports_are_not_the_e
 
 
 def test_small_files_are_expected_to_end_further_from_the_teacher():
-    """Ends by halvings of the teacher's file: the first four cost nothing, each one after that a tenth."""
+    """Ends by halvings of the teacher's file: the first three cost nothing, each one after that a tenth."""
     halvings = np.array([-1.0, 0.0, 3.0, 5.0, 8.0, 13.0, 15.0])
     none = np.full(7, -1)
     rows = Rows(np.zeros((7, 4)), WHOLE - halvings, np.ones(7), np.arange(7), none, np.zeros(7, dtype=bool))
-    shares = (LINE.at(rows) - LINE.start) / (LINE.end - LINE.start)
-    assert shares == pytest.approx([0.95, 0.95, 0.95, 0.8, 0.5, 0.0, 0.0])
+    shares = (LINE.at(rows) - LINE.start) / (LINE.teacher - LINE.start)
+    assert shares == pytest.approx([0.95, 0.95, 0.95, 0.8, 0.5, 0.0, -0.2])
     unsized = replace(LINE, whole=math.nan).at(rows)
-    assert unsized == pytest.approx(np.full(7, LINE.start + 0.8 * (LINE.end - LINE.start)))
+    assert unsized == pytest.approx(np.full(7, LINE.start + 0.8 * (LINE.teacher - LINE.start)))
     begun = replace(rows, moments=np.zeros(7))
     assert LINE.at(begun) == pytest.approx(np.full(7, LINE.start))
 
