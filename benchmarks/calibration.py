@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--until", type=float, default=0.25, help="share of the compute to go to")
     options = parser.parse_args()
     grid = GRIDS[options.table]
-    simulation = Simulation(load_table(grid.path), grid, 100, None, options.workers, options.until)
+    simulation = Simulation.of_grid(load_table(grid.path), grid, 100, None, options.workers, options.until)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     moments = [moment for seed in seeds for moment in watch(simulation, seed)]
     head = "away ± spread    gain   came   per s"

@@ -14,31 +14,23 @@ from search.planning.compute import with_compute
 from spaces import Context
 from studies.study import Study
 from trainables.metrics import Quality, quality_of
-from trainables.recipe import Recipe
+from trainables.recipe import Recipe, recipe_from_dict
 from trainables.tasks.base import Task
 
 Axes = Mapping[str, tuple[Any, ...]]
 
 Point = Mapping[str, Any]
-"""A recipe as the space's own parameters, those that the grid fixes left out."""
+"""A recipe; of a grid as the space's own parameters, those that the grid fixes left out."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Some values of some parameters of a study's space, in all combinations.
+@dataclass(frozen=True, kw_only=True)
+class StudySpace:
+    """A study's space as benchmarks search it.
 
     Attributes:
-        name: of its table.
+        name: of what is recorded of it.
         study: the study, given a folder for what the user would have made before, such as a trained network.
             Without one (None) its shapes are right and its weights are not, which is all that a replay needs.
-        axes: values by the names that the parameters have in the space, numbers in ascending order.
-        fixed: parameters of the space where a point does not tell them: what the first trials have.
-        methods: which axes each method has, in the order in which they are asked for. A ``sparsity`` that
-            comes after ``prune`` is of those that are pruned.
-        first: what every search begins with, by a rule: methods that quantize in turn, to about 4 bits, of
-            the narrow half of widths and of the two least depths in turn; unpruned, with the study's own
-            learning rate.
-        half: the part of ``axes`` on which rules may be chosen; None (default) where none may be.
         quality: by which students are judged; default accuracy.
         guessing: what who knows nothing has of it, as a share of its range; default 0.1, for ten classes.
         task: of data that the recorder has to be given, which its digest names; None (default) is the study's
@@ -47,19 +39,9 @@ class Grid:
 
     name: str
     study: Callable[[Path | None], Study]
-    axes: Axes
-    fixed: Mapping[str, Any]
-    methods: Mapping[str, tuple[str, ...]]
-    first: tuple[Point, ...]
-    half: Axes | None = None
     quality: Quality = field(default_factory=lambda: quality_of("accuracy"))
     guessing: float = 0.1
     task: Task | None = None
-
-    @property
-    def path(self) -> Path:
-        """Where its table lies."""
-        return Path(__file__).parent / "data" / f"{self.name}.npz"
 
     def study_and_context(self, folder: Path | None = None) -> tuple[Study, Context]:
         """The study, and what its trials have in common in a sweep that is asked for nothing special."""
@@ -67,6 +49,37 @@ class Grid:
         task = self.task or study.make_task(None, {})
         context = study.context(task, study.teacher_recipe(task).recipe_id, 0)
         return study, with_compute(context, study, None, print)
+
+    def recipe_of(self, point: Point, study: Study, context: Context) -> Recipe:
+        """The recipe that ``point`` stands for: of the whole space it is that recipe, as JSON has it."""
+        return recipe_from_dict(point)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(StudySpace):
+    """Some values of some parameters of a study's space, in all combinations.
+
+    Attributes:
+        axes: values by the names that the parameters have in the space, numbers in ascending order.
+        fixed: parameters of the space where a point does not tell them: what the first trials have.
+        methods: which axes each method has, in the order in which they are asked for. A ``sparsity`` that
+            comes after ``prune`` is of those that are pruned.
+        first: what every search begins with, by a rule: methods that quantize in turn, to about 4 bits, of
+            the narrow half of widths and of the two least depths in turn; unpruned, with the study's own
+            learning rate.
+        half: the part of ``axes`` on which rules may be chosen; None (default) where none may be.
+    """
+
+    axes: Axes
+    fixed: Mapping[str, Any]
+    methods: Mapping[str, tuple[str, ...]]
+    first: tuple[Point, ...]
+    half: Axes | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where its table lies."""
+        return Path(__file__).parent / "data" / f"{self.name}.npz"
 
     def recipe_of(self, point: Point, study: Study, context: Context) -> Recipe:
         """What the space makes of ``point``."""

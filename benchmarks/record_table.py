@@ -29,18 +29,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
+from torch import nn
 
-from benchmarks.grid import Grid, Point
+from benchmarks.grid import Point, StudySpace
 from benchmarks.grids import GRIDS
 from benchmarks.recorded_table import Facts, pack_table
 from search.objectives.front import worth
+from search.teaching.along import cached_route
 from search.teaching.given import packed_as_given
 from search.teaching.kept import cached_teacher, keep_teacher, teacher_epochs
 from trainables.shipping.evaluation import evaluate_file, open_student
-from trainables.teachers.sources import LocalSources
+from trainables.teachers.sources import Checkpoints, LocalSources
 from trainables.training.prefixes import Prefix, prefixes
 from trainables.training.shared_state import shared_state, take_shared_state
 from trainables.training.trainer import Trainer
@@ -74,24 +76,26 @@ class Recorder:
     """Trains and measures.
 
     Args:
-        grid: of the recipes.
+        space: of the recipes.
         folder: keeps the teacher.
-        data: directory of the grid's data; None (default) where it needs none.
+        data: directory of the space's data; None (default) where it needs none.
 
     Raises:
-        DataError: the data is not that of the grid.
+        DataError: the data is not that of the space.
     """
 
-    def __init__(self, grid: Grid, folder: Path, data: Path | None = None) -> None:
-        self.grid = grid
-        self.study, self.context = grid.study_and_context(folder)
+    def __init__(self, space: StudySpace, folder: Path, data: Path | None = None) -> None:
+        self.space = space
+        self.study, self.context = space.study_and_context(folder)
         task = self.context.task
         self.arrays = self.study.read(task, data, folder, print)
         self.cpu = torch.device("cpu")
         self.opened = task.open(self.arrays, self.cpu, 0)
         self.teacher = self._teacher(folder)
         network = open_student(self.teacher)[1]
-        self.sources = LocalSources(lambda recipe_id: network, self.study.given)
+        self.sources = LocalSources(
+            lambda recipe_id: network, self.study.given, lambda recipe_id: self._along(folder)
+        )
         if self.context.teacher_views is not None:  # asked before any clock runs
             self.sources.outputs(self.context.teacher_id, self.context.teacher_views, self.opened)
 
@@ -104,10 +108,24 @@ class Recorder:
         if kept is not None:
             return kept
         print(f"training the teacher, {recipe.epochs} epochs", flush=True)
-        *_, last = teacher_epochs(recipe, self.arrays, "cpu", 1)
+        *_, last = teacher_epochs(recipe, self.arrays, "cpu", 1, folder, route=True)
         assert isinstance(last, bytes)
         keep_teacher(folder, recipe, last)
         return last
+
+    def _along(self, folder: Path) -> Mapping[int, nn.Module]:
+        """The teacher along its training.
+
+        Raises:
+            ValueError: it was trained where these were not kept.
+        """
+        recipe = self.study.teacher_recipe(self.context.task)
+        route = cached_route(folder, recipe, self.teacher)
+        if route is None:
+            raise ValueError(
+                f"{folder} has no checkpoints along the training of its teacher: use a new folder"
+            )
+        return Checkpoints(route, lambda epoch: open_student(route[epoch].tobytes())[1])
 
     def facts(self) -> Facts:
         """What the table tells beside courses."""
@@ -119,29 +137,29 @@ class Recorder:
         )
 
     def share(self, told: Mapping[str, float]) -> float:
-        """The grid's quality as a share of its range, among all that an evaluation told."""
-        return float(worth(told[self.grid.quality.name], self.grid.quality, math.nan))
+        """The space's quality as a share of its range, among all that an evaluation told."""
+        return float(worth(told[self.space.quality.name], self.space.quality, math.nan))
 
     def parts(self, split: str) -> int:
         """Whole parts in which the table tells a share: samples where it is one of them."""
-        return self.opened.samples(split) if self.grid.quality.name == "accuracy" else PARTS
+        return self.opened.samples(split) if self.space.quality.name == "accuracy" else PARTS
 
-    def groups(self) -> list[list[Point]]:
-        """The grid, recipes with the same first phases together."""
+    def groups(self, points: Sequence[Point]) -> list[list[Point]]:
+        """All points, recipes with the same first phases together."""
         found: dict[str, list[Point]] = {}
-        for number, point in enumerate(self.grid.points()):
+        for number, point in enumerate(points):
             prefix = self._prefix(point)
             found.setdefault(str(number) if prefix is None else prefix.key, []).append(point)
         return list(found.values())
 
     def _prefix(self, point: Point) -> Prefix | None:
         """The longest first phases of a recipe that others may share; None if there are none."""
-        *_, last = [None, *prefixes(self.grid.recipe_of(point, self.study, self.context))]
+        *_, last = [None, *prefixes(self.space.recipe_of(point, self.study, self.context))]
         return last
 
     def trainer(self, point: Point) -> Trainer:
         """A trial of its own, untrained."""
-        recipe = self.grid.recipe_of(point, self.study, self.context)
+        recipe = self.space.recipe_of(point, self.study, self.context)
         task = recipe.task.open(self.arrays, self.cpu, recipe.seed)
         return Trainer(recipe, task, self.sources, self.cpu)
 
@@ -216,23 +234,28 @@ def follow(trainer: Trainer, shared: Trainer, prefix: Prefix) -> float:
     return time.thread_time() - started
 
 
-def record(recorder: Recorder, path: Path) -> None:
+def record(recorder: Recorder, points: Sequence[Point], path: Path) -> None:
     """Append what is missing in ``path``, one line for each group."""
     done = {spelled(course["point"]) for course in read_courses(path)}
-    groups = [group for group in recorder.groups() if not {spelled(point) for point in group} <= done]
+    groups = [group for group in recorder.groups(points) if not {spelled(point) for point in group} <= done]
     started = time.perf_counter()
     with path.open("a") as file:
         for number, group in enumerate(groups):
             courses = recorder.group(group)
-            file.write(json.dumps([vars(course) for course in courses]) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            append(courses, file)
             spent = sum(sum(course.seconds) for course in courses)
             print(
                 f"{number + 1}/{len(groups)} {len(courses)} recipes such as {group[0]}, {spent:.1f} s of "
                 f"trials; {time.perf_counter() - started:.0f} s passed, {time.process_time():.0f} s computed",
                 flush=True,
             )
+
+
+def append(courses: Sequence[Course], file: TextIO) -> None:
+    """One line, which is there to stay."""
+    file.write(json.dumps([vars(course) for course in courses]) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def spelled(point: Point) -> str:
@@ -290,7 +313,7 @@ def main() -> None:
     elif arguments.check is not None:
         check(recorder, path, arguments.check)
     else:
-        record(recorder, path)
+        record(recorder, grid.points(), path)
 
 
 if __name__ == "__main__":

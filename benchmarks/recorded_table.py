@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,12 @@ class Facts:
             raise ValueError(f"teacher_quality must be in [0, 1], got {self.teacher_quality}")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Table:
     """What each of n recipes did, before training and after each of its epochs.
 
     Recipes may have different numbers of epochs; the longest has ``m``. After its last one a recipe stays as
-    it is and takes no time, so that the last column is what ships.
+    it is and takes no time, so that the last column is what ships. More recipes may be added.
 
     Attributes:
         points: the recipes, n.
@@ -67,6 +67,45 @@ class Table:
     teacher_bytes: int
     teacher_quality: float
 
+    @classmethod
+    def empty(cls, longest: int, facts: Facts) -> Self:
+        """One to which recipes of at most ``longest`` epochs may be added."""
+        none = np.empty((0, longest + 1))
+        counts = none.astype(np.int64)
+        of_each = (counts[:, 0], counts, none, none, none[:, 0])
+        return cls((), *of_each, facts.teacher_bytes, facts.teacher_quality)
+
+    def add(self, course: Mapping[str, Any], facts: Facts) -> int:
+        """One more recipe, by what was recorded of it; where it stands.
+
+        Raises:
+            ValueError: it is not whole, or longer than the table is wide.
+        """
+        last, width = _last_epoch(course), self.seconds.shape[1]
+        if last >= width:
+            raise ValueError(f"{course['point']} has {last} epochs, the table {width - 1}")
+        more = (0, width - 1 - last)
+        self.points += (course["point"],)
+        self.epochs = np.r_[self.epochs, last]
+        self.packed_bytes = np.vstack([self.packed_bytes, np.pad(course["bytes"], more, "edge")])
+        quality = np.pad(course["quality"], more, "edge") / facts.validation_parts
+        self.validation = np.vstack([self.validation, quality])
+        self.seconds = np.vstack([self.seconds, np.pad(course["seconds"], more)])
+        self.test = np.r_[self.test, course["test"] / facts.test_parts]
+        return len(self.points) - 1
+
+
+def _last_epoch(course: Mapping[str, Any]) -> int:
+    """How many epochs a recorded course has.
+
+    Raises:
+        ValueError: it is not whole.
+    """
+    lengths = {name: len(course[name]) for name in ("bytes", "quality", "seconds")}
+    if len(set(lengths.values())) > 1 or not lengths["bytes"] or course["test"] < 0:
+        raise ValueError(f"the recording of {course['point']} is not whole: {lengths}, test {course['test']}")
+    return lengths["bytes"] - 1
+
 
 def pack_table(
     path: Path, courses: Sequence[Mapping[str, Any]], points: Sequence[Point], facts: Facts
@@ -82,9 +121,7 @@ def pack_table(
         course = found.get(json.dumps(point, sort_keys=True))
         if course is None:
             raise ValueError(f"the recording holds nothing of {point}")
-        lengths = {name: len(course[name]) for name in ("bytes", "quality", "seconds")}
-        if len(set(lengths.values())) > 1 or not lengths["bytes"] or course["test"] < 0:
-            raise ValueError(f"the recording of {point} is not whole: {lengths}, test {course['test']}")
+        _last_epoch(course)
         rows.append(course)
     longest = max(len(course["bytes"]) for course in rows)
 

@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import optuna
@@ -45,9 +45,11 @@ from benchmarks.searches import (
     Modelled,
     Ours,
     Recipes,
+    Recorded,
     ReplayedSearch,
     SyneTuneASHA,
     WeightedASHA,
+    prefix_of,
 )
 from benchmarks.simulated_cluster import START_SECONDS, Ended, Judge, simulate
 from search.objectives.front import size_loss_hypervolume, size_quality_hypervolume
@@ -114,30 +116,48 @@ class Simulation:
 
     Args:
         table: what recipes do.
-        grid: that they are of.
+        recipes: what may be suggested.
+        points: parameters of the first trials.
         trials: of random search; what these cost on average is what every search may spend.
-        axes: values that may be drawn; None (default) are all of the grid.
+        guessing: quality of who knows nothing, as a share of its range.
         workers: how many trials run at a time.
         until: share of the compute after which a search is left; its curve stays where it is.
+        draws: how many recipes at random tell what one costs.
     """
 
     def __init__(
         self,
+        table: Table,
+        recipes: Recipes,
+        points: Sequence[Mapping[str, Any]],
+        trials: int,
+        *,
+        guessing: float = 0.1,
+        workers: int = WORKERS,
+        until: float = 1.0,
+        draws: int = 2000,
+    ) -> None:
+        self.table, self.workers, self.until, self.guessing = table, workers, until, guessing
+        self.points, self.recipes = points, recipes
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        drawn = [self.recipes.row(canonical_json(self.recipes.draw(study.ask()))) for _ in range(draws)]
+        spent = [table.seconds[row].sum() + START_SECONDS for row in drawn]
+        self.compute = float(np.mean(spent)) * trials
+
+    @classmethod
+    def of_grid(
+        cls,
         table: Table,
         grid: Grid,
         trials: int,
         axes: Axes | None = None,
         workers: int = WORKERS,
         until: float = 1.0,
-    ) -> None:
-        self.table, self.workers, self.until, self.guessing = table, workers, until, grid.guessing
-        self.points = grid.first_points(grid.axes if axes is None else axes)
-        self.recipes = Recipes(table, grid, axes)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-        drawn = [self.recipes.row(canonical_json(self.recipes.draw(study.ask()))) for _ in range(2000)]
-        spent = [table.seconds[row].sum() + START_SECONDS for row in drawn]
-        self.compute = float(np.mean(spent)) * trials
+    ) -> Self:
+        """Of a recorded table of ``grid``; of all its ``axes`` by default."""
+        recipes, points = Recorded(table, grid, axes), grid.first_points(axes or grid.axes)
+        return cls(table, recipes, points, trials, guessing=grid.guessing, workers=workers, until=until)
 
     def run(self, sampler: str, judge: Judge, seed: int, shares: bool = False) -> Run:
         """One search; ``shares`` says whether trials begin behind first phases that others trained."""
@@ -148,7 +168,7 @@ class Simulation:
             judge,
             workers=self.workers,
             compute=self.until * self.compute,
-            prefixes=self.recipes.prefixes() if shares else None,
+            prefix_of=prefix_of(self.recipes) if shares else None,
         )
         return Run(
             curve=tuple(self.hypervolumes(ended, self.hypervolume)),
@@ -341,7 +361,7 @@ def main() -> None:
     grid = GRIDS[arguments.table]
     if arguments.tune and grid.half is None:
         parser.error(f"nothing is chosen on {grid.name}, which shows what was chosen elsewhere")
-    simulation = Simulation(
+    simulation = Simulation.of_grid(
         load_table(grid.path),
         grid,
         arguments.trials,

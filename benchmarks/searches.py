@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from types import SimpleNamespace
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import optuna
+from optuna.distributions import BaseDistribution
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
@@ -36,23 +38,53 @@ from trainables.training.prefixes import shared_prefix
 DIRECTIONS: tuple[Literal["maximize"], Literal["minimize"]] = ("maximize", "minimize")
 
 
-class Recipes:
-    """The points of a table as the recipes that a searcher suggests.
+class Recipes(Protocol):
+    """What a searcher may suggest, and where a table has it.
+
+    Attributes:
+        parameters: all that may be drawn.
+        longest: the most epochs that a recipe of the study has.
+        count: how many recipes may be suggested.
+    """
+
+    parameters: Mapping[str, BaseDistribution]
+    longest: int
+    count: int
+
+    def draw(self, trial: optuna.trial.BaseTrial) -> Recipe:
+        """A space."""
+        ...
+
+    def recipe(self, row: int) -> Recipe:
+        """The recipe of a row of the table."""
+        ...
+
+    def row(self, recipe: str) -> int:
+        """Where the table has a recipe, given as canonical JSON."""
+        ...
+
+
+def prefix_of(recipes: Recipes) -> Callable[[int], tuple[str, int] | None]:
+    """Of a row what its recipe's first phases are called, and how long they last; None if it shares none."""
+    return cache(lambda row: shared_prefix(recipes.recipe(row)))
+
+
+class Recorded:
+    """The points of a table, which are all that is suggested.
 
     Args:
         table: what they did.
         grid: that they are of.
         axes: values that may be drawn; None (default) are all of the grid.
 
-    Attributes:
-        parameters: all that may be drawn.
-        longest: the most epochs that a recipe of the study has.
+    Attributes: see :class:`Recipes`.
     """
 
     def __init__(self, table: Table, grid: Grid, axes: Axes | None = None) -> None:
         study, context = grid.study_and_context()
+        self.count = len(table.points)
         self._grid, self._axes = grid, grid.axes if axes is None else axes
-        self.parameters = grid.parameters(self._axes)
+        self.parameters: Mapping[str, BaseDistribution] = grid.parameters(self._axes)
         self.longest = context.epochs
         self._recipes: dict[tuple[tuple[str, Any], ...], Recipe] = {}
         self._rows: dict[str, int] = {}
@@ -70,10 +102,6 @@ class Recipes:
     def recipe(self, row: int) -> Recipe:
         """The recipe of a row of the table."""
         return self._by_row[row]
-
-    def prefixes(self) -> list[tuple[str, int] | None]:
-        """What each recipe's first phases are called, and how long they last."""
-        return [shared_prefix(recipe) for recipe in self._by_row]
 
     def row(self, recipe: str) -> int:
         """Where the table has a recipe, given as canonical JSON."""
@@ -113,7 +141,7 @@ class ReplayedSearch:
             study,
             recipes.draw,
             Told(lambda result: result["values"]),
-            trials=len(table.points),
+            trials=recipes.count,
             parameters=recipes.parameters,
             sampler=sampler,
             seed=seed,

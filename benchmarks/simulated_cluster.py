@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -92,7 +92,7 @@ def simulate(
     *,
     workers: int,
     compute: float,
-    prefixes: Sequence[tuple[str, int] | None] | None = None,
+    prefix_of: Callable[[int], tuple[str, int] | None] | None = None,
 ) -> list[Ended]:
     """Search until the workers have been given ``compute`` seconds in all.
 
@@ -106,8 +106,8 @@ def simulate(
         judge: ends trials early.
         workers: how many trials run at a time.
         compute: seconds of all workers together.
-        prefixes: of each recipe what its first phases are called and how long they last: where another trial
-            trained them, it begins behind them. None (default) keeps no first phases.
+        prefix_of: of a row what its first phases are called and how long they last, None if there are none:
+            where another trial trained them, it begins behind them. None (default) keeps no first phases.
     """
     kept: dict[str, int] = {}
     ended: list[Ended] = []
@@ -125,7 +125,7 @@ def simulate(
         asked = search.ask()
         if asked is not None:
             count += 1
-            prefix = None if prefixes is None else prefixes[asked.row]
+            prefix = None if prefix_of is None else prefix_of(asked.row)
             if prefix is not None:
                 asked = replace(asked, epoch=max(asked.epoch, kept.get(prefix[0], 0)))
             # Wherever it begins, it reports where it stands, which takes as long as it does at the beginning.
@@ -138,7 +138,7 @@ def simulate(
         when, _, asked, epoch = heapq.heappop(events)
         if when * workers > compute:
             break
-        prefix, last = None if prefixes is None else prefixes[asked.row], int(table.epochs[asked.row])
+        prefix, last = None if prefix_of is None else prefix_of(asked.row), int(table.epochs[asked.row])
         if prefix is not None and epoch == prefix[1]:
             kept[prefix[0]] = epoch
         if epoch == last:

@@ -10,7 +10,7 @@ from benchmarks.search_efficiency import Simulation
 
 @pytest.fixture(scope="module")
 def moments():
-    return watch(Simulation(load_table(DIGITS.path), DIGITS, 100, until=0.06), 0)
+    return watch(Simulation.of_grid(load_table(DIGITS.path), DIGITS, 100, until=0.06), 0)
 
 
 def test_a_search_is_watched_until_it_is_left(moments):

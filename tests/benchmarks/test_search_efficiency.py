@@ -19,7 +19,7 @@ from benchmarks.searches import (
     Everything,
     Modelled,
     Ours,
-    Recipes,
+    Recorded,
     ReplayedSearch,
     SyneTuneASHA,
     WeightedASHA,
@@ -58,7 +58,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def recipes(table):
-    return Recipes(table, DIGITS)
+    return Recorded(table, DIGITS)
 
 
 @pytest.fixture(scope="module", params=RECORDED)
@@ -66,7 +66,7 @@ def recorded(request):
     """Each table that there is, with its grid and recipes."""
     grid = GRIDS[request.param]
     table = load_table(grid.path)
-    return table, grid, Recipes(table, grid)
+    return table, grid, Recorded(table, grid)
 
 
 def test_each_point_is_another_recipe_of_the_space(recorded):
@@ -128,10 +128,10 @@ def test_phrases_are_translated_by_as_many_students_as_the_grid_has_points():
 def test_a_recorder_tells_bleu_in_ten_thousandths_and_an_accuracy_in_samples():
     recorder = object.__new__(Recorder)
     recorder.opened = SimpleNamespace(samples=lambda split: {"validation": 360, "test": 500}[split])
-    recorder.grid = DIGITS
+    recorder.space = DIGITS
     assert recorder.share({"accuracy": 0.25}) == 0.25
     assert (recorder.parts("validation"), recorder.parts("test")) == (360, 500)
-    recorder.grid = PHRASES
+    recorder.space = PHRASES
     assert recorder.share({"bleu": 62.5, "chrf": 1.0}) == 0.625
     assert recorder.parts("validation") == recorder.parts("test") == 10_000
 
@@ -140,7 +140,7 @@ def test_volume_counts_from_guessing(table):
     """A student as small as a half of the teacher's file, as good as guessing or a little better."""
     one = replace(table, packed_bytes=np.full_like(table.packed_bytes, table.teacher_bytes / 2))
     for grid, guessing in ((DIGITS, 0.1), (replace(DIGITS, guessing=0.0), 0.0)):
-        simulation = Simulation(one, grid, trials=5)
+        simulation = Simulation.of_grid(one, grid, trials=5)
         assert simulation.hypervolume([0]) == pytest.approx(max(table.validation[0, -1] - guessing, 0))
 
 
@@ -151,7 +151,7 @@ def spelled(point):
 def test_what_is_drawn_is_a_point_and_its_recipe(table):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     for axes in (DIGITS.axes, DIGITS.half):
-        recipes, known = Recipes(table, DIGITS, axes), DIGITS.parameters(axes)
+        recipes, known = Recorded(table, DIGITS, axes), DIGITS.parameters(axes)
         for _ in range(30):
             trial = study.ask()
             point = DIGITS.draw(trial, axes)
@@ -396,7 +396,7 @@ def test_a_search_of_all_recipes_ends(table):
     }
     few |= {"log2_bucket_size": (6,), "symmetric_bits": (4,)}  # 7 methods, pruned or not
     judge = Everything()
-    search = ReplayedSearch(table, Recipes(table, DIGITS, few), find_sampler("tpe"), judge, 1)
+    search = ReplayedSearch(table, Recorded(table, DIGITS, few), find_sampler("tpe"), judge, 1)
     ended = simulate(table, search, judge, workers=4, compute=1e9)
     assert len({end.row for end in ended}) == len(ended) == 14
 
@@ -421,7 +421,7 @@ def test_syne_tunes_rule_ends_trials_too(table, recipes, ragged):
 
 def test_a_run_counts_and_its_curve_only_rises(table):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    simulation = Simulation(table, DIGITS, 20)
+    simulation = Simulation.of_grid(table, DIGITS, 20)
     run = simulation.run("random", simulation.judge("none", 5), 5)
     assert run.trials == run.finished and len(run.curve) == POINTS
     assert list(run.curve) == sorted(run.curve)

@@ -1,0 +1,138 @@
+"""Searches of a study's whole space on the simulated cluster: students train when a search asks for them.
+
+A grid holds some values of some parameters, and a search cannot leave it; here every recipe of the space may
+be proposed, as in a sweep: all methods, learning rates between any two, and siblings. What is asked for the
+first time is trained to its end, once, and kept with the processor time of all its epochs
+(``benchmarks/record_table.py``); then the clock of ``benchmarks/search_efficiency.py`` decides what a search
+has seen of it, and when. Two searches that ask for the same recipe see the same. All begin with the first
+trials of a sweep, and the test split is not read.
+
+    nice python -m benchmarks.whole_space digits --out runs/ --seeds 8 --only random --only TPE
+    python -m benchmarks.whole_space digits --out runs/ --seeds 8 --by closeness
+
+``OUT/recorded.jsonl`` has what was trained, ``OUT/runs`` the finished searches; the same command goes on
+where it was stopped. A student of the digits takes about two seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.distributions import BaseDistribution
+
+from benchmarks.grid import StudySpace
+from benchmarks.grids import digits, phrases
+from benchmarks.record_table import Recorder, append, read_courses
+from benchmarks.recorded_table import Table
+from benchmarks.search_efficiency import SEARCHES, WORKERS, Simulation, collect, report
+from search.planning.first_trials import first_trials
+from trainables.metrics import quality_of
+from trainables.recipe import Recipe, canonical_json, recipe_from_dict
+
+SPACES: Mapping[str, StudySpace] = {
+    space.name: space
+    for space in (
+        StudySpace(name="digits", study=digits),
+        StudySpace(name="phrases", study=phrases, quality=quality_of("bleu"), guessing=0.0),
+    )
+}
+
+WITHOUT_BOUNDS = tuple(name for name, (_, judge) in SEARCHES.items() if judge not in ("asha", "moasha"))
+"""Searches that need not know the smallest student of all beforehand."""
+
+DRAWS = 100
+"""Students at random of which it is known what one costs."""
+
+
+class WholeSpace:
+    """All that a study may draw; see :class:`benchmarks.searches.Recipes`.
+
+    Args:
+        recorder: trains what is asked for.
+        path: file of what was trained.
+
+    Attributes:
+        table: what was trained so far.
+
+    Raises:
+        ValueError: the file has no such recipes.
+    """
+
+    count = 10**6
+
+    def __init__(self, recorder: Recorder, path: Path) -> None:
+        self._recorder, self._path, self._facts = recorder, path, recorder.facts()
+        study, context = recorder.study, recorder.context
+        self.parameters: Mapping[str, BaseDistribution] = study.space.parameters(context)
+        self.longest = context.epochs
+        self.points = first_trials(study.space, context, study.space.starting_points(context))
+        self.table = Table.empty(self.longest, self._facts)
+        self._rows: dict[str, int] = {}
+        for course in read_courses(path):
+            self._take(course)
+
+    def draw(self, trial: optuna.trial.BaseTrial) -> Recipe:
+        """A recipe of the study's space."""
+        return self._recorder.study.space(trial, self._recorder.context)
+
+    def recipe(self, row: int) -> Recipe:
+        """The recipe of a row of the table."""
+        return recipe_from_dict(self.table.points[row])
+
+    def row(self, recipe: str) -> int:
+        """Where the table has a recipe, given as canonical JSON; it is trained now unless it was."""
+        if recipe not in self._rows:
+            course = self._recorder.alone(json.loads(recipe))
+            with self._path.open("a") as file:
+                append([course], file)
+            self._take(vars(course))
+        return self._rows[recipe]
+
+    def _take(self, course: Mapping[str, Any]) -> None:
+        """What was recorded of a recipe."""
+        recipe = recipe_from_dict(course["point"])
+        self._rows[canonical_json(recipe)] = self.table.add(course, self._facts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("space", choices=tuple(SPACES))
+    parser.add_argument("--out", type=Path, required=True, help="folder of what was trained, and of the runs")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N")
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--until", type=float, default=1.0, help="share of the compute to go to")
+    parser.add_argument("--trials", type=int, default=100, help="of random search: what all may spend")
+    parser.add_argument(
+        "--only", action="append", choices=WITHOUT_BOUNDS, help="run this; a report needs random and TPE"
+    )
+    parser.add_argument("--by", choices=("shares", "closeness"), default="shares", help="what quality counts")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    space = SPACES[options.space]
+    recipes = WholeSpace(Recorder(space, options.out), options.out / "recorded.jsonl")
+    simulation = Simulation(
+        recipes.table,
+        recipes,
+        recipes.points,
+        options.trials,
+        guessing=space.guessing,
+        workers=options.workers,
+        until=options.until,
+        draws=DRAWS,
+    )
+    seeds = dict.fromkeys(options.only or WITHOUT_BOUNDS, options.seeds)
+    runs = collect(simulation, options.out / "runs", seeds, options.first_seed)
+    if {"random", "TPE"} <= runs.keys():
+        print(report(simulation, runs, options.trials, "curve" if options.by == "shares" else "close"))
+
+
+if __name__ == "__main__":
+    main()
