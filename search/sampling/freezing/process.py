@@ -26,12 +26,15 @@ FLAT = 0.9
 
 LARGE, HALVING, MOST = 1.3, 0.1, 0.95
 """Of the way from guessing to the teacher, on the scale of the process: where a line through students
-of all sizes has one as large as the teacher, what each halving of its file takes from that, and the most that
-is expected. Lines through four recorded tables begin at 1.1 to 1.6 and fall by 0.04 to 0.12, on average 1.31
-and 0.09 (``python -m benchmarks.quality_by_size``)."""
+of all sizes has one as large as the teacher, before anything was seen; what each halving of its file takes
+from that, and the most that is expected. Lines through four recorded tables begin at 1.1 to 1.6 and fall by
+0.04 to 0.12, on average 1.31 and 0.09 (``python -m benchmarks.quality_by_size``)."""
 
-UNSIZED = 0.8
-"""The same where the teacher's size is not known."""
+HEIGHTS = 0.15
+"""Deviation of the prior of where the line begins, which what was seen moves."""
+
+USUAL = 5.0
+"""Halvings of the teacher's file that a student's has, where the teacher's size is not known."""
 
 STEPS = 30
 """Of the search for the parameters, at most."""
@@ -101,24 +104,33 @@ class Line:
         start: quality before training, on the scale of the process.
         teacher: quality of the teacher, likewise.
         whole: log2 of the bytes of the teacher's packed file; NaN if it is not known.
+
+    Where it begins is a parameter of the :class:`Kernel`.
     """
 
     start: float
     teacher: float
     whole: float
 
-    def at(self, rows: Rows) -> Array:
-        """At each of some rows."""
+    def at(self, rows: Rows, large: float) -> Array:
+        """At each of some rows, where it begins at ``large``."""
+        return np.asarray(self.start + np.minimum(self._shares(rows, large), MOST) * self._rise(rows))
+
+    def slope(self, rows: Rows, large: float) -> Array:
+        """Derivative of :meth:`at` by ``large``."""
+        return np.asarray((self._shares(rows, large) < MOST) * self._rise(rows))
+
+    def _shares(self, rows: Rows, large: float) -> Array:
         halvings = self.whole - rows.sizes
-        share = np.where(np.isnan(halvings), UNSIZED, np.minimum(LARGE - HALVING * halvings, MOST))
-        return np.asarray(
-            self.start + (self.teacher - self.start) * share * np.minimum(rows.moments / FLAT, 1.0)
-        )
+        return np.asarray(large - HALVING * np.where(np.isnan(halvings), USUAL, halvings))
+
+    def _rise(self, rows: Rows) -> Array:
+        return np.asarray((self.teacher - self.start) * np.minimum(rows.moments / FLAT, 1.0))
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The covariance of qualities, and its parameters.
+    """The covariance of qualities, and the parameters of the process.
 
     ``k = s(u) s(u') ((m(x, x') + l(x, x')) t(u, u') p + f c(u, u') p)``, and noise, which is each row's own
     but for networks that are alike, see :data:`LUCK`; its deviation shrinks as s does. Over recipes m is a
@@ -131,7 +143,8 @@ class Kernel:
     Attributes:
         groups: for each coordinate the number of its length scale, shape (d,).
         theta: logarithms of the length scales; of the variances of m and l; of the lengths of t and c; of the
-            variances of c and of the noise before training; the logit of p; and r. Shape (scales + 8,).
+            variances of c and of the noise before training; the logit of p; then r itself, and where the
+            line of the mean begins. Shape (scales + 9,).
     """
 
     groups: NDArray[np.int64]
@@ -142,13 +155,14 @@ class Kernel:
         """The kernel at the modes of the prior, as long as little was seen."""
         scales = int(groups.max()) + 1
         return cls(
-            groups, np.r_[np.full(scales, math.log(0.8)), np.log([0.1, 0.1, 0.7, 0.7, 0.01, 0.003]), 1.0, 1.0]
+            groups,
+            np.r_[np.full(scales, math.log(0.8)), np.log([0.1, 0.1, 0.7, 0.7, 0.01, 0.003]), 1.0, 1.0, LARGE],
         )
 
     @property
     def widths(self) -> Array:
         """Deviations of the prior of each parameter, which is Gaussian."""
-        return np.r_[np.full(self.scales, 0.8), 0.8, 1.0, 0.7, 0.7, 0.8, 0.7, 1.0, 0.7]
+        return np.r_[np.full(self.scales, 0.8), 0.8, 1.0, 0.7, 0.7, 0.8, 0.7, 1.0, 0.7, HEIGHTS]
 
     @property
     def scales(self) -> int:
@@ -164,6 +178,11 @@ class Kernel:
     def bound(self) -> float:
         """p: between a first phase and what comes after it."""
         return float(1 / (1 + math.exp(-self.theta[self.scales + 6])))
+
+    @property
+    def large(self) -> float:
+        """Where the :class:`Line` begins, for a student as large as the teacher."""
+        return float(self.theta[self.scales + 8])
 
     def shrunk(self, moments: Array) -> Array:
         """s: what deviations from the line are at some moments, as shares of those before training."""
@@ -248,7 +267,7 @@ def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float,
         values: of them.
         line: the mean of the process.
     """
-    theta, n, centred = kernel.theta, kernel.scales, values.qualities - line.at(rows)
+    theta, n, centred = kernel.theta, kernel.scales, values.qualities - line.at(rows, kernel.large)
     matern, linear, distance, decay = kernel._recipes(rows.points, rows.points)
     # By half the squared distance, with its sign turned.
     recipes, slope = matern + linear, (5 / 3) * (1 + distance) * decay
@@ -284,6 +303,7 @@ def loss(kernel: Kernel, rows: Rows, values: Values, line: Line) -> tuple[float,
         (by_matrix * luck).sum() * (kernel.noise - JITTER),
         (by_matrix * (over + own) * differ).sum() * bound * (1 - bound),
         by_rate,
+        -weights @ line.slope(rows, kernel.large),
     ]
     gradient = np.r_[np.bincount(kernel.groups, by_length, minlength=n), others] + away / kernel.widths
     value = 0.5 * centred @ weights + np.log(np.diag(factor)).sum() + 0.5 * away @ away
@@ -334,12 +354,13 @@ class Posterior:
             self._factor = cholesky(kernel.covariance(rows, values), lower=True)
         except (LinAlgError, ValueError) as error:  # scipy's for what is no number
             raise NotFitted(f"the covariance of {len(rows)} reports cannot be factored: {error}") from error
-        self._weights = cho_solve((self._factor, True), values.qualities - line.at(rows))
+        centred = values.qualities - line.at(rows, kernel.large)
+        self._weights = cho_solve((self._factor, True), centred)
 
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """Mean and deviation of what would be measured of ``rows``, shape (m,) each."""
         variances = self._kernel.variances(rows) + self._kernel.noises(rows)
-        expected = self._line.at(rows)
+        expected = self._line.at(rows, self._kernel.large)
         if not len(self._rows):
             return expected, np.sqrt(variances)
         across = self._kernel.between(rows, self._rows)

@@ -15,6 +15,7 @@ from search.sampling.freezing.gain import Front, exclusive, expected_gains, scal
 from search.sampling.freezing.process import (
     CENTRE,
     KINSHIP,
+    LARGE,
     LUCK,
     MOST,
     Kernel,
@@ -96,7 +97,7 @@ def test_at_one_moment_it_is_the_process_of_scikit_learn():
     rows = large(points, np.ones(count), np.arange(count), np.full(count, -1), np.zeros(count, dtype=bool))
     values = Values(some_values(count).qualities, np.zeros(count))
     kernel = Kernel.prior(np.zeros(4, dtype=np.int64))
-    kernel = replace(kernel, theta=np.r_[kernel.theta[:-1], 0.0])
+    kernel = replace(kernel, theta=np.r_[kernel.theta[:-2], 0.0, LARGE])
     theirs = ConstantKernel(0.1) * Matern(0.8, nu=2.5) + ConstantKernel(0.1) * DotProduct(1.0)
     noise = np.full(count, kernel.noise + 0.01)  # the course of each trial is its own
     other = GaussianProcessRegressor(theirs, alpha=noise, optimizer=None)
@@ -116,9 +117,9 @@ def test_networks_that_are_the_same_but_for_rounding_share_their_luck():
     rows = large(points, np.ones(4), np.arange(4), kin, late)
     assert (alike(rows, rows) == np.pad(np.ones((2, 2), dtype=bool), (0, 2))).all()
     theta = Kernel.prior(GROUPS).theta
-    kernel = replace(Kernel.prior(GROUPS), theta=np.r_[theta[:8], theta[8] + 3.0, theta[9], 0.0])
+    kernel = replace(Kernel.prior(GROUPS), theta=np.r_[theta[:8], theta[8] + 3.0, theta[9], 0.0, LARGE])
     noisy = kernel.covariance(rows, Values(np.zeros(4), np.zeros(4)))
-    quiet = replace(kernel, theta=np.r_[theta[:8], -50.0, theta[9], 0.0])
+    quiet = replace(kernel, theta=np.r_[theta[:8], -50.0, theta[9], 0.0, LARGE])
     more = noisy - quiet.covariance(rows, Values(np.zeros(4), np.zeros(4)))
     assert more == pytest.approx(
         kernel.noise * np.array([[1, LUCK, 0, 0], [LUCK, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), abs=1e-5
@@ -143,7 +144,9 @@ def test_what_nothing_is_known_of_is_on_the_line_and_early_reports_are_not_the_e
         np.full(40, -1),
         np.zeros(40, dtype=bool),
     )
-    means, deviations = Posterior(kernel, early, Values(LINE.at(early), np.zeros(40)), LINE).predict(ends)
+    means, deviations = Posterior(kernel, early, Values(LINE.at(early, LARGE), np.zeros(40)), LINE).predict(
+        ends
+    )
     assert means == pytest.approx([1.1])
     assert deviations[0] > 0.1
 
@@ -153,12 +156,33 @@ def test_small_files_are_expected_to_end_further_from_the_teacher():
     halvings = np.array([-1.0, 0.0, 3.0, 5.0, 8.0, 13.0, 15.0])
     none = np.full(7, -1)
     rows = Rows(np.zeros((7, 4)), WHOLE - halvings, np.ones(7), np.arange(7), none, np.zeros(7, dtype=bool))
-    shares = (LINE.at(rows) - LINE.start) / (LINE.teacher - LINE.start)
+    shares = (LINE.at(rows, LARGE) - LINE.start) / (LINE.teacher - LINE.start)
     assert shares == pytest.approx([0.95, 0.95, 0.95, 0.8, 0.5, 0.0, -0.2])
-    unsized = replace(LINE, whole=math.nan).at(rows)
+    unsized = replace(LINE, whole=math.nan).at(rows, LARGE)
     assert unsized == pytest.approx(np.full(7, LINE.start + 0.8 * (LINE.teacher - LINE.start)))
     begun = replace(rows, moments=np.zeros(7))
-    assert LINE.at(begun) == pytest.approx(np.full(7, LINE.start))
+    assert LINE.at(begun, LARGE) == pytest.approx(np.full(7, LINE.start))
+
+
+@pytest.mark.parametrize("away", [-0.35, 0.0, 0.2])
+def test_where_the_line_begins_is_learnt_from_what_was_seen(away):
+    """Ends of forty students that are a share above or below the line, whatever their recipes are."""
+    random = np.random.default_rng(2)
+    sizes, none = random.uniform(WHOLE - 12, WHOLE - 6, 40), np.full(40, -1)
+    flat = np.zeros(40, dtype=bool)
+    rows = Rows(random.random((40, 4)), sizes, np.ones(40), np.arange(40), none, flat)
+    rise = LINE.teacher - LINE.start
+    luck = 0.05 * random.standard_normal(40)
+    values = Values(LINE.start + rise * (LARGE + away - 0.1 * (WHOLE - sizes) + luck), np.zeros(40))
+    found = fitted(Kernel.prior(GROUPS), rows, values, LINE)
+    assert found.large - LARGE == pytest.approx(0.72 * away, abs=0.05), "the prior holds it a little"
+    smaller = Rows(np.full((1, 4), 0.5), np.array([6.5]), np.ones(1), np.array([99]), none[:1], flat[:1])
+    told = Posterior(found, rows, values, LINE).predict(smaller)[0]
+    assert told == pytest.approx(LINE.at(smaller, LARGE + away), abs=0.05)
+    full = replace(smaller, sizes=np.array([WHOLE]))
+    assert LINE.at(full, LARGE + 1.0) == pytest.approx(LINE.start + 0.95 * rise), (
+        "as good as the teacher is enough"
+    )
 
 
 def test_students_that_were_far_apart_end_near_each_other():
@@ -173,9 +197,9 @@ def test_students_that_were_far_apart_end_near_each_other():
         np.zeros(120, dtype=bool),
     )
     apart = np.repeat(0.4 * random.standard_normal(30), 4) * 2 ** (-(moments - 0.25) / 0.75)
-    values = Values(LINE.at(rows) + apart, np.zeros(120))
+    values = Values(LINE.at(rows, LARGE) + apart, np.zeros(120))
     found = fitted(Kernel.prior(GROUPS), rows, values, LINE)
-    assert found.theta[-1] == pytest.approx(math.log(2) / 0.75, abs=0.3)
+    assert found.theta[-2] == pytest.approx(math.log(2) / 0.75, abs=0.3)
     begun, ended = (
         Posterior(found, rows[:0], values[:0], LINE).predict(rows[at : at + 1])[1] for at in (0, 3)
     )

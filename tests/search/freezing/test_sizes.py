@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.grids import DIGITS, OWN_NETWORK
 from benchmarks.recorded_table import load_table
-from benchmarks.searches import Recipes
+from benchmarks.searches import Recorded
 from search.sampling.freezing.candidates import Candidate
 from search.sampling.freezing.courses import Course, Report
 from search.sampling.freezing.entropy import CODED, coded, mask_bits
@@ -72,7 +72,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def grid(table):
-    return Recipes(table, DIGITS)
+    return Recorded(table, DIGITS)
 
 
 def test_recorded_students_are_told_to_a_tenth_of_a_doubling(table, grid):
@@ -101,7 +101,7 @@ def candidate(grid):
 def test_recorded_slices_are_told_by_what_the_cut_leaves():
     """Of a user's own network, before any trial; one method that learns its bits is told worse."""
     table = load_table(OWN_NETWORK.path)
-    recipes = Recipes(table, OWN_NETWORK)
+    recipes = Recorded(table, OWN_NETWORK)
     learns = "pseudo_quantization_noise"
     rows = [row for row, point in enumerate(table.points) if point["method"] != learns]
     told = np.array([outline_of(recipes.recipe(row)).log2_bytes for row in rows])
