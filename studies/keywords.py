@@ -45,7 +45,7 @@ STUDY = Study(
     teacher=Fresh(TimeCNN(depth=4, width=1.5)),
     students=families(SOUND_ARCHITECTURES, TimeCNN(depth=3, width=0.5)),
     teacher_epochs=30,
-    epochs=30,
+    epochs=60,
     trials=16,
     space=replace(IMAGES, starts={"bits": 4, "learning_rate": 1e-2}),
     teacher_threads=1,
