@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,9 @@ import optuna
 import torch
 from optuna.distributions import BaseDistribution
 
-from benchmarks.grid import StudySpace
+from benchmarks.grid import Point, StudySpace
 from benchmarks.grids import digits, phrases
-from benchmarks.record_table import Recorder, append, read_courses
+from benchmarks.record_table import Course, Recorder, append, read_courses
 from benchmarks.recorded_table import Table
 from benchmarks.search_efficiency import SEARCHES, WORKERS, Simulation, collect, report
 from search.planning.first_trials import first_trials
@@ -54,8 +56,9 @@ class WholeSpace:
     """All that a study may draw; see :class:`benchmarks.searches.Recipes`.
 
     Args:
-        recorder: trains what is asked for.
+        recorder: of the space.
         path: file of what was trained.
+        alone: trains a recipe, as JSON has it.
 
     Attributes:
         table: what was trained so far.
@@ -66,8 +69,9 @@ class WholeSpace:
 
     count = 10**6
 
-    def __init__(self, recorder: Recorder, path: Path) -> None:
-        self._recorder, self._path, self._facts = recorder, path, recorder.facts()
+    def __init__(self, recorder: Recorder, path: Path, alone: Callable[[Point], Course]) -> None:
+        self._recorder, self._path, self._alone = recorder, path, alone
+        self._facts = recorder.facts()
         study, context = recorder.study, recorder.context
         self.parameters: Mapping[str, BaseDistribution] = study.space.parameters(context)
         self.longest = context.epochs
@@ -88,7 +92,7 @@ class WholeSpace:
     def row(self, recipe: str) -> int:
         """Where the table has a recipe, given as canonical JSON; it is trained now unless it was."""
         if recipe not in self._rows:
-            course = self._recorder.alone(json.loads(recipe))
+            course = self._alone(json.loads(recipe))
             with self._path.open("a") as file:
                 append([course], file)
             self._take(vars(course))
@@ -98,6 +102,18 @@ class WholeSpace:
         """What was recorded of a recipe."""
         recipe = recipe_from_dict(course["point"])
         self._rows[canonical_json(recipe)] = self.table.add(course, self._facts)
+
+
+_recorders: dict[tuple[str, Path], Recorder] = {}
+"""Those of a process that trains."""
+
+
+def alone(space: str, folder: Path, point: Point) -> Course:
+    """What one recipe of a space does by itself; its teacher is kept in ``folder``."""
+    torch.set_num_threads(1)
+    if (space, folder) not in _recorders:
+        _recorders[space, folder] = Recorder(SPACES[space], folder)
+    return _recorders[space, folder].alone(point)
 
 
 def main() -> None:
@@ -114,10 +130,17 @@ def main() -> None:
     )
     parser.add_argument("--by", choices=("shares", "closeness"), default="shares", help="what quality counts")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
+    # As in a sweep, in a process of its own: a model looks for its next proposals on a thread beside.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        run(options, lambda point: pool.submit(alone, options.space, options.out, point).result())
+
+
+def run(options: argparse.Namespace, train: Callable[[Point], Course]) -> None:
+    """Run what the command line says."""
+    torch.set_num_threads(1)
     space = SPACES[options.space]
-    recipes = WholeSpace(Recorder(space, options.out), options.out / "recorded.jsonl")
+    recipes = WholeSpace(Recorder(space, options.out), options.out / "recorded.jsonl", train)
     simulation = Simulation(
         recipes.table,
         recipes,

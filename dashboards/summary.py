@@ -27,6 +27,7 @@ from search.objectives.budget import Budget
 from search.objectives.certainty import VALIDATION, has_intervals, samples_of
 from search.objectives.choosing import choose
 from search.objectives.costs import PACKED
+from search.objectives.families import families_text
 from search.objectives.mark import MARK_NAME
 from search.objectives.on_split import SURE, no_interval, on_split, reported, value_interval
 from search.store.frames import drawn
@@ -111,7 +112,7 @@ def cards(trials: pd.DataFrame, sweep: Sweep, alike: Container[str] = ()) -> lis
     return [
         _teacher_card(sweep),
         _best_card(trials, sweep),
-        _front_card(trials, alike),
+        _front_card(trials, sweep, alike),
         _trials_card(trials),
     ]
 
@@ -227,12 +228,15 @@ def _best_card(trials: pd.DataFrame, sweep: Sweep) -> Card:
     return Card(label, f"{ratio} smaller" if ratio else size(own), note)
 
 
-def _front_card(trials: pd.DataFrame, alike: Container[str]) -> Card:
-    front = trials[trials["front"]]
+def _front_card(trials: pd.DataFrame, sweep: Sweep, alike: Container[str]) -> Card:
+    front = trials[trials["front"]].sort_values(sweep.size)
     methods = front["method"].nunique()
     note = f"over {count(methods, 'method')}" if len(front) else "no finished trial yet"
     if same := sum(run in alike for run in front["run_id"]):
         note += f"; {same} not told from the next smaller"
+    known = front[front["model"].notna().to_numpy(dtype=bool)]
+    if told := families_text([*zip(known["model"], known[sweep.size], strict=True)]):
+        note += f". {told}"
     return Card("On the front", count(len(front), "student"), note)
 
 

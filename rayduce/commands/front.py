@@ -25,7 +25,14 @@ from rayduce.commands.console import (
 )
 from rayduce.commands.help import Command
 from rayduce.commands.offer import offered, say_offer
-from rayduce.commands.results import front_rows, front_table, mark_line, table_notes, where_store_is
+from rayduce.commands.results import (
+    families_line,
+    front_rows,
+    front_table,
+    mark_line,
+    table_notes,
+    where_store_is,
+)
 
 if TYPE_CHECKING:
     from search.store.sweep import Sweep
@@ -88,6 +95,8 @@ def _print(rows: list[dict[str, Any]], found: Sweep, offer: tuple[dict[str, Any]
     title = f"Front of {escaped(found.name)}"
     table = front_table(rows, found.quality, title, out.width, found.asked, found.teacher)
     out.print(table)
+    if told := families_line(rows, found.size):
+        out.print(told, highlight=False)
     if notes := table_notes(rows, found):
         out.print(notes, style="dim", highlight=False)
     if line := mark_line(found.mark, found.quality):

@@ -188,6 +188,19 @@ def mark_line(mark: RuntimeMark, quality: Quality) -> str:
     return f"{MARK_NAME}: {escaped(told)}" if told else ""
 
 
+def families_line(rows: list[dict[str, Any]], size: str) -> str:
+    """Which architecture is on the front at which ``size``, a metric; empty if it is of one alone.
+
+    Args:
+        rows: of :func:`front_rows`.
+        size: by which the rows are sorted, see :attr:`Sweep.size`.
+    """
+    from search.objectives.families import families_text
+
+    told = families_text([(row["model"], row[size]) for row in rows if row["model"] is not None])
+    return f"{escaped(told)}." if told else ""
+
+
 def table_notes(rows: list[dict[str, Any]], found: Sweep) -> str:
     """What a front's table means where it says how sure something is; empty if it does not."""
     from search.objectives.on_split import SURE, reported

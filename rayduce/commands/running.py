@@ -20,6 +20,7 @@ from rayduce.commands.console import (
 )
 from rayduce.commands.offer import offered, say_command, say_offer
 from rayduce.commands.results import (
+    families_line,
     front_rows,
     front_table,
     mark_line,
@@ -96,6 +97,8 @@ def say_front(opened: Store, found: Sweep, where: str, *, offer: bool = True) ->
     if rows:
         title = "Front, smallest first"
         out.print(front_table(rows, found.quality, title, out.width, found.asked, found.teacher))
+        if told := families_line(rows, found.size):
+            out.print(told, highlight=False)
     else:
         out.print(whole_line(why_no_front(opened, found)), highlight=False, soft_wrap=True)
     page = opened.artifact_location(found.run_id, "front.html")

@@ -39,7 +39,12 @@ class Trainings:
 
 @pytest.fixture
 def space(tmp_path):
-    return WholeSpace(Trainings(), tmp_path / "recorded.jsonl")
+    return opened(tmp_path)
+
+
+def opened(folder):
+    trainings = Trainings()
+    return WholeSpace(trainings, folder / "recorded.jsonl", trainings.alone)
 
 
 def asked(space, seed=0):
@@ -62,7 +67,7 @@ def test_another_process_knows_what_was_trained(space, tmp_path):
         space.row(each)
     with (tmp_path / "recorded.jsonl").open("a") as file:
         file.write('[{"point": {"kind"')  # killed while it wrote
-    again = WholeSpace(Trainings(), tmp_path / "recorded.jsonl")
+    again = opened(tmp_path)
     assert [again.row(each) for each in wanted] == [0, 1, 2, 3] and again._recorder.trained == []
     for name in ("epochs", "packed_bytes", "validation", "seconds", "test"):
         np.testing.assert_array_equal(getattr(again.table, name), getattr(space.table, name))
@@ -74,7 +79,7 @@ def test_a_search_begins_as_a_sweep_does_and_repeats_itself(space, tmp_path, nam
     runs, trained = [], []
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
-        recipes = WholeSpace(Trainings(), tmp_path / folder / "recorded.jsonl")
+        recipes = opened(tmp_path / folder)
         simulation = Simulation(recipes.table, recipes, recipes.points, 12, draws=5)
         sampler, judge = SEARCHES[name]
         runs.append(simulation.run(sampler, simulation.judge(judge, 3), 3, shares=judge == "model"))

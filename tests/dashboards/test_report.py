@@ -185,6 +185,18 @@ def test_the_second_card_is_the_smallest_student_within_a_point() -> None:
     assert none["Smallest within 1 point on validation"].note == "none so far"
 
 
+def test_a_front_of_several_architectures_says_which_is_on_it_at_which_size() -> None:
+    told = "Along the front: GhostNet up to 1 kB, then ResNet up to 4 kB"
+    several = SHOWN.iloc[::-1].assign(model=["ResNet", "ResNet", "ResNet", "GhostNet"])
+    (card,) = (card for card in cards(several, sweep()) if card.label == "On the front")
+    assert card.note.endswith(f". {told}") and told in front_html(several, sweep())
+    for frame in (SHOWN, several.assign(model="ResNet")):
+        assert not any("Along" in card.note for card in cards(frame, sweep()))
+    by_onnx = sweep(params={"size": "onnx_bytes"}, metrics={**sweep().metrics, "teacher_onnx_bytes": 8e5})
+    swapped = several.assign(onnx_bytes=[9_000, 9_000, 2_000, 8_000])
+    assert any("ResNet up to 2 kB, then GhostNet up to 8 kB" in card.note for card in cards(swapped, by_onnx))
+
+
 def test_the_front_is_told_by_what_its_sweep_was_asked_to_keep_low() -> None:
     params = {"size": "onnx_bytes", "minimized": "macs"}
     of = sweep(params=params, metrics={**sweep().metrics, "teacher_onnx_bytes": 800_000.0})

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rayduce.commands.contents_table import contents_table
 from rayduce.commands.narrow import folded
-from rayduce.commands.results import ALIKE, front_table
+from rayduce.commands.results import ALIKE, families_line, front_table
 from trainables.metrics import quality_of
 
 
@@ -107,3 +107,13 @@ def test_no_name_of_a_tensor_is_cut_in_80_columns() -> None:
     text = written.getvalue()
     assert "0.10.weight" in text and "…" not in text and "8,453" in text and "EntropyCoded" in text
     assert "".join(line.split(" ")[0] for line in text.splitlines()[3:-1]) == long["name"]
+
+
+def test_which_architecture_is_on_the_front_is_said_where_there_are_several():
+    rows = [
+        {**ROW, "model": model, "packed_bytes": size}
+        for model, size in (("GhostNet", 900), (None, 1000), ("[b]ResNet", 4000))
+    ]
+    told = "Along the front: GhostNet up to 900 B, then \\[b]ResNet up to 4 kB."
+    assert families_line(rows, "packed_bytes") == told
+    assert families_line(rows[:2], "packed_bytes") == families_line([], "packed_bytes") == ""
