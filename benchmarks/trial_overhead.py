@@ -2,7 +2,8 @@
 
 Both run two trials at a time on one local Ray, search with Optuna for two objectives, record every trial
 in an MLflow sqlite store and write a checkpoint per trial. Rayduce's trials also build the student, pack
-it, read it back, evaluate it on the validation split and look its latency up. Ray's side is a function
+it, read it back, evaluate it on the validation split and look its latency up; they are proposed by TPE, and
+once more by freeze-thaw search, whose model learns from each of them. Ray's side is a function
 trainable with ``OptunaSearch`` and ``MLflowLoggerCallback`` at their defaults.
 
     python benchmarks/trial_overhead.py [--trials 200] [--ray-trials 20]
@@ -27,17 +28,19 @@ prepare_environment(None)
 
 import optuna  # noqa: E402
 import ray  # noqa: E402
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.air.integrations.mlflow import MLflowLoggerCallback  # noqa: E402
 from ray.tune.search.optuna import OptunaSearch  # noqa: E402
 
 from search.clusters.machine import Machine  # noqa: E402
-from search.objectives.yardstick import Yardstick  # noqa: E402
 from search.options import Options  # noqa: E402
 from search.sampling.journal import open_study  # noqa: E402
+from search.sampling.samplers import find_sampler  # noqa: E402
 from search.sampling.searcher import Judge, OptunaSearcher  # noqa: E402
+from search.stopping.freezing import FreezeThawScheduler  # noqa: E402
 from search.sweeps.trial_events import TrialEvents  # noqa: E402
-from search.sweeps.trials import TrialInputs, make_scheduler, run_trials  # noqa: E402
+from search.sweeps.trials import Searched, TrialInputs, make_scheduler, run_trials  # noqa: E402
 from search.tracking.record import Record  # noqa: E402
 from search.tracking.tracker import SweepTracker  # noqa: E402
 from studies.known import find_study  # noqa: E402
@@ -49,6 +52,15 @@ from trainables.origins import Fresh  # noqa: E402
 from trainables.quantizers import Uniform  # noqa: E402
 from trainables.recipe import Recipe  # noqa: E402
 from trainables.trainable import TrialSettings  # noqa: E402
+
+
+def three_numbers(trial: optuna.trial.BaseTrial) -> tuple[int, int, float]:
+    """What is searched: bits, log2 of the bucket size, and a learning rate that trains nothing."""
+    return (
+        trial.suggest_int("bits", 1, 8),
+        trial.suggest_int("log2_bucket_size", 5, 10),
+        trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True),
+    )
 
 
 class Clock:
@@ -63,39 +75,49 @@ class Clock:
             self.ends.append(time.perf_counter())
 
 
-def ours(folder: Path, trials: int) -> tuple[float, float]:
-    """Seconds per trial once running, and in all."""
+PARAMETERS: Mapping[str, BaseDistribution] = {
+    "bits": IntDistribution(1, 8),
+    "log2_bucket_size": IntDistribution(5, 10),
+    "learning_rate": FloatDistribution(5e-4, 1e-2, log=True),
+}
+
+
+def ours(folder: Path, trials: int, name: str) -> tuple[float, float]:
+    """Seconds per trial once running, and in all, of the sampler ``name``."""
     study = find_study("digits")
     task = study.make_task(None, {})
     arrays = task.load(None)
     student = study.students[0][1].model.scaled(depth=1, width=0.25)
 
     def untrained(trial: optuna.trial.BaseTrial) -> Recipe:
-        bits = trial.suggest_int("bits", 1, 8)
-        bucket = 2 ** trial.suggest_int("log2_bucket_size", 5, 10)
-        rate = trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True)
+        bits, log2_bucket, rate = three_numbers(trial)
         return methods.post_training_quantization(
             methods.Setting(task, Fresh(student), epochs=0),
-            quantizer=Uniform(bits, bucket),
+            quantizer=Uniform(bits, 2**log2_bucket),
             optimizer=AdamW(rate),
         )
 
-    options = Options("overhead", trials, 0, folder, f"sqlite:///{folder}/mlflow.db", concurrency=2)
+    options = Options(name, trials, 0, folder, f"sqlite:///{folder}/mlflow.db", concurrency=2)
     tracker = SweepTracker(options.tracking_uri, folder, "digits", options.name)
     tracker.open(params={}, tags={"rayduce.metric": task.metric})
     journal = open_study(folder / "s.journal", options.name, ("maximize", "minimize"))
+    sampler, yardstick = find_sampler(name), options.yardstick(quality_of(task.metric))
+    model = Searched(untrained, PARAMETERS, journal, 0, trials, print) if sampler.models else None
+    scheduler = make_scheduler(yardstick, options, model)
     searcher = OptunaSearcher(
         journal,
         untrained,
         Judge(lambda result: [result["validation_accuracy"], result["packed_bytes"]]),
         trials=trials,
-        parameters={},  # TPE draws those that are asked for
+        parameters=PARAMETERS,
+        sampler=sampler,
+        revisits=scheduler,
+        model=scheduler.proposals if isinstance(scheduler, FreezeThawScheduler) else None,
     )
     clock = Clock()
     settings = TrialSettings(folder / "latency", teacher_bytes=1_000_000, trials=tracker.folder.trials)
-    events = TrialEvents(tracker, clock, Yardstick(quality_of(task.metric)))
+    events = TrialEvents(tracker, clock, yardstick)
     start = time.perf_counter()
-    scheduler = make_scheduler(options.yardstick(quality_of(task.metric)), options)
     inputs = TrialInputs(arrays, settings)
     run_trials(searcher, scheduler, events, inputs, options, Machine("cpu", 2, 1.0, 0.0))
     tracker.flush()
@@ -119,11 +141,9 @@ def untrained_function(config: dict[str, Any]) -> None:
         )
 
 
-def three_numbers(trial: optuna.trial.Trial) -> None:
+def space(trial: optuna.trial.Trial) -> None:
     """The same space; at module level, because Ray pickles it."""
-    trial.suggest_int("bits", 1, 8)
-    trial.suggest_int("log2_bucket_size", 5, 10)
-    trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True)
+    three_numbers(trial)
 
 
 def rays(folder: Path, trials: int) -> tuple[float, float]:
@@ -139,7 +159,7 @@ def rays(folder: Path, trials: int) -> tuple[float, float]:
     tune.Tuner(
         tune.with_resources(untrained_function, {"cpu": 1}),
         tune_config=tune.TuneConfig(
-            search_alg=OptunaSearch(three_numbers, metric=["accuracy", "packed_bytes"], mode=["max", "min"]),
+            search_alg=OptunaSearch(space, metric=["accuracy", "packed_bytes"], mode=["max", "min"]),
             num_samples=trials,
             max_concurrent_trials=2,
         ),
@@ -172,14 +192,19 @@ def main() -> None:
         address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
     )
     with tempfile.TemporaryDirectory() as folder:
-        our_each, our_total = ours(Path(folder), arguments.trials)
+        own = {}
+        for name in ("tpe", "freeze-thaw"):
+            (Path(folder) / name).mkdir()
+            own[name] = ours(Path(folder) / name, arguments.trials, name)
         ray_each, ray_total = rays(Path(folder), arguments.ray_trials)
     ray.shutdown()
     print(f"machine: {json.dumps(fingerprint())}")
     versions = {name: version(name) for name in ("ray", "optuna", "mlflow", "torch")}
     print(f"python {platform.python_version()}, {versions}")
     print(f"{'':<34}{'s per trial, running':>22}{'s per trial, with start':>25}{'trials':>8}")
-    print(f"{'Rayduce, everything on':<34}{our_each:>22.3f}{our_total:>25.3f}{arguments.trials:>8}")
+    for name, (each, total) in own.items():
+        print(f"{'Rayduce, everything on, ' + name:<36}{each:>20.3f}{total:>25.3f}{arguments.trials:>8}")
+    our_each, our_total = own["tpe"]
     name = "Ray Tune, Optuna and MLflow parts"
     print(f"{name:<34}{ray_each:>22.3f}{ray_total:>25.3f}{arguments.ray_trials:>8}")
     print(f"{'ratio':<34}{ray_each / our_each:>22.1f}{ray_total / our_total:>25.1f}")
