@@ -173,7 +173,7 @@ OWN_NETWORK = Grid(
 
 
 def spoken_digits(folder: Path | None) -> Study:
-    """The study of spoken words, cut from 30 epochs to 24: after 12 most students know little."""
+    """The study of spoken words, cut from 60 epochs to 24: after 12 most students know little."""
     return replace(find_study("keywords"), epochs=24)
 
 

@@ -16,7 +16,7 @@ in place of the quality itself.
 
 A finished run is kept in ``--runs``, a folder for each table; the same command goes on where it was stopped.
 The test split is not read. Rules that end trials were chosen on digits-grid, what freeze-thaw
-search does on all tables but phrases.
+search does on all tables.
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ be proposed, as in a sweep: all methods, learning rates between any two, and sib
 first time is trained to its end, once, and kept with the processor time of all its epochs
 (``benchmarks/record_table.py``); then the clock of ``benchmarks/search_efficiency.py`` decides what a search
 has seen of it, and when. Two searches that ask for the same recipe see the same. All begin with the first
-trials of a sweep, and the test split is not read.
+trials of a sweep by freeze-thaw search, and no search sees the test split.
 
-    nice python -m benchmarks.whole_space digits --out runs/ --seeds 8 --only random --only TPE
-    python -m benchmarks.whole_space digits --out runs/ --seeds 8 --by closeness
+    nice python -m benchmarks.whole_space digits --out whole/ --seeds 4
+    python -m benchmarks.whole_space digits --out whole/ --seeds 4 --by closeness
 
-``OUT/recorded.jsonl`` has what was trained, ``OUT/runs`` the finished searches; the same command goes on
-where it was stopped. A student of the digits takes about two seconds.
+No data are needed. ``OUT/digits`` has what was trained and the finished searches, and the same command goes
+on where it was stopped. A student of the digits takes one to ten seconds of one core, so that a search of
+what a hundred students at random cost takes five to ten minutes; before the first one, these are trained.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ SPACES: Mapping[str, StudySpace] = {
 WITHOUT_BOUNDS = tuple(name for name, (_, judge) in SEARCHES.items() if judge not in ("asha", "moasha"))
 """Searches that need not know the smallest student of all beforehand."""
 
+USUAL = ("random", "TPE", "freeze-thaw")
+"""Of them those that are compared where nothing else is asked for; a suggestion of GP takes seconds."""
+
+TELL_EVERY = 25
+"""Students lie between two lines about what was trained."""
+
 DRAWS = 100
 """Students at random of which it is known what one costs."""
 
@@ -64,10 +71,10 @@ class WholeSpace:
         table: what was trained so far.
 
     Raises:
-        ValueError: the file has no such recipes.
+        ValueError: the file is of another space.
     """
 
-    count = 10**6
+    count = 10**6  # more than any search comes to: the space has no end
 
     def __init__(self, recorder: Recorder, path: Path, alone: Callable[[Point], Course]) -> None:
         self._recorder, self._path, self._alone = recorder, path, alone
@@ -96,11 +103,15 @@ class WholeSpace:
             with self._path.open("a") as file:
                 append([course], file)
             self._take(vars(course))
+            if len(self._rows) % TELL_EVERY == 0:
+                print(f"{len(self._rows)} students are known", flush=True)
         return self._rows[recipe]
 
     def _take(self, course: Mapping[str, Any]) -> None:
         """What was recorded of a recipe."""
         recipe = recipe_from_dict(course["point"])
+        if recipe.task != self._recorder.context.task:
+            raise ValueError(f"{self._path} has students of {recipe.task}: use a new folder")
         self._rows[canonical_json(recipe)] = self.table.add(course, self._facts)
 
 
@@ -130,17 +141,18 @@ def main() -> None:
     )
     parser.add_argument("--by", choices=("shares", "closeness"), default="shares", help="what quality counts")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    folder = options.out / options.space
+    folder.mkdir(parents=True, exist_ok=True)
     # As in a sweep, in a process of its own: a model looks for its next proposals on a thread beside.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        run(options, lambda point: pool.submit(alone, options.space, options.out, point).result())
+        run(options, folder, lambda point: pool.submit(alone, options.space, folder, point).result())
 
 
-def run(options: argparse.Namespace, train: Callable[[Point], Course]) -> None:
-    """Run what the command line says."""
+def run(options: argparse.Namespace, folder: Path, train: Callable[[Point], Course]) -> None:
+    """Run what the command line says; ``folder`` is that of its space."""
     torch.set_num_threads(1)
     space = SPACES[options.space]
-    recipes = WholeSpace(Recorder(space, options.out), options.out / "recorded.jsonl", train)
+    recipes = WholeSpace(Recorder(space, folder), folder / "recorded.jsonl", train)
     simulation = Simulation(
         recipes.table,
         recipes,
@@ -151,8 +163,8 @@ def run(options: argparse.Namespace, train: Callable[[Point], Course]) -> None:
         until=options.until,
         draws=DRAWS,
     )
-    seeds = dict.fromkeys(options.only or WITHOUT_BOUNDS, options.seeds)
-    runs = collect(simulation, options.out / "runs", seeds, options.first_seed)
+    seeds = dict.fromkeys(options.only or USUAL, options.seeds)
+    runs = collect(simulation, folder / "runs", seeds, options.first_seed)
     if {"random", "TPE"} <= runs.keys():
         print(report(simulation, runs, options.trials, "curve" if options.by == "shares" else "close"))
 

@@ -14,7 +14,7 @@ def moments():
 
 
 def test_a_search_is_watched_until_it_is_left(moments):
-    assert len(moments) > 15
+    assert len(moments) > 15  # else there is little to look at
     table = load_table(DIGITS.path)
     longest = table.seconds.sum(1).max() + 0.05
     for moment in moments:

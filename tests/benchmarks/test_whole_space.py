@@ -1,16 +1,19 @@
 """Searches of a whole space: what is asked for is trained once, kept, and seen by all alike."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import optuna
 import pytest
 
-from benchmarks.grids import EPOCHS
-from benchmarks.record_table import Course
+from benchmarks.grid import StudySpace
+from benchmarks.grids import EPOCHS, digits
+from benchmarks.record_table import Course, Recorder
 from benchmarks.recorded_table import Facts, Table, load_table, pack_table
 from benchmarks.search_efficiency import SEARCHES, Simulation
-from benchmarks.whole_space import SPACES, WITHOUT_BOUNDS, WholeSpace
+from benchmarks.whole_space import SPACES, USUAL, WITHOUT_BOUNDS, WholeSpace, alone
 from search.planning.first_trials import first_trials
 from trainables.recipe import canonical_json, recipe_from_dict
 
@@ -20,8 +23,8 @@ FACTS = Facts(teacher_bytes=80_000, teacher_quality=0.98, validation_parts=360, 
 class Trainings:
     """Imagined: students of more weights learn more and take longer."""
 
-    def __init__(self):
-        self.study, self.context = SPACES["digits"].study_and_context()
+    def __init__(self, name="digits"):
+        self.study, self.context = SPACES[name].study_and_context()
         self.trained = []
 
     def facts(self):
@@ -74,8 +77,8 @@ def test_another_process_knows_what_was_trained(space, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["random", "TPE", "freeze-thaw"])
-def test_a_search_begins_as_a_sweep_does_and_repeats_itself(space, tmp_path, name):
-    assert name in WITHOUT_BOUNDS
+def test_searches_begin_alike_and_repeat_themselves(space, tmp_path, name):
+    assert name in USUAL and set(USUAL) <= set(WITHOUT_BOUNDS)
     runs, trained = [], []
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
@@ -90,6 +93,36 @@ def test_a_search_begins_as_a_sweep_does_and_repeats_itself(space, tmp_path, nam
     first = first_trials(study.space, context, study.space.starting_points(context))
     begun = [study.space(optuna.trial.FixedTrial(point), context).recipe_id for point in first]
     assert trained[0][5 : 5 + len(first)] == begun  # five tell beforehand what a student costs
+
+
+def test_a_folder_of_another_space_is_refused(space, tmp_path):
+    space.row(asked(space))
+    trainings = Trainings("phrases")
+    with pytest.raises(ValueError, match=r"recorded\.jsonl has students of Digits"):
+        WholeSpace(trainings, tmp_path / "recorded.jsonl", trainings.alone)
+
+
+def test_what_a_process_trains_is_what_the_recorder_trains(tmp_path, monkeypatch):
+    """With a teacher of two epochs, and students of one that need it along its training."""
+    short = lambda folder: replace(digits(folder), teacher_epochs=2, epochs=2, teacher_views=2)  # noqa: E731
+    monkeypatch.setitem(SPACES, "digits", StudySpace(name="digits", study=short))
+    recorder = Recorder(SPACES["digits"], tmp_path)
+    recipes = WholeSpace(recorder, tmp_path / "recorded.jsonl", recorder.alone)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = (recipes.draw(study.ask()) for _ in range(500))
+    recipe = next(recipe for recipe in drawn if recipe.teacher.needs_route)
+    one, other = recorder.alone(recipe.to_dict()), alone("digits", tmp_path, recipe.to_dict())
+    assert (one.recipe_id, one.bytes, one.quality, one.test) == (
+        other.recipe_id,
+        other.bytes,
+        other.quality,
+        other.test,
+    )
+    assert recipes.table.teacher_bytes == len(recorder.teacher)
+    for route in (tmp_path / "teachers").glob("*-route-*"):
+        shutil.rmtree(route)
+    with pytest.raises(ValueError, match="has no checkpoints along the training of its teacher"):
+        recorder.alone(recipe.to_dict())
 
 
 def courses():

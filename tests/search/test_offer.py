@@ -79,6 +79,22 @@ def test_the_end_of_a_sweep_offers_it_but_to_who_takes_it_away_at_once(
     assert "Take" not in said[1] and "export" not in said[1] and "rayduce choose digits-1" in said[1]
 
 
+def test_a_front_of_several_architectures_says_which_is_on_it(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[str]:
+        say_front(store, store.sweep("digits-1"), " --store here")
+        texts = (capsys.readouterr().out, printed("front", "--store", str(store.folder)))
+        return [" ".join(text.split()) for text in texts]
+
+    assert not any("Along the front" in text for text in told())
+    front = Store.front
+    models = lambda frame: ["GhostNet", *["ResNet"] * (len(frame) - 1)]  # noqa: E731
+    several = lambda self, name: front(self, name).assign(model=models)  # noqa: E731
+    monkeypatch.setattr(Store, "front", several)
+    assert all(re.search(r"Along the front: GhostNet up to \S+ k?B, then ResNet up to", t) for t in told())
+
+
 def test_no_terminal_breaks_a_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,7 +103,7 @@ def drive(journal, log, trainings=None):
     """One driver, from the start or from what the one before left, to the end or until it is killed."""
     study = open_study(journal, "s", ("maximize", "minimize"), resume=journal.exists())
     allowance = Allowance(Ledger(), trainings, TRIALS)
-    settings = Settings(price=0.0, dearest=0.0, stops=True, patience=3.0)  # so that many are ended
+    settings = Settings(price=0.0, dearest=0.0, stops=True, patience=3.0)  # many are ended, some go on
     candidates, policy = policy_of(seed=4, designed=12, settings=settings, last=TRIALS, allowance=allowance)
     told = Beginnings(policy, candidates, study)
     told.earlier()
