@@ -27,6 +27,9 @@ ANSWER_S = 120.0
 """For so long a node may take to start a worker with the sweep's code."""
 
 
+LAST_PORT = 65_535
+
+
 def check_reachable(address: str) -> str:
     """The cluster's address as HOST:PORT, if it lets us in; asked before Ray, which is silent for 20 seconds.
 
@@ -37,7 +40,7 @@ def check_reachable(address: str) -> str:
     host, _, port = where.rpartition(":")
     try:
         answer = ray_probe.ask(host.strip("[]"), int(port), own_token(address))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise Problem(
             f"No Ray cluster answers at {where} ({error}); check the head node's address."
         ) from error
@@ -64,8 +67,12 @@ def _resolved(address: str) -> str:
                 "a head node in place of auto."
             ) from error
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise Problem(f"{address!r} is no cluster address; write HOST:PORT of the head node, or auto.")
+    # The system takes a port that is too large modulo 65,536: it would ask somebody else.
+    if not host or not port.isdigit() or not 0 < int(port) <= LAST_PORT or "/" in host:
+        raise Problem(
+            f"{address!r} is no cluster address; write HOST:PORT of the head node, a port up to {LAST_PORT}, "
+            "or auto."
+        )
     return address
 
 
